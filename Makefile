@@ -1,0 +1,37 @@
+# make demo: simulate a night, turn it into a master light, say where the pictures are
+# make test: everything the tests need, then the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench docs clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.tested: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,bench]'
+	touch $@
+
+demo: $(STAMP)
+	rm -rf demo
+	$(BIN)/masterlight simulate demo/night
+	$(BIN)/masterlight run demo/night --out demo/result || test $$? -eq 1
+
+test: $(VENV)/.tested
+	$(BIN)/ruff check src tests bench examples docs
+	$(BIN)/ruff format --check src tests bench examples docs
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.tested
+	$(BIN)/python -m bench.kernels
+	$(BIN)/python -m bench.walk
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis

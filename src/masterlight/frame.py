@@ -1,0 +1,162 @@
+"""`Frame`, an image that can be indexed, and `Meta`, what its header says in our words and units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from masterlight.errors import FrameError
+from masterlight.headers import read_header
+
+Kind = Literal["light", "dark", "flat", "bias", "flatdark", "unknown"]
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a header says about a frame, in our words and units; None where it says nothing."""
+
+    kind: Kind = "unknown"
+    is_master: bool = False
+    declared: str | None = None
+    """The type of frame as the header spells it."""
+    object: str | None = None
+    filter: str | None = None
+    camera: str | None = None
+    telescope: str | None = None
+    program: str | None = None
+    exposure_s: float | None = None
+    gain: float | None = None
+    offset: float | None = None
+    gain_e_per_dn: float | None = None
+    temperature_c: float | None = None
+    binning: tuple[int, int] = (1, 1)
+    pattern: str | None = None
+    readout_mode: str | None = None
+    origin_px: tuple[int, int] = (0, 0)
+    pixel_um: float | None = None
+    """Size of one pixel of this image, binning included."""
+    focal_mm: float | None = None
+    rotator_deg: float | None = None
+    time: str | None = None
+    ra_deg: float | None = None
+    dec_deg: float | None = None
+    pedestal_dn: float = 0.0
+    saturation_dn: float | None = None
+    """The level that no pixel can exceed: told by the header, or the largest integer that the file can hold."""
+    calibration: str = ""
+    """Letters of what was already done to the pixels: B bias, D dark, F flat subtracted or divided, O overscan."""
+    contains_bias: bool | None = None
+    """For masters: whether the bias level is still in the pixels."""
+    frames: int = 1
+    """How many exposures were combined into this frame."""
+    bits: int = 16
+    shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What had to be guessed or mended while reading the header, as sentences."""
+
+    @classmethod
+    def from_header(cls, header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> "Meta":
+        """What a header says, whichever capture program wrote it; file and folder names of `source` fill the gaps."""
+        return cls(**read_header(header, source, shape))
+
+    def with_(self, **changes: Any) -> "Meta":
+        return replace(self, **changes)
+
+
+class Stored(NamedTuple):
+    """Pixels as the file holds them: `value = zero + scale * stored`, byte-swapped when `swapped`.
+
+    `array` has a native dtype so that numba takes it; when `swapped` its bytes are in the other order.
+    """
+
+    array: np.ndarray
+    zero: float
+    scale: float
+    swapped: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """An image that can be indexed like an array; nothing is loaded until it is.
+
+    `frame[y0:y1, x0:x1]` gives float32 DN, `(rows, cols)` or `(3, rows, cols)`, NaN where missing;
+    `np.asarray(frame)` gives all of it. A file on disk, a calibrated view of it, an array in
+    memory: nobody downstream can tell. Cheap and picklable.
+    """
+
+    source: str
+    """What to call this frame in messages: its path, or a name."""
+    meta: Meta = field(default_factory=Meta)
+    cards: tuple[str, ...] = ()
+    """Provenance: one card for each process that was applied, oldest first."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.meta.shape
+
+    @property
+    def header(self) -> Any:
+        """The header as a mapping of keywords; empty for frames that never were a file."""
+        return {}
+
+    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """The box as float32, `(rows, cols)` or `(3, rows, cols)`; 0 <= y0 < y1 <= rows, 0 <= x0 < x1 <= cols."""
+        raise FrameError(self.source, "this kind of frame has no pixels")
+
+    def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
+        """The box as the file holds it, for kernels that decode on the fly; None when there is no such form."""
+        return None
+
+    def __getitem__(self, box) -> np.ndarray:
+        box = box if isinstance(box, tuple) else (box,)
+        if Ellipsis in box:
+            at = box.index(Ellipsis)
+            box = box[:at] + (slice(None),) * (len(self.shape) - len(box) + 1) + box[at + 1 :]
+        box = box + (slice(None),) * (len(self.shape) - len(box))
+        if len(box) != len(self.shape):
+            raise IndexError(f"{self.source} has {len(self.shape)} axes, the index has {len(box)}")
+        bounds, rest = [], []
+        for index, size in zip(box[-2:], self.shape[-2:], strict=True):
+            start, stop, after = bounds_of(index, size)
+            bounds += [start, stop]
+            rest.append(after)
+        if bounds[0] >= bounds[1] or bounds[2] >= bounds[3]:
+            return np.empty(
+                (*self.shape[:-2], max(0, bounds[1] - bounds[0]), max(0, bounds[3] - bounds[2])), np.float32
+            )
+        return self.pixels(*bounds)[(*box[:-2], *rest)]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        pixels = self.pixels(0, self.shape[-2], 0, self.shape[-1])
+        return pixels if dtype is None else pixels.astype(dtype)
+
+
+def bounds_of(index, size: int):
+    """An index of one axis as contiguous bounds and what is left to apply to the block between them."""
+    if isinstance(index, slice):
+        start, stop, step = index.indices(size)
+        if step == 1:
+            return start, stop, slice(None)
+        return 0, size, index
+    at = int(index)
+    if not -size <= at < size:
+        raise IndexError(f"index {at} is outside an axis of {size} pixels")
+    at %= size
+    return at, at + 1, 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayFrame(Frame):
+    """A frame whose pixels are in memory."""
+
+    array: np.ndarray
+
+    @classmethod
+    def of(cls, array, source: str = "array", meta: Meta | None = None, cards: tuple[str, ...] = ()) -> "ArrayFrame":
+        """A frame of any numeric array; integers become float32."""
+        array = np.ascontiguousarray(array, np.float32)
+        return cls(source=source, meta=(meta or Meta()).with_(shape=array.shape), cards=cards, array=array)
+
+    def pixels(self, y0, y1, x0, x1):
+        return self.array[..., y0:y1, x0:x1]

@@ -1,0 +1,451 @@
+"""What capture programs write into headers and file names, and what it means in our words and units.
+
+`read_header` is the only code that knows keyword synonyms. It never raises on an odd value: what
+cannot be understood is None, and what had to be guessed is told as a sentence in `notes`.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
+
+TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "OBSTYPE")
+EXPOSURE = ("EXPTIME", "EXPOSURE", "EXP")
+FILTER = ("FILTER", "INSFLNAM", "FILT-1", "FILTERS")
+BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"))
+TEMPERATURE = ("CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD")
+GAIN = ("GAIN", "ISOSPEED", "ISO")
+OFFSET = ("OFFSET", "BLKLEVEL", "BLKLEVELG")
+ELECTRONS = ("EGAIN", "CVF")
+PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
+PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
+FOCAL = ("FOCALLEN", "FOCAL")
+ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
+CAMERA = ("INSTRUME", "CAMERA", "DETECTOR")
+PROGRAM = ("SWCREATE", "CREATOR", "PROGRAM", "SOFTWARE")
+PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE")
+COUNT = ("NCOMBINE", "STACKCNT")
+"""SNAPSHOT is left out: some programs number their exposures with it."""
+SATURATION = ("SATURATE", "SATLEVEL", "MAXADU")
+
+KINDS = {
+    "light": "light", "science": "light", "object": "light", "lightstack": "light", "tricolor": "light",
+    "dark": "dark", "bias": "bias", "offset": "bias", "zero": "bias",
+    "flat": "flat", "skyflat": "flat", "domeflat": "flat", "twilightflat": "flat",
+    "darkflat": "flatdark", "flatdark": "flatdark", "darkforflat": "flatdark",
+}  # fmt: skip
+"""IMAGETYP of every program, lower case, without blanks, signs and the words frame, field, image, master."""
+
+FILTERS = {
+    "l": "l", "lum": "l", "luminance": "l", "luminosity": "l", "luminace": "l",
+    "r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b",
+    "h": "ha", "ha": "ha", "halpha": "ha", "halfa": "ha", "hydrogenalpha": "ha", "hb": "hb", "hbeta": "hb",
+    "o": "oiii", "o3": "oiii", "oiii": "oiii", "oxygeniii": "oiii", "o111": "oiii",
+    "s": "sii", "s2": "sii", "sii": "sii", "sulfurii": "sii", "sulphurii": "sii", "n2": "nii", "nii": "nii",
+    "c": "clear", "clear": "clear", "uv": "uv", "ir": "ir", "uvir": "uvir", "uvircut": "uvir", "irpass": "irpass",
+}  # fmt: skip
+"""Spellings of filter names that mean the same filter."""
+
+FILTER_TOKEN = re.compile(r"(?:[LRGBVIUHOSgrizu]|(?i:ha|hb|oiii|o3|sii|s2|nii|lum|luminance|red|green|blue|clear|ir|uv"
+                          r"|h-?alpha|h-?beta|uvir|ircut|lp|duo|dual|lextreme|lenhance))(?i:\d{1,2}nm)?")  # fmt: skip
+"""What part of a file name is taken for a filter; single letters as photographers capitalise them."""
+
+FILE_KIND = re.compile(
+    r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
+    r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
+    r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
+)
+NUMBER = r"(\d+(?:[.,]\d+)?)"
+IN_NAME = {
+    "exposure_s": re.compile(
+        rf"(?<![a-z0-9.,]){NUMBER}\s?(s|secs?|seconds|ms|min)(?![a-z0-9])|exp(?:osure|time)?[-_= ]?{NUMBER}"
+    ),
+    "temperature_c": re.compile(r"(?<![a-z0-9+-])([-+]?\d{1,2}(?:[.,]\d+)?)\s?°?(?:c|degc)(?![a-z0-9])"),
+    "binning": re.compile(r"(?<![a-z0-9])([1-8])x([1-8])(?![a-z0-9])|(?<![a-z])bin(?:ning)?[-_= ]?([1-8])(?!\d)"),
+    "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}"),
+    "offset": re.compile(rf"(?<=[\W_])offset[-_= ]?{NUMBER}"),
+}
+SILENT = {"", "unknown", "none", "n/a", "na", "null", "undefined", "not set", "no filter", "-", "--"}
+
+
+def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> dict:
+    """The fields of a `Meta` from a header, a file name and the shape of the pixels."""
+    try:
+        cards = {}
+        for key in header:
+            cards.setdefault(str(key).upper().strip(), header[key])
+    except Exception as error:
+        return {"shape": tuple(shape), "notes": (f"the header cannot be read ({error})",)}
+    notes: list[str] = []
+    kind, is_master, declared = kind_of(cards, source, notes)
+    binning = binning_of(cards)
+    meta = {
+        "kind": kind,
+        "is_master": is_master,
+        "declared": declared,
+        "object": text(cards, "OBJECT"),
+        "filter": text(cards, *FILTER),
+        "camera": text(cards, *CAMERA),
+        "telescope": text(cards, "TELESCOP"),
+        "program": program_of(cards),
+        "exposure_s": exposure_of(cards),
+        "offset": positive(number(cards, *OFFSET), zero=True),
+        "temperature_c": temperature_of(cards, notes),
+        "binning": binning or (1, 1),
+        "readout_mode": text(cards, "READOUTM", "READMODE"),
+        "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
+        "pixel_um": pixel_of(cards, binning),
+        "focal_mm": focal_of(cards),
+        "rotator_deg": number(cards, *ROTATOR),
+        "time": time_of(cards, notes),
+        "pedestal_dn": pedestal_of(cards, notes),
+        "saturation_dn": saturation_of(cards),
+        "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
+        "contains_bias": truth(cards.get("CALBIAS")),
+        "frames": max(1, int(number(cards, *COUNT) or 1)),
+        "bits": int(abs(number(cards, "ZBITPIX", "BITPIX") or 16)),
+        "shape": tuple(shape),
+    }
+    meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
+    meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
+    meta["pattern"] = pattern_of(cards, shape)
+    guess_from_name(meta, source, notes, binned=binning is not None)
+    return meta | {"is_master": meta["is_master"] or meta["frames"] > 1, "notes": tuple(notes)}
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def text(cards: Mapping, *keys: str) -> str | None:
+    """The first of `keys` that says something; blanks and words such as 'Unknown' say nothing."""
+    for key in keys:
+        value = cards.get(key)
+        if value is None or isinstance(value, bool):
+            continue
+        words = " ".join(str(value).split())
+        if words.lower() not in SILENT:
+            return words
+    return None
+
+
+def number(cards: Mapping, *keys: str) -> float | None:
+    """The first of `keys` that holds a finite number."""
+    return next((value for value in (as_number(cards.get(key)) for key in keys) if value is not None), None)
+
+
+def as_number(value) -> float | None:
+    """A number from what a header holds: 12, '12,5', '1/60', '-10 C'; None when there is none."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        match = re.match(r"\s*([-+]?\d*[.,]?\d+(?:[eEdD][-+]?\d+)?)(?:\s*/\s*(\d+))?", str(value))
+        if not match:
+            return None
+        found = float(match[1].replace(",", ".").upper().replace("D", "E")) / (float(match[2] or 1) or math.nan)
+    return found if math.isfinite(found) else None
+
+
+def positive(value: float | None, zero: bool = False) -> float | None:
+    """`value` if it is above zero (or zero, where that means something), else None."""
+    return value if value is not None and (value > 0 or (zero and value == 0)) else None
+
+
+def truth(value) -> bool | None:
+    """A logical card, also as some programs write it: T, 'T', 'true', 1."""
+    word = str(value).strip().lower()
+    return True if word in ("t", "true", "1", "yes") else False if word in ("f", "false", "0", "no") else None
+
+
+def angle(value) -> tuple[float | None, bool]:
+    """An angle and whether it was sexagesimal: '07 25 08', '-31:50:58', 12.5."""
+    parts = re.split(r"[\s:hdms°'\"]+", str(value).strip().strip("hdms\"'"))
+    if len(parts) < 2 or isinstance(value, (int, float)):
+        return as_number(value), False
+    numbers = [as_number(part) for part in parts[:3]]
+    if None in numbers:
+        return None, True
+    size = sum(abs(part) / 60**i for i, part in enumerate(numbers))
+    return (-size if parts[0].startswith("-") else size), True
+
+
+# --- what the camera did ----------------------------------------------------------------------------------------------
+
+
+def kind_of(cards: Mapping, source: str, notes: list[str]) -> tuple[str, bool, str | None]:
+    """Kind of frame, whether it is a master, and the type as the header spells it."""
+    declared = text(cards, *TYPE)
+    word = re.sub(r"[^a-z]", "", (declared or "").lower())
+    is_master = word.startswith("master") or word.endswith("master")
+    kind = KINDS.get(re.sub(r"master|frame|field|image", "", word)) or KINDS.get(word)
+    found, where, named_master = kind_from_name(source)
+    if kind and not (found and found != kind and kind == "light" and "N.I.N.A. 1.9" in (program_of(cards) or "")):
+        if found and found != kind and kind != "flatdark" and (kind, found) != ("dark", "flatdark"):
+            notes.append(f"the header says {kind}, the name '{where}' says {found}; the header is believed")
+        return ("flatdark" if (kind, found) == ("dark", "flatdark") else kind), is_master, declared
+    if found and not (declared and word in ("snapshot", "focus", "autofocus", "test")):
+        said = f"the header calls it '{declared}'" if declared else "the header is silent"
+        notes.append(f"taken for a {found} by the name '{where}': {said}")
+        return found, is_master or named_master, declared
+    return "unknown", is_master, declared
+
+
+def kind_from_name(source: str) -> tuple[str | None, str, bool]:
+    """Kind by the last telling word in the file name or the two folders around it."""
+    for part in reversed(PurePath(str(source)).parts[-3:]):
+        matches = list(FILE_KIND.finditer(part.lower()))
+        if matches:
+            return matches[-1].lastgroup, part, bool(matches[-1][1])
+    return None, "", False
+
+
+def exposure_of(cards: Mapping) -> float | None:
+    """Exposure in seconds; a zero is believed only when no other keyword knows better."""
+    values = [as_number(cards.get(key)) for key in EXPOSURE]
+    values = [value for value in values if value is not None and value >= 0]
+    return next((value for value in values if value > 0), 0.0 if values else None)
+
+
+def binning_of(cards: Mapping) -> tuple[int, int] | None:
+    """Binning as (x, y); None when no keyword tells it."""
+    for key_x, key_y in BINNING:
+        if cards.get(key_x) is None:
+            continue
+        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards[key_x]).lower())]
+        across = pair[0] if pair else None
+        down = number(cards, key_y) if key_y else pair[-1]
+        if across is not None:
+            across = max(1, int(across))
+            return across, max(1, int(down)) if down is not None else across
+    return None
+
+
+def temperature_of(cards: Mapping, notes: list[str]) -> float | None:
+    """Sensor temperature in Celsius; the set point stands in when nothing was measured."""
+    measured = next(
+        (t for t in (as_number(cards.get(key)) for key in TEMPERATURE) if t is not None and -150 < t < 80), None
+    )
+    wanted = number(cards, "SET-TEMP")
+    if wanted is None or not -150 < wanted < 80:
+        return measured
+    if measured is None:
+        notes.append(f"only the set point of the cooler is known ({wanted:g} °C), not the temperature of the sensor")
+        return wanted
+    if abs(measured - wanted) > 1:
+        notes.append(f"the sensor was at {measured:.1f} °C, the cooler was set to {wanted:g} °C")
+    return measured
+
+
+def gain_of(cards: Mapping, notes: list[str]) -> tuple[float | None, float | None]:
+    """Gain setting, and electrons per DN; observatories write the latter into GAIN."""
+    gain, electrons = positive(number(cards, *GAIN), zero=True), positive(number(cards, *ELECTRONS))
+    if gain is not None and 0 < gain < 10 and gain != int(gain):
+        notes.append(f"GAIN {gain:g} is read as electrons per DN, not as a camera setting")
+        return None, electrons or gain
+    return gain, electrons
+
+
+def pixel_of(cards: Mapping, binning: tuple[int, int] | None) -> float | None:
+    """Size of a pixel of this image in µm, binning included, whichever way the program counts."""
+    for key in PIXEL:
+        size = positive(as_number(cards.get(key)))
+        if size:
+            return size * (binning or (1, 1))[0] if key in PIXEL_UNBINNED else size
+    return None
+
+
+def focal_of(cards: Mapping) -> float | None:
+    """Focal length in mm; programs write 0 when they do not know it."""
+    metres = positive(number(cards, "FLENGTH"))
+    return positive(number(cards, *FOCAL)) or (metres * 1000 if metres and metres < 100 else metres)
+
+
+def pedestal_of(cards: Mapping, notes: list[str]) -> float:
+    """DN that were added to the pixels; the sign differs between programs, the meaning does not."""
+    pedestal = abs(number(cards, "PEDESTAL") or 0.0)
+    if pedestal and not text(cards, "CALSTAT") and not cards.get("HISTORY"):
+        notes.append(f"a raw frame with PEDESTAL {pedestal:g}: see that its calibration frames carry the same")
+    return pedestal
+
+
+def saturation_of(cards: Mapping) -> float | None:
+    """The level that no pixel can exceed: told by the header, or the largest integer of the file."""
+    told, bits = positive(number(cards, *SATURATION)), number(cards, "BITPIX")
+    if told or bits not in (8, 16):
+        return told
+    zero, scale = number(cards, "BZERO") or 0.0, number(cards, "BSCALE") or 1.0
+    return positive(zero + scale * (255 if bits == 8 else 32767))
+
+
+def program_of(cards: Mapping) -> str | None:
+    """The program that wrote the file."""
+    comment = str(cards.get("COMMENT", ""))
+    origin = text(cards, "ORIGIN")
+    return (
+        text(cards, *PROGRAM)
+        or ("INDI" if "Generated by INDI" in comment else "INDIGO" if "INDIGO" in comment else None)
+        or (origin if origin and "DWARF" in origin.upper() else None)
+    )
+
+
+def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
+    """Colour filter pattern of the first stored row and pixel, offsets applied; None for mono and for three planes."""
+    word = re.sub(r"[^A-Z]", "", (text(cards, *PATTERN) or "").upper())
+    if len(shape) > 2 or not set(word) <= set("RGB") or set(word) != set("RGB") or len(word) not in (4, 36):
+        return None
+    size = math.isqrt(len(word))
+    dx, dy = (int(number(cards, key) or 0) % size for key in ("XBAYROFF", "YBAYROFF"))
+    rows = [word[i * size : (i + 1) * size] for i in range(size)]
+    return "".join(row[dx:] + row[:dx] for row in rows[dy:] + rows[:dy])
+
+
+def flipped_pattern(pattern: str, rows: int) -> str:
+    """The pattern of an image of so many rows turned upside down."""
+    size = math.isqrt(len(pattern))
+    return "".join(pattern[(i % size) * size : (i % size + 1) * size] for i in range(rows - 1, rows - 1 - size, -1))
+
+
+def pointing_of(cards: Mapping) -> tuple[float | None, float | None]:
+    """Where the telescope pointed, in degrees."""
+    for key_ra, key_dec in (("RA", "DEC"), ("OBJCTRA", "OBJCTDEC"), ("CRVAL1", "CRVAL2")):
+        (ra, sexagesimal), (dec, _) = angle(cards.get(key_ra)), angle(cards.get(key_dec))
+        if ra is None or dec is None or (key_ra == "CRVAL1" and not str(cards.get("CTYPE1", "")).startswith("RA")):
+            continue
+        hours = sexagesimal or key_ra == "OBJCTRA" or (key_ra == "RA" and "DWARF" in (program_of(cards) or "").upper())
+        ra = ra * 15 if hours else ra
+        if (ra or dec) and 0 <= ra <= 360 and -90 <= dec <= 90:
+            return ra, dec
+    return None, None
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def time_of(cards: Mapping, notes: list[str]) -> str | None:
+    """Start of the exposure as ISO UTC with milliseconds."""
+    day = as_number(cards.get("JD"))
+    if day is None or not 2.4e6 < day < 2.6e6:
+        mjd = as_number(cards.get("MJD-OBS"))
+        day = mjd + 2400000.5 if mjd is not None and 1e4 < mjd < 2e5 else None
+    by_day = datetime(2000, 1, 1, 12) + timedelta(days=day - 2451545.0) if day is not None else None
+    clock = text(cards, "TIME-OBS", "UT", "UTSTART", "UTC")
+    when = as_time(text(cards, "DATE-OBS"), clock) or as_time(text(cards, "DATE-AVG"), None)
+    if when is None and clock:
+        when = as_time(text(cards, "DATE"), clock)
+    if when and by_day and timedelta(minutes=25) < abs(when - by_day) < timedelta(hours=15):
+        notes.append("DATE-OBS is local time; the Julian date is used instead")
+        when = by_day
+    when = when or by_day
+    return when.isoformat(timespec="milliseconds") if when else None
+
+
+def as_time(date: str | None, clock: str | None) -> datetime | None:
+    """A moment from 'yyyy-mm-ddThh:mm:ss.fffffff', or an old 'dd/mm/yy' and a clock of its own."""
+    match = re.match(r"(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})(?:[T ]+(.*))?$", date or "")
+    if not match:
+        return None
+    first, month, last = (int(match[i]) for i in (1, 2, 3))
+    year, day = (first, last) if len(match[1]) == 4 else (last, first)
+    year += 0 if year > 99 else 1900 if year >= 70 else 2000
+    hands = re.match(
+        r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d+))?)?\s*(Z|[-+]\d\d:?\d\d)?", match[4] or clock or "0:0"
+    )
+    if not hands:
+        return None
+    try:
+        zone = (hands[5] or "Z").replace(":", "")
+        away = timedelta() if zone == "Z" else timedelta(hours=int(zone[:3]), minutes=int(zone[0] + zone[3:]))
+        micro = int((hands[4] or "0")[:6].ljust(6, "0"))
+        return datetime(year, month, day, int(hands[1]), int(hands[2]), int(hands[3] or 0), micro) - away
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds_of(time: str | None) -> float | None:
+    """An ISO UTC time as seconds since 1970, for differences."""
+    try:
+        return datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp() if time else None
+    except ValueError:
+        return None
+
+
+# --- file names -------------------------------------------------------------------------------------------------------
+
+
+def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> None:
+    """Fill in what the header does not tell from words such as _600s_, -10C, 1x1, gain100, _Ha_ in the name."""
+    parts = [p.lower() for p in reversed(PurePath(str(source)).parts[-3:])]
+    known = {"binning": binned or None}
+    for name, pattern in IN_NAME.items():
+        if known.get(name, meta.get(name)) is not None or (name == "gain" and meta["gain_e_per_dn"]):
+            continue
+        match = next((m for m in map(pattern.search, parts) if m), None)
+        if match:
+            meta[name] = value_in_name(name, match)
+            notes.append(f"{name.split('_')[0]} read from the name: '{match[0].strip('_ ')}'")
+    if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
+        meta["filter"] = filter_in_name(source)
+        if meta["filter"]:
+            notes.append(f"filter read from the name: '{meta['filter']}'")
+
+
+def value_in_name(name: str, match: re.Match):
+    """What a word of a file name says, in our units."""
+    groups = [g for g in match.groups() if g is not None]
+    if name == "binning":
+        return int(groups[0]), int(groups[-1])
+    value = float(groups[0].replace(",", "."))
+    unit = groups[1] if len(groups) > 1 else "s"
+    return value * {"ms": 1e-3, "min": 60.0}.get(unit, 1.0)
+
+
+def filter_in_name(source: str) -> str | None:
+    """The filter that a file name or the name of its folder tells: flat_ir_001.fits, FILTER-Ha, lights/OIII/."""
+    path = PurePath(str(source))
+    stem = path.name.split(".fit")[0].split(".fts")[0]
+    told = re.search(r"filter[-_= ]([A-Za-z0-9]+)", stem, re.IGNORECASE)
+    if told:
+        return told[1]
+    words = re.split(r"[_\s.,]+|-(?!alpha|beta)", stem)
+    found = [word for word in words if FILTER_TOKEN.fullmatch(word)]
+    folders = [part for part in path.parts[-3:-1] if FILTER_TOKEN.fullmatch(part)]
+    return found[-1] if found else folders[-1] if folders else None
+
+
+# --- comparison -------------------------------------------------------------------------------------------------------
+
+
+def filter_key(name: str | None) -> str:
+    """A filter's name for comparison: H-alpha, h_alpha and Ha are one, Ha 3nm is 'ha3nm'; '' when unknown."""
+    word = re.sub(r"[^a-z0-9.]", "", (name or "").lower().replace("α", "alpha").replace("β", "beta"))
+    match = re.fullmatch(r"(.*?)(?:(\d+(?:\.\d+)?)nm)?", word)
+    base = match[1].replace(".", "")
+    return FILTERS.get(base, base) + (f"{float(match[2]):g}nm" if match[2] else "")
+
+
+def same_filter(a: str | None, b: str | None) -> bool | None:
+    """Whether two names mean the same filter; None when either is unknown. A bandwidth counts when both tell it."""
+    if not (a and b):
+        return None
+    keys = filter_key(a), filter_key(b)
+    bases = [re.sub(r"[\d.]+nm$", "", key) for key in keys]
+    return keys[0] == keys[1] or (bases[0] == bases[1] and bases != list(keys) and (bases[0] in keys))
+
+
+def camera_key(name: str | None) -> str:
+    """A camera's name for comparison, without maker's noise words and serial numbers; '' when unknown."""
+    words = re.sub(r"\(\d*\)|#\s*\d+|\bs/?n[:\s]*\w+|_id\w+", " ", (name or "").lower())
+    words = re.sub(r"-(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", " ", words)
+    kept = [
+        w
+        for w in re.split(r"[\s:;,_]+", words)
+        if w not in ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
+    ]
+    return re.sub(r"[^a-z0-9]", "", "".join(kept))
+
+
+def object_key(name: str | None) -> str:
+    """A target's name for comparison: 'M 31', 'm31' and 'M_31' are one; '' when unknown."""
+    return re.sub(r"[\W_]+", "", (name or "").lower())

@@ -1,0 +1,121 @@
+"""Files: `read(path)` gives a frame, `write(path, planes)` makes a file appear whole; formats by suffix."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from masterlight.errors import FrameError, OutputError, ParameterError
+from masterlight.frame import Frame
+
+FORMATS = dict.fromkeys(
+    (end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")),
+    "masterlight.io.fits:open_fits",
+)
+"""What reads a file, by the end of its name."""
+
+LATER = {
+    ".xisf": "XISF",
+    **dict.fromkeys((".cr2", ".cr3", ".crw", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".dng"), "camera raw"),
+}
+"""Formats that are astronomical images but are not read yet."""
+
+
+MISSING = -(2**31)
+"""What stands for NaN in a plane of 32-bit integers."""
+
+
+class Scaled(NamedTuple):
+    """A plane stored as integers, packed without loss; a reader sees `scale * array`."""
+
+    array: np.ndarray
+    scale: float
+
+
+def counts(array: np.ndarray, n: int) -> Scaled:
+    """Counts out of `n` as a plane that reads as the fraction of `n`."""
+    return Scaled(array.astype(np.int16 if n < 2**15 else np.int32), 1.0 / n)
+
+
+def rounded(array: np.ndarray, step: float) -> Scaled:
+    """A float plane rounded to multiples of `step`, NaN kept; what is too large for 32 bits becomes the largest."""
+    levels = np.clip(np.rint(array / np.float32(step)), -(2.0**30), 2.0**30)
+    return Scaled(np.where(np.isfinite(levels), levels, MISSING).astype(np.int32), float(step))
+
+
+def supported(path) -> bool:
+    """Whether the name of a file ends as one of the formats that are read."""
+    return suffix(path, FORMATS) is not None
+
+
+def suffix(path, table: Iterable[str]) -> str | None:
+    """The longest entry of `table` with which the name of a file ends."""
+    name = os.path.basename(os.fspath(path)).lower()
+    return max((end for end in table if name.endswith(end)), key=len, default=None)
+
+
+def read(path) -> Frame:
+    """Open a file as a frame: its header is read now, its pixels when they are asked for."""
+    end = suffix(path, FORMATS)
+    if end is None:
+        if not os.path.exists(path):
+            raise FrameError(path, "there is no such file; check the path")
+        later = suffix(path, LATER)
+        told = f"{LATER[later]} files are not read yet" if later else "this is not an image format that is read"
+        raise FrameError(path, f"{told}; convert it to FITS (.fits, .fit, .fts, also as .gz or .fz)")
+    module, name = FORMATS[end].split(":")
+    return getattr(import_module(module), name)(path)
+
+
+def write(path, planes: Any, header: Any = None, history: Iterable[str] = (), compress: Iterable[str] = ()) -> None:
+    """Write a FITS file that appears whole or not at all.
+
+    planes: a frame, an array, or a mapping of names to arrays, astropy tables and texts, the first of which becomes
+    the primary image; header: a mapping or (keyword, value, comment) rows for it, by default that of the frame;
+    history: sentences and cards; compress: names of extensions to compress without loss.
+    """
+    from masterlight.io.fits_writer import write_fits
+
+    if suffix(path, (".fits", ".fit", ".fts")) is None:
+        raise ParameterError(f"{path}: products are written as FITS; let the name end in .fits")
+    if isinstance(planes, Frame):
+        header = planes.header if header is None else header
+        history = [*planes.cards, *history]
+    if not isinstance(planes, Mapping):
+        planes = {"IMAGE": np.asarray(planes)}
+    write_fits(path, planes, header or {}, history, compress)
+
+
+@contextmanager
+def atomic(path) -> Iterator[Any]:
+    """A binary file to write into, beside its place and renamed into it when all went well; else nothing is left."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with open(partial, "wb", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+        if isinstance(error, OSError):
+            raise OutputError(f"{path}: {why_not(error, path)}") from error
+        raise
+
+
+def why_not(error: OSError, path: Path) -> str:
+    """What to do about a file that could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(path.parent).free / 1e6
+        return f"the disk is full ({free:,.0f} MB free); make room, or choose another output folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write into {path.parent}; choose another output folder"
+    if error.errno == errno.ENOENT:
+        return f"the folder {path.parent} does not exist; create it first"
+    return f"could not be written: {error.strerror or error}"

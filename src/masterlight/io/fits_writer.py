@@ -1,0 +1,200 @@
+"""FITS files written whole, with checksums: plain planes by a writer of our own, tables and packed ones by astropy."""
+
+import io
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from masterlight.io import MISSING, Scaled, atomic
+from masterlight.io.fits import BLOCK, CHUNK_BYTES, STRUCTURE
+
+
+def write_fits(
+    path, planes: Mapping[str, Any], header: Any = (), history: Iterable[str] = (), compress: Iterable[str] = ()
+) -> None:
+    """Write named planes as one FITS file with DATASUM and CHECKSUM in every HDU; it appears whole or not at all.
+
+    planes: arrays (rows, cols) or (3, rows, cols), kept as uint8, int16, uint16, int32, float32 or float64, anything
+    else as float32; astropy tables; texts. The first is the primary image and carries `header` and `history`.
+    """
+    compress = set(compress)
+    with atomic(path) as file:
+        for number, (name, plane) in enumerate(planes.items()):
+            cards = header_of(header, history) if number == 0 else header_of((), ())
+            if isinstance(plane, (str, Scaled)) or hasattr(plane, "colnames") or (number and name in compress):
+                file.write(small_hdu(name, plane))
+            else:
+                write_image(file, name, image_array(plane), cards, first=number == 0)
+
+
+def image_array(plane) -> np.ndarray:
+    """A contiguous array of a type that FITS can hold."""
+    array = np.asarray(plane)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    kept = array.dtype.newbyteorder("=") in map(
+        np.dtype, (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
+    )
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("=") if kept else np.float32)
+
+
+def header_of(header: Any, history: Iterable[str]):
+    """An astropy header of what can be written; structure keywords, None and odd values are left out."""
+    from astropy.io import fits
+
+    cards = fits.Header()
+    if isinstance(header, fits.Header):
+        rows = safe_rows(header)
+    else:
+        rows = ((key, value, "") for key, value in header.items()) if isinstance(header, Mapping) else header
+    for key, value, *comment in rows:
+        if (
+            value is None
+            or STRUCTURE.fullmatch(str(key).upper())
+            or (isinstance(value, float) and not math.isfinite(value))
+        ):
+            continue
+        value = value.item() if isinstance(value, np.generic) else value
+        value = ascii_text(value) if isinstance(value, str) else value
+        try:
+            if key in ("COMMENT", "HISTORY", ""):
+                cards.add_history(value) if key == "HISTORY" else cards.add_comment(value) if key else None
+            else:
+                cards[key if len(key) <= 8 else f"HIERARCH {key}"] = (
+                    value,
+                    ascii_text(comment[0]) if comment and comment[0] else None,
+                )
+        except (ValueError, TypeError):
+            cards.add_comment(ascii_text(f"{key}: {value}"))
+    for sentence in history:
+        for line in str(sentence).splitlines():
+            cards.add_history(ascii_text(line))
+    return cards
+
+
+def safe_rows(header):
+    """The cards of a header that can be understood."""
+    for card in header.cards:
+        try:
+            yield card.keyword, card.value, card.comment
+        except Exception:  # astropy raises several kinds for cards that other programs damaged
+            continue
+
+
+def ascii_text(words: str) -> str:
+    """Words as a FITS card can hold them."""
+    words = words.replace("°", "deg").replace("µ", "u").replace("σ", "sigma").replace("×", "x")
+    return "".join(c if " " <= c <= "~" else "?" for c in words.replace("\n", " "))
+
+
+def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
+    """One image HDU: header, big-endian samples, padding."""
+    from astropy.io import fits
+
+    unsigned = array.dtype == np.uint16
+    bitpix = array.dtype.itemsize * (-8 if array.dtype.kind == "f" else 8)
+    head = fits.Header()
+    head["SIMPLE" if first else "XTENSION"] = True if first else "IMAGE"
+    head["BITPIX"], head["NAXIS"] = bitpix, array.ndim
+    for i, size in enumerate(array.shape[::-1]):
+        head[f"NAXIS{i + 1}"] = size
+    if first:
+        head["EXTEND"] = True
+    else:
+        head["PCOUNT"], head["GCOUNT"] = 0, 1
+    if unsigned:
+        head["BZERO"], head["BSCALE"] = 32768, 1
+    head["EXTNAME"] = name
+    head.extend(cards, bottom=True)
+    flat = array.reshape(-1)
+    flat = (flat ^ 0x8000) if unsigned else flat
+    datasum = words_sum(flat)
+    head["CHECKSUM"], head["DATASUM"] = "0" * 16, str(datasum)
+    total = folded(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
+    head["CHECKSUM"] = checksum_text(total ^ 0xFFFFFFFF)
+    write_all(file, header_bytes(head))
+    step = CHUNK_BYTES // flat.itemsize
+    for start in range(0, flat.size, step):
+        write_all(file, flat[start : start + step].astype(flat.dtype.newbyteorder(">")).view(np.uint8))
+    write_all(file, bytes(-flat.nbytes % BLOCK))
+
+
+def write_all(file, data) -> None:
+    """Write every byte; an unbuffered file may take fewer than it is given."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[file.write(view) :]
+
+
+def header_bytes(header) -> bytes:
+    return header.tostring(sep="", endcard=True, padding=True).encode("ascii")
+
+
+def small_hdu(name: str, plane) -> bytes:
+    """A table, a text or a losslessly compressed image as the bytes of one extension, checksums included."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    if isinstance(plane, str):
+        lines = plane.splitlines() or [""]
+        plane = Table({"TEXT": np.array([ascii_text(line).encode() for line in lines])})
+    if hasattr(plane, "colnames"):
+        hdu = fits.table_to_hdu(plane)
+        hdu.header["EXTNAME"] = name
+    else:
+        hdu = packed(plane, name)
+    out = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(out, checksum=True)
+    return out.getvalue()[BLOCK:]
+
+
+def packed(plane, name: str):
+    """An image as a tile-compressed extension: integers and scaled integers by Rice, floats by gzip, without loss."""
+    from astropy.io import fits
+
+    if not isinstance(plane, Scaled):
+        array = image_array(plane)
+        if array.dtype.kind == "f":
+            return fits.CompImageHDU(array, name=name, compression_type="GZIP_2", quantize_level=0)
+        return fits.CompImageHDU(array, name=name, compression_type="RICE_1")
+    hdu = fits.CompImageHDU(plane.array, name=name, compression_type="RICE_1")
+    hdu.header["BSCALE"], hdu.header["BZERO"] = plane.scale, 0.0
+    if plane.array.dtype == np.int32:
+        hdu.header["BLANK"] = MISSING
+    return hdu
+
+
+def words_sum(flat: np.ndarray) -> int:
+    """The ones' complement sum of the 32-bit big-endian words of an array in file order, as DATASUM wants it."""
+    size = flat.itemsize
+    bits = flat.view(f"u{size}")
+    if size >= 4:
+        total = int((bits.view("u4")).sum(dtype=np.uint64))
+        return folded(total)
+    lanes = 4 // size
+    total = sum(int(bits[i::lanes].sum(dtype=np.uint64)) << (8 * size * (lanes - 1 - i)) for i in range(lanes))
+    return folded(total)
+
+
+def folded(total: int) -> int:
+    """A sum with its carries added back into 32 bits."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def checksum_text(value: int) -> str:
+    """A 32-bit number as the 16 characters of CHECKSUM (Seaman, Pence & Rots 1995)."""
+    out = [""] * 16
+    for i in range(4):
+        quotient, remainder = divmod((value >> (24 - 8 * i)) & 0xFF, 4)
+        four = [quotient + 48 + remainder, quotient + 48, quotient + 48, quotient + 48]
+        while any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in four):
+            for j in (0, 2):
+                if any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in four[j : j + 2]):
+                    four[j], four[j + 1] = four[j] + 1, four[j + 1] - 1
+        for j in range(4):
+            out[4 * j + i] = chr(four[j])
+    return "".join(out[-1:] + out[:-1])

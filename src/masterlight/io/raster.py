@@ -1,0 +1,67 @@
+"""Pictures for the eye: an automatic stretch to 8 bits, and PNG files."""
+
+import numpy as np
+
+from masterlight.io import atomic
+
+SHADOWS = -2.8
+"""Black point, in normalised median absolute deviations from the median."""
+BACKGROUND = 0.25
+"""Brightness that the median of the sky gets."""
+LONG_SIDE_PX = 2000
+
+
+def preview(array, long_side_px: int = LONG_SIDE_PX) -> np.ndarray:
+    """Stretch an image so that faint things show, as uint8; measure nothing on it.
+
+    array (rows, cols) or (3, rows, cols), any numbers, NaN becomes black; all planes get the same stretch. Images
+    larger than `long_side_px` are reduced by the mean of blocks. Black is at median - 2.8 MADN, and the midtones
+    transfer function brings the median to a quarter.
+    """
+    image = reduced(np.asarray(array), long_side_px)
+    finite = image[np.isfinite(image)].astype(np.float64)
+    if not finite.size:
+        return np.zeros(image.shape, np.uint8)
+    median = np.median(finite)
+    madn = 1.4826 * np.median(np.abs(finite - median))
+    white = finite.max()
+    black = max(median + SHADOWS * madn, finite.min()) if madn > 0 else finite.min()
+    if not white > black:
+        return np.where(np.isfinite(image), np.uint8(255 * BACKGROUND), np.uint8(0))
+    x = np.clip((image - black) / (white - black), 0, 1)
+    x0 = (median - black) / (white - black)
+    stretched = midtones(x, midtones(x0, BACKGROUND)) if x0 > 0 else x
+    return np.where(np.isfinite(image), np.rint(255 * stretched), 0).astype(np.uint8)
+
+
+def midtones(x, balance: float):
+    """Midtones transfer function: 0, `balance` and 1 become 0, a half and 1."""
+    return (balance - 1) * x / ((2 * balance - 1) * x - balance)
+
+
+def reduced(image: np.ndarray, long_side_px: int) -> np.ndarray:
+    """The mean of blocks of k x k pixels, NaN left out, k so that the long side fits; the odd rest is cut."""
+    k = -(-max(image.shape[-2:]) // long_side_px)
+    if k <= 1:
+        return image
+    rows, cols = (max(1, size // k) for size in image.shape[-2:])
+    ky, kx = min(k, image.shape[-2]), min(k, image.shape[-1])
+    total = np.zeros((*image.shape[:-2], rows, cols), np.float32)
+    count = np.zeros(total.shape, np.float32)
+    for dy in range(ky):
+        for dx in range(kx):
+            part = image[..., dy : rows * ky : ky, dx : cols * kx : kx].astype(np.float32)
+            good = np.isfinite(part)
+            total += np.where(good, part, 0)
+            count += good
+    with np.errstate(invalid="ignore"):
+        return total / np.where(count > 0, count, np.nan)
+
+
+def write_png(path, array) -> None:
+    """Write uint8 (rows, cols) or (3, rows, cols) as a PNG file that appears whole or not at all."""
+    from PIL import Image
+
+    array = np.asarray(array, np.uint8)
+    with atomic(path) as file:
+        Image.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim == 3 else array).save(file, "PNG")

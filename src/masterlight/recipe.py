@@ -1,0 +1,61 @@
+"""`Recipe`, the processes of a night in their order, and `run`, which walks a folder of raw frames through them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from masterlight.process import process
+from masterlight.processes.align import StarAlignment
+from masterlight.processes.calibrate import ImageCalibration
+from masterlight.processes.cosmetic import CosmeticCorrection
+from masterlight.processes.integrate import ImageIntegration
+from masterlight.processes.subframes import SubframeSelector
+from masterlight.session import Plan, plan, scan
+from masterlight.store import Store
+from masterlight.walk import Walk
+from masterlight.workers import Event, executor, machine_memory_mb
+
+
+@process
+class Recipe:
+    """Every process of a night, in its order, with every control."""
+
+    bias: ImageIntegration = ImageIntegration.for_bias()
+    """How bias frames become the master bias."""
+    dark: ImageIntegration = ImageIntegration.for_dark()
+    """How darks and flat-darks become masters."""
+    flat: ImageIntegration = ImageIntegration.for_flat()
+    """How calibrated flats become the master flat."""
+    calibrate: ImageCalibration = ImageCalibration()
+    """How masters are taken out of flats and lights."""
+    cosmetic: CosmeticCorrection = CosmeticCorrection()
+    """How pixels that the master dark shows to be defective are repaired."""
+    select: SubframeSelector = SubframeSelector()
+    """How lights are measured and approved."""
+    align: StarAlignment = StarAlignment()
+    """How lights are matched with the reference and resampled."""
+    integrate: ImageIntegration = ImageIntegration()
+    """How aligned lights become the master light."""
+    reference: str | None = None
+    """File name of the light to align to and to normalize with; the best one when left out."""
+    workers: str = "threads"
+    """Where to compute: serial, threads, threads:N, dask://host:port."""
+    memory_mb: Annotated[int, Field(ge=300)] | None = None
+    """Memory to stay within, in MB; a quarter of the machine's when left out."""
+    overwrite: bool = False
+    """Make masters again even when those of an earlier run fit."""
+
+
+def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Iterator[Event]:
+    """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
+
+    Yields events; the last one has stage "done" and the `Report` as its result. Raises NothingUsable when there
+    is no light to work on, OutputError when a product cannot be written.
+    """
+    recipe = recipe or Recipe()
+    night = folder if isinstance(folder, Plan) else plan(scan(folder))
+    with executor(recipe.workers) as pool:
+        memory_mb = recipe.memory_mb or machine_memory_mb() / 4
+        yield from Walk(night, Store(out), recipe, pool, memory_mb).events()

@@ -1,0 +1,79 @@
+"""What a run tells: the rows of report.json, and the table at the end."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from masterlight.errors import OutputError, Rejected
+
+
+@dataclass
+class Report:
+    """The rows of one run; `frames` has one for every file that was looked at, whatever became of it."""
+
+    masters: list[dict] = field(default_factory=list)
+    frames: list[dict] = field(default_factory=list)
+    timing: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    recipe: dict = field(default_factory=dict)
+    version: str = ""
+
+    def reject(self, rejected: Rejected, **row: Any) -> None:
+        self.frames.append({"path": rejected.source, "status": "rejected", "stage": rejected.stage, "reason": rejected.reason, **row})
+
+    @property
+    def rejected(self) -> list[dict]:
+        return [row for row in self.frames if row["status"] == "rejected"]
+
+    @property
+    def lights(self) -> list[dict]:
+        """The rows of integrated lights among the masters: what the whole run is for."""
+        return [row for row in self.masters if row["kind"] == "light"]
+
+    @property
+    def exit_status(self) -> int:
+        """0 when all is done, 1 when some frames were rejected on the way, 2 when there is no result."""
+        return 2 if not self.lights else 1 if self.rejected else 0
+
+    def write(self, path: Path) -> None:
+        """Write report.json whole: beside its place, then renamed into it."""
+        order = ("masters", "frames", "timing", "notes", "recipe", "version")
+        text = json.dumps({name: finite(getattr(self, name)) for name in order}, indent=1, default=str)
+        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        try:
+            partial.write_text(text)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{path}: {error.strerror}; the pictures are whole, only the report is missing") from None
+
+
+def finite(value: Any) -> Any:
+    """The value as JSON can hold it: NaN and infinity, which it has no word for, become null; numbers keep 7 digits."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    return value
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """One integrated frame as a line of the process console."""
+    words = [f"{row['frames_used']} frames"]
+    if row.get("noise_before"):
+        words.append(f"noise {row['noise_before']:.2f} -> {row['noise']:.3f} DN ({row['noise_before'] / row['noise']:.2f} x less)")
+    elif row.get("noise"):
+        words.append(f"noise {row['noise']:.3f} DN")
+    if row.get("fwhm_px"):
+        words.append(f"FWHM {row['fwhm_px']:.2f} px")
+    if row.get("rejected_high") is not None:
+        words.append(f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high")
+    return f"{Path(row['path']).name}: " + ", ".join(words)

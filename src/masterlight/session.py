@@ -1,0 +1,377 @@
+"""What lies in a folder, and what a run will make of it: `scan(folder)` -> Session, `plan(session)` -> Plan.
+
+Only headers are read. Which frames belong together is decided by `matching`; here it is decided what is
+subtracted from what, in which order, and what is told about it.
+"""
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from masterlight.errors import Rejected
+from masterlight.frame import Frame, Meta
+from masterlight.headers import filter_key, object_key
+from masterlight.io import LATER, read, suffix, supported
+from masterlight.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
+from masterlight.workers import each, executor
+
+# --- scanning ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Session:
+    """The frames that were found, in order of their paths, and the files that could not be opened."""
+
+    name: str
+    frames: tuple[Frame, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+def scan(where: str | os.PathLike | Iterable) -> Session:
+    """Open every image in a folder and below, or those of a list of files and folders; only headers are read.
+
+    Hidden folders and the results of earlier runs are passed over; what cannot be read becomes a `Rejected`.
+    """
+    roots = [where] if isinstance(where, (str, os.PathLike)) else list(where)
+    paths = list({os.path.realpath(path): path for root in roots for path in images(os.fspath(root))}.values())
+    with executor("threads:8") as pool:
+        found = {event.item: event.result for event in each("scan", pool, read, paths)}
+    results = [found[path] for path in paths]
+    name = ", ".join(str(root) for root in roots[:3]) + (" ..." if len(roots) > 3 else "")
+    return Session(
+        name, tuple(r for r in results if isinstance(r, Frame)), tuple(r for r in results if isinstance(r, Rejected))
+    )
+
+
+def images(root: str) -> Iterator[str]:
+    """Paths of the images in a folder and below, sorted; a file gives itself."""
+    if not os.path.isdir(root):
+        yield root
+        return
+    for folder, folders, files in os.walk(root):
+        ours = {"masters"} if is_result(folder) else set()
+        seen = (f for f in folders if not f.startswith(".") and f not in ours)
+        folders[:] = sorted(f for f in seen if not is_result(os.path.join(folder, f)))
+        for name in sorted(files):
+            if not name.startswith(".") and (supported(name) or suffix(name, LATER)):
+                yield os.path.join(folder, name)
+
+
+def is_result(folder: str) -> bool:
+    """Whether a folder holds the results of an earlier run."""
+    return os.path.isfile(os.path.join(folder, "report.json")) and os.path.isdir(os.path.join(folder, "masters"))
+
+
+def unsuitable(meta: Meta) -> str | None:
+    """Why a frame cannot take part at all; None when it can."""
+    if meta.kind == "unknown" and meta.declared:
+        return f"the header calls it '{meta.declared}', which is no light, dark, flat or bias"
+    if meta.kind in ("light", "unknown") and meta.is_master:
+        return f"is already a stack of {meta.frames} frames" if meta.frames > 1 else "is a master light already"
+    if meta.pattern or len(meta.shape) > 2:
+        what = f"mosaic ({meta.pattern})" if meta.pattern else "image of 3 planes"
+        return f"colour {what}: colour arrives in the next version; mono frames only"
+    return None
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class MasterJob:
+    """A master to make: its frames, and the masters that are taken out of each of them first."""
+
+    group: Group
+    bias: "MasterJob | Frame | None" = None
+    dark: "MasterJob | Frame | None" = None
+    equation: str = ""
+    flat: None = None
+
+    @property
+    def kind(self) -> str:
+        return self.group.kind
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return self.group.frames
+
+    @property
+    def filter(self) -> str | None:
+        return self.group.meta.filter if self.kind == "flat" else None
+
+    @property
+    def words(self) -> list[str]:
+        """What to name the product after: kind, filter, exposure, temperature, gain, binning."""
+        labels = [label for label in self.group.labels if self.kind != "flat" or not label.endswith((" s", " °C"))]
+        return [self.kind, *(re.sub(r"\s|°", "", label) for label in labels)]
+
+
+@dataclass(frozen=True, eq=False)
+class LightSet:
+    """Lights that are calibrated by the same masters."""
+
+    frames: tuple[Frame, ...]
+    bias: MasterJob | Frame | None
+    dark: MasterJob | Frame | None
+    flat: MasterJob | Frame | None
+    equation: str
+
+
+@dataclass(frozen=True, eq=False)
+class LightJob:
+    """A master light to make: all lights of one target through one filter, in sets by their masters."""
+
+    object: str | None
+    filter: str | None
+    sets: tuple[LightSet, ...]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return tuple(
+            sorted((f for part in self.sets for f in part.frames), key=lambda f: (f.meta.time or "", f.source))
+        )
+
+    @property
+    def words(self) -> list[str]:
+        return [word for word in (self.object, self.filter) if word]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run will do, in order, and why."""
+
+    name: str
+    groups: tuple[Group, ...]
+    masters: tuple[MasterJob, ...]
+    """Each after those it needs."""
+    lights: tuple[LightJob, ...]
+    choices: tuple[Choice, ...]
+    warnings: tuple[str, ...]
+    rejected: tuple[Rejected, ...]
+    notes: tuple[str, ...] = ()
+    """What headers left unsaid and was read from names, counted."""
+
+    @property
+    def disk_bytes(self) -> int:
+        """Room that the products take, about: masters of 4 bytes a pixel, master lights with their planes of 16."""
+        return sum(4 * pixels(m) for m in self.masters) + sum(18 * pixels(job) for job in self.lights) + 2_000_000
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room for the unpacked twins of compressed files, in the folder for temporary files."""
+        frames = {f.source: f for job in (*self.masters, *self.lights) for f in job.frames}.values()
+        return sum(f.meta.bits // 8 * math.prod(f.shape) for f in frames if f.source.lower().endswith((".gz", ".fz")))
+
+    def memory_bytes(self, threads: int) -> int:
+        """Memory that a run takes at least: the program, masters, the result, and one light per thread."""
+        largest = max((pixels(job) for job in (*self.lights, *self.masters)), default=0)
+        sets = max((len(job.sets) for job in self.lights), default=1)
+        return 300_000_000 + largest * (8 * sets + 14 + 12 * threads)
+
+    def why_no_lights(self) -> str:
+        """One sentence for a night without usable lights."""
+        if not self.groups and not self.rejected:
+            return f"no images were found in {self.name}: give the folder that holds the lights (FITS files)"
+        reasons = Counter(r.reason for r in self.rejected).most_common(3)
+        told = "; ".join(f"{count} left out: {reason}" for reason, count in reasons)
+        return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
+
+    def text(self, threads: int = 2) -> str:
+        """The plan in sentences: groups, masters, lights, matches and why, warnings, what is left out, its price."""
+        lines = [
+            self.name,
+            "",
+            "Groups",
+            *(f"  {g} ({hard(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
+        ]
+        lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
+        lines += ["", "Master lights"]
+        for job in self.lights:
+            lines.append(f"  {' '.join(job.words) or 'target without a name'}: {len(job.frames)} lights")
+            lines += [f"    {part.equation} for {len(part.frames)}{told_masters(part)}" for part in job.sets]
+        lines += ["", "Why"]
+        for choice in self.choices:
+            lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
+            lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
+        for title, rows in (("Read from names", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
+            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
+        need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes(threads) / 1e6:,.0f} MB"
+        scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
+        return "\n".join([*lines, "", f"Takes about: {need} with {threads} threads{scratch}."])
+
+
+def pixels(job: MasterJob | LightJob) -> int:
+    return math.prod(job.frames[0].shape[-2:])
+
+
+def told_masters(part: LightSet) -> str:
+    """Which masters a set uses, as words."""
+    named = [(letter, getattr(part, kind)) for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True)]
+    told = [
+        f"{letter} = {' '.join(master.words) if isinstance(master, MasterJob) else Path(master.source).name}"
+        for letter, master in named
+        if master is not None
+    ]
+    return "; " + ", ".join(told) if told else ""
+
+
+def plan(session: Session) -> Plan:
+    """Match the frames of a session and decide what is subtracted from what."""
+    rejected, kinds, taken = list(session.rejected), {kind: [] for kind in PLURAL}, []
+    for frame in session.frames:
+        reason = unsuitable(frame.meta)
+        if reason:
+            rejected.append(Rejected(frame.source, "plan", reason))
+            continue
+        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+        if frame.meta.kind == "unknown":
+            taken.append(frame)
+    planner = Planner({kind: grouped(kind, frames) for kind, frames in kinds.items()})
+    if taken:
+        some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
+        planner.warn(
+            f"{len(taken)} frames do not say what they are and are taken for lights ({some}); "
+            "put frames into folders named lights, darks, flats, bias to be sure"
+        )
+    lights = planner.lights()
+    groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
+    notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
+    return Plan(
+        session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
+        tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
+    )  # fmt: skip
+
+
+@dataclass
+class Planner:
+    """Chooses masters for lights and flats, and keeps the reasons."""
+
+    groups: dict[str, list[Group]]
+    jobs: dict[int, MasterJob] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings[sentence] = None
+
+    def pick(self, need: str, target: Group, kind: str | None = None) -> Group | None:
+        """The best group for a need; the choice and its doubts are recorded."""
+        group, choice = choose(need, target, self.groups[kind or need])
+        if choice.candidates:
+            self.choices.append(choice)
+        for doubt in choice.doubts:
+            self.warn(doubt)
+        return group
+
+    def lights(self) -> tuple[LightJob, ...]:
+        """Every master light, its lights in sets that share their masters."""
+        jobs: dict[Any, dict[Any, LightSet]] = {}
+        names: dict[str, str | None] = {}
+        for group in self.groups["light"]:
+            meta = group.meta
+            names.setdefault(object_key(meta.object), meta.object)
+            size = hard(meta)
+            key = (object_key(meta.object), filter_key(meta.filter), size["camera"], size["size"], size["binning"])
+            part = self.light_set(group)
+            sets, masters = (
+                jobs.setdefault(key, {}),
+                tuple(map(id, (part.bias, part.dark, part.flat))) + (part.equation,),
+            )
+            if masters in sets:
+                part = LightSet(sets[masters].frames + part.frames, part.bias, part.dark, part.flat, part.equation)
+            sets[masters] = part
+        return tuple(
+            LightJob(names[key[0]], next(iter(sets.values())).frames[0].meta.filter, tuple(sets.values()))
+            for key, sets in jobs.items()
+        )
+
+    def light_set(self, group: Group) -> LightSet:
+        """The masters and the equation of one group of lights."""
+        done = group.meta.calibration
+        if done:
+            self.warn(f"{group.title}: already calibrated (CALSTAT '{done}'); what was done is not done again")
+        dark = self.dark_for_lights(group) if "D" not in done else None
+        bias = None
+        if "B" not in done and "D" not in done and (dark is None or not dark.contains_bias):
+            bias = self.pick("bias", group)
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done:
+            self.warn(
+                f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
+            )
+            dark = None
+        flat = self.pick("flat", group) if "F" not in done else None
+        flat_master = self.master(flat) if flat else None
+        if flat_master is None and "F" not in done:
+            self.warn(f"{group.title}: no flat; vignetting and dust stay in the picture")
+        return LightSet(
+            group.frames, self.master(bias), self.master(dark), flat_master, equation("L", bias, dark, flat_master)
+        )
+
+    def dark_for_lights(self, group: Group) -> Group | None:
+        """The dark that fits; else a warning that tells what would be needed. Darks are not scaled."""
+        dark = self.pick("dark", group)
+        if dark is not None:
+            if dark.is_master and dark.meta.contains_bias is None:
+                self.warn(f"{dark} does not say whether the bias is in it; taken to hold it, as masters usually do")
+            if dark.contains_bias and "B" in group.meta.calibration:
+                self.warn(f"{group.title}: their bias is subtracted already, {dark} still holds it and is not used")
+                return None
+            return dark
+        wanted = " ".join(
+            label for label in group.labels if label.endswith((" s", " °C")) or label.startswith(("gain", "bin"))
+        )
+        there = self.groups["dark"]
+        nearest = (
+            f" (there are {', '.join(map(str, there[:4]))}; darks of other settings are not scaled)" if there else ""
+        )
+        self.warn(f"{group.title}: no matching dark{nearest}; add darks of {wanted or 'the same settings'}")
+        return None
+
+    def master(self, group: Group | None) -> MasterJob | Frame | None:
+        """The job that makes a group into a master, or the ready-made master itself."""
+        if group is None or group.is_master:
+            return group.frames[0] if group else None
+        if id(group) not in self.jobs:
+            bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
+            bias_master, dark_master = self.master(bias), self.master(dark)
+            made = equation("f", bias, dark, None)
+            self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
+            if len(group.frames) < ENOUGH:
+                self.warn(
+                    f"{group}: few frames make a noisy master; {ENOUGH} or more also allow outliers to be rejected"
+                )
+        return self.jobs[id(group)]
+
+    def subtracted_from_flats(self, group: Group) -> tuple[Group | None, Group | None]:
+        """(bias, dark) for flats: flat-darks of their exposure, else bias, else darks of their exposure."""
+        if set("BD") & set(group.meta.calibration):
+            return None, None
+        dark = self.pick("dark", group, "flatdark")
+        bias = self.pick("bias", group) if dark is None or not dark.contains_bias else None
+        if dark is None and bias is None:
+            dark = self.pick("dark", group)
+        if dark is not None and not dark.contains_bias and bias is None:
+            dark = None
+        if dark is None and bias is None:
+            self.warn(
+                f"{group.title}: no flat-darks of their exposure and no bias; "
+                "their bias level stays in and they correct too little"
+            )
+        return bias, dark
+
+
+def letter(group: Group) -> str:
+    return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
+
+
+def equation(raw: str, bias: Group | None, dark: Group | None, flat) -> str:
+    """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
+    terms = "".join(f" - {letter(group)}" for group in (bias, dark) if group)
+    if flat is None:
+        return f"C = {raw}{terms}"
+    return f"C = ({raw}{terms}) * mean(F) / F" if terms else f"C = {raw} * mean(F) / F"

@@ -1,0 +1,497 @@
+"""The walk of a night through its recipe, as a generator of events.
+
+    masters:  raw box -> (calibrate) -> normalize -> reject -> combine -> master bias, dark, flat
+    pass 1:   one light, one task:  raw -> calibrate > repair -> stars, PSF, noise, level      (a few kB kept)
+    between:  approve, choose the reference, match stars -> a transform for each light
+    pass 2:   one tile, one task:   for every light: raw box -> calibrate > repair > warp -> reject -> combine
+
+Raw pixels are read twice; only masters and results are written.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masterlight.errors import FrameError, NothingUsable, Rejected
+from masterlight.frame import ArrayFrame, Frame, Meta
+from masterlight.io import counts, read, rounded, write
+from masterlight.io.raster import preview, write_png
+from masterlight.kernels.statistics import noise_mrs
+from masterlight.process import card, plain, to_toml
+from masterlight.processes.align import Transform
+from masterlight.processes.calibrate import Masters
+from masterlight.processes.cosmetic import Defects
+from masterlight.processes.integrate import FrameStatistics, ImageIntegration, Stack
+from masterlight.processes.subframes import Measurement, StarList
+from masterlight.report import Report, sentence
+from masterlight.session import LightJob, MasterJob, Plan
+from masterlight.store import Store, header, inherited, key
+from masterlight.workers import Event, each
+
+if TYPE_CHECKING:
+    from masterlight.recipe import Recipe
+
+BASE_MB = 300
+"""Resident memory of the program itself with its libraries loaded, measured."""
+RESULT_BYTES = 14
+"""Bytes per pixel of a result: image and variance 4 each, coverage and two rejection maps 2 each."""
+MASTER_BYTES = 8
+"""Bytes per pixel of the masters of one set: what is subtracted and what is multiplied, 4 each."""
+MEASURE_BYTES = 12
+"""Bytes per pixel that measuring one light takes."""
+MIN_FLUX_PAIRS = 8
+"""Stars in common that make a flux ratio worth more than a ratio of background dispersions."""
+
+
+@dataclass
+class Light:
+    """One light on its way: the calibrated view, then what was measured on it, then where it lies."""
+
+    job: LightJob
+    view: Frame
+    saturation_dn: float | None
+    measurement: Measurement | None = None
+    stars: StarList | None = None
+    transform: Transform | None = None
+
+    @property
+    def source(self) -> str:
+        return self.view.source
+
+
+@dataclass
+class Walk:
+    """One run: the plan it follows, the pool it works in, and what it has made so far."""
+
+    plan: Plan
+    store: Store
+    recipe: "Recipe"
+    pool: tuple
+    memory_mb: float
+    report: Report = field(default_factory=Report)
+    made: dict[int, Path] = field(default_factory=dict)
+    """Path of the master that came of a job, by the job's id."""
+    defects: dict[str, Defects] = field(default_factory=dict)
+    """Defective pixels by the master dark that shows them."""
+    held: int = 0
+    """How many sets of masters are in memory."""
+
+    def events(self) -> Iterator[Event]:
+        """The whole walk; the last event carries the report."""
+        self.report.recipe = plain(self.recipe)
+        for rejected in self.plan.rejected:
+            yield self.reject(rejected)
+        for warning in self.plan.warnings:
+            yield self.note("plan", warning)
+        if not self.plan.lights:
+            raise NothingUsable(self.plan.why_no_lights())
+        self.store.require(self.plan.disk_bytes)
+        started = time.perf_counter()
+        for job in self.plan.masters:
+            with self.timed(f"master {job.kind}"):
+                yield from self.master(job)
+        for jobs in targets(self.plan.lights):
+            yield from self.target(jobs)
+        self.report.timing["total"] = time.perf_counter() - started
+        path = self.store.path("report", suffix=".json")
+        self.report.write(path)
+        yield Event("done", result=self.report, message=f"report: {path}")
+
+    @contextmanager
+    def timed(self, stage: str):
+        """Add the seconds spent inside to the report's timing of this stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.report.timing[stage] = self.report.timing.get(stage, 0.0) + time.perf_counter() - started
+
+    def note(self, stage: str, message: str) -> Event:
+        """A sentence for the process console that the report keeps."""
+        self.report.notes.append(message)
+        return Event(stage, message=message)
+
+    def reject(self, rejected: Rejected, **row) -> Event:
+        """Keep a frame that failed as a row of the report, and say so."""
+        self.report.reject(rejected, **row)
+        return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+    # masters
+
+    def master(self, job: MasterJob) -> Iterator[Event]:
+        """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
+        masters = self.masters_of(job)
+        integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind)
+        path = self.store.path("master", *job.words, folder="masters")
+        inputs = [Path(f.source) for f in job.frames]
+        made_of = key(inputs, integration, self.recipe.calibrate, [m for m in self.master_paths(job) if m])
+        if not self.recipe.overwrite and self.store.reusable(path, made_of):
+            self.made[id(job)] = path
+            yield self.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
+            return
+        views, statistics = [], []
+        for frame in job.frames:
+            try:
+                view = self.recipe.calibrate(frame, masters)
+                statistics.append(glance(view, job.kind, self.recipe.calibrate.saturation(frame, masters)))
+                views.append(view)
+            except (FrameError, OSError) as error:
+                yield self.reject(Rejected(frame.source, "masters", getattr(error, "reason", str(error))), kind=job.kind)
+        stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics)
+        if stack is None:
+            yield self.note("masters", f"no usable {job.kind} is left: continuing without a {path.stem.replace('_', ' ')}")
+            return
+        metas = [v.meta for v in views]
+        contains_bias = not (masters.bias or masters.dark)
+        meta = metas[0].with_(contains_bias=contains_bias)
+        cards = [("MLKEY", made_of, "what this master was made of")]
+        self.save(path, stack, header(meta, metas, job.kind) + cards, (*views[0].cards, card(integration)), full=False)
+        self.made[id(job)] = path
+        row = self.row(job.kind, job.filter, path, stack, statistics)
+        self.report.masters.append(row)
+        yield Event("masters", message=sentence(row))
+
+    def master_paths(self, job) -> list[Path | None]:
+        """The masters that a job (or a set of lights) calls for, as files: bias, dark, flat."""
+        return [self.path_of(getattr(job, kind, None)) for kind in ("bias", "dark", "flat")]
+
+    def path_of(self, needed) -> Path | None:
+        """The file of a master that a plan names: a job of this run, or a ready-made frame; None when it failed."""
+        if isinstance(needed, Frame):
+            return Path(needed.source)
+        return None if needed is None else self.made.get(id(needed))
+
+    def masters_of(self, job) -> Masters:
+        bias, dark, flat = (None if path is None else read(path) for path in self.master_paths(job))
+        return self.recipe.calibrate.masters(bias, dark, flat)
+
+    def integrate(self, stage, integration: ImageIntegration, frames, statistics, reference=0, squarish=False):
+        """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, statistics)."""
+        frames, statistics = list(frames), list(statistics)
+        while frames:
+            stack = None
+            try:
+                for event in integration(
+                    frames,
+                    statistics,
+                    reference=reference,
+                    pool=self.pool,
+                    memory_mb=self.tile_mb(frames),
+                    squarish=squarish,
+                ):
+                    if isinstance(event.result, Stack):
+                        stack = event.result
+                    elif event.total:
+                        yield Event(stage, event.done, event.total)
+                return stack, frames, statistics
+            except FrameError as error:
+                lost = [i for i, frame in enumerate(frames) if frame.source == error.source]
+                if not lost:
+                    raise
+                yield self.reject(Rejected(error.source, stage, error.reason))
+                for i in reversed(lost):
+                    del frames[i], statistics[i]
+                    reference = max(0, reference - (i <= reference))
+        return None, [], []
+
+    def tile_mb(self, frames) -> float:
+        """What is left of the memory for the samples of tiles, once program, masters and result have theirs."""
+        pixels = frames[0].shape[-1] * frames[0].shape[-2]
+        return max(32.0, self.memory_mb - BASE_MB - (RESULT_BYTES + self.held * MASTER_BYTES) * pixels / 1e6)
+
+    # lights
+
+    def target(self, jobs: list[LightJob]) -> Iterator[Event]:
+        """Every filter of one target: measured one after the other, aligned to one reference, integrated each."""
+        lights = []
+        for job in jobs:
+            with self.timed("pass 1: measure"):
+                lights += yield from self.look(job)
+        with self.timed("align"):
+            lights, anchor = yield from self.aligned(lights)
+        for job in jobs:
+            own = [light for light in lights if light.job is job]
+            if own:
+                with self.timed("pass 2: integrate"):
+                    yield from self.finish(job, own, anchor)
+            else:
+                yield self.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
+
+    def look(self, job: LightJob) -> Iterator[Event]:
+        """Pass 1: calibrate, repair and measure each light; gives the lights that could be measured."""
+        lights = []
+        for part in job.sets:
+            masters = self.masters_of(part)
+            defects = self.defects_of(masters)
+            yield self.note("calibrate", f"{len(part.frames)} lights: {masters.equation}" + repaired(defects))
+            if not masters:
+                yield self.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
+            for frame in part.frames:
+                try:
+                    view = self.recipe.calibrate(frame, masters)
+                    view = self.recipe.cosmetic(view, defects) if defects else view
+                    lights.append(Light(job, view, self.recipe.calibrate.saturation(frame, masters)))
+                except (FrameError, OSError) as error:
+                    reason = getattr(error, "reason", str(error))
+                    yield self.reject(Rejected(frame.source, "calibrate", reason), kind="light", filter=job.filter)
+        if not lights:
+            return []
+        frame_mb = lights[0].view.shape[-1] * lights[0].view.shape[-2] * MEASURE_BYTES / 1e6
+        together = max(1, min(2 * self.pool[1], int((self.memory_mb - BASE_MB) // frame_mb)))
+        task = partial(measure, self.recipe.select)
+        for event in each("measure", self.pool, task, lights, in_flight=together):
+            light = event.item
+            if isinstance(event.result, Rejected):
+                yield self.reject(event.result, kind="light", filter=job.filter)
+                continue
+            light.measurement, light.stars = event.result
+            m = light.measurement
+            words = f"{Path(light.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, eccentricity {m.eccentricity:.2f}, "
+            yield Event("measure", event.done, event.total, message=words + f"noise {m.noise_dn:.2f} DN")
+        return [light for light in lights if light.measurement]
+
+    def defects_of(self, masters: Masters) -> Defects | None:
+        """The defective pixels that this dark shows, found once for each dark."""
+        if masters.dark is None:
+            return None
+        if masters.dark.source not in self.defects:
+            self.defects[masters.dark.source] = self.recipe.cosmetic.defects(masters.dark)
+        return self.defects[masters.dark.source]
+
+    def aligned(self, lights: list[Light]) -> Iterator[Event]:
+        """Approve, choose the reference, find every light's transform; gives (lights that have one, reference)."""
+        approved = []
+        for light, verdict in zip(lights, self.verdicts(lights), strict=True):
+            if verdict is None:
+                approved.append(light)
+            else:
+                yield self.reject(verdict, **measured_row(light))
+        if len(approved) == 1:
+            approved[0].transform = Transform.identity(approved[0].stars.shape)
+            yield self.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
+        if len(approved) <= 1:
+            return approved, approved[0] if approved else None
+        best, failures = [], []
+        for reference in self.references(approved)[:3]:
+            found, lost = self.transforms(reference, approved)
+            if len(found) > len(best):
+                best, failures, chosen = found, lost, reference
+            if len(best) > len(approved) / 2:
+                break
+        yield self.note("align", f"reference: {Path(chosen.source).name}")
+        for light, transform in best:
+            light.transform = transform
+        for light, why in failures:
+            yield self.reject(why, **measured_row(light))
+        return [light for light, _ in best], chosen
+
+    def verdicts(self, lights: list[Light]) -> list[Rejected | None]:
+        """The selector's verdict on each light, taken among the lights of the same filter."""
+        verdict = {}
+        for job in {id(light.job): light.job for light in lights}.values():
+            own = [light for light in lights if light.job is job]
+            verdict.update(zip(map(id, own), self.recipe.select.select([o.measurement for o in own]), strict=True))
+        return [verdict[id(light)] for light in lights]
+
+    def references(self, lights: list[Light]) -> list[Light]:
+        """Lights in the order in which they would serve as reference; the user's choice is the only one if given."""
+        if self.recipe.reference:
+            wanted = Path(self.recipe.reference).name
+            named = [light for light in lights if wanted in (Path(light.source).name, Path(light.source).stem)]
+            if not named:
+                raise NothingUsable(f"reference '{wanted}' is not among the {len(lights)} usable lights")
+            return named
+        return sorted(lights, key=merit, reverse=True)
+
+    def transforms(self, reference: Light, lights: list[Light]):
+        """Match every light with the reference: [(light, Transform)], [(light, Rejected)]."""
+        index = self.recipe.align.prepare(reference.stars)
+        found, lost = [], []
+        for light in lights:
+            if light is reference:
+                found.append((light, Transform.identity(light.stars.shape)))
+                continue
+            result = self.recipe.align.align(index, light.stars, light.source)
+            (found if result else lost).append((light, result))
+        return found, lost
+
+    def finish(self, job: LightJob, lights: list[Light], anchor: Light) -> Iterator[Event]:
+        """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
+        align, integration = self.recipe.align, self.recipe.integrate
+        reference = anchor if anchor in lights else max(lights, key=merit)
+        frames, statistics = [], []
+        for light in lights:
+            m, t = light.measurement, light.transform
+            frames.append(
+                align.registered(light.view, t, anchor.view.shape[-2:], noise_dn=m.noise_dn, fwhm_px=m.fwhm_px)
+            )
+            statistics.append(
+                FrameStatistics(
+                    source=light.source,
+                    location_dn=m.location_dn,
+                    scale_dn=(m.scale_low_dn, m.scale_high_dn),
+                    noise_dn=m.noise_dn,
+                    exposure_s=light.view.meta.exposure_s,
+                    flux_ratio=t.flux_ratio if t.flux_pairs >= MIN_FLUX_PAIRS else None,
+                )
+            )
+        stack, frames, statistics = yield from self.integrate(
+            "integrate", integration, frames, statistics, lights.index(reference), squarish=True
+        )
+        if stack is None:
+            yield self.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
+            return
+        by_source = {light.source: light for light in lights}
+        lights = [by_source[frame.source] for frame in frames]
+        for note in stack.notes:
+            yield self.note("integrate", note)
+        path = self.store.path("master_light", *job.words)
+        metas = [light.view.meta for light in lights]
+        cards = header(reference.view.meta, metas, "light") + inherited(anchor.view.header)
+        self.save(path, stack, cards, (*frames[0].cards, card(integration)), full=True)
+        row = self.row("light", job.filter, path, stack, statistics, reference.measurement)
+        row |= {"object": job.object, "reference": anchor.source}
+        self.report.masters.append(row)
+        for light, used in zip(lights, stack.frames, strict=True):
+            self.report.frames.append(measured_row(light) | {"status": "used", "reason": ""} | contribution(used))
+            yield Event("integrate", message=told(light, used))
+        yield Event("integrate", item=str(path), message=sentence(row))
+
+    # products
+
+    def save(self, path: Path, stack: Stack, cards: list, provenance, full: bool) -> None:
+        """Write an integrated frame and its preview; the maps and planes too when `full`."""
+        planes = {"IMAGE": stack.image}
+        if full:
+            planes |= {
+                "VARIANCE": variance_plane(stack.variance),
+                "COVERAGE": stack.coverage,
+                "REJ_LOW": counts(stack.rejected_low, stack.n),
+                "REJ_HIGH": counts(stack.rejected_high, stack.n),
+                "FRAMES": frames_table(stack),
+                "RECIPE": to_toml(self.recipe),
+            }
+        write(path, planes, cards, list(provenance), compress={"COVERAGE"})
+        write_png(path.with_suffix(".png"), preview(stack.image))
+
+    def row(self, kind, filter_name, path, stack: Stack, statistics, before: Measurement | None = None) -> dict:
+        """The report's row of one integrated frame, with what is measured on the result itself."""
+        counts = stack.frames
+        row = {
+            "path": str(path),
+            "preview": str(path.with_suffix(".png")),
+            "kind": kind,
+            "filter": filter_name,
+            "frames_used": len(statistics),
+            "noise": noise_mrs(stack.image)[0],
+            "fwhm_px": None,
+            "rejected_low": float(np.mean([f.rejected_low_fraction for f in counts])),
+            "rejected_high": float(np.mean([f.rejected_high_fraction for f in counts])),
+            "effective_frames": stack.effective_frames,
+        }
+        if before is not None:
+            found = self.recipe.select.measure(stack.image, source=str(path))
+            if found:
+                row |= {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
+            row |= {"noise_before": before.noise_dn, "noise_claimed": float(np.sqrt(np.nanmedian(stack.variance)))}
+        return row
+
+
+def variance_plane(variance: np.ndarray):
+    """The variance rounded to 1/64 of its median, far finer than a variance of some tens of samples is known."""
+    step = float(np.nanmedian(variance)) / 64
+    return rounded(variance, step) if step > 0 else variance
+
+
+def frames_table(stack: Stack):
+    """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
+    from astropy.table import Table
+
+    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    return Table({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def targets(jobs: list[LightJob]) -> list[list[LightJob]]:
+    """Light jobs that show the same object, to be aligned to one reference whatever their filter."""
+    groups: dict[str, list[LightJob]] = {}
+    for job in jobs:
+        groups.setdefault(job.object or "", []).append(job)
+    return list(groups.values())
+
+
+def measure(selector, light: Light):
+    """The task of pass 1: all of a light's pixels once, and what is measured on them."""
+    gain = light.view.meta.gain_e_per_dn
+    return selector.measure(light.view, source=light.source, saturation_dn=light.saturation_dn, gain_e_per_dn=gain)
+
+
+def merit(light: Light) -> float:
+    """How well a light would serve as reference: many stars, sharp and round."""
+    m = light.measurement
+    return m.stars**0.5 / m.fwhm_px**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
+
+
+def glance(view: Frame, kind: str, saturation_dn: float | None) -> FrameStatistics:
+    """Level and scatter of a calibration frame from 64 of its rows; an empty or saturated one raises FrameError."""
+    rows = np.linspace(0, view.shape[-2] - 1, min(64, view.shape[-2])).astype(int)
+    sample = np.concatenate([view.pixels(y, y + 1, 0, view.shape[-1]).ravel() for y in rows])
+    finite = sample[np.isfinite(sample)]
+    if finite.size < sample.size / 2:
+        raise FrameError(view.source, "more than half of its pixels are missing (NaN); leave it out")
+    level = float(np.median(finite))
+    scatter = float(1.4826 * np.median(np.abs(finite - level)))
+    if not np.any(finite != finite[0]):
+        raise FrameError(view.source, f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out")
+    if kind == "flat" and saturation_dn is not None and level > saturation_dn:
+        raise FrameError(view.source, f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter")
+    if kind == "flat" and level <= 0:
+        raise FrameError(view.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
+    return FrameStatistics(
+        source=view.source,
+        location_dn=level,
+        scale_dn=scatter,
+        noise_dn=scatter,
+        exposure_s=view.meta.exposure_s,
+        flux_ratio=None,
+    )
+
+
+def repaired(defects: Defects | None) -> str:
+    if not defects:
+        return ""
+    return f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * len(defects) / defects.mask.size:.3f} %)"
+
+
+def measured_row(light: Light) -> dict:
+    """The report's row of a light, as far as it came."""
+    m, t = light.measurement, light.transform
+    row = {"path": light.source, "kind": "light", "filter": light.job.filter, "object": light.job.object}
+    row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
+    row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
+    if t is not None:
+        row |= {"rms_px": t.rms_px, "matched": t.matched, "dx_px": t.dx_px, "dy_px": t.dy_px, "rotation_deg": t.rotation_deg}
+        row |= {"mirrored": t.mirrored, "flux_ratio": t.flux_ratio, "matrix": np.asarray(t.matrix).ravel().tolist()}
+    return row
+
+
+def contribution(used) -> dict:
+    return {"weight": used.weight, "scale": used.scale, "offset": used.offset} | {
+        "rejected_low": used.rejected_low_fraction,
+        "rejected_high": used.rejected_high_fraction,
+    }
+
+
+def told(light: Light, used) -> str:
+    """One light's part in the result as a line of the process console."""
+    t = light.transform
+    return (
+        f"{Path(light.source).name}: weight {used.weight:.3f}, shift {t.dx_px:+.2f} {t.dy_px:+.2f} px, "
+        f"rotation {t.rotation_deg:+.3f} deg, rms {t.rms_px:.3f} px, "
+        f"rejected {100 * used.rejected_low_fraction:.3f} % low, {100 * used.rejected_high_fraction:.3f} % high"
+    )

@@ -1,0 +1,92 @@
+"""Slow, obvious twins of `masterlight.kernels.stars` and `masterlight.kernels.psf`."""
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+from scipy.ndimage import correlate
+from scipy.optimize import least_squares
+
+
+def bin_by_2(image):
+    rows, cols = image.shape[0] // 2, image.shape[1] // 2
+    out = np.full((rows, cols), np.nan)
+    for y in range(rows):
+        for x in range(cols):
+            block = image[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].astype(float)
+            if np.isfinite(block).any():
+                out[y, x] = block[np.isfinite(block)].mean()
+    return out
+
+
+def smooth(image):
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    return correlate(image.astype(float), kernel, mode="nearest")
+
+
+def tile_level(x):
+    v = x[np.isfinite(x)].astype(float)
+    if 4 * len(v) < len(x) or len(v) < 4:
+        return np.nan, np.nan
+    centre = np.median(v)
+    sd = 1.4826 * np.median(np.abs(v - centre))
+    for _ in range(2):
+        low, high = centre - 3 * sd, centre + 3 * sd
+        kept = v[(v >= low) & (v <= high)]
+        centre, mean, sd = np.median(kept), kept.mean(), kept.std()
+    if abs(mean - centre) < 0.3 * sd:
+        centre = 2.5 * centre - 1.5 * mean
+    masked = np.where((x >= low) & (x <= high), x, np.nan).astype(float)
+    second = np.abs(masked[:-6] + masked[6:] - 2 * masked[3:-3])
+    return centre, 1.4826 * np.nanmedian(second) / np.sqrt(6)
+
+
+def mesh_at(grid, shape):
+    """The whole mesh at full resolution."""
+    axes = [(np.arange(n) + 0.5) * size / n - 0.5 for n, size in zip(grid.shape, shape, strict=True)]
+    y, x = (np.clip(np.arange(size), axis[0], axis[-1]) for size, axis in zip(shape, axes, strict=True))
+    if 1 in grid.shape:
+        rows = np.interp(y, axes[0], np.arange(grid.shape[0]))
+        cols = np.interp(x, axes[1], np.arange(grid.shape[1]))
+        line = grid[:, 0][rows.round().astype(int)] if grid.shape[0] == 1 else np.interp(y, axes[0], grid[:, 0])
+        if grid.shape[1] == 1:
+            return np.repeat(np.asarray(line, float)[:, None], shape[1], axis=1)
+        return np.repeat(np.interp(x, axes[1], grid[0])[None, :], shape[0], axis=0) + 0 * cols
+    return RegularGridInterpolator(axes, grid.astype(float))(np.stack(np.meshgrid(y, x, indexing="ij"), -1))
+
+
+def find_maxima(image, threshold):
+    """Pixels above `threshold` (an image) and above all eight neighbours, of equals the last; in raster order."""
+    found = []
+    for y in range(1, image.shape[0] - 1):
+        for x in range(1, image.shape[1] - 1):
+            around = image[y - 1 : y + 2, x - 1 : x + 2].ravel()
+            if (
+                image[y, x] > threshold[y, x]
+                and not (around[:4] > image[y, x]).any()
+                and not (around[5:] >= image[y, x]).any()
+            ):
+                found.append((x, y))
+    return np.array(found).reshape(-1, 2)
+
+
+def pixel_moffat(p, dx, dy, beta, nodes=9):
+    """A Moffat profile integrated over pixels by brute sub-sampling; p as in `psf.fit_stars`."""
+    offsets = (np.arange(nodes) + 0.5) / nodes - 0.5
+    out = np.zeros(np.shape(dx))
+    for oy in offsets:
+        for ox in offsets:
+            u, v = dx - p[0] + ox, dy - p[1] + oy
+            out += (1 + p[4] * u * u + 2 * p[6] * u * v + p[5] * v * v) ** -beta
+    return p[3] + p[2] * out / nodes**2
+
+
+def fit_stars(image, start, noise, radius, beta):
+    """One star by scipy's least squares with numerical derivatives: (parameters, chi-square)."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    disc = (x - round(start[0])) ** 2 + (y - round(start[1])) ** 2 <= radius**2
+    disc &= np.isfinite(image)
+
+    def residuals(p):
+        return (image[disc] - pixel_moffat(p, x[disc], y[disc], beta)) / noise
+
+    fit = least_squares(residuals, start, x_scale=np.maximum(np.abs(start), 0.1), xtol=1e-10, ftol=1e-12)
+    return fit.x, 2 * fit.cost

@@ -1,0 +1,216 @@
+"""What headers and file names say: every capture program's dialect, and frames as arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masterlight.frame import ArrayFrame, Frame, Meta
+from masterlight.headers import as_number, camera_key, filter_key, flipped_pattern, object_key, same_filter
+
+PROGRAMS = {
+    "N.I.N.A. 3.1": ("IMAGETYP", ["LIGHT", "DARK", "FLAT", "BIAS", "DARKFLAT"]),
+    "Sequence Generator Pro": ("IMAGETYP", ["LIGHT", "DARK", "FLAT", "BIAS", "Dark Flat"]),
+    "MaxIm DL Version 6": ("IMAGETYP", ["Light Frame", "Dark Frame", "Flat Field", "Bias Frame", "Dark Flat"]),
+    "Astro Photography Tool": ("IMAGETYP", ["Light Frame", "Dark Frame", "Flat Frame", "Bias Frame", "Flat Dark"]),
+    "ZWO ASIAIR Plus": ("IMAGETYP", ["Light", "Dark", "Flat", "Bias", "FlatDark"]),
+    "Voyager 2.3": ("IMAGETYP", ["LIGHT", "DARK", "FLAT", "BIAS", "DARK_FLAT"]),
+    "KStars": ("FRAME", ["Light", "Dark", "Flat", "Bias", "Flat Dark"]),
+    "INDIGO": ("IMAGETYP", ["Light", "Dark", "Flat", "Bias", "DarkFlat"]),
+    "Astro Pixel Processor": ("CALFRAME", ["Light", "MasterDark", "MasterFlat", "MasterBias", "MasterDarkFlat"]),
+    "WBPP": ("IMAGETYP", ["Master Light", "Master Dark", "Master Flat", "Master Bias", "Master DarkFlat"]),
+    "observatory": ("OBSTYPE", ["OBJECT", "DARK", "SKYFLAT", "ZERO", "flat-dark"]),
+}
+KINDS = ["light", "dark", "flat", "bias", "flatdark"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_truth_every_program_names_its_frames(program):
+    keyword, names = PROGRAMS[program]
+    for kind, name in zip(KINDS, names, strict=True):
+        meta = Meta.from_header({keyword: name, "SWCREATE": program})
+        assert (meta.kind, meta.program) == (kind, program)
+        assert meta.is_master == ("master" in name.lower())
+
+
+def test_truth_a_snapshot_is_no_light():
+    meta = Meta.from_header({"IMAGETYP": "SNAPSHOT"}, "lights/focus_001.fits")
+    assert meta.kind == "unknown" and meta.declared == "SNAPSHOT"
+
+
+def test_truth_ready_made_master_says_what_is_in_it():
+    cards = {"IMAGETYP": "Master Dark", "CALBIAS": True, "NCOMBINE": 30, "CALSTAT": "b d"}
+    meta = Meta.from_header(cards)
+    assert (meta.is_master, meta.contains_bias, meta.frames, meta.calibration) == (True, True, 30, "BD")
+    assert Meta.from_header({"CALBIAS": "F"}).contains_bias is False
+    assert Meta.from_header({"IMAGETYP": "Light", "STACKCNT": 40}).is_master
+
+
+@pytest.mark.parametrize(
+    "name, kind, exposure_s, filter_",
+    [
+        ("darkflats/dark_flat_ir_001_1x1_12s.fit.gz", "flatdark", 12, None),
+        ("flats/flat_ir_001_1x1_12s.fit.gz", "flat", 12, "ir"),
+        ("light_ir_001_1x1_600s.fit.gz", "light", 600, "ir"),
+        ("masterdark_BIN-1_4144x2822_EXPOSURE-300.00s.fits", "dark", 300, None),
+        ("Light_M31_300.0s_Bin1_533MC_gain100_20231010-201010_-10.0C_0001.fit", "light", 300, None),
+        ("2024/lights/M31_Ha_300sec_01.fits", "light", 300, "Ha"),
+        ("lights/dark_nebula_B33_300s.fits", "light", 300, None),
+        ("flatdarks/0.5s/x.fits", "flatdark", 0.5, None),
+        ("darks/lights_out_250ms.fits", "light", 0.25, None),
+        ("offset_001.fits", "bias", None, None),
+        ("M31_offset50_0001.fits", "unknown", None, None),
+        ("flats/OIII/0001.fits", "flat", None, "OIII"),
+        ("FlatWizard/H-alpha_domeflat_2s.fits", "flat", 2, "H-alpha"),
+    ],
+)
+def test_truth_names_tell_what_headers_do_not(name, kind, exposure_s, filter_):
+    meta = Meta.from_header({}, "/night/" + name)
+    assert (meta.kind, meta.exposure_s, meta.filter) == (kind, exposure_s, filter_)
+    assert meta.notes, "each guess is told"
+    assert meta.is_master == name.startswith("master")
+
+
+def test_truth_names_tell_temperature_binning_gain():
+    meta = Meta.from_header({}, "Dark_60s_2x2_gain100_-10.5C_offset30_1.fits")
+    assert (meta.temperature_c, meta.binning, meta.gain, meta.offset) == (-10.5, (2, 2), 100, 30)
+    assert len(meta.notes) == 6
+
+
+def test_truth_header_is_believed_over_the_name():
+    meta = Meta.from_header({"IMAGETYP": "Dark Frame", "EXPTIME": 30}, "lights/light_600s.fits")
+    assert (meta.kind, meta.exposure_s) == ("dark", 30)
+    assert "believed" in meta.notes[0]
+    nina = {"IMAGETYP": "LIGHT", "SWCREATE": "N.I.N.A. 1.9.0.9001"}
+    assert Meta.from_header(nina, "darks/x.fits").kind == "dark", "this version wrote LIGHT for darks"
+    assert Meta.from_header({"IMAGETYP": "DARK"}, "darkflats/x.fits").kind == "flatdark"
+
+
+@pytest.mark.parametrize(
+    "cards, field, value",
+    [
+        ({"EXPTIME": "12,5"}, "exposure_s", 12.5),
+        ({"EXPTIME": "1/60"}, "exposure_s", 1 / 60),
+        ({"EXPTIME": "300 s"}, "exposure_s", 300),
+        ({"EXPTIME": 0.0, "EXPOSURE": 60}, "exposure_s", 60),
+        ({"EXPTIME": "", "EXP": 10}, "exposure_s", 10),
+        ({"EXPTIME": 0}, "exposure_s", 0),
+        ({"EXPTIME": -1}, "exposure_s", None),
+        ({"FILTER": "   "}, "filter", None),
+        ({"FILTER": "Filter 2"}, "filter", "Filter 2"),
+        ({"FILTER": 2}, "filter", "2"),
+        ({"OBJECT": "Unknown "}, "object", None),
+        ({"FOCALLEN": 0.0}, "focal_mm", None),
+        ({"FOCALLEN": "510,5"}, "focal_mm", 510.5),
+        ({"CCD-TEMP": 999}, "temperature_c", None),
+        ({"SET-TEMP": -10}, "temperature_c", -10),
+        ({"CCDTEMP": "-9.8 C", "SET-TEMP": -10}, "temperature_c", -9.8),
+        ({"BINNING": "2*2"}, "binning", (2, 2)),
+        ({"BINNING": "3"}, "binning", (3, 3)),
+        ({"XBINNING": 0, "YBINNING": 0}, "binning", (1, 1)),
+        ({"CCDXBIN": 2, "CCDYBIN": 1}, "binning", (2, 1)),
+        ({"GAIN": -1}, "gain", None),
+        ({"GAIN": 100}, "gain", 100),
+        ({"GAIN": 1.27}, "gain_e_per_dn", 1.27),
+        ({"EGAIN": 0.78}, "gain_e_per_dn", 0.78),
+        ({"SNAPSHOT": 5}, "frames", 1),
+        ({"PEDESTAL": -100}, "pedestal_dn", 100),
+        ({"PEDESTAL": 100}, "pedestal_dn", 100),
+        ({"XPIXSZ": 13.6, "XBINNING": 2}, "pixel_um", 13.6),
+        ({"PIXSIZE1": 3.75, "XBINNING": 2}, "pixel_um", 7.5),
+        ({"DATE-OBS": "2023-10-10T20:10:10.1234567Z"}, "time", "2023-10-10T20:10:10.123"),
+        ({"DATE-OBS": "2023-10-10T22:10:10+02:00"}, "time", "2023-10-10T20:10:10.000"),
+        ({"DATE": "30/05/25", "TIME-OBS": "02:58:39"}, "time", "2025-05-30T02:58:39.000"),
+        ({"DATE-OBS": "30/05/98", "UT": "02:58:39"}, "time", "1998-05-30T02:58:39.000"),
+        ({"JD": 2451545.0}, "time", "2000-01-01T12:00:00.000"),
+        ({"DATE-OBS": "2000-01-01T14:00:00", "JD": 2451545.0}, "time", "2000-01-01T12:00:00.000"),
+        ({"DATE-OBS": "2000-13-45T99:00:00"}, "time", None),
+        ({"RA": "16 00 44.00", "DEC": "-43:08:42"}, "ra_deg", 15 * (16 + 44 / 3600)),
+        ({"RA": "16 00 44.00", "DEC": "-00:30:00"}, "dec_deg", -0.5),
+        ({"RA": 120.5, "DEC": 3}, "ra_deg", 120.5),
+        ({"RA": 10.0, "DEC": 3, "ORIGIN": "DWARFLAB"}, "ra_deg", 150),
+        ({"OBJCTRA": "00 00 00", "OBJCTDEC": "+00 00 00"}, "ra_deg", None),
+        ({"BAYERPAT": "RGGB"}, "pattern", "RGGB"),
+        ({"BAYERPAT": "RGGB", "XBAYROFF": 1}, "pattern", "GRBG"),
+        ({"BAYERPAT": "RGGB", "YBAYROFF": 1}, "pattern", "GBRG"),
+        ({"BAYERPAT": "NONE"}, "pattern", None),
+        ({"CFAIMAGE": "no"}, "pattern", None),
+        ({"BITPIX": 16, "BZERO": 32768}, "saturation_dn", 65535),
+        ({"BITPIX": 16, "SATURATE": 60000}, "saturation_dn", 60000),
+        ({"BITPIX": -32}, "saturation_dn", None),
+    ],
+)
+def test_truth_values(cards, field, value):
+    found = getattr(Meta.from_header(cards), field)
+    assert found == pytest.approx(value) if isinstance(value, float) else found == value
+
+
+def test_truth_a_stack_of_three_planes_is_no_mosaic():
+    assert Meta.from_header({"BAYERPAT": "GRBG"}, shape=(3, 8, 8)).pattern is None
+
+
+def test_truth_pattern_of_a_flipped_image():
+    rows = np.array([list("RG"), list("GB")])
+    for height in (4, 5):
+        image = np.tile(rows, (3, 3))[:height]
+        assert flipped_pattern("RGGB", height) == "".join(image[::-1][:2, :2].ravel())
+
+
+def test_truth_names_that_mean_the_same():
+    for a, b in [
+        ("Ha", "H-alpha"),
+        ("H_Alpha", "Hα"),
+        ("Luminance", "l"),
+        ("O3", "OIII"),
+        ("Ha 3nm", "Ha"),
+        ("RED", "r"),
+    ]:
+        assert same_filter(a, b) is True, (a, b)
+    for a, b in [("Ha 3nm", "Ha 7nm"), ("R", "G"), ("Filter 1", "Filter 2"), ("SII", "Ha")]:
+        assert same_filter(a, b) is False, (a, b)
+    assert same_filter(None, "R") is None
+    assert filter_key("[OIII] 6nm") == "oiii6nm"
+    assert camera_key("ZWO CCD ASI2600MM Pro") == camera_key("ZWO ASI2600MM Pro(1)")
+    assert camera_key("QHYCCD-Cameras-Capture: QHY600M-1a2b3c4d5e") == camera_key("QHY600M")
+    assert camera_key("ASI2600MM") != camera_key("ASI294MM")
+    assert object_key("M 31") == object_key("m_31")
+
+
+odd = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=4))
+keys = st.sampled_from(
+    "IMAGETYP FRAME EXPTIME FILTER BINNING XBINNING CCD-TEMP SET-TEMP GAIN OFFSET EGAIN XPIXSZ FOCALLEN DATE-OBS JD "
+    "MJD-OBS RA DEC OBJCTRA OBJCTDEC BAYERPAT XBAYROFF PEDESTAL CALSTAT CALBIAS NCOMBINE TIME-OBS DATE INSTRUME "
+    "ROTATANG XORGSUBF BITPIX BZERO BSCALE COMMENT".split()
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(keys, odd), st.text(max_size=40))
+def test_truth_odd_values_never_raise(cards, source):
+    meta = Meta.from_header(cards, source)
+    assert isinstance(meta, Meta) and meta.frames >= 1 and min(meta.binning) >= 1
+    hash(meta)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_truth_decimal_commas(value):
+    assert as_number(repr(value).replace(".", ",")) == pytest.approx(value)
+
+
+def test_truth_frames_index_like_arrays():
+    array = np.arange(3 * 5 * 7, dtype=np.float32).reshape(3, 5, 7)
+    for image in (array, array[0]):
+        frame = ArrayFrame.of(image)
+        for box in (
+            (slice(1, 3), slice(2, 6)),
+            (slice(None), -1),
+            (2, slice(None, None, 2)),
+            (slice(3, 3), slice(None)),
+        ):
+            assert np.array_equal(frame[(..., *box)], image[(..., *box)])
+        assert np.array_equal(np.asarray(frame), image)
+
+
+def test_truth_a_frame_without_pixels_says_so():
+    with pytest.raises(Exception, match="no pixels"):
+        Frame(source="x", meta=Meta(shape=(2, 2)))[0:1, 0:1]

@@ -1,0 +1,369 @@
+"""Files: any box of any FITS image, damage told clearly, products whole or not at all."""
+
+import errno
+import gzip
+import os
+import pickle
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import decode as oracle
+
+from masterlight.errors import FrameError, OutputError, ParameterError
+from masterlight.frame import ArrayFrame, Meta
+from masterlight.io import atomic, counts, read, rounded, supported, write
+from masterlight.io import fits as own
+from masterlight.io import fits_writer
+from masterlight.io.raster import midtones, preview, reduced, write_png
+from masterlight.kernels import decode
+
+DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
+TYPES = [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64]
+
+
+def image_of(dtype, shape=(37, 53), seed=1):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        image = rng.normal(100, 30, shape).astype(dtype)
+        image[..., 3, 4] = np.nan
+        return image
+    return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def same(frame, image):
+    """Float32 of float64 arithmetic on both sides: equal to the last bit."""
+    return np.array_equal(np.asarray(frame), image.astype(np.float64).astype(np.float32), equal_nan=True)
+
+
+def boxes(rows, cols):
+    return [(0, rows, 0, cols), (3, 4, 0, cols), (5, rows, 4, 6), (rows - 1, rows, cols - 1, cols), (2, 9, 1, cols)]
+
+
+# reading
+
+
+@given(st.integers(0, 9), st.integers(1, 17), st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_oracle_decode(rows, cols, seed, swapped):
+    rng = np.random.default_rng(seed)
+    out = np.empty((rows, cols), np.float32)
+    stored = rng.integers(0, 2**16, (rows, cols), np.uint16)
+    decode.decode_int16(stored, np.float32(32768), np.float32(0.5), swapped, out)
+    assert np.array_equal(out, oracle.decode_int16(stored, 32768, 0.5, swapped))
+    bits = rng.integers(0, 2**32, (rows, cols), np.uint32)
+    decode.decode_float32(bits, swapped, out.view(np.uint32))
+    assert np.array_equal(out, oracle.decode_float32(bits, swapped), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shape", [(37, 53), (3, 11, 300), (1, 9, 8)])
+def test_authority_astropy_wrote_it(tmp_path, dtype, shape):
+    image = image_of(dtype, shape)
+    fits.PrimaryHDU(image).writeto(tmp_path / "a.fits")
+    frame = read(tmp_path / "a.fits")
+    image = image[0] if shape[0] == 1 else image
+    assert frame.shape == image.shape and same(frame, image)
+    for y0, y1, x0, x1 in boxes(*image.shape[-2:]):
+        box = image[..., y0:y1, x0:x1].astype(np.float64).astype(np.float32)
+        assert np.array_equal(frame.pixels(y0, y1, x0, x1), box, equal_nan=True)
+
+
+def test_truth_stored_form_decodes_to_the_pixels(tmp_path):
+    image = image_of(np.uint16)
+    write(tmp_path / "a.fits", image)
+    array, zero, scale, swapped = read(tmp_path / "a.fits").stored(3, 30, 5, 50)
+    assert array.dtype == np.int16 and array.flags.c_contiguous and array.flags.writeable
+    assert np.array_equal(zero + scale * (array.byteswap() if swapped else array), image[3:30, 5:50])
+
+
+def test_truth_scaled_and_blank_integers(tmp_path):
+    hdu = fits.PrimaryHDU(np.array([[1, 2, -7], [4, 5, 6]], np.int16))
+    hdu.header["BLANK"] = -7
+    hdu.header["BSCALE"], hdu.header["BZERO"] = 0.5, 10.0
+    with open(tmp_path / "a.fits", "wb") as file:
+        file.write(hdu.header.tostring().encode() + hdu.data.astype(">i2").tobytes().ljust(2880, b"\0"))
+    frame = read(tmp_path / "a.fits")
+    assert np.array_equal(np.asarray(frame), [[10.5, 11, np.nan], [12, 12.5, 13]], equal_nan=True)
+    assert frame.stored(0, 1, 0, 1) is None
+
+
+def test_truth_bottom_up_is_turned_upright(tmp_path):
+    image = image_of(np.uint16, (6, 5))
+    header = fits.Header({"ROWORDER": "BOTTOM-UP", "BAYERPAT": "RGGB", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"})
+    header.update({"CRVAL1": 10.0, "CRVAL2": 40.0, "CRPIX1": 2.5, "CRPIX2": 1.5})
+    matrices = [
+        {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3},
+        {"CDELT1": -1e-3, "CDELT2": 1e-3, "CROTA2": 30.0},
+        {"CDELT1": -1e-3, "CDELT2": 1e-3, "PC1_1": 0.9, "PC1_2": 0.1, "PC2_1": -0.1},
+    ]
+    for cards in matrices:
+        fits.PrimaryHDU(image, fits.Header([*header.cards, *fits.Header(cards).cards])).writeto(
+            tmp_path / "a.fits", overwrite=True
+        )
+        frame = read(tmp_path / "a.fits")
+        assert same(frame, image[::-1]) and np.array_equal(frame[1:3, 2:4], image[::-1][1:3, 2:4])
+        stored = frame.stored(1, 3, 0, 5)
+        assert np.array_equal(stored.array.byteswap() + 32768.0, image[::-1][1:3])
+        assert (frame.meta.pattern, frame.header["ROWORDER"]) == ("GBRG", "TOP-DOWN")
+        was, now = WCS(fits.getheader(tmp_path / "a.fits")), WCS(frame.header)
+        assert np.allclose(was.wcs_pix2world([[1, 2]], 0), now.wcs_pix2world([[1, 6 - 1 - 2]], 0), rtol=0, atol=1e-9)
+
+
+def test_truth_sip_is_turned_too(tmp_path):
+    cards = {
+        "CTYPE1": "RA---TAN-SIP",
+        "CTYPE2": "DEC--TAN-SIP",
+        "CRVAL1": 10.0,
+        "CRVAL2": 40.0,
+        "CRPIX1": 500.0,
+        "CRPIX2": 300.0,
+    }
+    cards |= {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3, "A_ORDER": 2, "B_ORDER": 2}
+    cards |= {"A_2_0": 1e-5, "A_1_1": 2e-5, "A_0_2": -1e-5, "B_2_0": 3e-5, "B_1_1": -2e-5, "B_0_2": 1e-5}
+    header = fits.Header(cards)
+    was, now = WCS(header.copy()), WCS(own.flipped(header, 700))
+    xy = np.array([[100.0, 50.0], [900.0, 650.0]])
+    turned = np.column_stack([xy[:, 0], 699 - xy[:, 1]])
+    assert np.allclose(was.all_pix2world(xy, 0), now.all_pix2world(turned, 0), rtol=0, atol=1e-9)
+
+
+def test_truth_image_in_an_extension_inherits_the_primary(tmp_path):
+    image = image_of(np.float32)
+    primary = fits.PrimaryHDU(header=fits.Header({"OBJECT": "M31", "FILTER": "Ha"}))
+    table = fits.table_to_hdu(Table({"a": np.arange(5000)}))
+    fits.HDUList([primary, table, fits.ImageHDU(image, fits.Header({"FILTER": "OIII"}))]).writeto(tmp_path / "a.fits")
+    frame = read(tmp_path / "a.fits")
+    assert same(frame, image) and (frame.meta.object, frame.meta.filter) == ("M31", "OIII")
+    assert frame.header["OBJECT"] == "M31"
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_truth_compressed_files(tmp_path, dtype):
+    image = image_of(dtype)
+    write(tmp_path / "a.fits", image, {"EXPTIME": 5.0})
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    kind = (
+        {"quantize_level": 0, "compression_type": "GZIP_1"} if dtype == np.float32 else {"compression_type": "RICE_1"}
+    )
+    tiles = fits.CompImageHDU(image, fits.Header({"EXPTIME": 5.0}), **kind)
+    fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(tmp_path / "a.fits.fz")
+    for name in ("a.fits.gz", "a.fits.fz"):
+        frame = pickle.loads(pickle.dumps(read(tmp_path / name)))
+        with ThreadPoolExecutor(4) as pool:
+            parts = list(pool.map(lambda y, f=frame: f[y : y + 1], range(37)))
+        assert np.array_equal(np.concatenate(parts), image, equal_nan=True)
+        assert frame.meta.exposure_s == frame.header["EXPTIME"] == 5.0 and "ZIMAGE" not in frame.header
+
+
+def test_truth_compressed_file_needs_room(tmp_path, monkeypatch):
+    write(tmp_path / "a.fits", image_of(np.uint16))
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    monkeypatch.setattr(own.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(OutputError, match="TMPDIR"):
+        read(tmp_path / "a.fits.gz")[0:1]
+
+
+def damaged(**changes):
+    cards = {"SIMPLE": "T", "BITPIX": "16", "NAXIS": "2", "NAXIS1": "40", "NAXIS2": "50"} | changes
+    text = "".join(f"{k:8}= {v:>20}".ljust(80) for k, v in cards.items() if v is not None) + "END".ljust(80)
+    return text.ljust(2880).encode() + bytes(5760)
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "empty"),
+        (b"II*\0 a tiff", "not a FITS file"),
+        (damaged()[:4880], r"truncated: 4,880 of 6,880 bytes; copy it again from the camera card"),
+        (damaged()[:200], "no END"),
+        (damaged().replace(b"END", b"ENX"), "no END"),
+        (damaged(BITPIX="17"), "BITPIX"),
+        (damaged(BITPIX="'x'"), "BITPIX"),
+        (damaged(BITPIX="16.0", NAXIS="'2'", NAXIS1="-3"), "without size"),
+        (damaged(BZERO="'abc'"), "BZERO is 'abc'"),
+        (damaged(BSCALE="0"), "BSCALE"),
+        (damaged(NAXIS1="0"), "without size"),
+        (damaged(NAXIS2=None), "without size"),
+        (damaged(NAXIS="3", NAXIS3="7"), "cube"),
+        (damaged(NAXIS="0", NAXIS1=None, NAXIS2=None), "no image"),
+        (damaged(NAXIS="1", NAXIS2=None), "no image"),
+        (b"\x1f\x8bgarbage", "cannot be read|damaged"),
+        (gzip.compress(damaged())[:-30], None),
+    ],
+)
+def test_truth_damage_is_told(tmp_path, content, reason):
+    path = tmp_path / "a.fits"
+    path.write_bytes(content)
+    with pytest.raises(FrameError, match=reason or "copy") as error:
+        np.asarray(read(path))
+    assert str(path) in str(error.value)
+
+
+def test_truth_a_file_that_shrinks_after_it_was_opened(tmp_path):
+    write(tmp_path / "a.fits", image_of(np.uint16, (50, 400)))
+    frame = read(tmp_path / "a.fits")
+    os.truncate(tmp_path / "a.fits", 9000)
+    with pytest.raises(FrameError, match="truncated"):
+        np.asarray(frame)
+    os.unlink(tmp_path / "a.fits")
+    with pytest.raises(FrameError, match="was it moved"):
+        np.asarray(frame)
+
+
+def test_truth_other_formats_are_named(tmp_path):
+    for name, words in [("a.cr2", "camera raw"), ("a.xisf", "XISF"), ("a.txt", "not an image")]:
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(FrameError, match=words):
+            read(tmp_path / name)
+    with pytest.raises(FrameError, match="no such file"):
+        read(tmp_path / "none.txt")
+    assert supported("x/A.FIT.GZ") and not supported("a.tiff")
+
+
+# writing
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_authority_astropy_reads_it_with_checksums(tmp_path, dtype):
+    image = image_of(dtype, (3, 31, 29))
+    planes = {"IMAGE": image, "VARIANCE": image[0], "REJ": image[1], "TABLE": Table({"x": [1, 2], "name": ["a", "b"]})}
+    write(
+        tmp_path / "a.fits", planes | {"RECIPE": "sigma = 3 °C\n[x]"}, {"OBJECT": "M31"}, ["one\ntwo"], compress={"REJ"}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(tmp_path / "a.fits", checksum=True) as hdus:
+            hdus.verify("exception")
+            assert [h.name for h in hdus] == ["IMAGE", "VARIANCE", "REJ", "TABLE", "RECIPE"]
+            for number, part in enumerate((image, image[0], image[1])):
+                assert np.array_equal(hdus[number].data, part, equal_nan=dtype in (np.float32, np.float64))
+            assert list(hdus[3].data["x"]) == [1, 2] and hdus[4].data["TEXT"][1] == "[x]"
+            assert hdus[0].header["OBJECT"] == "M31" and list(hdus[0].header["HISTORY"]) == ["one", "two"]
+    with fits.open(tmp_path / "a.fits", disable_image_compression=True) as hdus:
+        assert all("CHECKSUM" in h.header and "DATASUM" in h.header for h in hdus)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([np.uint8, np.uint16, np.float32]), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_oracle_checksum(rows, cols, dtype, seed):
+    flat = image_of(dtype, (rows + 3, cols + 4), seed).reshape(-1)
+    hdu = fits.ImageHDU(flat if dtype != np.uint16 else flat.view(np.int16))
+    hdu.add_datasum()
+    assert fits_writer.words_sum(flat) == int(hdu.header["DATASUM"])
+
+
+def test_truth_odd_header_values_are_no_obstacle(tmp_path):
+    header = {"A": None, "B": np.nan, "C": np.float32(2.5), "D": "20 °C", "BZERO": 5, "NAXIS": 9, "LONGKEYWORD": 1}
+    write(tmp_path / "a.fits", np.zeros((4, 4)), header | {"E": "x" * 200, "F": [1, 2], "CHECKSUM": "old"})
+    got = fits.getheader(tmp_path / "a.fits")
+    assert (got["C"], got["D"], got["E"], got["LONGKEYWORD"]) == (2.5, "20 degC", "x" * 200, 1)
+    assert "A" not in got and "B" not in got and "BZERO" not in got and got["NAXIS"] == 2
+
+
+def test_truth_a_frame_keeps_its_header_and_cards(tmp_path):
+    write(tmp_path / "a.fits", image_of(np.uint16), [("EXPTIME", 60.0, "seconds"), ("HISTORY", "old", "")])
+    frame = read(tmp_path / "a.fits")
+    write(tmp_path / "b.fits", frame)
+    assert fits.getheader(tmp_path / "b.fits")["EXPTIME"] == 60 and same(read(tmp_path / "b.fits"), np.asarray(frame))
+    made = ArrayFrame.of(np.ones((3, 3)), meta=Meta(), cards=('{"X": {}}',))
+    write(tmp_path / "c.fits", made)
+    assert fits.getheader(tmp_path / "c.fits")["HISTORY"][0] == '{"X": {}}'
+
+
+def test_truth_nothing_half_written_is_left(tmp_path, monkeypatch):
+    write(tmp_path / "a.fits", np.ones((4, 4)))
+    before = (tmp_path / "a.fits").read_bytes()
+    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
+
+        def fail(file, data, error=error):
+            file.write(b"half")
+            raise error
+
+        monkeypatch.setattr(fits_writer, "write_all", fail)
+        with pytest.raises(OutputError if isinstance(error, OSError) else KeyboardInterrupt) as told:
+            write(tmp_path / "a.fits", np.zeros((4, 4)))
+        if isinstance(error, OSError):
+            assert "disk is full" in str(told.value)
+        assert os.listdir(tmp_path) == ["a.fits"] and (tmp_path / "a.fits").read_bytes() == before
+
+
+def test_truth_where_one_cannot_write(tmp_path):
+    with pytest.raises(OutputError, match="does not exist"):
+        write(tmp_path / "no" / "a.fits", np.ones((2, 2)))
+    with pytest.raises(ParameterError, match=r"\.fits"):
+        write(tmp_path / "a.tiff", np.ones((2, 2)))
+    if os.geteuid():
+        os.chmod(tmp_path, 0o500)
+        with pytest.raises(OutputError, match="permission"):
+            write(tmp_path / "a.fits", np.ones((2, 2)))
+    with pytest.raises(ValueError), atomic(tmp_path / "a.txt"):
+        raise ValueError
+
+
+# pictures
+
+
+def test_truth_midtones_and_preview():
+    assert midtones(0.01, 0.25) == pytest.approx(0.029412, abs=1e-6)
+    assert midtones(0.01, midtones(0.01, 0.25)) == pytest.approx(0.25)
+    sky = np.random.default_rng(0).normal(1000, 10, (200, 300))
+    sky[50, 50], sky[:, 0] = 60000, np.nan
+    picture = preview(sky)
+    assert picture.dtype == np.uint8 and (picture[:, 0] == 0).all() and picture[50, 50] == 255
+    assert abs(np.median(picture[:, 1:]) - 64) <= 1, "a quarter of 255"
+    assert preview(np.stack([sky] * 3)).shape == (3, 200, 300)
+    assert (preview(np.full((4, 4), np.nan)) == 0).all() and len(np.unique(preview(np.ones((4, 4))))) == 1
+
+
+def test_truth_reduction_is_the_mean_of_blocks():
+    image = np.arange(48, dtype=np.float32).reshape(6, 8)
+    image[0, 0] = np.nan
+    small = reduced(image, 4)
+    assert small.shape == (3, 4) and small[0, 0] == np.mean([1, 8, 9]) and small[2, 3] == image[4:, 6:].mean()
+    assert reduced(np.ones((1, 9000)), 2000).shape == (1, 1800)
+
+
+def test_truth_png(tmp_path):
+    from PIL import Image
+
+    picture = np.random.default_rng(0).integers(0, 255, (3, 8, 9), np.uint8)
+    write_png(tmp_path / "a.png", picture)
+    assert np.array_equal(np.moveaxis(np.asarray(Image.open(tmp_path / "a.png")), -1, 0), picture)
+    write_png(tmp_path / "b.png", picture[0])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), picture[0])
+
+
+# real files
+
+
+@real
+def test_authority_real_files_as_astropy_reads_them():
+    paths = sorted(p for p in DATA.rglob("*") if supported(p))
+    assert len(paths) > 30
+    for path in paths:
+        with fits.open(path) as hdus:
+            hdu = next(h for h in hdus if h.data is not None)
+            assert np.array_equal(np.asarray(read(path)), np.squeeze(hdu.data).astype(np.float32)), path
+
+
+def test_truth_scaled_planes_read_as_their_values(tmp_path):
+    """Counts read as fractions; a rounded plane keeps NaN and departs by half a step at most."""
+    path = tmp_path / "stack.fits"
+    low = np.array([[0, 1], [5, 10]], np.uint16)
+    variance = np.array([[1.0, np.nan], [3.33, 1e9]], np.float32)
+    write(path, {"IMAGE": np.zeros((2, 2), np.float32), "LOW": counts(low, 10), "VARIANCE": rounded(variance, 0.25)})
+    with fits.open(path, checksum=True) as hdus:
+        assert np.allclose(hdus["LOW"].data, low / 10)
+        read_back = hdus["VARIANCE"].data
+    assert np.isnan(read_back[0, 1])
+    assert np.allclose(read_back[[0, 1], [0, 0]], [1.0, 3.33], atol=0.125)
+    assert read_back[1, 1] == 2**30 * 0.25  # too bright for the step: the largest value that fits, not a wrapped one

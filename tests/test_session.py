@@ -1,0 +1,278 @@
+"""Which frames belong together, what is subtracted from what, and why."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masterlight.errors import Rejected
+from masterlight.frame import Frame, Meta
+from masterlight.io import write
+from masterlight.matching import grouped, nights
+from masterlight.session import LightJob, MasterJob, Session, plan, scan
+
+DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
+
+CAMERA = {"camera": "ZWO ASI2600MM Pro", "shape": (40, 60), "gain": 100.0, "offset": 50.0, "temperature_c": -10.0}
+
+
+def frames(kind, count=5, night=1, **changes):
+    """Frames of the same settings, one minute apart, as if read from files."""
+    settings = (
+        CAMERA | {"kind": kind, "exposure_s": {"bias": 0.0, "flat": 2.0, "flatdark": 2.0}.get(kind, 300.0)} | changes
+    )
+    if kind in ("light", "flat"):
+        settings.setdefault("filter", "Ha")
+    name = "_".join(str(v) for v in (kind, *changes.values(), night))
+    return [
+        Frame(source=f"{name}_{i}.fits", meta=Meta(**settings, time=f"2024-01-{night:02}T21:{i:02}:00.000"))
+        for i in range(count)
+    ]
+
+
+def planned(*sets):
+    return plan(Session("night", tuple(frame for part in sets for frame in part)))
+
+
+def only(found):
+    """The one set of the one master light."""
+    assert len(found.lights) == 1 and len(found.lights[0].sets) == 1, found.text()
+    return found.lights[0].sets[0]
+
+
+def told(found):
+    return "\n".join(found.warnings)
+
+
+# equations
+
+
+@pytest.mark.parametrize(
+    "kinds, lights, flats",
+    [
+        ("", "C = L", None),
+        ("bias", "C = L - B", None),
+        ("dark", "C = L - D", None),
+        ("bias dark", "C = L - D", None),
+        ("flat", "C = L * mean(F) / F", "F = mean of f"),
+        ("bias flat", "C = (L - B) * mean(F) / F", "F = mean of f - B"),
+        ("dark flat flatdark", "C = (L - D) * mean(F) / F", "F = mean of f - DF"),
+        ("bias dark flat flatdark", "C = (L - D) * mean(F) / F", "F = mean of f - DF"),
+        ("bias dark flat", "C = (L - D) * mean(F) / F", "F = mean of f - B"),
+    ],
+)
+def test_truth_equations(kinds, lights, flats):
+    found = planned(frames("light"), *(frames(kind) for kind in kinds.split()))
+    part = only(found)
+    assert part.equation == lights and len(part.frames) == 5
+    assert [m.equation for m in found.masters if m.kind == "flat"] == ([flats] if flats else [])
+    made = list(found.masters)
+    for job in made:
+        assert all(made.index(need) < made.index(job) for need in (job.bias, job.dark) if need), "in order of need"
+    assert (part.bias is None) == ("B" not in lights) and (part.dark is None) == ("D" not in lights)
+    assert ("no flat;" in told(found)) == ("flat" not in kinds) and found.disk_bytes > 0 and found.memory_bytes(2) > 0
+
+
+def test_truth_flats_take_darks_of_their_exposure_when_there_is_nothing_better():
+    found = planned(frames("light"), frames("flat"), frames("dark", exposure_s=2.0))
+    assert only(found).flat.dark.kind == "dark" and only(found).equation == "C = L * mean(F) / F"
+    found = planned(frames("light"), frames("flat"), frames("flatdark", exposure_s=7.0))
+    assert only(found).flat.dark is None and "bias level stays in" in told(found)
+
+
+def test_truth_a_dark_of_another_exposure_is_not_used_and_it_is_said_why():
+    found = planned(frames("light"), frames("dark", exposure_s=180.0), frames("bias"))
+    assert only(found).equation == "C = L - B"
+    assert "no matching dark" in told(found) and "add darks of 300 s -10 °C gain 100" in told(found)
+    (choice,) = [c for c in found.choices if c.need == "dark"]
+    assert choice.chosen is None and choice.candidates[0].reason == "exposure 180 s, the lights have 300 s"
+    assert "not 5 darks 180 s" in found.text()
+
+
+def test_truth_what_a_header_does_not_say_excludes_nothing():
+    found = planned(frames("light"), frames("dark", exposure_s=None, temperature_c=None, camera=None, gain=None))
+    assert only(found).equation == "C = L - D"
+    for word in ("exposure", "temperature", "gain"):
+        assert f"the {word}" in told(found)
+    found = planned(frames("light", filter=None), frames("flat"))
+    assert "mean(F)" in only(found).equation and "the filter of the lights is unknown" in told(found)
+    found = planned(frames("light", filter=None), frames("flat", filter=None))
+    assert "filter" not in told(found), "a camera without filters needs no warning"
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"gain": 0.0}, "gain 0.0"),
+        ({"offset": 10.0}, "offset"),
+        ({"binning": (2, 2)}, "binning 2x2, the lights have 1x1"),
+        ({"shape": (20, 30)}, "size 30 x 20, the lights have 60 x 40"),
+        ({"camera": "QHY600"}, "camera"),
+        ({"temperature_c": 5.0}, "temperature 5.0 °C, the lights have -10.0 °C"),
+        ({"exposure_s": 310.0}, "exposure 310 s"),
+        ({"readout_mode": "fast"}, "readout mode"),
+        ({"origin_px": (10, 0)}, "region"),
+    ],
+)
+def test_truth_what_must_be_equal(changes, reason):
+    lights = frames("light", readout_mode="slow") if "readout_mode" in changes else frames("light")
+    found = planned(lights, frames("dark", **changes))
+    assert only(found).dark is None
+    assert reason in found.choices[0].candidates[0].reason
+
+
+def test_truth_the_nearest_dark_is_taken():
+    found = planned(frames("light"), frames("dark", temperature_c=-12.5), frames("dark", temperature_c=-8.5))
+    assert only(found).dark.frames[0].meta.temperature_c == -8.5
+    loser = found.choices[0].candidates[1]
+    assert "further away" in loser.reason and loser.cost > found.choices[0].candidates[0].cost
+    warm = planned(frames("light"), frames("dark", temperature_c=-8.0))
+    assert only(warm).dark and "dark current differs by 26 %" in told(warm), "2 ** (2 / 6) = 1.26"
+
+
+def test_truth_raw_darks_before_a_ready_made_master_unless_they_are_few():
+    master = frames("dark", 1, is_master=True, contains_bias=True, frames=40)
+    found = planned(frames("light"), frames("dark"), master)
+    assert isinstance(only(found).dark, MasterJob) and "raw frames or more are preferred" in found.text()
+    found = planned(frames("light"), frames("dark", 2), master)
+    assert only(found).dark is master[0] and found.masters == ()
+
+
+def test_truth_a_dark_without_bias_needs_bias_frames():
+    master = frames("dark", 1, is_master=True, contains_bias=False)
+    found = planned(frames("light"), master, frames("bias"))
+    assert only(found).equation == "C = L - B - D"
+    found = planned(frames("light"), master)
+    assert only(found).equation == "C = L" and "has no bias in it" in told(found)
+    silent = planned(frames("light"), frames("dark", 1, is_master=True))
+    assert only(silent).equation == "C = L - D" and "does not say whether the bias is in it" in told(silent)
+
+
+def test_truth_what_was_done_is_not_done_again():
+    found = planned(
+        frames("light", calibration="BD"), frames("dark"), frames("bias"), frames("flat"), frames("flatdark")
+    )
+    assert only(found).equation == "C = L * mean(F) / F" and "already calibrated" in told(found)
+
+
+# lights
+
+
+def test_truth_sets_of_one_target_use_their_own_darks():
+    found = planned(frames("light"), frames("light", exposure_s=60.0), frames("dark"), frames("dark", exposure_s=60.0))
+    (job,) = found.lights
+    assert isinstance(job, LightJob) and len(job.sets) == 2 and len(job.frames) == 10
+    for part in job.sets:
+        assert part.frames[0].meta.exposure_s == part.dark.frames[0].meta.exposure_s
+
+
+def test_truth_targets_and_filters():
+    found = planned(
+        frames("light", object="M 31"), frames("light", object="m31", night=3),
+        frames("light", object="M31", filter="H-alpha"),
+        frames("light", object="M31", filter="OIII"), frames("light", object="M33"),
+        frames("flat"), frames("flat", filter="O3"), frames("flatdark"), frames("dark"),
+    )  # fmt: skip
+    assert [(j.words, len(j.frames)) for j in found.lights] == [
+        (["M 31", "Ha"], 15),
+        (["M 31", "OIII"], 5),
+        (["M33", "Ha"], 5),
+    ]
+    for job in found.lights:
+        assert len(job.sets) == 1, "nights that share their masters are one set"
+    assert found.lights[1].sets[0].flat.filter == "O3"
+    assert len({" ".join(m.words) for m in found.masters}) == len(found.masters) == 4
+
+
+def test_truth_each_night_takes_its_own_flats():
+    found = planned(
+        frames("light"), frames("light", night=4), frames("flat"), frames("flat", night=4), frames("flatdark")
+    )
+    (job,) = found.lights
+    assert [part.flat.frames[0].meta.time[:10] for part in job.sets] == ["2024-01-01", "2024-01-04"]
+    assert all(part.frames[0].meta.time[:10] == part.flat.frames[0].meta.time[:10] for part in job.sets)
+
+
+def test_truth_groups():
+    warm = frames("dark", 3, temperature_c=-9.0)
+    assert [len(g.frames) for g in grouped("dark", frames("dark") + warm + frames("dark", 2, temperature_c=5.0))] == [
+        8,
+        2,
+    ]
+    assert [
+        len(g.frames) for g in grouped("dark", frames("dark", exposure_s=1.0) + frames("dark", exposure_s=1.04))
+    ] == [10]
+    assert [len(n) for n in nights(frames("flat") + frames("flat", night=2) + frames("flat", night=9))] == [5, 5, 5]
+    assert len(grouped("flat", frames("flat", exposure_s=1.0) + frames("flat", exposure_s=3.0))) == 1, "sky flats"
+
+
+def test_truth_what_cannot_take_part():
+    found = planned(
+        frames("light", 1, pattern="RGGB"), frames("light", 1, shape=(3, 40, 60)),
+        frames("light", 1, is_master=True, frames=9),
+        frames("unknown", 1, declared="SNAPSHOT"), frames("unknown", 2, filter="R"),
+    )  # fmt: skip
+    reasons = [r.reason for r in found.rejected]
+    assert (
+        "colour mosaic (RGGB)" in reasons[0]
+        and "3 planes" in reasons[1]
+        and "stack of 9" in reasons[2]
+        and "SNAPSHOT" in reasons[3]
+    )
+    assert len(only(found).frames) == 2 and "taken for lights" in told(found)
+
+
+def test_truth_empty_nights_say_what_to_do(tmp_path):
+    assert "no images were found" in plan(scan(tmp_path)).why_no_lights()
+    assert "only calibration frames" in planned(frames("dark")).why_no_lights()
+    assert "1 left out: colour mosaic" in planned(frames("light", 1, pattern="RGGB")).why_no_lights()
+    missing = scan(tmp_path / "nowhere")
+    assert "no such file" in missing.rejected[0].reason
+
+
+# folders
+
+
+def test_truth_scan_walks_and_passes_over_results(tmp_path):
+    for name in ("lights/b_60s.fits", "lights/a_60s.fit", "darks/x_60s.fts", ".hidden/y.fits", "out/masters/m.fits"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name, np.ones((4, 5), np.uint16))
+    (tmp_path / "out/report.json").write_text("{}")
+    (tmp_path / "lights/broken.fits").write_bytes(b"SIMPLE  =")
+    (tmp_path / "lights/raw.cr2").write_bytes(b"x")
+    (tmp_path / "lights/notes.txt").write_bytes(b"x")
+    session = scan(tmp_path)
+    assert [Path(f.source).name for f in session.frames] == ["x_60s.fts", "a_60s.fit", "b_60s.fits"]
+    assert [(Path(r.source).name, r.stage) for r in session.rejected] == [("broken.fits", "scan"), ("raw.cr2", "scan")]
+    assert all(isinstance(r, Rejected) and not r for r in session.rejected)
+    assert only(plan(session)).equation == "C = L - D"
+    (tmp_path / "report.json").write_text("{}"), (tmp_path / "masters").mkdir()
+    write(tmp_path / "masters/master.fits", np.ones((4, 5)))
+    assert len(scan(tmp_path).frames) == 3, "results beside the raw frames are passed over too"
+    twice = [tmp_path / "lights", tmp_path / "lights/b_60s.fits"]
+    assert len(scan(twice).frames) == 2
+
+
+@real
+@pytest.mark.parametrize(
+    "folder, light, masters",
+    [
+        ("tres1_st10", ("Filter 2", 8, "C = L - D"), {"dark": 6}),
+        ("galaxy_atik383", ("ir", 4, "C = (L - D) * mean(F) / F"), {"dark": 2, "flat": 4, "flatdark": 4}),
+        ("lpseb35_arcsat_bsd", ("g", 1, "C = (L - D) * mean(F) / F"), {"dark": 1, "flat": 1, "bias": 1}),
+    ],
+)
+def test_truth_real_nights(folder, light, masters):
+    found = plan(scan(DATA / folder))
+    part = only(found)
+    assert (part.frames[0].meta.filter, len(part.frames), part.equation) == light
+    assert {m.kind: len(m.frames) for m in found.masters} == masters and not found.rejected
+    assert "Master lights" in found.text(2)
+
+
+@real
+def test_truth_real_colour_lights_are_left_out_with_a_reason():
+    found = plan(scan(DATA / "m27_asi224mc"))
+    assert not found.lights and len(found.rejected) == 6 and "RGGB" in found.why_no_lights()
