@@ -121,7 +121,9 @@ def test_surface_view_is_lazy_and_picklable():
     raw = ArrayFrame.of(rng.normal(1000, 10, (50, 60)), "light", Meta(kind="light"))
     dark = ArrayFrame.of(rng.normal(500, 1, (50, 60)), "dark", Meta(kind="dark"))
     calibration = ImageCalibration()
-    view = CosmeticCorrection()(calibration(raw, calibration.masters(dark=dark)), Defects.of(rng.random((50, 60)) < 0.02))
+    view = CosmeticCorrection()(
+        calibration(raw, calibration.masters(dark=dark)), Defects.of(rng.random((50, 60)) < 0.02)
+    )
     whole = np.asarray(view)
     again = pickle.loads(pickle.dumps(view))
     assert np.array_equal(again[7:31, 5:44], whole[7:31, 5:44])

@@ -53,7 +53,13 @@ def load(where: str) -> type:
 
 def flag(knob: Knob) -> click.Option:
     """The option of one knob: `--integrate.rejection.low FLOAT`, with its explanation and its default."""
-    default = "off" if knob.default is None else ",".join(map(str, knob.default)) if isinstance(knob.default, tuple) else knob.default
+    default = (
+        "off"
+        if knob.default is None
+        else ",".join(map(str, knob.default))
+        if isinstance(knob.default, tuple)
+        else knob.default
+    )
     return click.Option(
         [f"--{knob.path.replace('_', '-')}", "knob__" + knob.path.replace(".", "__")],
         type=Value(knob),
@@ -112,12 +118,16 @@ def main():
 
 RECIPE = "masterlight.recipe:Recipe"
 night = click.argument("folder", metavar="DIR", type=click.Path())
-recipe_file = click.option("-r", "--recipe", "recipe_path", metavar="FILE", help="A recipe as `masterlight recipe` writes it.")
+recipe_file = click.option(
+    "-r", "--recipe", "recipe_path", metavar="FILE", help="A recipe as `masterlight recipe` writes it."
+)
 
 
 @main.command(cls=Knobbed, process=RECIPE)
 @night
-@click.option("-o", "--out", required=True, type=click.Path(), help="Folder for the masters, the master lights and the report.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(), help="Folder for the masters, the master lights and the report."
+)
 @recipe_file
 @click.option("-q", "--quiet", is_flag=True, help="Only the result, no process console.")
 def run(folder, out, recipe_path, quiet, **arguments):
@@ -172,7 +182,9 @@ def simulate(out, **arguments):
         for event in write_night(build(Night, given(arguments)), out):
             show(event)
     truth = event.result
-    click.echo(f"{sum(map(len, truth.files.values()))} frames in {out}; the truth about them is in truth.json and truth.npz")
+    click.echo(
+        f"{sum(map(len, truth.files.values()))} frames in {out}; the truth about them is in truth.json and truth.npz"
+    )
 
 
 if __name__ == "__main__":

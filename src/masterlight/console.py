@@ -38,15 +38,17 @@ def summary(report) -> None:
     table = Table(title=None, box=None, pad_edge=False)
     for heading, side in (("product", "left"), ("frames", "right"), ("noise DN", "right"), ("one frame", "right"),
                           ("FWHM px", "right"), ("rejected low / high %", "right")):  # fmt: skip
-        table.add_column(heading, justify=side)
+        table.add_column(heading, justify=side, no_wrap=True)
     for row in report.masters:
         table.add_row(
-            row["path"],
+            Path(row["path"]).name,
             str(row["frames_used"]),
             number(row["noise"], 3),
             number(row.get("noise_before"), 3),
             number(row["fwhm_px"], 2),
-            f"{number(100 * row['rejected_low'], 3)} / {number(100 * row['rejected_high'], 3)}",
+            ""
+            if row["rejected_low"] is None
+            else f"{100 * row['rejected_low']:.3f} / {100 * row['rejected_high']:.3f}",
         )
     console.print(table)
     for row in report.lights:
@@ -55,7 +57,9 @@ def summary(report) -> None:
         names = ", ".join(sorted({Path(str(row["path"])).name for row in report.rejected})[:5])
         more = len(report.rejected) - 5
         console.print(
-            f"done, {len(report.rejected)} frames rejected: {names}" + (f" and {more} more" if more > 0 else "") + " (reasons above and in report.json)",
+            f"done, {len(report.rejected)} frames rejected: {names}"
+            + (f" and {more} more" if more > 0 else "")
+            + " (reasons above and in report.json)",
             markup=False,
         )
     else:

@@ -23,7 +23,9 @@ class Report:
     version: str = ""
 
     def reject(self, rejected: Rejected, **row: Any) -> None:
-        self.frames.append({"path": rejected.source, "status": "rejected", "stage": rejected.stage, "reason": rejected.reason, **row})
+        self.frames.append(
+            {"path": rejected.source, "status": "rejected", "stage": rejected.stage, "reason": rejected.reason, **row}
+        )
 
     @property
     def rejected(self) -> list[dict]:
@@ -69,7 +71,8 @@ def sentence(row: Mapping[str, Any]) -> str:
     """One integrated frame as a line of the process console."""
     words = [f"{row['frames_used']} frames"]
     if row.get("noise_before"):
-        words.append(f"noise {row['noise_before']:.2f} -> {row['noise']:.3f} DN ({row['noise_before'] / row['noise']:.2f} x less)")
+        gain = row["noise_before"] / row["noise"]
+        words.append(f"noise {row['noise_before']:.2f} -> {row['noise']:.3f} DN ({gain:.2f} x less)")
     elif row.get("noise"):
         words.append(f"noise {row['noise']:.3f} DN")
     if row.get("fwhm_px"):

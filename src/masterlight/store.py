@@ -15,9 +15,12 @@ from masterlight.frame import Meta
 from masterlight.io import read
 from masterlight.process import plain
 
-WCS_KEYWORDS = ("EQUINOX", "RADESYS", "RADECSYS", "CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CD1_", "CD2_", "PC1_", "PC2_", "CUNIT",
-                "PV1_", "PV2_", "LONPOLE", "LATPOLE", "A_", "B_", "AP_", "BP_")  # fmt: skip
-SITE_KEYWORDS = ("TELESCOP", "OBSERVER", "OBSERVAT", "SITELAT", "SITELONG", "SITEELEV", "OBJCTRA", "OBJCTDEC", "APTDIA", "AIRMASS")
+WCS_KEYWORDS = tuple(
+    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
+    "A_ B_ AP_ BP_".split()
+)
+"""How the keywords begin that tell where an image lies on the sky."""
+SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
 VERSION = "1"
 """Part of every key; raised when the arithmetic of a product changes, so that older products are made anew."""

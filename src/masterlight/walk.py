@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from masterlight.errors import FrameError, NothingUsable, Rejected
-from masterlight.frame import ArrayFrame, Frame, Meta
+from masterlight.frame import Frame
 from masterlight.io import counts, read, rounded, write
 from masterlight.io.raster import preview, write_png
 from masterlight.kernels.statistics import noise_mrs
@@ -133,19 +133,27 @@ class Walk:
         made_of = key(inputs, integration, self.recipe.calibrate, [m for m in self.master_paths(job) if m])
         if not self.recipe.overwrite and self.store.reusable(path, made_of):
             self.made[id(job)] = path
+            self.report.masters.append(reused(job, path))
             yield self.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
             return
-        views, statistics = [], []
+        views, statistics, before = [], [], None
         for frame in job.frames:
             try:
                 view = self.recipe.calibrate(frame, masters)
-                statistics.append(glance(view, job.kind, self.recipe.calibrate.saturation(frame, masters)))
+                sample = sampled(view)
+                ceiling = self.recipe.calibrate.saturation(frame, masters)
+                statistics.append(glance(view, job.kind, sample, before, ceiling))
                 views.append(view)
+                before = sample
             except (FrameError, OSError) as error:
-                yield self.reject(Rejected(frame.source, "masters", getattr(error, "reason", str(error))), kind=job.kind)
+                yield self.reject(
+                    Rejected(frame.source, "masters", getattr(error, "reason", str(error))), kind=job.kind
+                )
         stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics)
         if stack is None:
-            yield self.note("masters", f"no usable {job.kind} is left: continuing without a {path.stem.replace('_', ' ')}")
+            yield self.note(
+                "masters", f"no usable {job.kind} is left: continuing without a {path.stem.replace('_', ' ')}"
+            )
             return
         metas = [v.meta for v in views]
         contains_bias = not (masters.bias or masters.dark)
@@ -252,8 +260,9 @@ class Walk:
                 continue
             light.measurement, light.stars = event.result
             m = light.measurement
-            words = f"{Path(light.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, eccentricity {m.eccentricity:.2f}, "
-            yield Event("measure", event.done, event.total, message=words + f"noise {m.noise_dn:.2f} DN")
+            words = f"{Path(light.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
+            words += f"eccentricity {m.eccentricity:.2f}, noise {m.noise_dn:.2f} DN"
+            yield Event("measure", event.done, event.total, message=words)
         return [light for light in lights if light.measurement]
 
     def defects_of(self, masters: Masters) -> Defects | None:
@@ -274,7 +283,9 @@ class Walk:
                 yield self.reject(verdict, **measured_row(light))
         if len(approved) == 1:
             approved[0].transform = Transform.identity(approved[0].stars.shape)
-            yield self.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
+            yield self.note(
+                "align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is"
+            )
         if len(approved) <= 1:
             return approved, approved[0] if approved else None
         best, failures = [], []
@@ -355,7 +366,7 @@ class Walk:
         metas = [light.view.meta for light in lights]
         cards = header(reference.view.meta, metas, "light") + inherited(anchor.view.header)
         self.save(path, stack, cards, (*frames[0].cards, card(integration)), full=True)
-        row = self.row("light", job.filter, path, stack, statistics, reference.measurement)
+        row = self.row("light", job.filter, path, stack, statistics, reference)
         row |= {"object": job.object, "reference": anchor.source}
         self.report.masters.append(row)
         for light, used in zip(lights, stack.frames, strict=True):
@@ -380,7 +391,7 @@ class Walk:
         write(path, planes, cards, list(provenance), compress={"COVERAGE"})
         write_png(path.with_suffix(".png"), preview(stack.image))
 
-    def row(self, kind, filter_name, path, stack: Stack, statistics, before: Measurement | None = None) -> dict:
+    def row(self, kind, filter_name, path, stack: Stack, statistics, reference: Light | None = None) -> dict:
         """The report's row of one integrated frame, with what is measured on the result itself."""
         counts = stack.frames
         row = {
@@ -395,11 +406,13 @@ class Walk:
             "rejected_high": float(np.mean([f.rejected_high_fraction for f in counts])),
             "effective_frames": stack.effective_frames,
         }
-        if before is not None:
-            found = self.recipe.select.measure(stack.image, source=str(path))
+        if reference is not None:
+            ceiling = reference.saturation_dn and 0.9 * reference.saturation_dn
+            found = self.recipe.select.measure(stack.image, source=str(path), saturation_dn=ceiling)
             if found:
                 row |= {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
-            row |= {"noise_before": before.noise_dn, "noise_claimed": float(np.sqrt(np.nanmedian(stack.variance)))}
+            row |= {"noise_before": reference.measurement.noise_dn}
+            row |= {"noise_claimed": float(np.sqrt(np.nanmedian(stack.variance)))}
         return row
 
 
@@ -415,6 +428,14 @@ def frames_table(stack: Stack):
 
     rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
     return Table({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def reused(job: MasterJob, path: Path) -> dict:
+    """The report's row of a master that an earlier run made."""
+    frame = read(path)
+    row = {"path": str(path), "preview": str(path.with_suffix(".png")), "kind": job.kind, "filter": job.filter}
+    row |= {"frames_used": frame.meta.frames, "noise": noise_mrs(np.asarray(frame))[0], "fwhm_px": None}
+    return row | {"rejected_low": None, "rejected_high": None, "effective_frames": None, "reused": True}
 
 
 def targets(jobs: list[LightJob]) -> list[list[LightJob]]:
@@ -437,35 +458,54 @@ def merit(light: Light) -> float:
     return m.stars**0.5 / m.fwhm_px**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
-def glance(view: Frame, kind: str, saturation_dn: float | None) -> FrameStatistics:
-    """Level and scatter of a calibration frame from 64 of its rows; an empty or saturated one raises FrameError."""
+def sampled(view: Frame) -> np.ndarray:
+    """64 rows of a frame, spread over it: (64, cols) float32."""
     rows = np.linspace(0, view.shape[-2] - 1, min(64, view.shape[-2])).astype(int)
-    sample = np.concatenate([view.pixels(y, y + 1, 0, view.shape[-1]).ravel() for y in rows])
+    return np.concatenate([view.pixels(y, y + 1, 0, view.shape[-1]) for y in rows])
+
+
+def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) -> FrameStatistics:
+    """Level, scatter and noise of a calibration frame from a sample of it; an empty or saturated one raises FrameError.
+
+    The noise is that of the difference from the sample `before`, brought to the same level, since the pattern of the
+    sensor is in both; the scatter within the frame where there is none before.
+    """
     finite = sample[np.isfinite(sample)]
     if finite.size < sample.size / 2:
         raise FrameError(view.source, "more than half of its pixels are missing (NaN); leave it out")
-    level = float(np.median(finite))
-    scatter = float(1.4826 * np.median(np.abs(finite - level)))
     if not np.any(finite != finite[0]):
-        raise FrameError(view.source, f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out")
+        raise FrameError(
+            view.source, f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
+        )
+    level = float(np.median(finite))
     if kind == "flat" and saturation_dn is not None and level > saturation_dn:
-        raise FrameError(view.source, f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter")
+        raise FrameError(
+            view.source, f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter"
+        )
     if kind == "flat" and level <= 0:
         raise FrameError(view.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
+    scatter = spread(finite)
+    noise = scatter
+    if before is not None and before.shape == sample.shape:
+        ratio = level / np.median(before[np.isfinite(before)]) if kind == "flat" else 1.0
+        noise = spread(sample - ratio * before) / np.sqrt(1 + ratio**2) or scatter
     return FrameStatistics(
-        source=view.source,
-        location_dn=level,
-        scale_dn=scatter,
-        noise_dn=scatter,
-        exposure_s=view.meta.exposure_s,
-        flux_ratio=None,
+        source=view.source, location_dn=level, scale_dn=scatter, noise_dn=float(noise), exposure_s=view.meta.exposure_s
     )
+
+
+def spread(x: np.ndarray) -> float:
+    """Robust standard deviation: 1.4826 times the median absolute deviation, over what is finite."""
+    x = x[np.isfinite(x)]
+    return float(1.4826 * np.median(np.abs(x - np.median(x))))
 
 
 def repaired(defects: Defects | None) -> str:
     if not defects:
         return ""
-    return f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * len(defects) / defects.mask.size:.3f} %)"
+    return (
+        f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * len(defects) / defects.mask.size:.3f} %)"
+    )
 
 
 def measured_row(light: Light) -> dict:
@@ -475,7 +515,13 @@ def measured_row(light: Light) -> dict:
     row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
     row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
     if t is not None:
-        row |= {"rms_px": t.rms_px, "matched": t.matched, "dx_px": t.dx_px, "dy_px": t.dy_px, "rotation_deg": t.rotation_deg}
+        row |= {
+            "rms_px": t.rms_px,
+            "matched": t.matched,
+            "dx_px": t.dx_px,
+            "dy_px": t.dy_px,
+            "rotation_deg": t.rotation_deg,
+        }
         row |= {"mirrored": t.mirrored, "flux_ratio": t.flux_ratio, "matrix": np.asarray(t.matrix).ravel().tolist()}
     return row
 

@@ -75,11 +75,15 @@ def executor(where: str = "threads") -> Iterator[tuple[Executor, int]]:
         try:
             from distributed import Client
         except ImportError as error:
-            raise ParameterError("workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'") from error
+            raise ParameterError(
+                "workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'"
+            ) from error
         with Client("tcp" + where[4:]) as client:
             yield client.get_executor(), max(1, sum(client.ncores().values()))
     else:
-        raise ParameterError(f"workers='{where}' is not a place to compute; use 'serial', 'threads', 'threads:N' or 'dask://host:port'")
+        raise ParameterError(
+            f"workers='{where}' is not a place to compute; use 'serial', 'threads', 'threads:N' or 'dask://host:port'"
+        )
 
 
 def each(

@@ -22,7 +22,7 @@ def smooth(image):
     return correlate(image.astype(float), kernel, mode="nearest")
 
 
-def tile_level(x):
+def tile_level(x, width):
     v = x[np.isfinite(x)].astype(float)
     if 4 * len(v) < len(x) or len(v) < 4:
         return np.nan, np.nan
@@ -34,8 +34,8 @@ def tile_level(x):
         centre, mean, sd = np.median(kept), kept.mean(), kept.std()
     if abs(mean - centre) < 0.3 * sd:
         centre = 2.5 * centre - 1.5 * mean
-    masked = np.where((x >= low) & (x <= high), x, np.nan).astype(float)
-    second = np.abs(masked[:-6] + masked[6:] - 2 * masked[3:-3])
+    masked = np.where((x >= low) & (x <= high), x, np.nan).astype(float).reshape(-1, width)
+    second = np.abs(masked[:, :-6] + masked[:, 6:] - 2 * masked[:, 3:-3])
     return centre, 1.4826 * np.nanmedian(second) / np.sqrt(6)
 
 

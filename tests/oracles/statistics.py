@@ -11,7 +11,8 @@ def midvariance(x, centre, mad):
         return 0.0
     y = (np.asarray(x, float) - centre) / (9 * mad)
     d, y = (np.asarray(x, float) - centre)[np.abs(y) < 1], y[np.abs(y) < 1]
-    return len(x) * np.sum(d**2 * (1 - y**2) ** 4) / np.sum((1 - y**2) * (1 - 5 * y**2)) ** 2
+    below = np.sum((1 - y**2) * (1 - 5 * y**2))
+    return len(x) * np.sum(d**2 * (1 - y**2) ** 4) / below**2 if abs(below) > 1e-9 * len(x) else 0.0
 
 
 def two_sided_scale(sample):

@@ -39,3 +39,23 @@ def normal(u):
 def poisson(mean, u):
     """The quantile, from scipy."""
     return stats.poisson.ppf(u, mean)
+
+
+def scramble(z):
+    """splitmix64's finaliser, in Python's own integers."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+    return z ^ (z >> 31)
+
+
+def expose(light_e, smooth_e, flat, dark_e, pattern_dn, read_noise_e, gain_e_per_dn, saturation_dn, key, out):
+    """One pixel after the other, one random number for the shot noise and one for the read noise or both."""
+    sky = np.empty(out.shape[1])
+    for y, x in np.ndindex(out.shape):
+        upsample_row(smooth_e, y, sky)
+        bits = scramble((int(key) + 0x9E3779B97F4A7C15 * (y * out.shape[1] + x + 1)) % 2**64)
+        z, u = normal(((bits >> 32) + 0.5) / 2**32), ((bits & 0xFFFFFFFF) + 0.5) / 2**32
+        mean = (sky[x] + light_e[y, x]) * flat[y, x] + dark_e[y, x]
+        bright = mean > 50
+        charge = mean + z * np.sqrt(mean + read_noise_e**2) if bright else poisson(mean, u) + z * read_noise_e
+        out[y, x] = np.clip(np.floor(charge / gain_e_per_dn + pattern_dn[x] + 0.5), 0, saturation_dn)

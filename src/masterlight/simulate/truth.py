@@ -1,0 +1,174 @@
+"""Writing a night to a folder, and `Truth`, what is known about every frame in it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from astropy.io.fits import Header
+
+from masterlight.errors import FrameError, OutputError
+from masterlight.kernels.synthesis import upsample_row
+from masterlight.process import plain, validate
+from masterlight.simulate.dialects import Shot, described, shots
+from masterlight.simulate.night import Night, Pointing
+from masterlight.simulate.observatory import Observatory, apply, trail_profile
+from masterlight.workers import Event, each, executor
+
+
+class Truth:
+    """What is known about a simulated night: transform, seeing, air and accidents of each light; stars; camera."""
+
+    def __init__(self, night: Night, files: dict[str, list[str]], folder: str | Path = "."):
+        self.night, self.files, self.folder = night, files, Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Truth":
+        """The truth that `simulate` left in a folder."""
+        path = Path(folder) / "truth.json"
+        try:
+            told = json.loads(path.read_text())
+            return cls(validate(Night, told["night"]), told["files"], folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise FrameError(
+                path, f"this is not the truth of a simulated night ({error}); make one with masterlight simulate"
+            ) from None
+
+    @cached_property
+    def observatory(self) -> Observatory:
+        """The sky and camera themselves: noiseless scenes, bias pattern, dark current, flats."""
+        return Observatory(self.night)
+
+    @property
+    def pointings(self) -> list[Pointing]:
+        return self.observatory.pointings
+
+    def paths(self, kind: str) -> list[Path]:
+        """The files of one kind (`light`, `dark`, `flat`, `bias`, `flatdark`), in the order they were taken."""
+        return [self.folder / name for name in self.files.get(kind, [])]
+
+    def transform(self, index: int, reference: int = 0) -> np.ndarray:
+        """3x3, pixel of light `reference` -> pixel of light `index`."""
+        return self.pointings[index].matrix @ np.linalg.inv(self.pointings[reference].matrix)
+
+    def expected_stars(self, index: int) -> np.ndarray:
+        """Stars centred in a light, brightest first: a record array x_px, y_px, flux_dn, peak_dn (before the flat)."""
+        night, pointing, stars = self.night, self.pointings[index], self.observatory.catalogue
+        x, y = apply(pointing.matrix, stars["x"], stars["y"])
+        flux = self.observatory.flux_e(pointing.filter) * pointing.transparency / night.gain_e_per_dn
+        alpha = pointing.fwhm_px / (2 * np.sqrt(2 ** (1 / night.beta) - 1))
+        peak = flux * (night.beta - 1) / (np.pi * alpha**2 * pointing.elongation)
+        inside = (x > -0.5) & (x < night.cols - 0.5) & (y > -0.5) & (y < night.rows - 0.5)
+        table = np.rec.fromarrays([v[inside] for v in (x, y, flux, peak)], names="x_px,y_px,flux_dn,peak_dn")
+        return table[np.argsort(-table.flux_dn, kind="stable")]
+
+    def scene_dn(self, index: int = 0) -> np.ndarray:
+        """A light without noise, flat, dark, bias, satellites or cosmic rays: `(rows, cols)` float32 DN."""
+        pointing, row = self.pointings[index], np.empty(self.night.cols)
+        scene, grid = self.observatory.starlight_e(pointing), self.observatory.background_e(pointing)
+        for y in range(self.night.rows):
+            upsample_row(grid, y, row)
+            scene[y] += row
+        return scene / np.float32(self.night.gain_e_per_dn)
+
+    def cosmic_mask(self, index: int) -> np.ndarray:
+        """Pixels of a light that cosmic rays struck, `(rows, cols)` bool."""
+        mask = np.zeros(self.night.shape, bool)
+        mask.flat[self.observatory.cosmic_rays("light", index)[0]] = True
+        return mask
+
+    def trail_mask(self, index: int, faintest_dn: float = 1.0) -> np.ndarray:
+        """Pixels of a light that a satellite brightened by more than `faintest_dn`, `(rows, cols)` bool."""
+        mask = np.zeros(self.night.shape, bool)
+        if self.pointings[index].trail:
+            y, x, dn = trail_profile(self.night.shape, self.pointings[index].trail)
+            mask[y[dn > faintest_dn], x[dn > faintest_dn]] = True
+        return mask
+
+    def flat(self, filter: str) -> np.ndarray:
+        """The true flat, `(rows, cols)` float32, about 1 at the centre."""
+        return self.observatory.flat(filter)
+
+    @property
+    def dark_dn_s(self) -> np.ndarray:
+        """The true dark current, `(rows, cols)` float32 DN per second."""
+        return self.observatory.dark_e_s / np.float32(self.night.gain_e_per_dn)
+
+    @property
+    def bias_dn(self) -> np.ndarray:
+        """The true bias, `(rows, cols)` float32 DN."""
+        return np.broadcast_to(self.observatory.bias_pattern_dn, self.night.shape)
+
+    def save(self) -> None:
+        """Write truth.json (night, files, pointings) and truth.npz (stars, matrices, rays) beside the frames."""
+        lights = [
+            {"file": f, **asdict(p), "matrix": p.matrix.tolist()}
+            for f, p in zip(self.files["light"], self.pointings, strict=True)
+        ]
+        told = {"night": plain(self.night), "files": self.files, "lights": lights}
+        whole(self.folder / "truth.json", lambda file: file.write(json.dumps(told, indent=1).encode()))
+        rays = [self.observatory.cosmic_rays("light", p.index)[0] for p in self.pointings]
+        arrays = {
+            **{f"star_{name}": column for name, column in self.observatory.catalogue.items()},
+            "matrix": np.array([p.matrix for p in self.pointings]).reshape(-1, 3, 3),
+            "bias_dn": self.observatory.bias_pattern_dn,
+            "cosmic_pixel": np.concatenate([np.empty(0, np.int64), *rays]),
+            "cosmic_light": np.repeat(np.arange(len(rays)), [len(r) for r in rays]),
+        }
+        whole(self.folder / "truth.npz", lambda file: np.savez_compressed(file, **arrays))
+
+
+def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Iterator[Event]:
+    """Photograph a night: 16-bit FITS frames as the capture program lays them out, and the truth about them.
+
+    An `Event` after each frame; the last one, of stage `done`, has the `Truth` as its result. The same night gives
+    the same files, whatever the workers.
+    """
+    folder, taken, observatory = Path(folder), shots(night), Observatory(night)
+    observatory.prepare()
+    files: dict[str, list[str]] = {"light": []}
+    for shot in taken:
+        files.setdefault(shot.kind, []).append(described(shot)[0])
+    with executor(workers) as pool:
+        yield from each("simulate", pool, lambda shot: write(observatory, shot, folder), taken, keep_going=False)
+    truth = Truth(night, files, folder)
+    truth.observatory = observatory
+    truth.save()
+    yield Event("done", result=truth)
+
+
+def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
+    """Expose one frame and write it as 16-bit unsigned FITS; its name comes back."""
+    name, cards = described(shot)
+    image = observatory.frame(shot.kind, shot.index)
+    structure = [("SIMPLE", True, "file does conform to FITS standard"), ("BITPIX", 16), ("NAXIS", 2)]
+    header = Header(
+        [*structure, ("NAXIS1", image.shape[1]), ("NAXIS2", image.shape[0]), ("BZERO", 32768), ("BSCALE", 1)]
+    )
+    for keyword, (value, comment) in cards.items():
+        header.append((keyword, value, comment) if comment else (keyword, value), end=True)
+    pixels = (image ^ np.uint16(0x8000)).byteswap()
+    padding = bytes(-pixels.nbytes % 2880)
+    whole(
+        folder / name,
+        lambda file: (file.write(header.tostring().encode()), file.write(pixels.data), file.write(padding)),
+    )
+    return name
+
+
+def whole(path: Path, fill: Callable) -> None:
+    """Write a file beside its place and rename it, so that it is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as file:
+            fill(file)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); make room or choose another folder"
+        ) from error

@@ -1,0 +1,119 @@
+"""Flag, TOML, card and default of every process are the same declaration."""
+
+import subprocess
+import sys
+from dataclasses import is_dataclass
+
+import pytest
+from click.testing import CliRunner
+
+import masterlight as ml
+from masterlight.cli import Value, flag, main
+from masterlight.process import from_toml, knobs, plain, to_toml
+from masterlight.processes import PROCESSES, load, replay
+from masterlight.recipe import Recipe
+from masterlight.simulate import Night
+
+ALL = [*PROCESSES, "Recipe", "Night"]
+
+
+def process_of(name):
+    return {"Recipe": Recipe, "Night": Night}.get(name) or load(name)
+
+
+def other_value(knob):
+    """An allowed value of a knob that is not its default."""
+    if knob.choices:
+        return next(c for c in knob.choices if c != knob.default)
+    if isinstance(knob.default, bool):
+        return not knob.default
+    if isinstance(knob.default, tuple):
+        return (*knob.default, *knob.default)[: len(knob.default)]
+    if isinstance(knob.default, (int, float)):
+        high = knob.maximum if knob.maximum is not None else knob.default * 2 + 1
+        middle = (knob.default + high) / 2 if high != knob.default else (knob.minimum + high) / 2
+        return int(middle) if isinstance(knob.default, int) else middle
+    if "str" in str(knob.type):
+        return "x"
+    return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_surface_every_knob_is_explained(name):
+    for knob in knobs(process_of(name)):
+        assert knob.help.endswith((".", ")")), f"{name}.{knob.path} says nothing"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_surface_toml_and_card_give_the_same_process_back(name):
+    cls = process_of(name)
+    changed = ml.build(cls, {knob.path: other_value(knob) for knob in knobs(cls)})
+    assert changed != cls() or not list(knobs(cls))
+    assert from_toml(cls, to_toml(changed)) == changed
+    assert from_toml(cls, to_toml(cls())) == cls()
+    if name in PROCESSES:
+        assert replay(ml.card(changed)) == changed
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_surface_flags_give_the_same_process(name):
+    """What is typed after a flag, as text, builds the same process as the value itself."""
+    cls = process_of(name)
+    for knob in knobs(cls):
+        value = other_value(knob)
+        option = flag(knob)
+        assert option.opts == [f"--{knob.path.replace('_', '-')}"]
+        typed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        converted = Value(knob).convert(typed, None, None)
+        assert ml.build(cls, {knob.path: converted}) == ml.build(cls, {knob.path: value}), knob.path
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_surface_processes_are_plain_values(name):
+    made = process_of(name)()
+    assert is_dataclass(made)
+    assert hash(made) == hash(process_of(name)())
+    assert isinstance(plain(made), dict)
+
+
+def test_surface_recipe_verb_prints_what_run_takes(tmp_path):
+    printed = CliRunner().invoke(main, ["recipe", "--integrate.rejection.low", "3.25", "--memory-mb", "2000"])
+    assert printed.exit_code == 0
+    made = from_toml(Recipe, printed.output)
+    assert made.integrate.rejection.low == 3.25
+    assert made.memory_mb == 2000
+    path = tmp_path / "night.toml"
+    path.write_text(printed.output)
+    again = CliRunner().invoke(main, ["recipe", "-r", str(path), "--memory-mb", "off"])
+    assert from_toml(Recipe, again.output).memory_mb is None
+    assert from_toml(Recipe, again.output).integrate == made.integrate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere", "--out", "x"], "nowhere"),
+        (["plan", "."], "no "),
+        (["run", ".", "--out", "x", "-r", "none.toml"], "none.toml"),
+        (["run", ".", "--out", "x", "--integrate.rejection.low", "-3"], "integrate.rejection.low"),
+        (["run", ".", "--out", "x", "--workers", "moon"], "moon"),
+    ],
+)
+def test_bad_command_line_is_one_sentence(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, arguments)
+    assert told.exit_code == 2
+    assert words in told.output
+    assert "Traceback" not in told.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_surface_importing_is_quick():
+    """`import masterlight` loads neither numpy nor any process; 200 ms is the limit, an empty python takes 20."""
+    code = "import sys, masterlight; print([m for m in ('numpy', 'numba', 'astropy', 'pydantic') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_surface_public_names_are_there():
+    for name in ml.__all__:
+        assert getattr(ml, name) is not None
