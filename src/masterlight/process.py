@@ -52,16 +52,26 @@ def knobs(cls: type, prefix: str = "") -> Iterator[Knob]:
     """Every parameter of a process, those of the processes inside it included, in order of declaration."""
     hints = typing.get_type_hints(cls, include_extras=True)
     for name, info in cls.__pydantic_fields__.items():
-        annotation = hints[name]
-        bare = typing.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+        bare, low, high = unwrapped(hints[name])
         if is_dataclass(bare):
             yield from knobs(bare, f"{prefix}{name}.")
             continue
         default = None if info.default is PydanticUndefined else info.default
-        limits = {type(m).__name__: m for m in info.metadata}
-        low = getattr(limits.get("Ge"), "ge", getattr(limits.get("Gt"), "gt", None))
-        high = getattr(limits.get("Le"), "le", getattr(limits.get("Lt"), "lt", None))
         yield Knob(prefix + name, bare, default, " ".join((info.description or "").split()), choices(bare), low, high)
+
+
+def unwrapped(annotation) -> tuple[Any, float | None, float | None]:
+    """A type without its `Annotated` wrappings, and the lowest and highest value that those allow."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        parts = [unwrapped(part) for part in typing.get_args(annotation)]
+        limits = next(((low, high) for _, low, high in parts if (low, high) != (None, None)), (None, None))
+        return typing.Union[tuple(part[0] for part in parts)], *limits  # noqa: UP007
+    if not hasattr(annotation, "__metadata__"):
+        return annotation, None, None
+    rules = [rule for mark in annotation.__metadata__ for rule in getattr(mark, "metadata", [mark])]
+    low = next((getattr(r, n) for r in rules for n in ("ge", "gt") if getattr(r, n, None) is not None), None)
+    high = next((getattr(r, n) for r in rules for n in ("le", "lt") if getattr(r, n, None) is not None), None)
+    return typing.get_args(annotation)[0], low, high
 
 
 def choices(annotation) -> tuple[str, ...]:

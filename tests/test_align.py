@@ -1,0 +1,296 @@
+"""StarAlignment: finds the common sky whatever the telescope did, and never where there is none."""
+
+import pickle
+from dataclasses import dataclass
+
+import astroalign
+import numpy as np
+import pytest
+
+from masterlight.errors import Rejected
+from masterlight.frame import ArrayFrame
+from masterlight.kernels import match
+from masterlight.process import replay
+from masterlight.processes.align import StarAlignment, Transform
+
+SHAPE = (4000, 6000)
+CORNERS = np.array([(0, 0), (5999, 0), (0, 3999), (5999, 3999.0)])
+
+
+@dataclass(frozen=True, eq=False)
+class Stars:
+    """What alignment uses of a star list."""
+
+    xy: np.ndarray
+    flux_dn: np.ndarray
+    sigma_px: np.ndarray
+    saturated: np.ndarray
+    snr: np.ndarray
+    shape: tuple[int, int] = SHAPE
+
+    def __len__(self):
+        return len(self.xy)
+
+    def __getitem__(self, i):
+        return Stars(self.xy[i], self.flux_dn[i], self.sigma_px[i], self.saturated[i], self.snr[i], self.shape)
+
+
+def star_list(xy, flux, sigma_px=0.15):
+    order = np.argsort(-flux)
+    xy, flux = xy[order], flux[order]
+    return Stars(xy, flux, np.full(len(xy), sigma_px), flux > 1e7, np.sqrt(flux))
+
+
+def sky(rng, per_frame=1000):
+    """A field of 3 x 4 frames around the reference, with the fluxes of a real sky."""
+    xy = rng.uniform([-6000, -6000], [12000, 10000], (12 * per_frame, 2))
+    return xy, 1e3 * rng.pareto(1.2, len(xy)) + 100
+
+
+def seen(rng, xy, flux, matrix, count=800, noise_px=0.15, junk=0.05, lost=0.05, scatter_mag=0.0):
+    """The star list of a frame: the brightest of what falls on it, with noise, losses and detections of nothing."""
+    at = match.apply(matrix, xy) + rng.normal(0, noise_px, xy.shape)
+    flux = flux * 10 ** (0.4 * rng.normal(0, scatter_mag, len(flux)))
+    on = ((at >= 0) & (at <= (5999, 3999))).all(axis=1) & (rng.random(len(at)) > lost)
+    at, flux = at[on], flux[on]
+    best = np.argsort(-flux)[: int(count * (1 - junk))]
+    extra = int(len(best) * junk / (1 - junk))
+    nothing = rng.uniform([0, 0], [5999, 3999], (extra, 2))
+    return star_list(np.vstack([at[best], nothing]), np.append(flux[best], rng.choice(flux[best], extra)), noise_px)
+
+
+def pose(angle_deg, scale=1.0, dx=0.0, dy=0.0, mirrored=False):
+    """A turn about the middle of the frame, then a shift."""
+    a, c = scale * np.exp(1j * np.radians(angle_deg)), 3000 + 2000j
+    return match.similarity_matrix(a, c + complex(dx, dy) - a * (c.conjugate() if mirrored else c), mirrored)
+
+
+CASES = {
+    "shift": (lambda u: pose(0.01, 1, u(-50, 50), u(-50, 50)), {}),
+    "flip": (lambda u: pose(180.02, 1, u(-50, 50), u(-50, 50)), {}),
+    "any rotation": (lambda u: pose(u(0, 360), 1, u(-50, 50)), {}),
+    "mirrored": (lambda u: pose(u(0, 360), mirrored=True), {}),
+    "overlap 50 %": (lambda u: pose(u(-9, 9), 1, 3000), {}),
+    "overlap 20 %": (lambda u: pose(u(-9, 9), 1, 4800), {}),
+    "overlap 10 %": (lambda u: pose(u(-2, 2), 1, 5400), {}),
+    "overlap 5 %": (lambda u: pose(u(-1, 1), 1, 5700), {}),
+    "scale x2": (lambda u: pose(u(0, 360), 2), {}),
+    "scale 1/2": (lambda u: pose(u(0, 360), 0.5), {}),
+    "scale x3 mirrored": (lambda u: pose(u(0, 360), 3, mirrored=True), {}),
+    "scale x5": (lambda u: pose(u(0, 360), 5), {"per_frame": 2000}),
+    "60 % spurious": (lambda u: pose(u(0, 360)), {"junk": 0.6}),
+    "1.5 mag scatter, 40 % spurious": (lambda u: pose(u(0, 360)), {"junk": 0.4, "scatter_mag": 1.5}),
+    "20 stars": (lambda u: pose(u(0, 360)), {"per_frame": 20}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_truth_finds_the_pose(case):
+    make, how = CASES[case]
+    how = dict(how)
+    per_frame = how.pop("per_frame", 1000)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        xy, flux = sky(rng, per_frame)
+        truth = make(rng.uniform)
+        process, source = StarAlignment(), seen(rng, xy, flux, truth, **how)
+        reference = process.prepare(seen(rng, xy, flux, np.eye(3), **how))
+        found = process.align(reference, source, "light.fits")
+        assert found, found
+        at = match.apply(truth, reference.xy)
+        common = ((at >= 0) & (at <= (5999, 3999))).all(axis=1)
+        error = np.hypot(*(found.to_source(reference.xy) - at)[common].T)
+        assert np.median(error) < 0.6  # a handful of stars of 0.15 px at scale 5 leave this much
+        assert found.mirrored == ("mirrored" in case)
+
+
+def test_truth_eight_common_stars_are_enough():
+    good = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        common = rng.uniform([100, 100], [5900, 3900], (8, 2))
+        truth, flux = pose(rng.uniform(0, 360), 1, *rng.uniform(-20, 20, 2)), 1e4 * rng.pareto(1.5, 12) + 100
+        other = rng.uniform([0, 0], [5999, 3999], (2, 4, 2))
+        reference = StarAlignment().prepare(star_list(np.vstack([common, other[0]]), flux))
+        at = match.apply(truth, common) + rng.normal(0, 0.15, (8, 2))
+        flux = flux * 10 ** (0.4 * rng.normal(0, 0.2, 12))
+        found = StarAlignment().align(reference, star_list(np.vstack([at, other[1]]), flux), "light.fits")
+        good += bool(found) and np.abs(found.to_source(common) - match.apply(truth, common)).max() < 1.5
+    assert good >= 18
+
+
+@pytest.mark.parametrize(("count", "pairs"), [(800, 6), (200, 10), (15, 60), (6, 60)])
+def test_truth_unrelated_fields_never_match(count, pairs):
+    process = StarAlignment()
+    for seed in range(pairs):
+        rng = np.random.default_rng(seed)
+        a, b = (star_list(rng.uniform([0, 0], [5999, 3999], (count, 2)), rng.pareto(1.2, count) + 1) for _ in "ab")
+        found = process.align(process.prepare(a), b, "other.fits")
+        assert isinstance(found, Rejected) and "other.fits" in str(found)
+
+
+def test_truth_a_meridian_flip_wins_over_hot_pixels_that_stay():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        hot, bright = np.round(rng.uniform([0, 0], [5999, 3999], (2000, 2))), 1e5 * rng.pareto(1.2, 2000) + 1e3
+        xy, flux = rng.uniform([100, 100], [5900, 3900], (60, 2)), 1e3 * rng.pareto(1.2, 60) + 500
+        truth = pose(180.3, 1, *rng.uniform(-40, 40, 2))
+        lists = [
+            star_list(
+                np.vstack([match.apply(m, xy) + rng.normal(0, 0.1, xy.shape), hot + rng.normal(0, 0.03, hot.shape)]),
+                np.append(flux, bright),
+            )
+            for m in (np.eye(3), truth)
+        ]
+        found = StarAlignment().align(StarAlignment().prepare(lists[0]), lists[1], "flip.fits")
+        assert found and np.abs(found.to_source(CORNERS) - match.apply(truth, CORNERS)).max() < 0.5
+
+
+def test_truth_corners_are_known_to_a_hundredth_of_a_pixel():
+    errors, predicted, chi2 = [], [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        xy, flux = rng.uniform([0, 0], [5999, 3999], (500, 2)), 1e4 * rng.pareto(1.2, 500) + 2500
+        truth = pose(rng.uniform(-1, 1), 1, *rng.uniform(-50, 50, 2))
+        sigma = np.maximum(0.6 * 2.5 / np.sqrt(flux), 0.01)  # background-limited stars of FWHM 2.5 px
+        reference, source = (
+            Stars(
+                match.apply(m, xy) + sigma[:, None] * rng.normal(0, 1, xy.shape), flux, sigma, flux > 1e7, np.sqrt(flux)
+            )
+            for m in (np.eye(3), truth)
+        )
+        order = np.argsort(-flux)
+        found = StarAlignment().align(StarAlignment().prepare(reference[order]), source[order], "light.fits")
+        error = np.hypot(*(found.to_source(CORNERS) - match.apply(truth, CORNERS)).T)
+        errors.append(error)
+        predicted.append(found.corner_error_px)
+        chi2.append(found.chi2)
+        assert found.model == "homography"
+    assert np.median(errors) < 0.01 and np.quantile(errors, 0.95) < 0.02
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.median(predicted), rel=0.4)
+    assert 0.8 < np.median(chi2) < 1.2
+
+
+def test_truth_restless_air_is_added_to_the_errors():
+    rng = np.random.default_rng(20)
+    xy, flux = rng.uniform([0, 0], [5999, 3999], (400, 2)), 1e4 * rng.pareto(1.2, 400) + 2500
+    sigma, order = np.maximum(1.5 / np.sqrt(flux), 0.01), np.argsort(-flux)
+    first = Stars(xy, flux, sigma, flux > 1e7, np.sqrt(flux))[order]
+    second = Stars(xy + rng.normal(0, 0.1, xy.shape), flux, sigma, flux > 1e7, np.sqrt(flux))[order]
+    found = StarAlignment().align(StarAlignment().prepare(first), second, "restless.fits")
+    assert found.matched > 380 and found.chi2 > 4
+    assert 0.015 < found.corner_error_px < 0.045  # 0.1 sqrt(2 x 13.8 / 400) = 0.026
+    assert np.hypot(*(found.to_source(CORNERS) - CORNERS).T).max() < 3 * found.corner_error_px
+
+
+def test_truth_flux_ratio_of_a_thin_cloud():
+    rng = np.random.default_rng(8)
+    xy, flux = sky(rng)
+    first = seen(rng, xy, flux, np.eye(3))
+    process = StarAlignment()
+    at, dimmed = match.apply(pose(0, 1, 5, 7), first.xy), 0.7 * first.flux_dn
+    dimmed = dimmed + rng.normal(0, np.sqrt(dimmed))
+    dimmed[rng.random(len(dimmed)) < 0.1] *= 1.8  # variable stars and blends
+    found = process.align(process.prepare(first), star_list(at, dimmed), "light.fits")
+    assert abs(found.flux_ratio - 0.7) < 5 * found.flux_ratio_error < 0.03 and found.flux_pairs > 300
+
+
+def test_truth_a_guess_is_used_and_a_wrong_one_forgiven():
+    rng = np.random.default_rng(9)
+    xy, flux = sky(rng)
+    truth = pose(33, 1, 20, 10)
+    process = StarAlignment()
+    reference, source = process.prepare(seen(rng, xy, flux, np.eye(3))), seen(rng, xy, flux, truth)
+    near = process.align(reference, source, "a", Transform(matrix=pose(33.01, 1, 21, 10)))
+    wrong = process.align(reference, source, "a", Transform(matrix=pose(90)))
+    assert near.method == "guess" and wrong.method == "quads"
+    assert near.rotation_deg == pytest.approx(33, abs=1e-3) and near.scale == pytest.approx(1, abs=1e-4)
+    assert (near.dx_px, near.dy_px) == pytest.approx((20.36, 9.8), abs=0.05)  # the turn was about (3000, 2000)
+    np.testing.assert_allclose(near.to_source(CORNERS), wrong.to_source(CORNERS), atol=1e-3)
+    np.testing.assert_allclose(near.to_reference(near.to_source(CORNERS)), CORNERS, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["shift", "similarity", "affine"])
+def test_truth_the_model_asked_for_is_the_model_given(model):
+    rng = np.random.default_rng(10)
+    xy, flux = sky(rng)
+    process = StarAlignment(model=model)
+    found = process.align(process.prepare(seen(rng, xy, flux, np.eye(3))), seen(rng, xy, flux, pose(0, 1, 12, 5)), "a")
+    assert found.model == model and np.all(found.matrix[2] == (0, 0, 1))
+
+
+def test_surface_failures_speak():
+    rng = np.random.default_rng(11)
+    process, few = StarAlignment(), star_list(rng.uniform(0, 1000, (3, 2)), np.ones(3))
+    many = star_list(rng.uniform(0, 1000, (40, 2)), np.ones(40))
+    assert "3 stars found here and 40 in the reference" in str(process.align(process.prepare(many), few, "cloudy.fits"))
+    line = np.column_stack([np.linspace(100, 5900, 30) ** 1.02, np.full(30, 2000.0)])
+    found = process.align(
+        process.prepare(star_list(line, np.arange(30.0) + 1)), star_list(line, np.arange(30.0) + 1), "line"
+    )
+    assert not found and "line" in found.reason
+    squeezed = many.xy * (1.0, 1.04)
+    found = process.align(process.prepare(many), star_list(squeezed, many.flux_dn), "wide.fits")
+    assert not found
+
+
+def test_authority_astroalign():
+    rng = np.random.default_rng(12)
+    xy = rng.uniform([0, 0], [1000, 1000], (40, 2))
+    at = match.apply(match.similarity_matrix(np.exp(0.5j), 30 - 20j), xy)
+    theirs, _ = astroalign.find_transform(xy, at)
+    flux = np.arange(40.0, 0, -1)
+    ours = StarAlignment(model="similarity").align(
+        StarAlignment().prepare(star_list(xy, flux)), star_list(at, flux), "a"
+    )
+    np.testing.assert_allclose(ours.matrix, theirs.params, atol=1e-6)
+
+
+def test_truth_a_registered_frame_shows_the_reference():
+    rng = np.random.default_rng(13)
+    y, x = np.mgrid[:300, :400].astype(float)
+    matrix = match.similarity_matrix(np.exp(1j * np.radians(12)), 40 - 30j)
+    stars = rng.uniform([0, 0], [400, 300], (60, 2))
+
+    def image(points):
+        return sum(100 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 4.0) for u, v in points).astype(np.float32)
+
+    frame = ArrayFrame.of(np.stack([image(match.apply(matrix, stars))] * 3), "colour.fits")
+    process = StarAlignment()
+    view = process.registered(frame, Transform(matrix=matrix), (300, 400), 1.0, 3.3)
+    whole = np.asarray(view)
+    assert whole.shape == view.shape == (3, 300, 400) and view.source == "colour.fits"
+    good = ~np.isnan(whole[0])
+    assert good.mean() > 0.6 and np.abs(whole[0] - image(stars))[good].max() < 1.0  # 1 % of a peak, FWHM 3.3 px
+    np.testing.assert_allclose(view[1, 50:90, 100:200], whole[1, 50:90, 100:200], atol=0.05)
+    stack = np.zeros((2, 3, 40, 100), np.float32)
+    pickle.loads(pickle.dumps(view)).pixels_into(stack[1], 50, 100)
+    np.testing.assert_array_equal(stack[1], view[:, 50:90, 100:200])
+    assert replay(view.cards[-1]) == process
+    assert (
+        0.9 < view.noise_gain < 1 and process.registered(frame, Transform.identity(), (300, 400), 1.0).noise_gain == 1
+    )
+
+
+def test_truth_the_reference_itself_comes_back_untouched_and_far_frames_are_empty():
+    frame = ArrayFrame.of(np.random.default_rng(14).normal(100, 5, (70, 90)), "reference.fits")
+    process = StarAlignment()
+    np.testing.assert_array_equal(process.registered(frame, Transform.identity(), (70, 90), 5.0), frame)
+    away = process.registered(frame, Transform(matrix=pose(0, 1, 500, 0)), (70, 90), 5.0)
+    assert np.isnan(np.asarray(away)).all()
+
+
+def test_truth_wide_boxes_of_turned_frames_are_read_in_pieces():
+    class Counting(ArrayFrame):
+        def pixels(self, y0, y1, x0, x1):
+            sizes.append((y1 - y0) * (x1 - x0))
+            return super().pixels(y0, y1, x0, x1)
+
+    sizes: list[int] = []
+    array = np.random.default_rng(15).normal(100, 5, (1500, 1500)).astype(np.float32)
+    frame = Counting(source="a", meta=ArrayFrame.of(array).meta, array=array)
+    view = StarAlignment().registered(
+        frame, Transform(matrix=match.similarity_matrix(np.exp(0.8j), 700 - 300j)), (1500, 1500), 5.0
+    )
+    strip = view[700:740]
+    assert max(sizes) < 300 * 300 and np.isfinite(strip).mean() > 0.5
