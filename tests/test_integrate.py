@@ -266,3 +266,16 @@ def test_surface_card_and_toml(make):
     settings = make()
     assert replay(card(settings)) == settings
     assert from_toml(ImageIntegration, to_toml(settings)) == settings
+
+
+class Flipped(ArrayFrame):
+    """A view that fills the room it is given, as registered frames do."""
+
+    def pixels_into(self, out, y0, x0):
+        out[...] = self.array[::-1][y0 : y0 + out.shape[0], x0 : x0 + out.shape[1]]
+
+
+def test_truth_views_that_fill_the_tile_themselves():
+    frames, known = night(5, (60, 70))
+    flipped = stack(ImageIntegration(), [Flipped.of(f.array, f.source) for f in frames], known)
+    np.testing.assert_array_equal(flipped.image, stack(ImageIntegration(), frames, known).image[::-1])

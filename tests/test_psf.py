@@ -47,12 +47,23 @@ def fit(image, truth, fwhm_px, beta, **options):
     rng = np.random.default_rng(9)
     count = len(truth)
     shift = rng.uniform(-0.3, 0.3, (2, count))
-    start = psf.round_start(truth[:, 0] + shift[0], truth[:, 1] + shift[1], truth[:, 2], truth[:, 3], 1.1 * fwhm_px, beta)
+    start = psf.round_start(
+        truth[:, 0] + shift[0], truth[:, 1] + shift[1], truth[:, 2], truth[:, 3], 1.1 * fwhm_px, beta
+    )
     out = np.empty((count, 16))
     near = options.get("near", np.full((count, 1, 2), np.inf))
     radius = np.full(count, max(3.5, 2 * fwhm_px))
     psf.fit_stars(
-        image, start, np.full(count, NOISE), radius, near, psf.profile(beta), 0.0, options.get("saturation", np.inf), 15, out
+        image,
+        start,
+        np.full(count, NOISE),
+        radius,
+        near,
+        psf.profile(beta),
+        0.0,
+        options.get("saturation", np.inf),
+        15,
+        out,
     )
     return out
 

@@ -57,7 +57,7 @@ def group_sigma(values, fill):
     """Run one of the kernels that tell sigma on 32 copies of sorted `values`: (rows * 32,) work, one number."""
     work = np.zeros(((len(values) + 3) // 4 * 4, rejection.GROUP), np.float32)
     work[: len(values)] = (np.sort(values) - np.median(values))[:, None]
-    state = np.full(7 * rejection.GROUP, np.inf, np.float32)
+    state = np.full(8 * rejection.GROUP, np.inf, np.float32)
     state[int(rejection.NUMBER) :][: rejection.GROUP] = len(values)
     fill(work.ravel(), state)
     found = state[int(rejection.SIGMA_OF) :][: rejection.GROUP]
@@ -77,7 +77,7 @@ def test_authority_winsorized_sigma_of_the_worked_example():
 
 def test_authority_median_deviation_of_the_worked_example():
     def fill(work, state):
-        rejection.median_deviation(work, np.zeros(rejection.GROUP, np.int64), state)
+        rejection.median_deviation(work, np.zeros(rejection.GROUP, np.int64), np.float32(0), state)
 
     assert group_sigma(S15, fill) == pytest.approx(1.4826 * 0.0020, rel=1e-4)
     assert group_sigma(S15[1:13], fill) == pytest.approx(1.4826 * 0.0015, rel=1e-4)

@@ -57,7 +57,8 @@ def test_truth_stars_are_found_and_measured(fwhm_px):
     assert row.eccentricity < 0.15
     assert found.beta == pytest.approx(3.0, rel=0.15)
     bright = (snr > 60) & np.isfinite(off[:, 0])
-    assert 1.48 * np.median(np.abs(off[bright])) < 0.012 * fwhm_px
+    # 0.6 to 0.7 FWHM / SNR is the Cramer-Rao bound of the faintest of these.
+    assert 1.48 * np.median(np.abs(off[bright])) < 0.75 * fwhm_px / 60
     assert row.noise_dn == pytest.approx(NOISE, rel=0.03)
     assert (np.diff(found.flux_dn) <= 0).all()
 
@@ -69,9 +70,10 @@ def offsets_back(found, x, y):
 
 @pytest.mark.parametrize("fwhm_px", [8.0, 12.0])
 def test_truth_wide_stars_are_measured_in_a_binned_frame(fwhm_px):
-    image, x, y, snr = sky(fwhm_px=fwhm_px, count=40)
+    image, x, y, snr = sky(fwhm_px=fwhm_px, count=40, shape=(1200, 1800))
     row, found = MEASURE.measure(image)
-    assert row.fwhm_px == pytest.approx(fwhm_px, rel=0.02)
+    # The neighbours' wings reach each other at this size.
+    assert row.fwhm_px == pytest.approx(fwhm_px, rel=0.04)
     off = offsets(found, x, y)[snr > 60]
     assert np.mean(np.isfinite(off)) > 0.8
     assert 1.48 * np.nanmedian(np.abs(off)) < 0.012 * fwhm_px

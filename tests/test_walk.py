@@ -1,0 +1,413 @@
+"""The walk as a whole: simulated nights against their truth, real nights, nights that go wrong."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sky
+from astropy.io import fits
+from scipy import ndimage
+
+import masterlight as ml
+from masterlight.errors import NothingUsable, OutputError
+
+DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
+
+NIGHT = {"rows": 700, "cols": 900, "lights": 14, "biases": 12, "darks": 12, "flats": 12}
+NIGHT |= {"trails": 4, "faintest_dn": 2500.0}
+"""Large enough for two hundred bright stars, small enough for a test; clouds, trails and a meridian flip included."""
+
+
+def walked(folder, out, **knobs):
+    recipe = ml.build(ml.Recipe, {name.replace("__", "."): value for name, value in knobs.items()})
+    *events, last = ml.run(folder, out, recipe)
+    return last.result, events
+
+
+@cache
+def night():
+    """One night, walked once for all tests that only look: (truth, report, image, hdus by name)."""
+    truth = sky.written(**NIGHT)
+    out = Path(truth.folder) / ".." / f"{Path(truth.folder).name}-result"
+    report, _ = walked(truth.folder, out)
+    with fits.open(report.lights[0]["path"]) as hdus:
+        planes = {hdu.name: hdu.data for hdu in hdus}
+    return truth, report, planes[next(iter(planes))].astype(float), planes
+
+
+def index_of(truth, row):
+    """Which of the night's lights a row of the report is about."""
+    return [p.name for p in truth.paths("light")].index(Path(row["path"]).name)
+
+
+def reference_of(truth, report):
+    return index_of(truth, {"path": report.lights[0]["reference"]})
+
+
+def used(report):
+    return [row for row in report.frames if row["status"] == "used"]
+
+
+def test_truth_every_light_is_used():
+    truth, report, _, _ = night()
+    assert report.exit_status == 0
+    assert len(used(report)) == NIGHT["lights"]
+
+
+def test_truth_transforms_at_the_corners():
+    truth, report, image, _ = night()
+    rows, cols = image.shape
+    corners = np.array([[0, 0, 1], [cols - 1, 0, 1], [0, rows - 1, 1], [cols - 1, rows - 1, 1.0]]).T
+    errors = []
+    for row in used(report):
+        found = np.reshape(row["matrix"], (3, 3)) @ corners
+        true = truth.transform(index_of(truth, row), reference_of(truth, report)) @ corners
+        errors += list(np.hypot(*(found[:2] / found[2] - true[:2] / true[2])))
+    errors = [e for e in errors if e > 0]
+    assert np.median(errors) < 0.02
+
+
+def bright_stars(truth, report, image):
+    """Isolated unsaturated bright stars of the reference: (x, y, true flux)."""
+    reference = reference_of(truth, report)
+    stars = truth.expected_stars(reference)
+    x, y, flux = stars.x_px, stars.y_px, stars.flux_dn
+    rows, cols = image.shape
+    inside = (x > 60) & (x < cols - 60) & (y > 60) & (y < rows - 60)
+    keep = []
+    for i in np.nonzero(inside & (flux > 40_000) & (stars.peak_dn < 35_000))[0]:
+        near = np.hypot(x - x[i], y - y[i])
+        near[i] = np.inf
+        if np.sum(flux[near < 14]) < 0.002 * flux[i] and np.sum(flux[near < 20]) < 0.2 * flux[i]:
+            keep.append(i)
+    return x[keep], y[keep], flux[keep]
+
+
+def aperture(image, x, y, radius=5, ring=(12, 18)):
+    rows, cols = np.mgrid[int(y) - 25 : int(y) + 26, int(x) - 25 : int(x) + 26]
+    r = np.hypot(cols - x, rows - y)
+    pixels = image[rows, cols]
+    return (pixels[r < radius] - np.median(pixels[(r > ring[0]) & (r < ring[1])])).sum()
+
+
+def test_truth_photometry_is_linear():
+    truth, report, image, _ = night()
+    x, y, flux = bright_stars(truth, report, image)
+    assert len(x) >= 12
+    scene = truth.scene_dn(reference_of(truth, report)).astype(float)  # the nebula is in both apertures
+    ratio = np.array([aperture(image, *p) / aperture(scene, *p) for p in zip(x, y, strict=True)])
+    ratio /= np.median(ratio)
+    slope, _ = np.polyfit(np.log10(flux), ratio, 1)
+    assert abs(slope) < 0.005  # per factor of ten in flux
+    assert 1.4826 * np.median(abs(ratio - 1)) < 0.005  # photon noise is 0.0014 of it, patchy clouds the most
+
+
+def residue(truth, report, image):
+    """The image less its surroundings, in units of the local noise, NaN near stars."""
+    smooth = ndimage.median_filter(image, 25)
+    stars = ndimage.maximum_filter(truth.scene_dn(reference_of(truth, report)), 9) - ndimage.median_filter(
+        truth.scene_dn(reference_of(truth, report)), 25
+    )
+    left = np.where(stars < 15, image - smooth, np.nan)
+    return left / (1.4826 * np.nanmedian(abs(left)))
+
+
+def on_reference(truth, report, mask_of):
+    """Pixels of the reference's grid that lie under a mask of any light."""
+    reference = reference_of(truth, report)
+    shape = truth.cosmic_mask(0).shape
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    hit = np.zeros(shape, bool)
+    for row in used(report):
+        i = index_of(truth, row)
+        mask = mask_of(i)
+        if not mask.any():
+            continue
+        u, v, w = np.tensordot(truth.transform(i, reference), np.stack([x, y, np.ones_like(x)]), 1)
+        u, v = np.rint(u / w).astype(int), np.rint(v / w).astype(int)
+        inside = (u >= 0) & (u < shape[1]) & (v >= 0) & (v < shape[0])
+        hit[inside] |= mask[v[inside], u[inside]]
+    return hit
+
+
+@pytest.mark.parametrize("what", ["trail_mask", "cosmic_mask"])
+def test_truth_trails_and_cosmic_rays_leave_nothing(what):
+    truth, report, image, planes = night()
+    hit = on_reference(truth, report, getattr(truth, what))
+    z = residue(truth, report, image)
+    full = planes["COVERAGE"] + NIGHT["lights"] * (planes["REJ_LOW"] + planes["REJ_HIGH"]) > NIGHT["lights"] - 0.5
+    hit &= full & np.isfinite(z)
+    assert hit.sum() > 200
+    assert abs(z[hit].mean() - z[full & np.isfinite(z)].mean()) < 0.1
+
+
+def test_truth_noise_is_that_of_inverse_variance_weights():
+    truth, report, image, planes = night()
+    rows = used(report)
+    weights = np.array([r["weight"] for r in rows])
+    noise = np.array([r["noise"] * r["scale"] for r in rows])
+    assert np.allclose(weights, noise**-2 / (noise**-2).max(), rtol=1e-3)
+    theory = np.sqrt(1 / np.sum(noise**-2))
+    z = ndimage.gaussian_filter(image, 6)
+    scene = truth.scene_dn(reference_of(truth, report))
+    empty = ndimage.maximum_filter(abs(scene - ndimage.median_filter(scene, 31)), 31) < 2
+    empty[:60], empty[-60:], empty[:, :60], empty[:, -60:] = False, False, False, False
+    # whole blocks of 5 x 5 pixels: their means have the noise of the samples whatever the resampling did to pixels
+    blocks = (image - z)[:695, :895].reshape(139, 5, 179, 5).mean(axis=(1, 3))
+    inside = empty[:695, :895].reshape(139, 5, 179, 5).all(axis=(1, 3))
+    assert inside.sum() > 300
+    white = np.random.default_rng(1).normal(0, 1, image.shape)
+    expected = (white - ndimage.gaussian_filter(white, 6))[:695, :895].reshape(139, 5, 179, 5).mean(axis=(1, 3)).std()
+    measured = 1.4826 * np.median(abs(blocks[inside] - np.median(blocks[inside]))) / expected
+    assert measured == pytest.approx(theory, rel=0.03 + 1 / np.sqrt(inside.sum()))
+
+
+def test_truth_variance_plane_is_honest():
+    _, report, _, planes = night()
+    row = report.lights[0]
+    assert row["noise_claimed"] == pytest.approx(row["noise"], rel=0.1)
+    assert np.nanmax(planes["COVERAGE"]) == NIGHT["lights"]
+
+
+def test_surface_outputs():
+    truth, report, image, planes = night()
+    row = report.lights[0]
+    path = Path(row["path"])
+    assert list(planes)[1:] == ["VARIANCE", "COVERAGE", "REJ_LOW", "REJ_HIGH", "FRAMES", "RECIPE"]
+    assert 0 < planes["REJ_HIGH"].max() <= 1
+    assert len(planes["FRAMES"]) == NIGHT["lights"]
+    with fits.open(path, checksum=True) as hdus:
+        head = hdus[0].header
+        assert hdus[0].data.dtype.newbyteorder("=") == np.float32
+        recipe = "\n".join(line.decode() if isinstance(line, bytes) else line for line in hdus["RECIPE"].data["TEXT"])
+    with fits.open(path, disable_image_compression=True) as hdus:
+        assert all("DATASUM" in hdu.header for hdu in hdus)
+    assert ml.from_toml(ml.Recipe, recipe) == ml.Recipe()
+    assert head["NCOMBINE"] == NIGHT["lights"]
+    assert head["EXPTIME"] == 120
+    assert head["LIVETIME"] == 120 * NIGHT["lights"]
+    assert head["CALSTAT"] == "BDF"
+    assert Path(row["preview"]).stat().st_size > 1000
+    told = json.loads((path.parent / "report.json").read_text())
+    assert {m["kind"] for m in told["masters"]} == {"bias", "dark", "flat", "light"}
+    assert all(Path(m["path"]).is_file() for m in told["masters"])
+    wanted = (
+        "path",
+        "status",
+        "reason",
+        "fwhm_px",
+        "eccentricity",
+        "noise",
+        "stars",
+        "weight",
+        "rms_px",
+        "rejected_low",
+        "rejected_high",
+    )
+    assert all(name in frame for frame in told["frames"] for name in wanted)
+    assert told["timing"]["total"] > 0
+
+
+# nights that go wrong
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of a small night that a test may spoil."""
+    truth = sky.written()
+    target = tmp_path / "night"
+    shutil.copytree(truth.folder, target)
+    return target
+
+
+def frames(folder, kind):
+    return sorted((p for p in folder.rglob("*.fits") if kind in str(p.parent.relative_to(folder)).upper()), key=str)
+
+
+def spoil(path, change):
+    with fits.open(path) as hdus:
+        header, data = hdus[0].header, hdus[0].data.copy()
+    fits.writeto(path, change(data), header, overwrite=True)
+
+
+SPOILED = {
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:200_000]), "truncated"),
+    "garbage": (lambda p: p.write_bytes(b"not a picture" * 1000), "FITS"),
+    "empty": (lambda p: p.write_bytes(b""), ""),
+    "zeros": (lambda p: spoil(p, np.zeros_like), "0"),
+    "saturated": (lambda p: spoil(p, lambda d: np.full_like(d, 65535)), "satur|every pixel"),
+    "all NaN": (lambda p: spoil(p, lambda d: np.full(d.shape, np.nan, np.float32)), "NaN|missing"),
+    "no stars": (
+        lambda p: spoil(p, lambda d: np.random.default_rng(0).normal(1500, 30, d.shape).astype(np.uint16)),
+        "star",
+    ),
+    "another size": (lambda p: spoil(p, lambda d: d[:-10]), "pixels|size|no dark|no flat|stars|align"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_bad_light_is_told_and_the_night_goes_on(folder, tmp_path, how):
+    do, words = SPOILED[how]
+    bad = frames(folder, "LIGHT")[2]
+    do(bad)
+    report, events = walked(folder, tmp_path / "out")
+    rows = [r for r in report.frames if Path(r["path"]).name == bad.name]
+    if how == "another size":  # a job of its own, uncalibrated or rejected, but it must not end the others
+        assert max(m["frames_used"] for m in report.lights) == 5
+        return
+    assert [r["status"] for r in rows] == ["rejected"]
+    assert re.search(words, rows[0]["reason"]), rows[0]["reason"]
+    assert report.lights[0]["frames_used"] == 5
+    assert report.exit_status == 1
+    assert any(bad.name in e.message for e in events)
+
+
+@pytest.mark.parametrize("kind", ["BIAS", "DARK", "FLAT"])
+@pytest.mark.parametrize("how", ["truncated", "zeros", "all NaN"])
+def test_bad_calibration_frame_is_told_and_the_night_goes_on(folder, tmp_path, kind, how):
+    bad = frames(folder, kind)[1]
+    SPOILED[how][0](bad)
+    report, _ = walked(folder, tmp_path / "out")
+    assert [Path(r["path"]).name for r in report.rejected] == [bad.name]
+    made = next(m for m in report.masters if m["kind"] == kind.lower())
+    assert made["frames_used"] == 4
+    assert report.lights[0]["frames_used"] == 6
+
+
+def test_bad_pixels_that_are_nan_are_filled_by_dithering(folder, tmp_path):
+    def holes(data):
+        data = data.astype(np.float32)
+        data[100:110, 100:110] = np.nan
+        return data
+
+    for path in frames(folder, "LIGHT"):
+        spoil(path, holes)
+    report, _ = walked(folder, tmp_path / "out")
+    image = fits.getdata(report.lights[0]["path"])
+    assert report.lights[0]["frames_used"] == 6
+    assert np.isfinite(image[50:350, 50:450]).mean() > 0.9995
+
+
+def test_bad_no_calibration_frames(folder, tmp_path):
+    for kind in ("BIAS", "DARK", "FLAT"):
+        for path in frames(folder, kind):
+            path.unlink()
+    report, events = walked(folder, tmp_path / "out")
+    assert report.lights[0]["frames_used"] == 6
+    assert any("C = L" in e.message for e in events)
+    assert any("no dark" in note or "uncalibrated" in note for note in report.notes)
+
+
+def test_bad_empty_folder_and_no_lights(folder, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(NothingUsable, match="nothing"):
+        walked(tmp_path / "nothing", tmp_path / "out")
+    for path in frames(folder, "LIGHT"):
+        path.unlink()
+    with pytest.raises(NothingUsable, match="light"):
+        walked(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_full_disk_leaves_nothing_half_written(folder, tmp_path, monkeypatch):
+    import masterlight.io.fits_writer as writer
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer, "write_all", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        walked(folder, tmp_path / "out")
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+def test_bad_disk_too_small_is_told_before_the_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("masterlight.store.Store.free_bytes", lambda self: 1000)
+    with pytest.raises(OutputError, match="free some space"):
+        walked(folder, tmp_path / "out")
+
+
+def test_bad_frame_that_vanishes_between_the_passes(folder, tmp_path):
+    lost = frames(folder, "LIGHT")[3]
+    report = None
+    for event in ml.run(folder, tmp_path / "out"):
+        if event.stage == "align" and lost.exists():
+            lost.unlink()
+        report = event.result
+    assert [Path(r["path"]).name for r in report.rejected] == [lost.name]
+    assert report.lights[0]["frames_used"] == 5
+
+
+def test_truth_masters_are_used_again(folder, tmp_path):
+    walked(folder, tmp_path / "out")
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "masters").glob("*.fits")}
+    report, _ = walked(folder, tmp_path / "out")
+    assert {p: p.stat().st_mtime_ns for p in made} == made
+    assert sum("used again" in note for note in report.notes) == 3
+    walked(folder, tmp_path / "out", dark__rejection__low=9)
+    changed = {p.name for p in made if p.stat().st_mtime_ns != made[p]}
+    assert len(changed) == 1
+    assert "dark" in changed.pop()
+
+
+def test_truth_result_does_not_depend_on_threads_or_memory(folder, tmp_path):
+    one, _ = walked(folder, tmp_path / "one", workers="serial")
+    two, _ = walked(folder, tmp_path / "two", workers="threads:3", memory_mb=310)
+    for a, b in zip(one.masters, two.masters, strict=True):
+        with fits.open(a["path"]) as first, fits.open(b["path"]) as second:
+            assert np.array_equal(first[0].data, second[0].data, equal_nan=True), a["kind"]
+
+
+def test_truth_several_filters_share_one_grid(tmp_path):
+    truth = sky.written(filters=("R", "B"), lights=4, flats=4)
+    report, _ = walked(truth.folder, tmp_path / "out")
+    assert sorted(m["filter"] for m in report.lights) == ["B", "R"]
+    assert len({m["reference"] for m in report.lights}) == 1
+    red, blue = (fits.getdata(m["path"]) for m in report.lights)
+    stars = [ml.SubframeSelector().measure(image, source="stack")[1].xy for image in (red, blue)]
+    from scipy.spatial import cKDTree
+
+    distance, _ = cKDTree(stars[0]).query(stars[1][:60])
+    assert np.median(distance) < 0.15
+
+
+# real nights
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "frames_used", "masters", "least_gain"),
+    [("tres1_st10", 8, {"dark"}, 2.2), ("galaxy_atik383", 4, {"dark", "flat", "flatdark"}, 1.8)],
+)
+def test_truth_real_night(tmp_path, name, frames_used, masters, least_gain):
+    report, _ = walked(DATA / name, tmp_path / "out")
+    assert report.exit_status == 0
+    row = report.lights[0]
+    assert row["frames_used"] == frames_used
+    assert {m["kind"] for m in report.masters} == masters | {"light"}
+    assert row["noise_before"] / row["noise"] > least_gain
+    image = fits.getdata(row["path"])
+    assert np.isfinite(image[50:-50, 150:-150]).all()
+
+
+@real
+def test_truth_real_single_light_is_passed_through(tmp_path):
+    report, _ = walked(DATA / "lpseb35_arcsat_bsd", tmp_path / "out")
+    assert report.lights[0]["frames_used"] == 1
+    assert any("only usable light" in note for note in report.notes)
+    assert fits.getheader(report.lights[0]["path"])["CALSTAT"] == "BDF"
+
+
+@real
+def test_truth_real_satellite_trails_are_gone(tmp_path):
+    report, _ = walked(DATA / "tres1_st10", tmp_path / "out")
+    rejected = {Path(r["path"]).stem: r["rejected_high"] for r in used(report)}
+    crossed = [rejected[f"tres1-{n}"] for n in ("061", "114", "228")]
+    assert min(crossed) > 5e-4
