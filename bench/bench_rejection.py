@@ -55,7 +55,7 @@ def frames(n, pixels, seed=0):
 def ours(samples, algorithm):
     n, pixels = samples.shape
     one, zero = np.ones(n, np.float32), np.zeros(n, np.float32)
-    columns = combine.Columns(one, zero, one, zero, one, one)
+    columns = combine.Columns(one, zero, one, zero, one, one, one)
     rule = rejection.Rule(algorithm, 4.0, 3.0, 20, 0.5, -np.inf, np.inf, 10, 0.0, 0.0, 0.0, 0.0, 0.0)
     kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
     planes = combine.Planes(*(np.empty(pixels, kind) for kind in kinds))

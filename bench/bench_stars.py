@@ -36,14 +36,16 @@ def field(shape, count, fwhm_px=3.0, beta=3.0, seed=1):
 
 
 def with_sep(image):
-    """Background, detection at its usual 1.5 sigma and windowed positions as SEP does them: x, y."""
+    """Background, detection at its usual 1.5 sigma and windowed positions as SEP does them: x, y.
+
+    Its window is set to the true FWHM of the frame, 3 px: faster and more exact than a radius measured star by star.
+    """
     import sep
 
     sky = sep.Background(image)
     clean = image - sky
     objects = sep.extract(clean, 1.5, err=sky.globalrms)
-    radius = sep.flux_radius(clean, objects["x"], objects["y"], np.full(len(objects), 12.0), 0.5, subpix=5)[0]
-    x, y, _ = sep.winpos(clean, objects["x"], objects["y"], 2.0 / 2.35 * np.maximum(radius, 0.5))
+    x, y, _ = sep.winpos(clean, objects["x"], objects["y"], 3.0 / 2.35)
     return x, y
 
 
@@ -75,7 +77,10 @@ def compare(name, image, x, y, snr, selector):
     both = np.isfinite(ours[:, 0]) & np.isfinite(rival[:, 0]) & (snr > 10)
     rms = [1.4826 * np.median(np.abs(e[both])) for e in (ours, rival)]
     share = [100 * np.mean(np.isfinite(e[snr > 10, 0])) for e in (ours, rival)]
-    note = f"centroid {rms[0]:.4f} / sep {rms[1]:.4f} px on {both.sum()} stars"
+    tail = [np.sqrt(np.mean(e[both] ** 2)) for e in (ours, rival)]
+    note = (
+        f"centroid 1.48 MAD {rms[0]:.4f} / sep {rms[1]:.4f}, rms {tail[0]:.4f} / {tail[1]:.4f} px, {both.sum()} stars"
+    )
     note += f"; found {share[0]:.1f} / {share[1]:.1f} % at SNR > 10"
     return name, ours_s, rival_s, rival_s / ours_s, note
 

@@ -35,7 +35,7 @@ def rule(algorithm, low=4.0, high=3.0, **more):
 
 def plain_columns(n):
     one, zero = np.ones(n, np.float32), np.zeros(n, np.float32)
-    return combine.Columns(one, zero, one, zero, one, one)
+    return combine.Columns(one, zero, one, zero, one, one, one)
 
 
 def integrate(samples, rule, columns=None, combination=combine.AVERAGE):

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.kernels.rejection import INFINITY, LANES, make_scratch, reject, sort
+from masterlight.kernels.rejection import INFINITY, LANES, least_sigma, make_scratch, reject, sort, undisputed
 
+ROW, ROW2, ROW3 = np.uint64(LANES), np.uint64(2 * LANES), np.uint64(3 * LANES)
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM = range(4)
 MEDIAN_VARIANCE = np.float32(np.pi / 2)
 """Variance of a median of normal samples over that of their mean."""
@@ -24,6 +25,8 @@ class Columns(NamedTuple):
     weight: np.ndarray
     noise_variance: np.ndarray
     """Variance of one sample after `scale`; used where fewer than three samples survive."""
+    loose: np.ndarray
+    """How many times farther than the others a frame's samples may lie, because it is noisier; 1 at least."""
 
 
 class Planes(NamedTuple):
@@ -104,7 +107,8 @@ def order(samples, at, columns, keep, tally, combination, lanes, value):
 @njit(nogil=True, cache=True, error_model="numpy")
 def chunk(samples, at, columns, rule, combination, scratch, keep, tally, value, mass, variance, frames):
     """Integrate the 64 pixels of `samples` from `at` on into value, variance, tally and frames."""
-    reject(samples, at, columns.reject_scale, columns.reject_offset, rule, scratch, keep, tally, frames)
+    scale, offset = columns.reject_scale, columns.reject_offset
+    reject(samples, at, scale, offset, columns.loose, rule, scratch, keep, tally, frames)
     average(samples, at, columns, keep, value, mass)
     scatter(samples, at, columns, keep, tally, value, mass, variance)
     if combination != AVERAGE:
@@ -114,6 +118,54 @@ def chunk(samples, at, columns, rule, combination, scratch, keep, tally, value, 
                 variance[lane] *= MEDIAN_VARIANCE if tally[0, lane] >= 3 else np.float32(1)
 
 
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def add_all(samples, at, columns, sums):
+    """Weighted sums over all samples of 64 pixels, of their distances d from the pixel's first sample.
+
+    sums (4 * 64,) float32 gets that first sample, sum w d, sum w^2 d and sum w^2 d^2.
+    """
+    a, b = columns.scale[0], columns.offset[0]
+    for lane in range(LANES):
+        k = np.uint64(lane)
+        sums[k] = a * samples[np.uint64(0), np.uint64(at + lane)] + b
+        sums[k + ROW] = sums[k + ROW2] = sums[k + ROW3] = np.float32(0)
+    for i in range(1, samples.shape[0]):
+        a, b, w = columns.scale[i], columns.offset[i], columns.weight[i]
+        for lane in range(LANES):
+            k = np.uint64(lane)
+            d = a * samples[np.uint64(i), np.uint64(at + lane)] + b - sums[k]
+            sums[k + ROW] += w * d
+            sums[k + ROW2] += (w * w) * d
+            sums[k + ROW3] += (w * w) * (d * d)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def take_all(sums, easy, columns, start, planes, hard, waiting):
+    """Write the 64 pixels from `start` on of which all samples are kept; list the others in `hard`; how many there are.
+
+    Weights are as in `average` and `scatter`; a pixel with a missing sample has a NaN among its sums.
+    """
+    n = columns.weight.size
+    whole, squares, known = np.float32(0), np.float32(0), np.float32(0)
+    for i in range(n):
+        w = columns.weight[i]
+        whole, squares, known = whole + w, squares + w * w, known + w * w * columns.noise_variance[i]
+    spare = whole * whole - squares
+    for lane in range(LANES):
+        k = np.uint64(lane)
+        d = sums[k + ROW] / whole
+        scattered = sums[k + ROW3] - np.float32(2) * d * sums[k + ROW2] + d * d * squares
+        planes.image[start + lane] = sums[k] + d
+        planes.variance[start + lane] = max(scattered, np.float32(0)) / spare if n >= 3 else known / (whole * whole)
+        planes.coverage[start + lane] = n
+        planes.low[start + lane] = planes.high[start + lane] = 0
+    for lane in range(LANES):
+        if easy[lane] == 0 or not planes.image[start + lane] < INFINITY:
+            hard[waiting] = start + lane
+            waiting += 1
+    return waiting
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def integrate(samples, columns, rule, combination, planes, frames):
     """Reject and combine a tile.
@@ -121,22 +173,41 @@ def integrate(samples, columns, rule, combination, planes, frames):
     samples (N, pixels) float32 as stored, NaN where missing; fills the (pixels,) arrays of `planes`
     and adds to frames (3, N) int64 how many samples of each frame were rejected low, rejected high,
     and there at all. Each pixel is computed by itself in the order of frames: the same in whatever tile it lies.
+    Most pixels have no sample that could be rejected; they are averaged at once, and the others are judged after.
     """
     n, pixels = samples.shape
-    scratch, keep = make_scratch(n), np.empty((n, LANES), np.float32)
+    scratch, hard, waiting = make_scratch(n), np.empty(pixels, np.int64), 0
+    easy, sums = np.empty(LANES, np.float32), np.empty(4 * LANES, np.float32)
+    sigma = least_sigma(rule) if combination == AVERAGE else np.float32(0)
+    for start in range(0, pixels - LANES + 1, LANES):
+        undisputed(samples, start, columns.reject_scale, columns.reject_offset, rule, sigma, scratch.lanes, easy)
+        add_all(samples, start, columns, sums)
+        waiting = take_all(sums, easy, columns, start, planes, hard, waiting)
+    for at in range(pixels // LANES * LANES, pixels):
+        hard[waiting] = at
+        waiting += 1
+    frames[2] += pixels - waiting
+    disputed(samples, hard[:waiting], columns, rule, combination, scratch, planes, frames)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def disputed(samples, hard, columns, rule, combination, scratch, planes, frames):
+    """Judge and combine the pixels that `hard` lists, 64 at a time."""
+    n = samples.shape[0]
+    keep, gathered = np.empty((n, LANES), np.float32), np.empty((n, LANES), np.float32)
     tally, variance = np.empty((3, LANES), np.float32), np.empty(LANES, np.float32)
     value, mass = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
-    tail = np.full((n, LANES), np.float32(np.nan))
-    for start in range(0, pixels, LANES):
-        width = min(LANES, pixels - start)
-        source, at = samples, start
-        if width < LANES:
-            tail[:, :width] = samples[:, start:]
-            source, at = tail, 0
-        chunk(source, at, columns, rule, combination, scratch, keep, tally, value, mass, variance, frames)
+    for first in range(0, hard.size, LANES):
+        width = min(LANES, hard.size - first)
+        for i in range(n):
+            for lane in range(width):
+                gathered[i, lane] = samples[i, hard[first + lane]]
+            gathered[i, width:] = np.nan
+        chunk(gathered, 0, columns, rule, combination, scratch, keep, tally, value, mass, variance, frames)
         for lane in range(width):
-            planes.image[start + lane] = value[lane]
-            planes.variance[start + lane] = variance[lane]
-            planes.coverage[start + lane] = np.uint16(tally[0, lane])
-            planes.low[start + lane] = np.uint16(tally[1, lane])
-            planes.high[start + lane] = np.uint16(tally[2, lane])
+            at = hard[first + lane]
+            planes.image[at] = value[lane]
+            planes.variance[at] = variance[lane]
+            planes.coverage[at] = np.uint16(tally[0, lane])
+            planes.low[at] = np.uint16(tally[1, lane])
+            planes.high[at] = np.uint16(tally[2, lane])

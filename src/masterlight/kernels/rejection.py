@@ -57,7 +57,7 @@ class Scratch(NamedTuple):
     state: np.ndarray
     """(8 * 32,) float32."""
     bounds: np.ndarray
-    """(2, 64) float32."""
+    """(5, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie."""
     index: np.ndarray
     """(7, 64) int64."""
 
@@ -68,7 +68,7 @@ def make_scratch(n):
         np.empty((n, LANES), np.float32),
         np.zeros((n + 3) // 4 * 4 * GROUP, np.float32),
         np.zeros(8 * GROUP, np.float32),
-        np.empty((2, LANES), np.float32),
+        np.empty((5, LANES), np.float32),
         np.empty((7, LANES), np.int64),
     )
 
@@ -292,11 +292,12 @@ def trim(low, high, keep_fraction, lanes, lane, first, last, centre, sigma, tota
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def judge(rule, lanes, count, first, last, work, state, index):
+def judge(rule, lanes, count, first, last, work, state, index, limits):
     """Find the survivors lanes[first:last] of 64 sorted lanes that hold `count` samples each.
 
     Lanes that lost a sample are looked at again, 32 at a time. work (4 m * 32,) float32 with 4 m >= N is
-    zero from row N on; state (8 * 32,) float32 and index (4, 64) int64 are scratch.
+    zero from row N on; state (8 * 32,) float32 and index (4, 64) int64 are scratch. limits (3, 64) gets the median and
+    the distances below and above it that were allowed last.
     """
     active, who, begin, total = index[0], index[1, :GROUP], index[2, :GROUP], index[3, :GROUP]
     centre, sigma = state[int(CENTRE) :], state[int(SIGMA_OF) :]
@@ -314,12 +315,55 @@ def judge(rule, lanes, count, first, last, work, state, index):
             gather(lanes, who, waiting == LANES, first, last, work, centre)
             spread(rule, work, centre, begin, total, state)
             for j in range(min(GROUP, waiting - g)):
+                reach = sigma[j] if sigma[j] > 0 else INFINITY
+                limits[0, who[j]], limits[1, who[j]], limits[2, who[j]] = centre[j], low * reach, high * reach
                 if trim(low, high, rule.keep_fraction, lanes, who[j], first, last, centre[j], sigma[j], total[j]):
                     active[left] = who[j]
                     left += 1
         waiting = left
         if waiting == 0:
             break
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def least_sigma(rule):
+    """The smallest sigma that the rule can come to: where no sample is farther off than this allows, none goes."""
+    model = np.float32(np.sqrt(rule.noise_variance))
+    if rule.algorithm == NONE:
+        return INFINITY
+    if rule.algorithm == NOISE:
+        return model
+    if rule.algorithm == AUTO and rule.noise_variance > 0:
+        return min(model, np.float32(rule.floor))
+    return np.float32(rule.floor if SIGMA <= rule.algorithm <= MAD or rule.algorithm == AUTO else 0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def undisputed(samples, at, scale, offset, rule, sigma, lanes, easy):
+    """Fill `easy` (64,) with 1 for pixels of which no sample can be rejected: nothing is `low` or `high` sigma away.
+
+    With `sigma` from `least_sigma`. Pixels with a missing sample are not easy, and never those of other rules.
+    """
+    n, one = samples.shape[0], np.float32(1)
+    if not sigma > 0 or not (np.isinf(rule.range_low) and np.isinf(rule.range_high)):
+        easy[:] = 0
+        return
+    easy[:] = one
+    if np.isinf(sigma):
+        return
+    for i in range(n):
+        a, b = scale[i], offset[i]
+        for lane in range(LANES):
+            v = a * samples[np.uint64(i), np.uint64(at + lane)] + b
+            lanes[np.uint64(i), np.uint64(lane)] = v if v < INFINITY else INFINITY
+    sort(lanes, n)
+    below, above, half = np.float32(rule.low) * sigma, np.float32(rule.high) * sigma, np.float32(0.5)
+    left, right, top = np.uint64((n - 1) // 2), np.uint64(n // 2), np.uint64(n - 1)
+    for lane in range(LANES):
+        k = np.uint64(lane)
+        centre = half * (lanes[left, k] + lanes[right, k])
+        fits = (centre - lanes[np.uint64(0), k] <= below) & (lanes[top, k] - centre <= above)
+        easy[k] = one if fits else np.float32(0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -332,9 +376,11 @@ def cut_ranks(rule, count, first, last):
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
-def mark(samples, at, scale, offset, rule, low, high, keep, tally, frames):
-    """Fill `keep` (N, 64) with 1 for samples inside [low, high] of their pixel, else 0, and count the others.
+def mark(samples, at, scale, offset, loose, rule, bounds, keep, tally, frames):
+    """Fill `keep` (N, 64) with 1 for samples inside the bounds of their pixel, else 0, and count the others.
 
+    bounds (5, 64): lowest and highest survivor; median, and the reach below and above it. A frame that is noisier
+    than the others has a `loose` (N,) above 1, and its samples may lie that many times the reach from the median.
     tally (3, 64) float32 gets the samples kept, rejected low, rejected high of each pixel;
     frames (3, N) int64 has the counts of each frame, rejected low, rejected high and all, which are added to.
     """
@@ -342,14 +388,17 @@ def mark(samples, at, scale, offset, rule, low, high, keep, tally, frames):
     one, zero = np.float32(1), np.float32(0)
     tally[:] = 0
     for i in range(samples.shape[0]):
-        a, b = scale[i], offset[i]
+        a, b, r = scale[i], offset[i], loose[i]
         below_all, above_all, kept_all = zero, zero, zero
         for lane in range(LANES):
+            k = np.uint64(lane)
             x = samples[np.uint64(i), np.uint64(at + lane)]
             v = a * x + b
-            below = (x <= range_low) | ((v < low[lane]) & (x < range_high))
-            above = (x >= range_high) | ((v > high[lane]) & (x > range_low))
-            kept = one if (x > range_low) & (x < range_high) & (v >= low[lane]) & (v <= high[lane]) else zero
+            low = bounds[0, k] if r <= one else bounds[2, k] - r * bounds[3, k]
+            high = bounds[1, k] if r <= one else bounds[2, k] + r * bounds[4, k]
+            below = (x <= range_low) | ((v < low) & (x < range_high))
+            above = (x >= range_high) | ((v > high) & (x > range_low))
+            kept = one if (x > range_low) & (x < range_high) & (v >= low) & (v <= high) else zero
             keep[np.uint64(i), np.uint64(lane)] = kept
             tally[0, lane] += kept
             tally[1, lane] += one if below else zero
@@ -388,25 +437,25 @@ def break_ties(samples, at, scale, offset, lanes, first, last, keep, tally, fram
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def reject(samples, at, scale, offset, rule, scratch, keep, tally, frames):
+def reject(samples, at, scale, offset, loose, rule, scratch, keep, tally, frames):
     """Decide on every sample of the 64 pixels from `at` on: fills `keep` and `tally`, adds to the frames' counts.
 
     samples (N, pixels) float32, NaN where missing; scale, offset (N,) float32 bring them to the scale of rejection.
     """
-    lanes, index, low, high = scratch.lanes, scratch.index, scratch.bounds[0], scratch.bounds[1]
+    lanes, index, bounds = scratch.lanes, scratch.index, scratch.bounds
     count, first, last = index[4], index[5], index[6]
-    low[:], high[:] = -INFINITY, INFINITY
+    bounds[0], bounds[1], bounds[2], bounds[3:] = -INFINITY, INFINITY, np.float32(0), INFINITY
     if rule.algorithm != NONE:
         load(samples, at, scale, offset, rule, lanes, count)
         sort(lanes, samples.shape[0])
         if rule.algorithm == MINMAX:
             cut_ranks(rule, count, first, last)
         else:
-            judge(rule, lanes, count, first, last, scratch.work, scratch.state, index)
+            judge(rule, lanes, count, first, last, scratch.work, scratch.state, index, bounds[2:])
         for lane in range(LANES):
             if last[lane] > first[lane]:
-                low[lane] = lanes[np.uint64(first[lane]), np.uint64(lane)]
-                high[lane] = lanes[np.uint64(last[lane] - 1), np.uint64(lane)]
-    mark(samples, at, scale, offset, rule, low, high, keep, tally, frames)
+                bounds[0, lane] = lanes[np.uint64(first[lane]), np.uint64(lane)]
+                bounds[1, lane] = lanes[np.uint64(last[lane] - 1), np.uint64(lane)]
+    mark(samples, at, scale, offset, loose, rule, bounds, keep, tally, frames)
     if rule.algorithm == MINMAX:
         break_ties(samples, at, scale, offset, lanes, first, last, keep, tally, frames)

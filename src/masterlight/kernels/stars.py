@@ -417,8 +417,8 @@ def detect(image, sigma=5.0, saturation_dn=None):
     """Find what may be stars.
 
     image (rows, cols) float32 DN, NaN where missing; sigma is the height of a maximum above the sky in units of the
-    noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the thousand become NaN.
-    A frame with more than 200,000 maxima is searched again with a doubled threshold.
+    noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the
+    thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold.
     """
     binned = bin_by_2(image)
     smoothed = smooth(binned)

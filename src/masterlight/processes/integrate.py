@@ -55,6 +55,9 @@ class Terms:
     """Of one sample, DN^2 on the scale of rejection, pooled over the frames; 0 where the noise is unknown."""
     background_dn: float
     """Location of the reference."""
+    looseness: np.ndarray
+    """How many times the usual distance a frame's samples may lie off before they are rejected: its noise over that
+    of most frames, 1 at least. A frame seen through cloud and scaled up is noisier, not wrong."""
     notes: tuple[str, ...] = ()
 
 
@@ -150,8 +153,8 @@ class Rejection:
     """Electrons per DN, for the photon noise of bright pixels in the noise model."""
     signal_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Part of the light above the background by which seeing may change a pixel between frames, in the noise model."""
-    floor: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Sigma of a pixel is never taken smaller than this part of the frames' noise."""
+    floor: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Sigma of a pixel is never taken smaller than this part of the frames' noise: few samples may agree by chance."""
     min_keep_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """At least this part of a pixel's samples survives, and never fewer than two."""
     max_passes: Annotated[int, Field(ge=1, le=100)] = 20
@@ -243,7 +246,8 @@ class ImageIntegration:
             weights = 1 / variance
         elif self.weights == "exposure":
             weights = np.array([s.exposure_s for s in statistics], float)
-        pooled = float(np.mean((rej_scale * noise) ** 2))
+        pooled = float(np.median((rej_scale * noise) ** 2))
+        known = np.isfinite(pooled) and pooled > 0
         return Terms(
             out_scale=out_scale,
             out_offset=out_offset,
@@ -251,8 +255,9 @@ class ImageIntegration:
             rej_offset=rej_offset,
             weights=weights / weights.max(),
             noise_variance=variance,
-            rejection_variance=pooled if np.isfinite(pooled) else 0.0,
+            rejection_variance=pooled if known else 0.0,
             background_dn=float(location[reference]),
+            looseness=np.maximum(1.0, np.abs(rej_scale) * noise / np.sqrt(pooled)) if known else np.ones(len(noise)),
             notes=notes,
         )
 
@@ -272,6 +277,7 @@ class ImageIntegration:
                     terms.out_offset,
                     terms.weights,
                     terms.noise_variance,
+                    terms.looseness,
                 )
             )
         )

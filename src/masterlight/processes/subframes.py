@@ -290,7 +290,13 @@ def accept(fits, chosen, beta, shape):
         usual = np.median(fwhm[calm]) if calm.any() else np.nanmedian(fwhm)
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
-        good = (snr > 4) & (peak > 0) & (fwhm > max(0.6, 0.5 * usual)) & (fwhm < 2.5 * usual) & (narrow > 0.5 * usual)
+        good = (
+            (snr > 4)
+            & (peak > 0)
+            & (fwhm > max(0.9, 0.5 * usual))
+            & (fwhm < 2.5 * usual)
+            & (narrow > max(0.6, 0.5 * usual))
+        )
         good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
     order = np.flatnonzero(good)
