@@ -128,7 +128,7 @@ def test_oracle_integrate(n, pixels, algorithm, combination, whole, holes, model
     samples[rng.random(samples.shape) < holes] = np.nan
     scale = np.ones(n) if whole else rng.uniform(0.5, 2, n)  # ties stay ties
     columns = combine.Columns(
-        *(a.astype(np.float32) for a in (scale, 1000 - 1000 * scale, scale, 5 * scale, scale, scale))
+        *(a.astype(np.float32) for a in (scale, 1000 - 1000 * scale, scale, 5 * scale, scale, scale, np.ones(n)))
     )
     tested = rule(
         algorithm,

@@ -104,7 +104,7 @@ def order(samples, at, columns, keep, tally, combination, lanes, value):
             value[lane] = 0.5 * (np.float64(lanes[(k - 1) // 2, lane]) + np.float64(lanes[k // 2, lane]))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def chunk(samples, at, columns, rule, combination, scratch, keep, tally, value, mass, variance, frames):
     """Integrate the 64 pixels of `samples` from `at` on into value, variance, tally and frames."""
     scale, offset = columns.reject_scale, columns.reject_offset
@@ -140,8 +140,8 @@ def add_all(samples, at, columns, sums):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def take_all(sums, easy, columns, start, planes, hard, waiting):
-    """Write the 64 pixels from `start` on of which all samples are kept; list the others in `hard`; how many there are.
+def take_all(sums, easy, columns, start, width, planes, hard, waiting):
+    """Write the pixels from `start` on of which all samples are kept; list the others in `hard`; how many there are.
 
     Weights are as in `average` and `scatter`; a pixel with a missing sample has a NaN among its sums.
     """
@@ -151,7 +151,7 @@ def take_all(sums, easy, columns, start, planes, hard, waiting):
         w = columns.weight[i]
         whole, squares, known = whole + w, squares + w * w, known + w * w * columns.noise_variance[i]
     spare = whole * whole - squares
-    for lane in range(LANES):
+    for lane in range(width):
         k = np.uint64(lane)
         d = sums[k + ROW] / whole
         scattered = sums[k + ROW3] - np.float32(2) * d * sums[k + ROW2] + d * d * squares
@@ -159,7 +159,7 @@ def take_all(sums, easy, columns, start, planes, hard, waiting):
         planes.variance[start + lane] = max(scattered, np.float32(0)) / spare if n >= 3 else known / (whole * whole)
         planes.coverage[start + lane] = n
         planes.low[start + lane] = planes.high[start + lane] = 0
-    for lane in range(LANES):
+    for lane in range(width):
         if easy[lane] == 0 or not planes.image[start + lane] < INFINITY:
             hard[waiting] = start + lane
             waiting += 1
@@ -179,18 +179,22 @@ def integrate(samples, columns, rule, combination, planes, frames):
     scratch, hard, waiting = make_scratch(n), np.empty(pixels, np.int64), 0
     easy, sums = np.empty(LANES, np.float32), np.empty(4 * LANES, np.float32)
     sigma = least_sigma(rule) if combination == AVERAGE else np.float32(0)
-    for start in range(0, pixels - LANES + 1, LANES):
-        undisputed(samples, start, columns.reject_scale, columns.reject_offset, rule, sigma, scratch.lanes, easy)
-        add_all(samples, start, columns, sums)
-        waiting = take_all(sums, easy, columns, start, planes, hard, waiting)
-    for at in range(pixels // LANES * LANES, pixels):
-        hard[waiting] = at
-        waiting += 1
+    tail = np.full((n, LANES), np.float32(np.nan))
+    for start in range(0, pixels, LANES):
+        width, source, at = min(LANES, pixels - start), samples, start
+        if width < LANES:
+            for i in range(n):
+                for lane in range(width):
+                    tail[i, lane] = samples[i, start + lane]
+            source, at = tail, 0
+        undisputed(source, at, columns.reject_scale, columns.reject_offset, rule, sigma, scratch.lanes, easy)
+        add_all(source, at, columns, sums)
+        waiting = take_all(sums, easy, columns, start, width, planes, hard, waiting)
     frames[2] += pixels - waiting
     disputed(samples, hard[:waiting], columns, rule, combination, scratch, planes, frames)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def disputed(samples, hard, columns, rule, combination, scratch, planes, frames):
     """Judge and combine the pixels that `hard` lists, 64 at a time."""
     n = samples.shape[0]

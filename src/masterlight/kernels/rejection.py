@@ -236,7 +236,7 @@ def expected(rule, centre):
     return np.float32(np.sqrt(rule.noise_variance + rule.noise_slope * s + (rule.noise_fraction * s) ** 2))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def spread(rule, work, centre, begin, total, state):
     """The switch: SIGMA_OF 32 lanes by the rule's algorithm; zero means that nothing is to be rejected.
 
@@ -244,7 +244,8 @@ def spread(rule, work, centre, begin, total, state):
     `state` counts them, total those that were there before any was rejected.
     """
     floor = np.float32(rule.floor)
-    state[int(LIMIT) : int(LIMIT) + GROUP] = INFINITY
+    for lane in range(GROUP):
+        state[np.uint64(lane) + LIMIT] = INFINITY
     if rule.algorithm == SIGMA:
         clipped_deviation(work, state)
         for lane in range(GROUP):
@@ -255,7 +256,8 @@ def spread(rule, work, centre, begin, total, state):
     elif rule.algorithm == MAD:
         median_deviation(work, begin, floor, state)
     elif rule.algorithm == PERCENTILE:
-        state[int(SIGMA_OF) : int(SIGMA_OF) + GROUP] = centre
+        for lane in range(GROUP):
+            state[np.uint64(lane) + SIGMA_OF] = centre[lane]
     modelled = rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0)
     for lane in range(GROUP if modelled else 0):
         if rule.algorithm == NOISE or total[lane] < rule.few:
@@ -291,7 +293,7 @@ def trim(low, high, keep_fraction, lanes, lane, first, last, centre, sigma, tota
     return 3 <= b - a < stop - start
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def judge(rule, lanes, count, first, last, work, state, index, limits):
     """Find the survivors lanes[first:last] of 64 sorted lanes that hold `count` samples each.
 
@@ -299,7 +301,7 @@ def judge(rule, lanes, count, first, last, work, state, index, limits):
     zero from row N on; state (8 * 32,) float32 and index (4, 64) int64 are scratch. limits (3, 64) gets the median and
     the distances below and above it that were allowed last.
     """
-    active, who, begin, total = index[0], index[1, :GROUP], index[2, :GROUP], index[3, :GROUP]
+    active, who, begin, total = index[0], index[1], index[2], index[3]
     centre, sigma = state[int(CENTRE) :], state[int(SIGMA_OF) :]
     low, high = np.float32(rule.low), np.float32(rule.high)
     for lane in range(LANES):
@@ -436,7 +438,7 @@ def break_ties(samples, at, scale, offset, lanes, first, last, keep, tally, fram
                 frames[side - 1, i] += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def reject(samples, at, scale, offset, loose, rule, scratch, keep, tally, frames):
     """Decide on every sample of the 64 pixels from `at` on: fills `keep` and `tally`, adds to the frames' counts.
 
