@@ -19,9 +19,8 @@ from oracles import decode as oracle
 
 from masterlight.errors import FrameError, OutputError, ParameterError
 from masterlight.frame import ArrayFrame, Meta
-from masterlight.io import atomic, counts, read, rounded, supported, write
+from masterlight.io import atomic, counts, fits_writer, read, rounded, supported, write
 from masterlight.io import fits as own
-from masterlight.io import fits_writer
 from masterlight.io.raster import midtones, preview, reduced, write_png
 from masterlight.kernels import decode
 

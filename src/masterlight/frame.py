@@ -104,6 +104,10 @@ class Frame:
         """The box as float32, `(rows, cols)` or `(3, rows, cols)`; 0 <= y0 < y1 <= rows, 0 <= x0 < x1 <= cols."""
         raise FrameError(self.source, "this kind of frame has no pixels")
 
+    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        """Fill `out`, `(h, w)` or `(3, h, w)` float32, with the box whose first pixel is (y0, x0)."""
+        out[...] = self.pixels(y0, y0 + out.shape[-2], x0, x0 + out.shape[-1])
+
     def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
         """The box as the file holds it, for kernels that decode on the fly; None when there is no such form."""
         return None

@@ -15,7 +15,7 @@ from masterlight.processes.subframes import SubframeSelector
 from masterlight.session import Plan, plan, scan
 from masterlight.store import Store
 from masterlight.walk import Walk
-from masterlight.workers import Event, executor, machine_memory_mb
+from masterlight.workers import Event, executor, keep_freed_memory, machine_memory_mb
 
 
 @process
@@ -56,6 +56,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     """
     recipe = recipe or Recipe()
     night = folder if isinstance(folder, Plan) else plan(scan(folder))
+    keep_freed_memory()
     with executor(recipe.workers) as pool:
         memory_mb = recipe.memory_mb or machine_memory_mb() / 4
         yield from Walk(night, Store(out), recipe, pool, memory_mb).events()

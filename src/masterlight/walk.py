@@ -8,11 +8,11 @@
 Raw pixels are read twice; only masters and results are written.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,7 +149,7 @@ class Walk:
                 yield self.reject(
                     Rejected(frame.source, "masters", getattr(error, "reason", str(error))), kind=job.kind
                 )
-        stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics)
+        stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
         if stack is None:
             yield self.note(
                 "masters", f"no usable {job.kind} is left: continuing without a {path.stem.replace('_', ' ')}"
@@ -179,7 +179,7 @@ class Walk:
         bias, dark, flat = (None if path is None else read(path) for path in self.master_paths(job))
         return self.recipe.calibrate.masters(bias, dark, flat)
 
-    def integrate(self, stage, integration: ImageIntegration, frames, statistics, reference=0, squarish=False):
+    def integrate(self, stage, integration: ImageIntegration, frames, statistics, reference=0, aspect=None, maps=True):
         """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, statistics)."""
         frames, statistics = list(frames), list(statistics)
         while frames:
@@ -191,7 +191,8 @@ class Walk:
                     reference=reference,
                     pool=self.pool,
                     memory_mb=self.tile_mb(frames),
-                    squarish=squarish,
+                    aspect=aspect,
+                    maps=maps,
                 ):
                     if isinstance(event.result, Stack):
                         stack = event.result
@@ -252,8 +253,7 @@ class Walk:
             return []
         frame_mb = lights[0].view.shape[-1] * lights[0].view.shape[-2] * MEASURE_BYTES / 1e6
         together = max(1, min(2 * self.pool[1], int((self.memory_mb - BASE_MB) // frame_mb)))
-        task = partial(measure, self.recipe.select)
-        for event in each("measure", self.pool, task, lights, in_flight=together):
+        for event in each("measure", self.pool, Measure(self.recipe.select), lights, in_flight=together):
             light = event.item
             if isinstance(event.result, Rejected):
                 yield self.reject(event.result, kind="light", filter=job.filter)
@@ -353,7 +353,7 @@ class Walk:
                 )
             )
         stack, frames, statistics = yield from self.integrate(
-            "integrate", integration, frames, statistics, lights.index(reference), squarish=True
+            "integrate", integration, frames, statistics, lights.index(reference), tile_aspect(lights)
         )
         if stack is None:
             yield self.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
@@ -446,10 +446,30 @@ def targets(jobs: list[LightJob]) -> list[list[LightJob]]:
     return list(groups.values())
 
 
-def measure(selector, light: Light):
-    """The task of pass 1: all of a light's pixels once, and what is measured on them."""
-    gain = light.view.meta.gain_e_per_dn
-    return selector.measure(light.view, source=light.source, saturation_dn=light.saturation_dn, gain_e_per_dn=gain)
+class Measure:
+    """The task of pass 1: all of a light's pixels, once, into a buffer kept for the next, and what they tell."""
+
+    def __init__(self, selector):
+        self.selector, self.kept = selector, threading.local()
+
+    def __reduce__(self):
+        return Measure, (self.selector,)
+
+    def __call__(self, light: Light):
+        shape = light.view.shape
+        if getattr(self.kept, "buffer", np.empty(0)).shape != shape:
+            self.kept.buffer = np.empty(shape, np.float32)
+        light.view.pixels_into(self.kept.buffer, 0, 0)
+        gain = light.view.meta.gain_e_per_dn
+        return self.selector.measure(
+            self.kept.buffer, source=light.source, saturation_dn=light.saturation_dn, gain_e_per_dn=gain
+        )
+
+
+def tile_aspect(lights: list[Light]) -> float:
+    """How much wider than high a tile should be: wide where rows stay rows, square where frames are turned."""
+    turned = max(abs((light.transform.rotation_deg + 90) % 180 - 90) for light in lights)
+    return 64 if turned < 1 else 4 if turned < 5 else 1
 
 
 def merit(light: Light) -> float:
@@ -459,9 +479,10 @@ def merit(light: Light) -> float:
 
 
 def sampled(view: Frame) -> np.ndarray:
-    """64 rows of a frame, spread over it: (64, cols) float32."""
-    rows = np.linspace(0, view.shape[-2] - 1, min(64, view.shape[-2])).astype(int)
-    return np.concatenate([view.pixels(y, y + 1, 0, view.shape[-1]) for y in rows])
+    """Pixels from 64 rows of a frame, spread over it, two thousand from each at most: (64, n) float32."""
+    rows, cols = view.shape[-2:]
+    at = np.linspace(0, rows - 1, min(64, rows)).astype(int)
+    return np.concatenate([view.pixels(y, y + 1, 0, cols)[:, :: -(-cols // 2000)] for y in at])
 
 
 def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) -> FrameStatistics:

@@ -4,6 +4,7 @@ Kernels release the GIL, so threads are enough on one machine. `each` hands item
 and yields an `Event` as each is done; the caller watches events and never sees the executor.
 """
 
+import ctypes
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -41,6 +42,21 @@ class Serial(Executor):
 def core_count() -> int:
     """Cores this process may use, which in a container or under taskset is fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep freed blocks for the next task instead of giving them back to the system each time.
+
+    A run frees and asks for blocks of a few MB thousands of times; when each goes back and forth, the system spends
+    a third of all CPU time on clearing pages (measured: 12 of 35 seconds). Does nothing where there is no glibc.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    for name, value in ((mmap_threshold, 32 << 20), (trim_threshold, 1 << 30), (top_pad, 64 << 20)):
+        mallopt(name, value)
 
 
 def machine_memory_mb() -> float:

@@ -45,8 +45,13 @@ def counts(array: np.ndarray, n: int) -> Scaled:
 
 def rounded(array: np.ndarray, step: float) -> Scaled:
     """A float plane rounded to multiples of `step`, NaN kept; what is too large for 32 bits becomes the largest."""
-    levels = np.clip(np.rint(array / np.float32(step)), -(2.0**30), 2.0**30)
-    return Scaled(np.where(np.isfinite(levels), levels, MISSING).astype(np.int32), float(step))
+    out = np.empty(array.shape, np.int32)
+    for rows in range(0, len(array), 256):
+        levels = array[rows : rows + 256] * np.float32(1 / step)
+        np.clip(levels, -(2.0**30), 2.0**30, out=levels)
+        np.nan_to_num(np.rint(levels, out=levels), copy=False, nan=MISSING)
+        out[rows : rows + 256] = levels
+    return Scaled(out, float(step))
 
 
 def supported(path) -> bool:

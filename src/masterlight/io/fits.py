@@ -84,15 +84,19 @@ class FitsFrame(Frame):
 
     def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """The box as float32 DN; the BLANK of integer files becomes NaN."""
-        out = np.empty((self.layout.planes, y1 - y0, x1 - x0), np.float32)
-        step = max(1, CHUNK_BYTES // max(1, (x1 - x0) * self.layout.item_bytes))
+        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
+        self.pixels_into(out, y0, x0)
+        return out
+
+    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        rows, cols = out.shape[-2:]
+        step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
         with self.opened() as file:
-            for plane in range(self.layout.planes):
-                for top in range(y0, y1, step):
-                    bottom = min(top + step, y1)
-                    raw = self.rows_of(file, plane, top, bottom, x0, x1)
-                    decode(raw, self.layout, out[plane, top - y0 : bottom - y0])
-        return out if len(self.shape) == 3 else out[0]
+            for plane, target in enumerate(out if out.ndim == 3 else out[None]):
+                for top in range(0, rows, step):
+                    bottom = min(top + step, rows)
+                    raw = self.rows_of(file, plane, y0 + top, y0 + bottom, x0, x0 + cols)
+                    decode(raw, self.layout, target[top:bottom])
 
     def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
         """The box of a mono 16-bit image as (rows, cols) int16, bytes in the order of the file."""
@@ -118,7 +122,7 @@ class FitsFrame(Frame):
             plane * place.rows + y0
         ) * place.cols * place.item_bytes
         dtype = np.dtype(f"u{place.item_bytes}")
-        if (x1 - x0) * 4 >= place.cols:
+        if (x1 - x0) * 8 >= place.cols:
             raw = np.empty((y1 - y0, place.cols), dtype)
             self.fill(file, start, raw)
             raw = raw if x1 - x0 == place.cols else np.ascontiguousarray(raw[:, x0:x1])

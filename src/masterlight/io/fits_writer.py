@@ -154,12 +154,13 @@ def packed(plane, name: str):
     """An image as a tile-compressed extension: integers and scaled integers by Rice, floats by gzip, without loss."""
     from astropy.io import fits
 
+    array = plane.array if isinstance(plane, Scaled) else image_array(plane)
+    tile = (*(1 for _ in array.shape[:-2]), min(64, array.shape[-2]), array.shape[-1])
+    if array.dtype.kind == "f":
+        return fits.CompImageHDU(array, name=name, compression_type="GZIP_2", quantize_level=0, tile_shape=tile)
+    hdu = fits.CompImageHDU(array, name=name, compression_type="RICE_1", tile_shape=tile)
     if not isinstance(plane, Scaled):
-        array = image_array(plane)
-        if array.dtype.kind == "f":
-            return fits.CompImageHDU(array, name=name, compression_type="GZIP_2", quantize_level=0)
-        return fits.CompImageHDU(array, name=name, compression_type="RICE_1")
-    hdu = fits.CompImageHDU(plane.array, name=name, compression_type="RICE_1")
+        return hdu
     hdu.header["BSCALE"], hdu.header["BZERO"] = plane.scale, 0.0
     if plane.array.dtype == np.int32:
         hdu.header["BLANK"] = MISSING

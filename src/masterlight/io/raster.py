@@ -9,6 +9,8 @@ SHADOWS = -2.8
 BACKGROUND = 0.25
 """Brightness that the median of the sky gets."""
 LONG_SIDE_PX = 2000
+SAMPLES = 500_000
+"""Pixels of the picture that tell its median: to a thousandth of the noise."""
 
 
 def preview(array, long_side_px: int = LONG_SIDE_PX) -> np.ndarray:
@@ -19,18 +21,19 @@ def preview(array, long_side_px: int = LONG_SIDE_PX) -> np.ndarray:
     transfer function brings the median to a quarter.
     """
     image = reduced(np.asarray(array), long_side_px)
-    finite = image[np.isfinite(image)].astype(np.float64)
+    finite = image.ravel()[:: max(1, image.size // SAMPLES)]
+    finite = finite[np.isfinite(finite)].astype(np.float64)
     if not finite.size:
         return np.zeros(image.shape, np.uint8)
     median = np.median(finite)
     madn = 1.4826 * np.median(np.abs(finite - median))
-    white = finite.max()
+    white = float(np.nanmax(image))
     black = max(median + SHADOWS * madn, finite.min()) if madn > 0 else finite.min()
     if not white > black:
         return np.where(np.isfinite(image), np.uint8(255 * BACKGROUND), np.uint8(0))
-    x = np.clip((image - black) / (white - black), 0, 1)
+    x = np.clip((image - np.float32(black)) * np.float32(1 / (white - black)), 0, 1, dtype=np.float32)
     x0 = (median - black) / (white - black)
-    stretched = midtones(x, midtones(x0, BACKGROUND)) if x0 > 0 else x
+    stretched = midtones(x, np.float32(midtones(x0, BACKGROUND))) if x0 > 0 else x
     return np.where(np.isfinite(image), np.rint(255 * stretched), 0).astype(np.uint8)
 
 
@@ -64,4 +67,7 @@ def write_png(path, array) -> None:
 
     array = np.asarray(array, np.uint8)
     with atomic(path) as file:
-        Image.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim == 3 else array).save(file, "PNG")
+        picture = np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim == 3 else array
+        Image.fromarray(picture).save(
+            file, "PNG", compress_level=2
+        )  # noise hardly packs; level 6 takes 4 times as long

@@ -61,6 +61,22 @@ def flat_factor(flat, mean, floor, out):
 
 
 @njit(nogil=True, cache=True)
+def mean_between(image, low, high):
+    """Mean of the pixels from low to high, both included; NaN when there is none."""
+    total, count = 0.0, 0
+    for y in range(image.shape[0]):
+        row, inside = np.float64(0), 0
+        for x in range(image.shape[1]):
+            v = image[y, x]
+            if v >= low and v <= high:
+                row += np.float64(v)
+                inside += 1
+        total += row
+        count += inside
+    return total / count if count else np.nan
+
+
+@njit(nogil=True, cache=True)
 def replace_defects(image, y0, x0, wanted, row_start, columns, mask, radius):
     """Give each defective pixel of a box the median of its nearest good neighbours.
 

@@ -187,7 +187,8 @@ def integrate(samples, columns, rule, combination, planes, frames):
                 for lane in range(width):
                     tail[i, lane] = samples[i, start + lane]
             source, at = tail, 0
-        undisputed(source, at, columns.reject_scale, columns.reject_offset, rule, sigma, scratch.lanes, easy)
+        scale, offset, loose = columns.reject_scale, columns.reject_offset, columns.loose
+        undisputed(source, at, scale, offset, loose, rule, sigma, scratch.lanes, easy)
         add_all(source, at, columns, sums)
         waiting = take_all(sums, easy, columns, start, width, planes, hard, waiting)
     frames[2] += pixels - waiting

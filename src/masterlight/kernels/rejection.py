@@ -19,6 +19,8 @@ LIMIT, NUMBER, TOTAL, SQUARE, DEVIATION, SIGMA_OF, SETTLED, CENTRE = (np.uint64(
 """Where the 32 numbers of each kind lie in `state`: one array, so that the compiler sees they do not overlap."""
 NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO = range(8)
 INFINITY = np.float32(np.inf)
+LOOSE = np.float32(1.25)
+"""A frame with so many times the noise of the others has no say in what is usual; it is judged by its own noise."""
 INNER_PASSES = 100
 """Winsorization that has not settled by then shrinks for ever: most of the samples are equal."""
 
@@ -74,15 +76,18 @@ def make_scratch(n):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def load(samples, at, scale, offset, rule, lanes, count):
-    """Fill `lanes` with normalised samples of the 64 pixels from `at` on, +inf where missing, and count them."""
+def load(samples, at, scale, offset, loose, rule, lanes, count):
+    """Fill `lanes` with normalised samples of the 64 pixels from `at` on, +inf where missing, and count them.
+
+    Frames that are `loose` (N,) stay out.
+    """
     low, high = np.float32(rule.range_low), np.float32(rule.range_high)
     count[:] = 0
     for i in range(samples.shape[0]):
         a, b = scale[i], offset[i]
         for lane in range(LANES):
             x = samples[np.uint64(i), np.uint64(at + lane)]
-            here = (x > low) & (x < high)
+            here = (x > low) & (x < high) & (loose[i] <= LOOSE)
             lanes[np.uint64(i), np.uint64(lane)] = a * x + b if here else INFINITY
             count[lane] += np.int64(here)
 
@@ -341,31 +346,38 @@ def least_sigma(rule):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def undisputed(samples, at, scale, offset, rule, sigma, lanes, easy):
+def undisputed(samples, at, scale, offset, loose, rule, sigma, lanes, easy):
     """Fill `easy` (64,) with 1 for pixels of which no sample can be rejected: nothing is `low` or `high` sigma away.
 
     With `sigma` from `least_sigma`. Pixels with a missing sample are not easy, and never those of other rules.
     """
-    n, one = samples.shape[0], np.float32(1)
-    if not sigma > 0 or not (np.isinf(rule.range_low) and np.isinf(rule.range_high)):
-        easy[:] = 0
+    n, one = 0, np.float32(1)
+    easy[:] = one if sigma > 0 and np.isinf(rule.range_low) and np.isinf(rule.range_high) else np.float32(0)
+    if easy[0] == 0 or np.isinf(sigma):
         return
-    easy[:] = one
-    if np.isinf(sigma):
-        return
-    for i in range(n):
-        a, b = scale[i], offset[i]
-        for lane in range(LANES):
-            v = a * samples[np.uint64(i), np.uint64(at + lane)] + b
-            lanes[np.uint64(i), np.uint64(lane)] = v if v < INFINITY else INFINITY
+    for i in range(samples.shape[0]):
+        a, b, row = scale[i], offset[i], np.uint64(n)
+        if loose[i] <= LOOSE:
+            n += 1
+            for lane in range(LANES):
+                v = a * samples[np.uint64(i), np.uint64(at + lane)] + b
+                lanes[row, np.uint64(lane)] = v if v < INFINITY else INFINITY
     sort(lanes, n)
     below, above, half = np.float32(rule.low) * sigma, np.float32(rule.high) * sigma, np.float32(0.5)
-    left, right, top = np.uint64((n - 1) // 2), np.uint64(n // 2), np.uint64(n - 1)
+    left, right, top, first = np.uint64((n - 1) // 2), np.uint64(n // 2), np.uint64(n - 1), np.uint64(0)
     for lane in range(LANES):
         k = np.uint64(lane)
         centre = half * (lanes[left, k] + lanes[right, k])
-        fits = (centre - lanes[np.uint64(0), k] <= below) & (lanes[top, k] - centre <= above)
+        fits = (centre - lanes[first, k] <= below) & (lanes[top, k] - centre <= above)
+        lanes[first, k] = centre
         easy[k] = one if fits else np.float32(0)
+    for i in range(samples.shape[0]):
+        a, b, r = scale[i], offset[i], loose[i]
+        if r > LOOSE:
+            for lane in range(LANES):
+                k = np.uint64(lane)
+                d = a * samples[np.uint64(i), np.uint64(at + lane)] + b - lanes[first, k]
+                easy[k] = easy[k] if (d >= -r * below) & (d <= r * above) else np.float32(0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -396,8 +408,8 @@ def mark(samples, at, scale, offset, loose, rule, bounds, keep, tally, frames):
             k = np.uint64(lane)
             x = samples[np.uint64(i), np.uint64(at + lane)]
             v = a * x + b
-            low = bounds[0, k] if r <= one else bounds[2, k] - r * bounds[3, k]
-            high = bounds[1, k] if r <= one else bounds[2, k] + r * bounds[4, k]
+            low = bounds[0, k] if r <= LOOSE else bounds[2, k] - r * bounds[3, k]
+            high = bounds[1, k] if r <= LOOSE else bounds[2, k] + r * bounds[4, k]
             below = (x <= range_low) | ((v < low) & (x < range_high))
             above = (x >= range_high) | ((v > high) & (x > range_low))
             kept = one if (x > range_low) & (x < range_high) & (v >= low) & (v <= high) else zero
@@ -448,7 +460,7 @@ def reject(samples, at, scale, offset, loose, rule, scratch, keep, tally, frames
     count, first, last = index[4], index[5], index[6]
     bounds[0], bounds[1], bounds[2], bounds[3:] = -INFINITY, INFINITY, np.float32(0), INFINITY
     if rule.algorithm != NONE:
-        load(samples, at, scale, offset, rule, lanes, count)
+        load(samples, at, scale, offset, loose, rule, lanes, count)
         sort(lanes, samples.shape[0])
         if rule.algorithm == MINMAX:
             cut_ranks(rule, count, first, last)

@@ -9,7 +9,7 @@ SAFE = {"contract", "reassoc", "nsz"}
 LAYER_SIGMA = np.array([0.8907, 0.2007, 0.0856, 0.0413, 0.0205, 0.0103])
 """Standard deviation of each starlet layer for white noise of sigma 1."""
 
-SAMPLES = 1_000_000
+SAMPLES = 300_000
 WHOLE_PIXELS = 4 << 20
 WINDOW_PX = 256
 WINDOWS = 6

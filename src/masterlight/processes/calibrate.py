@@ -7,9 +7,11 @@ import numpy as np
 
 from masterlight.errors import FrameError, ParameterError
 from masterlight.frame import Frame, Stored
-from masterlight.kernels.calibrate import calibrate, flat_factor
+from masterlight.kernels.calibrate import calibrate, flat_factor, mean_between
 from masterlight.process import card, process
 
+CHUNK_PIXELS = 1 << 20
+"""Pixels calibrated at once, so that what is read is still in the cache when it is decoded."""
 _NOTHING = np.zeros((1, 1), np.float32)
 _ONE = np.ones((1, 1), np.float32)
 
@@ -106,15 +108,14 @@ def trimmed_mean(image: np.ndarray, fraction: float) -> float:
 
     Above a million pixels the two cuts come from every k-th pixel, the mean from all pixels between them.
     """
-    finite = image[np.isfinite(image)]
-    if finite.size == 0:
+    sample = image.ravel()[:: max(1, image.size // 1_000_000)]
+    sample = np.sort(sample[np.isfinite(sample)])
+    if sample.size == 0:
         return float("nan")
-    sample = np.sort(finite[:: max(1, finite.size // 1_000_000)])
     cut = max(1, int(fraction * sample.size)) if sample.size > 2 else 0
-    if sample.size == finite.size:
+    if image.size < 2_000_000:
         return float(sample[cut : sample.size - cut].mean(dtype=np.float64))
-    inside = finite[(finite >= sample[cut]) & (finite <= sample[-1 - cut])]
-    return float(inside.mean(dtype=np.float64))
+    return float(mean_between(image, sample[cut], sample[-1 - cut]))
 
 
 @process
@@ -144,8 +145,8 @@ class ImageCalibration:
         if twice:
             raise FrameError(
                 frame.source,
-                f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied twice. "
-                "Give the raw frame, or take these masters away",
+                f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied "
+                "twice. Give the raw frame, or take these masters away",
             )
         for master in (masters.bias, masters.dark, masters.flat):
             if master is not None and master.shape[-2:] != frame.shape[-2:]:
@@ -197,23 +198,30 @@ class Calibrated(Frame):
         return self.raw.header
 
     def pixels(self, y0, y1, x0, x1):
-        stored = self.raw.stored(y0, y1, x0, x1)
-        if stored is None or stored.array.dtype not in (np.int16, np.float32):
-            stored = Stored(np.ascontiguousarray(self.raw.pixels(y0, y1, x0, x1), np.float32), 0.0, 1.0, False)
-        array, zero, scale, swapped = stored
-        if swapped and array.dtype == np.float32:
-            array, swapped = array.byteswap(), False
-        out = np.empty(array.shape, np.float32)
+        out = np.empty((y1 - y0, x1 - x0), np.float32)
+        self.pixels_into(out, y0, x0)
+        return out
+
+    def pixels_into(self, out, y0, x0):
+        step = max(1, CHUNK_PIXELS // out.shape[1])
+        for top in range(0, out.shape[0], step):
+            self.fill(out[top : top + step], y0 + top, x0)
+
+    def fill(self, out, y0, x0):
+        """Decode and calibrate a box in one pass, rows as they come from the file."""
+        box = y0, y0 + out.shape[0], x0, x0 + out.shape[1]
+        stored = self.raw.stored(*box)
+        if stored is None:
+            stored = Stored(np.ascontiguousarray(self.raw.pixels(*box), np.float32), 0.0, 1.0, False)
         subtract, factor = self.masters.subtract(), self.masters.factor()
-        box = np.s_[y0:y1, x0:x1]
+        inside = np.s_[box[0] : box[1], box[2] : box[3]]
         calibrate(
-            array,
-            swapped,
-            zero - self.raw.meta.pedestal_dn,
-            scale,
-            subtract[box] if subtract.size > 1 else subtract,
-            factor[box] if factor.size > 1 else factor,
+            stored.array,
+            stored.swapped,
+            stored.zero - self.raw.meta.pedestal_dn,
+            stored.scale,
+            subtract[inside] if subtract.size > 1 else subtract,
+            factor[inside] if factor.size > 1 else factor,
             self.process.pedestal_dn,
             out,
         )
-        return out

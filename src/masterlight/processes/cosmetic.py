@@ -111,7 +111,18 @@ class Corrected(Frame):
         top, bottom = max(0, y0 - HALO), min(rows, y1 + HALO)
         left, right = max(0, x0 - HALO), min(cols, x1 + HALO)
         image = self.uncorrected.pixels(top, bottom, left, right)
+        self.repair(image, top, left, (y0, y1, x0, x1))
+        return image[..., y0 - top : y1 - top, x0 - left : x1 - left]
+
+    def pixels_into(self, out, y0, x0):
+        if out.shape[-2:] != self.shape[-2:]:
+            out[...] = self.pixels(y0, y0 + out.shape[-2], x0, x0 + out.shape[-1])
+            return
+        self.uncorrected.pixels_into(out, y0, x0)
+        self.repair(out, 0, 0, (0, out.shape[-2], 0, out.shape[-1]))
+
+    def repair(self, image, y0, x0, wanted):
+        """Replace the defects of the box `wanted` in an image whose first pixel is (y0, x0), in place."""
         d = self.defects
         for plane in image.reshape(-1, *image.shape[-2:]):
-            replace_defects(plane, top, left, (y0, y1, x0, x1), d.row_start, d.columns, d.mask, HALO)
-        return image[..., y0 - top : y1 - top, x0 - left : x1 - left]
+            replace_defects(plane, y0, x0, wanted, d.row_start, d.columns, d.mask, HALO)

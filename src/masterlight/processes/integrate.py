@@ -20,6 +20,8 @@ from masterlight.workers import Event
 ALGORITHMS = ("none", "minmax", "percentile", "sigma", "winsorized", "mad", "noise", "auto")
 """In the order of their numbers in `kernels.rejection`."""
 COMBINATIONS = ("average", "median", "minimum", "maximum")
+CACHE_BYTES = 16_000_000
+SMALL_TILE = 2**16
 SAMPLES = 250_000
 """Pixels that `measure` looks at: the median of so many is sure to 0.3 % of their scatter."""
 
@@ -93,13 +95,13 @@ class Stack:
 
     image: np.ndarray
     """float32 DN on the scale of the reference, NaN where no frame has a sample."""
-    variance: np.ndarray
-    """float32 DN^2: sigma squared of each pixel of `image`."""
-    coverage: np.ndarray
+    variance: np.ndarray | None
+    """float32 DN^2: sigma squared of each pixel of `image`; this and the other maps are None when not asked for."""
+    coverage: np.ndarray | None
     """uint16, samples combined."""
-    rejected_low: np.ndarray
+    rejected_low: np.ndarray | None
     """uint16, samples rejected as too faint."""
-    rejected_high: np.ndarray
+    rejected_high: np.ndarray | None
     frames: tuple[FrameRow, ...]
     n: int
     notes: tuple[str, ...] = ()
@@ -295,13 +297,15 @@ class ImageIntegration:
         reference: int = 0,
         pool: str | tuple[Executor, int] = "serial",
         memory_mb: float = 512,
-        squarish: bool = False,
+        aspect: float | None = None,
+        maps: bool = True,
     ) -> Iterator[Event]:
         """Integrate frames of equal shape: yields an Event for each tile, and at last one whose result is the `Stack`.
 
         statistics: a `FrameStatistics` for each frame, for colour a list of such lists, one for each
         plane; measured here when None. `memory_mb` bounds the samples that are in memory at once.
-        `squarish` suits frames that are resampled on the way, bands of rows those that are read as stored.
+        `aspect` is the width of a tile over its height: none, bands of whole rows, suits frames that are read as
+        stored; 1 those that are rotated on the way. Without `maps` the stack holds the image alone.
         A frame that cannot be read ends the run with a FrameError that names it.
         """
         check_shapes(frames)
@@ -318,9 +322,9 @@ class ImageIntegration:
             if len(statistics) != shape[0] or any(len(s) != len(frames) for s in statistics):
                 raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
             terms = [self.terms(s, reference) for s in statistics]
-            boxes = tiles(shape[-2:], len(frames) * shape[0], memory_mb, running[1], squarish)
+            boxes = tiles(shape[-2:], len(frames) * shape[0], memory_mb, running[1], aspect)
             yield Event("integrate", 0, len(boxes), message=plan_sentence(len(frames), shape, boxes))
-            stack = Canvas(shape, len(frames))
+            stack = Canvas(shape, len(frames), maps)
             for event in workers.each("integrate", running, Tile(self, frames, terms), boxes, keep_going=False):
                 stack.place(event.item, event.result)
                 yield Event("integrate", event.done, event.total, event.item)
@@ -402,15 +406,16 @@ def check_shapes(frames: Sequence[Frame]) -> None:
             )
 
 
-def tiles(shape, count: int, memory_mb: float, threads: int, squarish: bool) -> list[tuple[int, int, int, int]]:
+def tiles(shape, count: int, memory_mb: float, threads: int, aspect: float | None) -> list[tuple[int, int, int, int]]:
     """Boxes (y0, y1, x0, x1) that cover an image so that `count` samples a pixel fit into the memory on all threads.
 
-    Bands of whole rows, or near squares; about a megapixel at most, so that threads end together.
+    Bands of whole rows, or boxes `aspect` times as wide as high. Small enough that the samples of a tile
+    stay in the processor's cache from reading to combining, unless a tile would become too small to be worth its call.
     """
     rows, cols = shape
     pixels = memory_mb * 1e6 / threads / (4 * count + 32)
-    pixels = max(64, min(pixels, 2**20, max(2**16, rows * cols / (4 * threads))))
-    width = min(cols, max(64, int(np.sqrt(pixels)))) if squarish else min(cols, int(pixels))
+    pixels = max(64, min(pixels, max(SMALL_TILE, CACHE_BYTES / (4 * count))))
+    width = min(cols, max(64, int(np.sqrt(pixels * aspect)))) if aspect else min(cols, int(pixels))
     width = -(-cols // -(-cols // width))
     height = max(1, min(rows, int(pixels / width)))
     height = -(-rows // -(-rows // height))
@@ -454,26 +459,29 @@ class Tile:
         for i, frame in enumerate(self.frames):
             out = samples[:, i] if len(frame.shape) == 3 else samples[0, i]
             with naming(frame):
-                if hasattr(frame, "pixels_into"):
-                    frame.pixels_into(out, y0, x0)
-                else:
-                    out[...] = frame.pixels(*box)
+                frame.pixels_into(out, y0, x0)
         return [self.settings.tile(plane, terms) for plane, terms in zip(samples, self.terms, strict=True)]
 
 
 class Canvas:
     """The whole result while its tiles arrive."""
 
-    def __init__(self, shape, count: int):
-        self.image, self.variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self.coverage, self.low, self.high = (np.empty(shape, np.uint16) for _ in range(3))
+    def __init__(self, shape, count: int, maps: bool):
+        kinds = {
+            "image": np.float32,
+            "variance": np.float32,
+            "coverage": np.uint16,
+            "low": np.uint16,
+            "high": np.uint16,
+        }
+        self.planes = {name: np.empty(shape, kind) for name, kind in kinds.items() if maps or name == "image"}
         self.counts = np.zeros((shape[0], 3, count), np.int64)
 
     def place(self, box, results: list[TileResult]) -> None:
         y0, y1, x0, x1 = box
         for plane, result in enumerate(results):
-            for name in ("image", "variance", "coverage", "low", "high"):
-                getattr(self, name)[plane, y0:y1, x0:x1] = getattr(result, name)
+            for name, whole in self.planes.items():
+                whole[plane, y0:y1, x0:x1] = getattr(result, name)
             self.counts[plane] += (result.counts_low, result.counts_high, result.counts_total)
 
     def finished(self, sources: Sequence[str], terms: Sequence[Terms], shape) -> Stack:
@@ -483,7 +491,8 @@ class Canvas:
             for i, source in enumerate(sources)
             for fractions in [[float(c) / max(1, int(self.counts[p, 2, i])) for c in self.counts[p, :2, i]]]
         )
-        planes = (a.reshape(shape) for a in (self.image, self.variance, self.coverage, self.low, self.high))
+        names = ("image", "variance", "coverage", "low", "high")
+        planes = (self.planes[name].reshape(shape) if name in self.planes else None for name in names)
         return Stack(*planes, rows, len(sources), tuple(dict.fromkeys(n for t in terms for n in t.notes)))
 
 
