@@ -1,5 +1,6 @@
 """Other stackers on the same night, each in a process of its own, measured alike."""
 
+import json
 import os
 import re
 import shutil
@@ -91,15 +92,16 @@ def siril(truth: Truth, work: Path, cpus: int = 2) -> Run:
     return measured("siril", [program, "-s", str(script), "-d", str(work)], work, "result.fit")
 
 
-def seiza(truth: Truth, work: Path, python: str = "/tmp/seiza-venv/bin/python") -> Run:
-    """seiza: its masters, then its one-pass stack."""
-    python = python if Path(python).exists() else sys.executable
-    if subprocess.run([python, "-c", "import seiza"], capture_output=True).returncode:
-        return Run("seiza", note="not installed")
-    import json
-
+def seiza(truth: Truth, work: Path) -> Run:
+    """seiza: its masters, then its one-pass stack; installed in an environment of its own beside the work."""
+    home = work.parent / "seiza-env"
+    python = home / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+    if subprocess.run([python, "-m", "pip", "install", "-q", "seiza"], capture_output=True).returncode:
+        return Run("seiza", note="could not be installed")
     fresh(truth, work)
-    return measured("seiza", [python, "-c", SEIZA, str(work), json.dumps(SEIZA_OPTIONS)], work, "result.fits")
+    return measured("seiza", [str(python), "-c", SEIZA, str(work), json.dumps(SEIZA_OPTIONS)], work, "result.fits")
 
 
 def masterlight(truth: Truth, work: Path, memory_mb: int = 2000) -> Run:

@@ -4,11 +4,12 @@ import subprocess
 import sys
 from dataclasses import is_dataclass
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import masterlight as ml
-from masterlight.cli import Value, flag, main
+from masterlight.cli import flag, given, main
 from masterlight.process import from_toml, knobs, plain, to_toml
 from masterlight.processes import PROCESSES, load, replay
 from masterlight.recipe import Recipe
@@ -60,12 +61,13 @@ def test_surface_flags_give_the_same_process(name):
     """What is typed after a flag, as text, builds the same process as the value itself."""
     cls = process_of(name)
     for knob in knobs(cls):
-        value = other_value(knob)
-        option = flag(knob)
-        assert option.opts == [f"--{knob.path.replace('_', '-')}"]
+        value, name = other_value(knob), knob.path.replace("_", "-")
         typed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        converted = Value(knob).convert(typed, None, None)
-        assert ml.build(cls, {knob.path: converted}) == ml.build(cls, {knob.path: value}), knob.path
+        words = [f"--{name}", typed]
+        if isinstance(value, bool):
+            words = [f"--{name}" if value else f"--no-{name}"]
+        parsed = click.Command("test", params=[flag(knob)]).make_context("test", words).params
+        assert ml.build(cls, given(parsed)) == ml.build(cls, {knob.path: value}), knob.path
 
 
 @pytest.mark.parametrize("name", ALL)

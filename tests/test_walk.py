@@ -5,6 +5,9 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -231,6 +234,12 @@ def frames(folder, kind):
     return sorted((p for p in folder.rglob("*.fits") if kind in str(p.parent.relative_to(folder)).upper()), key=str)
 
 
+def dangle(path):
+    """Make a file a link that leads nowhere, as on a disk that was unplugged."""
+    path.unlink()
+    path.symlink_to(path.with_name("gone.fits"))
+
+
 def spoil(path, change):
     with fits.open(path) as hdus:
         header, data = hdus[0].header, hdus[0].data.copy()
@@ -241,6 +250,7 @@ SPOILED = {
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:200_000]), "truncated"),
     "garbage": (lambda p: p.write_bytes(b"not a picture" * 1000), "FITS"),
     "empty": (lambda p: p.write_bytes(b""), ""),
+    "unreadable": (dangle, "cannot be read|no such file"),
     "zeros": (lambda p: spoil(p, np.zeros_like), "0"),
     "saturated": (lambda p: spoil(p, lambda d: np.full_like(d, 65535)), "satur|every pixel"),
     "all NaN": (lambda p: spoil(p, lambda d: np.full(d.shape, np.nan, np.float32)), "NaN|missing"),
@@ -343,6 +353,25 @@ def test_bad_frame_that_vanishes_between_the_passes(folder, tmp_path):
         report = event.result
     assert [Path(r["path"]).name for r in report.rejected] == [lost.name]
     assert report.lights[0]["frames_used"] == 5
+
+
+def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
+    truth = sky.written(**NIGHT)
+    command = [sys.executable, "-m", "masterlight.cli", "run", str(truth.folder), "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if "measure" in line:
+                running.send_signal(signal.SIGINT)
+                break
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    left = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert left
+    assert all(name.startswith("master_") and not name.startswith("master_light") for name in left)
+    report, _ = walked(truth.folder, tmp_path / "out")
+    assert sum("used again" in note for note in report.notes) == 3
 
 
 def test_truth_masters_are_used_again(folder, tmp_path):

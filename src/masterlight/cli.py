@@ -52,20 +52,14 @@ def load(where: str) -> type:
 
 
 def flag(knob: Knob) -> click.Option:
-    """The option of one knob: `--integrate.rejection.low FLOAT`, with its explanation and its default."""
-    default = (
-        "off"
-        if knob.default is None
-        else ",".join(map(str, knob.default))
-        if isinstance(knob.default, tuple)
-        else knob.default
-    )
-    return click.Option(
-        [f"--{knob.path.replace('_', '-')}", "knob__" + knob.path.replace(".", "__")],
-        type=Value(knob),
-        metavar=metavar(knob),
-        help=f"{knob.help} [{default}]",
-    )
+    """The option of one knob: `--integrate.rejection.low FLOAT`, `--overwrite / --no-overwrite`; with its words."""
+    name, given_as = knob.path.replace("_", "-"), "knob__" + knob.path.replace(".", "__")
+    if knob.type is bool:
+        usual = "yes" if knob.default else "no"
+        return click.Option([f"--{name}/--no-{name}", given_as], default=None, help=f"{knob.help} [{usual}]")
+    usual = ",".join(map(str, knob.default)) if isinstance(knob.default, tuple) else knob.default
+    words = f"{knob.help} [{'off' if usual is None else usual}]"
+    return click.Option([f"--{name}", given_as], type=Value(knob), metavar=metavar(knob), help=words)
 
 
 def metavar(knob: Knob) -> str:

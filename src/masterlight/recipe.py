@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from masterlight.kernels.combine import integrate
 from masterlight.process import process
 from masterlight.processes.align import StarAlignment
 from masterlight.processes.calibrate import ImageCalibration
@@ -48,6 +49,11 @@ class Recipe:
     """Make masters again even when those of an earlier run fit."""
 
 
+def compiled() -> bool:
+    """Whether the kernels were compiled on this machine before; their cache lies beside them, or in the user's."""
+    return any(Path(integrate.stats.cache_path).glob("combine.integrate-*.nbi"))
+
+
 def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Iterator[Event]:
     """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
 
@@ -56,6 +62,8 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     """
     recipe = recipe or Recipe()
     night = folder if isinstance(folder, Plan) else plan(scan(folder))
+    if not compiled():
+        yield Event("start", message="compiling for this machine, once: about a minute, then never again")
     keep_freed_memory()
     with executor(recipe.workers) as pool:
         memory_mb = recipe.memory_mb or machine_memory_mb() / 4
