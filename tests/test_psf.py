@@ -63,6 +63,7 @@ def fit(image, truth, fwhm_px, beta, **options):
         0.0,
         options.get("saturation", np.inf),
         15,
+        7,
         out,
     )
     return out
@@ -151,7 +152,7 @@ def test_oracle_fit_stars():
     image, truth = field(3.0, 50, aspect=0.85, theta=1.0, count=9)
     image[20, 21] = np.nan
     ours, near = np.empty((9, 16)), np.full((9, 1, 2), np.inf)
-    psf.fit_stars(image, truth, np.full(9, NOISE), np.full(9, 6.0), near, psf.profile(3.0), 0.0, np.inf, 15, ours)
+    psf.fit_stars(image, truth, np.full(9, NOISE), np.full(9, 6.0), near, psf.profile(3.0), 0.0, np.inf, 15, 7, ours)
     for row, start in zip(ours, truth, strict=True):
         p, chi2 = oracle.fit_stars(image, start, NOISE, 6.0, 3.0)
         assert row[psf.CHI2] == pytest.approx(chi2, rel=2e-3)
@@ -187,5 +188,5 @@ def test_truth_hopeless_stars_give_nan():
     image = np.full((40, 40), np.nan, np.float32)
     start = psf.round_start(np.array([20.0]), np.array([20.0]), np.ones(1), np.ones(1), 3.0, 3.0)
     out = np.empty((1, 16))
-    psf.fit_stars(image, start, np.ones(1), np.full(1, 6.0), NONE, psf.profile(3.0), 0.0, np.inf, 15, out)
+    psf.fit_stars(image, start, np.ones(1), np.full(1, 6.0), NONE, psf.profile(3.0), 0.0, np.inf, 15, 7, out)
     assert np.isnan(out).all()

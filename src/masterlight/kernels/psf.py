@@ -140,18 +140,19 @@ def solve(h, g, damping, out):
 
 
 @njit(nogil=True, cache=True)
-def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance):
+def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
     """Levenberg-Marquardt (Marquardt 1963) from `p`, in place; returns (chi-square, steps used).
 
     `jac` holds the model of `p`, at the start and at the end. A step that lowers chi-square by less than
-    tolerance * (1 + chi-square / 100) is the last; what is left is then far below the noise.
+    tolerance * (1 + chi-square / 100) is the last; what is left is then far below the noise. Only the first `free`
+    parameters move.
     """
-    g, trial, delta = np.empty(7), np.empty(7), np.empty(7)
+    g, trial, delta = np.empty(7), np.empty(7), np.zeros(7)
     trial_h, trial_g, trial_jac = np.empty((7, 7)), np.empty(7), np.empty_like(jac)
     chi2 = normal_equations(p, value, weight, n, jac, h, g)
     damping = 1e-3
     for step in range(steps):
-        if not solve(h, g, damping, delta):
+        if not solve(h, g[:free], damping, delta):
             damping = max(10.0 * damping, 1e-3)
             continue
         for k in range(7):
@@ -179,12 +180,13 @@ def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance):
 
 
 @njit(nogil=True, cache=True)
-def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation, steps, out):
+def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation, steps, free, out):
     """Fit every star of `start` in its disc of pixels; a row of NaN where no fit was possible.
 
     image (rows, cols) float32, NaN where missing; start (n, 7): x, y, peak, level, A, B, C; noise (n,) DN per
     pixel; radius (n,) px; near (n, m, 2) positions of neighbours (infinite for none); table from `profile`;
-    inverse_gain DN per electron (0: noise of the sky alone); pixels from `saturation` upwards do not take part.
+    inverse_gain DN per electron (0: noise of the sky alone); pixels from `saturation` upwards do not take part; free
+    7, or 4 to keep the shape of `start` and fit place, peak and level alone.
     out (n, 16) float64 is filled, see the column names.
     """
     reach = 2 * int(np.max(radius)) + 1 if radius.size else 1
@@ -205,20 +207,20 @@ def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation
             weight[i] = 1.0 / noise[s] ** 2
         model(p, dx, dy, n, table, jac)
         rough = 1.0 if inverse_gain > 0.0 else 0.02
-        chi2, used = descend(p, dx, dy, value, weight, n, table, jac, h, steps, rough)
+        chi2, used = descend(p, dx, dy, value, weight, n, table, jac, h, steps, rough, free)
         if inverse_gain > 0.0:
             for i in range(n):
                 weight[i] = 1.0 / (noise[s] ** 2 + max(0.0, p[2] * jac[2, i]) * inverse_gain)
-            chi2, more = descend(p, dx, dy, value, weight, n, table, jac, h, steps, 0.02)
+            chi2, more = descend(p, dx, dy, value, weight, n, table, jac, h, steps, 0.02, free)
             used += more
-        summarize(p, value, weight, n, jac, h, out[s])
+        summarize(p, value, weight, n, jac, h, free, out[s])
         out[s, 0] += ix
         out[s, 1] += iy
         out[s, CHI2], out[s, PIXELS], out[s, STEPS] = chi2, n, used
 
 
 @njit(nogil=True, cache=True)
-def summarize(p, value, weight, n, jac, h, row):
+def summarize(p, value, weight, n, jac, h, free, row):
     """Write parameters, their variances, signal-to-noise and residual of one fit into its row."""
     for k in range(7):
         row[k] = p[k]
@@ -228,14 +230,14 @@ def summarize(p, value, weight, n, jac, h, row):
         absolute += abs(value[i] - p[2] * jac[2, i] - p[3])
     row[SNR] = abs(p[2]) * np.sqrt(signal)
     row[RESIDUAL] = absolute / (n * abs(p[2])) if p[2] != 0.0 else np.nan
-    unit, column = np.zeros(7), np.empty(7)
-    variance = np.empty((7, 7))
-    for k in range(7):
-        for l in range(7):
+    unit, column = np.zeros(free), np.empty(free)
+    variance = np.full((7, 7), np.nan)
+    for k in range(free):
+        for l in range(free):
             unit[l] = 1.0 if l == k else 0.0
         if not solve(h, unit, 0.0, column):
             return
-        for l in range(7):
+        for l in range(free):
             variance[k, l] = column[l]
     row[VAR_X], row[VAR_Y], row[VAR_PEAK] = variance[0, 0], variance[1, 1], variance[2, 2]
     trace = (p[4] + p[5]) ** 2
@@ -285,7 +287,7 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
     fits = np.empty((len(start), 16))
     for beta in BETAS:
         start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
-        fit_stars(image, start, noise, radius, near, profile(beta), 0.0, saturation, 12, fits)
+        fit_stars(image, start, noise, radius, near, profile(beta), 0.0, saturation, 12, 7, fits)
         found.append(fits[:, CHI2] / np.maximum(1.0, fits[:, PIXELS] - 7.0))
     table = np.array(found)
     table = table[:, np.isfinite(table).all(axis=0)]
@@ -308,7 +310,7 @@ def residual_gain(image, start, fwhm_px, noise, radius, near, beta, saturation):
     """Variance per DN of star light, above the noise of the sky, that the residuals of bright stars show."""
     start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
     fits = np.empty((len(start), 16))
-    fit_stars(image, start, noise, radius, near, profile(beta), 0.0, saturation, 12, fits)
+    fit_stars(image, start, noise, radius, near, profile(beta), 0.0, saturation, 12, 7, fits)
     excess = (fits[:, CHI2] - (fits[:, PIXELS] - 7.0)) * noise**2
     light = shape(fits, beta)[3]
     ratio = excess / light

@@ -13,6 +13,8 @@ from masterlight.process import process
 
 BIN_ABOVE_FWHM_PX = 6.0
 BETA_STARS = 40
+FIRM_SNR = 25.0
+"""Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,17 +138,19 @@ class SubframeSelector:
     def find(self, image, saturation_dn=None, gain_e_per_dn=None):
         """The stars of an image (rows, cols): (StarList, number above the threshold, frame eccentricity, sky mesh)."""
         scale, (searched, candidates, level, _, ceiling) = search(image, self.sigma, saturation_dn)
-        empty = build(np.empty((0, 16)), candidates, scale, image.shape, self.fixed_beta(3.3))
+        nothing = np.empty((0, 16))
+        empty = build(nothing, nothing, candidates, scale, image.shape, self.fixed_beta(3.3))
         if not len(candidates.x):
             return empty, 0, float("nan"), level
         keep = stars.balanced(candidates.x, candidates.y, searched.shape, self.max_stars)
         chosen = stars.Candidates(*(column[keep] for column in candidates))
         near = stars.neighbours(chosen.x, chosen.y, candidates.x, candidates.y)
-        fits, beta = self.fit(searched, chosen, near, ceiling, gain_e_per_dn)
+        fits, placed, beta = self.fit(searched, chosen, near, ceiling, gain_e_per_dn)
         if fits is None:
             return empty, 0, float("nan"), level
-        good = accept(fits, chosen, beta, searched.shape)
-        found = build(fits[good], stars.Candidates(*(c[good] for c in chosen)), scale, image.shape, beta)
+        good = accept(fits, placed, chosen, beta, searched.shape)
+        who = stars.Candidates(*(c[good] for c in chosen))
+        found = build(fits[good], placed[good], who, scale, image.shape, beta)
         share = len(found) / max(1, len(keep))
         return found, round(share * len(candidates.x)), shared_eccentricity(fits[good], found, beta), level
 
@@ -155,18 +159,24 @@ class SubframeSelector:
         return None if self.psf == "gaussian" else self.beta or free
 
     def fit(self, image, chosen, near, ceiling, gain_e_per_dn):
-        """Fit all chosen candidates: (fits, beta); (None, beta) when there is no width to start from."""
+        """Fit all chosen candidates: (fits, placed, beta); None for both when there is no width to start from.
+
+        `placed` has the faint stars fitted again with the shape that the others share: noise that bends a faint star's
+        shape moves its centre too.
+        """
         fwhm = stars.typical_fwhm(image, chosen)
         beta = self.fixed_beta(3.3)
         if not fwhm > 0:
-            return None, beta
+            return None, None, beta
         bright = np.flatnonzero(chosen.core == 0)[:BETA_STARS]
         height = chosen.peak - chosen.level
         some = [column[bright] for column in (chosen.x, chosen.y, height, chosen.level)]
         first = psf.round_start(*some, fwhm, beta)
         fits = np.empty((len(bright), 16))
         disc = np.full(len(bright), np.clip(2.0 * fwhm + 1.0, 4.0, 24.0))
-        psf.fit_stars(image, first, chosen.noise[bright], disc, near[bright], psf.profile(beta), 0.0, ceiling, 15, fits)
+        psf.fit_stars(
+            image, first, chosen.noise[bright], disc, near[bright], psf.profile(beta), 0.0, ceiling, 15, 7, fits
+        )
         widths = np.where(fits[:, psf.PEAK] > 0, psf.shape(fits, beta)[0], np.nan)
         if np.isfinite(widths).any():
             fwhm = float(np.clip(np.nanmedian(widths), 0.5 * fwhm, 1.5 * fwhm))
@@ -182,8 +192,18 @@ class SubframeSelector:
         start = psf.round_start(chosen.x, chosen.y, height, chosen.level, fwhm, beta)
         radius = np.clip(2.0 * fwhm, 3.5, 24.0) + np.minimum(chosen.core, 24.0)
         out = np.empty((len(start), 16))
-        psf.fit_stars(image, start, chosen.noise, radius, near, psf.profile(beta), inverse_gain, ceiling, 15, out)
-        return out, beta
+        known = psf.profile(beta), inverse_gain, ceiling, 15
+        psf.fit_stars(image, start, chosen.noise, radius, near, *known, 7, out)
+        placed, firm = out.copy(), (out[:, psf.SNR] > FIRM_SNR) & (chosen.core == 0)
+        faint = np.flatnonzero((out[:, psf.SNR] <= FIRM_SNR) & (out[:, psf.PEAK] > 0))
+        if len(faint) and np.count_nonzero(firm) >= 10:
+            start = out[faint, :7].copy()
+            start[:, psf.A : psf.C + 1] = np.median(out[firm, psf.A : psf.C + 1], axis=0)
+            again = np.empty((len(faint), 16))
+            psf.fit_stars(image, start, chosen.noise[faint], radius[faint], near[faint], *known, 4, again)
+            better = np.hypot(again[:, psf.X] - start[:, psf.X], again[:, psf.Y] - start[:, psf.Y]) < 1.5
+            placed[faint[better]] = again[better]
+        return out, placed, beta
 
     def select(self, measurements) -> "list[Rejected | None]":
         """Approve a group of measured frames: None for a good one, a `Rejected` with the reason for another."""
@@ -279,11 +299,12 @@ def search(image, sigma, saturation_dn):
     return best
 
 
-def accept(fits, chosen, beta, shape):
+def accept(fits, placed, chosen, beta, shape):
     """Indices of the fits that are stars, brightest first, each star once."""
     from scipy.spatial import cKDTree
 
-    fwhm, chi, _, flux = psf.shape(fits, beta)
+    fwhm, chi, *_ = psf.shape(fits, beta)
+    flux = psf.shape(placed, beta)[3]
     with np.errstate(invalid="ignore"):
         x, y, peak, snr = fits[:, psf.X], fits[:, psf.Y], fits[:, psf.PEAK], fits[:, psf.SNR]
         calm = (snr > 5) & (peak > 0) & (chosen.core == 0)
@@ -309,17 +330,20 @@ def accept(fits, chosen, beta, shape):
     return order
 
 
-def build(fits, chosen, scale, shape, beta):
-    """The StarList of accepted fits, in pixels of the frame that was binned by `scale` to find them."""
-    fwhm, chi, theta, flux = psf.shape(fits, beta)
-    error = np.sqrt(0.5 * (fits[:, psf.VAR_X] + fits[:, psf.VAR_Y]) * stretch_of(fits))
+def build(fits, placed, chosen, scale, shape, beta):
+    """The StarList of accepted fits, in pixels of the frame that was binned by `scale` to find them.
+
+    Shapes come from `fits`, places and fluxes from `placed`.
+    """
+    fwhm, chi, theta, _ = psf.shape(fits, beta)
+    error = np.sqrt(0.5 * (placed[:, psf.VAR_X] + placed[:, psf.VAR_Y]) * stretch_of(fits))
     n = len(fits)
     return StarList(
-        x_px=scale * fits[:, psf.X] + 0.5 * (scale - 1),
-        y_px=scale * fits[:, psf.Y] + 0.5 * (scale - 1),
-        flux_dn=scale**2 * flux,
+        x_px=scale * placed[:, psf.X] + 0.5 * (scale - 1),
+        y_px=scale * placed[:, psf.Y] + 0.5 * (scale - 1),
+        flux_dn=scale**2 * psf.shape(placed, beta)[3],
         peak_dn=chosen.peak[:n],
-        background_dn=fits[:, psf.LEVEL],
+        background_dn=placed[:, psf.LEVEL],
         fwhm_px=scale * fwhm,
         eccentricity=psf.eccentricity(np.sqrt(np.maximum(0.0, chi**2 - spread_of_shape(fits)))),
         theta_rad=theta,
