@@ -46,14 +46,15 @@ def ran(folder: str, *command: str) -> str:
 
 
 def shortened(told: str, most: int = 3) -> str:
-    """At most `most` lines in a row that begin with the same word, so that the page stays short."""
-    kept, stage, row = [], None, 0
-    for line in told.splitlines():
-        word = line.split(maxsplit=1)[0] if line[:1] == " " and line.split() else None
-        row = row + 1 if word and word == stage else 0
-        stage = word
-        if row < most:
-            kept.append(line.rstrip())
+    """At most `most` lines in a row that begin with the same word, and the last of them: the page stays short."""
+    lines = [line.rstrip() for line in told.splitlines()]
+    words = [line.split(maxsplit=1)[0] if line.startswith(" ") and line.strip() else None for line in lines]
+    kept, row = [], 0
+    for i, line in enumerate(lines):
+        row = row + 1 if i and words[i] and words[i] == words[i - 1] else 0
+        last = i + 1 == len(lines) or words[i + 1] != words[i]
+        if row < most or last:
+            kept.append(line)
         elif row == most:
             kept.append(f"{'...':>14}")
     return "\n".join(kept) + "\n"

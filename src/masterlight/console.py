@@ -14,7 +14,7 @@ from masterlight.workers import Event
 @contextmanager
 def shown(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """A function that shows events as they come: sentences scroll, progress stays below them."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     bars = {}
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
@@ -32,9 +32,15 @@ def shown(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
         yield show
 
 
+def plain_console() -> Console:
+    """A console that colours nothing by itself; wide where the output goes to a file, so that no figure is cut."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=140)
+
+
 def summary(report) -> None:
     """The table of what was made, and on the last line how many frames were left out."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     table = Table(title=None, box=None, pad_edge=False)
     for heading, side in (("product", "left"), ("frames", "right"), ("noise DN", "right"), ("one frame", "right"),
                           ("FWHM px", "right"), ("rejected low / high %", "right")):  # fmt: skip
