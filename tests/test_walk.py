@@ -403,8 +403,8 @@ def test_truth_several_filters_share_one_grid(tmp_path):
     stars = [ml.SubframeSelector().measure(image, source="stack")[1].xy for image in (red, blue)]
     from scipy.spatial import cKDTree
 
-    distance, _ = cKDTree(stars[0]).query(stars[1][:60])
-    assert np.median(distance) < 0.15
+    distance, _ = cKDTree(stars[0]).query(stars[1][:20])
+    assert np.median(distance) < 0.1  # the noise of the twenty brightest is half of that
 
 
 # real nights

@@ -39,10 +39,13 @@ if TYPE_CHECKING:
 
 BASE_MB = 300
 """Resident memory of the program itself with its libraries loaded, measured."""
-RESULT_BYTES = 14
-"""Bytes per pixel of a result: image and variance 4 each, coverage and two rejection maps 2 each."""
-MASTER_BYTES = 8
-"""Bytes per pixel of the masters of one set: what is subtracted and what is multiplied, 4 each."""
+RESULT_BYTES = 26
+"""Bytes per pixel of a result: image and variance 4 each, coverage and two rejection maps 2 each, 4 while written, 8
+that the C library keeps of what was freed; measured."""
+MASTER_BYTES = 9
+"""Bytes per pixel of the masters of one set: what is subtracted and what is multiplied, 4 each, and the defects."""
+MIN_TILE_MB = 32.0
+"""Memory for the samples of tiles below which the work would go by crumbs."""
 MEASURE_BYTES = 12
 """Bytes per pixel that measuring one light takes."""
 MIN_FLUX_PAIRS = 8
@@ -79,8 +82,6 @@ class Walk:
     """Path of the master that came of a job, by the job's id."""
     defects: dict[str, Defects] = field(default_factory=dict)
     """Defective pixels by the master dark that shows them."""
-    held: int = 0
-    """How many sets of masters are in memory."""
 
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
@@ -179,7 +180,9 @@ class Walk:
         bias, dark, flat = (None if path is None else read(path) for path in self.master_paths(job))
         return self.recipe.calibrate.masters(bias, dark, flat)
 
-    def integrate(self, stage, integration: ImageIntegration, frames, statistics, reference=0, aspect=None, maps=True):
+    def integrate(
+        self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, aspect=None, maps=True
+    ):
         """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, statistics)."""
         frames, statistics = list(frames), list(statistics)
         while frames:
@@ -190,7 +193,7 @@ class Walk:
                     statistics,
                     reference=reference,
                     pool=self.pool,
-                    memory_mb=self.tile_mb(frames),
+                    memory_mb=max(MIN_TILE_MB, self.memory_mb - self.resident_mb(frames[0], RESULT_BYTES, sets)),
                     aspect=aspect,
                     maps=maps,
                 ):
@@ -209,10 +212,9 @@ class Walk:
                     reference = max(0, reference - (i <= reference))
         return None, [], []
 
-    def tile_mb(self, frames) -> float:
-        """What is left of the memory for the samples of tiles, once program, masters and result have theirs."""
-        pixels = frames[0].shape[-1] * frames[0].shape[-2]
-        return max(32.0, self.memory_mb - BASE_MB - (RESULT_BYTES + self.held * MASTER_BYTES) * pixels / 1e6)
+    def resident_mb(self, frame: Frame, bytes_per_pixel: int, sets: int) -> float:
+        """Memory that is taken whatever the tiles: the program, `sets` sets of masters, and so many bytes per pixel."""
+        return BASE_MB + (bytes_per_pixel + sets * MASTER_BYTES) * frame.shape[-1] * frame.shape[-2] / 1e6
 
     # lights
 
@@ -221,7 +223,7 @@ class Walk:
         lights = []
         for job in jobs:
             with self.timed("pass 1: measure"):
-                lights += yield from self.look(job)
+                lights += yield from self.look(job, keep=len(jobs) == 1)
         with self.timed("align"):
             lights, anchor = yield from self.aligned(lights)
         for job in jobs:
@@ -232,11 +234,15 @@ class Walk:
             else:
                 yield self.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
 
-    def look(self, job: LightJob) -> Iterator[Event]:
-        """Pass 1: calibrate, repair and measure each light; gives the lights that could be measured."""
-        lights = []
+    def look(self, job: LightJob, keep: bool) -> Iterator[Event]:
+        """Pass 1: calibrate, repair and measure each light; gives the lights that could be measured.
+
+        Without `keep` the arrays of the masters are let go until pass 2, so that filters do not pile up in memory.
+        """
+        lights, used = [], []
         for part in job.sets:
             masters = self.masters_of(part)
+            used.append(masters)
             defects = self.defects_of(masters)
             yield self.note("calibrate", f"{len(part.frames)} lights: {masters.equation}" + repaired(defects))
             if not masters:
@@ -251,8 +257,14 @@ class Walk:
                     yield self.reject(Rejected(frame.source, "calibrate", reason), kind="light", filter=job.filter)
         if not lights:
             return []
-        frame_mb = lights[0].view.shape[-1] * lights[0].view.shape[-2] * MEASURE_BYTES / 1e6
-        together = max(1, min(2 * self.pool[1], int((self.memory_mb - BASE_MB) // frame_mb)))
+        view = lights[0].view
+        spare_mb = self.memory_mb - self.resident_mb(view, 0, len(job.sets))
+        together = int(spare_mb // (view.shape[-1] * view.shape[-2] * MEASURE_BYTES / 1e6))
+        together = max(1, min(2 * self.pool[1], together))
+        needed_mb = self.resident_mb(view, RESULT_BYTES, len(job.sets)) + MIN_TILE_MB
+        if needed_mb > self.memory_mb:
+            words = f"{self.memory_mb:.0f} MB are too few for frames of this size"
+            yield self.note("plan", f"{words}; about {needed_mb:.0f} MB will be used")
         for event in each("measure", self.pool, Measure(self.recipe.select), lights, in_flight=together):
             light = event.item
             if isinstance(event.result, Rejected):
@@ -263,6 +275,8 @@ class Walk:
             words = f"{Path(light.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
             words += f"eccentricity {m.eccentricity:.2f}, noise {m.noise_dn:.2f} DN"
             yield Event("measure", event.done, event.total, message=words)
+        for masters in [] if keep else used:
+            masters.release()
         return [light for light in lights if light.measurement]
 
     def defects_of(self, masters: Masters) -> Defects | None:
@@ -353,7 +367,13 @@ class Walk:
                 )
             )
         stack, frames, statistics = yield from self.integrate(
-            "integrate", integration, frames, statistics, lights.index(reference), tile_aspect(lights)
+            "integrate",
+            integration,
+            frames,
+            statistics,
+            lights.index(reference),
+            len(job.sets),
+            tile_aspect(lights),
         )
         if stack is None:
             yield self.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")

@@ -66,6 +66,11 @@ class Masters:
         """What every light is multiplied with, mean(F) / F, float32; NaN where the flat saw no light."""
         return self._once("factor", self._factor)
 
+    def release(self) -> None:
+        """Let the arrays go; they are made again when they are asked for."""
+        with self._lock:
+            self._made.clear()
+
     def _once(self, name, make):
         with self._lock:
             if name not in self._made:
