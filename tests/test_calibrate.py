@@ -10,6 +10,7 @@ from oracles import calibrate as oracle
 
 from masterlight.errors import FrameError
 from masterlight.frame import ArrayFrame, Frame, Meta, Stored
+from masterlight.io import read, write
 from masterlight.kernels import calibrate as kernels
 from masterlight.processes.calibrate import ImageCalibration, trimmed_mean
 from masterlight.processes.cosmetic import CosmeticCorrection, Defects
@@ -255,3 +256,34 @@ def test_oracle_outside(rows, cols, seed):
     image[rng.random(image.shape) < 0.2] = np.nan
     found = kernels.outside(image, np.full((2, 3), 100, np.float32), -12.0, 9.0)
     assert np.array_equal(found, oracle.outside(image, 100, -12, 9))
+
+
+def test_truth_a_masters_own_pedestal_is_taken_off():
+    calibration = ImageCalibration()
+    dark = frame(600, kind="dark", contains_bias=True, pedestal_dn=100.0)
+    assert np.all(np.asarray(calibration(frame(1500), calibration.masters(dark=dark))) == 1000)
+
+
+def test_truth_a_written_calibrated_frame_says_so(tmp_path):
+    """Written, read and calibrated again: refused, since its header tells what was done."""
+    calibration = ImageCalibration(pedestal_dn=50)
+    masters = calibration.masters(frame(500, (40, 40), kind="bias"))
+    once = calibration(frame(1500, (40, 40), kind="light"), masters)
+    write(tmp_path / "once.fits", once)
+    again = read(tmp_path / "once.fits")
+    assert again.meta.calibration == "B"
+    assert again.meta.pedestal_dn == 50
+    assert np.all(np.asarray(again) == 1050)
+    with pytest.raises(FrameError, match="already calibrated"):
+        calibration(again, masters)
+
+
+def test_truth_repairs_leave_the_array_of_the_user_alone():
+    image = np.full((40, 50), 100, np.float32)
+    image[5, 5] = 9999
+    view = CosmeticCorrection()(
+        ArrayFrame(source="mine", meta=Meta(shape=image.shape), array=image), Defects.of(image > 500)
+    )
+    assert view[0:20, 0:20][5, 5] == 100
+    assert np.asarray(view)[5, 5] == 100
+    assert image[5, 5] == 9999

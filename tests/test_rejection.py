@@ -214,3 +214,78 @@ def test_truth_mostly_equal_samples_keep_their_neighbours_and_lose_outliers_abov
     samples = np.array([100.0] * 14 + [101] * 5 + [400])[:, None]
     assert integrate(samples, rule(rejection.WINSORIZED))[0].coverage[0] == 20
     assert integrate(samples, rule(rejection.WINSORIZED, floor=0.5))[0].coverage[0] == 19
+
+
+@pytest.mark.parametrize("algorithm", [rejection.WINSORIZED, rejection.AUTO, rejection.NOISE])
+@pytest.mark.parametrize(("n", "noisy"), [(3, 1), (4, 2), (6, 2), (12, 3)])
+def test_truth_noisy_frames_are_not_taken_for_outliers_nor_outliers_for_them(algorithm, n, noisy):
+    """A cosmic ray in a regular frame goes, the samples of frames with more noise stay."""
+    rng = np.random.default_rng(n)
+    sigma = np.where(np.arange(n) >= n - noisy, 14.0, 10.0)[:, None]
+    samples = (1000 + sigma * rng.standard_normal((n, 640))).astype(np.float32)
+    samples[0, :64] += 6000
+    ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
+    loose = (sigma[:, 0] / 10).astype(np.float32)
+    columns = combine.Columns(ones, zeros, ones, zeros, ones, ones * 100, loose)
+    planes, counts = integrate(
+        samples, rule(algorithm, 4.0, 3.0, noise_variance=100.0, noise_zero=1000.0, floor=10.0), columns
+    )
+    if algorithm != rejection.WINSORIZED or n >= 10:  # three samples cannot tell their own sigma
+        assert abs(planes.image[:64] - 1000).max() < 60
+        assert (planes.high[:64] >= 1).all()
+    lost = (counts[0] + counts[1])[n - noisy :].sum() / 640 / noisy
+    assert lost < (0.005 if n - noisy >= rejection.VOTES else 0.05)
+    assert abs(planes.image[64:].mean() - 1000) < 2
+
+
+def test_truth_pixels_that_only_noisy_frames_cover_keep_their_samples():
+    rng = np.random.default_rng(2)
+    samples = (1000 + 20 * rng.standard_normal((7, 128))).astype(np.float32)
+    samples[:5] = np.nan
+    ones, zeros = np.ones(7, np.float32), np.zeros(7, np.float32)
+    loose = np.array([1, 1, 1, 1, 1, 2, 2], np.float32)
+    columns = combine.Columns(ones, zeros, ones, zeros, ones, ones, loose)
+    planes, _ = integrate(samples, rule(rejection.AUTO, 4.0, 3.0, noise_variance=100.0, floor=10.0), columns)
+    assert (planes.coverage == 2).all()
+    assert np.isfinite(planes.image).all()
+
+
+def test_truth_min_max_counts_noisy_frames_too():
+    samples = np.tile(np.arange(8, dtype=np.float32)[:, None], (1, 64))
+    samples[7] = 60000
+    ones, zeros = np.ones(8, np.float32), np.zeros(8, np.float32)
+    loose = np.array([1, 1, 1, 1, 1, 1, 1, 2], np.float32)
+    columns = combine.Columns(ones, zeros, ones, zeros, ones, ones, loose)
+    planes, _ = integrate(samples, rule(rejection.MINMAX, 1, 1), columns)
+    assert np.allclose(planes.image, 3.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(3, 24), noisy=st.integers(0, 4), model=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_oracle_quick_road_agrees_with_the_full_one(n, noisy, model, seed):
+    """Pixels that are averaged at once come out as if they had been judged."""
+    rng = np.random.default_rng(seed)
+    loose = np.where(np.arange(n) < noisy, 1.6, 1.0).astype(np.float32)
+    samples = (1000 + 10 * loose[:, None] * rng.standard_normal((n, 200))).astype(np.float32)
+    samples[rng.random(samples.shape) < 0.02] += 400
+    weight = rng.uniform(0.2, 1, n).astype(np.float32)
+    ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
+    columns = combine.Columns(ones, zeros, ones, zeros, weight, ones * 100, loose)
+    tested = rule(
+        rejection.NOISE if model else rejection.AUTO, 4.0, 3.0, noise_variance=100.0, noise_zero=1000.0, floor=10.0
+    )
+    quick, _ = integrate(samples, tested, columns)
+    slow = combine.Planes(*(np.empty(200, p.dtype) for p in quick))
+    combine.disputed(
+        samples,
+        np.arange(200),
+        columns,
+        tested,
+        combine.AVERAGE,
+        rejection.make_scratch(n),
+        slow,
+        np.zeros((3, n), np.int64),
+    )
+    assert np.array_equal(quick.coverage, slow.coverage)
+    assert np.allclose(quick.image, slow.image, rtol=1e-6)
+    assert np.allclose(quick.variance, slow.variance, rtol=2e-3)

@@ -56,7 +56,8 @@ def told(found):
         ("bias", "C = L - B", None),
         ("dark", "C = L - D", None),
         ("bias dark", "C = L - D", None),
-        ("flat", "C = L * mean(F) / F", "F = mean of f"),
+        ("flat", "C = L", None),
+        ("dark flat", "C = (L - D) * mean(F) / F", "F = mean of f - D"),
         ("bias flat", "C = (L - B) * mean(F) / F", "F = mean of f - B"),
         ("dark flat flatdark", "C = (L - D) * mean(F) / F", "F = mean of f - DF"),
         ("bias dark flat flatdark", "C = (L - D) * mean(F) / F", "F = mean of f - DF"),
@@ -72,14 +73,16 @@ def test_truth_equations(kinds, lights, flats):
     for job in made:
         assert all(made.index(need) < made.index(job) for need in (job.bias, job.dark) if need), "in order of need"
     assert (part.bias is None) == ("B" not in lights) and (part.dark is None) == ("D" not in lights)
-    assert ("no flat;" in told(found)) == ("flat" not in kinds) and found.disk_bytes > 0 and found.memory_bytes(2) > 0
+    assert ("no flat;" in told(found)) == ("F" not in lights) and found.disk_bytes > 0 and found.memory_bytes(2) > 0
 
 
 def test_truth_flats_take_darks_of_their_exposure_when_there_is_nothing_better():
     found = planned(frames("light"), frames("flat"), frames("dark", exposure_s=2.0))
     assert only(found).flat.dark.kind == "dark" and only(found).equation == "C = L * mean(F) / F"
     found = planned(frames("light"), frames("flat"), frames("flatdark", exposure_s=7.0))
-    assert only(found).flat.dark is None and "bias level stays in" in told(found)
+    assert only(found).flat is None and "they are unused. Add flat-darks or bias frames" in told(found)
+    found = planned(frames("light"), frames("flat"), frames("dark", exposure_s=180.0))
+    assert only(found).flat.dark.kind == "dark" and "takes their bias level off" in told(found)
 
 
 def test_truth_a_dark_of_another_exposure_is_not_used_and_it_is_said_why():
@@ -96,9 +99,9 @@ def test_truth_what_a_header_does_not_say_excludes_nothing():
     assert only(found).equation == "C = L - D"
     for word in ("exposure", "temperature", "gain"):
         assert f"the {word}" in told(found)
-    found = planned(frames("light", filter=None), frames("flat"))
+    found = planned(frames("light", filter=None), frames("flat"), frames("bias"))
     assert "mean(F)" in only(found).equation and "the filter of the lights is unknown" in told(found)
-    found = planned(frames("light", filter=None), frames("flat", filter=None))
+    found = planned(frames("light", filter=None), frames("flat", filter=None), frames("bias"))
     assert "filter" not in told(found), "a camera without filters needs no warning"
 
 

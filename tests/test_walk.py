@@ -269,7 +269,8 @@ def test_bad_light_is_told_and_the_night_goes_on(folder, tmp_path, how):
     do(bad)
     report, events = walked(folder, tmp_path / "out")
     rows = [r for r in report.frames if Path(r["path"]).name == bad.name]
-    if how == "another size":  # a job of its own, uncalibrated or rejected, but it must not end the others
+    if how == "another size":  # a job of its own without masters of its size; the others are not touched
+        assert [r["status"] for r in rows] in (["used"], ["rejected"])
         assert max(m["frames_used"] for m in report.lights) == 5
         return
     assert [r["status"] for r in rows] == ["rejected"]
@@ -280,9 +281,9 @@ def test_bad_light_is_told_and_the_night_goes_on(folder, tmp_path, how):
 
 
 @pytest.mark.parametrize("kind", ["BIAS", "DARK", "FLAT"])
-@pytest.mark.parametrize("how", ["truncated", "zeros", "all NaN"])
-def test_bad_calibration_frame_is_told_and_the_night_goes_on(folder, tmp_path, kind, how):
-    bad = frames(folder, kind)[1]
+@pytest.mark.parametrize(("how", "which"), [("truncated", 1), ("zeros", 0), ("all NaN", 0)])
+def test_bad_calibration_frame_is_told_and_the_night_goes_on(folder, tmp_path, kind, how, which):
+    bad = frames(folder, kind)[which]
     SPOILED[how][0](bad)
     report, _ = walked(folder, tmp_path / "out")
     assert [Path(r["path"]).name for r in report.rejected] == [bad.name]
@@ -405,6 +406,95 @@ def test_truth_several_filters_share_one_grid(tmp_path):
 
     distance, _ = cKDTree(stars[0]).query(stars[1][:20])
     assert np.median(distance) < 0.1  # the noise of the twenty brightest is half of that
+
+
+def without(folder, *kinds):
+    for kind in kinds:
+        for path in frames(folder, kind):
+            path.unlink()
+
+
+def median_of(report):
+    return float(np.nanmedian(fits.getdata(report.lights[0]["path"])))
+
+
+def test_truth_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
+    whole, _ = walked(folder, tmp_path / "whole")
+    without(folder, "BIAS")
+    report, _ = walked(folder, tmp_path / "nobias")
+    assert report.lights[0]["frames_used"] == 6
+    assert any("takes their bias level off" in note for note in report.notes)
+    assert median_of(report) == pytest.approx(median_of(whole), rel=0.01)
+    without(folder, "DARK")
+    report, _ = walked(folder, tmp_path / "flats-alone")
+    assert report.lights[0]["frames_used"] == 6
+    assert {m["kind"] for m in report.masters} == {"light"}
+
+
+def test_truth_ready_made_masters_serve_as_well(folder, tmp_path):
+    first, _ = walked(folder, tmp_path / "out")
+    without(folder, "BIAS", "DARK", "FLAT")
+    for path in (tmp_path / "out" / "masters").glob("*.fits"):
+        shutil.copy(path, folder)
+    again, _ = walked(folder, tmp_path / "again")
+    assert np.array_equal(fits.getdata(first.lights[0]["path"]), fits.getdata(again.lights[0]["path"]), equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["dark", "flat"])
+def test_bad_ready_made_master_is_told_and_the_night_goes_on(folder, tmp_path, kind):
+    walked(folder, tmp_path / "out")
+    without(folder, "BIAS", "DARK", "FLAT")
+    for path in (tmp_path / "out" / "masters").glob("*.fits"):
+        data = path.read_bytes()
+        (folder / path.name).write_bytes(data[: len(data) // 2] if kind in path.name else data)
+    report, _ = walked(folder, tmp_path / "again")
+    assert [kind in Path(r["path"]).name for r in report.rejected] == [True]
+    assert report.lights[0]["frames_used"] == 6
+
+
+def test_truth_pedestal_is_in_the_result_and_in_its_header(folder, tmp_path):
+    plain, _ = walked(folder, tmp_path / "plain")
+    raised, _ = walked(folder, tmp_path / "raised", calibrate__pedestal_dn=200)
+    assert median_of(raised) - median_of(plain) == pytest.approx(200, abs=0.5)
+    assert fits.getheader(raised.lights[0]["path"])["PEDESTAL"] == -200
+
+
+def test_truth_two_targets_and_a_reference_of_one(folder, tmp_path):
+    lights = frames(folder, "LIGHT")
+    for path in lights[3:]:
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["OBJECT"] = "M 42"
+    report, _ = walked(folder, tmp_path / "out", reference=lights[4].name)
+    assert sorted(m["frames_used"] for m in report.lights) == [3, 3]
+    assert lights[4].name in {Path(m["reference"]).name for m in report.lights}
+    report, _ = walked(folder, tmp_path / "other", reference="nothing.fits")
+    assert any("nothing.fits is not among the lights" in note for note in report.notes)
+
+
+def test_bad_light_without_noise_is_told(folder, tmp_path):
+    bad = frames(folder, "LIGHT")[0]
+    spoil(bad, lambda d: (d // 2048 * 2048).astype(np.uint16))
+    report, _ = walked(folder, tmp_path / "out")
+    assert report.lights[0]["frames_used"] >= 5
+
+
+def test_truth_three_lights_one_of_them_noisy(folder, tmp_path):
+    """A cosmic ray in a good frame must not win against a noisier one that does not have it."""
+    lights = frames(folder, "LIGHT")
+    for path in lights[3:]:
+        path.unlink()
+    rng = np.random.default_rng(5)
+    spoil(lights[1], lambda d: np.clip(d + rng.normal(0, 60, d.shape), 0, 65535).astype(np.uint16))
+    report, _ = walked(folder, tmp_path / "clean")
+    spoil(lights[0], lambda d: struck(d, 150, 180))
+    after, _ = walked(folder, tmp_path / "struck")
+    before, image = (fits.getdata(r.lights[0]["path"]) for r in (report, after))
+    assert np.nanmax(abs(image - before)[100:300, 100:400]) < 400
+
+
+def struck(data, y, x):
+    data[y : y + 2, x : x + 3] = 30000
+    return data
 
 
 # real nights

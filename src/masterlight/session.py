@@ -306,11 +306,16 @@ class Planner:
             dark = None
         flat = self.pick("flat", group) if "F" not in done else None
         flat_master = self.master(flat) if flat else None
+        for_flat = bias
+        if isinstance(flat_master, Frame) and flat.meta.contains_bias and bias is None:
+            for_flat = self.pick("bias", group)
+            if for_flat is None:
+                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                flat_master = None
         if flat_master is None and "F" not in done:
             self.warn(f"{group.title}: no flat; vignetting and dust stay in the picture")
-        return LightSet(
-            group.frames, self.master(bias), self.master(dark), flat_master, equation("L", bias, dark, flat_master)
-        )
+        told = equation("L", bias, dark, flat_master)
+        return LightSet(group.frames, self.master(for_flat), self.master(dark), flat_master, told)
 
     def dark_for_lights(self, group: Group) -> Group | None:
         """The dark that fits; else a warning that tells what would be needed. Darks are not scaled."""
@@ -338,6 +343,12 @@ class Planner:
             return group.frames[0] if group else None
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
+            if group.kind == "flat" and bias is None and dark is None and group.contains_bias:
+                self.warn(
+                    f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
+                    "they are unused. Add flat-darks or bias frames"
+                )
+                return None
             bias_master, dark_master = self.master(bias), self.master(dark)
             made = equation("f", bias, dark, None)
             self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
@@ -358,11 +369,27 @@ class Planner:
         if dark is not None and not dark.contains_bias and bias is None:
             dark = None
         if dark is None and bias is None:
-            self.warn(
-                f"{group.title}: no flat-darks of their exposure and no bias; "
-                "their bias level stays in and they correct too little"
-            )
+            dark = self.nearest_dark(group)
         return bias, dark
+
+    def nearest_dark(self, group: Group) -> Group | None:
+        """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
+        wanted = hard(group.meta)
+        same = [
+            dark
+            for dark in self.groups["dark"]
+            if dark.contains_bias
+            and all(value == wanted[name] or None in (value, wanted[name]) for name, value in hard(dark.meta).items())
+        ]
+        if not same:
+            return None
+        flat_s = group.meta.exposure_s or 0.0
+        dark = min(same, key=lambda d: abs((d.meta.exposure_s or 0.0) - flat_s))
+        self.warn(
+            f"{group.title}: no flat-darks of their exposure and no bias; {dark} takes their bias level off, with a "
+            "little too much dark current. Flat-darks or bias frames would do it exactly"
+        )
+        return dark
 
 
 def letter(group: Group) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
         ("READOUTM", common(metas, "readout_mode"), "readout mode"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
-        ("DATE-END", times[-1] if times else None, "UTC start of the last exposure"),
+        ("DATE-END", ended(times[-1], exposures) if times else None, "UTC end of the last exposure"),
         ("ROWORDER", "TOP-DOWN", "the first row is the top of the image"),
         ("CALSTAT", meta.calibration or None, "done to the pixels: Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
@@ -136,6 +137,15 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("BUNIT", "DN", "unit of the pixels"),
     ]
     return [(k, v, c) for k, v, c in rows if v is not None]
+
+
+def ended(start: str, exposures: list[float]) -> str:
+    """When the exposure that began at `start` was over, by the longest of the exposures."""
+    try:
+        end = datetime.fromisoformat(start) + timedelta(seconds=max(exposures, default=0.0))
+    except ValueError:
+        return start
+    return end.isoformat(timespec="milliseconds")
 
 
 def inherited(source: Mapping[str, Any]) -> list[tuple]:

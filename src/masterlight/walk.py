@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,8 @@ class Walk:
     report: Report = field(default_factory=Report)
     made: dict[int, Path] = field(default_factory=dict)
     """Path of the master that came of a job, by the job's id."""
+    unusable: set[Path] = field(default_factory=set)
+    """Masters that could not be read or used."""
     defects: dict[str, Defects] = field(default_factory=dict)
     """Defective pixels by the master dark that shows them."""
 
@@ -91,8 +93,14 @@ class Walk:
         for warning in self.plan.warnings:
             yield self.note("plan", warning)
         if not self.plan.lights:
+            if any(Path(row["path"]).is_file() for row in self.report.frames):
+                self.report.write(self.store.path("report", suffix=".json"))
             raise NothingUsable(self.plan.why_no_lights())
         self.store.require(self.plan.disk_bytes)
+        names = [Path(frame.source) for job in self.plan.lights for frame in job.frames]
+        wanted = Path(self.recipe.reference or "").name
+        if wanted and not any(wanted in (path.name, path.stem) for path in names):
+            yield self.note("plan", f"the reference {wanted} is not among the lights; the best light is taken")
         started = time.perf_counter()
         for job in self.plan.masters:
             with self.timed(f"master {job.kind}"):
@@ -127,7 +135,7 @@ class Walk:
 
     def master(self, job: MasterJob) -> Iterator[Event]:
         """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
-        masters = self.masters_of(job)
+        masters = yield from self.masters_of(job)
         integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind)
         path = self.store.path("master", *job.words, folder="masters")
         inputs = [Path(f.source) for f in job.frames]
@@ -137,12 +145,13 @@ class Walk:
             self.report.masters.append(reused(job, path))
             yield self.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
             return
+        calibration = replace(self.recipe.calibrate, pedestal_dn=0.0)
         views, statistics, before = [], [], None
         for frame in job.frames:
             try:
-                view = self.recipe.calibrate(frame, masters)
+                view = calibration(frame, masters)
                 sample = sampled(view)
-                ceiling = self.recipe.calibrate.saturation(frame, masters)
+                ceiling = calibration.saturation(frame, masters)
                 statistics.append(glance(view, job.kind, sample, before, ceiling))
                 views.append(view)
                 before = sample
@@ -150,6 +159,8 @@ class Walk:
                 yield self.reject(
                     Rejected(frame.source, "masters", getattr(error, "reason", str(error))), kind=job.kind
                 )
+        if len(statistics) > 1:
+            statistics[0] = replace(statistics[0], noise_dn=statistics[1].noise_dn)
         stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
         if stack is None:
             yield self.note(
@@ -157,12 +168,12 @@ class Walk:
             )
             return
         metas = [v.meta for v in views]
-        contains_bias = not (masters.bias or masters.dark)
+        contains_bias = not (masters.bias or masters.dark) and "B" not in metas[0].calibration
         meta = metas[0].with_(contains_bias=contains_bias)
         cards = [("MLKEY", made_of, "what this master was made of")]
         self.save(path, stack, header(meta, metas, job.kind) + cards, (*views[0].cards, card(integration)), full=False)
         self.made[id(job)] = path
-        row = self.row(job.kind, job.filter, path, stack, statistics)
+        row = self.row(job.kind, job.filter, path, stack)
         self.report.masters.append(row)
         yield Event("masters", message=sentence(row))
 
@@ -176,9 +187,22 @@ class Walk:
             return Path(needed.source)
         return None if needed is None else self.made.get(id(needed))
 
-    def masters_of(self, job) -> Masters:
-        bias, dark, flat = (None if path is None else read(path) for path in self.master_paths(job))
-        return self.recipe.calibrate.masters(bias, dark, flat)
+    def masters_of(self, job) -> Iterator[Event]:
+        """The masters of a job or a set of lights; one that cannot be used is told, and the work goes on without it."""
+        found = {}
+        for kind, path in zip(("bias", "dark", "flat"), self.master_paths(job), strict=True):
+            try:
+                if path is not None and path not in self.unusable:
+                    found[kind] = read(path)
+                    if isinstance(getattr(job, kind), Frame):
+                        np.asarray(found[kind])  # ready-made: it may be damaged
+                    self.recipe.calibrate.masters(**{"bias": found.get("bias"), kind: found[kind]}).factor()
+            except (FrameError, OSError) as error:
+                del found[kind]
+                self.unusable.add(path)
+                reason = getattr(error, "reason", str(error))
+                yield self.reject(Rejected(str(path), "masters", f"{reason}; going on without it"), kind=kind)
+        return self.recipe.calibrate.masters(**found)
 
     def integrate(
         self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, aspect=None, maps=True
@@ -241,7 +265,7 @@ class Walk:
         """
         lights, used = [], []
         for part in job.sets:
-            masters = self.masters_of(part)
+            masters = yield from self.masters_of(part)
             used.append(masters)
             defects = self.defects_of(masters)
             yield self.note("calibrate", f"{len(part.frames)} lights: {masters.equation}" + repaired(defects))
@@ -329,9 +353,8 @@ class Walk:
         if self.recipe.reference:
             wanted = Path(self.recipe.reference).name
             named = [light for light in lights if wanted in (Path(light.source).name, Path(light.source).stem)]
-            if not named:
-                raise NothingUsable(f"reference '{wanted}' is not among the {len(lights)} usable lights")
-            return named
+            if named:
+                return named
         return sorted(lights, key=merit, reverse=True)
 
     def transforms(self, reference: Light, lights: list[Light]):
@@ -363,7 +386,7 @@ class Walk:
                     scale_dn=(m.scale_low_dn, m.scale_high_dn),
                     noise_dn=m.noise_dn,
                     exposure_s=light.view.meta.exposure_s,
-                    flux_ratio=t.flux_ratio if t.flux_pairs >= MIN_FLUX_PAIRS else None,
+                    flux_ratio=1.0 if light is anchor else t.flux_ratio if t.flux_pairs >= MIN_FLUX_PAIRS else None,
                 )
             )
         stack, frames, statistics = yield from self.integrate(
@@ -386,7 +409,7 @@ class Walk:
         metas = [light.view.meta for light in lights]
         cards = header(reference.view.meta, metas, "light") + inherited(anchor.view.header)
         self.save(path, stack, cards, (*frames[0].cards, card(integration)), full=True)
-        row = self.row("light", job.filter, path, stack, statistics, reference)
+        row = self.row("light", job.filter, path, stack, reference)
         row |= {"object": job.object, "reference": anchor.source}
         self.report.masters.append(row)
         for light, used in zip(lights, stack.frames, strict=True):
@@ -411,7 +434,7 @@ class Walk:
         write(path, planes, cards, list(provenance), compress={"COVERAGE"})
         write_png(path.with_suffix(".png"), preview(stack.image))
 
-    def row(self, kind, filter_name, path, stack: Stack, statistics, reference: Light | None = None) -> dict:
+    def row(self, kind, filter_name, path, stack: Stack, reference: Light | None = None) -> dict:
         """The report's row of one integrated frame, with what is measured on the result itself."""
         counts = stack.frames
         row = {
@@ -419,7 +442,7 @@ class Walk:
             "preview": str(path.with_suffix(".png")),
             "kind": kind,
             "filter": filter_name,
-            "frames_used": len(statistics),
+            "frames_used": stack.n,
             "noise": noise_mrs(stack.image)[0],
             "fwhm_px": None,
             "rejected_low": float(np.mean([f.rejected_low_fraction for f in counts])),
@@ -439,7 +462,7 @@ class Walk:
 def variance_plane(variance: np.ndarray):
     """The variance rounded to 1/64 of its median, far finer than a variance of some tens of samples is known."""
     step = float(np.nanmedian(variance)) / 64
-    return rounded(variance, step) if step > 0 else variance
+    return rounded(np.maximum(variance, np.float32(step)), step) if step > 0 else variance
 
 
 def frames_table(stack: Stack):
@@ -493,9 +516,9 @@ def tile_aspect(lights: list[Light]) -> float:
 
 
 def merit(light: Light) -> float:
-    """How well a light would serve as reference: many stars, sharp and round."""
+    """How well a light would serve as reference: many stars, sharp and round, little noise."""
     m = light.measurement
-    return m.stars**0.5 / m.fwhm_px**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
+    return (m.stars / m.noise_dn) ** 0.5 / m.fwhm_px**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
 def sampled(view: Frame) -> np.ndarray:

@@ -90,11 +90,21 @@ def write(path, planes: Any, header: Any = None, history: Iterable[str] = (), co
     if suffix(path, (".fits", ".fit", ".fts")) is None:
         raise ParameterError(f"{path}: products are written as FITS; let the name end in .fits")
     if isinstance(planes, Frame):
-        header = planes.header if header is None else header
+        header = told(planes) if header is None else header
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
         planes = {"IMAGE": np.asarray(planes)}
     write_fits(path, planes, header or {}, history, compress)
+
+
+def told(frame: Frame) -> dict[str, Any]:
+    """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
+    meta = frame.meta
+    now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
+    if meta.is_master and meta.contains_bias is not None:
+        now["CALBIAS"] = meta.contains_bias
+    kept = {name: frame.header[name] for name in frame.header if name and name not in ("COMMENT", "HISTORY", *now)}
+    return kept | {name: value for name, value in now.items() if value is not None}
 
 
 @contextmanager

@@ -21,6 +21,8 @@ NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO = range(8)
 INFINITY = np.float32(np.inf)
 LOOSE = np.float32(1.25)
 """A frame with so many times the noise of the others has no say in what is usual; it is judged by its own noise."""
+VOTES = 5
+"""With fewer regular samples than this in a pixel, all have a say."""
 INNER_PASSES = 100
 """Winsorization that has not settled by then shrinks for ever: most of the samples are equal."""
 
@@ -59,7 +61,8 @@ class Scratch(NamedTuple):
     state: np.ndarray
     """(8 * 32,) float32."""
     bounds: np.ndarray
-    """(5, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie."""
+    """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
+    loose frames are judged by that reach."""
     index: np.ndarray
     """(7, 64) int64."""
 
@@ -70,16 +73,16 @@ def make_scratch(n):
         np.empty((n, LANES), np.float32),
         np.zeros((n + 3) // 4 * 4 * GROUP, np.float32),
         np.zeros(8 * GROUP, np.float32),
-        np.empty((5, LANES), np.float32),
+        np.empty((6, LANES), np.float32),
         np.empty((7, LANES), np.int64),
     )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def load(samples, at, scale, offset, loose, rule, lanes, count):
+def load(samples, at, scale, offset, loose, rule, lanes, count, apart):
     """Fill `lanes` with normalised samples of the 64 pixels from `at` on, +inf where missing, and count them.
 
-    Frames that are `loose` (N,) stay out.
+    Samples of frames that are `loose` (N,) stay out, and `apart` (64,) is 1, where enough others are left.
     """
     low, high = np.float32(rule.range_low), np.float32(rule.range_high)
     count[:] = 0
@@ -90,6 +93,15 @@ def load(samples, at, scale, offset, loose, rule, lanes, count):
             here = (x > low) & (x < high) & (loose[i] <= LOOSE)
             lanes[np.uint64(i), np.uint64(lane)] = a * x + b if here else INFINITY
             count[lane] += np.int64(here)
+    for lane in range(LANES):
+        apart[lane] = np.float32(1) if count[lane] >= VOTES and rule.algorithm != MINMAX else np.float32(0)
+    for i in range(samples.shape[0]):
+        if loose[i] > LOOSE:
+            for lane in range(LANES):
+                x = samples[np.uint64(i), np.uint64(at + lane)]
+                if apart[lane] == 0 and x > low and x < high:
+                    lanes[np.uint64(i), np.uint64(lane)] = scale[i] * x + offset[i]
+                    count[lane] += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -351,13 +363,16 @@ def undisputed(samples, at, scale, offset, loose, rule, sigma, lanes, easy):
 
     With `sigma` from `least_sigma`. Pixels with a missing sample are not easy, and never those of other rules.
     """
-    n, one = 0, np.float32(1)
+    n, one, regular = 0, np.float32(1), 0
+    for i in range(samples.shape[0]):
+        regular += loose[i] <= LOOSE
+    limit = LOOSE if regular >= VOTES else INFINITY
     easy[:] = one if sigma > 0 and np.isinf(rule.range_low) and np.isinf(rule.range_high) else np.float32(0)
     if easy[0] == 0 or np.isinf(sigma):
         return
     for i in range(samples.shape[0]):
         a, b, row = scale[i], offset[i], np.uint64(n)
-        if loose[i] <= LOOSE:
+        if loose[i] <= limit:
             n += 1
             for lane in range(LANES):
                 v = a * samples[np.uint64(i), np.uint64(at + lane)] + b
@@ -373,7 +388,7 @@ def undisputed(samples, at, scale, offset, loose, rule, sigma, lanes, easy):
         easy[k] = one if fits else np.float32(0)
     for i in range(samples.shape[0]):
         a, b, r = scale[i], offset[i], loose[i]
-        if r > LOOSE:
+        if r > limit:
             for lane in range(LANES):
                 k = np.uint64(lane)
                 d = a * samples[np.uint64(i), np.uint64(at + lane)] + b - lanes[first, k]
@@ -393,7 +408,7 @@ def cut_ranks(rule, count, first, last):
 def mark(samples, at, scale, offset, loose, rule, bounds, keep, tally, frames):
     """Fill `keep` (N, 64) with 1 for samples inside the bounds of their pixel, else 0, and count the others.
 
-    bounds (5, 64): lowest and highest survivor; median, and the reach below and above it. A frame that is noisier
+    bounds (6, 64) as in `Scratch`. A frame that is noisier
     than the others has a `loose` (N,) above 1, and its samples may lie that many times the reach from the median.
     tally (3, 64) float32 gets the samples kept, rejected low, rejected high of each pixel;
     frames (3, N) int64 has the counts of each frame, rejected low, rejected high and all, which are added to.
@@ -408,8 +423,9 @@ def mark(samples, at, scale, offset, loose, rule, bounds, keep, tally, frames):
             k = np.uint64(lane)
             x = samples[np.uint64(i), np.uint64(at + lane)]
             v = a * x + b
-            low = bounds[0, k] if r <= LOOSE else bounds[2, k] - r * bounds[3, k]
-            high = bounds[1, k] if r <= LOOSE else bounds[2, k] + r * bounds[4, k]
+            own = (r > LOOSE) & (bounds[5, k] > zero)
+            low = bounds[2, k] - r * bounds[3, k] if own else bounds[0, k]
+            high = bounds[2, k] + r * bounds[4, k] if own else bounds[1, k]
             below = (x <= range_low) | ((v < low) & (x < range_high))
             above = (x >= range_high) | ((v > high) & (x > range_low))
             kept = one if (x > range_low) & (x < range_high) & (v >= low) & (v <= high) else zero
@@ -458,14 +474,20 @@ def reject(samples, at, scale, offset, loose, rule, scratch, keep, tally, frames
     """
     lanes, index, bounds = scratch.lanes, scratch.index, scratch.bounds
     count, first, last = index[4], index[5], index[6]
-    bounds[0], bounds[1], bounds[2], bounds[3:] = -INFINITY, INFINITY, np.float32(0), INFINITY
+    bounds[0], bounds[1], bounds[2], bounds[3:5], bounds[5] = (
+        -INFINITY,
+        INFINITY,
+        np.float32(0),
+        INFINITY,
+        np.float32(0),
+    )
     if rule.algorithm != NONE:
-        load(samples, at, scale, offset, loose, rule, lanes, count)
+        load(samples, at, scale, offset, loose, rule, lanes, count, bounds[5])
         sort(lanes, samples.shape[0])
         if rule.algorithm == MINMAX:
             cut_ranks(rule, count, first, last)
         else:
-            judge(rule, lanes, count, first, last, scratch.work, scratch.state, index, bounds[2:])
+            judge(rule, lanes, count, first, last, scratch.work, scratch.state, index, bounds[2:5])
         for lane in range(LANES):
             if last[lane] > first[lane]:
                 bounds[0, lane] = lanes[np.uint64(first[lane]), np.uint64(lane)]

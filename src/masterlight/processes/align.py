@@ -349,6 +349,9 @@ class StarAlignment:
         )
 
 
+SKY_KEYWORDS = tuple("CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ PV1_ PV2_ A_ B_ AP_ BP_".split())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registered(Frame):
     """A frame resampled onto the reference's grid, box by box, when it is indexed."""
@@ -361,7 +364,9 @@ class Registered(Frame):
 
     @property
     def header(self):
-        return self.frame.header
+        """The header without its place on the sky, which is no longer that of these pixels."""
+        header = self.frame.header
+        return {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(SKY_KEYWORDS)}
 
     @property
     def noise_gain(self) -> float:

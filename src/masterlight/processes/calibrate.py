@@ -92,7 +92,7 @@ class Masters:
             if self.bias is None:
                 raise FrameError(
                     self.flat.source,
-                    "this master flat still holds its bias level, and dividing by it would leave the vignetting in: "
+                    "this master flat still holds its bias level, and dividing by it would leave vignetting in: "
                     "add bias frames or flat-darks",
                 )
             flat = flat - contiguous(self.bias)
@@ -105,7 +105,9 @@ class Masters:
 
 
 def contiguous(frame: Frame) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(frame), np.float32)
+    """All pixels of a master, its own pedestal taken off."""
+    pixels = np.ascontiguousarray(np.asarray(frame), np.float32)
+    return pixels - np.float32(frame.meta.pedestal_dn) if frame.meta.pedestal_dn else pixels
 
 
 def trimmed_mean(image: np.ndarray, fraction: float) -> float:
@@ -183,7 +185,8 @@ class ImageCalibration:
             return None
         factor, subtract = masters.factor(), masters.subtract()
         dimmest = np.nanpercentile(factor[::16, ::16], 1) if factor.size > 1 else 1.0
-        return float((0.98 * frame.meta.saturation_dn - np.median(subtract[::16, ::16])) * dimmest + self.pedestal_dn)
+        ceiling = 0.98 * frame.meta.saturation_dn - frame.meta.pedestal_dn
+        return float((ceiling - np.median(subtract[::16, ::16])) * dimmest + self.pedestal_dn)
 
 
 def size(frame: Frame) -> str:

@@ -111,6 +111,7 @@ class Corrected(Frame):
         top, bottom = max(0, y0 - HALO), min(rows, y1 + HALO)
         left, right = max(0, x0 - HALO), min(cols, x1 + HALO)
         image = self.uncorrected.pixels(top, bottom, left, right)
+        image = image if image.flags.owndata else image.copy()
         self.repair(image, top, left, (y0, y1, x0, x1))
         return image[..., y0 - top : y1 - top, x0 - left : x1 - left]
 

@@ -146,9 +146,9 @@ class Rejection:
     minmax_high: Annotated[int, Field(ge=0)] = 1
     """How many of the brightest samples min/max rejection leaves out."""
     range_low: float | None = None
-    """Raw values at or below this, in DN, never take part."""
+    """Values at or below this, in DN as they come to integration, never take part."""
     range_high: float | None = None
-    """Raw values at or above this, in DN, never take part."""
+    """Values at or above this, in DN as they come to integration, never take part."""
     few: Annotated[int, Field(ge=3)] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
     gain_e_per_dn: Annotated[float, Field(gt=0)] | None = None
@@ -158,7 +158,7 @@ class Rejection:
     floor: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Sigma of a pixel is never taken smaller than this part of the frames' noise: few samples may agree by chance."""
     min_keep_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """At least this part of a pixel's samples survives, and never fewer than two."""
+    """At least this part of a pixel's samples survives clipping, and never fewer than two."""
     max_passes: Annotated[int, Field(ge=1, le=100)] = 20
     """Clipping is repeated until nothing more goes, at most this many times."""
 
@@ -226,7 +226,7 @@ class ImageIntegration:
             normalization="multiplicative",
             weights="none",
             scale="dispersion",
-            rejection=Rejection(normalization="equalize fluxes"),
+            rejection=Rejection(normalization="equalize fluxes", signal_fraction=0.0),
         )
 
     @classmethod
@@ -364,7 +364,7 @@ def scale_factors(settings: ImageIntegration, statistics, reference: int) -> tup
     needed = "scaling" in settings.normalization or settings.rejection.normalization == "scale+zero offset"
     if not needed:
         return np.ones(len(statistics)), ()
-    ratios = [1.0 if i == reference and s.flux_ratio is None else s.flux_ratio for i, s in enumerate(statistics)]
+    ratios = [s.flux_ratio for s in statistics]
     unknown = [s.source for s, r in zip(statistics, ratios, strict=True) if r is None]
     if settings.scale == "stars" and not unknown:
         return ratios[reference] / np.array(ratios), ()

@@ -267,8 +267,10 @@ def frame_statistics(source, image, saturation_dn):
     if location == 0 and low == 0 and np.count_nonzero(values) < 0.05 * values.size:
         return row, "nearly every pixel is zero: an empty frame"
     noise, fraction = statistics.noise_mrs(image, 0.99 * saturation_dn if saturation_dn else np.inf)
+    if not noise > 0:
+        return row, "its noise is 0: too coarsely quantised, or smoothed already; give the frame as it was taken"
     clipped = float(np.mean(values >= 0.99 * saturation_dn)) if saturation_dn else 0.0
-    weight = (0.5 * (low + high) / noise) ** 2 if noise > 0 else nan
+    weight = (0.5 * (low + high) / noise) ** 2
     return replace(
         row,
         location_dn=location,
