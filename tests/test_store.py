@@ -47,10 +47,17 @@ def test_bad_folder_that_cannot_be_made(tmp_path):
 
 def test_truth_header_tells_one_exposure_and_the_sum():
     metas = [
-        Meta(kind="light", exposure_s=120.0, temperature_c=-10 + i / 10, filter="L", time=f"2025-01-01T0{i}:00:00")
+        Meta(
+            kind="light",
+            exposure_s=120.0,
+            temperature_c=-10 + i / 10,
+            filter="L",
+            calibration="BD",
+            time=f"2025-01-01T0{i}:00:00",
+        )
         for i in range(3)
     ]
-    told = {k: v for k, v, _ in header(metas[1].with_(object="M 31", calibration="BD"), metas, "light")}
+    told = {k: v for k, v, _ in header(metas[1].with_(object="M 31", calibration="BDF"), metas, "light")}
     assert told["EXPTIME"] == 120
     assert told["LIVETIME"] == 360
     assert told["NCOMBINE"] == 3

@@ -119,3 +119,11 @@ def test_surface_importing_is_quick():
 def test_surface_public_names_are_there():
     for name in ml.__all__:
         assert getattr(ml, name) is not None
+
+
+def test_surface_help_tells_the_defaults_of_the_recipe():
+    usual = {knob.path: knob.default for knob in knobs(Recipe)}
+    assert usual["bias.normalization"] == "none"
+    assert usual["flat.normalization"] == "multiplicative"
+    assert usual["integrate.normalization"] == "additive+scaling"
+    assert usual["dark.rejection.low"] == 6

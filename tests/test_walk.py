@@ -499,6 +499,49 @@ def struck(data, y, x):
     return data
 
 
+def test_truth_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
+    binned = frames(folder, "LIGHT")[2]
+    with fits.open(binned) as hdus:
+        header, data = hdus[0].header, hdus[0].data.astype(float)
+    header["XBINNING"] = header["YBINNING"] = 2
+    header["XPIXSZ"] = 2 * header.get("XPIXSZ", 3.76)
+    small = data.reshape(200, 2, 250, 2).mean(axis=(1, 3))
+    fits.writeto(binned, small.astype(np.uint16), header, overwrite=True)
+    report, _ = walked(folder, tmp_path / "out")
+    assert {fits.getdata(m["path"]).shape for m in report.lights} == {(400, 500)}
+    assert max(m["frames_used"] for m in report.lights) == 5
+
+
+def test_bad_darks_all_of_them_leave_the_bias(folder, tmp_path):
+    good, _ = walked(folder, tmp_path / "good")
+    for path in frames(folder, "DARK"):
+        SPOILED["truncated"][0](path)
+    report, _ = walked(folder, tmp_path / "out")
+    assert report.lights[0]["frames_used"] == 6
+    assert any("is subtracted instead" in note or "L - B" in note for note in report.notes)
+    assert median_of(report) == pytest.approx(median_of(good), abs=15)  # the dark current
+
+
+def test_truth_mixed_exposures_are_told_as_the_reference_has_them(folder, tmp_path):
+    lights = frames(folder, "LIGHT")
+    for path in lights[:3]:
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["EXPTIME"] = hdus[0].header["EXPOSURE"] = 60.0
+    report, _ = walked(folder, tmp_path / "out", reference=lights[5].name)
+    head = fits.getheader(report.lights[0]["path"])
+    assert head["EXPTIME"] == 120
+    assert head["LIVETIME"] == 540
+    assert head["CALSTAT"] == "BF"  # the short ones have no dark of their exposure
+    assert any("3 of its 6 lights are only 'BF'" in note for note in report.notes)
+
+
+def test_truth_an_output_inside_the_input_is_not_taken_for_input(folder):
+    first, _ = walked(folder, folder)
+    again, _ = walked(folder, folder)
+    assert (first.exit_status, again.exit_status) == (0, 0)
+    assert first.lights[0]["frames_used"] == again.lights[0]["frames_used"] == 6
+
+
 # real nights
 
 

@@ -59,17 +59,14 @@ def summary(report) -> None:
     console.print(table)
     for row in report.lights:
         console.print(f"picture: {row['preview']}", markup=False)
-    if report.rejected:
-        names = ", ".join(sorted({Path(str(row["path"])).name for row in report.rejected})[:5])
-        more = len(report.rejected) - 5
-        console.print(
-            f"done, {len(report.rejected)} frames rejected: {names}"
-            + (f" and {more} more" if more > 0 else "")
-            + " (reasons above and in report.json)",
-            markup=False,
-        )
+    count = len(report.rejected)
+    names = ", ".join(sorted({Path(str(row["path"])).name for row in report.rejected})[:5])
+    names += f" and {count - 5} more" if count > 5 else ""
+    lost = f"{count} frame{'s' if count != 1 else ''} rejected: {names} (reasons in report.json)"
+    if not report.lights:
+        console.print(f"nothing usable: no master light was made; {lost}", markup=False)
     else:
-        console.print("done, no frame rejected")
+        console.print(f"done, {lost}" if count else "done, no frame rejected", markup=False)
 
 
 def number(value, digits: int) -> str:

@@ -48,15 +48,19 @@ class Knob:
         return type(None) in typing.get_args(self.type)
 
 
-def knobs(cls: type, prefix: str = "") -> Iterator[Knob]:
-    """Every parameter of a process, those of the processes inside it included, in order of declaration."""
+def knobs(cls: type, prefix: str = "", usual: Any = None) -> Iterator[Knob]:
+    """Every parameter of a process, those of the processes inside it included, in order of declaration.
+
+    Defaults are those of `usual`, an instance, if there is one: the process that contains this one may have its own.
+    """
     hints = typing.get_type_hints(cls, include_extras=True)
     for name, info in cls.__pydantic_fields__.items():
         bare, low, high = unwrapped(hints[name])
-        if is_dataclass(bare):
-            yield from knobs(bare, f"{prefix}{name}.")
-            continue
         default = None if info.default is PydanticUndefined else info.default
+        default = getattr(usual, name) if usual is not None else default
+        if is_dataclass(bare):
+            yield from knobs(bare, f"{prefix}{name}.", default)
+            continue
         yield Knob(prefix + name, bare, default, " ".join((info.description or "").split()), choices(bare), low, high)
 
 

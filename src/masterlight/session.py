@@ -58,6 +58,8 @@ def images(root: str) -> Iterator[str]:
         seen = (f for f in folders if not f.startswith(".") and f not in ours)
         folders[:] = sorted(f for f in seen if not is_result(os.path.join(folder, f)))
         for name in sorted(files):
+            if ours and name.startswith("master_light"):
+                continue
             if not name.startswith(".") and (supported(name) or suffix(name, LATER)):
                 yield os.path.join(folder, name)
 
@@ -330,10 +332,8 @@ class Planner:
         wanted = " ".join(
             label for label in group.labels if label.endswith((" s", " °C")) or label.startswith(("gain", "bin"))
         )
-        there = self.groups["dark"]
-        nearest = (
-            f" (there are {', '.join(map(str, there[:4]))}; darks of other settings are not scaled)" if there else ""
-        )
+        why = [f"{c.name}: {c.reason}" for c in (self.choices[-1].candidates if self.groups["dark"] else ())]
+        nearest = f" (not {'; not '.join(why[:4])}; darks of other settings are not scaled)" if why else ""
         self.warn(f"{group.title}: no matching dark{nearest}; add darks of {wanted or 'the same settings'}")
         return None
 

@@ -10,6 +10,7 @@ Raw pixels are read twice; only masters and results are written.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from masterlight import __version__
 from masterlight.errors import FrameError, NothingUsable, Rejected
 from masterlight.frame import Frame
 from masterlight.io import counts, read, rounded, write
@@ -87,7 +89,7 @@ class Walk:
 
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
-        self.report.recipe = plain(self.recipe)
+        self.report.version, self.report.recipe = __version__, plain(self.recipe)
         for rejected in self.plan.rejected:
             yield self.reject(rejected)
         for warning in self.plan.warnings:
@@ -108,6 +110,8 @@ class Walk:
         for jobs in targets(self.plan.lights):
             yield from self.target(jobs)
         self.report.timing["total"] = time.perf_counter() - started
+        for old in sorted(set(self.store.root.glob("master_light*.fits")) - self.store.taken):
+            yield self.note("done", f"{old.name} is of an earlier run; this one did not make it")
         path = self.store.path("report", suffix=".json")
         self.report.write(path)
         yield Event("done", result=self.report, message=f"report: {path}")
@@ -202,6 +206,14 @@ class Walk:
                 self.unusable.add(path)
                 reason = getattr(error, "reason", str(error))
                 yield self.reject(Rejected(str(path), "masters", f"{reason}; going on without it"), kind=kind)
+        if getattr(job, "dark", None) is not None and "dark" not in found and "bias" not in found:
+            spare = [self.made[id(m)] for m in self.plan.masters if m.kind == "bias" and id(m) in self.made]
+            fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].shape[-2:]]
+            if fits:
+                found["bias"] = fits[0]
+                yield self.note("masters", f"without the dark, {Path(fits[0].source).name} is subtracted instead")
+            elif found.pop("flat", None):
+                yield self.note("masters", "with nothing to take the bias level off, the flat is left out as well")
         return self.recipe.calibrate.masters(**found)
 
     def integrate(
@@ -349,13 +361,23 @@ class Walk:
         return [verdict[id(light)] for light in lights]
 
     def references(self, lights: list[Light]) -> list[Light]:
-        """Lights in the order in which they would serve as reference; the user's choice is the only one if given."""
+        """Lights in the order in which they would serve as reference; the user's choice alone if it is among them.
+
+        Those of the most common size come first, and among them those that are calibrated like the best.
+        """
         if self.recipe.reference:
             wanted = Path(self.recipe.reference).name
             named = [light for light in lights if wanted in (Path(light.source).name, Path(light.source).stem)]
             if named:
                 return named
-        return sorted(lights, key=merit, reverse=True)
+        shapes = Counter(light.view.shape for light in lights)
+        usual = max(shapes, key=lambda shape: (shapes[shape], shape))
+        done = max(len(light.view.meta.calibration) for light in lights if light.view.shape == usual)
+
+        def rank(light: Light):
+            return light.view.shape == usual, len(light.view.meta.calibration) == done, merit(light)
+
+        return sorted(lights, key=rank, reverse=True)
 
     def transforms(self, reference: Light, lights: list[Light]):
         """Match every light with the reference: [(light, Transform)], [(light, Rejected)]."""
@@ -407,7 +429,13 @@ class Walk:
             yield self.note("integrate", note)
         path = self.store.path("master_light", *job.words)
         metas = [light.view.meta for light in lights]
-        cards = header(reference.view.meta, metas, "light") + inherited(anchor.view.header)
+        if len({meta.calibration for meta in metas}) > 1:
+            least = min(metas, key=lambda meta: len(meta.calibration))
+            count = sum(meta.calibration == least.calibration for meta in metas)
+            done = f"only '{least.calibration}' of CALSTAT" if least.calibration else "not calibrated at all"
+            yield self.note("integrate", f"{path.name}: {count} of its {len(metas)} lights are {done}; see the plan")
+        grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
+        cards = header(reference.view.meta.with_(**grid), metas, "light") + inherited(anchor.view.header)
         self.save(path, stack, cards, (*frames[0].cards, card(integration)), full=True)
         row = self.row("light", job.filter, path, stack, reference)
         row |= {"object": job.object, "reference": anchor.source}
@@ -455,7 +483,10 @@ class Walk:
             if found:
                 row |= {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
             row |= {"noise_before": reference.measurement.noise_dn}
-            row |= {"noise_claimed": float(np.sqrt(np.nanmedian(stack.variance)))}
+            middle = (
+                (1 - 2 / (9 * max(1, stack.n - 1))) ** 3 if stack.n > 2 else 1.0
+            )  # median of chi-squared over its mean
+            row |= {"noise_claimed": float(np.sqrt(np.nanmedian(stack.variance) / middle))}
         return row
 
 
@@ -518,7 +549,8 @@ def tile_aspect(lights: list[Light]) -> float:
 def merit(light: Light) -> float:
     """How well a light would serve as reference: many stars, sharp and round, little noise."""
     m = light.measurement
-    return (m.stars / m.noise_dn) ** 0.5 / m.fwhm_px**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
+    width = m.fwhm_px * light.view.meta.binning[0]
+    return (m.stars / m.noise_dn) ** 0.5 / width**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
 def sampled(view: Frame) -> np.ndarray:

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import threading
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -390,12 +391,14 @@ def unpacked(source: str, layout: Layout) -> str:
                     "set the variable TMPDIR to a folder on a larger disk, or unpack the files first"
                 )
             try:
-                unpack(source, layout, f"{path}.partial")
+                with warnings.catch_warnings(action="ignore"):
+                    unpack(source, layout, f"{path}.partial")
             except BaseException as error:
                 if os.path.exists(f"{path}.partial"):
                     os.unlink(f"{path}.partial")
                 if isinstance(error, (OSError, EOFError, zlib.error, ValueError, TypeError)):
-                    raise FrameError(source, f"cannot be unpacked ({error}); copy or download it again") from error
+                    why = f" ({error})" if isinstance(error, OSError) else ""
+                    raise FrameError(source, f"is damaged and cannot be unpacked{why}; copy it again") from error
                 raise
             os.replace(f"{path}.partial", path)
     return path

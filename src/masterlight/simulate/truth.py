@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +150,7 @@ def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
         [*structure, ("NAXIS1", image.shape[1]), ("NAXIS2", image.shape[0]), ("BZERO", 32768), ("BSCALE", 1)]
     )
     for keyword, (value, comment) in cards.items():
+        value = value.encode("ascii", "replace").decode() if isinstance(value, str) else value
         header.append((keyword, value, comment) if comment else (keyword, value), end=True)
     pixels = (image ^ np.uint16(0x8000)).byteswap()
     padding = bytes(-pixels.nbytes % 2880)
@@ -168,7 +170,8 @@ def whole(path: Path, fill: Callable) -> None:
             fill(file)
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}); make room or choose another folder"
         ) from error
