@@ -261,7 +261,7 @@ def test_surface_events_and_pickled_tasks():
     np.testing.assert_array_equal(again((0, 9, 0, 9))[0].image, task((0, 9, 0, 9))[0].image)
 
 
-@pytest.mark.parametrize("make", [ImageIntegration.for_bias, ImageIntegration.for_flat, ImageIntegration.for_light])
+@pytest.mark.parametrize("make", [ImageIntegration.for_bias, ImageIntegration.for_flat, ImageIntegration])
 def test_surface_card_and_toml(make):
     settings = make()
     assert replay(card(settings)) == settings

@@ -73,7 +73,7 @@ def test_truth_equations(kinds, lights, flats):
     for job in made:
         assert all(made.index(need) < made.index(job) for need in (job.bias, job.dark) if need), "in order of need"
     assert (part.bias is None) == ("B" not in lights) and (part.dark is None) == ("D" not in lights)
-    assert ("no flat;" in told(found)) == ("F" not in lights) and found.disk_bytes > 0 and found.memory_bytes(2) > 0
+    assert ("no flat;" in told(found)) == ("F" not in lights) and found.disk_bytes > 0 and found.memory_bytes > 0
 
 
 def test_truth_flats_take_darks_of_their_exposure_when_there_is_nothing_better():
@@ -272,7 +272,7 @@ def test_truth_real_nights(folder, light, masters):
     part = only(found)
     assert (part.frames[0].meta.filter, len(part.frames), part.equation) == light
     assert {m.kind: len(m.frames) for m in found.masters} == masters and not found.rejected
-    assert "Master lights" in found.text(2)
+    assert "Master lights" in found.text()
 
 
 @real

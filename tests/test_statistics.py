@@ -10,8 +10,6 @@ TEN = np.array([0.10, 0.11, 0.12, 0.12, 0.13, 0.14, 0.15, 0.16, 0.18, 0.40])
 
 
 def test_truth_of_ten_numbers():
-    assert statistics.median(TEN) == pytest.approx(0.135)
-    assert statistics.mad(TEN) == pytest.approx(0.020)
     # Published to seven digits.
     assert statistics.two_sided_scale(TEN) == pytest.approx((0.135, 0.0229993, 0.0308719), abs=5e-8)
 

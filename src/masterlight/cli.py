@@ -143,16 +143,13 @@ def run(folder, out, recipe_path, quiet, **arguments):
 
 @main.command()
 @night
-@click.option("--workers", default="threads", help="Where the run would compute; decides its memory.")
-def plan(folder, workers):
+def plan(folder):
     """Say what a run on DIR would do: groups, matches and why, equations, disk and memory."""
     from masterlight.session import plan as make_plan
     from masterlight.session import scan
-    from masterlight.workers import executor
 
     found = make_plan(scan(folder))
-    with executor(workers) as (_, width):
-        click.echo(found.text(width))
+    click.echo(found.text())
     if not found.lights:
         raise NothingUsable(found.why_no_lights())
 

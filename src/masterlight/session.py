@@ -18,7 +18,7 @@ from masterlight.frame import Frame, Meta
 from masterlight.headers import filter_key, object_key
 from masterlight.io import LATER, read, suffix, supported
 from masterlight.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
-from masterlight.workers import each, executor
+from masterlight.workers import each, executor, machine_memory_mb
 
 # --- scanning ---------------------------------------------------------------------------------------------------------
 
@@ -169,11 +169,12 @@ class Plan:
         frames = {f.source: f for job in (*self.masters, *self.lights) for f in job.frames}.values()
         return sum(f.meta.bits // 8 * math.prod(f.shape) for f in frames if f.source.lower().endswith((".gz", ".fz")))
 
-    def memory_bytes(self, threads: int) -> int:
-        """Memory that a run takes at least: the program, masters, the result, and one light per thread."""
+    @property
+    def memory_bytes(self) -> float:
+        """Memory that a run takes at least; what it is allowed beyond that goes into larger tiles."""
         largest = max((pixels(job) for job in (*self.lights, *self.masters)), default=0)
         sets = max((len(job.sets) for job in self.lights), default=1)
-        return 300_000_000 + largest * (8 * sets + 14 + 12 * threads)
+        return 1e6 * (resident_mb(largest, RESULT_BYTES, sets) + MIN_TILE_MB)
 
     def why_no_lights(self) -> str:
         """One sentence for a night without usable lights."""
@@ -183,7 +184,7 @@ class Plan:
         told = "; ".join(f"{count} left out: {reason}" for reason, count in reasons)
         return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
 
-    def text(self, threads: int = 2) -> str:
+    def text(self) -> str:
         """The plan in sentences: groups, masters, lights, matches and why, warnings, what is left out, its price."""
         lines = [
             self.name,
@@ -202,9 +203,26 @@ class Plan:
             lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
         for title, rows in (("Read from names", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
             lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
-        need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes(threads) / 1e6:,.0f} MB"
+        need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
-        return "\n".join([*lines, "", f"Takes about: {need} with {threads} threads{scratch}."])
+        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless --memory-mb says otherwise"
+        return "\n".join([*lines, "", f"Takes about: {need}, {budget}{scratch}."])
+
+
+BASE_MB = 300
+"""Resident memory of the program itself with its libraries loaded, measured."""
+RESULT_BYTES = 26
+"""Bytes per pixel of a result: image and variance 4 each, coverage and two rejection maps 2 each, 4 while written, 8
+that the C library keeps of what was freed; measured."""
+MASTER_BYTES = 9
+"""Bytes per pixel of the masters of one set: what is subtracted and what is multiplied, 4 each, and the defects."""
+MIN_TILE_MB = 32.0
+"""Memory for the samples of tiles below which the work would go by crumbs."""
+
+
+def resident_mb(pixels: int, bytes_per_pixel: int, sets: int) -> float:
+    """Memory that is taken whatever the tiles: the program, `sets` sets of masters, and so many bytes per pixel."""
+    return BASE_MB + (bytes_per_pixel + sets * MASTER_BYTES) * pixels / 1e6
 
 
 def pixels(job: MasterJob | LightJob) -> int:

@@ -116,7 +116,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("OBJECT", meta.object if is_light else None, "target"),
         ("FILTER", common(metas, "filter"), "filter"),
         ("INSTRUME", common(metas, "camera"), "camera"),
-        ("EXPTIME", meta.exposure_s, "[s] exposure of one frame, on whose scale the pixels are"),
+        ("EXPTIME", meta.exposure_s, "[s] exposure of one frame"),
         ("LIVETIME", math.fsum(exposures) if exposures else None, "[s] exposure of all frames together"),
         ("NCOMBINE", sum(m.frames for m in metas), "number of exposures combined"),
         ("GAIN", common(metas, "gain"), "gain setting"),

@@ -32,22 +32,13 @@ from masterlight.processes.cosmetic import Defects
 from masterlight.processes.integrate import FrameStatistics, ImageIntegration, Stack
 from masterlight.processes.subframes import Measurement, StarList
 from masterlight.report import Report, sentence
-from masterlight.session import LightJob, MasterJob, Plan
+from masterlight.session import MIN_TILE_MB, RESULT_BYTES, LightJob, MasterJob, Plan, resident_mb
 from masterlight.store import Store, header, inherited, key
 from masterlight.workers import Event, each
 
 if TYPE_CHECKING:
     from masterlight.recipe import Recipe
 
-BASE_MB = 300
-"""Resident memory of the program itself with its libraries loaded, measured."""
-RESULT_BYTES = 26
-"""Bytes per pixel of a result: image and variance 4 each, coverage and two rejection maps 2 each, 4 while written, 8
-that the C library keeps of what was freed; measured."""
-MASTER_BYTES = 9
-"""Bytes per pixel of the masters of one set: what is subtracted and what is multiplied, 4 each, and the defects."""
-MIN_TILE_MB = 32.0
-"""Memory for the samples of tiles below which the work would go by crumbs."""
 MEASURE_BYTES = 12
 """Bytes per pixel that measuring one light takes."""
 MIN_FLUX_PAIRS = 8
@@ -229,7 +220,7 @@ class Walk:
                     statistics,
                     reference=reference,
                     pool=self.pool,
-                    memory_mb=max(MIN_TILE_MB, self.memory_mb - self.resident_mb(frames[0], RESULT_BYTES, sets)),
+                    memory_mb=max(MIN_TILE_MB, self.memory_mb - resident_mb(area(frames[0]), RESULT_BYTES, sets)),
                     aspect=aspect,
                     maps=maps,
                 ):
@@ -247,10 +238,6 @@ class Walk:
                     del frames[i], statistics[i]
                     reference = max(0, reference - (i <= reference))
         return None, [], []
-
-    def resident_mb(self, frame: Frame, bytes_per_pixel: int, sets: int) -> float:
-        """Memory that is taken whatever the tiles: the program, `sets` sets of masters, and so many bytes per pixel."""
-        return BASE_MB + (bytes_per_pixel + sets * MASTER_BYTES) * frame.shape[-1] * frame.shape[-2] / 1e6
 
     # lights
 
@@ -294,10 +281,10 @@ class Walk:
         if not lights:
             return []
         view = lights[0].view
-        spare_mb = self.memory_mb - self.resident_mb(view, 0, len(job.sets))
-        together = int(spare_mb // (view.shape[-1] * view.shape[-2] * MEASURE_BYTES / 1e6))
+        spare_mb = self.memory_mb - resident_mb(area(view), 0, len(job.sets))
+        together = int(spare_mb // (area(view) * MEASURE_BYTES / 1e6))
         together = max(1, min(2 * self.pool[1], together))
-        needed_mb = self.resident_mb(view, RESULT_BYTES, len(job.sets)) + MIN_TILE_MB
+        needed_mb = resident_mb(area(view), RESULT_BYTES, len(job.sets)) + MIN_TILE_MB
         if needed_mb > self.memory_mb:
             words = f"{self.memory_mb:.0f} MB are too few for frames of this size"
             yield self.note("plan", f"{words}; about {needed_mb:.0f} MB will be used")
@@ -518,6 +505,10 @@ def targets(jobs: list[LightJob]) -> list[list[LightJob]]:
     for job in jobs:
         groups.setdefault(job.object or "", []).append(job)
     return list(groups.values())
+
+
+def area(frame: Frame) -> int:
+    return frame.shape[-1] * frame.shape[-2]
 
 
 class Measure:

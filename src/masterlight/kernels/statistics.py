@@ -45,18 +45,6 @@ def sample(image, limit=SAMPLES):
     return out[:found], missing / max(1, found + missing)
 
 
-def median(x):
-    """The middle value, the mean of both middle ones for an even count; NaN is left out, NaN when nothing is left."""
-    x = finite(x)
-    return float(np.median(x)) if x.size else np.nan
-
-
-def mad(x):
-    """The median absolute deviation from the median (times 1.4826: sigma of Gaussian noise); NaN is left out."""
-    x = finite(x)
-    return float(np.median(np.abs(x - np.median(x)))) if x.size else np.nan
-
-
 def finite(x):
     x = np.ravel(x)
     return x[np.isfinite(x)]

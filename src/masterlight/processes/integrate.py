@@ -229,11 +229,6 @@ class ImageIntegration:
             rejection=Rejection(normalization="equalize fluxes", signal_fraction=0.0),
         )
 
-    @classmethod
-    def for_light(cls) -> "ImageIntegration":
-        """Settings for lights: the defaults."""
-        return cls()
-
     def terms(self, statistics: Sequence[FrameStatistics], reference: int = 0) -> Terms:
         """The numbers by which each frame enters, from what was measured of all; `reference` stays as it is."""
         check(self, statistics)
