@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from masterlight.errors import OutputError, Rejected
 
 
@@ -80,3 +82,38 @@ def sentence(row: Mapping[str, Any]) -> str:
     if row.get("rejected_high") is not None:
         words.append(f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high")
     return f"{Path(row['path']).name}: " + ", ".join(words)
+
+
+def measured_row(light) -> dict:
+    """The report's row of a light, as far as it came."""
+    m, t = light.measurement, light.transform
+    row = {"path": light.source, "kind": "light", "filter": light.job.filter, "object": light.job.object}
+    row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
+    row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
+    if t is not None:
+        row |= {
+            "rms_px": t.rms_px,
+            "matched": t.matched,
+            "dx_px": t.dx_px,
+            "dy_px": t.dy_px,
+            "rotation_deg": t.rotation_deg,
+        }
+        row |= {"mirrored": t.mirrored, "flux_ratio": t.flux_ratio, "matrix": np.asarray(t.matrix).ravel().tolist()}
+    return row
+
+
+def contribution(used) -> dict:
+    return {"weight": used.weight, "scale": used.scale, "offset": used.offset} | {
+        "rejected_low": used.rejected_low_fraction,
+        "rejected_high": used.rejected_high_fraction,
+    }
+
+
+def told(light, used) -> str:
+    """One light's part in the result as a line of the process console."""
+    t = light.transform
+    return (
+        f"{Path(light.source).name}: weight {used.weight:.3f}, shift {t.dx_px:+.2f} {t.dy_px:+.2f} px, "
+        f"rotation {t.rotation_deg:+.3f} deg, rms {t.rms_px:.3f} px, "
+        f"rejected {100 * used.rejected_low_fraction:.3f} % low, {100 * used.rejected_high_fraction:.3f} % high"
+    )

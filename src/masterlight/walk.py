@@ -29,9 +29,10 @@ from masterlight.process import card, plain, to_toml
 from masterlight.processes.align import Transform
 from masterlight.processes.calibrate import Masters
 from masterlight.processes.cosmetic import Defects
+from masterlight.processes.glance import glance, sampled
 from masterlight.processes.integrate import FrameStatistics, ImageIntegration, Stack
 from masterlight.processes.subframes import Measurement, StarList
-from masterlight.report import Report, sentence
+from masterlight.report import Report, contribution, measured_row, sentence, told
 from masterlight.session import MIN_TILE_MB, RESULT_BYTES, LightJob, MasterJob, Plan, resident_mb
 from masterlight.store import Store, header, inherited, key
 from masterlight.workers import Event, each
@@ -544,87 +545,9 @@ def merit(light: Light) -> float:
     return (m.stars / m.noise_dn) ** 0.5 / width**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
-def sampled(view: Frame) -> np.ndarray:
-    """Pixels from 24 rows of a frame, spread over it, five thousand from each at most: (24, n) float32."""
-    rows, cols = view.shape[-2:]
-    at = np.linspace(0, rows - 1, min(24, rows)).astype(int)
-    return np.concatenate([view.pixels(y, y + 1, 0, cols)[:, :: -(-cols // 5000)] for y in at])
-
-
-def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) -> FrameStatistics:
-    """Level, scatter and noise of a calibration frame from a sample of it; an empty or saturated one raises FrameError.
-
-    The noise is that of the difference from the sample `before`, brought to the same level, since the pattern of the
-    sensor is in both; the scatter within the frame where there is none before.
-    """
-    finite = sample[np.isfinite(sample)]
-    if finite.size < sample.size / 2:
-        raise FrameError(view.source, "more than half of its pixels are missing (NaN); leave it out")
-    if not np.any(finite != finite[0]):
-        raise FrameError(
-            view.source, f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
-        )
-    level = float(np.median(finite))
-    if kind == "flat" and saturation_dn is not None and level > saturation_dn:
-        raise FrameError(
-            view.source, f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter"
-        )
-    if kind == "flat" and level <= 0:
-        raise FrameError(view.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
-    scatter = spread(finite)
-    noise = scatter
-    if before is not None and before.shape == sample.shape:
-        ratio = level / np.median(before[np.isfinite(before)]) if kind == "flat" else 1.0
-        noise = spread(sample - ratio * before) / np.sqrt(1 + ratio**2) or scatter
-    return FrameStatistics(
-        source=view.source, location_dn=level, scale_dn=scatter, noise_dn=float(noise), exposure_s=view.meta.exposure_s
-    )
-
-
-def spread(x: np.ndarray) -> float:
-    """Robust standard deviation: 1.4826 times the median absolute deviation, over what is finite."""
-    x = x[np.isfinite(x)]
-    return float(1.4826 * np.median(np.abs(x - np.median(x))))
-
-
 def repaired(defects: Defects | None) -> str:
     if not defects:
         return ""
     return (
         f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * len(defects) / defects.mask.size:.3f} %)"
-    )
-
-
-def measured_row(light: Light) -> dict:
-    """The report's row of a light, as far as it came."""
-    m, t = light.measurement, light.transform
-    row = {"path": light.source, "kind": "light", "filter": light.job.filter, "object": light.job.object}
-    row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
-    row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
-    if t is not None:
-        row |= {
-            "rms_px": t.rms_px,
-            "matched": t.matched,
-            "dx_px": t.dx_px,
-            "dy_px": t.dy_px,
-            "rotation_deg": t.rotation_deg,
-        }
-        row |= {"mirrored": t.mirrored, "flux_ratio": t.flux_ratio, "matrix": np.asarray(t.matrix).ravel().tolist()}
-    return row
-
-
-def contribution(used) -> dict:
-    return {"weight": used.weight, "scale": used.scale, "offset": used.offset} | {
-        "rejected_low": used.rejected_low_fraction,
-        "rejected_high": used.rejected_high_fraction,
-    }
-
-
-def told(light: Light, used) -> str:
-    """One light's part in the result as a line of the process console."""
-    t = light.transform
-    return (
-        f"{Path(light.source).name}: weight {used.weight:.3f}, shift {t.dx_px:+.2f} {t.dy_px:+.2f} px, "
-        f"rotation {t.rotation_deg:+.3f} deg, rms {t.rms_px:.3f} px, "
-        f"rejected {100 * used.rejected_low_fraction:.3f} % low, {100 * used.rejected_high_fraction:.3f} % high"
     )
