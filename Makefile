@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,8 +30,8 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.tested
-	$(BIN)/python -m bench.kernels
-	$(BIN)/python -m bench.walk
+	$(BIN)/python -m bench.kernels --write
+	$(BIN)/python -m bench.walk --work build/walk --write
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 import masterlight as ml
 from masterlight.errors import NothingUsable, OutputError
+from masterlight.report import COLUMNS
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
@@ -217,6 +218,7 @@ def test_surface_outputs():
         "rejected_high",
     )
     assert all(name in frame for frame in told["frames"] for name in wanted)
+    assert set(COLUMNS) == set(told["frames"][0])
     assert told["timing"]["total"] > 0
 
 
@@ -276,6 +278,7 @@ def test_bad_light_is_told_and_the_night_goes_on(folder, tmp_path, how):
         assert max(m["frames_used"] for m in report.lights) == 5
         return
     assert [r["status"] for r in rows] == ["rejected"]
+    assert set(COLUMNS) <= set(rows[0])
     assert re.search(words, rows[0]["reason"]), rows[0]["reason"]
     assert report.lights[0]["frames_used"] == 5
     assert report.exit_status == 1

@@ -12,6 +12,13 @@ import numpy as np
 
 from masterlight.errors import OutputError, Rejected
 
+COLUMNS = tuple(
+    "path status reason kind filter object fwhm_px eccentricity noise stars background saturated_fraction rms_px "
+    "matched dx_px dy_px rotation_deg mirrored flux_ratio matrix weight scale offset rejected_low "
+    "rejected_high".split()
+)
+"""What report.json tells of each frame."""
+
 
 @dataclass
 class Report:
@@ -25,9 +32,9 @@ class Report:
     version: str = ""
 
     def reject(self, rejected: Rejected, **row: Any) -> None:
-        self.frames.append(
-            {"path": rejected.source, "status": "rejected", "stage": rejected.stage, "reason": rejected.reason, **row}
-        )
+        """Keep a frame that failed, with every column that a used frame has, null where it did not come so far."""
+        told = {"path": rejected.source, "status": "rejected", "stage": rejected.stage, "reason": rejected.reason}
+        self.frames.append(dict.fromkeys(COLUMNS) | row | told)
 
     @property
     def rejected(self) -> list[dict]:
@@ -73,8 +80,8 @@ def sentence(row: Mapping[str, Any]) -> str:
     """One integrated frame as a line of the process console."""
     words = [f"{row['frames_used']} frames"]
     if row.get("noise_before"):
-        gain = row["noise_before"] / row["noise"]
-        words.append(f"noise {row['noise_before']:.2f} -> {row['noise']:.3f} DN ({gain:.2f} x less)")
+        words.append(f"noise {row['noise_before']:.2f} -> {row['noise']:.3f} DN")
+        words.append(f"as deep as {row['effective_frames']:.1f} equal frames")
     elif row.get("noise"):
         words.append(f"noise {row['noise']:.3f} DN")
     if row.get("fwhm_px"):

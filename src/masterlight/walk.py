@@ -82,6 +82,8 @@ class Walk:
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
         self.report.version, self.report.recipe = __version__, plain(self.recipe)
+        for group in self.plan.groups:
+            yield Event("read", message=str(group))
         for rejected in self.plan.rejected:
             yield self.reject(rejected)
         for warning in self.plan.warnings:
