@@ -26,7 +26,7 @@ from masterlight.io import counts, read, rounded, write
 from masterlight.io.raster import preview, write_png
 from masterlight.kernels.statistics import noise_mrs
 from masterlight.process import card, plain, to_toml
-from masterlight.processes.align import Transform
+from masterlight.processes.align import Reference, StarAlignment, Transform
 from masterlight.processes.calibrate import Masters
 from masterlight.processes.cosmetic import Defects
 from masterlight.processes.glance import glance, sampled
@@ -330,7 +330,7 @@ class Walk:
             return approved, approved[0] if approved else None
         best, failures = [], []
         for reference in self.references(approved)[:3]:
-            found, lost = self.transforms(reference, approved)
+            found, lost = yield from self.transforms(reference, approved)
             if len(found) > len(best):
                 best, failures, chosen = found, lost, reference
             if len(best) > len(approved) / 2:
@@ -369,17 +369,15 @@ class Walk:
 
         return sorted(lights, key=rank, reverse=True)
 
-    def transforms(self, reference: Light, lights: list[Light]):
-        """Match every light with the reference: [(light, Transform)], [(light, Rejected)]."""
-        index = self.recipe.align.prepare(reference.stars)
-        found, lost = [], []
-        for light in lights:
-            if light is reference:
-                found.append((light, Transform.identity(light.stars.shape)))
-                continue
-            result = self.recipe.align.align(index, light.stars, light.source)
-            (found if result else lost).append((light, result))
-        return found, lost
+    def transforms(self, reference: Light, lights: list[Light]) -> Iterator[Event]:
+        """Match every light with the reference; gives [(light, Transform)], [(light, Rejected)], in their order."""
+        task = Align(self.recipe.align, self.recipe.align.prepare(reference.stars))
+        results = {id(reference): Transform.identity(reference.stars.shape)}
+        for event in each("align", self.pool, task, [light for light in lights if light is not reference]):
+            results[id(event.item)] = event.result
+            yield Event("align", event.done, event.total)
+        pairs = [(light, results[id(light)]) for light in lights]
+        return [pair for pair in pairs if pair[1]], [pair for pair in pairs if not pair[1]]
 
     def finish(self, job: LightJob, lights: list[Light], anchor: Light) -> Iterator[Event]:
         """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
@@ -508,6 +506,17 @@ def targets(jobs: list[LightJob]) -> list[list[LightJob]]:
     for job in jobs:
         groups.setdefault(job.object or "", []).append(job)
     return list(groups.values())
+
+
+@dataclass(frozen=True)
+class Align:
+    """The task between the passes: one light matched with the reference."""
+
+    process: StarAlignment
+    reference: Reference
+
+    def __call__(self, light: Light):
+        return self.process.align(self.reference, light.stars, light.source)
 
 
 def area(frame: Frame) -> int:
