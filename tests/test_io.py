@@ -56,7 +56,7 @@ def test_oracle_decode(rows, cols, seed, swapped):
     rng = np.random.default_rng(seed)
     out = np.empty((rows, cols), np.float32)
     stored = rng.integers(0, 2**16, (rows, cols), np.uint16)
-    decode.decode_int16(stored, np.float32(32768), np.float32(0.5), swapped, out)
+    decode.decode_int16(stored.view(np.int16), np.float32(32768), np.float32(0.5), swapped, out)
     assert np.array_equal(out, oracle.decode_int16(stored, 32768, 0.5, swapped))
     bits = rng.integers(0, 2**32, (rows, cols), np.uint32)
     decode.decode_float32(bits, swapped, out.view(np.uint32))

@@ -154,7 +154,9 @@ def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
 
     plain = layout.blank is None and (layout.zero, layout.scale) == (0, 1)
     if layout.bitpix == 16 and layout.blank is None:
-        kernels.decode_int16(raw, np.float32(layout.zero), np.float32(layout.scale), np.little_endian, out)
+        kernels.decode_int16(
+            raw.view(np.int16), np.float32(layout.zero), np.float32(layout.scale), np.little_endian, out
+        )
     elif layout.bitpix == -32 and plain:
         kernels.decode_float32(raw, np.little_endian, out.view(np.uint32))
     else:

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from masterlight.kernels.decode import decode_row
 from masterlight.kernels.stars import mesh_row
 
 
@@ -37,18 +38,6 @@ def calibrate(stored, swapped, zero, scale, subtract, factor, pedestal, out):
         else:
             for x in range(cols):
                 line[x] = line[x] * factor[0, 0] + p
-
-
-@njit(nogil=True, cache=True, inline="always")
-def decode_row(stored, swapped, a, b, line):
-    """line = b + a * stored, with the bytes of 16-bit samples exchanged first when `swapped`."""
-    if swapped:
-        for x in range(line.size):
-            v = np.uint16(stored[x])
-            line[x] = np.float32(np.int16(np.uint16((v >> np.uint16(8)) | (v << np.uint16(8))))) * a + b
-    else:
-        for x in range(line.size):
-            line[x] = np.float32(stored[x]) * a + b
 
 
 @njit(nogil=True, cache=True)

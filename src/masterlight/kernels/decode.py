@@ -4,21 +4,27 @@ import numpy as np
 from numba import njit
 
 
+@njit(nogil=True, cache=True, inline="always")
+def decode_row(stored, swapped, a, b, line):
+    """line = b + a * stored, with the bytes of 16-bit samples exchanged first when `swapped`."""
+    if swapped:
+        for x in range(line.size):
+            v = np.uint16(stored[x])
+            line[x] = np.float32(np.int16(np.uint16((v >> np.uint16(8)) | (v << np.uint16(8))))) * a + b
+    else:
+        for x in range(line.size):
+            line[x] = np.float32(stored[x]) * a + b
+
+
 @njit(nogil=True, cache=True)
 def decode_int16(stored, zero, scale, swapped, out):
     """Signed 16-bit integers to DN: `out = zero + scale * stored`.
 
-    stored (rows, cols) uint16: the bits as they lie in the file, bytes in the other order when `swapped`;
-    zero, scale float32; out (rows, cols) float32 is filled.
+    stored (rows, cols) int16 as they lie in the file, bytes in the other order when `swapped`; zero, scale float32;
+    out (rows, cols) float32 is filled.
     """
     for y in range(stored.shape[0]):
-        if swapped:
-            for x in range(stored.shape[1]):
-                v = stored[y, x]
-                out[y, x] = zero + scale * np.float32(np.int16((v << 8) | (v >> 8)))
-        else:
-            for x in range(stored.shape[1]):
-                out[y, x] = zero + scale * np.float32(np.int16(stored[y, x]))
+        decode_row(stored[y], swapped, scale, zero, out[y])
 
 
 @njit(nogil=True, cache=True)
