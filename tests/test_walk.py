@@ -380,6 +380,29 @@ def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
     assert sum("used again" in note for note in report.notes) == 3
 
 
+def test_bad_calibration_frame_that_vanishes_after_the_scan(folder, tmp_path):
+    night = ml.plan(ml.scan(folder))
+    lost = frames(folder, "DARK")[2]
+    lost.unlink()
+    *_, last = ml.run(night, tmp_path / "out")
+    assert [Path(r["path"]).name for r in last.result.rejected] == [lost.name]
+    assert last.result.lights[0]["frames_used"] == 6
+
+
+def test_bad_reference_that_vanishes_between_the_passes(folder, tmp_path):
+    """The header tells of the light that took its place."""
+    lost = frames(folder, "LIGHT")[3]
+    with fits.open(lost, mode="update") as hdus:
+        hdus[0].header["GAIN"] = 7
+    for event in ml.run(folder, tmp_path / "out", ml.build(ml.Recipe, {"reference": lost.name})):
+        if event.stage == "align" and "reference" in event.message:
+            lost.unlink()
+    report = event.result
+    assert [Path(r["path"]).name for r in report.rejected] == [lost.name]
+    assert report.lights[0]["frames_used"] == 5
+    assert fits.getheader(report.lights[0]["path"])["NCOMBINE"] == 5
+
+
 def test_truth_masters_are_used_again(folder, tmp_path):
     walked(folder, tmp_path / "out")
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "masters").glob("*.fits")}

@@ -11,7 +11,7 @@ from masterlight import __version__
 from masterlight.errors import MasterlightError, NothingUsable
 from masterlight.process import Knob, build, from_toml, knobs, to_toml
 
-DONE, SOME_REJECTED, NOTHING, INTERRUPTED = 0, 1, 2, 130
+NOTHING, INTERRUPTED = 2, 130
 OFF = object()
 """What `none` on the command line becomes: the knob is switched off, which is not the same as not given."""
 

@@ -48,6 +48,12 @@ class Rejected:
     stage: str
     reason: str
 
+    @classmethod
+    def of(cls, source, stage: str, error: Exception) -> "Rejected":
+        """What an error made of a frame: its reason without the path, which `source` tells already."""
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        return cls(str(source), stage, reason)
+
     def __bool__(self):
         return False
 

@@ -6,12 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from masterlight.kernels.combine import integrate
 from masterlight.process import process
 from masterlight.processes.align import StarAlignment
 from masterlight.processes.calibrate import ImageCalibration
 from masterlight.processes.cosmetic import CosmeticCorrection
-from masterlight.processes.integrate import ImageIntegration
+from masterlight.processes.integrate import ImageIntegration, compiled
 from masterlight.processes.subframes import SubframeSelector
 from masterlight.session import Plan, plan, scan
 from masterlight.store import Store
@@ -47,11 +46,6 @@ class Recipe:
     """Memory to stay within, in MB; a quarter of the machine's when left out."""
     overwrite: bool = False
     """Make masters again even when those of an earlier run fit."""
-
-
-def compiled() -> bool:
-    """Whether the kernels were compiled on this machine before; their cache lies beside them, or in the user's."""
-    return any(Path(integrate.stats.cache_path).glob("combine.integrate-*.nbi"))
 
 
 def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Iterator[Event]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.errors import OutputError, Rejected
+from masterlight.errors import Rejected
+from masterlight.io import atomic
 
 COLUMNS = tuple(
     "path status reason kind filter object fwhm_px eccentricity noise stars background saturated_fraction rms_px "
@@ -51,16 +51,11 @@ class Report:
         return 2 if not self.lights else 1 if self.rejected else 0
 
     def write(self, path: Path) -> None:
-        """Write report.json whole: beside its place, then renamed into it."""
+        """Write report.json whole: or not at all."""
         order = ("masters", "frames", "timing", "notes", "recipe", "version")
         text = json.dumps({name: finite(getattr(self, name)) for name in order}, indent=1, default=str)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        try:
-            partial.write_text(text)
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{path}: {error.strerror}; the pictures are whole, only the report is missing") from None
+        with atomic(path) as file:
+            file.write(text.encode())
 
 
 def finite(value: Any) -> Any:

@@ -36,7 +36,10 @@ def key(*parts) -> str:
 def describe(part):
     """One ingredient of a key; a file is told by its path, size and time of change, not by reading it."""
     if isinstance(part, Path):
-        stat = part.stat()
+        try:
+            stat = part.stat()
+        except OSError:  # gone since it was scanned: nothing made of it fits again
+            return [str(part), None, None]
         return [str(part.resolve()), stat.st_size, stat.st_mtime_ns]
     if isinstance(part, (list, tuple)):
         return [describe(p) for p in part]

@@ -154,9 +154,7 @@ class Walk:
                 views.append(view)
                 before = sample
             except (FrameError, OSError) as error:
-                yield self.reject(
-                    Rejected(frame.source, "masters", getattr(error, "reason", str(error))), kind=job.kind
-                )
+                yield self.reject(Rejected.of(frame.source, "masters", error), kind=job.kind)
         if len(statistics) > 1:
             statistics[0] = replace(statistics[0], noise_dn=statistics[1].noise_dn)
         stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
@@ -196,10 +194,10 @@ class Walk:
                         np.asarray(found[kind])  # ready-made: it may be damaged
                     self.recipe.calibrate.masters(**{"bias": found.get("bias"), kind: found[kind]}).factor()
             except (FrameError, OSError) as error:
-                del found[kind]
+                found.pop(kind, None)
                 self.unusable.add(path)
-                reason = getattr(error, "reason", str(error))
-                yield self.reject(Rejected(str(path), "masters", f"{reason}; going on without it"), kind=kind)
+                yield self.reject(Rejected.of(path, "masters", error), kind=kind)
+                yield self.note("masters", f"going on without {path.name}")
         if getattr(job, "dark", None) is not None and "dark" not in found and "bias" not in found:
             spare = [self.made[id(m)] for m in self.plan.masters if m.kind == "bias" and id(m) in self.made]
             fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].shape[-2:]]
@@ -213,7 +211,7 @@ class Walk:
     def integrate(
         self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, aspect=None, maps=True
     ):
-        """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, statistics)."""
+        """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference)."""
         frames, statistics = list(frames), list(statistics)
         while frames:
             stack = None
@@ -231,16 +229,16 @@ class Walk:
                         stack = event.result
                     elif event.total:
                         yield Event(stage, event.done, event.total)
-                return stack, frames, statistics
+                return stack, frames, reference
             except FrameError as error:
                 lost = [i for i, frame in enumerate(frames) if frame.source == error.source]
                 if not lost:
                     raise
-                yield self.reject(Rejected(error.source, stage, error.reason))
+                yield self.reject(Rejected.of(error.source, stage, error))
                 for i in reversed(lost):
                     del frames[i], statistics[i]
                     reference = max(0, reference - (i <= reference))
-        return None, [], []
+        return None, [], 0
 
     # lights
 
@@ -279,8 +277,8 @@ class Walk:
                     view = self.recipe.cosmetic(view, defects) if defects else view
                     lights.append(Light(job, view, self.recipe.calibrate.saturation(frame, masters)))
                 except (FrameError, OSError) as error:
-                    reason = getattr(error, "reason", str(error))
-                    yield self.reject(Rejected(frame.source, "calibrate", reason), kind="light", filter=job.filter)
+                    lost = Rejected.of(frame.source, "calibrate", error)
+                    yield self.reject(lost, kind="light", filter=job.filter)
         if not lights:
             return []
         view = lights[0].view
@@ -399,7 +397,7 @@ class Walk:
                     flux_ratio=1.0 if light is anchor else t.flux_ratio if t.flux_pairs >= MIN_FLUX_PAIRS else None,
                 )
             )
-        stack, frames, statistics = yield from self.integrate(
+        stack, frames, at = yield from self.integrate(
             "integrate",
             integration,
             frames,
@@ -413,6 +411,7 @@ class Walk:
             return
         by_source = {light.source: light for light in lights}
         lights = [by_source[frame.source] for frame in frames]
+        reference = lights[at]
         for note in stack.notes:
             yield self.note("integrate", note)
         path = self.store.path("master_light", *job.words)
@@ -471,9 +470,8 @@ class Walk:
             if found:
                 row |= {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
             row |= {"noise_before": reference.measurement.noise_dn}
-            middle = (
-                (1 - 2 / (9 * max(1, stack.n - 1))) ** 3 if stack.n > 2 else 1.0
-            )  # median of chi-squared over its mean
+            # the median of a chi-squared plane over its mean
+            middle = (1 - 2 / (9 * (stack.n - 1))) ** 3 if stack.n > 2 else 1.0
             row |= {"noise_claimed": float(np.sqrt(np.nanmedian(stack.variance) / middle))}
         return row
 

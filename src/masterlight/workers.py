@@ -147,5 +147,4 @@ def outcome(future: Future, item, stage: str, keep_going: bool):
     except (MasterlightError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         if not keep_going:
             raise
-        reason = getattr(error, "reason", None) or f"{error}" or type(error).__name__
-        return Rejected(str(getattr(item, "source", item)), stage, reason)
+        return Rejected.of(getattr(item, "source", item), stage, error)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -325,6 +326,11 @@ class ImageIntegration:
                 yield Event("integrate", event.done, event.total, event.item)
         result = stack.finished([f.source for f in frames], terms, frames[0].shape)
         yield Event("integrate", len(boxes), len(boxes), result=result, message=result_sentence(result))
+
+
+def compiled() -> bool:
+    """Whether the kernels were compiled on this machine before; their cache lies beside them, or in the user's."""
+    return any(Path(combine.integrate.stats.cache_path).glob("combine.integrate-*.nbi"))
 
 
 def check(settings: ImageIntegration, statistics: Sequence[FrameStatistics]) -> None:
