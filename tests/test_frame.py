@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.frame import ArrayFrame, Frame, Meta
-from masterlight.headers import as_number, camera_key, filter_key, flipped_pattern, object_key, same_filter
+from masterlight.headers import (
+    as_number,
+    camera_key,
+    filter_key,
+    flipped_pattern,
+    object_key,
+    regridded,
+    same_filter,
+    shifted_pattern,
+)
 
 PROGRAMS = {
     "N.I.N.A. 3.1": ("IMAGETYP", ["LIGHT", "DARK", "FLAT", "BIAS", "DARKFLAT"]),
@@ -214,3 +223,52 @@ def test_truth_frames_index_like_arrays():
 def test_truth_a_frame_without_pixels_says_so():
     with pytest.raises(Exception, match="no pixels"):
         Frame(source="x", meta=Meta(shape=(2, 2)))[0:1, 0:1]
+
+
+def test_truth_sections_are_believed_only_when_they_can_be():
+    def told(**cards):
+        return Meta.from_header(cards, "x.fits", (100, 120))
+
+    good = told(BIASSEC="[111:120,1:100]", DATASEC="[1:110,1:100]", TRIMSEC="[3:108,1:100]")
+    assert good.overscan_px == ((0, 100, 110, 120),)
+    assert good.data_px == (0, 100, 2, 108)
+    assert good.sky_shape == (100, 106)
+    for odd in (
+        {"BIASSEC": "[111:130,1:100]"},
+        {"DATASEC": "[1:10,1:10]"},
+        {"BIASSEC": "[90:120,1:100]", "DATASEC": "[1:99,1:100]"},
+    ):
+        meta = told(**odd)
+        assert (meta.overscan_px, meta.data_px, meta.sky_shape) == ((), None, (100, 120))
+        assert "believed" in meta.notes[0]
+    assert told(DATASEC="[1:120,1:100]").data_px is None
+    assert told(BIASSEC="something").notes == ()
+
+
+def test_truth_a_regridded_header_points_at_the_same_sky():
+    from astropy.wcs import WCS
+
+    header = {"NAXIS": 2, "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 50.0, "CRVAL2": 20.0, "CRPIX1": 40.0}
+    header |= {
+        "CRPIX2": 30.0,
+        "CD1_1": -1e-3,
+        "CD1_2": 1e-4,
+        "CD2_1": 1e-4,
+        "CD2_2": 1e-3,
+        "XPIXSZ": 3.8,
+        "BAYERPAT": "RGGB",
+    }
+    new = regridded(header, y0=4, x0=7, factor=2)
+    assert new["XPIXSZ"] == 7.6
+    assert "BAYERPAT" not in new
+    old_x, old_y = 7 + 2 * 12 + 0.5, 4 + 2 * 9 + 0.5  # the middle of the new pixel (12, 9)
+    assert np.allclose(
+        WCS(new).pixel_to_world_values(12, 9), WCS(header).pixel_to_world_values(old_x, old_y), atol=1e-9
+    )
+
+
+def test_truth_shifted_pattern():
+    assert shifted_pattern("RGGB", 0, 1) == "GRBG"
+    assert shifted_pattern("RGGB", 1, 0) == "GBRG"
+    assert shifted_pattern("RGGB", 3, 5) == "BGGR"
+    assert shifted_pattern(None, 1, 1) is None

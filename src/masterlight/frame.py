@@ -30,8 +30,12 @@ class Meta:
     offset: float | None = None
     gain_e_per_dn: float | None = None
     temperature_c: float | None = None
+    set_temperature_c: float | None = None
+    """What the cooler was set to."""
     binning: tuple[int, int] = (1, 1)
     pattern: str | None = None
+    """Colour filters from pixel (0, 0) on, row by row: 4 letters (RGGB ...) or the 36 of an X-Trans sensor; None for
+    mono. Letters other than R, G, B are kept as the header spells them; such sensors cannot be debayered."""
     readout_mode: str | None = None
     origin_px: tuple[int, int] = (0, 0)
     pixel_um: float | None = None
@@ -50,6 +54,14 @@ class Meta:
     """For masters: whether the bias level is still in the pixels."""
     frames: int = 1
     """How many exposures were combined into this frame."""
+    black_dn: tuple[float, ...] | None = None
+    """Black level that the camera itself tells, for each pixel of the pattern, or one number for all."""
+    overscan_px: tuple[tuple[int, int, int, int], ...] = ()
+    """Regions that saw no light, as bounds (y0, y1, x0, x1): overscan of a CCD, masked borders of a camera."""
+    data_px: tuple[int, int, int, int] | None = None
+    """The region that saw the sky, as bounds (y0, y1, x0, x1); None when it is the whole frame."""
+    integer: bool = True
+    """Whether the file holds integers, as cameras write them, or floats, as programs do."""
     bits: int = 16
     shape: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
@@ -59,6 +71,14 @@ class Meta:
     def from_header(cls, header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> "Meta":
         """What a header says, whichever capture program wrote it; file and folder names of `source` fill the gaps."""
         return cls(**read_header(header, source, shape))
+
+    @property
+    def sky_shape(self) -> tuple[int, ...]:
+        """The shape that is left when the frame is trimmed to the region that saw the sky."""
+        if self.data_px is None:
+            return self.shape
+        y0, y1, x0, x1 = self.data_px
+        return (*self.shape[:-2], y1 - y0, x1 - x0)
 
     def with_(self, **changes: Any) -> "Meta":
         return replace(self, **changes)
@@ -111,6 +131,15 @@ class Frame:
     def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
         """The box as the file holds it, for kernels that decode on the fly; None when there is no such form."""
         return None
+
+    def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
+        """Which pixels of the box were defective and hold invented values: uint8 (rows, cols), 0 good; None for none."""
+        return None
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room that a plain copy of this frame takes among the temporary files; 0 when none is made."""
+        return 0
 
     def __getitem__(self, box) -> np.ndarray:
         box = box if isinstance(box, tuple) else (box,)

@@ -24,7 +24,9 @@ FOCAL = ("FOCALLEN", "FOCAL")
 ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
 CAMERA = ("INSTRUME", "CAMERA", "DETECTOR")
 PROGRAM = ("SWCREATE", "CREATOR", "PROGRAM", "SOFTWARE")
-PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE")
+PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
+OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
+DATA = ("TRIMSEC", "DATASEC")
 COUNT = ("NCOMBINE", "STACKCNT")
 """SNAPSHOT is left out: some programs number their exposures with it."""
 SATURATION = ("SATURATE", "SATLEVEL", "MAXADU")
@@ -92,6 +94,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "exposure_s": exposure_of(cards),
         "offset": positive(number(cards, *OFFSET), zero=True),
         "temperature_c": temperature_of(cards, notes),
+        "set_temperature_c": number(cards, "SET-TEMP"),
         "binning": binning or (1, 1),
         "readout_mode": text(cards, "READOUTM", "READMODE"),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
@@ -105,8 +108,10 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "contains_bias": truth(cards.get("CALBIAS")),
         "frames": max(1, int(number(cards, *COUNT) or 1)),
         "bits": int(abs(number(cards, "ZBITPIX", "BITPIX") or 16)),
+        "integer": (number(cards, "BITPIX") or 16) > 0,
         "shape": tuple(shape),
     }
+    meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
     meta["pattern"] = pattern_of(cards, shape)
@@ -293,7 +298,7 @@ def program_of(cards: Mapping) -> str | None:
 def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
     """Colour filter pattern of the first stored row and pixel, offsets applied; None for mono and for three planes."""
     word = re.sub(r"[^A-Z]", "", (text(cards, *PATTERN) or "").upper())
-    if len(shape) > 2 or not set(word) <= set("RGB") or set(word) != set("RGB") or len(word) not in (4, 36):
+    if len(shape) > 2 or len(word) not in (4, 36) or not set(word) <= set("RGBCMYEW") or len(set(word)) < 2:
         return None
     size = math.isqrt(len(word))
     dx, dy = (int(number(cards, key) or 0) % size for key in ("XBAYROFF", "YBAYROFF"))
@@ -305,6 +310,82 @@ def flipped_pattern(pattern: str, rows: int) -> str:
     """The pattern of an image of so many rows turned upside down."""
     size = math.isqrt(len(pattern))
     return "".join(pattern[(i % size) * size : (i % size + 1) * size] for i in range(rows - 1, rows - 1 - size, -1))
+
+
+def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
+    """Overscan regions and the region that saw the sky, as bounds (y0, y1, x0, x1) of the stored pixels.
+
+    Sections that reach outside the frame, overlap, or leave less than half of the frame for the sky are not believed.
+    """
+    if len(shape) < 2:
+        return (), None
+    rows, cols = shape[-2:]
+    told = {key: section(cards[key]) for key in (*OVERSCAN, *DATA) if cards.get(key)}
+    whole = (0, rows, 0, cols)
+    odd = [key for key, box in told.items() if box is not None and not inside(box, whole)]
+    if odd:
+        notes.append(f"{', '.join(odd)} reach outside the frame of {cols} x {rows} pixels and are not believed")
+        return (), None
+    data = next((told[key] for key in DATA if told.get(key)), None)
+    dark = tuple(box for key in OVERSCAN if (box := told.get(key)) and box != whole)
+    if data is not None and 2 * area(data) < rows * cols:
+        notes.append(f"{', '.join(told)}: less than half of the frame would be left; not believed")
+        return (), None
+    if data is not None and any(overlap(data, box) for box in dark):
+        notes.append(f"{', '.join(told)}: overscan and image overlap; not believed")
+        return (), None
+    return dark, data if data != whole else None
+
+
+def section(value) -> tuple[int, int, int, int] | None:
+    """Bounds (y0, y1, x0, x1) from '[x1:x2,y1:y2]', which counts from 1 and includes the ends."""
+    match = re.fullmatch(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*", str(value))
+    if not match:
+        return None
+    x1, x2, y1, y2 = (int(part) for part in match.groups())
+    return min(y1, y2) - 1, max(y1, y2), min(x1, x2) - 1, max(x1, x2)
+
+
+def inside(box, whole) -> bool:
+    return whole[0] <= box[0] < box[1] <= whole[1] and whole[2] <= box[2] < box[3] <= whole[3]
+
+
+def overlap(a, b) -> bool:
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+
+
+def area(box) -> int:
+    return (box[1] - box[0]) * (box[3] - box[2])
+
+
+def shifted_pattern(pattern: str | None, y0: int, x0: int) -> str | None:
+    """The pattern as it begins at row y0, column x0 of the image."""
+    if not pattern:
+        return pattern
+    size = math.isqrt(len(pattern))
+    return "".join(pattern[(y + y0) % size * size + (x + x0) % size] for y in range(size) for x in range(size))
+
+
+def regridded(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> dict:
+    """A header for pixels that begin at row y0, column x0 and are `factor` old pixels wide: its WCS, its pixel size.
+
+    Sections and colour pattern, which are true of the old pixels only, are left out.
+    """
+    gone = (*OVERSCAN, *DATA, *PATTERN, "XBAYROFF", "YBAYROFF", "CCDSEC", "COMMENT", "HISTORY", "")
+    new = {str(key): header[key] for key in header if str(key) not in gone}
+    for axis, start in ((1, x0), (2, y0)):
+        middle = as_number(new.get(f"CRPIX{axis}"))
+        if middle is not None:
+            new[f"CRPIX{axis}"] = (middle - start - 0.5) / factor + 0.5
+    for key in [k for k in new if re.fullmatch(r"CD\d_\d|CDELT\d|[XY]PIXSZ|PIXSCALE|SCALE|SECPIX\d?", k)]:
+        size = as_number(new[key])
+        new[key] = size * factor if size is not None else new[key]
+    if factor != 1:
+        terms = [re.fullmatch(r"(A|B|AP|BP)_(\d)_(\d)", key) for key in new]
+        for term in filter(None, terms):
+            order = int(term[2]) + int(term[3])
+            new[term[0]] = (as_number(new[term[0]]) or 0.0) * float(factor) ** (order - 1)
+    return new
 
 
 def pointing_of(cards: Mapping) -> tuple[float | None, float | None]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from masterlight.errors import FrameError, OutputError
 from masterlight.frame import Frame, Meta, Stored
-from masterlight.headers import as_number, flipped_pattern, pattern_of
+from masterlight.headers import DATA, OVERSCAN, as_number, flipped_pattern, pattern_of, section
 
 BLOCK = 2880
 HEADER_BLOCKS = 500
@@ -347,6 +347,10 @@ def flipped(header, rows: int):
     if pattern:
         header["BAYERPAT"], header["XBAYROFF"], header["YBAYROFF"] = flipped_pattern(pattern, rows), 0, 0
     header["ROWORDER"] = "TOP-DOWN"
+    for key in (*OVERSCAN, *DATA):
+        box = section(header.get(key))
+        if box:
+            header[key] = f"[{box[2] + 1}:{box[3]},{rows - box[1] + 1}:{rows - box[0]}]"
     crpix = as_number(header.get("CRPIX2"))
     if crpix is not None:
         header["CRPIX2"] = rows + 1 - crpix

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from masterlight.errors import FrameError
 from masterlight.frame import Frame
-from masterlight.kernels.calibrate import departures, outside, replace_defects
+from masterlight.kernels.defects import departures, outside, replace_defects
 from masterlight.kernels.stars import mesh
 from masterlight.process import card, process
 
