@@ -10,6 +10,7 @@ from masterlight.errors import Rejected
 from masterlight.frame import Frame, Meta
 from masterlight.io import write
 from masterlight.matching import grouped, nights
+from masterlight.processes.calibrate import ImageCalibration
 from masterlight.session import LightJob, MasterJob, Session, plan, scan
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -213,13 +214,13 @@ def test_truth_groups():
 
 def test_truth_what_cannot_take_part():
     found = planned(
-        frames("light", 1, pattern="RGGB"), frames("light", 1, shape=(3, 40, 60)),
+        frames("light", 1, pattern="CYGM"), frames("flat", 1, shape=(3, 40, 60)),
         frames("light", 1, is_master=True, frames=9),
         frames("unknown", 1, declared="SNAPSHOT"), frames("unknown", 2, filter="R"),
     )  # fmt: skip
     reasons = [r.reason for r in found.rejected]
     assert (
-        "colour mosaic (RGGB)" in reasons[0]
+        "CYGM colour filters" in reasons[0]
         and "3 planes" in reasons[1]
         and "stack of 9" in reasons[2]
         and "SNAPSHOT" in reasons[3]
@@ -230,7 +231,7 @@ def test_truth_what_cannot_take_part():
 def test_truth_empty_nights_say_what_to_do(tmp_path):
     assert "no images were found" in plan(scan(tmp_path)).why_no_lights()
     assert "only calibration frames" in planned(frames("dark")).why_no_lights()
-    assert "1 left out: colour mosaic" in planned(frames("light", 1, pattern="RGGB")).why_no_lights()
+    assert "1 left out: its sensor has CYGM" in planned(frames("light", 1, pattern="CYGM")).why_no_lights()
     missing = scan(tmp_path / "nowhere")
     assert "no such file" in missing.rejected[0].reason
 
@@ -276,6 +277,61 @@ def test_truth_real_nights(folder, light, masters):
 
 
 @real
-def test_truth_real_colour_lights_are_left_out_with_a_reason():
+def test_truth_real_colour_lights_are_one_job_of_three_planes():
     found = plan(scan(DATA / "m27_asi224mc"))
-    assert not found.lights and len(found.rejected) == 6 and "RGGB" in found.why_no_lights()
+    assert len(only(found).frames) == 6 and found.lights[0].planes == 3 and not found.rejected
+
+
+# colour, regions, scaled darks
+
+
+def test_truth_mosaics_and_mono_are_kept_apart_and_a_silent_header_is_a_doubt():
+    found = planned(frames("light", pattern="RGGB"), frames("dark", pattern="GRBG"))
+    assert only(found).dark is None and "colour pattern GRBG, the lights have RGGB" in told(found)
+    found = planned(frames("light", pattern="RGGB"), frames("dark"))
+    assert only(found).dark is not None and "colour pattern is known on one side only" in told(found)
+    assert len(planned(frames("light", pattern="RGGB"), frames("light")).lights) == 2
+
+
+def test_truth_colour_images_pass_without_masters():
+    found = planned(frames("light", shape=(3, 40, 60)), frames("dark"), frames("flat"), frames("bias"))
+    assert only(found).equation == "C = L" and found.lights[0].planes == 3
+    assert "have 3 planes already" in told(found)
+
+
+def test_truth_sizes_are_compared_after_trimming():
+    raw = frames("light", shape=(40, 64), data_px=(0, 40, 4, 64), overscan_px=((0, 40, 0, 4),))
+    ready = frames("dark", 1, is_master=True, frames=9, contains_bias=True)
+    assert only(planned(raw, ready)).dark is ready[0]
+    mosaic = [f.meta.with_(pattern="RGGB", data_px=(0, 40, 3, 63)) for f in raw]
+    assert mosaic[0].sky_pattern == "GRBG" and mosaic[0].sky_shape == (40, 60)
+
+
+def test_truth_an_overscan_takes_the_level_off_flats():
+    overscan = {"shape": (40, 64), "data_px": (0, 40, 4, 64), "overscan_px": ((0, 40, 0, 4),)}
+    assert only(planned(frames("light", **overscan), frames("flat", **overscan))).flat is not None
+    assert only(planned(frames("light"), frames("flat"))).flat is None
+
+
+def test_truth_scaled_darks_need_bias_and_take_the_nearest_exposure():
+    scaling = ImageCalibration(dark_scaling="fit")
+    night = frames("light"), frames("dark", exposure_s=600.0), frames("dark", exposure_s=60.0), frames("bias")
+    together = tuple(frame for part in night for frame in part)
+    part = only(plan(Session("night", together), scaling))
+    assert part.scaled and part.equation == "C = L - B - k * (D - B)"
+    assert part.dark.frames[0].meta.exposure_s == 600.0 and part.bias is not None
+    part = only(plan(Session("night", together)))
+    assert (part.scaled, part.dark, part.equation) == (False, None, "C = L - B")
+    without = plan(Session("night", tuple(f for part in night[:3] for f in part)), scaling)
+    assert "darks can be scaled only with bias frames" in told(without) and only(without).dark is None
+
+
+def test_truth_scenarios_can_be_forced():
+    night = tuple(f for kind in ("light", "dark", "bias", "flat") for f in frames(kind))
+    for off, equation in (
+        ("dark", "C = (L - B) * mean(F) / F"),
+        ("flat", "C = L - D"),
+        ("bias", "C = (L - D) * mean(F) / F"),
+    ):
+        found = plan(Session("night", night), ImageCalibration(**{f"use_{off}": False}))
+        assert only(found).equation == equation

@@ -1,6 +1,5 @@
 """The command line: a page of verbs; their flags are the knobs of the processes."""
 
-import importlib
 import sys
 import typing
 from pathlib import Path
@@ -9,11 +8,10 @@ import click
 
 from masterlight import __version__
 from masterlight.errors import MasterlightError, NothingUsable
-from masterlight.process import Knob, build, from_toml, knobs, to_toml
+from masterlight.flags import Knobbed, given, load
+from masterlight.process import build, from_toml, to_toml
 
 NOTHING, INTERRUPTED = 2, 130
-OFF = object()
-"""What `none` on the command line becomes: the knob is switched off, which is not the same as not given."""
 
 
 class Verbs(click.Group):
@@ -31,64 +29,6 @@ class Verbs(click.Group):
 def fail(message, status: int) -> typing.NoReturn:
     click.echo(f"masterlight: {message}", err=True)
     sys.exit(status)
-
-
-class Knobbed(click.Command):
-    """A command with one flag for every knob of a process, which is imported when the flags are needed."""
-
-    def __init__(self, *args, process: str, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.process = process
-
-    def get_params(self, ctx):
-        if not any(p.name.startswith("knob__") for p in self.params):
-            self.params += [flag(knob) for knob in knobs(load(self.process))]
-        return super().get_params(ctx)
-
-
-def load(where: str) -> type:
-    module, _, name = where.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def flag(knob: Knob) -> click.Option:
-    """The option of one knob: `--integrate.rejection.low FLOAT`, `--overwrite / --no-overwrite`; with its words."""
-    name, given_as = knob.path.replace("_", "-"), "knob__" + knob.path.replace(".", "__")
-    if knob.type is bool:
-        usual = "yes" if knob.default else "no"
-        return click.Option([f"--{name}/--no-{name}", given_as], default=None, help=f"{knob.help} [{usual}]")
-    usual = ",".join(map(str, knob.default)) if isinstance(knob.default, tuple) else knob.default
-    words = f"{knob.help} [{'off' if usual is None else usual}]"
-    return click.Option([f"--{name}", given_as], type=Value(knob), metavar=metavar(knob), help=words)
-
-
-def metavar(knob: Knob) -> str:
-    if knob.choices:
-        return "[" + "|".join(knob.choices) + "]"
-    words = [t for t in (typing.get_args(knob.type) or (knob.type,)) if t is not type(None)]
-    return getattr(words[0], "__name__", "value").upper() if words else "VALUE"
-
-
-class Value(click.ParamType):
-    """A value as typed; `none` for nothing, commas between the items of a list; the process checks the rest."""
-
-    name = "value"
-
-    def __init__(self, knob: Knob):
-        self.knob = knob
-
-    def convert(self, value, param, ctx):
-        if self.knob.optional and str(value).lower() in {"none", "off"} - set(self.knob.choices):
-            return OFF
-        if isinstance(self.knob.default, tuple):
-            return tuple(part.strip() for part in str(value).split(",") if part.strip())
-        return value
-
-
-def given(arguments: dict) -> dict:
-    """The knobs that the user set, by dotted name."""
-    typed = {k[6:].replace("__", "."): v for k, v in arguments.items() if k.startswith("knob__") and v is not None}
-    return {name: None if value is OFF else value for name, value in typed.items()}
 
 
 def recipe_of(path: str | None, arguments: dict):
@@ -129,14 +69,10 @@ def run(folder, out, recipe_path, quiet, **arguments):
 
     Exit status: 0 done, 1 done but some frames were rejected, 2 nothing usable.
     """
-    from masterlight.console import shown, summary
+    from masterlight.console import summary
     from masterlight.recipe import run as walk
 
-    recipe = recipe_of(recipe_path, arguments)
-    with shown(quiet) as show:
-        for event in walk(folder, out, recipe):
-            show(event)
-    report = event.result
+    report = told_as_it_goes(walk(folder, out, recipe_of(recipe_path, arguments)), quiet).result
     summary(report)
     sys.exit(report.exit_status)
 
@@ -165,17 +101,155 @@ def recipe(recipe_path, **arguments):
 @click.argument("out", type=click.Path())
 def simulate(out, **arguments):
     """Write a simulated night of raw frames, and the truth about it, to OUT."""
-    from masterlight.console import shown
     from masterlight.simulate import Night
     from masterlight.simulate import simulate as write_night
 
-    with shown() as show:
-        for event in write_night(build(Night, given(arguments)), out):
-            show(event)
-    truth = event.result
+    truth = told_as_it_goes(write_night(build(Night, given(arguments)), out)).result
     click.echo(
         f"{sum(map(len, truth.files.values()))} frames in {out}; the truth about them is in truth.json and truth.npz"
     )
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+GENERAL = ("workers", "memory_mb", "overwrite")
+images = click.argument("files", nargs=-1, required=True, metavar="FILES...", type=click.Path())
+target = click.option("-o", "--out", required=True, type=click.Path(), help="File to write.")
+folder = click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write to.")
+again = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+
+
+def master_file(kind: str, words: str):
+    return click.option(f"--{kind}", kind, metavar="FILE", type=click.Path(), help=words)
+
+
+def told_as_it_goes(events, quiet: bool = False):
+    """Show events as they come; the last one."""
+    from masterlight.console import shown
+
+    with shown(quiet) as show:
+        for event in events:
+            show(event)
+    return event
+
+
+def make(kind: str, files, out, arguments, bias=None, dark=None) -> typing.NoReturn:
+    """Make one master by hand and tell what it is like."""
+    from masterlight.hand import make_master
+
+    done = told_as_it_goes(make_master(kind, files, out, recipe_of(None, arguments), bias, dark))
+    report = done.result
+    click.echo(report.masters[-1]["quality"]["text"])
+    sys.exit(1 if report.rejected else 0)
+
+
+@main.command(cls=Knobbed, process=RECIPE, of="bias", also=("superbias", "calibrate.overscan", *GENERAL))
+@images
+@target
+def bias(files, out, **arguments):
+    """Integrate bias frames into a master bias."""
+    make("bias", files, out, arguments)
+
+
+@main.command(cls=Knobbed, process=RECIPE, of="dark", also=("calibrate.overscan", *GENERAL))
+@images
+@target
+@master_file("bias", "Master bias to subtract from each dark; left out, the master dark holds the bias, as is usual.")
+@click.option("--flat-dark", is_flag=True, help="These are dark frames for flats.")
+def dark(files, out, bias, flat_dark, **arguments):
+    """Integrate dark frames, or flat-darks, into a master dark."""
+    make("flatdark" if flat_dark else "dark", files, out, arguments, bias)
+
+
+@main.command(cls=Knobbed, process=RECIPE, of="flat", also=("calibrate", *GENERAL))
+@images
+@target
+@master_file("bias", "Master bias to subtract from each flat.")
+@master_file("dark", "Master flat-dark to subtract from each flat, instead of the bias.")
+def flat(files, out, bias, dark, **arguments):
+    """Calibrate flats with a bias or a flat-dark and integrate them into a master flat."""
+    make("flat", files, out, arguments, bias, dark)
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.superbias:Superbias")
+@click.argument("master", metavar="MASTER_BIAS", type=click.Path())
+@target
+@again
+@click.option(
+    "--check", multiple=True, metavar="FILE", help="Bias frames to tell from whether it is better; repeat it."
+)
+def superbias(master, out, overwrite, check, **arguments):
+    """Make the noise-free pattern of rows and columns out of a master bias."""
+    from masterlight.hand import make_superbias
+
+    process = build(load("masterlight.processes.superbias:Superbias"), given(arguments))
+    told_as_it_goes(make_superbias(master, out, process, check, overwrite))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.calibrate:ImageCalibration")
+@images
+@folder
+@click.option("--preset", metavar="NAME", help="flat-bias, flat-darkflat, light-bias-flat, light-dark-flat or "
+              "light-scaled-dark-flat: the controls of that scenario; single flags go over it.")  # fmt: skip
+@master_file("bias", "Master bias or superbias.")
+@master_file("dark", "Master dark, or flat-dark for flats.")
+@master_file("flat", "Master flat.")
+@again
+def calibrate(files, out, preset, bias, dark, flat, overwrite, **arguments):
+    """Calibrate frames with master frames; each is written as NAME_c.fits."""
+    from masterlight.hand import calibrate_files
+    from masterlight.processes.calibrate import ImageCalibration
+    from masterlight.processes.calibrate import preset as of_name
+
+    process = build(ImageCalibration, given(arguments), of_name(preset) if preset else None)
+    finish(calibrate_files(files, out, process, bias, dark, flat, preset=preset, overwrite=overwrite))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.cosmetic:CosmeticCorrection")
+@images
+@folder
+@master_file("dark", "Master dark that shows the defective pixels.")
+@master_file("defects", "List or map of defective pixels, as `masterlight defects` writes it.")
+@again
+def cosmetic(files, out, dark, defects, overwrite, **arguments):
+    """Repair defective pixels; each frame is written as NAME_cc.fits."""
+    from masterlight.hand import correct_files
+
+    process = build(load("masterlight.processes.cosmetic:CosmeticCorrection"), given(arguments))
+    finish(correct_files(files, out, process, dark, defects, overwrite=overwrite))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.badpixels:BadPixels")
+@images
+@target
+@again
+def defects(files, out, overwrite, **arguments):
+    """Find the defective pixels of a sensor in darks, flats, lights or rejection maps.
+
+    Written as a map (.fits), as a list for PixInsight (.txt) or for Siril (.lst).
+    """
+    from masterlight.hand import find_defects
+
+    process = build(load("masterlight.processes.badpixels:BadPixels"), given(arguments))
+    told_as_it_goes(find_defects(files, out, process, overwrite))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.debayer:Debayer")
+@images
+@folder
+@again
+def debayer(files, out, overwrite, **arguments):
+    """Make colour images of the mosaics of a colour camera; each is written as NAME_d.fits."""
+    from masterlight.hand import debayer_files
+
+    process = build(load("masterlight.processes.debayer:Debayer"), given(arguments))
+    finish(debayer_files(files, out, process, overwrite=overwrite))
+
+
+def finish(events) -> typing.NoReturn:
+    """Show events; exit with 1 when some files were left out."""
+    _, lost = told_as_it_goes(events).result
+    sys.exit(1 if lost else 0)
 
 
 if __name__ == "__main__":

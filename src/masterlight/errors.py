@@ -36,6 +36,10 @@ class NothingUsable(MasterlightError):
     """No frame is left to work on."""
 
 
+class Halted(MasterlightError):
+    """The doctor found what would spoil the result, and nobody said to go on all the same."""
+
+
 class OutputError(MasterlightError):
     """A product could not be written whole; nothing half-written was left behind."""
 

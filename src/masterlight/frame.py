@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from masterlight.errors import FrameError
-from masterlight.headers import read_header
+from masterlight.headers import read_header, shifted_pattern
 
 Kind = Literal["light", "dark", "flat", "bias", "flatdark", "unknown"]
 
@@ -80,6 +80,11 @@ class Meta:
         y0, y1, x0, x1 = self.data_px
         return (*self.shape[:-2], y1 - y0, x1 - x0)
 
+    @property
+    def sky_pattern(self) -> str | None:
+        """The colour pattern from the first pixel of the region that saw the sky."""
+        return shifted_pattern(self.pattern, *self.data_px[::2]) if self.data_px else self.pattern
+
     def with_(self, **changes: Any) -> "Meta":
         return replace(self, **changes)
 
@@ -133,7 +138,7 @@ class Frame:
         return None
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
-        """Which pixels of the box were defective and hold invented values: uint8 (rows, cols), 0 good; None for none."""
+        """Which pixels of the box were defective and hold invented values: uint8 (rows, cols), 0 good; or None."""
         return None
 
     @property

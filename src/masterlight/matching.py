@@ -19,6 +19,8 @@ EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
 """Darks match an exposure within the larger of these two."""
 TEMPERATURE_C = 3.0
 """Darks match a sensor temperature within this."""
+LARGEST_SCALE = 10.0
+"""Darks are never scaled by more than this factor, nor by less than one over it."""
 NIGHT_S = 18 * 3600
 """Flats and lights further apart than this belong to different nights."""
 ENOUGH = 3
@@ -96,10 +98,10 @@ def hard(meta: Meta) -> dict[str, Any]:
     tells_binning = meta.binning != (1, 1) or meta.camera or meta.pixel_um
     return {
         "camera": camera_key(meta.camera) or None,
-        "size": " x ".join(map(str, meta.shape[::-1])),
+        "size": " x ".join(map(str, meta.sky_shape[:-3:-1])),
         "region": meta.origin_px if meta.camera else None,
         "binning": "{}x{}".format(*meta.binning) if tells_binning else None,
-        "colour pattern": meta.pattern or "mono",
+        "colour pattern": meta.sky_pattern,
         "readout mode": meta.readout_mode.lower() if meta.readout_mode else None,
         "gain": meta.gain,
         "offset": meta.offset,
@@ -182,11 +184,14 @@ class Choice:
     doubts: tuple[str, ...] = ()
 
 
-def choose(need: str, target: Group, groups: list[Group]) -> tuple[Group | None, Choice]:
-    """The best of `groups` to serve `target` as its `need` (bias, dark, flat, flatdark), with the reasons."""
+def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) -> tuple[Group | None, Choice]:
+    """The best of `groups` to serve `target` as its `need` (bias, dark, flat, flatdark), with the reasons.
+
+    Darks that will be `scaled` may have another exposure and temperature; the nearest is still the best.
+    """
     rated = []
     for group in groups:
-        against, doubts, cost = compare(need, target, group)
+        against, doubts, cost = compare(need, target, group, scaled)
         few = len(group.frames) < ENOUGH
         rated.append((bool(against), 1 if group.is_master else 2 * few, cost, str(group), group, against, doubts))
     rated.sort(key=lambda row: row[:4])
@@ -207,7 +212,7 @@ def choose(need: str, target: Group, groups: list[Group]) -> tuple[Group | None,
     return best[4] if best else None, Choice(str(target), need, best[3] if best else None, tuple(told), doubts)
 
 
-def compare(need: str, target: Group, group: Group) -> tuple[list[str], list[str], float]:
+def compare(need: str, target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
     """What speaks against a group, what is in doubt because a header is silent, and how far away it is."""
     against, doubts, cost = [], [], 0.0
     ours, theirs = hard(target.meta), hard(group.meta)
@@ -215,29 +220,28 @@ def compare(need: str, target: Group, group: Group) -> tuple[list[str], list[str
     for name, mine in ours.items():
         if mine is not None and theirs[name] is not None and mine != theirs[name]:
             against.append(f"{name} {theirs[name]}, the {them} have {mine}")
-        elif name in ("gain", "offset") and (mine is None) != (theirs[name] is None):
+        elif name in ("gain", "offset", "colour pattern") and (mine is None) != (theirs[name] is None):
             doubts.append(f"the {name} is known on one side only and taken to be the same")
     if need == "flat":
         more = compare_flat(target, group)
     elif need == "bias":
         more = compare_temperature(target, group, limit=None)
     else:
-        more = tuple(
-            a + b
-            for a, b in zip(
-                compare_exposure(target, group), compare_temperature(target, group, TEMPERATURE_C), strict=True
-            )
-        )
+        exposure = compare_exposure(target, group, scaled)
+        temperature = compare_temperature(target, group, None if scaled else TEMPERATURE_C)
+        more = tuple(a + b for a, b in zip(exposure, temperature, strict=True))
     age_days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
     cost += more[2] + age_days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
     return against + more[0], doubts + more[1], cost
 
 
-def compare_exposure(target: Group, group: Group) -> tuple[list[str], list[str], float]:
+def compare_exposure(target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
     mine, theirs = target.exposure_s, group.exposure_s
     if mine is None or theirs is None:
         whose = "of both" if mine is theirs else f"of the {PLURAL[(target if mine is None else group).kind]}"
         return [], [f"the exposure {whose} is unknown and taken to be the same"], 1.0
+    if scaled and min(mine, theirs) > 0 and max(mine, theirs) / min(mine, theirs) <= LARGEST_SCALE:
+        return [], [], abs(math.log(theirs / mine)) / EXPOSURE_FRACTION
     if not same_exposure(mine, theirs):
         return [f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s"], [], 0.0
     return [], [], abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION

@@ -6,12 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from masterlight.doctor import Doctor
 from masterlight.process import process
 from masterlight.processes.align import StarAlignment
 from masterlight.processes.calibrate import ImageCalibration
 from masterlight.processes.cosmetic import CosmeticCorrection
+from masterlight.processes.debayer import Debayer
 from masterlight.processes.integrate import ImageIntegration, compiled
 from masterlight.processes.subframes import SubframeSelector
+from masterlight.processes.superbias import Superbias
 from masterlight.session import Plan, plan, scan
 from masterlight.store import Store
 from masterlight.walk import Walk
@@ -24,6 +27,8 @@ class Recipe:
 
     bias: ImageIntegration = ImageIntegration.for_bias()
     """How bias frames become the master bias."""
+    superbias: Superbias = Superbias()
+    """Whether and how the master bias is replaced by its pattern of rows and columns."""
     dark: ImageIntegration = ImageIntegration.for_dark()
     """How darks and flat-darks become masters."""
     flat: ImageIntegration = ImageIntegration.for_flat()
@@ -32,6 +37,10 @@ class Recipe:
     """How masters are taken out of flats and lights."""
     cosmetic: CosmeticCorrection = CosmeticCorrection()
     """How pixels that the master dark shows to be defective are repaired."""
+    defects: str | None = None
+    """File with a list or map of defective pixels, besides those that the master dark shows."""
+    debayer: Debayer = Debayer()
+    """How the mosaics of a colour camera become colour images."""
     select: SubframeSelector = SubframeSelector()
     """How lights are measured and approved."""
     align: StarAlignment = StarAlignment()
@@ -44,6 +53,10 @@ class Recipe:
     """Where to compute: serial, threads, threads:N, dask://host:port."""
     memory_mb: Annotated[int, Field(ge=300)] | None = None
     """Memory to stay within, in MB; a quarter of the machine's when left out."""
+    doctor: Doctor = Doctor()
+    """What the doctor looks for, and from where on it is wrong."""
+    force: bool = False
+    """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
     """Make masters again even when those of an earlier run fit."""
 
@@ -55,7 +68,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     is no light to work on, OutputError when a product cannot be written.
     """
     recipe = recipe or Recipe()
-    night = folder if isinstance(folder, Plan) else plan(scan(folder))
+    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate)
     if not compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
     keep_freed_memory()

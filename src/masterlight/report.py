@@ -14,6 +14,7 @@ from masterlight.io import atomic
 
 COLUMNS = tuple(
     "path status reason kind filter object fwhm_px eccentricity noise stars background saturated_fraction rms_px "
+    "background_rgb noise_rgb dark_scale dark_scale_error "
     "matched dx_px dy_px rotation_deg mirrored flux_ratio matrix weight scale offset rejected_low "
     "rejected_high".split()
 )
@@ -28,6 +29,8 @@ class Report:
     frames: list[dict] = field(default_factory=list)
     timing: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    findings: list[dict] = field(default_factory=list)
+    """What the doctor found, as plain values."""
     recipe: dict = field(default_factory=dict)
     version: str = ""
 
@@ -52,7 +55,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
-        order = ("masters", "frames", "timing", "notes", "recipe", "version")
+        order = ("masters", "frames", "findings", "timing", "notes", "recipe", "version")
         text = json.dumps({name: finite(getattr(self, name)) for name in order}, indent=1, default=str)
         with atomic(path) as file:
             file.write(text.encode())
@@ -92,6 +95,12 @@ def measured_row(light) -> dict:
     row = {"path": light.source, "kind": "light", "filter": light.job.filter, "object": light.job.object}
     row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
     row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
+    scale = getattr(light.calibrated, "dark_scale", None)
+    if scale is not None:
+        row |= {"dark_scale": scale.k, "dark_scale_error": scale.sigma}
+    if len(light.channels) > 1:
+        row |= {"background_rgb": [c.location_dn for c in light.channels]}
+        row |= {"noise_rgb": [c.noise_dn for c in light.channels]}
     if t is not None:
         row |= {
             "rms_px": t.rms_px,

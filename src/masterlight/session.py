@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from masterlight.frame import Frame, Meta
 from masterlight.headers import filter_key, object_key
 from masterlight.io import LATER, read, suffix, supported
 from masterlight.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
+from masterlight.processes.calibrate import ImageCalibration
 from masterlight.workers import each, executor, machine_memory_mb
 
 # --- scanning ---------------------------------------------------------------------------------------------------------
@@ -75,9 +76,10 @@ def unsuitable(meta: Meta) -> str | None:
         return f"the header calls it '{meta.declared}', which is no light, dark, flat or bias"
     if meta.kind in ("light", "unknown") and meta.is_master:
         return f"is already a stack of {meta.frames} frames" if meta.frames > 1 else "is a master light already"
-    if meta.pattern or len(meta.shape) > 2:
-        what = f"mosaic ({meta.pattern})" if meta.pattern else "image of 3 planes"
-        return f"colour {what}: colour arrives in the next version; mono frames only"
+    if meta.pattern and not set(meta.pattern) <= set("RGB"):
+        return f"its sensor has {meta.pattern} colour filters; only red, green and blue ones can be made into colour"
+    if len(meta.shape) > 2 and meta.kind not in ("light", "unknown"):
+        return "has 3 planes; calibration frames are used as the sensor gives them, one plane: export them undebayered"
     return None
 
 
@@ -122,6 +124,8 @@ class LightSet:
     dark: MasterJob | Frame | None
     flat: MasterJob | Frame | None
     equation: str
+    scaled: bool = False
+    """Whether the dark is scaled to each light."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +146,12 @@ class LightJob:
     def words(self) -> list[str]:
         return [word for word in (self.object, self.filter) if word]
 
+    @property
+    def planes(self) -> int:
+        """How many planes the result has: 3 for lights of a colour camera."""
+        meta = self.frames[0].meta
+        return 3 if meta.pattern or len(meta.shape) > 2 else 1
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -161,20 +171,21 @@ class Plan:
     @property
     def disk_bytes(self) -> int:
         """Room that the products take, about: masters of 4 bytes a pixel, master lights with their planes of 16."""
-        return sum(4 * pixels(m) for m in self.masters) + sum(18 * pixels(job) for job in self.lights) + 2_000_000
+        masters = sum(4 * pixels(m) for m in self.masters)
+        return masters + sum(18 * job.planes * pixels(job) for job in self.lights) + 2_000_000
 
     @property
     def scratch_bytes(self) -> int:
-        """Room for the unpacked twins of compressed files, in the folder for temporary files."""
+        """Room for the unpacked twins of compressed files and camera raws, in the folder for temporary files."""
         frames = {f.source: f for job in (*self.masters, *self.lights) for f in job.frames}.values()
-        return sum(f.meta.bits // 8 * math.prod(f.shape) for f in frames if f.source.lower().endswith((".gz", ".fz")))
+        return sum(frame.scratch_bytes for frame in frames)
 
     @property
     def memory_bytes(self) -> float:
         """Memory that a run takes at least; what it is allowed beyond that goes into larger tiles."""
-        largest = max((pixels(job) for job in (*self.lights, *self.masters)), default=0)
-        sets = max((len(job.sets) for job in self.lights), default=1)
-        return 1e6 * (resident_mb(largest, RESULT_BYTES, sets) + MIN_TILE_MB)
+        masters = [resident_mb(pixels(job), RESULT_BYTES, 1) for job in self.masters]
+        lights = [resident_mb(pixels(job), RESULT_BYTES * job.planes, len(job.sets)) for job in self.lights]
+        return 1e6 * (max([*masters, *lights], default=0) + MIN_TILE_MB)
 
     def why_no_lights(self) -> str:
         """One sentence for a night without usable lights."""
@@ -226,7 +237,7 @@ def resident_mb(pixels: int, bytes_per_pixel: int, sets: int) -> float:
 
 
 def pixels(job: MasterJob | LightJob) -> int:
-    return math.prod(job.frames[0].shape[-2:])
+    return math.prod(job.frames[0].meta.sky_shape[-2:])
 
 
 def told_masters(part: LightSet) -> str:
@@ -240,8 +251,8 @@ def told_masters(part: LightSet) -> str:
     return "; " + ", ".join(told) if told else ""
 
 
-def plan(session: Session) -> Plan:
-    """Match the frames of a session and decide what is subtracted from what."""
+def plan(session: Session, calibrate: ImageCalibration | None = None) -> Plan:
+    """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open."""
     rejected, kinds, taken = list(session.rejected), {kind: [] for kind in PLURAL}, []
     for frame in session.frames:
         reason = unsuitable(frame.meta)
@@ -251,7 +262,8 @@ def plan(session: Session) -> Plan:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
         if frame.meta.kind == "unknown":
             taken.append(frame)
-    planner = Planner({kind: grouped(kind, frames) for kind, frames in kinds.items()})
+    groups = {kind: grouped(kind, frames) for kind, frames in kinds.items()}
+    planner = Planner(groups, calibrate or ImageCalibration())
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
         planner.warn(
@@ -272,6 +284,7 @@ class Planner:
     """Chooses masters for lights and flats, and keeps the reasons."""
 
     groups: dict[str, list[Group]]
+    calibrate: ImageCalibration = field(default_factory=ImageCalibration)
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -279,9 +292,9 @@ class Planner:
     def warn(self, sentence: str) -> None:
         self.warnings[sentence] = None
 
-    def pick(self, need: str, target: Group, kind: str | None = None) -> Group | None:
+    def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
         """The best group for a need; the choice and its doubts are recorded."""
-        group, choice = choose(need, target, self.groups[kind or need])
+        group, choice = choose(need, target, self.groups[kind or need], scaled)
         if choice.candidates:
             self.choices.append(choice)
         for doubt in choice.doubts:
@@ -296,14 +309,12 @@ class Planner:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
             size = hard(meta)
-            key = (object_key(meta.object), filter_key(meta.filter), size["camera"], size["size"], size["binning"])
+            same = [size[name] for name in ("camera", "size", "binning", "colour pattern")]
+            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
-            sets, masters = (
-                jobs.setdefault(key, {}),
-                tuple(map(id, (part.bias, part.dark, part.flat))) + (part.equation,),
-            )
+            sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:
-                part = LightSet(sets[masters].frames + part.frames, part.bias, part.dark, part.flat, part.equation)
+                part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
         return tuple(
             LightJob(names[key[0]], next(iter(sets.values())).frames[0].meta.filter, tuple(sets.values()))
@@ -312,34 +323,53 @@ class Planner:
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""
-        done = group.meta.calibration
+        done, wanted = group.meta.calibration, self.calibrate
+        if len(group.meta.shape) > 2:
+            self.warn(f"{group.title}: have 3 planes already; they are taken as they are, no masters are applied")
+            return LightSet(group.frames, None, None, None, "C = L")
         if done:
             self.warn(f"{group.title}: already calibrated (CALSTAT '{done}'); what was done is not done again")
-        dark = self.dark_for_lights(group) if "D" not in done else None
-        bias = None
-        if "B" not in done and "D" not in done and (dark is None or not dark.contains_bias):
+        bias = dark = flat = None
+        scaled = scales_darks(wanted) and wanted.use_dark and wanted.use_bias and not set("BD") & set(done)
+        if scaled:
             bias = self.pick("bias", group)
-        if dark is not None and not dark.contains_bias and bias is None and "B" not in done:
+            scaled = bias is not None
+            if not scaled:
+                self.warn(f"{group.title}: darks can be scaled only with bias frames, and there are none; add some")
+        if "D" not in done and wanted.use_dark:
+            dark = self.dark_for_lights(group, scaled)
+        scaled = scaled and dark is not None
+        holds_level = "B" not in done and "D" not in done
+        if not scaled and holds_level and wanted.use_bias and (dark is None or not dark.contains_bias):
+            bias = bias or self.pick("bias", group)
+        elif not scaled:
+            bias = None
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not levelled(group):
             self.warn(
                 f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
             )
             dark = None
-        flat = self.pick("flat", group) if "F" not in done else None
-        flat_master = self.master(flat) if flat else None
-        for_flat = bias
-        if isinstance(flat_master, Frame) and flat.meta.contains_bias and bias is None:
-            for_flat = self.pick("bias", group)
-            if for_flat is None:
-                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
-                flat_master = None
-        if flat_master is None and "F" not in done:
+        if "F" not in done and wanted.use_flat:
+            flat = self.pick("flat", group)
+        flat_master, for_flat = self.flat_master(flat, group, bias)
+        if flat_master is None and "F" not in done and wanted.use_flat:
             self.warn(f"{group.title}: no flat; vignetting and dust stay in the picture")
-        told = equation("L", bias, dark, flat_master)
-        return LightSet(group.frames, self.master(for_flat), self.master(dark), flat_master, told)
+        told = equation("L", bias, dark, flat_master, scaled)
+        return LightSet(group.frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
 
-    def dark_for_lights(self, group: Group) -> Group | None:
-        """The dark that fits; else a warning that tells what would be needed. Darks are not scaled."""
-        dark = self.pick("dark", group)
+    def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
+        """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
+        master = self.master(flat) if flat else None
+        if isinstance(master, Frame) and flat.meta.contains_bias and bias is None:
+            bias = self.pick("bias", group)
+            if bias is None:
+                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                master = None
+        return master, bias
+
+    def dark_for_lights(self, group: Group, scaled: bool) -> Group | None:
+        """The dark that fits; else a warning that tells what would be needed."""
+        dark = self.pick("dark", group, scaled=scaled)
         if dark is not None:
             if dark.is_master and dark.meta.contains_bias is None:
                 self.warn(f"{dark} does not say whether the bias is in it; taken to hold it, as masters usually do")
@@ -351,7 +381,9 @@ class Planner:
             label for label in group.labels if label.endswith((" s", " °C")) or label.startswith(("gain", "bin"))
         )
         why = [f"{c.name}: {c.reason}" for c in (self.choices[-1].candidates if self.groups["dark"] else ())]
-        nearest = f" (not {'; not '.join(why[:4])}; darks of other settings are not scaled)" if why else ""
+        nearest = (
+            f" (not {'; not '.join(why[:4])}; darks are scaled only when calibrate.dark-scaling says so)" if why else ""
+        )
         self.warn(f"{group.title}: no matching dark{nearest}; add darks of {wanted or 'the same settings'}")
         return None
 
@@ -361,7 +393,7 @@ class Planner:
             return group.frames[0] if group else None
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
-            if group.kind == "flat" and bias is None and dark is None and group.contains_bias:
+            if group.kind == "flat" and not (bias or dark or levelled(group)) and group.contains_bias:
                 self.warn(
                     f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
                     "they are unused. Add flat-darks or bias frames"
@@ -414,9 +446,21 @@ def letter(group: Group) -> str:
     return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
 
 
-def equation(raw: str, bias: Group | None, dark: Group | None, flat) -> str:
+def scales_darks(calibrate: ImageCalibration) -> bool:
+    """Whether darks are to be scaled to each light."""
+    return calibrate.dark_scaling != "none" or calibrate.dark_scale is not None
+
+
+def levelled(group: Group) -> bool:
+    """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
+    return bool(group.meta.overscan_px or group.meta.black_dn)
+
+
+def equation(raw: str, bias: Group | None, dark: Group | None, flat, scaled: bool = False) -> str:
     """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
     terms = "".join(f" - {letter(group)}" for group in (bias, dark) if group)
+    if scaled:
+        terms = " - B - k * (D - B)" if dark.contains_bias else " - B - k * D"
     if flat is None:
         return f"C = {raw}{terms}"
     return f"C = ({raw}{terms}) * mean(F) / F" if terms else f"C = {raw} * mean(F) / F"

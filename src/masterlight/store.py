@@ -23,7 +23,7 @@ WCS_KEYWORDS = tuple(
 """How the keywords begin that tell where an image lies on the sky."""
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
-VERSION = "1"
+VERSION = "2"
 """Part of every key; raised when the arithmetic of a product changes, so that older products are made anew."""
 
 
@@ -133,11 +133,14 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("READOUTM", common(metas, "readout_mode"), "readout mode"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
         ("DATE-END", ended(times[-1], exposures) if times else None, "UTC end of the last exposure"),
+        ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),
+        ("YORGSUBF", meta.origin_px[1] or None, "[px] first row of the region on the sensor"),
+        ("BAYERPAT", meta.pattern, "colour filters from the first pixel on"),
         ("ROWORDER", "TOP-DOWN", "the first row is the top of the image"),
         (
             "CALSTAT",
             "".join(c for c in meta.calibration if all(c in m.calibration for m in metas)) or None,
-            "done to the pixels: Bias Dark Flat",
+            "done to the pixels: Overscan Bias Dark Flat",
         ),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),

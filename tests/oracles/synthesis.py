@@ -48,14 +48,22 @@ def scramble(z):
     return z ^ (z >> 31)
 
 
-def expose(light_e, smooth_e, flat, dark_e, pattern_dn, read_noise_e, gain_e_per_dn, saturation_dn, key, out):
+def expose(
+    light_e, smooth_e, tile, flat, dark_e, level_dn, read_noise_e, gain_e_per_dn, lsb_dn, saturation_dn, key, out
+):
     """One pixel after the other, one random number for the shot noise and one for the read noise or both."""
-    sky = np.empty(out.shape[1])
+    rows, cols = light_e.shape
+    sky = np.empty((len(smooth_e), cols))
     for y, x in np.ndindex(out.shape):
-        upsample_row(smooth_e, y, sky)
+        mean = 0.0
+        if x < cols:
+            for grid, line in zip(smooth_e, sky, strict=True):
+                upsample_row(grid, y, line)
+            colour = tile[y % len(tile), x % len(tile)]
+            mean = (sky[colour, x] + light_e[y, x]) * flat[y, x] + dark_e[y, x]
         bits = scramble((int(key) + 0x9E3779B97F4A7C15 * (y * out.shape[1] + x + 1)) % 2**64)
         z, u = normal(((bits >> 32) + 0.5) / 2**32), ((bits & 0xFFFFFFFF) + 0.5) / 2**32
-        mean = (sky[x] + light_e[y, x]) * flat[y, x] + dark_e[y, x]
         bright = mean > 50
         charge = mean + z * np.sqrt(mean + read_noise_e**2) if bright else poisson(mean, u) + z * read_noise_e
-        out[y, x] = np.clip(np.floor(charge / gain_e_per_dn + pattern_dn[x] + 0.5), 0, saturation_dn)
+        value = charge / gain_e_per_dn + np.broadcast_to(level_dn, out.shape)[y, x]
+        out[y, x] = np.clip(np.floor(value / lsb_dn + 0.5) * lsb_dn, 0, saturation_dn)

@@ -37,6 +37,16 @@ def warp(source, matrix, shape, kernel="lanczos5", margin_dn=np.inf, threshold=-
     return out
 
 
+def blank_defective(mask, matrix, out):
+    """With the whole frame as the source: every pixel of the result looks up its nearest source pixel."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            u, v, z = np.asarray(matrix) @ (x, y, 1.0)
+            i, j = int(np.rint(u / z)), int(np.rint(v / z))
+            if 0 <= j < mask.shape[0] and 0 <= i < mask.shape[1] and mask[j, i]:
+                out[y, x] = np.nan
+
+
 def one_pixel(source, rows, cols, u, v, kernel, margin_dn, threshold):
     iu, iv = int(np.floor(u)), int(np.floor(v))
     wx = np.array([weight(kernel, iu + k - u) for k in range(-4, 6)])

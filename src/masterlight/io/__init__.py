@@ -14,18 +14,22 @@ import numpy as np
 from masterlight.errors import FrameError, OutputError, ParameterError
 from masterlight.frame import Frame
 
-FORMATS = dict.fromkeys(
-    (end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")),
-    "masterlight.io.fits:open_fits",
-)
+RAW = (
+    ".crw", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".dng", ".srw", ".3fr", ".iiq",
+)  # fmt: skip
+"""Camera raw, as Canon, Nikon, Sony, Fujifilm, Olympus, Panasonic, Pentax, Samsung and others name it."""
+
+FORMATS = {
+    **dict.fromkeys(
+        (end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")),
+        "masterlight.io.fits:open_fits",
+    ),
+    ".xisf": "masterlight.io.xisf:open_xisf",
+    **dict.fromkeys(RAW, "masterlight.io.raw:open_raw"),
+}
 """What reads a file, by the end of its name."""
 
-LATER = {
-    ".xisf": "XISF",
-    **dict.fromkeys((".cr2", ".cr3", ".crw", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".dng"), "camera raw"),
-}
-"""Formats that are astronomical images but are not read yet."""
-
+LATER = ()
 
 MISSING = -(2**31)
 """What stands for NaN in a plane of 32-bit integers."""
@@ -71,9 +75,8 @@ def read(path) -> Frame:
     if end is None:
         if not os.path.exists(path):
             raise FrameError(path, "there is no such file; check the path")
-        later = suffix(path, LATER)
-        told = f"{LATER[later]} files are not read yet" if later else "this is not an image format that is read"
-        raise FrameError(path, f"{told}; convert it to FITS (.fits, .fit, .fts, also as .gz or .fz)")
+        known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
+        raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
     return getattr(import_module(module), name)(path)
 

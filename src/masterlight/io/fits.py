@@ -4,32 +4,25 @@ Plain images are read by a reader of our own, row by row, so that a box costs it
 compressed (.gz, .fz) is unpacked once into a scratch folder that disappears with the program.
 """
 
-import atexit
 import gzip
-import hashlib
 import math
 import os
 import re
 import shutil
-import tempfile
-import threading
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from masterlight.errors import FrameError, OutputError
-from masterlight.frame import Frame, Meta, Stored
+from masterlight.errors import FrameError
+from masterlight.frame import Meta
 from masterlight.headers import DATA, OVERSCAN, as_number, flipped_pattern, pattern_of, section
+from masterlight.io.plain import Layout, PlainFrame, truncated
 
 BLOCK = 2880
 HEADER_BLOCKS = 500
-CHUNK_BYTES = 2 << 20
-SPARE_BYTES = 1 << 30
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|END|INHERIT"
@@ -40,38 +33,10 @@ TILING = re.compile(
 )
 
 
-class Layout(NamedTuple):
-    """Where the pixels of a FITS image lie and what they mean."""
-
-    offset: int
-    bitpix: int
-    planes: int
-    rows: int
-    cols: int
-    zero: float
-    scale: float
-    blank: int | None
-    flip: bool
-    packing: str
-    """'' for a plain file, 'gzip' for a whole file compressed, 'tiles' for a tile-compressed image."""
-    hdu: int
-    stamp: tuple[int, int]
-    """Size and time of the file, so that what was unpacked from it is known again."""
-
-    @property
-    def item_bytes(self) -> int:
-        return abs(self.bitpix) // 8
-
-    @property
-    def data_bytes(self) -> int:
-        return self.item_bytes * self.planes * self.rows * self.cols
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FitsFrame(Frame):
+class FitsFrame(PlainFrame):
     """An image in a FITS file. The header was read; pixels are read when they are indexed."""
 
-    layout: Layout
     text: str
     """The header's cards, 80 characters each."""
 
@@ -83,87 +48,18 @@ class FitsFrame(Frame):
         header = fits.Header.fromstring(self.text)
         return flipped(header, self.layout.rows) if self.layout.flip else header
 
-    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        """The box as float32 DN; the BLANK of integer files becomes NaN."""
-        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
-        self.pixels_into(out, y0, x0)
-        return out
+    def unpack(self, target: str) -> None:
+        """Write the plain form of a compressed file: the whole file for gzip, the bare pixels for tiles."""
+        if self.layout.packing == "gzip":
+            with gzip.open(self.source, "rb") as packed, open(target, "wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+            if os.path.getsize(target) < self.layout.end_bytes:
+                raise FrameError(self.source, truncated(os.path.getsize(target), self.layout.end_bytes))
+            return
+        from astropy.io import fits
 
-    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
-        rows, cols = out.shape[-2:]
-        step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
-        with self.opened() as file:
-            for plane, target in enumerate(out if out.ndim == 3 else out[None]):
-                for top in range(0, rows, step):
-                    bottom = min(top + step, rows)
-                    raw = self.rows_of(file, plane, y0 + top, y0 + bottom, x0, x0 + cols)
-                    decode(raw, self.layout, target[top:bottom])
-
-    def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
-        """The box of a mono 16-bit image as (rows, cols) int16, bytes in the order of the file."""
-        if len(self.shape) != 2 or self.layout.bitpix != 16 or self.layout.blank is not None:
-            return None
-        with self.opened() as file:
-            raw = self.rows_of(file, 0, y0, y1, x0, x1)
-        return Stored(raw.view(np.int16), self.layout.zero, self.layout.scale, np.little_endian)
-
-    def opened(self):
-        """The plain file that holds the pixels, open for reading."""
-        try:
-            return open(unpacked(self.source, self.layout) if self.layout.packing else self.source, "rb", buffering=0)
-        except OSError as error:
-            raise FrameError(self.source, f"cannot be read ({error.strerror}); was it moved?") from error
-
-    def rows_of(self, file, plane: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        """Stored samples of a box, contiguous, as unsigned integers of their size in the order of the file."""
-        place = self.layout
-        if place.flip:
-            y0, y1 = place.rows - y1, place.rows - y0
-        start = (0 if place.packing == "tiles" else place.offset) + (
-            plane * place.rows + y0
-        ) * place.cols * place.item_bytes
-        dtype = np.dtype(f"u{place.item_bytes}")
-        if (x1 - x0) * 8 >= place.cols:
-            raw = np.empty((y1 - y0, place.cols), dtype)
-            self.fill(file, start, raw)
-            raw = raw if x1 - x0 == place.cols else np.ascontiguousarray(raw[:, x0:x1])
-        else:
-            raw = np.empty((y1 - y0, x1 - x0), dtype)
-            for i in range(y1 - y0):
-                self.fill(file, start + (i * place.cols + x0) * place.item_bytes, raw[i])
-        return np.ascontiguousarray(raw[::-1]) if place.flip else raw
-
-    def fill(self, file, start: int, array: np.ndarray) -> None:
-        """Read the bytes from `start` on into the whole of a contiguous array."""
-        view = memoryview(array).cast("B")
-        done = 0
-        try:
-            file.seek(start)
-            while done < len(view):
-                count = file.readinto(view[done:])
-                if not count:
-                    raise FrameError(self.source, truncated(start + done, self.layout.offset + self.layout.data_bytes))
-                done += count
-        except OSError as error:
-            raise FrameError(self.source, f"cannot be read ({error.strerror}); copy it again") from error
-
-
-def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
-    """Stored samples (rows, cols), as unsigned integers in file order, into float32 DN."""
-    from masterlight.kernels import decode as kernels
-
-    plain = layout.blank is None and (layout.zero, layout.scale) == (0, 1)
-    if layout.bitpix == 16 and layout.blank is None:
-        kernels.decode_int16(
-            raw.view(np.int16), np.float32(layout.zero), np.float32(layout.scale), np.little_endian, out
-        )
-    elif layout.bitpix == -32 and plain:
-        kernels.decode_float32(raw, np.little_endian, out.view(np.uint32))
-    else:
-        values = raw.view(DTYPES[layout.bitpix])
-        out[:] = values * np.float64(layout.scale) + layout.zero
-        if layout.blank is not None:
-            out[values == layout.blank] = np.nan
+        with fits.open(self.source, do_not_scale_image_data=True, memmap=False) as hdus:
+            np.ascontiguousarray(hdus[self.layout.part].data, self.layout.dtype).tofile(target)
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -185,17 +81,11 @@ def open_fits(path) -> FitsFrame:
     except (EOFError, zlib.error) as error:
         raise FrameError(source, f"the gzip archive is damaged ({error}); copy or download it again") from error
     layout = layout_of(cards, source, offset, packing, hdu, (status.st_size, status.st_mtime_ns))
-    if not packing and status.st_size < offset + layout.data_bytes:
-        raise FrameError(source, truncated(status.st_size, offset + layout.data_bytes))
-    shape = (layout.rows, layout.cols) if layout.planes == 1 else (layout.planes, layout.rows, layout.cols)
+    if not packing and status.st_size < layout.end_bytes:
+        raise FrameError(source, truncated(status.st_size, layout.end_bytes))
     if layout.flip:
         cards = flipped(cards, layout.rows)
-    return FitsFrame(source=source, meta=Meta.from_header(cards, source, shape), layout=layout, text=text)
-
-
-def truncated(found: int, wanted: int) -> str:
-    """The reason for a file that ends too early."""
-    return f"truncated: {found:,} of {wanted:,} bytes; copy it again from the camera card"
+    return FitsFrame(source=source, meta=Meta.from_header(cards, source, layout.shape), layout=layout, text=text)
 
 
 def find_image(file, source: str, packing: str) -> tuple[str, dict, int, str, int]:
@@ -324,20 +214,19 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
     blank = as_number(cards.get("BLANK")) if bitpix > 0 else None
     planes = sizes[2] if len(sizes) == 3 else 1
     flip = str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
-    blank = int(blank) if blank is not None else None
     return Layout(
-        offset,
-        int(bitpix),
-        planes,
-        sizes[1],
-        sizes[0],
-        values["BZERO"],
-        values["BSCALE"],
-        blank,
-        flip,
-        packing,
-        hdu,
-        stamp,
+        dtype=DTYPES[bitpix],
+        planes=planes,
+        rows=sizes[1],
+        cols=sizes[0],
+        offset=offset,
+        zero=values["BZERO"],
+        scale=values["BSCALE"],
+        blank=int(blank) if blank is not None else None,
+        flip=flip,
+        packing=packing,
+        part=hdu,
+        stamp=stamp,
     )
 
 
@@ -368,57 +257,3 @@ def flipped(header, rows: int):
             odd = int(term[3]) % 2 == 1
             header[key] = as_number(header[key]) * (-1 if odd != term[1].startswith("B") else 1)
     return header
-
-
-# --- unpacking --------------------------------------------------------------------------------------------------------
-
-_UNPACKING: dict[str, threading.Lock] = {}
-
-
-@cache
-def scratch_folder() -> str:
-    """A folder for unpacked files, removed when the program ends; it follows TMPDIR."""
-    folder, owner = tempfile.mkdtemp(prefix="masterlight-"), os.getpid()
-    atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
-    return folder
-
-
-def unpacked(source: str, layout: Layout) -> str:
-    """The path of the unpacked twin of a compressed file, made at the first call; threads wait for one another."""
-    name = hashlib.blake2b(
-        repr((os.path.abspath(source), layout.stamp, layout.hdu)).encode(), digest_size=12
-    ).hexdigest()
-    path = os.path.join(scratch_folder(), name)
-    with _UNPACKING.setdefault(name, threading.Lock()):
-        if not os.path.exists(path):
-            if shutil.disk_usage(scratch_folder()).free < layout.data_bytes + SPARE_BYTES:
-                raise OutputError(
-                    f"{source}: no room to unpack it in {scratch_folder()}; "
-                    "set the variable TMPDIR to a folder on a larger disk, or unpack the files first"
-                )
-            try:
-                with warnings.catch_warnings(action="ignore"):
-                    unpack(source, layout, f"{path}.partial")
-            except BaseException as error:
-                if os.path.exists(f"{path}.partial"):
-                    os.unlink(f"{path}.partial")
-                if isinstance(error, (OSError, EOFError, zlib.error, ValueError, TypeError)):
-                    why = f" ({error})" if isinstance(error, OSError) else ""
-                    raise FrameError(source, f"is damaged and cannot be unpacked{why}; copy it again") from error
-                raise
-            os.replace(f"{path}.partial", path)
-    return path
-
-
-def unpack(source: str, layout: Layout, target: str) -> None:
-    """Write the plain form of a compressed file: the whole file for gzip, the bare pixels for tiles."""
-    if layout.packing == "gzip":
-        with gzip.open(source, "rb") as packed, open(target, "wb") as plain:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-        if os.path.getsize(target) < layout.offset + layout.data_bytes:
-            raise FrameError(source, truncated(os.path.getsize(target), layout.offset + layout.data_bytes))
-        return
-    from astropy.io import fits
-
-    with fits.open(source, do_not_scale_image_data=True, memmap=False) as hdus:
-        np.ascontiguousarray(hdus[layout.hdu].data, DTYPES[layout.bitpix]).tofile(target)

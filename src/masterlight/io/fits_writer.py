@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from masterlight.io import MISSING, Scaled, atomic
-from masterlight.io.fits import BLOCK, CHUNK_BYTES, STRUCTURE
+from masterlight.io.fits import BLOCK, STRUCTURE
+from masterlight.io.plain import CHUNK_BYTES
 
 
 def write_fits(

@@ -13,14 +13,20 @@ SAMPLES = 500_000
 """Pixels of the picture that tell its median: to a thousandth of the noise."""
 
 
-def preview(array, long_side_px: int = LONG_SIDE_PX) -> np.ndarray:
+def preview(array, long_side_px: int = LONG_SIDE_PX, linked: bool = True) -> np.ndarray:
     """Stretch an image so that faint things show, as uint8; measure nothing on it.
 
-    array (rows, cols) or (3, rows, cols), any numbers, NaN becomes black; all planes get the same stretch. Images
+    array (rows, cols) or (3, rows, cols), any numbers, NaN becomes black; all planes get the same stretch, or each
+    its own when not `linked`: the sky then is grey whatever colour the sensor gives it. Images
     larger than `long_side_px` are reduced by the mean of blocks. Black is at median - 2.8 MADN, and the midtones
     transfer function brings the median to a quarter.
     """
     image = reduced(np.asarray(array), long_side_px)
+    return stretched(image) if linked or image.ndim == 2 else np.stack([stretched(plane) for plane in image])
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """An image stretched to uint8 as one."""
     finite = image.ravel()[:: max(1, image.size // SAMPLES)]
     finite = finite[np.isfinite(finite)].astype(np.float64)
     if not finite.size:
@@ -33,8 +39,8 @@ def preview(array, long_side_px: int = LONG_SIDE_PX) -> np.ndarray:
         return np.where(np.isfinite(image), np.uint8(255 * BACKGROUND), np.uint8(0))
     x = np.clip((image - np.float32(black)) * np.float32(1 / (white - black)), 0, 1, dtype=np.float32)
     x0 = (median - black) / (white - black)
-    stretched = midtones(x, np.float32(midtones(x0, BACKGROUND))) if x0 > 0 else x
-    return np.where(np.isfinite(image), np.rint(255 * stretched), 0).astype(np.uint8)
+    bright = midtones(x, np.float32(midtones(x0, BACKGROUND))) if x0 > 0 else x
+    return np.where(np.isfinite(image), np.rint(255 * bright), 0).astype(np.uint8)
 
 
 def midtones(x, balance: float):

@@ -7,50 +7,63 @@ from masterlight.kernels.decode import decode_row
 
 
 @njit(nogil=True, cache=True)
-def calibrate(stored, swapped, zero, scale, subtract, factor, pedestal, out):
-    """out = (zero + scale * stored - subtract) * factor + pedestal, decoded and calibrated in one pass.
+def calibrate(stored, swapped, zero, scale, lines, level, subtract, dark, k, factor, pedestal, out):
+    """out = (zero + scale * stored - lines - level - subtract - k * dark) * factor + pedestal, decoded on the way.
 
     stored (rows, cols) int16 or float32; `swapped` tells that 16-bit samples have their bytes in the other order;
-    subtract, factor (rows, cols) float32, or (1, 1) when they are one number everywhere; out (rows, cols) float32.
-    A NaN in any of them stays NaN.
+    lines (rows,) or (1,) float64, one level for each row; level (p, cols) float32, rows repeating after p, or (1, 1)
+    for one number; subtract, dark, factor (rows, cols) float32, or (1, 1) when they are one number everywhere;
+    out (rows, cols) float32. A NaN in any of them stays NaN.
     """
     rows, cols = out.shape
     a = np.float32(scale)
-    b = np.float32(zero)
     p = np.float32(pedestal)
-    every_s = subtract.shape[0] == rows and subtract.shape[1] == cols
-    every_f = factor.shape[0] == rows and factor.shape[1] == cols
+    kd = np.float32(k)
     for y in range(rows):
         line = out[y]
-        decode_row(stored[y], swapped, a, b, line)
-        if every_s:
+        decode_row(stored[y], swapped, a, np.float32(zero - lines[y % lines.size]), line)
+        if level.size > 1:
+            row = level[y % level.shape[0]]
+            for x in range(cols):
+                line[x] -= row[x]
+        if subtract.size > 1:
             row = subtract[y]
             for x in range(cols):
                 line[x] -= row[x]
-        else:
+        if dark.size > 1:
+            row = dark[y]
             for x in range(cols):
-                line[x] -= subtract[0, 0]
-        if every_f:
+                line[x] -= kd * row[x]
+        rest = level[0, 0] if level.size == 1 else np.float32(0)
+        rest += subtract[0, 0] if subtract.size == 1 else np.float32(0)
+        rest += kd * dark[0, 0] if dark.size == 1 else np.float32(0)
+        if factor.size > 1:
             row = factor[y]
             for x in range(cols):
-                line[x] = line[x] * row[x] + p
+                line[x] = (line[x] - rest) * row[x] + p
         else:
             for x in range(cols):
-                line[x] = line[x] * factor[0, 0] + p
+                line[x] = (line[x] - rest) * factor[0, 0] + p
 
 
 @njit(nogil=True, cache=True)
-def flat_factor(flat, mean, floor, out):
-    """out = mean / flat; NaN where the flat is at or below `floor` or not finite: such a pixel saw no light."""
+def flat_factor(flat, mean, out):
+    """out = mean / flat; NaN where the flat is below a hundredth of the mean or not finite: such a pixel saw no light.
+
+    flat (rows, cols) float32; mean (p, cols) float32, its rows repeating after p: the level of each colour at its
+    place; out (rows, cols) float32.
+    """
     for y in range(flat.shape[0]):
+        m = mean[y % mean.shape[0]]
         for x in range(flat.shape[1]):
             f = flat[y, x]
-            out[y, x] = mean / f if f > floor and f < np.inf else np.nan
+            floor = max(np.float32(1e-6), np.float32(0.01) * m[x])
+            out[y, x] = m[x] / f if f > floor and f < np.inf else np.nan
 
 
 @njit(nogil=True, cache=True)
-def mean_between(image, low, high):
-    """Mean of the pixels from low to high, both included; NaN when there is none."""
+def sum_between(image, low, high):
+    """Sum and number of the pixels from low to high, both included; image (rows, cols), with any strides."""
     total, count = 0.0, 0
     for y in range(image.shape[0]):
         row, inside = np.float64(0), 0
@@ -61,4 +74,4 @@ def mean_between(image, low, high):
                 inside += 1
         total += row
         count += inside
-    return total / count if count else np.nan
+    return total, count

@@ -216,3 +216,32 @@ def disputed(samples, hard, columns, rule, combination, scratch, planes, frames)
             planes.coverage[at] = np.uint16(tally[0, lane])
             planes.low[at] = np.uint16(tally[1, lane])
             planes.high[at] = np.uint16(tally[2, lane])
+
+
+@njit(nogil=True, cache=True)
+def fill_holes(image, radius, share):
+    """Give missing pixels that lie among others the median of the square around them; gives how many.
+
+    image (rows, cols) float32, NaN where missing, is changed in place. A pixel is filled when at least this `share` of
+    the (2 radius + 1) pixels wide square around it is not missing: single pixels and thin lines, not the empty edge
+    of an image.
+    """
+    rows, cols = image.shape
+    values = np.empty((2 * radius + 1) ** 2, np.float32)
+    found = [(0, 0, np.float32(0))]
+    for y in range(rows):
+        for x in range(cols):
+            if image[y, x] == image[y, x]:
+                continue
+            n = 0
+            for j in range(max(0, y - radius), min(rows, y + radius + 1)):
+                for i in range(max(0, x - radius), min(cols, x + radius + 1)):
+                    v = image[j, i]
+                    if v == v:
+                        values[n] = v
+                        n += 1
+            if n >= share * values.size:
+                found.append((y, x, np.median(values[:n])))
+    for k in range(1, len(found)):
+        image[found[k][0], found[k][1]] = found[k][2]
+    return len(found) - 1

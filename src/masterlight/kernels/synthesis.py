@@ -126,25 +126,35 @@ def upsample_row(grid, row, out):
 
 
 @njit(nogil=True, cache=True)
-def expose(light_e, smooth_e, flat, dark_e, pattern_dn, read_noise_e, gain_e_per_dn, saturation_dn, key, out):
+def expose(
+    light_e, smooth_e, tile, flat, dark_e, level_dn, read_noise_e, gain_e_per_dn, lsb_dn, saturation_dn, key, out
+):
     """Read out a camera: light through the flat, dark charge, shot noise, read noise, gain, bias, 16 bits.
 
-    light_e (rows, cols) float32 charge of stars; smooth_e a grid for `upsample_row`, the sky; flat
-    (rows, cols) float32; dark_e (rows, cols) float32 charge; pattern_dn (cols) float32 bias level; out (rows, cols)
-    uint16 is filled. The noise depends on `key` and the pixel alone. Above 50 electrons shot noise is normal.
+    light_e (rows, cols) float32 charge of stars; smooth_e (colours, ...) grids for `upsample_row`, the sky in each
+    colour; tile (p, p) which of them each pixel sees; flat (rows, cols) float32; dark_e (rows, cols) float32 charge;
+    level_dn (rows or 1, width) float32 bias level; out (rows, width) uint16 is filled with multiples of lsb_dn: what
+    is right of `cols` is overscan. The noise depends on `key` and the pixel alone. Above 50 electrons shot noise is
+    normal.
     """
-    rows, cols = out.shape
-    sky = np.empty(cols)
+    rows, width = out.shape
+    cols, colours, side = light_e.shape[1], smooth_e.shape[0], tile.shape[0]
+    smooth, sky = np.empty((colours, cols)), np.empty(cols)
     step = np.uint64(0x9E3779B97F4A7C15)
+    per_lsb = 1.0 / lsb_dn
     for y in range(rows):
-        upsample_row(smooth_e, y, sky)
-        for x in range(cols):
-            bits = scramble(key + step * np.uint64(y * cols + x + 1))
+        level = level_dn[min(y, level_dn.shape[0] - 1)]
+        for c in range(colours):
+            upsample_row(smooth_e[c], y, smooth[c] if colours > 1 else sky)
+        for x in range(cols if colours > 1 else 0):
+            sky[x] = smooth[tile[y % side, x % side], x]
+        for x in range(width):
+            bits = scramble(key + step * np.uint64(y * width + x + 1))
             z = normal(((bits >> np.uint64(32)) + 0.5) * 2.0**-32)
-            mean = (sky[x] + light_e[y, x]) * flat[y, x] + dark_e[y, x]
+            mean = (sky[x] + light_e[y, x]) * flat[y, x] + dark_e[y, x] if x < cols else 0.0
             if mean > 50.0:
                 charge = mean + z * math.sqrt(mean + read_noise_e * read_noise_e)
             else:
                 charge = poisson(mean, ((bits & np.uint64(0xFFFFFFFF)) + 0.5) * 2.0**-32) + z * read_noise_e
-            value = charge / gain_e_per_dn + pattern_dn[x]
-            out[y, x] = np.uint16(min(max(math.floor(value + 0.5), 0.0), saturation_dn))
+            value = math.floor((charge / gain_e_per_dn + level[x]) * per_lsb + 0.5) * lsb_dn
+            out[y, x] = np.uint16(min(max(value, 0.0), saturation_dn))

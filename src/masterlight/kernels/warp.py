@@ -375,6 +375,37 @@ def flat(array: np.ndarray) -> tuple[np.ndarray, int]:
     return as_strided(array, ((array.shape[0] - 1) * stride + array.shape[1],), (4,)), stride
 
 
+@njit(nogil=True, cache=True)
+def blank_defective(mask, x_offset, y_offset, there, back, out, out_x, out_y):
+    """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
+
+    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
+    there, back: nine numbers each, the matrix from the result to the source and its inverse; out (h, w) float32 is the
+    box of the result whose first pixel is (out_x, out_y).
+    """
+    blanked = 0
+    size = np.sqrt(abs(back[0] * back[4] - back[1] * back[3]))
+    reach = 1 + int(np.ceil(0.75 * size))
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            if mask[y, x] == 0:
+                continue
+            u, v = float(x + x_offset), float(y + y_offset)
+            z = back[6] * u + back[7] * v + back[8]
+            i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
+            j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
+            for j in range(max(0, j0 - reach), min(out.shape[0], j0 + reach + 1)):
+                for i in range(max(0, i0 - reach), min(out.shape[1], i0 + reach + 1)):
+                    a, b = float(i + out_x), float(j + out_y)
+                    z = there[6] * a + there[7] * b + there[8]
+                    near_x = np.rint((there[0] * a + there[1] * b + there[2]) / z)
+                    near_y = np.rint((there[3] * a + there[4] * b + there[5]) / z)
+                    if near_x == u and near_y == v:
+                        out[j, i] = np.nan
+                        blanked += 1
+    return blanked
+
+
 def spread(array: np.ndarray) -> np.ndarray:
     """The same pixels with rows that do not all fall on the same lines of the cache."""
     if array.strides[0] % 2048:

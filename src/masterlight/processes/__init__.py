@@ -8,7 +8,11 @@ from masterlight import process
 
 PROCESSES = {
     "ImageCalibration": "calibrate",
+    "Superbias": "superbias",
+    "BadPixels": "badpixels",
     "CosmeticCorrection": "cosmetic",
+    "DefectMap": "defectmap",
+    "Debayer": "debayer",
     "SubframeSelector": "subframes",
     "StarAlignment": "align",
     "ImageIntegration": "integrate",

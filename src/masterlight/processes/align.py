@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from masterlight.errors import Rejected
 from masterlight.frame import Frame
 from masterlight.kernels import match
-from masterlight.kernels.warp import HALO, jacobian, noise_gain, warp, whole_shift
+from masterlight.kernels.warp import HALO, blank_defective, jacobian, noise_gain, warp, whole_shift
 from masterlight.process import card, process
 
 if TYPE_CHECKING:
@@ -134,6 +134,10 @@ class StarAlignment:
     """Also try mirrored frames, as a diagonal or an off-axis guider gives."""
     significance: Annotated[float, Le(0)] = -6.0
     """A match is believed when log10 of the chance of an accident is at most this."""
+    planes: Literal["luminance", "each"] = "luminance"
+    """How the planes of colour lights are laid on the reference: together by their mean, or each by its own stars."""
+    defective: Literal["missing", "interpolated"] = "missing"
+    """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
     max_shear: Annotated[float, Ge(0)] = 0.02
     """Largest shear and difference of scale between the axes that is plausible, as a fraction."""
 
@@ -328,10 +332,12 @@ class StarAlignment:
             )
         return ""
 
-    def registered(
-        self, frame: Frame, transform: Transform, shape, noise_dn: float, fwhm_px: float | None = None
-    ) -> Registered:
-        """The frame as it looks on the reference's grid of `shape` (rows, cols): a view, nothing is computed yet."""
+    def registered(self, frame: Frame, transform, shape, noise_dn: float, fwhm_px: float | None = None) -> Registered:
+        """The frame as it looks on the reference's grid of `shape` (rows, cols): a view, nothing is computed yet.
+
+        transform: a `Transform`, or one for each plane.
+        """
+        transforms = (transform,) if isinstance(transform, Transform) else tuple(transform)
         rows, cols = shape[-2:]
         kernel = self.interpolation
         if kernel == "auto":
@@ -342,7 +348,8 @@ class StarAlignment:
             meta=frame.meta.with_(shape=(*frame.shape[:-2], rows, cols)),
             cards=(*frame.cards, card(self)),
             frame=frame,
-            matrix=transform.matrix,
+            matrices=tuple(t.matrix for t in transforms),
+            keep_defective=self.defective == "interpolated",
             kernel=kernel,
             margin_dn=self.clamp_kappa * max(noise_dn, 0.0) if self.clamping == "floor" else np.inf,
             threshold=self.clamp_threshold if self.clamping == "pixinsight" else -1.0,
@@ -357,7 +364,9 @@ class Registered(Frame):
     """A frame resampled onto the reference's grid, box by box, when it is indexed."""
 
     frame: Frame
-    matrix: np.ndarray = field(default_factory=lambda: np.eye(3))
+    matrices: tuple[np.ndarray, ...] = field(default_factory=lambda: (np.eye(3),))
+    """One for all planes, or one for each."""
+    keep_defective: bool = False
     kernel: str = "lanczos5"
     margin_dn: float = np.inf
     threshold: float = -1.0
@@ -371,7 +380,7 @@ class Registered(Frame):
     @property
     def noise_gain(self) -> float:
         """Factor by which the interpolation lowers white noise, the mean over sub-pixel positions."""
-        return noise_gain(self.kernel) if whole_shift(self.matrix, 0, 0) is None else 1.0
+        return noise_gain(self.kernel) if whole_shift(self.matrices[0], 0, 0) is None else 1.0
 
     def pixels(self, y0, y1, x0, x1):
         out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
@@ -397,15 +406,20 @@ class Registered(Frame):
                 self.pixels_into(out[..., half:, :], y0 + half, x0)
             return
         pixels = np.asarray(self.frame.pixels(top, bottom, left, right), np.float32)
+        defective = None if self.keep_defective else self.frame.defective(top, bottom, left, right)
         planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
-        for plane, target in zip(planes, targets, strict=True):
-            warp(plane, left, top, self.matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
+        matrices = self.matrices * (len(planes) // len(self.matrices))
+        for plane, target, matrix in zip(planes, targets, matrices, strict=True):
+            warp(plane, left, top, matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
+            if defective is not None:
+                there, back = (tuple(m.ravel().tolist()) for m in (matrix, np.linalg.inv(matrix)))
+                blank_defective(np.ascontiguousarray(defective), left, top, there, back, target, x0, y0)
 
     def source_box(self, y0: int, x0: int, height: int, width: int) -> tuple[int, int, int, int] | None:
         """Bounds (y0, y1, x0, x1) of the source pixels that a box needs; None when it lies outside the source."""
         rows, cols = self.frame.shape[-2:]
         corners = np.array([(x, y) for x in (x0, x0 + width - 1) for y in (y0, y0 + height - 1)], float)
-        at = match.apply(self.matrix, corners)
+        at = np.concatenate([match.apply(matrix, corners) for matrix in self.matrices])
         left, top = np.maximum(np.floor(at.min(axis=0)).astype(int) - HALO, 0)
         right, bottom = np.minimum(np.ceil(at.max(axis=0)).astype(int) + HALO + 1, (cols, rows))
         return (int(top), int(bottom), int(left), int(right)) if top < bottom and left < right else None

@@ -1,152 +1,87 @@
-"""ImageCalibration: take the camera out of the picture with master bias, dark and flat frames."""
+"""ImageCalibration: take the camera out of the picture with overscan, master bias, dark and flat frames.
+
+C = (T - level - B - k D) * mean(F) / F + pedestal, each term only when there is something to do it with; the level is
+that of the overscan, or the black level that a camera tells, or the pedestal that was added to a file.
+"""
 
 import threading
 from dataclasses import dataclass, field
+from math import isclose, isqrt
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from masterlight.errors import FrameError, ParameterError
 from masterlight.frame import Frame, Stored
-from masterlight.kernels.calibrate import calibrate, flat_factor, mean_between
+from masterlight.headers import same_filter
+from masterlight.kernels.calibrate import calibrate
+from masterlight.kernels.statistics import noise_mrs
 from masterlight.process import card, process
+from masterlight.processes.darkscale import DarkScale, by_exposure, expected_scale, fit, judged, lights_excess
+from masterlight.processes.masters import Masters
+from masterlight.processes.overscan import Level, Overscan, Trimmed
 
 CHUNK_PIXELS = 1 << 20
 """Pixels calibrated at once, so that what is read is still in the cache when it is decoded."""
-_NOTHING = np.zeros((1, 1), np.float32)
-_ONE = np.ones((1, 1), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Masters:
-    """The master frames of one set of lights, and the arrays of the equation made from them once.
-
-    bias, dark, flat are frames or None. What was already done to a master is in its `Meta` (`contains_bias`,
-    `calibration`), so nothing is subtracted twice. Cheap to pickle when the masters are files.
-    """
-
-    bias: Frame | None = None
-    dark: Frame | None = None
-    flat: Frame | None = None
-    trim_fraction: float = 0.05
-    _made: dict = field(default_factory=dict, repr=False)
-    _lock: object = field(default_factory=threading.Lock, repr=False)
-
-    def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k not in ("_made", "_lock")}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _made={}, _lock=threading.Lock())
-
-    def __bool__(self):
-        return any(master is not None for master in (self.bias, self.dark, self.flat))
-
-    @property
-    def dark_holds_bias(self) -> bool:
-        """Whether the bias level is still in the dark; a dark that says nothing was integrated from raw frames."""
-        return self.dark is not None and self.dark.meta.contains_bias is not False
-
-    @property
-    def letters(self) -> str:
-        """What these masters take out of a frame, as CALSTAT letters."""
-        bias = "B" if self.bias or self.dark_holds_bias else ""
-        return bias + ("D" if self.dark else "") + ("F" if self.flat else "")
-
-    @property
-    def equation(self) -> str:
-        """The sum that is done, in symbols: `C = (L - D) * mean(F) / F`."""
-        take = {(False, False): "L", (True, False): "L - B", (False, True): "L - D", (True, True): "L - B - D"}
-        terms = take[self.bias is not None and not self.dark_holds_bias, self.dark is not None]
-        return f"C = ({terms}) * mean(F) / F" if self.flat else f"C = {terms}"
-
-    def subtract(self) -> np.ndarray:
-        """What is subtracted from every light, float32 DN; (1, 1) zero when there is nothing to subtract."""
-        return self._once("subtract", self._subtract)
-
-    def factor(self) -> np.ndarray:
-        """What every light is multiplied with, mean(F) / F, float32; NaN where the flat saw no light."""
-        return self._once("factor", self._factor)
-
-    def release(self) -> None:
-        """Let the arrays go; they are made again when they are asked for."""
-        with self._lock:
-            self._made.clear()
-
-    def _once(self, name, make):
-        with self._lock:
-            if name not in self._made:
-                self._made[name] = make()
-            return self._made[name]
-
-    def _subtract(self):
-        if self.dark is None:
-            return _NOTHING if self.bias is None else contiguous(self.bias)
-        if self.bias is None or self.dark_holds_bias:
-            return contiguous(self.dark)
-        return contiguous(self.dark) + contiguous(self.bias)
-
-    def _factor(self):
-        if self.flat is None:
-            return _ONE
-        flat = contiguous(self.flat)
-        if self.flat.meta.contains_bias is True:
-            if self.bias is None:
-                raise FrameError(
-                    self.flat.source,
-                    "this master flat still holds its bias level, and dividing by it would leave vignetting in: "
-                    "add bias frames or flat-darks",
-                )
-            flat = flat - contiguous(self.bias)
-        mean = trimmed_mean(flat, self.trim_fraction)
-        if not mean > 0:
-            raise FrameError(self.flat.source, f"the mean level of this master flat is {mean:.1f} DN; it saw no light")
-        out = np.empty_like(flat)
-        flat_factor(flat, np.float32(mean), np.float32(max(1e-6, 0.01 * mean)), out)
-        return out
-
-
-def contiguous(frame: Frame) -> np.ndarray:
-    """All pixels of a master, its own pedestal taken off."""
-    pixels = np.ascontiguousarray(np.asarray(frame), np.float32)
-    return pixels - np.float32(frame.meta.pedestal_dn) if frame.meta.pedestal_dn else pixels
-
-
-def trimmed_mean(image: np.ndarray, fraction: float) -> float:
-    """Mean without the lowest and the highest `fraction` of the finite samples; one sample is cut at least.
-
-    Above a million pixels the two cuts come from every k-th pixel, the mean from all pixels between them.
-    """
-    sample = image.ravel()[:: max(1, image.size // 1_000_000)]
-    sample = np.sort(sample[np.isfinite(sample)])
-    if sample.size == 0:
-        return float("nan")
-    cut = max(1, int(fraction * sample.size)) if sample.size > 2 else 0
-    if image.size < 2_000_000:
-        return float(sample[cut : sample.size - cut].mean(dtype=np.float64))
-    return float(mean_between(image, sample[cut], sample[-1 - cut]))
+UNKNOWN_LEVEL = 0.04
+"""A level that only the overscan tells is reckoned as this fraction of the range where saturation is estimated."""
+MOST_PEDESTAL_DN = 1000.0
 
 
 @process
 class ImageCalibration:
     """Subtract bias and dark from a frame and divide it by the flat; signed, unclipped, in DN.
 
-    C = (T - B - D) * mean(F) / F + pedestal, each term only when its master is given.
+    C = (T - B - k D) * mean(F) / F + pedestal, each term only when its master is given.
     """
 
+    overscan: Overscan = Overscan()
+    """What is done with the unexposed edge of the sensor."""
+    use_bias: bool = True
+    """Take the master bias into account; switched off, it is left out even when there is one."""
+    use_dark: bool = True
+    """Take the master dark into account."""
+    use_flat: bool = True
+    """Take the master flat into account."""
+    black_level: bool = True
+    """Subtract the black level that a camera tells where neither bias, dark nor overscan take it off."""
+    dark_scaling: Literal["none", "fit", "exposure"] = "none"
+    """How the dark of a light is scaled: not at all, by the hot pixels in light and dark, or by exposure times (and
+    temperatures, where both are known). Scaling needs a bias, or a dark without bias."""
+    dark_scale: Annotated[float, Field(ge=0)] | None = None
+    """The factor by which darks are scaled, set by hand."""
+    dark_sigma: Annotated[float, Field(ge=3)] = 8.0
+    """Pixels of the dark this many sigma above their neighbourhood are those that the factor is fitted to."""
+    dark_window_px: Annotated[int, Field(ge=0)] = 0
+    """Width of the central square to which the factor is fitted; 0 is the whole frame."""
+    doubling_c: Annotated[float, Field(gt=0)] = 6.0
+    """The rise of temperature in Celsius that doubles the dark current of the sensor."""
+    separate_colours: bool = True
+    """Divide each colour of a mosaic by the mean of its own flat pixels, so that the flat lends no colour."""
+    flat_trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """Fraction of the darkest and of the brightest flat pixels left out of mean(F)."""
     pedestal_dn: float = 0.0
     """Constant added after the division. 0 keeps zero-mean skies zero-mean; programs that cut negatives need some."""
-    flat_trim_fraction: float = 0.05
-    """Fraction of the darkest and of the brightest flat pixels left out of mean(F)."""
+    force: bool = False
+    """Use masters of another gain, offset or filter all the same."""
 
     def masters(self, bias: Frame | None = None, dark: Frame | None = None, flat: Frame | None = None) -> Masters:
         """Bind master frames to this process; their arrays are made on first use and shared by all frames."""
-        if not 0 <= self.flat_trim_fraction < 0.5:
-            raise ParameterError(f"flat_trim_fraction: 0 to 0.5 is allowed (given: {self.flat_trim_fraction})")
-        return Masters(bias, dark, flat, self.flat_trim_fraction)
+        return Masters(
+            bias if self.use_bias else None,
+            dark if self.use_dark else None,
+            flat if self.use_flat else None,
+            self.flat_trim_fraction,
+            self.separate_colours,
+            dark is not None and self.use_dark and (self.dark_scaling != "none" or self.dark_scale is not None),
+        )
 
     def __call__(self, frame: Frame, masters: Masters) -> Frame:
-        """A calibrated view of `frame`; nothing is computed until it is indexed.
+        """A calibrated view of `frame`, trimmed to what saw the sky; nothing is computed until it is indexed.
 
-        Raises FrameError when a master has another size, or when the frame says it was calibrated already.
+        Raises FrameError when a master does not go with the frame, or when the frame says it was calibrated already.
         """
         twice = [letter for letter in masters.letters if letter in frame.meta.calibration]
         if twice:
@@ -155,55 +90,295 @@ class ImageCalibration:
                 f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied "
                 "twice. Give the raw frame, or take these masters away",
             )
-        for master in (masters.bias, masters.dark, masters.flat):
-            if master is not None and master.shape[-2:] != frame.shape[-2:]:
-                raise FrameError(
-                    frame.source,
-                    f"is {size(frame)} pixels but the master {master.source} is {size(master)}; "
-                    "take calibration frames with the same camera, binning and region",
-                )
-        if len(frame.shape) != 2:
-            raise FrameError(frame.source, "is a colour image; calibration works on the raw frame of one plane")
-        if not masters and not frame.meta.pedestal_dn and not self.pedestal_dn:
-            return frame
+        masters = self.fitted(frame, masters)
+        level = self.level_from(frame, masters)
+        raw = Trimmed.of(frame, self.overscan.window(frame))
         names = {
             kind: master.source
             for kind in ("bias", "dark", "flat")
-            if (master := getattr(masters, kind)) is not None and not (kind == "bias" and masters.dark_holds_bias)
+            if (master := getattr(masters, kind)) is not None
+            and not (kind == "bias" and masters.dark_holds_bias and not masters.scaled)
         }
-        letters = "".join(c for c in "OBDF" if c in frame.meta.calibration + masters.letters)
-        has_bias = False if "B" in letters else frame.meta.contains_bias
-        meta = frame.meta.with_(calibration=letters, pedestal_dn=self.pedestal_dn, contains_bias=has_bias)
-        done = card(self, masters=names, equation=masters.equation)
-        return Calibrated(
-            source=frame.source, meta=meta, cards=(*frame.cards, done), raw=frame, masters=masters, process=self
+        equation = masters.told(f"L - {level}" if level in ("overscan", "black") else "L")
+        cards = (*frame.cards, card(self, masters=names, equation=equation))
+        if not masters and not level and not self.pedestal_dn:
+            return raw if raw is frame else raw.with_cards(cards)
+        done = frame.meta.calibration + masters.letters + {"overscan": "O", "black": "B"}.get(level, "")
+        letters = "".join(c for c in "OBDF" if c in done)
+        meta = raw.meta.with_(
+            calibration=letters,
+            pedestal_dn=self.pedestal_dn,
+            contains_bias=False if "B" in letters else frame.meta.contains_bias,
+            saturation_dn=self.ceiling(raw, masters, level),
+            black_dn=None if set("BO") & set(letters) else raw.meta.black_dn,
         )
+        return Calibrated(
+            source=frame.source, meta=meta, cards=cards, raw=raw, masters=masters, process=self, whole=frame,
+            level_from=level, equation=equation,
+        )  # fmt: skip
 
     def saturation(self, frame: Frame, masters: Masters) -> float | None:
-        """The lowest level, after calibration, that a pixel saturated in the raw frame can have; None if unknown."""
-        if frame.meta.saturation_dn is None:
+        """The lowest level, after calibration, that a pixel saturated in the raw frame can have; None if unknown.
+
+        The least of all colours. Only some rows of the masters are read.
+        """
+        masters = self.fitted(frame, masters)
+        raw = Trimmed.of(frame, self.overscan.window(frame))
+        return self.ceiling(raw, masters, self.level_from(frame, masters))
+
+    def fitted(self, frame: Frame, masters: Masters) -> Masters:
+        """The masters as they serve this frame: of its size and colours, its dark scaled only if it is a light.
+
+        Raises FrameError for a frame of several planes and for masters that do not go with it.
+        """
+        if len(frame.shape) != 2:
+            raise FrameError(frame.source, "is a colour image; calibration works on the raw frame of one plane")
+        window = self.overscan.window(frame)
+        scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
+        found = masters.fitted(frame, window, scaled)
+        light = Trimmed.of(frame, window)
+        for kind in ("bias", "dark", "flat"):
+            if getattr(found, kind) is not None:
+                against(light, kind, getattr(found, kind), self.force)
+        overscanned = found.dark is not None and "O" in found.dark.meta.calibration
+        if scaled and found.dark_holds_bias and found.bias is None and not overscanned:
+            raise FrameError(
+                frame.source,
+                f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias: add "
+                "a master bias, or set dark_scaling none",
+            )
+        return found
+
+    def level_from(self, frame: Frame, masters: Masters) -> str:
+        """What takes a level off the frame before the masters: "overscan", "black", "pedestal", or "" for nothing.
+
+        Raises FrameError when overscan was subtracted from the frame and not from its masters, or the other way.
+        """
+        wanted, done = self.overscan.wanted(frame), "O" in frame.meta.calibration
+        levels = masters.level_masters
+        plain = [m for m in levels if "O" not in m.meta.calibration]
+        without = [m for m in levels if "O" in m.meta.calibration]
+        if plain and without:
+            raise FrameError(
+                frame.source,
+                f"of its masters, {without[0].source} had its overscan subtracted and {plain[0].source} had not; make "
+                "both in the same way",
+            )
+        if plain and (done or (wanted and self.overscan.model != "auto")):
+            raise FrameError(
+                frame.source,
+                f"its overscan is subtracted, but the master {plain[0].source} was made without: make it anew with "
+                "overscan, or set overscan.model auto or none",
+            )
+        if without and not wanted and not done:
+            raise FrameError(
+                frame.source,
+                f"the master {without[0].source} was made with overscan subtracted, which this frame lacks: set "
+                "overscan.region and a model, or make the master anew with overscan.model none",
+            )
+        if wanted and not plain:
+            return "overscan"
+        black = self.black_level and any(frame.meta.black_dn or ()) and not levels
+        if (
+            black
+            and frame.meta.kind not in ("bias", "dark", "flatdark")
+            and not set("BDO") & set(frame.meta.calibration)
+        ):
+            return "black"
+        return "pedestal" if frame.meta.pedestal_dn else ""
+
+    def ceiling(self, raw: Frame, masters: Masters, level: str) -> float | None:
+        """Where saturated pixels of a trimmed raw frame begin after calibration; None if it is not known."""
+        saturation = raw.meta.saturation_dn
+        if saturation is None:
             return None
-        factor, subtract = masters.factor(), masters.subtract()
-        dimmest = np.nanpercentile(factor[::16, ::16], 1) if factor.size > 1 else 1.0
-        ceiling = 0.98 * frame.meta.saturation_dn - frame.meta.pedestal_dn
-        return float((ceiling - np.median(subtract[::16, ::16])) * dimmest + self.pedestal_dn)
+        known = {"black": raw.meta.black_dn, "overscan": UNKNOWN_LEVEL * saturation, "pedestal": raw.meta.pedestal_dn}
+        phases = Level.of(known.get(level, 0.0)).phases
+        return masters.lowest_saturation(0.98 * saturation, phases) + self.pedestal_dn
+
+    def keywords(self, view: Frame) -> list[tuple[str, Any, str]]:
+        """What was done to a calibrated view, as header cards (keyword, value, comment). Reads all of its pixels.
+
+        Noise is measured on each colour of the mosaic, before anything is interpolated or cut off.
+        """
+        image = np.asarray(view)
+        masters, scale = getattr(view, "masters", Masters()), getattr(view, "dark_scale", None)
+        rows = [("CALSTAT", view.meta.calibration or None, "done to the pixels: Overscan Bias Dark Flat")]
+        for key, kind in (("CALB", "bias"), ("CALD", "dark"), ("CALF", "flat")):
+            master = getattr(masters, kind)
+            rows.append((key, Path(master.source).name if master is not None else None, f"master {kind}"))
+        if scale is not None:
+            error = scale.sigma if scale.accepted else None
+            rows += [("CALK00", scale.k, "scale of the dark"), ("CALKE00", error, "standard error of CALK00")]
+        if masters.flat is not None:
+            means = masters.flat_means()
+            values = means.ravel()[list(colours_of(masters.pattern or masters.flat.meta.pattern, means.size).values())]
+            rows += [(f"CALS{i:02d}", float(v), "[DN] mean of the flat") for i, v in enumerate(values)]
+        finite = np.isfinite(image)
+        negative = np.count_nonzero(image[finite] < 0) / max(1, np.count_nonzero(finite))
+        rows += [
+            ("CALPED", view.meta.pedestal_dn, "[DN] added after calibration"),
+            ("CALNEG", negative, "fraction of negative pixels"),
+            ("CALVER", version(), "version of masterlight"),
+        ]
+        noises = noise_of_colours(image, view.meta.pattern, view.meta.saturation_dn or np.inf)
+        rows += [(f"NOISE{i:02d}", v, f"[DN] noise {name}".strip()) for i, (name, v) in enumerate(noises.items())]
+        return [row for row in rows if row[1] is not None]
+
+
+def against(light: Frame, kind: str, master: Frame, force: bool) -> None:
+    """Raise FrameError, which names both, when a master does not go with a trimmed light."""
+    mine, theirs = light.meta, master.meta
+    if len(master.shape) != 2:
+        raise FrameError(
+            light.source, f"has one plane but the master {master.source} has {master.shape[0]}; give the mosaic itself"
+        )
+    if master.shape != light.shape:
+        raise FrameError(
+            light.source,
+            f"is {size(light)} pixels but the master {master.source} is {size(master)}; "
+            "take calibration frames with the same camera, binning and region",
+        )
+    if mine.pattern and theirs.pattern and mine.pattern != theirs.pattern:
+        differ("colour pattern", light, mine.pattern, master, theirs.pattern, "were they read from the same corner?")
+    if tells_binning(mine) and tells_binning(theirs) and mine.binning != theirs.binning:
+        mine_bin, their_bin = ("{}x{}".format(*meta.binning) for meta in (mine, theirs))
+        differ("binning", light, mine_bin, master, their_bin, "take calibration frames with the same binning")
+    if force:
+        return
+    for name in ("gain", "offset") if kind != "flat" else ():
+        a, b = getattr(mine, name), getattr(theirs, name)
+        if a is not None and b is not None and not isclose(a, b, rel_tol=1e-6):
+            differ(name, light, f"{a:g}", master, f"{b:g}", f"take {kind} frames with the same {name}, or pass force")
+    if kind == "flat" and same_filter(mine.filter, theirs.filter) is False:
+        differ("filter", light, mine.filter, master, theirs.filter, "take flats through the same filter, or pass force")
+
+
+def differ(what: str, light: Frame, mine: str, master: Frame, theirs: str, todo: str) -> None:
+    raise FrameError(light.source, f"has {what} {mine} but the master {master.source} has {theirs}; {todo}")
+
+
+def tells_binning(meta) -> bool:
+    """Whether a header told the binning; 1x1 is also what is taken for granted."""
+    return bool(meta.binning != (1, 1) or meta.camera or meta.pixel_um)
 
 
 def size(frame: Frame) -> str:
     return f"{frame.shape[-1]} x {frame.shape[-2]}"
 
 
+def version() -> str:
+    from masterlight import __version__
+
+    return __version__
+
+
+def colours_of(pattern: str | None, count: int = 0) -> dict[str, int]:
+    """Each colour of a pattern and its first place in it, red, green and blue first; one nameless colour for mono."""
+    if not pattern or count == 1:
+        return {"": 0}
+    return {letter: pattern.index(letter) for letter in sorted(set(pattern), key=lambda c: ("RGB" + pattern).index(c))}
+
+
+def noise_of_colours(image: np.ndarray, pattern: str | None, saturation_dn: float) -> dict[str, float]:
+    """Noise in DN of each colour of a mosaic, the mean over its places in the pattern; of all pixels for mono."""
+    p = isqrt(len(pattern)) if pattern else 1
+    places = pattern or " "
+    found = {}
+    for letter in colours_of(pattern):
+        planes = [image[i // p :: p, i % p :: p] for i, name in enumerate(places) if name == (letter or " ")]
+        found[letter] = float(np.mean([noise_mrs(np.ascontiguousarray(plane), saturation_dn)[0] for plane in planes]))
+    return found
+
+
+def auto_pedestal(values, limit: float = 1e-4) -> float:
+    """The pedestal in DN that leaves about a fraction `limit` of the pixels negative, for files of whole numbers.
+
+    values: any array, NaN left out. 0 when nothing is negative, else whole DN from 1 to 1000.
+    """
+    values = np.asarray(values, np.float32).ravel()
+    values = values[np.isfinite(values)]
+    low = values[values < 2 * np.finfo(np.float32).eps * 65535]
+    n = max(1, int(limit * values.size))
+    if low.size < n or not np.any(low < 0):
+        return 0.0
+    return float(min(MOST_PEDESTAL_DN, max(1.0, np.round(abs(np.partition(low, n - 1)[n - 1])))))
+
+
+class Preset(NamedTuple):
+    """Values of an ImageCalibration, and the kinds of master that it needs."""
+
+    values: dict[str, Any]
+    needs: tuple[str, ...]
+
+
+PRESETS = {
+    "flat-bias": Preset({"use_dark": False, "use_flat": False}, ("bias",)),
+    "flat-darkflat": Preset({"use_bias": False, "use_flat": False}, ("flatdark",)),
+    "light-bias-flat": Preset({"use_dark": False}, ("bias", "flat")),
+    "light-dark-flat": Preset({"use_bias": False}, ("dark", "flat")),
+    "light-scaled-dark-flat": Preset({"dark_scaling": "fit"}, ("bias", "dark", "flat")),
+}
+"""The usual ways to calibrate, by name: flats with bias or flat-dark; lights with bias, matched dark, scaled dark."""
+
+
+def preset(name: str) -> ImageCalibration:
+    """The calibration of this name: `preset("light-dark-flat")`."""
+    return ImageCalibration(**known(name).values)
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """The kinds of master frame that a preset needs; a flat-dark is given to it as its dark."""
+    return known(name).needs
+
+
+def known(name: str) -> Preset:
+    if name not in PRESETS:
+        raise ParameterError(f"preset: '{name}' is not known; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibrated(Frame):
-    """A view of a raw frame through its masters."""
+    """A view of a raw frame through its masters. What is found out about the frame is found once, on first use."""
 
     raw: Frame
+    """The raw frame, trimmed to the size of this view."""
     masters: Masters
     process: ImageCalibration
+    whole: Frame
+    """The raw frame with its overscan."""
+    level_from: str = ""
+    equation: str = ""
+    _made: dict = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k != "_lock"} | {"_made": dict(self._made)}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.Lock())
 
     @property
     def header(self):
         return self.raw.header
+
+    @property
+    def scratch_bytes(self):
+        return self.raw.scratch_bytes
+
+    @property
+    def dark_scale(self) -> DarkScale | None:
+        """The factor of the dark for this frame; None when the dark is not scaled."""
+        return self._once("dark_scale", self._dark_scale) if self.masters.scaled else None
+
+    @property
+    def level(self) -> Level:
+        """What is subtracted before the masters, measured in the overscan of this frame or told by its header."""
+        return self._once("level", self._level)
+
+    def defective(self, y0, y1, x0, x1):
+        return self.raw.defective(y0, y1, x0, x1)
 
     def pixels(self, y0, y1, x0, x1):
         out = np.empty((y1 - y0, x1 - x0), np.float32)
@@ -221,15 +396,36 @@ class Calibrated(Frame):
         stored = self.raw.stored(*box)
         if stored is None:
             stored = Stored(np.ascontiguousarray(self.raw.pixels(*box), np.float32), 0.0, 1.0, False)
-        subtract, factor = self.masters.subtract(), self.masters.factor()
-        inside = np.s_[box[0] : box[1], box[2] : box[3]]
+        top, left = getattr(self.raw, "top", 0), getattr(self.raw, "left", 0)
+        lines, level = self.level.box(box[0] + top, box[1] + top, box[2] + left, box[3] + left)
+        m = self.masters
+        arrays = (array[y0 : box[1], x0 : box[3]] if array.size > 1 else array
+                  for array in (m.subtract(), m.current(), m.factor()))  # fmt: skip
+        subtract, dark, factor = arrays
+        k = self.dark_scale.k if m.scaled else 0.0
         calibrate(
-            stored.array,
-            stored.swapped,
-            stored.zero - self.raw.meta.pedestal_dn,
-            stored.scale,
-            subtract[inside] if subtract.size > 1 else subtract,
-            factor[inside] if factor.size > 1 else factor,
-            self.process.pedestal_dn,
-            out,
-        )
+            stored.array, stored.swapped, stored.zero, stored.scale, lines, level, subtract, dark, k, factor,
+            self.process.pedestal_dn, out,
+        )  # fmt: skip
+
+    def _once(self, name, make):
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
+
+    def _level(self):
+        if self.level_from == "overscan":
+            return self.process.overscan.level(self.whole)
+        meta = self.whole.meta
+        return Level.of({"black": meta.black_dn, "pedestal": meta.pedestal_dn}.get(self.level_from, 0.0))
+
+    def _dark_scale(self):
+        p, m = self.process, self.masters
+        if p.dark_scale is not None:
+            return DarkScale(p.dark_scale, reason="set by hand")
+        expected = expected_scale(self.raw.meta, m.dark.meta, p.doubling_c)
+        if p.dark_scaling == "exposure":
+            return by_exposure(expected)
+        hot = m.hot_pixels(p.dark_sigma, p.dark_window_px)
+        return judged(*fit(hot.dark_dn, lights_excess(self.raw, hot), hot.noise_dn), expected)

@@ -106,19 +106,21 @@ class SubframeSelector:
         source: str | None = None,
         saturation_dn: float | None = None,
         gain_e_per_dn: float | None = None,
+        sky: Measurement | None = None,
     ) -> "tuple[Measurement, StarList] | Rejected":
         """Measure one frame, a `Frame` or an array (rows, cols) or (3, rows, cols) in DN, NaN where missing.
 
         Colour frames are measured in the mean of their planes, mosaics in their green pixels. `saturation_dn` and
-        `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars.
+        `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars. `sky` is
+        what `sky_of` told of the frame, where its noise can no longer be seen because colours were interpolated.
         Gives (Measurement, StarList), or a `Rejected` that tells why the frame has nothing to measure.
         """
         meta = frame.meta if isinstance(frame, Frame) else None
         source = source or getattr(frame, "source", "array")
         saturation_dn = saturation_dn or (meta and meta.saturation_dn)
         gain_e_per_dn = gain_e_per_dn or (meta and meta.gain_e_per_dn)
-        image, sky = plane_of(np.asarray(frame, np.float32), meta.pattern if meta else None)
-        row, reason = frame_statistics(source, sky, saturation_dn)
+        image, plane = plane_of(np.asarray(frame, np.float32), meta.pattern if meta else None)
+        row, reason = (sky, None) if sky else frame_statistics(source, plane, saturation_dn)
         if reason:
             return Rejected(source, "measure", reason)
         found, total, elongation, level = self.find(
@@ -281,6 +283,18 @@ def frame_statistics(source, image, saturation_dn):
         saturated_fraction=clipped,
         snr_weight=weight,
     ), None
+
+
+def sky_of(source: str, planes, saturation_dn: float | None = None) -> "Measurement | Rejected":
+    """Level, spread and noise of one colour from its (rows, cols) planes, or why it is not usable."""
+    rows = []
+    for plane in planes:
+        row, reason = frame_statistics(source, np.ascontiguousarray(plane), saturation_dn)
+        if reason:
+            return Rejected(source, "measure", reason)
+        rows.append(row)
+    names = "location_dn scale_low_dn scale_high_dn noise_dn noise_fraction saturated_fraction nan_fraction snr_weight"
+    return replace(rows[0], **{name: float(np.mean([getattr(row, name) for row in rows])) for name in names.split()})
 
 
 def search(image, sigma, saturation_dn):

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from masterlight.headers import flipped_pattern
 from masterlight.simulate.night import Night
 
 DUSK = datetime(2025, 10, 18, 19, 30, 0)
 DAWN = datetime(2025, 10, 19, 5, 20, 0)
 ORDER = ("light", "dark", "bias", "flat", "flatdark")
-CAMERA = "Simulated 2600MM"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ class Shot:
         """Counted from 1 within its filter."""
         return self.index % self.night.each(self.kind) + 1
 
+    @property
+    def model(self) -> str:
+        """The end of the camera's name."""
+        return "2600MC" if self.night.pattern else "2600MM"
+
+    @property
+    def set_temperature_c(self) -> float:
+        return self.night.temperature_of(self.kind)
+
 
 def shots(night: Night) -> list[Shot]:
     """Every frame of the night in the order it was taken: lights, darks, biases, and flats in the morning."""
@@ -38,12 +47,11 @@ def shots(night: Night) -> list[Shot]:
         total = night.count(kind)
         time = max(time, DAWN) if kind == "flat" else time
         for i in range(total):
-            exposure_s = {"bias": 0.0, "flat": night.flat_exposure_s, "flatdark": night.flat_exposure_s}.get(
-                kind, night.exposure_s
-            )
+            exposure_s = night.exposure_of(kind)
             filter = night.filter_of(kind, i) if kind in ("light", "flat") else None
+            filter = None if night.pattern and filter == "L" else filter
             flipped = night.meridian_flip and (kind != "light" or i >= (total + 1) // 2)
-            temperature_c = night.temperature_c + 0.1 * int(rng.integers(-1, 2))
+            temperature_c = night.temperature_of(kind) + 0.1 * int(rng.integers(-1, 2))
             taken.append(Shot(night, kind, i, filter, exposure_s, time, temperature_c, flipped))
             time += timedelta(seconds=exposure_s + 6)
     return taken
@@ -71,8 +79,8 @@ def nina(shot: Shot):
         "EGAIN": (night.gain_e_per_dn, "[e-/ADU] Electrons per A/D unit"),
         "XPIXSZ": (3.76, "[um] Pixel X axis size"),
         "YPIXSZ": (3.76, "[um] Pixel Y axis size"),
-        "INSTRUME": (CAMERA, "Imaging instrument name"),
-        "SET-TEMP": (night.temperature_c, "[degC] CCD temperature setpoint"),
+        "INSTRUME": (f"Simulated {shot.model}", "Imaging instrument name"),
+        "SET-TEMP": (shot.set_temperature_c, "[degC] CCD temperature setpoint"),
         "CCD-TEMP": (round(shot.temperature_c, 1), "[degC] CCD temperature"),
         "READOUTM": ("Default", "Sensor readout mode"),
         "USBLIMIT": (40, "Camera-specific USB setting"),
@@ -117,7 +125,7 @@ def maxim(shot: Shot):
         "DATE-OBS": (shot.time.isoformat(timespec="seconds"), "YYYY-MM-DDThh:mm:ss observation start, UT"),
         "EXPTIME": (shot.exposure_s, "Exposure time in seconds"),
         "EXPOSURE": (shot.exposure_s, "Exposure time in seconds"),
-        "SET-TEMP": (night.temperature_c, "CCD temperature setpoint in C"),
+        "SET-TEMP": (shot.set_temperature_c, "CCD temperature setpoint in C"),
         "CCD-TEMP": (round(shot.temperature_c, 1), "CCD temperature at start of exposure in C"),
         "XPIXSZ": (3.76, "Pixel Width in microns (after binning)"),
         "YPIXSZ": (3.76, "Pixel Height in microns (after binning)"),
@@ -131,7 +139,7 @@ def maxim(shot: Shot):
         "FOCALLEN": (530.0, "Focal length of telescope in mm"),
         "APTDIA": (106.0, "Aperture diameter of telescope in mm"),
         "OBJECT": (night.target if shot.kind == "light" else "", ""),
-        "INSTRUME": (CAMERA, "instrument or camera used"),
+        "INSTRUME": (f"Simulated {shot.model}", "instrument or camera used"),
         "TELESCOP": ("", "telescope used to acquire this image"),
         "SWCREATE": ("MaxIm DL Version 6.30", "Name of software that created the image"),
         "CALSTAT": ("", ""),
@@ -150,7 +158,7 @@ def sgp(shot: Shot):
     cards = {
         "OBJECT": (night.target, "Object name"),
         "TELESCOP": ("Simulated mount", "Telescope name"),
-        "INSTRUME": (CAMERA, "Instrument name"),
+        "INSTRUME": (f"Simulated {shot.model}", "Instrument name"),
         "DATE-OBS": (
             shot.time.isoformat(timespec="milliseconds"),
             "UTC start of the exposure",
@@ -158,7 +166,7 @@ def sgp(shot: Shot):
         "IMAGETYP": (kind.upper(), "Type of image"),
         "EXPOSURE": (shot.exposure_s, "Duration of exposure in seconds"),
         "CCD-TEMP": (round(shot.temperature_c, 1), "CCD temperature in celsius"),
-        "SET-TEMP": (night.temperature_c, "CCD setpoint in celsius"),
+        "SET-TEMP": (shot.set_temperature_c, "CCD setpoint in celsius"),
         "XBINNING": (1, "Camera X Bin"),
         "CCDXBIN": (1, "Camera X Bin"),
         "YBINNING": (1, "Camera Y Bin"),
@@ -184,7 +192,7 @@ def ekos(shot: Shot):
     folder = "/".join(p for p in (stem, kind, shot.filter) if p)
     words = [stem, kind, shot.filter, f"{shot.exposure_s:g}_secs", f"{shot.number:03d}"]
     cards = {
-        "INSTRUME": (CAMERA, "CCD Name"),
+        "INSTRUME": (f"Simulated {shot.model}", "CCD Name"),
         "TELESCOP": ("Simulated mount", "Telescope name"),
         "ROWORDER": ("TOP-DOWN", "Row Order"),
         "EXPTIME": (shot.exposure_s, "Total Exposure Time (s)"),
@@ -216,7 +224,7 @@ def asiair(shot: Shot):
     night, kind = shot.night, {"flatdark": "Dark"}.get(shot.kind, shot.kind.capitalize())
     target = night.target.replace(" ", "_")
     seconds = f"{shot.exposure_s:.1f}s" if shot.exposure_s >= 1 else f"{shot.exposure_s * 1000:.1f}ms"
-    words = [kind, target if shot.kind == "light" else None, seconds, "Bin1", "2600MM", shot.filter, "gain0"]
+    words = [kind, target if shot.kind == "light" else None, seconds, "Bin1", shot.model, shot.filter, "gain0"]
     words += [shot.time.strftime("%Y%m%d-%H%M%S"), f"{shot.temperature_c:.1f}C", f"{shot.number:04d}"]
     folder = (
         f"Autorun/{kind}/{target}"
@@ -235,11 +243,11 @@ def asiair(shot: Shot):
         "GAIN": (0, "gain value"),
         "IMAGETYP": (kind, "Type of image"),
         "DATE-OBS": (shot.time.isoformat(timespec="microseconds"), "Image created time"),
-        "SET-TEMP": (night.temperature_c, "Temperature setpoint in C"),
+        "SET-TEMP": (shot.set_temperature_c, "Temperature setpoint in C"),
         "CCD-TEMP": (round(shot.temperature_c, 1), "sensor temperature in C"),
         "FILTER": (shot.filter, "Filter used when taking image"),
         "EGAIN": (night.gain_e_per_dn, "Electronic gain in e-/ADU"),
-        "INSTRUME": ("ZWO ASI2600MM Pro (simulated)", "Camera model"),
+        "INSTRUME": (f"ZWO ASI{shot.model} Pro (simulated)", "Camera model"),
         "FOCALLEN": (530, "Focal length of telescope in mm"),
         "RA": (13.246, "Object J2000 RA in degrees") if shot.kind == "light" else None,
         "DEC": (56.622, "Object J2000 Dec in degrees") if shot.kind == "light" else None,
@@ -248,10 +256,71 @@ def asiair(shot: Shot):
     return f"{folder}/{'_'.join(w for w in words if w)}.fit", cards
 
 
-DIALECTS = {"nina": nina, "maxim": maxim, "sgp": sgp, "ekos": ekos, "asiair": asiair}
+def sharpcap(shot: Shot):
+    """SharpCap set to write the last row first: a folder for the evening and each kind, seven digits of a second."""
+    night, kind = shot.night, {"flatdark": "Dark"}.get(shot.kind, shot.kind.capitalize())
+    evening = (shot.time - timedelta(hours=12)).date()
+    folder = night.target if shot.kind == "light" else "FlatDarks" if shot.kind == "flatdark" else f"{kind}s"
+    name = f"{evening}/{folder}/{'_'.join(w for w in (kind, shot.filter, f'{shot.number:05d}') if w)}.fits"
+    cards = {
+        "ROWORDER": ("BOTTOM-UP", ""),
+        "EXPTIME": (shot.exposure_s, "seconds"),
+        "GAIN": (0, ""),
+        "BLKLEVEL": (50, ""),
+        "CCD-TEMP": (round(shot.temperature_c, 1), "C"),
+        "SET-TEMP": (shot.set_temperature_c, "C"),
+        "XPIXSZ": (3.76, "microns, includes binning if any"),
+        "YPIXSZ": (3.76, "microns, includes binning if any"),
+        "XBINNING": (1, ""),
+        "YBINNING": (1, ""),
+        "IMAGETYP": (kind, ""),
+        "FILTER": (shot.filter, ""),
+        "EGAIN": (night.gain_e_per_dn, "electrons per ADU"),
+        "FOCALLEN": (530, "mm"),
+        "OBJECT": (night.target, "") if shot.kind == "light" else None,
+        "INSTRUME": (f"Simulated {shot.model}", ""),
+        "DATE-OBS": (f"{shot.time.isoformat(timespec='microseconds')}0", "System Clock:Est. Frame Start"),
+        "SWCREATE": ("SharpCap v4.1.11817.0, 64 bit", ""),
+    }
+    return name, cards
+
+
+DIALECTS = {"nina": nina, "maxim": maxim, "sgp": sgp, "ekos": ekos, "asiair": asiair, "sharpcap": sharpcap}
 
 
 def described(shot: Shot) -> tuple[str, dict]:
     """File name relative to the night's folder, and header cards in order, `keyword: (value, comment)`."""
     name, cards = DIALECTS[shot.night.dialect](shot)
+    cards |= colour_cards(shot.night) | section_cards(shot.night)
     return name, {k: v for k, v in cards.items() if v is not None and v[0] is not None}
+
+
+def colour_cards(night: Night) -> dict:
+    """How the dialect tells the colour filters: as they are stored, or as RGGB moved by offsets."""
+    tile, dialect = night.tile, night.dialect
+    if not tile:
+        return {}
+    if dialect in ("sgp", "asiair"):
+        return {"BAYERPAT": (tile, "Bayer pattern")}
+    if dialect == "sharpcap":
+        stored = flipped_pattern(tile, night.rows)
+        return {"BAYERPAT": (stored, ""), "COLORTYP": (stored, "")}
+    moved = dialect == "maxim" and len(tile) == 4
+    y, x = divmod(tile.index("R"), 2) if moved else (0, 0)
+    return {
+        "BAYERPAT": ("RGGB" if moved else tile, "Colour filters of the sensor"),
+        "XBAYROFF": (x, "X offset of the colour filters"),
+        "YBAYROFF": (y, "Y offset of the colour filters"),
+    }
+
+
+def section_cards(night: Night) -> dict:
+    """Where the overscan lies, counted from 1, ends included."""
+    if not night.overscan_px:
+        return {}
+    sky = f"[1:{night.cols},1:{night.rows}]"
+    return {
+        "BIASSEC": (f"[{night.cols + 1}:{night.cols + night.overscan_px},1:{night.rows}]", "Overscan"),
+        "DATASEC": (sky, "Pixels that see the sky"),
+        "TRIMSEC": (sky, "Pixels to keep"),
+    }

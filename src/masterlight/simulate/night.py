@@ -14,6 +14,8 @@ Amount = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 
+XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
+"""Colour filters of a Fuji X-Trans sensor, six rows of six."""
 THROUGHPUT = {"L": 1.0, "R": 0.34, "G": 0.34, "B": 0.3, "Ha": 0.06, "OIII": 0.05, "SII": 0.04}
 
 
@@ -30,17 +32,21 @@ class Night:
     biases: Count = 10
     """Bias frames."""
     darks: Count = 10
-    """Dark frames, of the exposure of the lights."""
+    """Dark frames."""
     flats: Count = 10
     """Flat frames for each filter, at twilight levels."""
     flat_darks: Count = 0
     """Dark frames of the exposure of the flats."""
     filters: Annotated[tuple[str, ...], MinLen(1)] = ("L",)
-    """Filters used, one after the other."""
+    """Filters used, one after the other; a colour camera behind L has no filter before it."""
     exposure_s: Positive = 120.0
-    """Exposure of lights and darks, seconds."""
+    """Exposure of lights, and of darks if nothing else is said, seconds."""
+    dark_exposure_s: Positive | None = None
+    """Exposure of darks, seconds; left out, that of the lights."""
     flat_exposure_s: Positive = 2.5
     """Exposure of flats and flat-darks, seconds."""
+    flat_level: Annotated[float, Gt(0)] = 0.45
+    """Level of the first flat, as a fraction of saturation; above 1 it is over-exposed."""
     stars: Count | None = None
     """Stars in the field; left out, a thousand for each megapixel."""
     faintest_dn: Positive = 1000.0
@@ -81,10 +87,20 @@ class Night:
     """Level of a bias frame, DN."""
     bias_columns_dn: Amount = 4.0
     """Fixed pattern of the bias from column to column, DN (1 sigma)."""
+    bias_pixels_dn: Amount = 0.0
+    """Fixed pattern of the bias from pixel to pixel, as CMOS sensors have, DN (1 sigma)."""
+    bias_drift_dn: Amount = 0.0
+    """How much the bias level changes from frame to frame, DN (1 sigma)."""
+    overscan_px: Count = 0
+    """Columns at the right that see no light, only the bias level."""
     dark_e_s: Amount = 0.02
-    """Dark current at the temperature of the night, electrons per second."""
+    """Dark current at the temperature of the night, electrons per second; twice that for each 6 degrees."""
+    glow_dn: Amount = 0.0
+    """Amplifier glow in a corner after the exposure of a light, DN; it grows more slowly than the exposure."""
     hot_fraction: Fraction = 0.001
     """Fraction of hot pixels; one in twenty flickers, one in a hundred saturates; and there is a cold one for fifty."""
+    bad_columns: Count = 0
+    """Defective columns, hot or of little response; every second one only in part."""
     vignetting: Annotated[float, Ge(0), Le(0.9)] = 0.3
     """Light lost in the corners, as a fraction."""
     dust: Count = 7
@@ -93,18 +109,46 @@ class Night:
     """Pixel response non-uniformity, as a fraction (1 sigma)."""
     saturation_dn: Annotated[float, Gt(0), Le(65535)] = 65535.0
     """Level at which the camera saturates, DN."""
+    bit_shift: Annotated[int, Ge(0), Le(4)] = 0
+    """Bits by which the camera shifts its values up: 2 for a converter of 14 bits, 4 for one of 12."""
+    pattern: Literal["", "RGGB", "BGGR", "GBRG", "GRBG", "XTRANS"] = ""
+    """Colour filters on the pixels, from the top left pixel on; left out for a mono camera."""
     temperature_c: float = -10.0
     """Temperature of the sensor, degrees Celsius."""
+    dark_temperature_c: float | None = None
+    """Temperature of the sensor in darks, degrees Celsius; left out, that of the night."""
     target: str = "Field 7"
     """Name of the object, as the headers tell it."""
     seed: Count = 1
     """The same seed gives the same night."""
-    dialect: Literal["nina", "maxim", "sgp", "ekos", "asiair"] = "nina"
+    dialect: Literal["nina", "maxim", "sgp", "ekos", "asiair", "sharpcap"] = "nina"
     """Capture program whose headers, file names and folders are imitated."""
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns that see the sky."""
         return self.rows, self.cols
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Rows and columns of a frame, overscan included."""
+        return self.rows, self.cols + self.overscan_px
+
+    @property
+    def tile(self) -> str:
+        """The colour filters letter by letter, 4 or 36 of them; '' for a mono camera."""
+        return XTRANS if self.pattern == "XTRANS" else self.pattern
+
+    def exposure_of(self, kind: str) -> float:
+        """Exposure of frames of a kind, seconds."""
+        dark_s = self.exposure_s if self.dark_exposure_s is None else self.dark_exposure_s
+        short = {"bias": 0.0, "flat": self.flat_exposure_s, "flatdark": self.flat_exposure_s, "dark": dark_s}
+        return short.get(kind, self.exposure_s)
+
+    def temperature_of(self, kind: str) -> float:
+        """Temperature of the sensor in frames of a kind, degrees Celsius."""
+        own = self.dark_temperature_c if kind == "dark" else None
+        return self.temperature_c if own is None else own
 
     def rng(self, *path: int) -> np.random.Generator:
         """A generator of its own for each part of the night, so that any frame can be made alone."""

@@ -1,4 +1,4 @@
-"""`Observatory`: the sky and the camera of a night, and the frames that come out of it."""
+"""`Observatory`: the sky over the camera of a night, and the frames that come out of it."""
 
 import math
 from functools import cached_property
@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from masterlight.kernels.synthesis import STEP, expose, render_stars
+from masterlight.kernels.synthesis import STEP, render_stars
+from masterlight.simulate.camera import KINDS, RESPONSE, Camera, grid_shape
 from masterlight.simulate.night import Night, Pointing, pointings
 
 FLOOR_E = 0.02
@@ -14,16 +15,27 @@ FLOOR_E = 0.02
 KNOT_PX = 32
 """Pixels between two knots of the spline that is the nebula."""
 COLOUR = {"R": 0.12, "B": -0.12}
-KINDS = {"light": 2, "dark": 3, "flat": 4, "bias": 5, "flatdark": 6}
+"""How much brighter a red star is through a filter, for each sigma of its colour."""
+B_V = {"": 0.0, "R": 0.45, "G": 0.0, "B": -0.55}
+"""Magnitudes by which a star is brighter through a pixel's colour filter, for each magnitude of B-V above the Sun's."""
+SKY = {"": 1.0, "R": 1.1, "G": 1.0, "B": 0.8}
+NEBULA = {"": (1.0, 1.0), "R": (1.5, 1.0), "G": (0.6, 0.9), "B": (0.75, 0.7)}
+"""Share, and power of its brightness: hydrogen in the middle, dust that reflects blue light around it."""
+PANEL = {"": 1.0, "R": 0.55, "G": 1.0, "B": 0.7}
+"""Level of a flat in each colour: no panel and no twilight is white."""
 
 
 class Observatory:
-    """A night that can be photographed: every frame by its kind and number, in memory, as uint16 `(rows, cols)`."""
+    """A night that can be photographed: every frame by its kind and number, in memory, as uint16 `(rows, cols)`.
+
+    Where a method takes a `letter`, it is R, G or B for what those pixels of a colour camera see, '' without a colour
+    filter.
+    """
 
     def __init__(self, night: Night):
         self.night = night
+        self.camera = Camera(night)
         self.pointings = pointings(night)
-        self._flats: dict[str, np.ndarray] = {}
 
     # ---- the sky
 
@@ -45,10 +57,16 @@ class Observatory:
             "colour": rng.standard_normal(n)[order],
         }
 
-    def flux_e(self, filter: str) -> np.ndarray:
+    @property
+    def b_v(self) -> np.ndarray:
+        """Colour index B-V of every star, magnitudes; 0.65 is the Sun's."""
+        return np.clip(0.65 + 0.4 * self.catalogue["colour"], -0.3, 2.0)
+
+    def flux_e(self, filter: str, letter: str = "") -> np.ndarray:
         """Total flux of every star through a filter, electrons in one light, above the air."""
         tint = np.exp(COLOUR.get(filter, 0.0) * self.catalogue["colour"])
-        return self.catalogue["flux_e"] * self.night.throughput(filter) * tint
+        flux = self.catalogue["flux_e"] * self.night.throughput(filter) * tint
+        return flux * RESPONSE[letter] * 10 ** (0.4 * B_V[letter] * (self.b_v - 0.65))
 
     @cached_property
     def nebula_knots(self) -> np.ndarray:
@@ -71,119 +89,61 @@ class Observatory:
             self.nebula_knots, [y / KNOT_PX + 8, x / KNOT_PX + 8], order=3, prefilter=False, mode="nearest"
         )
 
-    # ---- the camera
-
-    @cached_property
-    def bias_pattern_dn(self) -> np.ndarray:
-        """Bias level of each column, `(cols,)` float32 DN."""
-        night, rng = self.night, self.night.rng(20)
-        pattern = rng.standard_normal(night.cols)
-        pattern[::2] += 0.5
-        return (night.bias_dn + night.bias_columns_dn * pattern).astype(np.float32)
-
-    @cached_property
-    def _dark(self) -> tuple[np.ndarray, np.ndarray]:
-        night, rng = self.night, self.night.rng(21)
-        rate = np.exp(0.35 * rng.standard_normal(night.shape, np.float32) - 0.06)
-        rate *= np.float32(night.dark_e_s)
-        hot = rng.choice(rate.size, round(night.hot_fraction * rate.size), replace=False)
-        warm = 10 ** rng.uniform(-0.3, 1.7, hot.size)
-        warm[: hot.size // 100] = 2 * night.saturation_dn * night.gain_e_per_dn / night.exposure_s
-        rate.flat[hot] += warm
-        return rate, hot[-(hot.size // 20) :] if hot.size >= 20 else hot[:0]
-
-    @property
-    def dark_e_s(self) -> np.ndarray:
-        """Dark current of each pixel, `(rows, cols)` float32 electrons per second; flickering pixels at their mean."""
-        return self._dark[0]
-
-    @property
-    def flickering(self) -> np.ndarray:
-        """Flat indices of the hot pixels that are another height in every frame."""
-        return self._dark[1]
-
-    def flat(self, filter: str) -> np.ndarray:
-        """Vignetting, dust and response of the pixels: `(rows, cols)` float32, about 1 at the centre."""
-        if filter not in self._flats:
-            self._flats[filter] = self._make_flat(filter)
-        return self._flats[filter]
-
-    def _make_flat(self, filter: str) -> np.ndarray:
-        night, rng = self.night, self.night.rng(22)
-        high, wide = night.shape
-        y = ((np.arange(high, dtype=np.float32) - 0.52 * high) / np.hypot(high, wide) * 2)[:, None]
-        x = ((np.arange(wide, dtype=np.float32) - 0.49 * wide) / np.hypot(high, wide) * 2)[None, :]
-        r2 = x * x + y * y
-        flat = 1 - np.float32(night.vignetting) * r2 * (0.6 + 0.4 * r2)
-        flat *= 1 + np.float32(night.prnu) * np.clip(rng.standard_normal(night.shape, np.float32), -5, 5)
-        cold = rng.choice(flat.size, round(night.hot_fraction * flat.size / 50), replace=False)
-        flat.flat[cold] *= rng.uniform(0.2, 0.7, cold.size)
-        for k in range(night.dust):
-            seed = 0 if k % 2 else 1 + night.filters.index(filter)
-            add_dust(flat, night.rng(23, seed, k))
-        return flat
-
     def prepare(self) -> None:
         """Make what all frames share, before threads ask for it at the same time."""
-        self.catalogue, self.nebula_knots, self.bias_pattern_dn, self.dark_e_s  # noqa: B018
-        for filter in self.night.filters:
-            self.flat(filter)
+        self.catalogue, self.nebula_knots  # noqa: B018
+        self.camera.prepare()
 
     # ---- the frames
 
     def light(self, index: int) -> np.ndarray:
         """Light `index`, counted through all filters."""
-        night, pointing = self.night, self.pointings[index]
-        light_e = self.starlight_e(pointing)
-        if pointing.trail:
-            add_trail(light_e, pointing.trail, night.gain_e_per_dn)
-        return self._read(
-            "light",
-            index,
-            night.exposure_s,
-            self.flat(pointing.filter),
-            light_e,
-            self.background_e(pointing),
-            self.cosmic_rays("light", index),
-        )
+        camera, pointing = self.camera, self.pointings[index]
+        light_e = camera.mosaic(self.starlight_e(pointing, letter) for letter in camera.letters)
+        y, x, dn = self.trail(pointing)
+        light_e[y, x] += dn * self.night.gain_e_per_dn
+        smooth_e = np.stack([self.background_e(pointing, letter) for letter in camera.letters])
+        flat = camera.flat(pointing.filter)
+        return camera.read("light", index, flat, light_e, smooth_e, self.cosmic_rays("light", index))
 
     def dark(self, index: int) -> np.ndarray:
-        """A dark of the exposure of the lights."""
-        return self._read("dark", index, self.night.exposure_s, rays=self.cosmic_rays("dark", index))
+        """A dark, of the exposure and temperature of the lights unless the night says otherwise."""
+        return self.camera.read("dark", index, rays=self.cosmic_rays("dark", index))
 
     def flatdark(self, index: int) -> np.ndarray:
         """A dark of the exposure of the flats."""
-        return self._read("flatdark", index, self.night.flat_exposure_s)
+        return self.camera.read("flatdark", index)
 
     def bias(self, index: int) -> np.ndarray:
         """A bias frame."""
-        return self._read("bias", index, 0.0)
+        return self.camera.read("bias", index)
 
-    def flat_level_dn(self, index: int) -> float:
+    def flat_level_dn(self, index: int, letter: str = "") -> float:
         """Level of flat `index`, DN above the bias: the twilight fades from frame to frame."""
-        return self.night.saturation_dn * (0.45 - 0.07 * (index % self.night.flats) / self.night.flats)
+        night = self.night
+        return night.saturation_dn * (night.flat_level - 0.07 * (index % night.flats) / night.flats) * PANEL[letter]
 
     def flat_frame(self, index: int) -> np.ndarray:
         """A flat, counted through all filters."""
         night = self.night
-        filter = night.filter_of("flat", index)
-        sky_e = np.full(grid_shape(night.shape), self.flat_level_dn(index) * night.gain_e_per_dn)
-        return self._read("flat", index, night.flat_exposure_s, self.flat(filter), smooth_e=sky_e)
+        levels_e = [self.flat_level_dn(index, letter) * night.gain_e_per_dn for letter in self.camera.letters]
+        smooth_e = np.stack([np.full(grid_shape(night.shape), max(level_e, 0.0)) for level_e in levels_e])
+        return self.camera.read("flat", index, self.camera.flat(night.filter_of("flat", index)), smooth_e=smooth_e)
 
     def frame(self, kind: str, index: int) -> np.ndarray:
         """Any frame, by kind (`light`, `dark`, `flat`, `bias`, `flatdark`) and number."""
         return self.flat_frame(index) if kind == "flat" else getattr(self, kind)(index)
 
-    def starlight_e(self, pointing: Pointing) -> np.ndarray:
+    def starlight_e(self, pointing: Pointing, letter: str = "") -> np.ndarray:
         """The stars of a light, noiseless, before the flat, `(rows, cols)` float32 electrons."""
         night, out = self.night, np.zeros(self.night.shape, np.float32)
         x, y = apply(pointing.matrix, self.catalogue["x"], self.catalogue["y"])
-        flux = self.flux_e(pointing.filter) * pointing.transparency
+        flux = self.flux_e(pointing.filter, letter) * pointing.transparency
         alpha = pointing.fwhm_px / (2 * math.sqrt(2 ** (1 / night.beta) - 1))
         render_stars(out, x, y, flux, alpha * pointing.elongation, alpha, pointing.angle_rad, night.beta, FLOOR_E)
         return out
 
-    def background_e(self, pointing: Pointing) -> np.ndarray:
+    def background_e(self, pointing: Pointing, letter: str = "") -> np.ndarray:
         """Sky and nebula of a light, noiseless, before the flat: a grid of nodes STEP pixels apart, electrons."""
         night = self.night
         ny, nx = grid_shape(night.shape)
@@ -193,10 +153,21 @@ class Observatory:
         if pointing.cloudy:
             puffs = night.rng(12, pointing.index).standard_normal((6, 8))
             sky *= 1 + 0.06 * ndimage.map_coordinates(puffs, [2.5 * (v + 1), 3.5 * (u + 1)], order=3, mode="nearest")
+        sky *= SKY[letter]
         if night.nebula_dn:
             brightest = night.nebula_dn * night.throughput(pointing.filter) * pointing.transparency
-            sky += brightest * self.nebula(*apply(np.linalg.inv(pointing.matrix), x, y))
-        return np.maximum(sky, 0.0) * night.gain_e_per_dn
+            share, power = NEBULA[letter]
+            shape = self.nebula(*apply(np.linalg.inv(pointing.matrix), x, y))
+            sky += brightest * share * (np.maximum(shape, 0.0) ** power if letter else shape)
+        return np.maximum(sky, 0.0) * (night.gain_e_per_dn * RESPONSE[letter])
+
+    def trail(self, pointing: Pointing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The pixels that a satellite crossed: rows, columns, and its light there in DN, before the flat."""
+        if not pointing.trail:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        y, x, dn = trail_profile(self.night.shape, pointing.trail)
+        response = np.array([RESPONSE[letter] for letter in self.camera.letters])
+        return y, x, dn * response[self.camera.colour_at(y, x)]
 
     def cosmic_rays(self, kind: str, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels struck by cosmic rays in a light or dark: flat indices, and electrons set free in each."""
@@ -215,30 +186,6 @@ class Observatory:
         where, back = np.unique(np.concatenate([w for w, _ in struck]), return_inverse=True)
         return where, np.bincount(back, np.concatenate([c for _, c in struck]), where.size)
 
-    def _read(self, kind, index, exposure_s, flat=None, light_e=None, smooth_e=None, rays=None) -> np.ndarray:
-        """Expose and read out the camera once."""
-        night = self.night
-        dark_e = self.dark_e_s * np.float32(exposure_s)
-        swing = night.rng(14, KINDS[kind], index).uniform(0.1, 1.9, self.flickering.size)
-        dark_e.flat[self.flickering] *= swing
-        if rays is not None:
-            dark_e.flat[rays[0]] += rays[1]
-        key = np.uint64(night.rng(15, KINDS[kind], index).integers(2**63))
-        out = np.empty(night.shape, np.uint16)
-        expose(
-            np.zeros(night.shape, np.float32) if light_e is None else light_e,
-            np.zeros(grid_shape(night.shape)) if smooth_e is None else smooth_e,
-            dark_e if flat is None else flat,
-            dark_e,
-            self.bias_pattern_dn,
-            night.read_noise_e,
-            night.gain_e_per_dn,
-            night.saturation_dn,
-            key,
-            out,
-        )
-        return out
-
 
 def apply(matrix: np.ndarray, x, y):
     """Positions moved by a 3x3 matrix."""
@@ -247,11 +194,6 @@ def apply(matrix: np.ndarray, x, y):
     return (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w, (
         matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
     ) / w
-
-
-def grid_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Nodes of a smooth background over a frame of this shape."""
-    return shape[0] // STEP + 4, shape[1] // STEP + 4
 
 
 def trail_profile(shape: tuple[int, int], trail: tuple[float, ...], reach: float = 5.0):
@@ -271,22 +213,3 @@ def trail_profile(shape: tuple[int, int], trail: tuple[float, ...], reach: float
     )
     inside = (across >= 0) & (across < (shape[1] if steep else shape[0])) & (np.abs(distance) <= reach * sigma)
     return y[inside], x[inside], peak * np.exp(-0.5 * (distance[inside] / sigma) ** 2)
-
-
-def add_trail(light_e: np.ndarray, trail: tuple[float, ...], gain_e_per_dn: float) -> None:
-    """Draw a satellite's line into an image in electrons."""
-    y, x, dn = trail_profile(light_e.shape, trail)
-    light_e[y, x] += dn * gain_e_per_dn
-
-
-def add_dust(flat: np.ndarray, rng: np.random.Generator) -> None:
-    """Darken a flat by the ring-shaped shadow of one dust mote."""
-    rows, cols = flat.shape
-    x0, y0 = rng.uniform(0, cols), rng.uniform(0, rows)
-    radius, depth, hole = rng.uniform(12, 45), rng.uniform(0.02, 0.1), rng.uniform(0.3, 0.5)
-    ya, yb = max(0, int(y0 - radius - 12)), min(rows, int(y0 + radius + 12))
-    xa, xb = max(0, int(x0 - radius - 12)), min(cols, int(x0 + radius + 12))
-    y, x = np.ogrid[ya:yb, xa:xb]
-    r = np.hypot(y - y0, x - x0)
-    ring = 1 / (1 + np.exp((r - radius) / 1.5)) - 0.6 / (1 + np.exp((r - hole * radius) / 1.5))
-    flat[ya:yb, xa:xb] *= (1 - depth * ring).astype(np.float32)

@@ -14,9 +14,10 @@ from astropy.io.fits import Header
 from masterlight.errors import FrameError, OutputError
 from masterlight.kernels.synthesis import upsample_row
 from masterlight.process import plain, validate
+from masterlight.simulate.camera import DOUBLING_C
 from masterlight.simulate.dialects import Shot, described, shots
 from masterlight.simulate.night import Night, Pointing
-from masterlight.simulate.observatory import Observatory, apply, trail_profile
+from masterlight.simulate.observatory import Observatory, apply
 from masterlight.workers import Event, each, executor
 
 
@@ -56,24 +57,48 @@ class Truth:
         return self.pointings[index].matrix @ np.linalg.inv(self.pointings[reference].matrix)
 
     def expected_stars(self, index: int) -> np.ndarray:
-        """Stars centred in a light, brightest first: a record array x_px, y_px, flux_dn, peak_dn (before the flat)."""
-        night, pointing, stars = self.night, self.pointings[index], self.observatory.catalogue
-        x, y = apply(pointing.matrix, stars["x"], stars["y"])
-        flux = self.observatory.flux_e(pointing.filter) * pointing.transparency / night.gain_e_per_dn
+        """Stars centred in a light, brightest first: a record array x_px, y_px, flux_dn, peak_dn (before the flat).
+
+        Of a colour camera flux_dn and peak_dn are those of green, and r_dn, g_dn, b_dn are the fluxes of each colour.
+        """
+        night, pointing, sky = self.night, self.pointings[index], self.observatory
+        x, y = apply(pointing.matrix, sky.catalogue["x"], sky.catalogue["y"])
+        own = {
+            letter: sky.flux_e(pointing.filter, letter) * pointing.transparency / night.gain_e_per_dn
+            for letter in sky.camera.letters
+        }
+        flux = own.get("G", own.get(""))
         alpha = pointing.fwhm_px / (2 * np.sqrt(2 ** (1 / night.beta) - 1))
         peak = flux * (night.beta - 1) / (np.pi * alpha**2 * pointing.elongation)
+        columns = {"x_px": x, "y_px": y, "flux_dn": flux, "peak_dn": peak}
+        columns |= {f"{letter.lower()}_dn": dn for letter, dn in own.items() if letter}
         inside = (x > -0.5) & (x < night.cols - 0.5) & (y > -0.5) & (y < night.rows - 0.5)
-        table = np.rec.fromarrays([v[inside] for v in (x, y, flux, peak)], names="x_px,y_px,flux_dn,peak_dn")
+        table = np.rec.fromarrays([v[inside] for v in columns.values()], names=list(columns))
         return table[np.argsort(-table.flux_dn, kind="stable")]
 
     def scene_dn(self, index: int = 0) -> np.ndarray:
-        """A light without noise, flat, dark, bias, satellites or cosmic rays: `(rows, cols)` float32 DN."""
+        """A light without noise, flat, dark, bias, satellites or cosmic rays, float32 DN.
+
+        `(rows, cols)`; of a colour camera `(3, rows, cols)`, red, green and blue at every pixel.
+        """
+        letters = self.observatory.camera.letters
+        planes = np.stack([self.plane_dn(index, letter) for letter in letters])
+        return planes if len(letters) > 1 else planes[0]
+
+    def plane_dn(self, index: int, letter: str = "") -> np.ndarray:
+        """One colour of `scene_dn`, `(rows, cols)`."""
         pointing, row = self.pointings[index], np.empty(self.night.cols)
-        scene, grid = self.observatory.starlight_e(pointing), self.observatory.background_e(pointing)
+        scene = self.observatory.starlight_e(pointing, letter)
+        grid = self.observatory.background_e(pointing, letter)
         for y in range(self.night.rows):
             upsample_row(grid, y, row)
             scene[y] += row
         return scene / np.float32(self.night.gain_e_per_dn)
+
+    def mosaic_dn(self, index: int = 0) -> np.ndarray:
+        """`scene_dn` as the sensor sees it, each pixel in its own colour: `(rows, cols)` float32 DN."""
+        camera = self.observatory.camera
+        return camera.mosaic(self.plane_dn(index, letter) for letter in camera.letters)
 
     def cosmic_mask(self, index: int) -> np.ndarray:
         """Pixels of a light that cosmic rays struck, `(rows, cols)` bool."""
@@ -84,24 +109,40 @@ class Truth:
     def trail_mask(self, index: int, faintest_dn: float = 1.0) -> np.ndarray:
         """Pixels of a light that a satellite brightened by more than `faintest_dn`, `(rows, cols)` bool."""
         mask = np.zeros(self.night.shape, bool)
-        if self.pointings[index].trail:
-            y, x, dn = trail_profile(self.night.shape, self.pointings[index].trail)
-            mask[y[dn > faintest_dn], x[dn > faintest_dn]] = True
+        y, x, dn = self.observatory.trail(self.pointings[index])
+        mask[y[dn > faintest_dn], x[dn > faintest_dn]] = True
         return mask
 
     def flat(self, filter: str) -> np.ndarray:
-        """The true flat, `(rows, cols)` float32, about 1 at the centre."""
-        return self.observatory.flat(filter)
+        """The true flat, `(rows, cols)` float32, about 1 at the centre in every colour."""
+        return self.observatory.camera.flat(filter)
 
     @property
     def dark_dn_s(self) -> np.ndarray:
-        """The true dark current, `(rows, cols)` float32 DN per second."""
-        return self.observatory.dark_e_s / np.float32(self.night.gain_e_per_dn)
+        """The true dark current at the temperature of the lights, `(rows, cols)` float32 DN per second, no glow."""
+        return self.observatory.camera.dark_e_s / np.float32(self.night.gain_e_per_dn)
+
+    def dark_dn(self, kind: str = "light") -> np.ndarray:
+        """What frames of a kind hold above the bias without light, glow included: `(rows, cols)` float32 DN."""
+        charge = self.observatory.camera.dark_charge_e(self.night.exposure_of(kind), self.night.temperature_of(kind))
+        return charge / np.float32(self.night.gain_e_per_dn)
+
+    @property
+    def k(self) -> float:
+        """The factor that makes the dark current of the darks that of the lights; glow does not follow it."""
+        night = self.night
+        warmer = night.temperature_of("light") - night.temperature_of("dark")
+        return night.exposure_of("light") / night.exposure_of("dark") * 2 ** (warmer / DOUBLING_C)
 
     @property
     def bias_dn(self) -> np.ndarray:
-        """The true bias, `(rows, cols)` float32 DN."""
-        return np.broadcast_to(self.observatory.bias_pattern_dn, self.night.shape)
+        """The true bias of the pixels that see the sky, `(rows, cols)` float32 DN, without drift."""
+        return np.broadcast_to(self.observatory.camera.bias_level_dn[:, : self.night.cols], self.night.shape)
+
+    @property
+    def defects(self) -> np.ndarray:
+        """The defects, `(rows, cols)` uint8: the sum of 1 hot, 2 little response, 4 flickering, 8 column."""
+        return self.observatory.camera.defects
 
     def save(self) -> None:
         """Write truth.json (night, files, pointings) and truth.npz (stars, matrices, rays) beside the frames."""
@@ -109,13 +150,14 @@ class Truth:
             {"file": f, **asdict(p), "matrix": p.matrix.tolist()}
             for f, p in zip(self.files["light"], self.pointings, strict=True)
         ]
-        told = {"night": plain(self.night), "files": self.files, "lights": lights}
+        told = {"night": plain(self.night), "files": self.files, "lights": lights, "k": self.k}
         whole(self.folder / "truth.json", lambda file: file.write(json.dumps(told, indent=1).encode()))
         rays = [self.observatory.cosmic_rays("light", p.index)[0] for p in self.pointings]
         arrays = {
             **{f"star_{name}": column for name, column in self.observatory.catalogue.items()},
             "matrix": np.array([p.matrix for p in self.pointings]).reshape(-1, 3, 3),
-            "bias_dn": self.observatory.bias_pattern_dn,
+            "bias_dn": self.observatory.camera.bias_level_dn,
+            "defects": self.defects,
             "cosmic_pixel": np.concatenate([np.empty(0, np.int64), *rays]),
             "cosmic_light": np.repeat(np.arange(len(rays)), [len(r) for r in rays]),
         }
@@ -152,6 +194,8 @@ def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
     for keyword, (value, comment) in cards.items():
         value = value.encode("ascii", "replace").decode() if isinstance(value, str) else value
         header.append((keyword, value, comment) if comment else (keyword, value), end=True)
+    if cards.get("ROWORDER", ("",))[0] == "BOTTOM-UP":
+        image = np.ascontiguousarray(image[::-1])
     pixels = (image ^ np.uint16(0x8000)).byteswap()
     padding = bytes(-pixels.nbytes % 2880)
     whole(

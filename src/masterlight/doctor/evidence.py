@@ -1,0 +1,331 @@
+"""What the doctor looks at in raw frames: a bounded sample of each, and of a pair of each group."""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from masterlight.errors import Rejected
+from masterlight.frame import Frame
+from masterlight.matching import Group
+from masterlight.session import LightSet, MasterJob, Plan
+from masterlight.workers import Event, each
+
+ROWS, PIXELS = 24, 72_000
+"""Rows and pixels that are read of a frame, at most."""
+ZONES = 6, 8
+"""Rows and columns of the coarse map of a frame."""
+HIGH, BESIDE = 8.0, 3.0
+"""A peak is this many sigma high; the pixels beside that of a star are above the second."""
+BINS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a bounded sample of one raw frame tells; levels in DN."""
+
+    frame: Frame
+    level_dn: float
+    """Median."""
+    spread_dn: float
+    """Robust standard deviation about the coarse map."""
+    lowest_dn: float
+    highest_dn: float
+    pixels: int
+    missing: int
+    negative: int
+    zeros: int
+    at_highest: int
+    """Pixels that share the highest value."""
+    saturated: tuple[int, ...]
+    """Pixels at 98 % of saturation or above, for each colour of the pattern."""
+    shift_bits: int
+    """Lowest bits that never change."""
+    stars: int
+    """Peaks that have bright neighbours, as stars have."""
+    spikes: int
+    """Peaks of a single pixel, as hot pixels are."""
+    colours: dict[str, float]
+    """Median of each colour of the pattern; the one of a mono sensor is ''."""
+    phases: np.ndarray
+    """Mean of each pixel of the pattern, (size, size)."""
+    zones: np.ndarray
+    """Coarse map, ZONES float32: differences of colour taken out."""
+    zone_error_dn: float
+    """Standard error of one zone."""
+    histogram: tuple[np.ndarray, np.ndarray]
+    """Counts, edges in DN."""
+    digest: str
+    """Hash of the sample: equal for equal frames."""
+
+    @property
+    def source(self) -> str:
+        return self.frame.source
+
+    @property
+    def constant(self) -> bool:
+        return self.lowest_dn == self.highest_dn
+
+
+def region(frame: Frame) -> tuple[int, int, int, int]:
+    """The part of a frame that saw the sky, as bounds (y0, y1, x0, x1)."""
+    return frame.meta.data_px or (0, frame.shape[-2], 0, frame.shape[-1])
+
+
+def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
+    """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
+    y0, y1, x0, x1 = region(frame)
+    size = math.isqrt(len(frame.meta.pattern or "x"))
+    count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
+    at = np.linspace(y0, max(y0, y1 - size), count).astype(int)
+    at = np.unique(at - at % size)
+    return (at[at >= y0] if (at >= y0).any() else at[:1]), size
+
+
+def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
+    """Whole rows spread over a frame: (groups, size, cols) float32; `size` rows lie together, one for mono sensors.
+
+    The same pixels as of the frame `like`, when it is given.
+    """
+    at, size = sampled_rows(like or frame)
+    y0, y1, x0, x1 = region(like or frame)
+    size = min(size, y1 - y0)
+    return np.stack([frame.pixels(y, y + size, x0, x1) for y in at])
+
+
+def cut(array: np.ndarray, like: Frame) -> np.ndarray:
+    """The pixels of an array (rows, cols) that `sample` takes of a frame."""
+    at, size = sampled_rows(like)
+    y0, y1, x0, x1 = region(like)
+    return np.stack([array[y : y + min(size, y1 - y0), x0:x1] for y in at])
+
+
+def phase_of(frame: Frame, y: int) -> tuple[int, int]:
+    """Place in the pattern of row y and of the first column that is read."""
+    size = math.isqrt(len(frame.meta.pattern or "x"))
+    return y % size, region(frame)[2] % size
+
+
+def look(frame: Frame) -> Look:
+    """A look at one raw frame: headers aside, what a sample of at most 24 rows and 72 000 pixels tells."""
+    x = sample(frame)
+    good = np.isfinite(x)
+    values = x[good]
+    if not values.size:
+        values = np.zeros(1, np.float32)
+    level, lowest, highest = float(np.median(values[::2])), float(values.min()), float(values.max())
+    phases, colours, flattened, saturated = by_colour(frame, x, level)
+    zones, residual, spread_dn = coarse(flattened)
+    stars, spikes = peaks(residual, spread_dn, x.shape[1])
+    count = max(1, values.size // zones.size)
+    return Look(
+        frame=frame, level_dn=level, spread_dn=spread_dn, lowest_dn=lowest, highest_dn=highest, pixels=x.size,
+        missing=int(x.size - np.count_nonzero(good)), negative=int(np.count_nonzero(values < 0)),
+        zeros=int(np.count_nonzero(values == 0)), at_highest=int(np.count_nonzero(values == highest)),
+        saturated=saturated,
+        shift_bits=shift_bits(values) if frame.meta.integer else 0, stars=stars, spikes=spikes,
+        colours=colours, phases=phases, zones=zones, zone_error_dn=spread_dn / math.sqrt(count),
+        histogram=np.histogram(values[::4], BINS), digest=hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest(),
+    )  # fmt: skip
+
+
+def by_colour(frame: Frame, x: np.ndarray, level: float):
+    """Means of the pattern's pixels, medians of its colours, the sample with colours brought to one level, clipping."""
+    pattern = frame.meta.pattern or "x"
+    size = math.isqrt(len(pattern))
+    ceiling = 0.98 * (frame.meta.saturation_dn or np.inf)
+    y, left = phase_of(frame, int(sampled_rows(frame)[0][0]))
+    letters = np.array(list(pattern)).reshape(size, size)
+    phases, flat, at_top = np.full((size, size), np.nan), x, {}
+    for i in range(x.shape[1]):
+        for j in range(size):
+            part = x[:, i, j::size]
+            place = (y + i) % size, (left + j) % size
+            phases[place] = np.nanmean(part) if np.isfinite(part).any() else np.nan
+            letter = letters[place]
+            at_top[letter] = at_top.get(letter, 0) + int(np.count_nonzero(part >= ceiling))
+    if size > 1:
+        flat = x.copy()
+        for letter in at_top:
+            usual = float(np.nanmean(phases[letters == letter]))
+            for i, j in np.argwhere(letters == letter):
+                part = flat[:, (i - y) % size, (j - left) % size :: size] if (i - y) % size < x.shape[1] else None
+                if part is not None and usual:
+                    part *= level / usual if frame.meta.kind in ("flat", "light") else 1.0
+                    part += 0.0 if frame.meta.kind in ("flat", "light") else level - usual
+    colours = {"" if letter == "x" else letter: float(np.nanmean(phases[letters == letter])) for letter in at_top}
+    return phases, colours, flat, tuple(at_top.values())
+
+
+def coarse(x: np.ndarray):
+    """Coarse map of a sample (ZONES), what is left of the sample without it, and the robust sigma of that."""
+    groups, size, cols = x.shape
+    fine = max(1, min(4 * ZONES[1], cols // 8))
+    wide = cols // fine
+    blocks = x[:, :, : wide * fine].reshape(groups, size, fine, wide).transpose(0, 2, 1, 3).reshape(groups, fine, -1)
+    with np.errstate(invalid="ignore"):
+        middle = np.median(blocks, axis=-1)
+    if np.isnan(middle).any():
+        known = np.isfinite(blocks).any(axis=-1)
+        middle = np.where(known, 0, np.nan)
+        middle[known] = np.nanmedian(blocks[known], axis=-1)
+        middle = np.nan_to_num(middle, nan=float(np.nanmedian(middle)) if known.any() else 0.0)
+    residual = blocks - middle[..., None]
+    part = residual.ravel()[::3]
+    part = part[np.isfinite(part)]
+    sigma = float(1.4826 * np.median(np.abs(part))) if part.size else 0.0
+    near = np.clip(residual, -4 * sigma, 4 * sigma).mean(axis=-1)
+    middle = middle + np.nan_to_num(near)
+    down, across = (
+        np.linspace(0, n, min(most, n) + 1).astype(int) for n, most in zip(middle.shape, ZONES, strict=True)
+    )
+    sums = np.add.reduceat(np.add.reduceat(middle, down[:-1], axis=0), across[:-1], axis=1)
+    zones = (sums / np.outer(np.diff(down), np.diff(across))).astype(np.float32)
+    return zones, residual.reshape(groups, fine, size, wide).transpose(0, 2, 1, 3).reshape(groups, size, -1), sigma
+
+
+def peaks(residual: np.ndarray, sigma: float, size: int) -> tuple[int, int]:
+    """Peaks along the rows: those with bright neighbours of their colour on both sides, and those without."""
+    if not sigma > 0:
+        return 0, 0
+    step = 2 if size > 1 else 1
+    here, left, right = residual[..., step:-step], residual[..., : -2 * step], residual[..., 2 * step :]
+    with np.errstate(invalid="ignore"):
+        peak = (here > HIGH * sigma) & (here >= left) & (here > right)
+        least = np.minimum(left[peak], right[peak])
+        star = least > np.maximum(BESIDE * sigma, 0.12 * here[peak])
+    return int(np.count_nonzero(star)), int(star.size - np.count_nonzero(star))
+
+
+def shift_bits(values: np.ndarray) -> int:
+    """How many of the lowest bits are the same in all values: 4 for a 12-bit converter whose data fill 16 bits."""
+    numbers = values.astype(np.int64)
+    changing = int(np.bitwise_or.reduce(numbers ^ numbers[0]))
+    return (changing & -changing).bit_length() - 1 if changing else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What two frames of one group tell by their difference."""
+
+    sources: tuple[str, str]
+    signal_dn: float
+    """Mean level of the two, without the bias."""
+    noise_dn: float
+    """Standard deviation of one frame."""
+    ratio: float
+    """Level of the first over that of the second."""
+    row_power: float
+    """Power of the means of rows of the difference over what white noise gives."""
+    row_rms_dn: float
+    """Rms of those means beyond white noise, in one frame."""
+    column_power: float
+    column_rms_dn: float
+    profile_dn: np.ndarray
+    """Means of the rows of the difference."""
+
+
+def pair(item) -> Pair:
+    """Compare two frames; item is (frame, frame, bias level in DN, whether one is scaled to the other)."""
+    one, two, bias_dn, scaled = item
+    a, b = sample(one), sample(two)
+    a, b = a.reshape(-1, a.shape[-1]) - bias_dn, b.reshape(-1, b.shape[-1]) - bias_dn
+    ratio = float(np.nanmedian(a) / np.nanmedian(b)) if scaled and np.nanmedian(b) > 0 else 1.0
+    difference = a - ratio * b
+    difference -= np.nanmedian(difference)
+    sigma = 1.4826 * float(np.nanmedian(np.abs(difference)))
+    if sigma == 0:
+        sigma = float(np.nanstd(difference))
+    difference[~(np.abs(difference) <= 5 * sigma)] = np.nan
+    sigma = float(np.nanstd(difference)) if np.isfinite(difference).any() else 0.0
+    scale = math.sqrt(1 + ratio**2)
+    rows, row_power, row_rms = banding(difference, 1, sigma)
+    _, column_power, column_rms = banding(difference, 0, sigma)
+    return Pair(
+        (one.source, two.source), float(0.5 * (np.nanmean(a) + np.nanmean(b))), sigma / scale, ratio,
+        row_power, row_rms / scale, column_power, column_rms / scale, rows,
+    )  # fmt: skip
+
+
+def banding(difference: np.ndarray, axis: int, sigma: float) -> tuple[np.ndarray, float, float]:
+    """Means along an axis without their parabola, their power over that of white noise, and their rms beyond it."""
+    count = np.isfinite(difference).sum(axis=axis)
+    known = count > 0.3 * difference.shape[axis]
+    if known.sum() < 8 or not sigma > 0:
+        return np.zeros(0), 0.0, 0.0
+    means = np.nansum(difference, axis=axis)[known] / count[known]
+    t = np.linspace(-1, 1, means.size)
+    means = means - np.polyval(np.polyfit(t, means, 2), t)
+    expected = sigma**2 * np.mean(1 / count[known]) * (means.size - 3) / means.size
+    power = float(np.mean(means**2) / expected)
+    return means, power, math.sqrt(max(0.0, float(np.mean(means**2)) - expected))
+
+
+@dataclass(eq=False)
+class Evidence:
+    """All looks and pairs of a night, with the plan that they are about."""
+
+    plan: Plan
+    looks: dict[str, Look] = field(default_factory=dict)
+    pairs: dict[int, Pair] = field(default_factory=dict)
+    """By the id of the group."""
+
+    def of(self, group: Group | None) -> list[Look]:
+        """The looks at the frames of a group, those that could be read."""
+        return [self.looks[f.source] for f in group.frames if f.source in self.looks] if group is not None else []
+
+    def groups(self, *kinds: str) -> list[Group]:
+        """The groups of raw frames of these kinds of which at least one could be read."""
+        return [g for g in self.plan.groups if g.kind in kinds and not g.is_master and self.of(g)]
+
+    def level(self, master: "MasterJob | Frame | None") -> float | None:
+        """Level of what a master is made of, None when it is ready-made or there is none."""
+        looks = self.of(master.group) if isinstance(master, MasterJob) else []
+        return float(np.median([seen.level_dn for seen in looks])) if looks else None
+
+    def job(self, group: Group) -> MasterJob | None:
+        """The job that makes a master of this group."""
+        return next((job for job in self.plan.masters if job.group is group), None)
+
+    def bias_for(self, group: Group) -> float | None:
+        """The level without light and dark current of the frames of a group: of bias frames with the same settings."""
+        job = self.job(group)
+        known = [self.level(getattr(job, kind, None)) for kind in ("bias", "dark")] if job else []
+        levels = [level for level in known if level is not None]
+        if levels:
+            return levels[0]
+        same = [g for g in self.groups("bias") if g.meta.shape == group.meta.shape and alike(g.meta, group.meta)]
+        return float(np.median([seen.level_dn for seen in self.of(same[0])])) if same else None
+
+    @property
+    def sets(self) -> list[LightSet]:
+        return [part for job in self.plan.lights for part in job.sets]
+
+
+def alike(a, b) -> bool:
+    """Whether two frames were read out alike, as far as their headers tell."""
+    pairs = [(a.gain, b.gain), (a.offset, b.offset), (a.readout_mode, b.readout_mode), (a.binning, b.binning)]
+    return all(x == y or x is None or y is None for x, y in pairs)
+
+
+def gathered(plan: Plan, pool):
+    """Look at every raw frame of a plan, and at one pair of each group: events; the generator's value is `Evidence`."""
+    evidence = Evidence(plan)
+    raw = [f for group in plan.groups if not group.is_master for f in group.frames if len(f.shape) == 2]
+    for event in each("doctor", pool, look, raw):
+        if not isinstance(event.result, Rejected):
+            evidence.looks[event.item.source] = event.result
+        yield Event("doctor", event.done, event.total)
+    items = {}
+    for group in evidence.groups("bias", "dark", "flatdark", "flat"):
+        seen = [one for one in evidence.of(group) if not one.constant]
+        if len(seen) > 1:
+            is_flat = group.kind == "flat"
+            bias_dn = (evidence.bias_for(group) or 0.0) if is_flat else 0.0
+            items[id(group)] = seen[0].frame, seen[1].frame, bias_dn, is_flat
+    names = {id(item): key for key, item in items.items()}
+    for event in each("doctor", pool, pair, items.values()):
+        if not isinstance(event.result, Rejected):
+            evidence.pairs[names[id(event.item)]] = event.result
+    return evidence

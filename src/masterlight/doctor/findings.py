@@ -1,0 +1,92 @@
+"""`Finding`: one thing that is wrong with a night's calibration, in a photographer's words."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+SEVERITIES = ("error", "warn", "info")
+"""From the gravest on: an error stops a run, a warning is told, an info is good to know."""
+
+TITLES = {
+    "D01": "Dark hardly above the bias",
+    "D02": "Negative pixels after calibration",
+    "D03": "Read-noise limited lights",
+    "D04": "Flat exposed too little or too much",
+    "D05": "Flat clipped",
+    "D06": "Flat or light with its bias level",
+    "D07": "Flat-darks of another exposure",
+    "D08": "Dark of another exposure",
+    "D09": "Sensor temperature",
+    "D10": "Offset, gain or read-out mode differ",
+    "D11": "Amplifier glow",
+    "D12": "Light leak in the darks",
+    "D13": "Dark scaling without evidence",
+    "D14": "Vignetting left after the flat",
+    "D15": "Dust not where the flat has it",
+    "D16": "Few calibration frames",
+    "D17": "Colour pattern",
+    "D18": "Shutter pattern in short flats",
+    "D19": "Flat illumination changes",
+    "D20": "A frame unlike the others",
+    "D21": "The same frame twice",
+    "D22": "Calibrated already",
+    "D23": "Saturation varies over the frame",
+    "D24": "Coarse steps of the converter",
+    "D25": "Banding that changes",
+    "H01": "Frame of another kind than its header says",
+    "H02": "Gain of the header",
+}
+"""What each finding is called."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One thing that is wrong, or good to know: which frames, the figure measured, its threshold, what to do."""
+
+    id: str
+    """D01 to D25; H01 and H02 are lies of headers."""
+    severity: Literal["info", "warn", "error"]
+    title: str
+    sources: tuple[str, ...]
+    """The frames concerned, as paths."""
+    figure: float | None
+    """What was measured."""
+    threshold: float | None
+    """What it was compared with."""
+    unit: str
+    sentence: str
+    """What is wrong, how much, and what to do."""
+    picture: np.ndarray | None = None
+    """A crop or a plot, uint8 (rows, cols) or (3, rows, cols)."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding without its picture, as JSON can hold it."""
+        number = {name: plain(getattr(self, name)) for name in ("figure", "threshold")}
+        words = {name: getattr(self, name) for name in ("id", "severity", "title", "unit", "sentence")}
+        return words | number | {"sources": list(self.sources)}
+
+
+def plain(value) -> float | None:
+    """A number of any kind as a finite float of 7 digits; None for what is not one."""
+    return float(f"{value:.7g}") if value is not None and np.isfinite(value) else None
+
+
+def finding(id, severity, sources, figure, threshold, unit, sentence, picture=None) -> Finding:
+    """A finding with the title of its id."""
+    sources = tuple(str(source) for source in sources)
+    return Finding(id, severity, TITLES[id], sources, plain(figure), plain(threshold), unit, sentence, picture)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings from the gravest on, then by id and frames."""
+    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.id, f.sources))
+
+
+def some(sources: Sequence, most: int = 3) -> str:
+    """File names in a sentence: `a.fits, b.fits, c.fits and 4 more`."""
+    names = [Path(str(source)).name for source in sources]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,306 @@
+"""What is wrong with a calibrated light: negative pixels, vignetting, dust and glow that are left."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import erf, sqrt
+
+import numpy as np
+
+from masterlight.doctor import pictures
+from masterlight.doctor.evidence import cut, sample
+from masterlight.doctor.findings import Finding, finding
+from masterlight.doctor.maps import Coarse, common
+from masterlight.frame import Frame
+
+SKIP = 4
+"""Of the bands of blocks of a light, one in so many is read."""
+MOTES = 12
+"""Motes that are looked at, the deepest ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """A calibrated light and what was measured on it once for all diagnoses."""
+
+    raw: Frame
+    view: Frame
+    masters: object
+    rows: np.ndarray
+    """A sample of the calibrated pixels, with those that the dark shows to be defective left out (NaN)."""
+    level_dn: float
+    noise_dn: float
+
+    @property
+    def source(self) -> str:
+        return self.view.source
+
+
+def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
+    """Look at a calibrated light once."""
+    rows = sample(view)
+    dark = getattr(masters, "dark", None)
+    if dark is not None and dark.shape[-2:] == view.shape[-2:]:
+        seen = sample(dark, like=view)
+        middle = np.nanmedian(seen)
+        spread = 1.4826 * np.nanmedian(np.abs(seen - middle))
+        rows = np.where(np.abs(seen - middle) > 5 * spread, np.nan, rows)
+    if defects is not None and defects.mask.shape == view.shape[-2:]:
+        rows = np.where(cut(defects.mask, view) > 0, np.nan, rows)
+    step = 2 if rows.shape[1] == 2 else rows.shape[1]
+    beside = rows[..., step:] - rows[..., :-step]
+    noise = 1.4826 * float(np.nanmedian(np.abs(beside))) / sqrt(2)
+    return Patient(raw, view, masters, rows, float(np.nanmedian(rows)), noise)
+
+
+def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
+    """All findings about one calibrated light; see `Doctor.light`."""
+    if len(view.shape) != 2:
+        return
+    light = patient(raw, view, masters, defects)
+    yield from negative(doctor, light)
+    yield from read_noise(light)
+    yield from scaling(doctor, light)
+    yield from saturation(light)
+    yield from leftovers(doctor, light)
+
+
+def negative(doctor, light: Patient) -> Iterator[Finding]:
+    """D02: more negative pixels than noise makes; D10: a sky below zero."""
+    values = light.rows[np.isfinite(light.rows)]
+    if not values.size or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
+        return
+    level, sigma = light.level_dn - light.view.meta.pedestal_dn, light.noise_dn
+    values = values - light.view.meta.pedestal_dn
+    share, deep = float(np.mean(values < 0)), float(np.mean(values < -5 * sigma))
+    by_noise = 0.5 * (1 - erf(level / sigma / sqrt(2)))
+    plot = pictures.histogram(
+        np.histogram(values, 64, (min(-6 * sigma, np.percentile(values, 0.1)), max(level + 8 * sigma, sigma))),
+        "calibrated pixels, DN", {"zero": 0.0},
+    ) if share > 0.01 else None  # fmt: skip
+    if level < -sigma and level < -doctor.outlier_dn:
+        sentence = (
+            f"{light.source}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero, "
+            "which no sky can be: too much was subtracted, as when the bias is taken off twice, or the dark has "
+            "another offset, gain or exposure"
+        )
+        yield finding("D10", "error", [light.source], level, -sigma, "DN", sentence, plot)
+    elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
+        grave = deep > 0.01 or (level < 0 and deep > 1e-3)
+        sentence = (
+            f"{light.source}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot "
+            "pixels of the dark left out: noise alone does not do that. Look at the dark and the bias: wrong offset, "
+            "exposure or temperature, or pixels that flicker"
+        )
+        yield finding(
+            "D02", "error" if grave else "warn", [light.source], 100 * deep, 0.01, "% below -5 sigma", sentence, plot
+        )
+    elif share > doctor.negative_fraction:
+        expected = share < by_noise + doctor.negative_fraction
+        sentence = (
+            f"{light.source}: {share:.0%} of the pixels are negative after calibration, "
+            + (f"as noise of {sigma:.1f} DN about a sky of {level:.1f} DN makes them" if expected else
+               f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit")
+            + ". Nothing is cut here; programs that cut negatives need a pedestal"
+        )  # fmt: skip
+        yield finding(
+            "D02", "info" if expected else "warn", [light.source], 100 * share, 100 * doctor.negative_fraction,
+            "% negative", sentence, plot,
+        )  # fmt: skip
+
+
+def read_noise(light: Patient) -> Iterator[Finding]:
+    """D03: read noise, not the sky, rules the noise of the light."""
+    gain = light.raw.meta.gain_e_per_dn
+    sky = light.level_dn - light.view.meta.pedestal_dn
+    if not gain or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
+        return
+    total, photons = (gain * light.noise_dn) ** 2, gain * max(sky, 0.0)
+    camera = total - photons
+    if camera > 0 and photons < 3 * camera:
+        sentence = (
+            f"{light.source}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a "
+            f"variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is "
+            "usual with narrow filters; files of integers need a pedestal"
+        )
+        yield finding("D03", "info", [light.source], photons / camera, 3, "times the variance", sentence)
+
+
+def scaling(doctor, light: Patient) -> Iterator[Finding]:
+    """D13: the fitted factor of the dark was not accepted; D08: it is far from one."""
+    scale = getattr(light.view, "dark_scale", None)
+    if scale is None:
+        return
+    if not scale.accepted:
+        sentence = (
+            f"{light.source}: the factor of the dark could not be measured ({scale.reason}; fitted "
+            f"{scale.k:.3f} ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of "
+            "exposures is taken. Darks of the exposure of the lights need no factor"
+        )
+        yield finding("D13", "warn", [light.source], scale.r, 0.3, "correlation", sentence)
+    if not 0.1 <= scale.k <= 1.2:
+        grave = not 0.1 <= scale.k <= 10
+        sentence = (
+            f"{light.source}: the dark is scaled by {scale.k:.3g}, which "
+            + ("cannot be right" if grave else "scales its noise up as well")
+            + "; take darks at least as long as the lights"
+        )
+        limit = 0.1 if scale.k < 0.1 else 10 if grave else 1.2
+        yield finding("D08", "error" if grave else "warn", [light.source], scale.k, limit, "", sentence)
+
+
+def saturation(light: Patient) -> Iterator[Finding]:
+    """D23: saturated stars are at other levels in the corners than in the middle."""
+    ceiling, factor = light.raw.meta.saturation_dn, light.masters.factor() if light.masters else None
+    if not ceiling or factor is None or factor.size <= 1:
+        return
+    full = float(np.mean(sample(light.raw) >= 0.98 * ceiling))
+    low, high = np.nanpercentile(factor[::16, ::16], [1, 99])
+    if full > 1e-5 and high / low > 1.5:
+        sentence = (
+            f"{light.source}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, "
+            f"as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw "
+            "pixels here, but other programs take a single level: give them the lower one"
+        )
+        yield finding("D23", "info", [light.source], high / low, 1.5, "times", sentence)
+
+
+def leftovers(doctor, light: Patient) -> Iterator[Finding]:
+    """D14, D06: vignetting that is left or overdone; D11: glow that is left; D15: dust that is not where it was."""
+    flat, dark = light.masters.flat, light.masters.dark
+    same = [m for m in (flat, dark) if m is not None and m.shape[-2:] == light.view.shape[-2:]]
+    if not same:
+        return
+    coarse = Coarse.of(light.view, SKIP)
+    if dark is not None and dark in same:
+        yield from glow(doctor, light, coarse.zones, dark)
+    if flat is not None and flat in same and light.level_dn > 0:
+        yield from vignetting(doctor, light, coarse.zones, Coarse.of(flat, SKIP).zones)
+        yield from dust(doctor, light, flat)
+
+
+def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
+    """D11: the light still holds the glow of the dark, or a negative of it."""
+    zones = Coarse.of(dark, SKIP).zones
+    pattern = sample(dark, like=light.view)
+    noise = 1.4826 * float(np.nanmedian(np.abs(pattern - np.nanmedian(pattern)))) or 1.0
+    low, high = np.nanpercentile(zones, [2, 98])
+    if high - low < doctor.glow_sigma * noise:
+        return
+    slope, r, *_ = common(sky, zones, order=2)
+    left = slope * (high - low)
+    if abs(r) > doctor.glow_correlation and abs(left) > 0.25 * light.noise_dn:
+        sentence = (
+            f"{light.source}: {'a' if left > 0 else 'a negative of'} glow of the dark is left after calibration "
+            f"({abs(left):.1f} DN; correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark "
+            f"{'takes too little' if left > 0 else 'takes too much'}; take darks of the exposure and temperature of "
+            "the lights"
+        )
+        yield finding(
+            "D11", "warn", [light.source], abs(r), doctor.glow_correlation, "correlation", sentence,
+            pictures.beside(sky, zones),
+        )  # fmt: skip
+
+
+def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
+    """D14: the sky follows the flat, or its inverse, after it was divided by it; D06: since the bias is still there."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y = np.log(flat / np.nanmedian(flat)), np.log(sky / np.nanmedian(sky))
+    if np.nanmax(x) - np.nanmin(x) < 0.03 or light.noise_dn / 8 > 0.02 * light.level_dn:
+        return
+    slope, r, left_x, left_y = common(y, x, order=1)
+    holds_bias = "B" not in light.view.meta.calibration and light.view.meta.contains_bias is not False
+    if abs(r) < doctor.flat_correlation or abs(slope) < doctor.flat_slope:
+        return
+    plot = pictures.scatter(left_x, left_y, "log of the flat", "log of the sky", (slope, 0.0))
+    if holds_bias and slope < -0.1 and r < -0.7:
+        sentence = (
+            f"{light.source}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky on log "
+            f"flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level when it is divided by the "
+            "flat. Add darks or bias frames"
+        )
+        yield finding("D06", "error", [light.source], slope, -0.1, "slope", sentence, plot)
+        return
+    if slope > 0 and not firm(doctor, y, x, slope):
+        return
+    kind = (
+        "under-corrected: the sky is dark where the flat is" if slope > 0 else "over-corrected: it brightens outwards"
+    )
+    sentence = (
+        f"{light.source}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed "
+        f"{doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {'flat' if slope > 0 else 'light'}, "
+        "stray light, or a flat of another focus or filter"
+    )
+    yield finding("D14", "warn", [light.source], slope, doctor.flat_slope, "slope", sentence, plot)
+
+
+def firm(doctor, y: np.ndarray, x: np.ndarray, slope: float) -> bool:
+    """Whether the sky follows the flat at the rim as it does in the middle: a nebula in the middle does not."""
+    v, u = np.mgrid[-1 : 1 : y.shape[0] * 1j, -1 : 1 : y.shape[1] * 1j]
+    rim = np.hypot(u, v) > 0.8
+    outer, r, *_ = common(np.where(rim, y, np.nan), x, order=1)
+    return r > max(0.8, doctor.flat_correlation) and outer > doctor.flat_slope and 0.5 < outer / slope < 2
+
+
+def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
+    """D15: at the motes of the flat the sky is brighter, as dust that moved or went away leaves it."""
+    found = motes(Coarse.of(flat))
+    bad, crop = [], None
+    for y, x, radius in found:
+        depth, _ = dip(flat, y, x, radius)
+        left, error = dip(light.view, y, x, radius)
+        if depth < -0.01 and left > max(doctor.mote_fraction, 5 * error, -0.5 * depth):
+            bad.append(left)
+            crop = crop or (y, x, radius)
+    if bad and 2 * len(bad) >= len(found):
+        crops = [around(frame, *crop) for frame in (flat, light.view)]
+        sentence = (
+            f"{light.source}: at {len(bad)} of {len(found)} dust motes of the flat the calibrated sky is up to "
+            f"{max(bad):.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
+            "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
+        )
+        figure, limit = 100 * max(bad), 100 * doctor.mote_fraction
+        yield finding("D15", "warn", [light.source], figure, limit, "% of the sky", sentence, pictures.beside(*crops))
+
+
+def motes(coarse: Coarse) -> list[tuple[int, int, int]]:
+    """Dust motes of a flat by the Laplacian of Gaussians: (y, x, radius) in pixels, the deepest first."""
+    from scipy import ndimage
+
+    image = coarse.blocks / np.nanmedian(coarse.blocks[::4])
+    image = np.where(np.isfinite(image), image, 1.0)
+    image = image - ndimage.uniform_filter(image, 15, mode="nearest")
+    found = []
+    for sigma in (1.6, 3.2):
+        response = sigma**2 * ndimage.gaussian_laplace(image, sigma, mode="nearest")
+        noise = 1.4826 * np.median(np.abs(response[::3]))
+        high = response > max(6 * noise, 0.004)
+        peak = high & (response == ndimage.maximum_filter(np.where(high, response, 0), int(4 * sigma)))
+        found += [(response[y, x], y, x, sigma) for y, x in np.argwhere(peak)]
+    kept = []
+    for _, y, x, sigma in sorted(found, reverse=True):
+        if all(np.hypot(y - b, x - c) > 3 * max(sigma, s) for b, c, s in kept):
+            kept.append((y, x, sigma))
+    k = coarse.size
+    return [(int((y + 0.5) * k), int((x + 0.5) * k), int(1.4 * sigma * k)) for y, x, sigma in kept[:MOTES]]
+
+
+def around(frame: Frame, y: int, x: int, radius: int) -> np.ndarray:
+    """The square of a frame around a mote, as far as it lies inside."""
+    reach = int(2.2 * radius) + 2
+    rows, cols = frame.shape[-2:]
+    return frame.pixels(max(0, y - reach), min(rows, y + reach), max(0, x - reach), min(cols, x + reach))
+
+
+def dip(frame: Frame, y: int, x: int, radius: int) -> tuple[float, float]:
+    """How much brighter a mote is than the ring around it, as a fraction, and the error of that."""
+    box = around(frame, y, x, radius)
+    reach = int(2.2 * radius) + 2
+    v, u = np.ogrid[: box.shape[0], : box.shape[1]]
+    away = np.hypot(v - min(y, reach), u - min(x, reach)) / radius
+    core, ring = box[away < 0.8], box[(away > 1.5) & (away < 2.2)]
+    core, ring = core[np.isfinite(core)], ring[np.isfinite(ring)]
+    level = float(np.median(ring)) if ring.size else 0.0
+    if not (core.size > 20 and ring.size > 20 and level > 0):
+        return 0.0, np.inf
+    spread = 1.4826 * float(np.median(np.abs(ring - level)))
+    return float(np.median(core)) / level - 1, 1.25 * spread * sqrt(1 / core.size + 1 / ring.size) / level

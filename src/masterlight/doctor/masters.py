@@ -1,0 +1,163 @@
+"""What is wrong with a master: too few frames, bias in the flat, glow and light in the dark."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from masterlight.doctor import pictures
+from masterlight.doctor.evidence import sample
+from masterlight.doctor.findings import Finding, finding
+from masterlight.doctor.maps import Coarse, common
+from masterlight.frame import Frame
+from masterlight.matching import PLURAL
+from masterlight.processes.integrate import measure
+
+
+def examine(
+    doctor,
+    kind: str,
+    master: Frame,
+    *,
+    bias: Frame | None = None,
+    dark: Frame | None = None,
+    flat: Frame | None = None,
+    frames: Sequence[Frame] = (),
+    noise_dn: Sequence[float] = (),
+    scaled: bool = False,
+) -> Iterator[Finding]:
+    """All findings about one master; see `Doctor.master`."""
+    yield from count(doctor, kind, master, frames)
+    if kind == "flat":
+        yield from flat_depth(doctor, master, frames, noise_dn)
+        yield from bias_in_flat(master, bias)
+        yield from blind_pixels(doctor, master)
+    if kind in ("dark", "flatdark") and master.shape[-2:] == (bias or master).shape[-2:]:
+        yield from dark_against_bias(doctor, master, bias, frames, scaled)
+        yield from glow(doctor, master, bias, flat, scaled)
+
+
+def count(doctor, kind: str, master: Frame, frames: Sequence[Frame]) -> Iterator[Finding]:
+    """D16: masters of few frames."""
+    wanted = {"flat": doctor.flats, "bias": doctor.biases}.get(kind, doctor.darks)
+    n = len(frames) or (master.meta.frames if master.meta.frames > 1 else 0)
+    if 0 < n < wanted:
+        share = 100 * (np.sqrt(1 + 1 / n) - 1)
+        sentence = (
+            f"{master.source} is made of {n} {PLURAL[kind] if n > 1 else PLURAL[kind][:-1]} ({wanted} are better): its "
+            f"noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"
+        )
+        yield finding("D16", "info", [master.source], n, wanted, "frames", sentence)
+
+
+def flat_depth(doctor, master: Frame, frames: Sequence[Frame], noise_dn: Sequence[float]) -> Iterator[Finding]:
+    """D16: signal to noise of a flat's pixel, from the noise of its frames."""
+    n = max(len(frames), len(noise_dn), 1)
+    if not len(noise_dn):
+        return
+    rows = sample(master)
+    level = float(np.nanmedian(rows))
+    snr = level / (float(np.median(noise_dn)) / np.sqrt(n))
+    if snr < doctor.flat_snr:
+        sentence = (
+            f"{master.source}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
+            f" good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"
+        )
+        yield finding("D16", "warn", [master.source], snr, doctor.flat_snr, "signal to noise", sentence)
+
+
+def bias_in_flat(master: Frame, bias: Frame | None) -> Iterator[Finding]:
+    """D06: a ready-made flat that does not say whether its bias was taken off, and looks as if it was not."""
+    meta = master.meta
+    if meta.contains_bias is False or "B" in meta.calibration or bias is None or bias.shape[-2:] != master.shape[-2:]:
+        return
+    rows, pedestal = sample(master), float(np.nanmedian(sample(bias)))
+    level, lowest = float(np.nanmedian(rows)), float(np.nanmin(rows))
+    if meta.contains_bias is True or not (pedestal > 0 and lowest >= pedestal and level > 2 * pedestal):
+        return
+    dead = rows[rows < pedestal + 0.2 * (level - pedestal)]
+    sure = dead.size >= 3 and float(np.median(dead)) < pedestal + 0.1 * (level - pedestal)
+    sentence = (
+        f"{master.source} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is "
+        f"below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too "
+        f"little, by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"
+    )
+    yield finding("D06", "error" if sure else "warn", [master.source], lowest, pedestal, "DN", sentence)
+
+
+def blind_pixels(doctor, master: Frame) -> Iterator[Finding]:
+    """D05: pixels of a master flat that saw no light or hold nothing."""
+    rows = sample(master)
+    level = float(np.nanmedian(rows))
+    blind = ~(rows > 0.01 * level)
+    share = float(np.mean(blind))
+    if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
+        sentence = (
+            f"{master.source}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
+            "they are left out of the result. Is something in front of the sensor?"
+        )
+        yield finding(
+            "D05", "warn", [master.source], 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
+            pictures.image(Coarse.of(master, skip=4).zones),
+        )  # fmt: skip
+
+
+def dark_against_bias(doctor, master, bias, frames, scaled: bool) -> Iterator[Finding]:
+    """D01: the dark current is lost in noise; D10: the dark is darker than the bias."""
+    if bias is None or master.meta.contains_bias is False:
+        return
+    current = sample(master) - sample(bias)
+    level, sigma = float(np.nanmedian(current)), 1.4826 * float(np.nanmedian(np.abs(current - np.nanmedian(current))))
+    negative = float(np.mean(current[np.isfinite(current)] < 0))
+    if level < -max(doctor.outlier_dn, sigma) and not frames:
+        sentence = (
+            f"{master.source} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
+            "take both with the same settings"
+        )
+        yield finding("D10", "error", [master.source, bias.source], level, 0, "DN", sentence)
+    elif scaled and (negative > 0.10 or level < 2 * sigma):
+        sentence = (
+            f"{master.source}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "
+            f"(2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark "
+            "current to scale; take darks of the exposure of the lights and subtract them as they are"
+        )
+        yield finding("D01", "warn", [master.source], level / max(sigma, 1e-9), 2, "sigma", sentence)
+
+
+def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
+    """D11: glow in a dark that is scaled; D12: a dark that is shaded like the flat."""
+    shaded = bias is not None and flat is not None and flat.shape[-2:] == master.shape[-2:]
+    if not (scaled or shaded):
+        return
+    skip = 4
+    zones = Coarse.of(master, skip).zones
+    zones = zones - (Coarse.of(bias, skip).zones if bias is not None else np.nanmedian(zones))
+    noise = measure(master)[0].noise_dn
+    low, high = np.nanpercentile(zones, [2, 98])
+    if scaled and high - low > doctor.glow_sigma * noise:
+        sentence = (
+            f"{master.source}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel "
+            f"({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current"
+            " does. Take darks of the exposure of the lights"
+        )
+        figure = (high - low) / noise
+        yield finding("D11", "warn", [master.source], figure, doctor.glow_sigma, "sigma", sentence, picture(zones))
+    if not shaded:
+        return
+    light = np.log(np.maximum(Coarse.of(flat, skip).zones, 1e-3))
+    if np.nanstd(light) < 0.01 or zones.shape != light.shape:
+        return
+    slope, r, *_ = common(zones, light, order=1)
+    reach = slope * float(np.nanmax(light) - np.nanmin(light))
+    if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
+        sentence = (
+            f"{master.source}: without the bias it is shaded like the flat (correlation {r:.2f}, limit "
+            f"{doctor.leak_correlation:g}; {reach:.1f} DN over the frame): light came through the telescope. "
+            "Take darks in darkness, with the cap on"
+        )
+        yield finding(
+            "D12", "warn", [master.source], r, doctor.leak_correlation, "correlation", sentence, picture(zones)
+        )
+
+
+def picture(zones: np.ndarray) -> np.ndarray:
+    return pictures.image(zones)

@@ -1,0 +1,405 @@
+"""What is wrong between groups of frames: darks that do not fit, gains that lie, flats and darks that change."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from masterlight.doctor import pictures
+from masterlight.doctor.evidence import Evidence, Look, alike
+from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.levels import sources
+from masterlight.headers import camera_key, seconds_of
+from masterlight.matching import Group
+from masterlight.session import MasterJob
+
+
+def group_of(master) -> Group | None:
+    """The frames that a master is made of, or the ready-made master as a group of one."""
+    if master is None:
+        return None
+    return master.group if isinstance(master, MasterJob) else Group(master.meta.kind, (master,))
+
+
+def paths(group: Group) -> list[str]:
+    return [frame.source for frame in group.frames]
+
+
+def scales(part) -> bool:
+    """Whether the darks of a set of lights are scaled."""
+    return "k" in part.equation
+
+
+def flat_darks(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D07: flats whose darks have another exposure, where that matters."""
+    for job in evidence.plan.masters:
+        dark = group_of(job.dark)
+        if job.kind != "flat" or dark is None or not evidence.of(job.group):
+            continue
+        flat_s, dark_s = job.group.exposure_s, dark.exposure_s
+        if flat_s is None or dark_s is None:
+            continue
+        apart, limit = abs(flat_s - dark_s), max(0.1, 0.05 * flat_s)
+        if apart <= limit:
+            continue
+        level, bias = evidence.level(job.dark), evidence.bias_for(dark)
+        error = None
+        if level is not None and bias is not None and dark_s > 0:
+            error = abs(level - bias) / dark_s * apart
+            usual = np.median([one.level_dn for one in evidence.of(job.group)])
+            if error < 1e-3 * usual:
+                continue
+        known = f", which is {error:.1f} DN of dark current" if error else ""
+        sentence = (
+            f"the flats {job.group.title} have {flat_s:g} s, the darks that are subtracted from them ({dark}) "
+            f"{dark_s:g} s: {apart:g} s apart{known}; take flat-darks of {flat_s:g} s"
+        )
+        yield finding("D07", "warn", paths(job.group), apart, limit, "s", sentence)
+
+
+def dark_exposure(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D08: lights and their darks differ in exposure, and nothing scales the dark."""
+    for part in evidence.sets:
+        dark, lights = group_of(part.dark), Group("light", part.frames)
+        if dark is None or not lights.exposure_s or not dark.exposure_s:
+            continue
+        off = dark.exposure_s / lights.exposure_s - 1
+        if scales(part):
+            k = lights.exposure_s / dark.exposure_s
+            if not 0.1 <= k <= 10:
+                sentence = (
+                    f"{lights.title}: the darks of {dark.exposure_s:g} s would be scaled by {k:.3g} "
+                    "(0.1 to 10 makes sense); take darks of the exposure of the lights"
+                )
+                yield finding("D08", "error", paths(dark), k, 0.1 if k < 1 else 10, "", sentence)
+        elif abs(off) > doctor.exposure_fraction and abs(dark.exposure_s - lights.exposure_s) > 0.05:
+            sentence = (
+                f"{lights.title}: the exposure of the dark is off by {100 * off:+.1f} % "
+                f"({dark.exposure_s:g} s against {lights.exposure_s:g} s, allowed {doctor.exposure_fraction:.0%}): "
+                "hot pixels stay or turn black; take darks of the exposure of the lights, or scale them"
+            )
+            yield finding("D08", "warn", paths(dark), 100 * abs(off), 100 * doctor.exposure_fraction, "%", sentence)
+
+
+def temperature(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D09: darks warmer or colder than the lights, coolers that do not hold, set points that were not reached."""
+    for part in evidence.sets:
+        dark, lights = group_of(part.dark), Group("light", part.frames)
+        if dark is None or None in (lights.temperature_c, dark.temperature_c):
+            continue
+        apart = abs(dark.temperature_c - lights.temperature_c)
+        if apart > doctor.temperature_c and not scales(part):
+            # an uncooled camera is at another temperature every minute: its darks cannot fit better
+            cooled = any(f.meta.set_temperature_c is not None for f in (*lights.frames, *dark.frames))
+            grave = cooled and apart > doctor.temperature_limit_c
+            limit = doctor.temperature_limit_c if grave else doctor.temperature_c
+            sentence = (
+                f"{lights.title}: the darks were at {dark.temperature_c:.1f} °C, the lights at "
+                f"{lights.temperature_c:.1f} °C ({apart:.1f} °C apart, limit {limit:g}): dark current differs by "
+                f"{100 * (2 ** (apart / 6) - 1):.0f} %; take darks at the temperature of the lights"
+            )
+            yield finding("D09", "error" if grave else "warn", paths(dark), apart, limit, "°C", sentence)
+    for group in evidence.groups("light", "dark", "bias", "flatdark"):
+        frames = [f for f in group.frames if f.meta.temperature_c is not None]
+        values = np.array([f.meta.temperature_c for f in frames])
+        rms = float(np.std(values)) if len(values) > 1 else 0.0
+        if rms > doctor.temperature_spread_c and group.kind != "bias":
+            sentence = (
+                f"{group}: the sensor's temperature spreads by {rms:.2f} °C rms, from {values.min():.1f} to "
+                f"{values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): the cooler did not hold; let it "
+                "settle, or choose a warmer set point"
+            )
+            order = pictures.line([(np.arange(1, len(values) + 1), values)], "frame", "temperature, °C")
+            yield finding("D09", "warn", paths(group), rms, doctor.temperature_spread_c, "°C", sentence, order)
+        far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
+        if far:
+            worst = max(abs(f.meta.temperature_c - f.meta.set_temperature_c) for f in far)
+            sentence = (
+                f"{some([f.source for f in far])}: the sensor was {worst:.1f} °C away from the set point "
+                "(1 °C is usual): the cooler had not got there; wait for it, or match darks by the temperature reached"
+            )
+            yield finding("D09", "warn", [f.source for f in far], worst, 1.0, "°C", sentence)
+
+
+def offset(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D10: lights darker than their dark, darks darker than the bias: another offset, gain or read-out mode."""
+    for part in evidence.sets:
+        dark = evidence.of(getattr(part.dark, "group", None)) or evidence.of(getattr(part.bias, "group", None))
+        lights = [evidence.looks[f.source] for f in part.frames if f.source in evidence.looks]
+        if not (dark and lights) or scales(part) or "B" in part.frames[0].meta.calibration:
+            continue
+        level = float(np.median([one.level_dn for one in dark]))
+        noise = float(np.median([one.spread_dn for one in dark]))
+        under = [one for one in lights if one.level_dn < level - max(doctor.outlier_dn, 2 * noise)]
+        if under:
+            worst = min(one.level_dn for one in under) - level
+            sentence = (
+                f"{some(sources(under))}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): "
+                "no sky is darker than a dark. Another offset, gain, read-out mode or temperature; take darks with "
+                "the settings of the lights"
+            )
+            limit = -max(doctor.outlier_dn, 2 * noise)
+            yield finding("D10", "error", sources(under), worst, limit, "DN", sentence)
+    for bias in evidence.groups("bias"):
+        level = float(np.median([one.level_dn for one in evidence.of(bias)]))
+        noise = float(np.median([one.spread_dn for one in evidence.of(bias)]))
+        for dark in evidence.groups("dark", "flatdark", "flat"):
+            if dark.meta.shape != bias.meta.shape or not alike(dark.meta, bias.meta) or dark.meta.calibration:
+                continue
+            median = float(np.median([one.level_dn for one in evidence.of(dark)]))
+            if median >= level - max(doctor.outlier_dn, 2 * noise):
+                continue
+            together = subtracted_together(evidence, bias, dark)
+            sentence = (
+                f"{dark} lie {level - median:.1f} DN below {bias} ({median:.1f} against {level:.1f} DN): a "
+                f"{dark.kind} cannot be darker than the bias. Another offset, gain or read-out mode; take both with "
+                "the same settings"
+            )
+            severity = "error" if together else "warn"
+            limit = -max(doctor.outlier_dn, 2 * noise)
+            yield finding("D10", severity, [*paths(dark), *paths(bias)], median - level, limit, "DN", sentence)
+
+
+def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
+    """Whether the plan takes this bias out of these frames, or out of lights together with this dark."""
+    parts = [(part.bias, part.dark) for part in evidence.sets] + [(j.bias, j.dark) for j in evidence.plan.masters]
+    both = any(group_of(b) is bias and group_of(d) is other for b, d in parts if b is not None and d is not None)
+    job = evidence.job(other)
+    return both or (job is not None and group_of(job.bias) is bias)
+
+
+def leaks(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D12: darks whose coarse map changes from frame to frame, or whose dark current is not a steady rate."""
+    for group in evidence.groups("dark", "flatdark"):
+        looks = [one for one in evidence.of(group) if not one.constant]
+        if len(looks) < 3:
+            continue
+        maps = np.stack([one.zones - np.median(one.zones) for one in looks])
+        change = maps - np.median(maps, axis=0)
+        reach = np.ptp(change, axis=(1, 2))
+        error = np.array([one.zone_error_dn for one in looks])
+        limit = np.maximum(8 * error * np.sqrt(2), 0.5 * np.array([one.spread_dn for one in looks]))
+        bad = [i for i in range(len(looks)) if reach[i] > max(limit[i], doctor.outlier_dn)]
+        if bad:
+            worst = max(bad, key=lambda i: reach[i])
+            sentence = (
+                f"{some([looks[i].source for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do "
+                f"not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the "
+                "viewfinder and gaps, or darkness"
+            )
+            picture = pictures.image(change[worst])
+            yield finding(
+                "D12", "warn", [looks[i].source for i in bad], reach[worst], limit[worst], "DN", sentence, picture
+            )
+    yield from unsteady_rates(doctor, evidence)
+
+
+def unsteady_rates(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """Darks of different exposures and one temperature whose rates differ."""
+    known = []
+    for group in evidence.groups("dark", "flatdark"):
+        bias = evidence.bias_for(group)
+        if bias is None or not group.exposure_s:
+            continue
+        excess = float(np.median([one.level_dn for one in evidence.of(group)])) - bias
+        if excess > 10.0:
+            known.append((excess / group.exposure_s, group))
+    for i, (rate, group) in enumerate(known):
+        for other_rate, other in known[i + 1 :]:
+            cold = None in (group.temperature_c, other.temperature_c)
+            if cold or abs(group.temperature_c - other.temperature_c) > 0.5 or not alike(group.meta, other.meta):
+                continue
+            ratio = max(rate, other_rate) / min(rate, other_rate)
+            if ratio > 1.2 and group.meta.shape == other.meta.shape:
+                sentence = (
+                    f"dark current is {rate:.3g} DN/s in {group} and {other_rate:.3g} DN/s in {other}: a factor of "
+                    f"{ratio:.2f} (20 % are usual): light gets in, or the bias level differs; take them in darkness"
+                )
+                yield finding("D12", "warn", [*paths(group), *paths(other)], ratio, 1.2, "times", sentence)
+
+
+def pattern(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D17: colour patterns that differ, or that the greens of a flat contradict."""
+    lights = evidence.groups("light")
+    for group in evidence.groups("flat", "dark", "bias", "flatdark"):
+        for light in lights:
+            same = camera_key(light.meta.camera) == camera_key(group.meta.camera)
+            if not same or light.meta.shape != group.meta.shape or light.meta.pattern == group.meta.pattern:
+                continue
+            silent = not (light.meta.pattern and group.meta.pattern)
+            names = light.meta.pattern or "no pattern", group.meta.pattern or "no pattern"
+            sentence = (
+                f"{light.title} have {names[0]}, {group} have {names[1]}, though camera and size are the same: "
+                + ("one header is silent; write BAYERPAT into it" if silent else "another row order or region? ")
+                + ("" if silent else "Take both with one program and one region")
+            )
+            grave = not silent and group.kind == "flat"
+            yield finding("D17", "error" if grave else "warn", paths(group), None, None, "", sentence)
+            break
+    for group in evidence.groups("flat"):
+        yield from greens(group, evidence.of(group))
+
+
+def greens(group: Group, looks: list[Look]) -> Iterator[Finding]:
+    """The greens of a flat: the two pixels of the pattern that are nearly equal must be those that it calls green."""
+    letters = group.meta.pattern
+    if not letters or len(letters) != 4 or letters.count("G") != 2:
+        return
+    mean = np.nanmedian([one.phases for one in looks], axis=0).ravel()
+    declared = [i for i in range(4) if letters[i] == "G"]
+    others = [i for i in range(4) if letters[i] != "G"]
+    apart = [abs(mean[a] - mean[b]) / (0.5 * (mean[a] + mean[b])) for a, b in (declared, others)]
+    if apart[0] > 0.10 and apart[1] < 0.02:
+        sentence = (
+            f"{group}: the pixels that the pattern {letters} calls green differ by {apart[0]:.1%}, the other two by "
+            f"{apart[1]:.1%}: the pattern is off by one row or column, or the rows are upside down; "
+            "correct BAYERPAT or ROWORDER"
+        )
+        yield finding("D17", "error", paths(group), 100 * apart[0], 10, "%", sentence)
+
+
+def shutter(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D18: short flats that show another illumination than longer ones of the same filter: a mechanical shutter."""
+    for group, looks, maps in flat_maps(evidence):
+        exposure = np.array([one.frame.meta.exposure_s or np.nan for one in looks])
+        if not np.isfinite(exposure).all() or exposure.min() >= 1 or exposure.max() < 2 * exposure.min():
+            continue
+        short, long = exposure < 1.5 * exposure.min(), exposure > 0.7 * exposure.max()
+        ratio = maps[short].mean(axis=0) / maps[long].mean(axis=0)
+        ratio /= np.median(ratio)
+        reach = float(np.ptp(ratio)) - 6 * zone_error(evidence, group, looks) / np.sqrt(min(short.sum(), long.sum()))
+        if reach > doctor.shutter_fraction:
+            bad = [one for one, s in zip(looks, short, strict=True) if s]
+            sentence = (
+                f"flats of {exposure.min():g} s differ from those of {exposure.max():g} s by {reach:.2%} over the frame"
+                f" (usual: below {doctor.shutter_fraction:.1%}): the shutter shades the short ones; expose flats for "
+                "more than a second, by a dimmer light"
+            )
+            picture = pictures.image(ratio)
+            yield finding(
+                "D18", "warn", sources(bad), 100 * reach, 100 * doctor.shutter_fraction, "%", sentence, picture
+            )
+
+
+def illumination(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D19: flats whose gradient or colour changes through the set."""
+    for group, looks, maps in flat_maps(evidence):
+        if len(looks) < 3:
+            continue
+        order = np.argsort([seconds_of(one.frame.meta.time) or i for i, one in enumerate(looks)], kind="stable")
+        middle = np.median(maps, axis=0)
+        change = maps / middle
+        across, down = (
+            (change[:, :, -2:] - change[:, :, :2]).mean((1, 2)),
+            (change[:, -2:] - change[:, :2]).mean((1, 2)),
+        )
+        series = {"gradient": max((across, down), key=np.ptp)}
+        bias = evidence.bias_for(group)
+        if len(looks[0].colours) > 1:
+            level = {c: np.array([one.colours[c] - bias for one in looks]) for c in looks[0].colours}
+            series |= {f"colour {c}/G": level[c] / level["G"] for c in level if c != "G" and "G" in level}
+        for name, values in series.items():
+            drift = float(np.ptp(values) / (abs(np.median(values)) if "/" in name else 1))
+            drift -= 4 * zone_error(evidence, group, looks) / np.sqrt(6)
+            if drift > doctor.drift_fraction:
+                sentence = (
+                    f"{group}: the {name} changes by {drift:.1%} through the set (allowed: {doctor.drift_fraction:.0%})"
+                    ": the light is not even, as twilight near the horizon or a panel that wobbles; the master flat is "
+                    "a mean of different flats. Point near the zenith, or use a panel"
+                )
+                picture = pictures.line(
+                    [(np.arange(1, len(values) + 1), values[order])], "flat, in order of time", name
+                )
+                yield finding(
+                    "D19", "warn", sources(looks), 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture
+                )
+                break
+
+
+def flat_maps(evidence: Evidence):
+    """(group, looks, coarse maps without bias, divided by their median) of every group of two flats or more."""
+    for group in evidence.groups("flat"):
+        looks = [one for one in evidence.of(group) if not one.constant]
+        bias = evidence.bias_for(group)
+        if len(looks) < 2 or bias is None:
+            continue
+        maps = np.stack([one.zones - bias for one in looks])
+        level = np.median(maps, axis=(1, 2), keepdims=True)
+        if (level > 0).all():
+            yield group, looks, maps / level
+
+
+def zone_error(evidence: Evidence, group: Group, looks) -> float:
+    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike."""
+    pair = evidence.pairs.get(id(group))
+    if pair is None or not pair.signal_dn > 0:
+        return float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
+    count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
+    return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
+
+
+def gain(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """H02: electrons per DN as two flats and two bias frames show them, against the header; D24: coarse steps."""
+    told = set()
+    for group in evidence.groups("light", "flat", "bias", "dark"):
+        bits = {one.shift_bits for one in evidence.of(group)}
+        camera = camera_key(group.meta.camera), min(bits)
+        if min(bits) > 0 and not told & {camera} and all(one.pixels > 2000 for one in evidence.of(group)):
+            told.add(camera)
+            sentence = (
+                f"every value of {group} is a multiple of {2 ** min(bits)}: a converter of {16 - min(bits)} bits, whose"
+                " data were shifted up. Gains told for the converter are that many times too large for these files"
+            )
+            yield finding("D24", "info", paths(group), min(bits), 0, "bits", sentence)
+    for bias in evidence.groups("bias"):
+        pair = evidence.pairs.get(id(bias))
+        step = 2 ** min(one.shift_bits for one in evidence.of(bias))
+        if pair is not None and pair.noise_dn < 0.5 * step:
+            sentence = (
+                f"{bias} have a noise of {pair.noise_dn:.2f} DN, less than half a step of the converter ({step} DN): "
+                "noise is measured badly at such a gain, and faint levels are lost in rounding; use a higher gain"
+            )
+            yield finding("D24", "warn", pair.sources, pair.noise_dn, 0.5 * step, "DN", sentence)
+        for flat in evidence.groups("flat"):
+            yield from gain_lie(doctor, evidence, bias, flat)
+
+
+def gain_lie(doctor, evidence: Evidence, bias: Group, flat: Group) -> Iterator[Finding]:
+    """One group of flats against one of bias frames."""
+    b, f = evidence.pairs.get(id(bias)), evidence.pairs.get(id(flat))
+    header = flat.meta.gain_e_per_dn or bias.meta.gain_e_per_dn
+    same = bias.meta.shape == flat.meta.shape and alike(bias.meta, flat.meta)
+    if b is None or f is None or not header or not same:
+        return
+    excess = f.noise_dn**2 - b.noise_dn**2
+    if not (excess > 4 * b.noise_dn**2 and f.signal_dn > 0):
+        return
+    measured = 2 * f.ratio / (1 + f.ratio**2) * f.signal_dn / excess
+    if abs(measured / header - 1) > doctor.gain_fraction:
+        bits = evidence.of(flat)[0].shift_bits
+        shifted = f"; the data are shifted up by {bits} bits, a factor of {2**bits}" if bits else ""
+        sentence = (
+            f"{some(f.sources)}: {measured:.3g} electrons for each DN by the noise of the flats, the header says "
+            f"{header:.3g} (allowed: {doctor.gain_fraction:.0%} apart){shifted}; the measured gain is the true one"
+        )
+        yield finding("H02", "warn", f.sources, measured, header, "e-/DN", sentence)
+
+
+def banding(doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D25: rows or columns that change from frame to frame more than noise lets them."""
+    for group in evidence.groups("bias", "dark", "flatdark"):
+        pair = evidence.pairs.get(id(group))
+        if pair is None or not pair.noise_dn > 0:
+            continue
+        powers = {"rows": (pair.row_power, pair.row_rms_dn), "columns": (pair.column_power, pair.column_rms_dn)}
+        name = max(powers, key=lambda key: powers[key][1])
+        power, rms = powers[name]
+        if power > doctor.banding_power and rms > 0.1 * pair.noise_dn:
+            sentence = (
+                f"{group}: the {name} differ from frame to frame by {rms:.2f} DN rms, with {power:.0f} times the power "
+                f"of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither, take "
+                "more frames, or correct rows and columns"
+            )
+            picture = pictures.line(
+                [(np.arange(pair.profile_dn.size), pair.profile_dn)], "row of the sample", "difference of two, DN"
+            )
+            yield finding("D25", "warn", pair.sources, power, doctor.banding_power, "times", sentence, picture)

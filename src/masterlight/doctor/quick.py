@@ -1,0 +1,133 @@
+"""`diagnose`: the whole examination of a night, with quick masters made in memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masterlight.doctor.evidence import sample
+from masterlight.doctor.findings import Finding, ordered
+from masterlight.doctor.process import Doctor, summary
+from masterlight.errors import FrameError, MasterlightError
+from masterlight.frame import ArrayFrame, Frame
+from masterlight.session import LightSet, MasterJob, Plan
+from masterlight.workers import Event, Serial, each
+
+if TYPE_CHECKING:
+    from masterlight.recipe import Recipe
+
+FRAMES = 5
+"""Frames that a quick master is made of, at most."""
+BAND_ROWS = 256
+
+
+def diagnose(plan: Plan, recipe: "Recipe", pool, doctor: Doctor | None = None) -> Iterator[Event]:
+    """Examine a night without running it; the last event's result is the list of findings.
+
+    Raw frames first, then the masters and one light of each set, with quick masters: medians of at most 5 frames,
+    calibrated as the plan says. Holds the masters of one set at a time: about 30 bytes for each pixel of a frame.
+    """
+    doctor = doctor or getattr(recipe, "doctor", None) or Doctor()
+    found: list[Finding] = []
+    for event in doctor.frames(plan, pool):
+        found += event.result or []
+        yield replace(event, result=None, message="")
+    sets = [part for job in plan.lights for part in job.sets]
+    work = Quick(doctor, recipe)
+    for event in each("doctor", (Serial(), 1), work.examine, sets):
+        found += event.result or []
+        yield Event("doctor", event.done, event.total)
+    found = ordered(found)
+    yield Event("doctor", len(sets), len(sets), result=found, message=summary(found))
+
+
+class Quick:
+    """Masters of the set at hand, and which of them were examined already."""
+
+    def __init__(self, doctor: Doctor, recipe: "Recipe"):
+        self.doctor, self.calibrate = doctor, replace(recipe.calibrate, pedestal_dn=0.0)
+        self.made: dict[int, Frame | None] = {}
+        self.seen: set[int] = set()
+
+    def examine(self, part: LightSet) -> list[Finding]:
+        """Make the masters of a set, examine them, then one light of the set."""
+        jobs = {kind: getattr(part, kind) for kind in ("bias", "dark", "flat")}
+        behind = [getattr(jobs["flat"], kind, None) for kind in ("bias", "dark")]
+        needed = {id(job) for job in (*jobs.values(), *behind)}
+        self.made = {key: frame for key, frame in self.made.items() if key in needed}
+        masters = {kind: self.master(job) for kind, job in jobs.items()}
+        known = {**masters, "bias": masters["bias"] or self.master(behind[0])}
+        found = []
+        for job in (*behind, *jobs.values()):
+            master = self.master(job)
+            if master is not None and id(job) not in self.seen:
+                self.seen.add(id(job))
+                found += self.findings(job, master, known, "k" in part.equation)
+        for frame in part.frames[len(part.frames) // 2 :]:
+            try:
+                bound = self.calibrate.masters(**masters)
+                view = self.calibrate(frame, bound)
+                return found + self.doctor.light(frame, view, bound)
+            except (MasterlightError, OSError):
+                continue  # the walk tells why; the next light will do
+        return found
+
+    def findings(self, job, master: Frame, known: dict, scaled: bool) -> list[Finding]:
+        """What is wrong with one master; the noise of a flat's frames from the difference of two."""
+        kind = job.kind if isinstance(job, MasterJob) else job.meta.kind
+        others = {name: other for name, other in known.items() if other is not master}
+        if not isinstance(job, MasterJob):
+            return self.doctor.master(kind, master, **others, scaled=scaled)
+        noise = []
+        if kind == "flat" and len(job.frames) > 1:
+            try:
+                a, b = (sample(view) for view in self.views(job, 2))
+                d = a / np.nanmedian(a) - b / np.nanmedian(b)
+                noise = [1.4826 * float(np.nanmedian(np.abs(d))) / np.sqrt(2) * float(np.nanmedian(sample(master)))]
+            except (MasterlightError, OSError, ValueError):
+                noise = []
+        return self.doctor.master(kind, master, **others, frames=job.frames, noise_dn=noise, scaled=scaled)
+
+    def master(self, job) -> Frame | None:
+        """The quick master of a job, a ready-made one as it is; None when there is none or it cannot be made."""
+        if not isinstance(job, MasterJob):
+            return job
+        if id(job) not in self.made:
+            try:
+                self.made[id(job)] = self.median(job)
+            except (MasterlightError, OSError):
+                self.made[id(job)] = None
+        return self.made[id(job)]
+
+    def views(self, job: MasterJob, most: int) -> list[Frame]:
+        """The first usable frames of a job, calibrated as the plan says."""
+        given = {"bias": self.master(job.bias), "dark": self.master(job.dark)}
+        bound = self.calibrate.masters(**given)
+        made = []
+        for frame in job.frames:
+            try:
+                made.append(self.calibrate(frame, bound))
+                sample(made[-1])
+            except (MasterlightError, OSError):
+                made = made[:-1] if made and made[-1].source == frame.source else made
+            if len(made) == most:
+                return made
+        if not made:
+            raise FrameError(job.frames[0].source, "none of these frames can be used")
+        return made
+
+    def median(self, job: MasterJob) -> Frame:
+        """The median of a few frames, flats brought to one level first, by bands of rows."""
+        views = self.views(job, FRAMES)
+        levels = [float(np.nanmedian(sample(view))) for view in views]
+        factors = [levels[0] / level if job.kind == "flat" and level > 0 else 1.0 for level in levels]
+        rows, cols = views[0].shape[-2:]
+        out = np.empty((rows, cols), np.float32)
+        for y in range(0, rows, BAND_ROWS):
+            end = min(rows, y + BAND_ROWS)
+            band = np.stack([v.pixels(y, end, 0, cols) * np.float32(f) for v, f in zip(views, factors, strict=True)])
+            out[y:end] = np.median(band, axis=0)
+        holds_bias = job.bias is None and job.dark is None and "B" not in views[0].meta.calibration
+        meta = views[0].meta.with_(contains_bias=holds_bias, is_master=True, frames=len(job.frames), integer=False)
+        return ArrayFrame.of(out, f"master {' '.join(job.words)}", meta)

@@ -1,0 +1,276 @@
+"""The workflow by hand: one process at a time, files in, files out, as one learns it.
+
+Each function yields events; the last one carries the paths that were written. A file that fails is told and left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from masterlight.errors import FrameError, NothingUsable, OutputError, Rejected
+from masterlight.frame import ArrayFrame, Frame
+from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import told as header_of
+from masterlight.io.defectlist import read_defects, write_defects
+from masterlight.matching import PLURAL, Group, grouped
+from masterlight.process import card
+from masterlight.processes.align import StarAlignment
+from masterlight.processes.badpixels import BadPixels
+from masterlight.processes.calibrate import ImageCalibration
+from masterlight.processes.cosmetic import CosmeticCorrection
+from masterlight.processes.debayer import Debayer
+from masterlight.processes.defects import Defects
+from masterlight.processes.integrate import ImageIntegration
+from masterlight.processes.subframes import SubframeSelector
+from masterlight.processes.superbias import Superbias
+from masterlight.recipe import Recipe
+from masterlight.session import MasterJob, Plan, equation, letter, scan
+from masterlight.store import Store
+from masterlight.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
+from masterlight.workshop import Workshop
+
+
+def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, bias=None, dark=None) -> Iterator[Event]:
+    """Integrate `files` into the master bias, dark, flat or flatdark `out`; bias and dark are taken out of each first.
+
+    Raises NothingUsable when no frame is left, OutputError when `out` exists and the recipe says not to overwrite.
+    """
+    recipe, path = recipe or Recipe(), Path(out)
+    refuse_existing(path, recipe.overwrite)
+    session = scan(list(files))
+    frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in session.frames]
+    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected)
+    if not frames:
+        raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
+    keep_freed_memory()
+    with executor(recipe.workers) as pool:
+        shop = Workshop(plan, Store(path.parent), recipe, pool, recipe.memory_mb or machine_memory_mb() / 4)
+        for rejected in session.rejected:
+            yield shop.reject(rejected)
+        if len(plan.groups) > 1:
+            yield shop.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
+        masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
+        group = Group(kind, tuple(frames))
+        taken = {name: Group(name, (frame,)) for name, frame in masters.items()}
+        yield from shop.master(
+            MasterJob(
+                group,
+                **masters,
+                equation=letter(group) + " = mean of " + equation("f", taken.get("bias"), taken.get("dark"), None)[4:],
+            ),
+            path,
+        )
+        if path not in shop.made.values():
+            raise NothingUsable(f"no {kind} frame could be used; nothing was written")
+        yield Event("done", result=shop.report, message=str(path))
+
+
+def calibrate_files(
+    files: Iterable, out, calibrate: ImageCalibration | None = None, bias=None, dark=None, flat=None, **options
+) -> Iterator[Event]:
+    """Write every file of `files` into the folder `out` as `name_c.fits`, calibrated with the masters given."""
+    calibrate = calibrate or ImageCalibration()
+    given = {"bias": bias, "dark": dark, "flat": flat}
+    masters = calibrate.masters(**{kind: read(path) for kind, path in given.items() if path})
+    masters.factor()
+
+    def step(frame: Frame):
+        view = calibrate(frame, masters)
+        return view, calibrate.keywords(view)
+
+    yield Event("calibrate", message=masters.equation)
+    yield from each_file("calibrate", files, out, "_c", step, **options)
+
+
+def correct_files(
+    files: Iterable, out, cosmetic: CosmeticCorrection | None = None, dark=None, defects=None, **options
+) -> Iterator[Event]:
+    """Write every file into the folder `out` as `name_cc.fits`, with its defective pixels repaired.
+
+    dark: a master dark that shows them; defects: a list or map of them, as `masterlight defects` writes it.
+    """
+    cosmetic = cosmetic or CosmeticCorrection()
+    known = cosmetic.defects(read(dark)) if dark else None
+    if known is not None:
+        yield Event("cosmetic", message=f"{Path(dark).name}: {known.hot} hot and {known.cold} cold pixels")
+
+    def step(frame: Frame):
+        marked = [known] if known is not None else []
+        if defects:
+            marked.append(Defects.of(*read_defects(defects, frame.shape[-2:])))
+        return cosmetic(frame, marked[0].union(*marked[1:]) if marked else None), []
+
+    yield from each_file("cosmetic", files, out, "_cc", step, **options)
+
+
+def debayer_files(files: Iterable, out, debayer: Debayer | None = None, **options) -> Iterator[Event]:
+    """Write every mosaic into the folder `out` as `name_d.fits`, an image of three planes."""
+    debayer = debayer or Debayer()
+    yield from each_file("debayer", files, out, "_d", lambda frame: (debayer(frame), []), **options)
+
+
+def each_file(stage: str, files: Iterable, out, ending: str, step: Callable, overwrite=False, workers="threads"):
+    """Write `step(frame)`, a frame and more keywords, of every file beside one another in the folder `out`."""
+    session, folder = scan(list(files)), Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
+
+    def task(frame: Frame) -> Path:
+        path = folder / f"{stem(frame.source)}{ending}.fits"
+        refuse_existing(path, overwrite)
+        made, keywords = step(frame)
+        write(path, made, {**header_of(made), **{name: value for name, value, _ in keywords}})
+        return path
+
+    lost, written = list(session.rejected), []
+    for rejected in lost:
+        yield Event(stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+    with executor(workers) as pool:
+        for event in each(stage, pool, task, session.frames):
+            if isinstance(event.result, Rejected):
+                lost.append(event.result)
+                yield replace(event, message=f"rejected {event.result}")
+            else:
+                written.append(event.result)
+                yield replace(event, message=str(event.result))
+    if not written:
+        raise NothingUsable(f"nothing was written: {lost[0].reason if lost else 'no images were found'}")
+    yield Event("done", result=(sorted(written), lost))
+
+
+def make_superbias(master, out, superbias: Superbias | None = None, check: Iterable = (), overwrite=False):
+    """Write the superbias of the master bias `master`; with bias frames in `check`, say whether it is better."""
+    superbias = superbias or Superbias()
+    refuse_existing(Path(out), overwrite)
+    bias = read(master)
+    raw = scan(list(check)).frames
+    if raw:
+        halves = [mean_of(raw[i::2], ImageIntegration.for_bias()) for i in (0, 1)] if len(raw) > 3 else None
+        if halves is None:
+            raise FrameError(raw[0].source, f"{len(raw)} bias frames are too few to check with; give 4 or more")
+        yield Event("superbias", message=superbias.validate(*halves).sentence)
+    made = superbias(bias)
+    write(out, made, header_of(made))
+    yield Event("done", result=Path(out), message=str(out))
+
+
+def find_defects(files: Iterable, out, process: BadPixels | None = None, bias=None, dithered=False, overwrite=False):
+    """Write a map or list of the defective pixels that darks, flats, lights and rejection maps show, all together.
+
+    Which they are is told by their headers and names; bias: master to take out of flats; dithered: the word of the
+    user that the frames behind a rejection map were dithered and not registered.
+    """
+    process = process or BadPixels()
+    refuse_existing(Path(out), overwrite)
+    kinds: dict[str, list[Frame]] = {}
+    for frame in scan(list(files)).frames:
+        kinds.setdefault(frame.meta.kind, []).append(frame)
+    parts = []
+    for kind, frames in kinds.items():
+        for words, found in FINDERS.get(kind, of_lights)(process, frames, read(bias) if bias else None, dithered):
+            yield Event("defects", message=f"{words}: {told(found)}")
+            for note in found.notes:
+                yield Event("defects", message=note)
+            parts.append(found)
+    if not parts:
+        raise NothingUsable("no darks, flats or lights were found to look for defects in")
+    everything = parts[0].union(*parts[1:])
+    write_defects(out, everything, card(process))
+    yield Event("done", result=everything, message=f"{out}: {told(everything)}")
+
+
+def of_darks(process: BadPixels, darks: list[Frame], bias, dithered):
+    masters = [dark for dark in darks if dark.meta.is_master]
+    raw = [dark for dark in darks if not dark.meta.is_master]
+    if len(raw) > 1:
+        masters.append(mean_of(raw, ImageIntegration.for_dark()))
+    for dark in masters or raw:
+        yield Path(dark.source).name, process.from_dark(dark)
+    if len(raw) >= 5:
+        yield f"{len(raw)} darks, one after the other", process.from_darks(raw)
+
+
+def of_flats(process: BadPixels, flats: list[Frame], bias, dithered):
+    calibrate = ImageCalibration(use_dark=False, use_flat=False)
+    if bias is not None:
+        masters = calibrate.masters(bias=bias)
+        flats = [flat if "B" in flat.meta.calibration else calibrate(flat, masters) for flat in flats]
+    level = {id(flat): float(np.nanmedian(flat[::16, ::16])) for flat in flats}
+    flats = sorted(flats, key=lambda flat: level[id(flat)])
+    faint = flats[0] if level[id(flats[0])] < 0.7 * level[id(flats[-1])] else None
+    yield f"{len(flats)} flats", process.from_flats(flats[-1], faint)
+
+
+def of_lights(process: BadPixels, lights: list[Frame], bias, dithered):
+    for stack in [light for light in lights if light.meta.frames > 1]:
+        lights.remove(stack)
+        if not dithered:
+            raise FrameError(
+                stack.source,
+                "its rejection map tells of the sensor only when the frames were dithered and not registered; say so "
+                "with --dithered, or give the lights themselves",
+            )
+        counts, n = rejection_map(stack.source)
+        spread = np.arange(n)[:, None] * np.array([[1e3, 0.0]])
+        yield Path(stack.source).name, process.from_rejections(counts, n, spread, stack.source)
+    if lights:
+        shifts = shifts_between(lights)
+        if shifts is None:
+            yield f"{len(lights)} lights, each by itself", process.from_single_lights(lights)
+        else:
+            yield f"{len(lights)} dithered lights", process.from_lights(lights, shifts)
+
+
+FINDERS = {"dark": of_darks, "flatdark": of_darks, "bias": of_darks, "flat": of_flats}
+"""What looks for defects in each kind of frame; `of_lights` in all others."""
+
+
+def rejection_map(path) -> tuple[np.ndarray, int]:
+    """How often each pixel was rejected as too bright, and out of how many frames."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        if "REJ_HIGH" not in hdus or "FRAMES" not in hdus:
+            raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
+        n = len(hdus["FRAMES"].data)
+        return np.rint(hdus["REJ_HIGH"].data * n), n
+
+
+def shifts_between(lights: list[Frame]) -> np.ndarray | None:
+    """Where each light lies against the first, (n, 2) pixels; None when their stars do not tell."""
+    select, align = SubframeSelector(), StarAlignment()
+    stars = [found[1] if (found := select.measure(light)) else None for light in lights]
+    if None in stars:
+        return None
+    reference = align.prepare(stars[0])
+    found = [align.align(reference, s, light.source) for s, light in zip(stars, lights, strict=True)]
+    return np.array([(t.dx_px, t.dy_px) for t in found]) if all(found) else None
+
+
+def mean_of(frames: Iterable[Frame], integration: ImageIntegration) -> Frame:
+    """Raw frames integrated in memory."""
+    frames = list(frames)
+    *_, done = integration(frames, maps=False)
+    meta = frames[0].meta.with_(is_master=True, frames=len(frames))
+    return ArrayFrame.of(done.result.image, f"{len(frames)} {PLURAL[meta.kind]}", meta)
+
+
+def told(found) -> str:
+    """How many defects of which kind, as words."""
+    kinds = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
+    return f"{len(found)} defects ({kinds})" if kinds else "no defect"
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
+
+
+def stem(source) -> str:
+    """The name of a file without its folders and endings, `.fits.gz` and the like."""
+    name = Path(source).name
+    return name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem

@@ -1,0 +1,218 @@
+"""Lists of defective pixels: those of PixInsight and Siril, as text, and maps of bits in FITS files."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from masterlight.errors import FrameError, ParameterError
+from masterlight.frame import Meta
+from masterlight.io import atomic, read, suffix, write
+from masterlight.kernels.defects import run_lengths
+
+HOT, COLD, LINE, USER = 1, 2, 8, 32
+BITS = {"NHOT": 1, "NCOLD": 2, "NUNSTABL": 4, "NLINE": 8, "NSATURAT": 16, "NUSER": 32}
+"""Keywords that count the pixels of each bit of a map."""
+KIND = "DEFECT MAP"
+"""What IMAGETYP calls a map of bits."""
+FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
+TEXTS = {".lst": "Siril", ".txt": "PixInsight", ".defects": "PixInsight"}
+
+
+class DefectList(NamedTuple):
+    """What a file tells of defects, in the order in which `Defects.of(*list)` takes it."""
+
+    mask: np.ndarray
+    source: str
+    meta: Meta | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Entry(NamedTuple):
+    """One line of a list: the box (y0, y1, x0, x1) that it marks, None for an end of the sensor, and its bits."""
+
+    line: int
+    text: str
+    box: tuple[int | None, int | None, int | None, int | None]
+    bits: int
+
+
+def read_defects(path, shape: tuple[int, int] | None = None) -> DefectList:
+    """Read a list of defects for a sensor of `shape` (rows, cols), whichever program wrote it.
+
+    A FITS map of bits tells its shape itself. Lists of PixInsight (`Col x y0 y1`, `Row y`) and Siril (`P x y H`, `C x`,
+    `L y`, with rows counted from below) are told apart by their words. Raises FrameError with number and text of a line
+    that cannot be understood, or when nothing in the list is on the sensor; what is outside is told in `notes`.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise FrameError(path, f"cannot be read ({error.strerror})") from error
+    if head.startswith((b"SIMPLE", b"\x1f\x8b")) or suffix(path, FITS):
+        return read_map(path, shape)
+    if shape is None:
+        raise ParameterError(f"shape: {path} is a list and does not tell the size of the sensor; give (rows, cols)")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise FrameError(path, f"is not a list of defects: neither text nor FITS ({error})") from error
+    return listed_mask(path, list(entries(path, text, shape[0])), shape)
+
+
+def entries(path: str, text: str, rows: int) -> Iterator[Entry]:
+    """The lines of a list; empty ones and those that begin with # say nothing."""
+    program = None
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#", 1)[0].split()
+        if not words:
+            continue
+        wanted = "PixInsight" if words[0].lower() in ("col", "row") else "Siril" if words[0] in "PCL" else None
+        program = program or wanted
+        found = {"PixInsight": pixinsight, "Siril": siril}[wanted](words, rows) if wanted else None
+        if found is None or wanted != program:
+            known = "`Col x`, `Col x y0 y1`, `Row y` (PixInsight) or `P x y`, `P x y H`, `C x`, `L y` (Siril)"
+            raise FrameError(path, f"line {number} is not understood: '{line.strip()}'. Lines are {known}, not mixed")
+        yield Entry(number, line.strip(), *found)
+
+
+def pixinsight(words: list[str], rows: int):
+    """The box and bits of a line such as `Col 17 20 300`, or None."""
+    numbers = whole_numbers(words[1:])
+    if numbers is None or len(numbers) not in (1, 3):
+        return None
+    at, *ends = numbers
+    start, stop = (min(ends), max(ends) + 1) if ends else (None, None)
+    bits = USER if ends and stop - start == 1 else LINE
+    return ((start, stop, at, at + 1) if words[0].lower() == "col" else (at, at + 1, start, stop)), bits
+
+
+def siril(words: list[str], rows: int):
+    """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one upwards."""
+    kind = {"H": HOT, "C": COLD}.get(words[3]) if words[0] == "P" and len(words) == 4 else USER
+    numbers = whole_numbers(words[1:3] if words[0] == "P" else words[1:])
+    if kind is None or numbers is None or len(numbers) != (2 if words[0] == "P" else 1) or len(words) > 4:
+        return None
+    if words[0] == "C":
+        return (None, None, numbers[0], numbers[0] + 1), LINE
+    y = rows - 1 - numbers[-1]
+    return ((y, y + 1, None, None), LINE) if words[0] == "L" else ((y, y + 1, numbers[0], numbers[0] + 1), kind)
+
+
+def whole_numbers(words: list[str]) -> list[int] | None:
+    return [int(word) for word in words] if words and all(re.fullmatch(r"\d+", word) for word in words) else None
+
+
+def listed_mask(path: str, found: list[Entry], shape: tuple[int, int]) -> DefectList:
+    """A mask of what a list marks, and what of it is outside the sensor."""
+    mask = np.zeros(shape, np.uint8)
+    lost = []
+    for entry in found:
+        y0, y1, x0, x1 = (
+            end if bound is None else bound
+            for bound, end in zip(entry.box, (0, shape[0], 0, shape[1]), strict=True)
+        )  # fmt: skip
+        if y0 < 0 or x0 < 0 or y1 > shape[0] or x1 > shape[1]:
+            lost.append(entry)
+        mask[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] |= entry.bits
+    if not lost:
+        return DefectList(mask, path)
+    told = (
+        f"{len(lost)} of {len(found)} lines reach outside the sensor of {shape[1]} x {shape[0]} pixels, the first in "
+    )
+    told += f"line {lost[0].line}: '{lost[0].text}'"
+    if not mask.any():
+        raise FrameError(path, f"{told}; is it for another camera or binning?")
+    return DefectList(mask, path, notes=(f"{path}: {told}",))
+
+
+def read_map(path: str, shape: tuple[int, int] | None) -> DefectList:
+    """A map of bits from a FITS file."""
+    frame = read(path)
+    if len(frame.shape) != 2 or (shape is not None and tuple(frame.shape) != tuple(shape)):
+        wanted = f"{shape[1]} x {shape[0]} pixels" if shape else "one plane"
+        raise FrameError(path, f"is a map of {' x '.join(map(str, frame.shape[::-1]))} pixels; {wanted} are needed")
+    values = np.asarray(frame)
+    if not np.all((values >= 0) & (values < 64) & (values == np.rint(values))):
+        raise FrameError(path, "is not a map of defects: it has values other than the whole numbers from 0 to 63")
+    mask = values.astype(np.uint8)
+    if frame.header.get("IMAGETYP") != KIND and 2 * np.count_nonzero(mask) > mask.size:
+        raise FrameError(path, "marks more than half of the sensor: a map for DefectMap, where 0 is a defective pixel?")
+    return DefectList(mask, frame.header.get("DEFSOURC") or path, frame.meta)
+
+
+def write_defects(path, defects: Any, thresholds: str = "") -> None:
+    """Write defects as a FITS map of bits (.fits), a list of Siril (.lst) or of PixInsight (.txt), by the name's end.
+
+    defects: what has a `mask` (rows, cols) uint8 of bits, a `source` and a `meta`; thresholds: the card of the process
+    that found them, for the header.
+    """
+    end = suffix(path, (*FITS, *TEXTS))
+    if end in TEXTS:
+        text = (siril_text if TEXTS[end] == "Siril" else pixinsight_text)(defects.mask)
+        with atomic(path) as file:
+            file.write(text.encode("ascii"))
+        return
+    if end is None:
+        raise ParameterError(
+            f"{path}: defects are written as .fits (map), .lst (list of Siril) or .txt (of PixInsight)"
+        )
+    rows = [("IMAGETYP", KIND, "bits: 1 hot 2 cold 4 unstable 8 line 16 sat 32 user")]
+    rows += [("DEFSOURC", short(defects.source), "made from")]
+    rows += [(key, int(np.count_nonzero(defects.mask & bit)), "pixels") for key, bit in BITS.items()]
+    rows += [("NDEFECTS", int(np.count_nonzero(defects.mask)), "defective pixels")]
+    write(path, {"DEFECTS": defects.mask}, rows + camera_rows(getattr(defects, "meta", None)), [thresholds or KIND])
+
+
+def camera_rows(meta: Meta | None) -> list[tuple]:
+    """The cards by which a map finds its camera again."""
+    if meta is None:
+        return []
+    rows = [("INSTRUME", meta.camera, "camera"), ("READOUTM", meta.readout_mode, "readout mode")]
+    rows += [("XBINNING", meta.binning[0], ""), ("YBINNING", meta.binning[1], ""), ("GAIN", meta.gain, "setting")]
+    rows += [("XORGSUBF", meta.origin_px[0], "first column"), ("YORGSUBF", meta.origin_px[1], "first row")]
+    return rows + [("BAYERPAT", meta.pattern, "colour filters")]
+
+
+def short(words: str) -> str:
+    """A name that fits into one card."""
+    return words if len(words) <= 60 else "..." + words[-57:]
+
+
+def siril_text(mask: np.ndarray) -> str:
+    """A list as Siril reads it: whole columns and rows, then pixels with H or C."""
+    rows, cols = mask.shape
+    columns = np.flatnonzero((mask & LINE > 0).all(axis=0))
+    lines = np.flatnonzero((mask & LINE > 0).all(axis=1))
+    left = mask > 0
+    left[:, columns] = left[lines] = False
+    out = [
+        f"# {cols} x {rows} pixels; columns from the left, rows from below, both from 0",
+        *(f"C {x}" for x in columns),
+    ]
+    out += [f"L {rows - 1 - y}" for y in lines]
+    for y, x in zip(*np.nonzero(left), strict=True):
+        kind = " H" if mask[y, x] & HOT else " C" if mask[y, x] & COLD else ""
+        out.append(f"P {x} {rows - 1 - y}{kind}")
+    return "\n".join(out) + "\n"
+
+
+def pixinsight_text(mask: np.ndarray) -> str:
+    """A list as PixInsight reads it: whole and partial columns, whole rows; a pixel is a column of one."""
+    rows, cols = mask.shape
+    lines = np.flatnonzero((mask > 0).all(axis=1))
+    left = mask > 0
+    left[lines] = False
+    out = [f"Row {y}" for y in lines]
+    x, y = np.nonzero(np.ascontiguousarray(left.T))
+    length = run_lengths(x, y)
+    k = 0
+    while k < len(x):
+        first, last = y[k], y[k] + length[k] - 1
+        out.append(f"Col {x[k]}" if length[k] == rows else f"Col {x[k]} {first} {last}")
+        k += length[k]
+    return "\n".join(out) + "\n"

@@ -1,0 +1,263 @@
+"""What a camera writes beside its raw pixels: the tags of TIFF and its kin (DNG, CR2, NEF ...), CR3, CRW and RAF."""
+
+import os
+import struct
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+KINDS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
+"""Types of TIFF values as struct spells them."""
+LONGEST_BYTES = 1 << 16
+MOST_DIRECTORIES = 40
+MAKE, MODEL, UNIQUE_MODEL, PHOTOMETRIC, CFA = 271, 272, 50708, 262, 32803
+SUB_IFDS, EXIF_IFD, MAKER_NOTE, CANON_SHOT = 330, 34665, 37500, 4
+STRIPS, STRIP_BYTES, TILES, TILE_BYTES = 273, 279, 324, 325
+EXPOSURE, F_NUMBER, FOCAL, ISO, ISO_SPEED, ISO_INDEX = 33434, 33437, 37386, 34855, 34867, 34866
+TAKEN, CHANGED, FRACTION, TAKEN_ZONE, ZONE = 36867, 306, 37521, 36881, 36880
+PLANE_COLOURS, MASKED = 50710, 50830
+WANTED = {
+    MAKE, MODEL, UNIQUE_MODEL, PHOTOMETRIC, SUB_IFDS, EXIF_IFD, CANON_SHOT, STRIPS, STRIP_BYTES, TILES, TILE_BYTES,
+    EXPOSURE, F_NUMBER, FOCAL, ISO, ISO_SPEED, ISO_INDEX, TAKEN, CHANGED, FRACTION, TAKEN_ZONE, ZONE, PLANE_COLOURS,
+    MASKED,
+}  # fmt: skip
+CIFF_NAMES, CIFF_CLOCK, CIFF_SHOT = 0x080A, 0x180E, 0x102A
+
+
+class Exif(NamedTuple):
+    """What is known of an exposure; None where the file does not tell."""
+
+    camera: str | None = None
+    exposure_s: float | None = None
+    iso: float | None = None
+    f_number: float | None = None
+    focal_mm: float | None = None
+    time: datetime | None = None
+    """Start of the exposure by the clock of the camera, whatever its zone."""
+    zone: timedelta | None = None
+    """What the clock is ahead of UTC."""
+    temperature_c: float | None = None
+    masked: tuple[tuple[int, int, int, int], ...] = ()
+    """Masked areas of a DNG, as bounds (y0, y1, x0, x1) of the full image."""
+    filters: str = ""
+    """Letters of the colour filters of a DNG, one for each."""
+    end_bytes: int = 0
+    """How long the file must be to hold the pixels that it announces."""
+
+
+def read_exif(path) -> Exif:
+    """The tags of a raw file of any kind; empty where there are none or they are damaged. OSError if unreadable."""
+    with open(path, "rb") as file:
+        head = file.read(96)
+        try:
+            if head[6:14] == b"HEAPCCDR":
+                return of_canon_heap(file, head)
+            if head[4:8] == b"ftyp":
+                return of_tags(list(of_boxes(file)))
+            if head.startswith(b"FUJIFILM"):
+                jpeg = struct.unpack(">I", head[84:88])[0]
+                return of_tags(list(directories(file, jpeg + 12)))
+            if head[:2] in (b"II", b"MM"):
+                return of_tags(list(directories(file, 0)))
+        except (struct.error, ValueError, OverflowError, IndexError, TypeError):
+            pass
+    return Exif()
+
+
+def directory(file, base: int, order: str, at: int) -> tuple[dict[int, Any], int]:
+    """The tags of one TIFF directory, and where the next one is; a maker note is given as its place in the file."""
+    file.seek(base + at)
+    count = struct.unpack(order + "H", file.read(2))[0]
+    rows, tags = file.read(12 * count), {}
+    after = file.read(4)
+    for i in range(len(rows) // 12):
+        tag, kind, n = struct.unpack_from(order + "HHI", rows, 12 * i)
+        if kind not in KINDS:
+            continue
+        size = n * struct.calcsize("=" + KINDS[kind])
+        inline = rows[12 * i + 8 : 12 * i + 12]
+        if tag == MAKER_NOTE:
+            tags[tag] = base + struct.unpack(order + "I", inline)[0]
+        elif tag in WANTED and size <= LONGEST_BYTES:
+            if size > 4:
+                file.seek(base + struct.unpack(order + "I", inline)[0])
+                inline = file.read(size)
+            if len(inline) >= size:
+                tags[tag] = values(order, kind, n, inline[:size])
+    return tags, struct.unpack(order + "I", after)[0] if len(after) == 4 else 0
+
+
+def values(order: str, kind: int, n: int, data: bytes) -> Any:
+    """Text, or numbers as a tuple; fractions are divided, None where the divisor is zero."""
+    if KINDS[kind] == "s":
+        return data.split(b"\0")[0].decode("utf-8", "replace").strip()
+    numbers = struct.unpack(f"{order}{n * len(KINDS[kind])}{KINDS[kind][0]}", data)
+    if len(KINDS[kind]) == 1:
+        return numbers
+    return tuple(a / b if b else None for a, b in zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def directories(file, base: int) -> Iterator[dict[int, Any]]:
+    """Every directory of a TIFF structure that begins at `base`: the chain, sub-images, EXIF, Canon's maker note."""
+    file.seek(base)
+    head = file.read(8)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None:
+        return
+    waiting, seen = [struct.unpack(order + "I", head[4:8])[0]], set()
+    while waiting and len(seen) < MOST_DIRECTORIES:
+        at = waiting.pop(0)
+        if not at or at in seen:
+            continue
+        seen.add(at)
+        tags, following = directory(file, base, order, at)
+        yield tags
+        waiting += [following, *(p for key in (SUB_IFDS, EXIF_IFD) for p in integers(tags, key))]
+        if MAKER_NOTE in tags:
+            try:
+                yield {MAKER_NOTE: directory(file, base, order, tags[MAKER_NOTE] - base)[0]}
+            except struct.error:
+                continue
+
+
+def of_boxes(file) -> Iterator[dict[int, Any]]:
+    """The directories in the boxes of a CR3: CMT1 the image, CMT2 its EXIF, CMT3 the maker note."""
+    size, at = os.fstat(file.fileno()).st_size, 0
+    while at + 8 <= size:
+        file.seek(at)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if name == b"moov":
+            blob = file.read(min(length, 1 << 20))
+            for box in (b"CMT1", b"CMT2", b"CMT3"):
+                found = blob.find(box)
+                for tags in directories(file, at + 8 + found + 4) if found >= 0 else ():
+                    yield {MAKER_NOTE: tags} if box == b"CMT3" else tags
+            return
+        if length < 8:
+            return
+        at += length
+
+
+def of_tags(found: list[dict[int, Any]]) -> Exif:
+    """What directories say together; the first that tells a thing is believed."""
+    tags: dict[int, Any] = {}
+    for part in found:
+        for key, value in part.items():
+            tags[key] = part[key] if isinstance(value, dict) else tags.get(key, value)
+    note = tags.get(MAKER_NOTE)
+    time, zone = moment(tags)
+    return Exif(
+        camera=camera_name(text(tags, MAKE), text(tags, MODEL)) or text(tags, UNIQUE_MODEL),
+        exposure_s=number(tags, EXPOSURE),
+        iso=next((v for v in (number(tags, key) for key in (ISO, ISO_SPEED, ISO_INDEX)) if v and v != 65535), None),
+        f_number=number(tags, F_NUMBER),
+        focal_mm=number(tags, FOCAL),
+        time=time,
+        zone=zone,
+        temperature_c=canon_temperature(integers(note, CANON_SHOT)) if isinstance(note, dict) else None,
+        masked=masked_areas(integers(tags, MASKED)),
+        filters="".join("RGBCMYW"[i] if i < 7 else "?" for i in integers(tags, PLANE_COLOURS)),
+        end_bytes=max((end_of(part) for part in found), default=0),
+    )
+
+
+def text(tags: dict, key: int) -> str | None:
+    value = tags.get(key)
+    return value or None if isinstance(value, str) else None
+
+
+def number(tags: dict, key: int) -> float | None:
+    """The first value of a tag if it is above zero."""
+    value = tags.get(key)
+    value = value[0] if isinstance(value, tuple) and value else None
+    return float(value) if value is not None and value > 0 else None
+
+
+def integers(tags: dict, key: int) -> tuple[int, ...]:
+    """The values of a tag if they are whole numbers, as they should be."""
+    value = tags.get(key)
+    return value if isinstance(value, tuple) and all(isinstance(v, int) for v in value) else ()
+
+
+def camera_name(make: str | None, model: str | None) -> str | None:
+    """Maker and model, the maker's name once: 'Canon EOS 6D', 'NIKON D750', 'FUJIFILM X-T2'."""
+    if not (make and model) or make.split()[0].lower() in model.lower():
+        return model or make
+    return f"{make} {model}"
+
+
+def moment(tags: dict) -> tuple[datetime | None, timedelta | None]:
+    """When the exposure began by the camera's clock, and what that is ahead of UTC, if the camera tells."""
+    fraction = "".join(c for c in text(tags, FRACTION) or "" if c in "0123456789")
+    away = text(tags, TAKEN_ZONE) or text(tags, ZONE) or ""
+    try:
+        time = datetime.strptime((text(tags, TAKEN) or text(tags, CHANGED) or "")[:19], "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None, None
+    if time.year < 1980:
+        return None, None
+    time += timedelta(seconds=float(f"0.{fraction or 0}"))
+    if away == "Z":
+        return time, timedelta()
+    try:
+        hours, minutes = (int(part) for part in away.lstrip("+-").split(":"))
+    except ValueError:
+        return time, None
+    return time, timedelta(hours=hours, minutes=minutes) * (-1 if away.startswith("-") else 1)
+
+
+def masked_areas(bounds) -> tuple[tuple[int, int, int, int], ...]:
+    """Rectangles of a DNG (top, left, bottom, right) as (y0, y1, x0, x1)."""
+    boxes = zip(*(bounds[i::4] for i in range(4)), strict=False)
+    return tuple((y0, y1, x0, x1) for y0, x0, y1, x1 in boxes)
+
+
+def end_of(tags: dict) -> int:
+    """Where the strips or tiles of a mosaic end; 0 for other directories."""
+    if integers(tags, PHOTOMETRIC)[:1] != (CFA,):
+        return 0
+    pairs = (
+        zip(integers(tags, a), integers(tags, b), strict=False) for a, b in ((STRIPS, STRIP_BYTES), (TILES, TILE_BYTES))
+    )
+    return max((start + count for pair in pairs for start, count in pair), default=0)
+
+
+def canon_temperature(shot: tuple[int, ...]) -> float | None:
+    """The temperature inside the camera in Celsius, from Canon's table of the shot; older models leave it 0."""
+    return float(shot[12] - 128) if len(shot) > 12 and 64 < shot[12] < 228 else None
+
+
+def of_canon_heap(file, head: bytes) -> Exif:
+    """A CRW: camera, clock and temperature; LibRaw tells the exposure."""
+    order = "<" if head[:2] == b"II" else ">"
+    found = records(file, order, struct.unpack_from(order + "I", head, 2)[0], os.fstat(file.fileno()).st_size)
+    names = [part.decode("latin-1").strip() for part in found.get(CIFF_NAMES, b"").split(b"\0") if part.strip()]
+    clock, shot = found.get(CIFF_CLOCK, b"")[:4], found.get(CIFF_SHOT, b"")
+    seconds = struct.unpack(order + "I", clock)[0] if len(clock) == 4 else 0
+    return Exif(
+        camera=camera_name(*names[:2]) if len(names) > 1 else None,
+        time=datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) if seconds else None,
+        temperature_c=canon_temperature(struct.unpack(f"{order}{len(shot) // 2}H", shot[: len(shot) // 2 * 2])),
+    )
+
+
+def records(file, order: str, start: int, end: int) -> dict[int, bytes]:
+    """The records that are wanted from a CIFF heap and the heaps in it; the directory of each lies at its end."""
+    found: dict[int, bytes] = {}
+    waiting, seen = [(start, end)], set()
+    while waiting and len(seen) < MOST_DIRECTORIES:
+        start, end = waiting.pop(0)
+        if (start, end) in seen:
+            continue
+        seen.add((start, end))
+        file.seek(end - 4)
+        file.seek(start + struct.unpack(order + "I", file.read(4))[0])
+        rows = file.read(10 * struct.unpack(order + "H", file.read(2))[0])
+        for i in range(len(rows) // 10):
+            tag, size, offset = struct.unpack_from(order + "HII", rows, 10 * i)
+            if tag & 0x3FFF in (CIFF_NAMES, CIFF_CLOCK, CIFF_SHOT) and size <= LONGEST_BYTES:
+                file.seek(start + offset)
+                found[tag & 0x3FFF] = rows[10 * i + 2 : 10 * i + 10] if tag & 0x4000 else file.read(size)
+            elif tag & 0x7800 in (0x2800, 0x3000):
+                waiting.append((start + offset, start + offset + size))
+    return found

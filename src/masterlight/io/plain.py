@@ -1,0 +1,165 @@
+"""Pixels that lie plain in a file: a box of them costs its own bytes, read row by row."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from masterlight.errors import FrameError
+from masterlight.frame import Frame, Stored
+from masterlight.io.scratch import unpacked
+
+CHUNK_BYTES = 2 << 20
+
+
+class Layout(NamedTuple):
+    """Where the pixels of an image lie and what they mean: `value = zero + scale * stored`, plane after plane."""
+
+    dtype: str
+    """Type of a sample with its byte order, as numpy spells it: '>i2', '<u2', '<f4'."""
+    planes: int
+    rows: int
+    cols: int
+    offset: int = 0
+    """Bytes before the first sample, in the plain file."""
+    zero: float = 0.0
+    scale: float = 1.0
+    blank: int | None = None
+    flip: bool = False
+    """Whether the last row is stored first."""
+    packing: str = ""
+    """How the file is packed, in the words of its format; '' for a plain file."""
+    part: int = 0
+    """Number of the image in the file."""
+    stamp: tuple[int, int] = (0, 0)
+    """Size and time of the file, so that what was unpacked from it is known again."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.rows, self.cols) if self.planes == 1 else (self.planes, self.rows, self.cols)
+
+    @property
+    def item_bytes(self) -> int:
+        return int(self.dtype[2:])
+
+    @property
+    def end_bytes(self) -> int:
+        """Where the last sample ends."""
+        return self.offset + self.item_bytes * self.planes * self.rows * self.cols
+
+    @property
+    def swapped(self) -> bool:
+        return not np.dtype(self.dtype).isnative
+
+    @property
+    def int16_zero(self) -> float:
+        """`zero` for samples of 16 bits taken as signed."""
+        return self.zero + (32768 * self.scale if self.dtype[1:] == "u2" else 0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlainFrame(Frame):
+    """An image in a file. Its header was read; pixels are read when they are indexed."""
+
+    layout: Layout
+
+    def unpack(self, target: str) -> None:
+        """Write the plain twin of a packed file to the path `target`."""
+        raise FrameError(self.source, f"its packing is not known ({self.layout.packing})")
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.layout.end_bytes if self.layout.packing else 0
+
+    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """The box as float32 DN; the blank value of integer files becomes NaN."""
+        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
+        self.pixels_into(out, y0, x0)
+        return out
+
+    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        rows, cols = out.shape[-2:]
+        step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
+        with self.opened() as file:
+            for plane, target in enumerate(out if out.ndim == 3 else out[None]):
+                for top in range(0, rows, step):
+                    bottom = min(top + step, rows)
+                    raw = self.rows_of(file, plane, y0 + top, y0 + bottom, x0, x0 + cols)
+                    decode(raw, self.layout, target[top:bottom])
+
+    def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
+        """The box of a mono 16-bit image as (rows, cols) int16, bytes in the order of the file."""
+        place = self.layout
+        if len(self.shape) != 2 or place.item_bytes != 2 or place.blank is not None:
+            return None
+        with self.opened() as file:
+            raw = self.rows_of(file, 0, y0, y1, x0, x1)
+        return Stored(raw.view(np.int16), place.int16_zero, place.scale, place.swapped)
+
+    def opened(self):
+        """The plain file that holds the pixels, open for reading."""
+        place, path = self.layout, self.source
+        try:
+            if place.packing:
+                path = unpacked(path, (place.stamp, place.part), place.end_bytes, self.unpack)
+            return open(path, "rb", buffering=0)
+        except OSError as error:
+            raise FrameError(self.source, f"cannot be read ({error.strerror}); was it moved?") from error
+
+    def rows_of(self, file, plane: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """Stored samples of a box, contiguous, as unsigned integers of their size in the order of the file.
+
+        Unsigned samples of 16 bits are turned into signed ones, so that one kernel decodes both.
+        """
+        place = self.layout
+        if place.flip:
+            y0, y1 = place.rows - y1, place.rows - y0
+        start = place.offset + (plane * place.rows + y0) * place.cols * place.item_bytes
+        dtype = np.dtype(f"u{place.item_bytes}")
+        if (x1 - x0) * 8 >= place.cols:
+            raw = np.empty((y1 - y0, place.cols), dtype)
+            self.fill(file, start, raw)
+            raw = raw if x1 - x0 == place.cols else np.ascontiguousarray(raw[:, x0:x1])
+        else:
+            raw = np.empty((y1 - y0, x1 - x0), dtype)
+            for i in range(y1 - y0):
+                self.fill(file, start + (i * place.cols + x0) * place.item_bytes, raw[i])
+        if place.dtype[1:] == "u2":
+            raw ^= np.uint16(0x0080 if place.swapped else 0x8000)
+        return np.ascontiguousarray(raw[::-1]) if place.flip else raw
+
+    def fill(self, file, start: int, array: np.ndarray) -> None:
+        """Read the bytes from `start` on into the whole of a contiguous array."""
+        view = memoryview(array).cast("B")
+        done = 0
+        try:
+            file.seek(start)
+            while done < len(view):
+                count = file.readinto(view[done:])
+                if not count:
+                    raise FrameError(self.source, truncated(start + done, self.layout.end_bytes))
+                done += count
+        except OSError as error:
+            raise FrameError(self.source, f"cannot be read ({error.strerror}); copy it again") from error
+
+
+def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
+    """Samples (rows, cols) as `rows_of` gives them into float32 DN."""
+    from masterlight.kernels import decode as kernels
+
+    plain = layout.blank is None and (layout.zero, layout.scale) == (0, 1)
+    if layout.item_bytes == 2 and layout.blank is None:
+        zero, scale = np.float32(layout.int16_zero), np.float32(layout.scale)
+        kernels.decode_int16(raw.view(np.int16), zero, scale, layout.swapped, out)
+    elif layout.dtype[1:] == "f4" and plain:
+        kernels.decode_float32(raw, layout.swapped, out.view(np.uint32))
+    else:
+        values = raw.view(layout.dtype)
+        out[:] = values * np.float64(layout.scale) + layout.zero
+        if layout.blank is not None:
+            out[values == layout.blank] = np.nan
+
+
+def truncated(found: int, wanted: int) -> str:
+    """The reason for a file that ends too early."""
+    return f"truncated: {found:,} of {wanted:,} bytes; copy it again from the camera card"

@@ -1,0 +1,304 @@
+"""XISF files read: monolithic files as PixInsight, N.I.N.A. and others write them.
+
+What is stored plain is read in place, box by box; what is compressed is unpacked once into the scratch folder.
+"""
+
+import os
+import re
+import struct
+import xml.etree.ElementTree as ET
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from masterlight.errors import FrameError
+from masterlight.frame import Meta
+from masterlight.headers import as_number
+from masterlight.io.fits import card_value
+from masterlight.io.plain import Layout, PlainFrame, truncated
+
+SIGNATURE = b"XISF0100"
+SAMPLES = {
+    "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8",
+    "Byte": "u1", "UShort": "u2", "UInt": "u4", "Float": "f4", "Double": "f8",
+}  # fmt: skip
+FULL_DN = 65535.0
+"""What 1 is in files whose floats go from 0 to 1."""
+CODECS = ("zlib", "lz4", "lz4hc", "zstd")
+
+PROPERTIES = {
+    "Instrument:ExposureTime": ("EXPTIME", 1),
+    "Instrument:Camera:Name": ("INSTRUME", 1),
+    "Instrument:Camera:ISOSpeed": ("GAIN", 1),
+    "Instrument:Camera:Gain": ("EGAIN", 1),
+    "Instrument:Camera:XBinning": ("XBINNING", 1),
+    "Instrument:Camera:YBinning": ("YBINNING", 1),
+    "Instrument:Filter:Name": ("FILTER", 1),
+    "Instrument:Sensor:Temperature": ("CCD-TEMP", 1),
+    "Instrument:Sensor:TargetTemperature": ("SET-TEMP", 1),
+    "Instrument:Sensor:XPixelSize": ("XPIXSZ", 1),
+    "Instrument:Sensor:YPixelSize": ("YPIXSZ", 1),
+    "Instrument:Telescope:Name": ("TELESCOP", 1),
+    "Instrument:Telescope:FocalLength": ("FOCALLEN", 1000),
+    "Instrument:Telescope:Aperture": ("APTDIA", 1000),
+    "Observation:Object:Name": ("OBJECT", 1),
+    "Observation:Time:Start": ("DATE-OBS", 1),
+    "Observation:Center:RA": ("RA", 1),
+    "Observation:Center:Dec": ("DEC", 1),
+    "PCL:CFASourcePattern": ("BAYERPAT", 1),
+    "XISF:CreatorApplication": ("SWCREATE", 1),
+}
+"""Properties that fill gaps in the FITS keywords, and by what to multiply them: XISF measures telescopes in metres."""
+
+
+class Block(NamedTuple):
+    """Where the pixels lie in the file, and how they are packed."""
+
+    offset: int
+    size_bytes: int
+    codec: str = ""
+    plain_bytes: int = 0
+    shuffled_bytes: int = 1
+    """Bytes of a sample whose first, second, ... bytes were stored together; 1 when they were not."""
+    parts: tuple[tuple[int, int], ...] = ()
+    """Packed and plain bytes of each part."""
+    interleaved: int = 1
+    """Samples of a pixel that are stored side by side; 1 when plane follows plane."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class XisfFrame(PlainFrame):
+    """An image in an XISF file. Its header was read; pixels are read when they are indexed."""
+
+    block: Block
+    keywords: dict[str, Any]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The FITS keywords of the file, and properties in FITS keywords where those say nothing."""
+        return dict(self.keywords)
+
+    def unpack(self, target: str) -> None:
+        """Write the planes of a compressed or interleaved image, one after the other, to the path `target`."""
+        block, place = self.block, self.layout
+        data = b"".join(plain_parts(self.source, block))
+        wanted = np.dtype(place.dtype).itemsize * place.rows * place.cols * max(place.planes, block.interleaved)
+        if len(data) < wanted:
+            raise FrameError(self.source, "is damaged, its pixels unpack to too few bytes; copy it again")
+        pixels = np.frombuffer(unshuffled(data, block.shuffled_bytes), np.uint8)[:wanted]
+        if block.interleaved > 1:
+            pixels = pixels.reshape(place.rows * place.cols, block.interleaved, -1).transpose(1, 0, 2)[: place.planes]
+        np.ascontiguousarray(pixels).tofile(target)
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+def plain_parts(source: str, block: Block) -> Iterator[bytes]:
+    """The unpacked parts of a block."""
+    with open(source, "rb") as file:
+        file.seek(block.offset)
+        for packed_bytes, plain_bytes in block.parts or ((block.size_bytes, block.plain_bytes),):
+            packed = file.read(packed_bytes)
+            yield inflate(source, packed, block.codec, plain_bytes) if block.codec else packed
+
+
+def inflate(source: str, packed: bytes, codec: str, plain_bytes: int) -> bytes:
+    """Bytes of one part unpacked, `plain_bytes` at most."""
+    if codec == "zlib":
+        return zlib.decompressobj().decompress(packed, plain_bytes)
+    library = "zstandard" if codec == "zstd" else "lz4"
+    try:
+        module = import_module("zstandard" if codec == "zstd" else "lz4.block")
+    except ImportError as error:
+        told = f"its pixels are packed by {codec}, which needs the package {library}"
+        raise FrameError(source, f"{told}: pip install 'masterlight[xisf]'") from error
+    damage = module.ZstdError if codec == "zstd" else module.LZ4BlockError
+    try:
+        if codec == "zstd":
+            return module.ZstdDecompressor().decompress(packed, max_output_size=plain_bytes)
+        return module.decompress(packed, uncompressed_size=plain_bytes)
+    except damage as error:
+        raise FrameError(source, f"is damaged and cannot be unpacked ({error}); copy it again") from error
+
+
+def unshuffled(data: bytes, item_bytes: int) -> bytes:
+    """Bytes in their order, from a store of all first bytes of the items, all second bytes, ...; the rest as it is."""
+    count = len(data) // item_bytes
+    if item_bytes < 2:
+        return data
+    items = np.frombuffer(data, np.uint8, count * item_bytes).reshape(item_bytes, count)
+    return items.T.tobytes() + data[count * item_bytes :]
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def open_xisf(path) -> XisfFrame:
+    """Open the first image of a monolithic XISF file; only its header is read.
+
+    Integers are kept as stored. Floats whose bounds are 0:1 are read as 0 to 65535 DN, which a note tells; other
+    floats are kept. FrameError for damaged files and for what XISF allows but nobody takes pictures with.
+    """
+    source = os.fspath(path)
+    try:
+        with open(source, "rb") as file:
+            status = os.fstat(file.fileno())
+            root = header_of(file, source, status.st_size)
+    except OSError as error:
+        raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
+    image = next((part for part in root.iter() if named(part) == "Image"), None)
+    if image is None:
+        raise FrameError(source, "holds no image; export it again")
+    notes: list[str] = []
+    block, layout = placed(image, source, notes, (status.st_size, status.st_mtime_ns))
+    if block.offset + block.size_bytes > status.st_size:
+        raise FrameError(source, truncated(status.st_size, block.offset + block.size_bytes))
+    cards = cards_of(root, image, layout)
+    if layout.scale == FULL_DN:
+        notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
+        cards.setdefault("SATURATE", FULL_DN)
+    pattern = pattern_of(image, source)
+    if pattern:
+        cards = {key: value for key, value in cards.items() if key not in ("XBAYROFF", "YBAYROFF")}
+        cards["BAYERPAT"] = pattern
+    meta = Meta.from_header(cards, source, layout.shape)
+    meta = meta.with_(notes=(*meta.notes, *notes))
+    return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
+
+
+def header_of(file, source: str, size: int) -> ET.Element:
+    """The XML header of a monolithic file."""
+    head = file.read(16)
+    if head[:8] != SIGNATURE:
+        told = "the file is empty" if not head else f"not an XISF file (it begins with {head[:8]!r})"
+        raise FrameError(source, f"{told}; export it again as XISF or FITS")
+    length = struct.unpack("<I", head[8:12])[0] if len(head) == 16 else 0
+    if size < 16 + length or not length:
+        raise FrameError(source, truncated(size, 16 + length))
+    try:
+        return ET.fromstring(file.read(length).rstrip(b"\0"))
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise FrameError(source, f"its header is damaged ({error}); copy it again") from error
+
+
+def named(element: ET.Element) -> str:
+    """The name of an element without its namespace."""
+    return str(element.tag).rsplit("}", 1)[-1]
+
+
+def placed(image: ET.Element, source: str, notes: list[str], stamp: tuple[int, int]) -> tuple[Block, Layout]:
+    """Where the pixels of an image lie and what they mean."""
+    code = SAMPLES.get(image.get("sampleFormat", ""))
+    if code is None:
+        told = image.get("sampleFormat", "missing")
+        raise FrameError(source, f"its sample format is {told}; integers without sign and floats are read")
+    sizes = [int(part) for part in re.findall(r"\d+", image.get("geometry", ""))]
+    space = image.get("colorSpace", "Gray")
+    planes = {"Gray": 1, "RGB": 3}.get(space)
+    if planes is None:
+        raise FrameError(source, f"its colour space is {space}; export it as Gray or RGB")
+    if len(sizes) != 3 or min(sizes) < 1 or sizes[2] < planes:
+        told = image.get("geometry", "missing")
+        raise FrameError(source, f"its geometry is {told}, not width:height:{planes}; the header is damaged")
+    cols, rows, channels = sizes
+    item = np.dtype(code).itemsize
+    interleaved = channels if image.get("pixelStorage", "Planar") == "Normal" else 1
+    block = block_of(image, source)._replace(interleaved=interleaved)
+    wanted = rows * cols * channels * item
+    if (block.plain_bytes or block.size_bytes) < wanted:
+        found = block.plain_bytes or block.size_bytes
+        raise FrameError(source, f"{found:,} bytes of pixels where {wanted:,} are announced; the header is damaged")
+    packing = block.codec or ("interleaved" if interleaved > 1 else "")
+    scale = scale_of(image, source, notes) if code[0] == "f" else 1.0
+    order = ">" if image.get("byteOrder", "little") == "big" else "<"
+    offset = 0 if packing else block.offset
+    return block, Layout(order + code, planes, rows, cols, offset, scale=scale, packing=packing, stamp=stamp)
+
+
+def block_of(image: ET.Element, source: str) -> Block:
+    """The attached block of an image, from 'attachment:4096:1367411' and 'lz4hc+sh:2545408:2'."""
+    location = image.get("location", "")
+    match = re.fullmatch(r"attachment:(\d+):(\d+)", location)
+    if not match:
+        told = location.split(":")[0].split("(")[0] or "nowhere"
+        raise FrameError(source, f"its pixels are not attached to it but {told}; export it as one XISF file, or FITS")
+    block = Block(int(match[1]), int(match[2]))
+    if not image.get("compression"):
+        return block
+    codec, *numbers = image.get("compression").split(":")
+    codec, _, shuffle = codec.partition("+")
+    if codec not in CODECS or shuffle not in ("", "sh"):
+        told = f"its pixels are packed by {image.get('compression')!r}; {', '.join(CODECS)} are read"
+        raise FrameError(source, f"{told}. Export it again")
+    try:
+        plain_bytes, item_bytes = int(numbers[0]), int(numbers[1]) if shuffle else 1
+        parts = [part.split(",") for part in image.get("subblocks", "").split(":") if part]
+        parts = tuple((int(packed), int(plain)) for packed, plain in parts)
+    except (ValueError, IndexError) as error:
+        raise FrameError(source, f"compression {image.get('compression')!r} makes no sense; it is damaged") from error
+    return block._replace(codec=codec, plain_bytes=plain_bytes, shuffled_bytes=max(1, item_bytes), parts=parts)
+
+
+def scale_of(image: ET.Element, source: str, notes: list[str]) -> float:
+    """DN of a float of 1: 65535 where the file declares that its floats go from 0 to 1, else 1."""
+    bounds = [as_number(part) for part in image.get("bounds", "").split(":")]
+    if bounds == [0.0, 1.0]:
+        return FULL_DN
+    if len(bounds) != 2 or None in bounds:
+        notes.append("the file does not tell the bounds of its floats; they are kept as stored")
+    return 1.0
+
+
+# --- header -----------------------------------------------------------------------------------------------------------
+
+
+def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, Any]:
+    """The header in FITS keywords: those of the file, and what properties add; the image type goes before IMAGETYP."""
+    cards: dict[str, Any] = {}
+    for part in image:
+        if named(part) == "FITSKeyword" and part.get("name"):
+            key, value = part.get("name").strip().upper(), part.get("value", "").strip()
+            if key in ("COMMENT", "HISTORY"):
+                line = part.get("comment", "").strip() or value.strip("'")
+                cards[key] = f"{cards[key]}\n{line}" if key in cards else line
+            else:
+                cards.setdefault(key, keyword_value(value))
+    metadata = (part for element in root if named(element) == "Metadata" for part in element)
+    for part in (*image, *metadata):
+        key, factor = PROPERTIES.get(part.get("id", ""), ("", 1)) if named(part) == "Property" else ("", 1)
+        value = part.get("value") or part.text
+        if key and value and cards.get(key) in (None, ""):
+            metres = as_number(value) if factor != 1 else None
+            cards[key] = metres * factor if metres is not None else keyword_value(value.strip())
+    cards = {key: value for key, value in cards.items() if not re.fullmatch(r"BITPIX|NAXIS\d*|BZERO|BSCALE|BLANK", key)}
+    if image.get("imageType"):
+        cards["IMAGETYP"] = image.get("imageType")
+    item = layout.item_bytes
+    signs = {
+        "u": {"BITPIX": 8 * item, **({"BZERO": 2 ** (8 * item - 1)} if item > 1 else {})},
+        "f": {"BITPIX": -8 * item},
+    }
+    return cards | signs[layout.dtype[1]] | {"ROWORDER": "TOP-DOWN"}
+
+
+def keyword_value(words: str) -> Any:
+    """The value of a FITS keyword as XISF holds it: quoted or bare text, a logical, a number."""
+    value = card_value(words)
+    return words if isinstance(value, str) and not words.startswith("'") else value
+
+
+def pattern_of(image: ET.Element, source: str) -> str | None:
+    """Colour filters row by row, as the file declares them for its first pixel."""
+    filters = next((part for part in image if named(part) == "ColorFilterArray"), None)
+    if filters is None:
+        return None
+    pattern, size = filters.get("pattern", ""), (filters.get("width"), filters.get("height"))
+    if (len(pattern), *size) not in ((4, "2", "2"), (36, "6", "6")):
+        told = f"its colour filters are {pattern!r}, {size[0]} x {size[1]}"
+        raise FrameError(source, f"{told}; patterns of 2 x 2 and 6 x 6 are read")
+    return pattern

@@ -1,0 +1,159 @@
+"""Robust scales, block-wise noise and exact counts: what the quality of a calibration frame is told by."""
+
+import numpy as np
+from numba import njit
+
+BLOCK = 8
+"""Width of the blocks in which noise is measured: within one, gradients and vignetting do not count."""
+FEWEST = 32
+"""Good pixels that a block needs."""
+
+
+@njit(nogil=True, cache=True)
+def sn(x):
+    """Scale of a sample by the typical distance of its values from each other; 1 for Gaussian noise of sigma 1.
+
+    x (n,) without NaN, n >= 2. Sn = c lomed_i himed_j |x_i - x_j| with the factors for small samples (Rousseeuw &
+    Croux 1993; Croux & Rousseeuw 1992). Half of the values may be wrong. No centre is needed. 0 for fewer than two.
+    """
+    n = x.size
+    if n < 2:
+        return 0.0
+    v = np.sort(x)
+    near = n // 2 + 1
+    distance = np.empty(n)
+    low = 0
+    for i in range(n):
+        while low + near < n and v[low + near] - v[i] < v[i] - v[low]:
+            low += 1
+        distance[i] = max(v[i] - v[low], v[low + near - 1] - v[i])
+    distance.sort()
+    small = (0.743, 1.851, 0.954, 1.351, 0.993, 1.198, 1.005, 1.131)
+    factor = small[n - 2] if n < 10 else n / (n - 0.9) if n % 2 else 1.0
+    return 1.1926 * factor * distance[(n + 1) // 2 - 1]
+
+
+@njit(nogil=True, cache=True)
+def qn(x):
+    """Scale of a sample by the first quartile of the distances between its values; 1 for Gaussian noise of sigma 1.
+
+    x (n,) without NaN, n >= 2. Qn = d {|x_i - x_j|, i < j}_(k), k = h (h - 1) / 2 with h = n // 2 + 1, and the
+    factors for small samples (Rousseeuw & Croux 1993). The k-th distance is found by bisection on its value.
+    """
+    n = x.size
+    if n < 2:
+        return 0.0
+    v = np.sort(x.astype(np.float64))
+    wanted = (n // 2 + 1) * (n // 2) // 2
+    low, high = -1.0, v[n - 1] - v[0]
+    while True:
+        middle = 0.5 * (low + high)
+        if middle <= low or middle >= high:
+            break
+        count, j = 0, 1
+        for i in range(n):
+            j = max(j, i + 1)
+            while j < n and v[j] - v[i] <= middle:
+                j += 1
+            count += j - i - 1
+        if count >= wanted:
+            high = middle
+        else:
+            low = middle
+    small = (0.399, 0.994, 0.512, 0.844, 0.611, 0.857, 0.669, 0.872)
+    factor = small[n - 2] if n < 10 else n / (n + 1.4) if n % 2 else n / (n + 3.8)
+    return 2.21914 * factor * max(0.0, high)
+
+
+@njit(nogil=True, cache=True)
+def block_noise(a, b, ratio, step, stride, level, noise):
+    """Level of a and Sn of a - ratio b in blocks of 8 x 8 pixels, at four offsets of half a block.
+
+    a, b (rows, cols) float32, NaN where missing; `level`, `noise` (4, n) are filled, one row for each offset; returns
+    the (4,) numbers of blocks found. Of the blocks every `stride`-th is looked at. Differences of whole numbers are
+    spread evenly over their `step`, or Sn could only be a multiple of it; the caller takes step^2 / 12 off its square.
+    """
+    rows, cols = a.shape
+    found = np.zeros(4, np.int64)
+    values, levels = np.empty(BLOCK * BLOCK, np.float32), np.empty(BLOCK * BLOCK, np.float32)
+    for k in range(4):
+        down, across = (0, 4, 0, 4)[k], (0, 4, 4, 0)[k]
+        seen = 0
+        for y in range(down, rows - BLOCK + 1, BLOCK):
+            for x in range(across, cols - BLOCK + 1, BLOCK):
+                seen += 1
+                if (seen - 1) % stride:
+                    continue
+                n = 0
+                for j in range(y, y + BLOCK):
+                    for i in range(x, x + BLOCK):
+                        d = a[j, i] - ratio * b[j, i]
+                        if abs(d) < np.inf:
+                            at = 0.7548776662 * j + 0.5698402910 * i
+                            values[n] = d + step * (at - np.floor(at) - 0.5)
+                            levels[n] = a[j, i]
+                            n += 1
+                if n >= FEWEST:
+                    level[k, found[k]] = np.median(levels[:n])
+                    noise[k, found[k]] = sn(values[:n])
+                    found[k] += 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def common_step(values):
+    """The largest number of which all differences between whole numbers are multiples: 4 for 14 bits shifted to 16.
+
+    values (n,) float32; NaN are left out. 1 if anything is not whole; 0 if all values are the same.
+    """
+    first, step = np.nan, np.int64(0)
+    for v in values:
+        if not abs(v) < np.inf:
+            continue
+        if v != np.floor(v):
+            return np.int64(1)
+        if not first == first:
+            first = v
+        rest = np.int64(abs(v - first))
+        while rest:
+            step, rest = rest, step % rest
+        if step == 1:
+            break
+    return step
+
+
+@njit(nogil=True, cache=True)
+def tally(image, group, saturation_dn, counts, sums, extremes, places):
+    """Count every pixel of a plane by colour: how many are finite, zero, negative, saturated, missing; sum, extremes.
+
+    image (rows, cols) float32; group (p, p) int64 gives the colour of a pixel by its place in the pattern. Filled, one
+    row for each colour, and to be started with zeros, zeros, (inf, -inf), zeros: counts (n, 5) int64, sums (n,)
+    float64, extremes (n, 2) lowest and highest, places (n, 4) int64 as y, x of the lowest and y, x of the highest.
+    """
+    rows, cols = image.shape
+    size = group.shape[0]
+    for y in range(rows):
+        line = image[y]
+        for start in range(min(size, cols)):
+            g = group[y % size, start]
+            finite, zero, negative, saturated, missing, total = 0, 0, 0, 0, 0, 0.0
+            low, high = extremes[g, 0], extremes[g, 1]
+            for x in range(start, cols, size):
+                v = line[x]
+                good = abs(v) < np.inf
+                finite += good
+                zero += v == 0
+                negative += good and v < 0
+                saturated += good and v >= saturation_dn
+                missing += not good
+                total += v if good else 0.0
+                if good and v < low:
+                    low = v
+                    places[g, 0], places[g, 1] = y, x
+                if good and v > high:
+                    high = v
+                    places[g, 2], places[g, 3] = y, x
+            extremes[g, 0], extremes[g, 1] = low, high
+            sums[g] += total
+            for k, n in enumerate((finite, zero, negative, saturated, missing)):
+                counts[g, k] += n

@@ -1,0 +1,198 @@
+"""`Defects`, the defective pixels of a sensor, and the neighbours that may stand in for them."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from masterlight.errors import FrameError
+from masterlight.frame import Frame, Meta
+from masterlight.headers import camera_key
+from masterlight.kernels.defects import run_lengths
+
+HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
+KINDS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
+"""The bits of a mask of defects."""
+
+HALO = 6
+"""Rows and columns around a box from which replacements may come: the farthest neighbour that is asked."""
+NEED = 5
+"""Neighbours that are enough: the search ends with the first ring that brings them."""
+LEAST = 3
+"""With fewer neighbours a pixel stays missing (NaN)."""
+LINE_PX = 8
+"""So many defects in a row or column are a line; those known to be of one (bit 8) are from the second on."""
+
+ISOLATED, ALONG_COLUMN, ALONG_ROW = 0, 1, 2
+"""Rules of replacement: from all around, from left and right, from above and below."""
+
+
+class Geometry(NamedTuple):
+    """Which neighbours a replacement asks, and in which order, as `kernels.defects.replace_defects` takes them."""
+
+    tables: np.ndarray
+    limits: np.ndarray
+
+
+def table_of(offsets, length: int | None = None) -> np.ndarray:
+    """Rows (dy, dx, shell, side) sorted by shell, filled up to `length` with shells of -1."""
+    table = np.array(sorted(offsets, key=lambda o: (o[2], o[0] ** 2 + o[1] ** 2, o[0], o[1])), np.int16)
+    empty = np.full(((length or len(table)) - len(table), 4), -1, np.int16)
+    return np.ascontiguousarray(np.concatenate([table.reshape(-1, 4), empty]))
+
+
+@lru_cache(maxsize=16)
+def geometry(period: int) -> Geometry:
+    """The neighbours of a defect on a sensor whose colour pattern repeats after `period` pixels.
+
+    Isolated defects ask ring after ring of equal distance until NEED good ones of their colour are found: 8 around a
+    mono pixel and around a red or blue one of a Bayer sensor, for green the 4 of the other green, which are nearest,
+    and the 4 after them. Line defects ask across the line only, SIDE on each side in the nearest good lines,
+    from a stretch along the line that holds so many of any colour.
+    """
+    square = [(dy, dx) for dy in range(-HALO, HALO + 1) for dx in range(-HALO, HALO + 1) if (dy, dx) != (0, 0)]
+    around = [(dy, dx, dy * dy + dx * dx, 0) for dy, dx in square]
+    along = {1: 1, 2: 2}.get(period, 3)
+    beside = [(dy, dx, abs(dx), 1 if dx < 0 else 2) for dy, dx in square if dx and abs(dy) <= along]
+    across = [(dy, dx, abs(dy), 1 if dy < 0 else 2) for dy, dx in square if dy and abs(dx) <= along]
+    tables = np.stack([table_of(rule, len(around)) for rule in (around, beside, across)])
+    limits = np.array([(NEED, 0, LEAST), (6, 0, LEAST), (6, 0, LEAST)], np.float64)
+    return Geometry(tables, limits)
+
+
+@lru_cache(maxsize=64)
+def colours_of(pattern: str | None, y0: int = 0, x0: int = 0) -> np.ndarray:
+    """The colours of a filter pattern as (c, c) uint8, from row y0, column x0 of the sensor on; (1, 1) for mono."""
+    letters = pattern or "L"
+    size = math.isqrt(len(letters))
+    codes = np.frombuffer(letters.encode("ascii"), np.uint8).reshape(size, size)
+    return np.ascontiguousarray(np.roll(codes, (-y0, -x0), (0, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Defects:
+    """Which pixels of a sensor are defective: `mask` (rows, cols) uint8 of bits, and the same as a list by rows.
+
+    The bits: 1 hot, 2 cold, 4 unstable, 8 of a bad row or column, 16 saturated, 32 named by the user. `rules` tells for
+    each defect of the list whether it belongs to a line, which is repaired from its sides only.
+    """
+
+    mask: np.ndarray
+    row_start: np.ndarray
+    columns: np.ndarray
+    rules: np.ndarray
+    source: str = ""
+    meta: Meta | None = None
+    """What is known of the camera, to match frames of another region of it; None: fits frames of its shape."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, as sentences."""
+
+    @classmethod
+    def of(cls, mask: np.ndarray, source: str = "", meta: Meta | None = None, notes: tuple[str, ...] = ()) -> "Defects":
+        """Defects from any array that is not zero where a pixel is defective: bits, or True for a hot one."""
+        mask = np.ascontiguousarray(mask, np.uint8)
+        rows, columns = np.nonzero(mask)
+        row_start = np.searchsorted(rows, np.arange(mask.shape[0] + 1))
+        rules = lines_among(rows, columns, mask[rows, columns])
+        return cls(mask, row_start.astype(np.int64), columns.astype(np.int64), rules, source, meta, tuple(notes))
+
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> "Defects":
+        return cls.of(np.zeros(shape, np.uint8))
+
+    def __len__(self):
+        return self.columns.size
+
+    @property
+    def hot(self) -> int:
+        return self.counts["hot"]
+
+    @property
+    def cold(self) -> int:
+        return self.counts["cold"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pixels are defective in each way; a pixel can be so in several."""
+        by_value = np.bincount(self.mask.ravel(), minlength=256)
+        return {name: int(by_value[np.arange(256) & bit > 0].sum()) for name, bit in KINDS.items()}
+
+    @property
+    def fraction(self) -> float:
+        return len(self) / self.mask.size
+
+    def union(self, *others: "Defects") -> "Defects":
+        """All defects of several maps of one sensor."""
+        mask, everyone = self.mask.copy(), (self, *others)
+        for other in others:
+            if other.mask.shape != mask.shape:
+                raise FrameError(
+                    other.source, f"is a map of {size(other.mask)} pixels, that of {self.source} has {size(mask)}"
+                )
+            mask |= other.mask
+        source = " + ".join(dict.fromkeys(d.source for d in everyone if len(d) or d.source))
+        notes = tuple(dict.fromkeys(note for d in everyone for note in d.notes))
+        return Defects.of(mask, source, next((d.meta for d in everyone if d.meta), None), notes)
+
+    def as_map(self) -> np.ndarray:
+        """The map that DefectMap takes: float32, 1 where a pixel is good, 0 where it is defective."""
+        return (self.mask == 0).astype(np.float32)
+
+    def for_frame(self, meta: Meta, source: str = "the frame") -> "Defects":
+        """These defects as a frame of the same camera sees them, which may show another region of the sensor.
+
+        Raises FrameError when camera or binning differ, or when the frame shows pixels that are not in the map.
+        """
+        own = self.meta or meta.with_(shape=self.mask.shape)
+        keys = camera_key(own.camera), camera_key(meta.camera)
+        if all(keys) and keys[0] != keys[1]:
+            raise FrameError(source, f"is from {meta.camera}, but the defects of {self.source} are of {own.camera}")
+        if own.binning != meta.binning:
+            words = ["x".join(map(str, b)) for b in (meta.binning, own.binning)]
+            raise FrameError(source, f"is binned {words[0]}, but the defects of {self.source} are for {words[1]}")
+        x0, y0 = (b - a for a, b in zip(own.origin_px, meta.origin_px, strict=True))
+        rows, cols = meta.shape[-2:]
+        if (y0, x0) == (0, 0) and (rows, cols) == self.mask.shape:
+            return self
+        unplaced = self.meta is None or (y0 == x0 == 0 and meta.origin_px == (0, 0))
+        if unplaced or y0 < 0 or x0 < 0 or y0 + rows > self.mask.shape[0] or x0 + cols > self.mask.shape[1]:
+            place = ", and its header does not tell its place on the sensor (XORGSUBF, YORGSUBF)" if unplaced else ""
+            raise FrameError(
+                source,
+                f"is {cols} x {rows} pixels but the defects of {self.source} are for {size(self.mask)}{place}: "
+                "make the map from calibration frames of the same region",
+            )
+        return Defects.of(self.mask[y0 : y0 + rows, x0 : x0 + cols], self.source, meta, self.notes)
+
+
+def size(mask: np.ndarray) -> str:
+    return f"{mask.shape[1]} x {mask.shape[0]}"
+
+
+def lines_among(rows: np.ndarray, columns: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """The rule of replacement for each defect of a list in row order, uint8: whether it is part of a line."""
+    if not rows.size:
+        return np.zeros(0, np.uint8)
+    wide = run_lengths(rows, columns)
+    by_column = np.lexsort((rows, columns))
+    high = np.empty_like(wide)
+    high[by_column] = run_lengths(columns[by_column], rows[by_column])
+    least = np.where(bits & LINE > 0, 2, LINE_PX)
+    return np.select([(high >= least) & (high > wide), wide >= least], [ALONG_COLUMN, ALONG_ROW], ISOLATED).astype(
+        np.uint8
+    )
+
+
+def pattern_for(frame: Frame, cfa: str) -> str | None:
+    """The colour pattern to respect: that of the header ("auto"), none ("no"), or one of 2 x 2 pixels at least."""
+    if cfa == "no" or len(frame.shape) != 2:
+        return None
+    return frame.meta.pattern or ("abcd" if cfa == "yes" else None)
+
+
+def margined(box, margin: int, shape) -> tuple[int, int, int, int]:
+    """A box (y0, y1, x0, x1) with a margin, as far as it is inside an image of this shape."""
+    y0, y1, x0, x1 = box
+    return max(0, y0 - margin), min(shape[0], y1 + margin), max(0, x0 - margin), min(shape[1], x1 + margin)

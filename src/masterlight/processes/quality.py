@@ -1,0 +1,453 @@
+"""The quality of masters: a report of each, and what rejection can do with the frames there are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from masterlight.errors import ParameterError
+from masterlight.frame import ArrayFrame, Frame
+from masterlight.kernels import quality as kernels
+from masterlight.kernels.defects import outside
+from masterlight.kernels.stars import mesh
+from masterlight.kernels.statistics import midvariance, noise_mrs
+from masterlight.processes.quality_report import ColourReport, Drift, MasterReport
+from masterlight.processes.quality_sensor import (
+    bits_used,
+    check_alike,
+    colours,
+    content_hash,
+    dark_current,
+    frames_needed,
+    gain_and_read_noise,
+    in_blocks,
+    middle_mean,
+    pair_noise,
+    photon_transfer,
+    pitch,
+    sample,
+    typical,
+    values,
+)
+from masterlight.processes.superbias import line_means
+
+__all__ = [
+    "Advice",
+    "ColourReport",
+    "Drift",
+    "MasterReport",
+    "bits_used",
+    "content_hash",
+    "dark_current",
+    "flat_snr",
+    "for_count",
+    "frames_needed",
+    "gain_and_read_noise",
+    "half_set_noise",
+    "hot_pixels",
+    "pair_noise",
+    "photon_transfer",
+    "report",
+]
+
+FULL = 0.98
+"""Pixels from this part of the saturation level on count as saturated."""
+SCALE_SAMPLES = 20_000
+"""Pixels from which Sn and Qn are told: sure to 1 %."""
+LINE_SAMPLES = 400
+TRIMMING, TRIMMED_VARIANCE = 0.2, 1.145
+"""Part left out at each end of a line, and what that does to the variance of its mean, for Gaussian noise."""
+SMOOTH_LINES = 65
+"""Profiles of rows and columns are told from a running median over so many lines."""
+ZONES, ZONE_SAMPLES = 8, 4096
+HOT_SIGMA = 8.0
+FEW = 10
+"""From so many frames on, pixels can tell their own sigma."""
+
+
+# --- a master and its frames ------------------------------------------------------------------------------------------
+
+
+def report(
+    kind: str,
+    master: Frame,
+    frames: Sequence[Frame],
+    *,
+    stack=None,
+    bias: Frame | None = None,
+    biases: Sequence[Frame] = (),
+    flats: Sequence[Frame] = (),
+    gain_e_per_dn: float | None = None,
+    equation: str = "",
+) -> MasterReport:
+    """Measure a master and the frames it was made of, each colour by itself.
+
+    kind: "bias", "dark", "flat" or "flatdark"; frames: as they were integrated. stack: the `Stack` of the integration,
+    for what was rejected and, if it has one, the variance. bias: a master bias, for the dark current by level. biases,
+    flats: two raw frames of each or more, for the gain and, with two darks, the dark current by noise; those of the
+    master itself are taken from `frames`. gain_e_per_dn: believed if the gain cannot be measured; else the header's.
+    """
+    frames = list(frames)
+    if not frames:
+        raise ParameterError("a report of a master needs the frames it was made of (given: none)")
+    master = ArrayFrame.of(np.asarray(master), master.source, master.meta.with_(pattern=frames[0].meta.pattern))
+    check_alike(master, *frames)
+    biases, flats = (frames if kind == "bias" else list(biases)), (frames if kind == "flat" else list(flats))
+    levels, halves = survey(kind, frames)
+    gain = gains(frames[0], biases, flats, gain_e_per_dn)
+    electrons = {name: known.gain_e_per_dn for name, known in gain.items()}
+    facts = Facts(
+        kind=kind,
+        frames=frames,
+        single=pair_noise(frames[0], frames[1]) if len(frames) > 1 else {},
+        noise=master_noise(master, halves, stack),
+        gain=gain,
+        current=currents(kind, master, frames, bias, biases, electrons),
+    )
+    rows = stack.frames if stack is not None else ()
+    hot = hot_pixels(master) if kind in ("bias", "dark", "flatdark") else (None, None)
+    hashes = [content_hash(frame) for frame in frames]
+    return MasterReport(
+        kind=kind,
+        source=master.source,
+        frames=len(frames),
+        shape=tuple(master.shape),
+        exposure_s=frames[0].meta.exposure_s,
+        colours=colour_reports(master, facts),
+        drift=drift(frames, levels) if len(frames) > 1 else None,
+        hot_pixels=hot[0],
+        hot_limit_dn=hot[1],
+        rejected_low_fraction=float(np.mean([r.rejected_low_fraction for r in rows])) if rows else None,
+        rejected_high_fraction=float(np.mean([r.rejected_high_fraction for r in rows])) if rows else None,
+        rejected=tuple(
+            {"source": r.source, "plane": r.plane, "low": r.rejected_low_fraction, "high": r.rejected_high_fraction}
+            for r in rows
+        ),
+        inputs=tuple({"source": f.source, "hash": h} for f, h in zip(frames, hashes, strict=True)),
+        equation=equation,
+        notes=tuple(
+            f"{frames[i].source} has the same pixels as {frames[hashes.index(h)].source}: a copy is not another frame"
+            for i, h in enumerate(hashes)
+            if hashes.index(h) < i
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known of each colour before its pixels are looked at."""
+
+    kind: str
+    frames: list[Frame]
+    single: Mapping
+    noise: Mapping
+    gain: Mapping
+    current: Mapping
+
+
+def survey(kind: str, frames: Sequence[Frame]):
+    """One look at every frame: its level, and the means of every other frame, from the same sample of each.
+
+    Returns levels (N,) and {colour: (boxes of the one half, of the other, their numbers)}; flats are brought to the
+    level of the first, which is the level of its colour.
+    """
+    levels, sums, first = [], {}, {}
+    for i, frame in enumerate(frames):
+        boxes = sample(frame)
+        levels.append(middle_mean(values([box for part in boxes.values() for box in part])))
+        for name, part in boxes.items():
+            factor = 1.0
+            if kind == "flat":
+                level = middle_mean(values(part))
+                factor = first.setdefault(name, level) / level if level > 0 else 1.0
+            halves = sums.setdefault(name, [[0.0] * len(part), [0.0] * len(part)])
+            halves[i % 2] = [total + np.float32(factor) * box for total, box in zip(halves[i % 2], part, strict=True)]
+    n = np.array([(len(frames) + 1) // 2, len(frames) // 2])
+    return levels, {name: ([b / n[0] for b in one], [b / n[1] for b in two] if n[1] else [], n)
+                    for name, (one, two) in sums.items()}  # fmt: skip
+
+
+def master_noise(master: Frame, halves, stack) -> dict[str, tuple[float, str]]:
+    """Noise of each colour of a master that would be another in the next master, and how it is known.
+
+    From the variance that the integration measured, if it did; else from the difference of the means of every other
+    frame: sigma(h1 - h2) sqrt(n1 n2) / N, which for equal halves is half of it.
+    """
+    if stack is not None and stack.variance is not None:
+        variance = sample(ArrayFrame.of(stack.variance, master.source, master.meta))
+        return {
+            name: (float(np.sqrt(np.median(values(boxes)))), "from the scatter of the frames")
+            for name, boxes in variance.items()
+        }
+    return {
+        name: (typical(in_blocks(one, two)[1]) * math.sqrt(n.prod()) / n.sum(), "from halves of the frames")
+        for name, (one, two, n) in halves.items()
+        if n[1]
+    }
+
+
+class Known(NamedTuple):
+    """What is known of the sensor in one colour: electrons per DN, how that is known, and the read noise in DN."""
+
+    gain_e_per_dn: float | None
+    method: str | None
+    read_noise_dn: float | None
+
+
+def gains(frame: Frame, biases, flats, told: float | None) -> dict[str, Known]:
+    """Gain of each colour and how it is known: measured on pairs, else told, else from the header."""
+    if len(biases) > 1 and len(flats) > 1:
+        measured = gain_and_read_noise(biases[0], biases[1], flats[0], flats[1])
+        if all(math.isfinite(g.gain_e_per_dn) for g in measured.values()):
+            method = "measured on pairs of bias frames and flats"
+            return {name: Known(g.gain_e_per_dn, method, g.read_noise_dn) for name, g in measured.items()}
+    header = frame.meta.gain_e_per_dn
+    method = "as told" if told else "from the header, not measured" if header else None
+    return dict.fromkeys(colours(frame), Known(told or header, method, None))
+
+
+def currents(kind: str, master: Frame, frames, bias, biases, gain: Mapping) -> Mapping:
+    """Dark current of each colour of a master dark, as far as bias frames and a gain tell it."""
+    exposure_s = frames[0].meta.exposure_s
+    if kind not in ("dark", "flatdark") or not exposure_s or not all(gain.values()) or not (bias or biases):
+        return {}
+    if "B" in frames[0].meta.calibration:
+        return {}
+    by_level = dark_current(master, bias or biases[0], gain, exposure_s)
+    if len(frames) < 2 or len(biases) < 2:
+        return by_level
+    by_noise = dark_current(frames, biases, gain, exposure_s)
+    return {n: by_level[n]._replace(by_variance_e_s=c.by_variance_e_s) for n, c in by_noise.items()}
+
+
+def drift(frames: Sequence[Frame], levels: Sequence[float]) -> Drift:
+    """How the level moved over the frames, and with the temperature of the sensor."""
+    temperatures = tuple(frame.meta.temperature_c for frame in frames)
+    slope = None
+    if None not in temperatures and np.ptp(temperatures) >= 0.2:
+        slope = float(np.polyfit(temperatures, levels, 1)[0])
+    return Drift(tuple(levels), temperatures, float(np.ptp(levels)), float(np.std(levels)), slope)
+
+
+# --- one colour -------------------------------------------------------------------------------------------------------
+
+
+def colour_reports(master: Frame, facts: Facts) -> dict[str, ColourReport]:
+    """Every figure of every colour of a master."""
+    image = np.asarray(master)
+    image = image if image.ndim == 3 else image[None]
+    one = np.asarray(facts.frames[0])
+    one = one if one.ndim == 3 else one[None]
+    full, size = facts.frames[0].meta.saturation_dn, pitch(master)
+    boxes, counts = sample(master), tallied(master, np.inf if full is None else FULL * full)
+    found = {}
+    for name, places in colours(master).items():
+        p, y, x = places[0]
+        plane, pixels = image[p, y::size, x::size], values(boxes[name])
+        exact = counts[name]
+        scales = spreads(pixels)
+        rows, columns = profiles(plane)
+        found[name] = ColourReport(
+            **exact | {"saturated_fraction": exact["saturated_fraction"] if full is not None else None},
+            **scales,
+            noise_mrs_dn=noise_mrs(plane)[0],
+            single_noise_mrs_dn=noise_mrs(one[p, y::size, x::size], np.inf if full is None else FULL * full)[0],
+            row_profile_dn=rows,
+            column_profile_dn=columns,
+            zones_dn=zones(plane),
+            **told(facts, name, scales["median_dn"], exact["mean_dn"]),
+        )
+    return found
+
+
+def told(facts: Facts, name: str, median_dn: float, mean_dn: float) -> dict:
+    """What pairs and sets of frames tell of one colour."""
+    single = facts.single[name].noise_dn if name in facts.single else None
+    noise, method = facts.noise.get(name, (None, None))
+    gain, gain_method, read = facts.gain[name]
+    current = facts.current.get(name)
+    read = single if facts.kind == "bias" else read
+    electrons = {"mean": mean_dn, "median": median_dn, "single_noise": single, "noise": noise}
+    return {
+        "single_noise_dn": single,
+        "noise_dn": noise,
+        "noise_method": method,
+        "efficiency": single / (noise * math.sqrt(len(facts.frames))) if noise and single else None,
+        "snr": median_dn / noise if noise else None,
+        "gain_e_per_dn": gain,
+        "gain_method": gain_method,
+        "read_noise_dn": read,
+        "read_noise_e": read * gain if read is not None and gain else None,
+        "dark_current_e_s": current.by_level_e_s if current else None,
+        "dark_current_by_variance_e_s": current.by_variance_e_s if current else None,
+        "electrons": {key: value * gain for key, value in electrons.items() if gain and value is not None},
+    }
+
+
+def spreads(pixels: np.ndarray) -> dict[str, float]:
+    """Median and the robust scales of some pixels, DN; NaN when there are none."""
+    names = ("median_dn", "average_deviation_dn", "madn_dn", "biweight_dn", "sn_dn", "qn_dn")
+    if not pixels.size:
+        return dict.fromkeys(names, math.nan)
+    centre = float(np.median(pixels))
+    away = np.abs(pixels - np.float32(centre))
+    mad = float(np.median(away))
+    few = pixels[:: -(-pixels.size // SCALE_SAMPLES)]
+    return dict(
+        zip(
+            names,
+            (
+                centre,
+                float(away.mean(dtype=float)),
+                1.4826 * mad,
+                math.sqrt(midvariance(pixels, centre, mad)),
+                float(kernels.sn(few)),
+                float(kernels.qn(few)),
+            ),
+            strict=True,
+        )
+    )
+
+
+def tallied(master: Frame, saturation_dn: float) -> dict[str, dict]:
+    """Exact counts of every pixel of each colour: mean, extremes and where, and fractions of odd values."""
+    image, size = np.asarray(master), pitch(master)
+    places, found = colours(master), {}
+    group = np.zeros((size, size), np.int64)
+    if image.ndim == 2:
+        for k, name in enumerate(places):
+            for _, y, x in places[name]:
+                group[y, x] = k
+    for k, name in enumerate(places):
+        if k and image.ndim == 2:
+            break
+        count, sums = np.zeros((len(places), 5), np.int64), np.zeros(len(places))
+        extremes = np.tile([np.inf, -np.inf], (len(places), 1))
+        at = np.zeros((len(places), 4), np.int64)
+        kernels.tally(image[k] if image.ndim == 3 else image, group, saturation_dn, count, sums, extremes, at)
+        for j, colour in enumerate([name] if image.ndim == 3 else places):
+            found[colour] = facts_of(count[j], sums[j], extremes[j], at[j])
+    return found
+
+
+def facts_of(count, total, extremes, at) -> dict:
+    """The counts of one colour as a report has them."""
+    finite, zero, negative, saturated, missing = (int(n) for n in count)
+    y0, x0, y1, x1 = (int(n) for n in at)
+    low, high = (float(v) if finite else math.nan for v in extremes)
+    return {
+        "mean_dn": float(total / finite) if finite else math.nan,
+        "minimum_dn": low,
+        "minimum_xy": (x0, y0),
+        "maximum_dn": high,
+        "maximum_xy": (x1, y1),
+        "zero_fraction": zero / max(1, finite),
+        "negative_fraction": negative / max(1, finite),
+        "saturated_fraction": saturated / max(1, finite),
+        "missing_fraction": missing / max(1, finite + missing),
+    }
+
+
+def profiles(plane: np.ndarray) -> tuple[float, float]:
+    """How much rows and columns of an image differ from their neighbours, rms in DN, less what its noise does to them.
+
+    Trimmed means of lines, about 400 pixels of each, against their running median over 65 lines.
+    """
+    found = []
+    for lines in (plane, plane.T):
+        few = lines[:, :: max(1, lines.shape[1] // LINE_SAMPLES)]
+        means = line_means(few, TRIMMING).astype(float)
+        away = means - median_filter(means, min(SMOOTH_LINES, len(means) | 1), mode="nearest")
+        step = np.diff(few, axis=1)
+        noise = float(kernels.sn(values([step])[:: -(-step.size // SCALE_SAMPLES)])) / math.sqrt(2)
+        found.append(math.sqrt(max(0.0, float(np.mean(away**2)) - TRIMMED_VARIANCE * noise**2 / few.shape[1])))
+    return found[0], found[1]
+
+
+def zones(plane: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Medians of 8 x 8 equal zones of an image, row by row; NaN for a zone without pixels."""
+    edges = [np.linspace(0, n, ZONES + 1).astype(int) for n in plane.shape]
+    found = []
+    for y0, y1 in zip(edges[0][:-1], edges[0][1:], strict=True):
+        parts = [plane[y0:y1, x0:x1] for x0, x1 in zip(edges[1][:-1], edges[1][1:], strict=True)]
+        steps = [max(1, math.isqrt(part.size // ZONE_SAMPLES)) for part in parts]
+        pixels = [values([part[::step, ::step]]) for part, step in zip(parts, steps, strict=True)]
+        found.append(tuple(float(np.median(x)) if x.size else math.nan for x in pixels))
+    return tuple(found)
+
+
+# --- figures by themselves --------------------------------------------------------------------------------------------
+
+
+def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float]:
+    """How many pixels of a dark stand above their surroundings, and by how many DN at least: (count, limit).
+
+    The limit is so many times the usual scatter of pixels about the smooth background; amplifier glow is not hot.
+    """
+    count, limit = 0, 0.0
+    image = np.asarray(dark)
+    for plane in image.reshape(-1, *image.shape[-2:]):
+        level, noise = mesh(plane)
+        limit = sigma * (float(np.median(noise)) or float(np.nanstd(plane)) or 1.0)
+        y, x = outside(plane, level, -np.inf, limit)
+        count += int(np.count_nonzero(np.isfinite(plane[y, x])))
+    return count, limit
+
+
+def half_set_noise(half1: Frame, half2: Frame) -> dict[str, float]:
+    """Noise of each colour of the master of all frames, DN, from the masters of two halves of them.
+
+    For halves of n1 and n2 frames, as their `meta.frames` tells: sigma(h1 - h2) sqrt(n1 n2) / (n1 + n2).
+    """
+    n1, n2 = half1.meta.frames, half2.meta.frames
+    factor = math.sqrt(2 * n1 * n2) / (n1 + n2)
+    return {name: pair.noise_dn * factor for name, pair in pair_noise(half1, half2).items()}
+
+
+def flat_snr(flat: Frame, noise_dn: Mapping[str, float]) -> dict[str, float]:
+    """Level over noise of one pixel of a master flat, for each colour; above 1000 a flat adds nothing one could see."""
+    return {name: middle_mean(values(boxes)) / noise_dn[name] for name, boxes in sample(flat).items()}
+
+
+# --- how many frames --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What rejection can do with so many frames of a kind."""
+
+    frames: int
+    masking_limit: float
+    """How many of its own sigma one wrong sample of a pixel can be off, at most, however wrong it is."""
+    algorithm: str
+    """Name of the algorithm for `Rejection`."""
+    low: float
+    high: float
+    sentence: str
+
+
+def for_count(n: int, kind: str = "bias") -> Advice:
+    """The rejection that can work with n frames: by the known noise of the frames when they are few.
+
+    Among n samples one outlier of any size lies (n - 1) / sqrt(n) standard deviations from their mean at most
+    (Shiffler 1988), so that clipping at 6 sigma of the samples themselves rejects nothing up to 37 frames.
+    """
+    if n < 1:
+        raise ParameterError(f"n: there must be a frame at least (given: {n})")
+    limit = (n - 1) / math.sqrt(n)
+    low, high = (4.0, 3.0) if kind in ("flat", "light") else (6.0, 6.0)
+    if n < 3:
+        words = "nothing can be rejected: nobody can tell which of two frames is wrong; take more"
+        return Advice(n, limit, "none", low, high, f"{n} frame{'s' * (n > 1)}: {words}")
+    algorithm = "noise" if n < FEW else "winsorized"
+    words = f"one wrong sample is at most {limit:.1f} of its pixel's own sigma off"
+    blind = f", so that plain clipping at {high:g} sigma could reject nothing" if limit < high else ""
+    use = (
+        "the noise of all frames is the measure"
+        if n < FEW
+        else "the sigma is Winsorized, so that outliers leave it alone"
+    )
+    return Advice(n, limit, algorithm, low, high, f"{n} frames: {words}{blind}; {use}")

@@ -1,0 +1,328 @@
+"""The workshop of a run: frames are integrated here, masters made, products written, and what goes wrong is kept.
+
+masters:  raw box -> (calibrate) -> normalize -> reject -> combine -> master bias, dark, flat
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masterlight.doctor import Finding
+from masterlight.doctor.page import html
+from masterlight.errors import FrameError, Halted, Rejected
+from masterlight.frame import ArrayFrame, Frame
+from masterlight.io import atomic, counts, read, rounded, write
+from masterlight.io.raster import preview, write_png
+from masterlight.kernels.statistics import noise_mrs
+from masterlight.process import card, to_toml
+from masterlight.processes.glance import glance, sampled
+from masterlight.processes.integrate import ImageIntegration, Stack
+from masterlight.processes.quality import MasterReport
+from masterlight.processes.quality import report as quality_of
+from masterlight.report import Report, sentence
+from masterlight.session import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
+from masterlight.store import Store, header, key
+from masterlight.workers import Event
+
+if TYPE_CHECKING:
+    from masterlight.recipe import Recipe
+
+
+@dataclass
+class Workshop:
+    """One run: the plan it follows, the pool it works in, and what it has made so far."""
+
+    plan: Plan
+    store: Store
+    recipe: "Recipe"
+    pool: tuple
+    memory_mb: float
+    report: Report = field(default_factory=Report)
+    made: dict[int, Path] = field(default_factory=dict)
+    """Path of the master that came of a job, by the job's id."""
+    unusable: set[Path] = field(default_factory=set)
+    """Masters that could not be read or used."""
+    findings: list[Finding] = field(default_factory=list)
+    """What the doctor found so far."""
+
+    @contextmanager
+    def timed(self, stage: str):
+        """Add the seconds spent inside to the report's timing of this stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.report.timing[stage] = self.report.timing.get(stage, 0.0) + time.perf_counter() - started
+
+    def note(self, stage: str, message: str) -> Event:
+        """A sentence for the process console that the report keeps."""
+        self.report.notes.append(message)
+        return Event(stage, message=message)
+
+    def reject(self, rejected: Rejected, **row) -> Event:
+        """Keep a frame that failed as a row of the report, and say so."""
+        self.report.reject(rejected, **row)
+        return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+    def diagnosed(self, findings: list[Finding]) -> Iterator[Event]:
+        """Keep what the doctor found, and say it; an error ends the run, unless the recipe says to go on."""
+        self.findings += findings
+        self.report.findings += [finding.as_dict() for finding in findings]
+        for finding in findings:
+            yield Event("doctor", result=finding, message=f"{finding.id} {finding.severity}: {finding.sentence}")
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors and not self.recipe.force:
+            page = self.written_page()
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            raise Halted(
+                f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}; "
+                f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            )
+
+    def written_page(self) -> Path:
+        """Write report.html, what the doctor found with its pictures, and give its path."""
+        path = self.store.path("report", suffix=".html")
+        with atomic(path) as file:
+            file.write(html(self.findings, self.plan.name).encode())
+        return path
+
+    # masters
+
+    def master(self, job: MasterJob, path: Path | None = None) -> Iterator[Event]:
+        """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
+        masters = yield from self.masters_of(job)
+        integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind)
+        path = path or self.store.path("master", *job.words, folder="masters")
+        inputs = [Path(f.source) for f in job.frames]
+        superbias = [self.recipe.superbias] if job.kind == "bias" else []
+        made_of = key(inputs, integration, self.recipe.calibrate, superbias, [m for m in self.master_paths(job) if m])
+        if not self.recipe.overwrite and self.store.reusable(path, made_of):
+            self.made[id(job)] = path
+            self.report.masters.append(reused(job, path))
+            yield self.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
+            return
+        views, statistics = yield from self.calibrated(job, masters)
+        stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
+        if stack is None:
+            yield self.note(
+                "masters", f"no usable {job.kind} is left: continuing without a {path.stem.replace('_', ' ')}"
+            )
+            return
+        metas = [v.meta for v in views]
+        contains_bias = not (masters.bias or masters.dark) and not set("BO") & set(metas[0].calibration)
+        meta = metas[0].with_(contains_bias=contains_bias)
+        cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
+        stack, done = yield from self.smoothed(job, stack, views, statistics, meta)
+        self.save(path, stack, cards, (*views[0].cards, card(integration), *done), full=False)
+        self.made[id(job)] = path
+        row = self.row(job.kind, job.filter, path, stack)
+        self.report.masters.append(row)
+        yield Event("masters", message=sentence(row))
+        quality = self.quality(job, read(path), views, stack)
+        row["quality"] = quality.as_dict() | {"text": quality.text()}
+        yield Event("masters", message=quality.sentence())
+        noise_dn = [planes[0].noise_dn for planes in statistics]
+        beside = {kind: frame for kind in ("bias", "dark") if (frame := getattr(masters, kind))}
+        yield from self.diagnosed(
+            self.recipe.doctor.master(job.kind, read(path), frames=views, noise_dn=noise_dn, **beside)
+        )
+
+    def calibrated(self, job: MasterJob, masters) -> Iterator[Event]:
+        """The frames of a job through its masters, and their statistics; those that fail are rejected."""
+        calibration = replace(self.recipe.calibrate, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
+        views, statistics, before = [], [], None
+        for frame in job.frames:
+            try:
+                view = calibration(frame, masters)
+                sample = sampled(view)
+                ceiling = calibration.saturation(frame, masters)
+                statistics.append(glance(view, job.kind, sample, before, ceiling))
+                views.append(view)
+                before = sample
+            except (FrameError, OSError) as error:
+                yield self.reject(Rejected.of(frame.source, "masters", error), kind=job.kind)
+        if len(statistics) > 1:
+            statistics[0] = replace(statistics[0], noise_dn=statistics[1].noise_dn)
+        return views, [[s] for s in statistics]
+
+    def smoothed(self, job: MasterJob, stack: Stack, views, statistics, meta) -> Iterator[Event]:
+        """The master bias as its pattern of rows and columns, if the recipe wants that and it is better."""
+        superbias = self.recipe.superbias
+        if job.kind != "bias" or superbias.use == "never" or (superbias.use == "auto" and len(views) < 4):
+            return stack, ()
+        if superbias.use == "auto":
+            halves = []
+            for i in (0, 1):
+                half, _, _ = yield from self.integrate(
+                    "superbias", self.recipe.bias, views[i::2], statistics[i::2], maps=False
+                )
+                halves.append(ArrayFrame.of(half.image, "half of the bias frames", meta))
+            verdict = superbias.validate(*halves)
+            yield self.note("masters", verdict.sentence)
+            if not verdict.better:
+                return stack, ()
+        made = superbias(ArrayFrame.of(stack.image, "master bias", meta))
+        return replace(stack, image=np.asarray(made)), (card(superbias),)
+
+    def quality(self, job: MasterJob, master: Frame, views: list[Frame], stack: Stack) -> MasterReport:
+        """What a master is like, measured together with the other calibration frames of its camera."""
+        raw = {other.kind: other.frames for other in self.plan.masters if other.frames[0].shape == job.frames[0].shape}
+        bias = next(
+            (read(self.made[id(m)]) for m in self.plan.masters if m.kind == "bias" and id(m) in self.made), None
+        )
+        return quality_of(
+            job.kind,
+            master,
+            views,
+            stack=stack,
+            bias=bias if job.kind in ("dark", "flatdark") and bias is not None and bias.shape == master.shape else None,
+            biases=raw.get("bias", ())[:2],
+            flats=raw.get("flat", ())[:2],
+            equation=job.equation,
+        )
+
+    def master_paths(self, job) -> list[Path | None]:
+        """The masters that a job (or a set of lights) calls for, as files: bias, dark, flat."""
+        return [self.path_of(getattr(job, kind, None)) for kind in ("bias", "dark", "flat")]
+
+    def path_of(self, needed) -> Path | None:
+        """The file of a master that a plan names: a job of this run, or a ready-made frame; None when it failed."""
+        if isinstance(needed, Frame):
+            return Path(needed.source)
+        return None if needed is None else self.made.get(id(needed))
+
+    def masters_of(self, job) -> Iterator[Event]:
+        """The masters of a job or a set of lights; one that cannot be used is told, and the work goes on without it."""
+        found = {}
+        for kind, path in zip(("bias", "dark", "flat"), self.master_paths(job), strict=True):
+            try:
+                if path is not None and path not in self.unusable:
+                    found[kind] = read(path)
+                    if isinstance(getattr(job, kind), Frame):
+                        np.asarray(found[kind])  # ready-made: it may be damaged
+                    self.recipe.calibrate.masters(**{"bias": found.get("bias"), kind: found[kind]}).factor()
+            except (FrameError, OSError) as error:
+                found.pop(kind, None)
+                self.unusable.add(path)
+                yield self.reject(Rejected.of(path, "masters", error), kind=kind)
+                yield self.note("masters", f"going on without {path.name}")
+        if getattr(job, "dark", None) is not None and "dark" not in found and "bias" not in found:
+            spare = [self.made[id(m)] for m in self.plan.masters if m.kind == "bias" and id(m) in self.made]
+            fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].shape[-2:]]
+            if fits:
+                found["bias"] = fits[0]
+                yield self.note("masters", f"without the dark, {Path(fits[0].source).name} is subtracted instead")
+            elif found.pop("flat", None):
+                yield self.note("masters", "with nothing to take the bias level off, the flat is left out as well")
+        return self.recipe.calibrate.masters(**found)
+
+    def integrate(
+        self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, aspect=None, maps=True
+    ):
+        """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference).
+
+        statistics: for each frame a list with those of its planes.
+        """
+        frames, statistics = list(frames), list(statistics)
+        while frames:
+            stack = None
+            try:
+                for event in integration(
+                    frames,
+                    list(zip(*statistics, strict=True)),
+                    reference=reference,
+                    pool=self.pool,
+                    memory_mb=max(
+                        MIN_TILE_MB,
+                        self.memory_mb - resident_mb(area(frames[0]), RESULT_BYTES * planes(frames[0]), sets),
+                    ),
+                    aspect=aspect,
+                    maps=maps,
+                ):
+                    if isinstance(event.result, Stack):
+                        stack = event.result
+                    elif event.total:
+                        yield Event(stage, event.done, event.total)
+                return stack, frames, reference
+            except FrameError as error:
+                lost = [i for i, frame in enumerate(frames) if frame.source == error.source]
+                if not lost:
+                    raise
+                yield self.reject(Rejected.of(error.source, stage, error))
+                for i in reversed(lost):
+                    del frames[i], statistics[i]
+                    reference = max(0, reference - (i <= reference))
+        return None, [], 0
+
+    # products
+
+    def save(self, path: Path, stack: Stack, cards: list, provenance, full: bool) -> None:
+        """Write an integrated frame and its preview; the maps and planes too when `full`."""
+        planes = {"IMAGE": stack.image}
+        if full:
+            planes |= {
+                "VARIANCE": variance_plane(stack.variance),
+                "COVERAGE": stack.coverage,
+                "REJ_LOW": counts(stack.rejected_low, stack.n),
+                "REJ_HIGH": counts(stack.rejected_high, stack.n),
+                "FRAMES": frames_table(stack),
+                "RECIPE": to_toml(self.recipe),
+            }
+        write(path, planes, cards, list(provenance), compress={"COVERAGE"})
+        write_png(path.with_suffix(".png"), preview(stack.image, linked=False))
+
+    def row(self, kind, filter_name, path, stack: Stack) -> dict:
+        """The report's row of one integrated frame."""
+        return {
+            "path": str(path),
+            "preview": str(path.with_suffix(".png")),
+            "kind": kind,
+            "filter": filter_name,
+            "frames_used": stack.n,
+            "noise": noise_of(stack.image),
+            "fwhm_px": None,
+            "rejected_low": float(np.mean([f.rejected_low_fraction for f in stack.frames])),
+            "rejected_high": float(np.mean([f.rejected_high_fraction for f in stack.frames])),
+            "effective_frames": stack.effective_frames,
+        }
+
+
+def area(frame: Frame) -> int:
+    return frame.shape[-1] * frame.shape[-2]
+
+
+def planes(frame: Frame) -> int:
+    return frame.shape[0] if len(frame.shape) == 3 else 1
+
+
+def noise_of(image: np.ndarray) -> float:
+    """The noise of an image, of the mean of its planes when it has three."""
+    noise = [noise_mrs(plane)[0] for plane in image.reshape(-1, *image.shape[-2:])]
+    return float(np.sqrt(np.sum(np.square(noise)))) / len(noise)
+
+
+def variance_plane(variance: np.ndarray):
+    """The variance rounded to 1/64 of its median, far finer than a variance of some tens of samples is known."""
+    step = float(np.nanmedian(variance)) / 64
+    return rounded(np.maximum(variance, np.float32(step)), step) if step > 0 else variance
+
+
+def frames_table(stack: Stack):
+    """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
+    from astropy.table import Table
+
+    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    return Table({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def reused(job: MasterJob, path: Path) -> dict:
+    """The report's row of a master that an earlier run made."""
+    frame = read(path)
+    row = {"path": str(path), "preview": str(path.with_suffix(".png")), "kind": job.kind, "filter": job.filter}
+    row |= {"frames_used": frame.meta.frames, "noise": noise_of(np.asarray(frame)), "fwhm_px": None}
+    return row | {"rejected_low": None, "rejected_high": None, "effective_frames": None, "reused": True}
