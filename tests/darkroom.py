@@ -29,7 +29,7 @@ def master(truth: Truth, kind: str, calibration: ImageCalibration, **masters: Fr
 
 @cache
 def masters_of(truth: Truth, calibration: ImageCalibration) -> Masters:
-    """The masters of a night of `sky.written` for its lights: bias, darks that hold it, flats without it, by flat-darks if possible."""
+    """The masters of a night of `sky.written`: bias, dark that holds it, flat without it, by flat-darks if possible."""
     bias = master(truth, "bias", calibration)
     under = {"dark": master(truth, "flatdark", calibration)} if truth.paths("flatdark") else {"bias": bias}
     flat = master(truth, "flat", calibration, **under)

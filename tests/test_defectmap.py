@@ -27,7 +27,7 @@ def mapped(image, weight, pattern=None, **knobs):
     return DefectMap(**knobs)(frame(image, pattern), frame(weight))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 12), OPERATIONS, STRUCTURES, st.sampled_from([None, "GRBG"]), SEEDS)
 def test_oracle_defect_map(rows, cols, operation, structure, pattern, seed):
     rng = np.random.default_rng(seed)

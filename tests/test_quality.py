@@ -137,7 +137,10 @@ def test_truth_robust_scales_tell_gaussian_sigma_and_withstand_outliers():
 
 @pytest.mark.parametrize("sigma", [0.5, 0.7, 1.0, 1.4, 2.0, 5.0])
 def test_truth_noise_of_a_pair_of_whole_numbers(sigma):
-    """Whole numbers, a gradient, columns, hot pixels and cosmic rays: the noise is that of the values, in 2 %."""
+    """Whole numbers, a gradient, columns, hot pixels and cosmic rays: the noise is that of the values, in 2 %.
+
+    In 3 % below 0.6 DN, where nearly all differences are -1, 0 or 1 and no longer Gaussian.
+    """
     rng = np.random.default_rng(2)
     shape = (400, 500)
     scene = 500 + rng.normal(0, 5, shape[1]) + np.linspace(0, 300, shape[0])[:, None]
@@ -146,7 +149,7 @@ def test_truth_noise_of_a_pair_of_whole_numbers(sigma):
     truth = np.std(pair[0] - pair[1]) / np.sqrt(2)
     pair[0].flat[rng.choice(pair[0].size, 1000, False)] += 3000
     found = quality.pair_noise(*(ArrayFrame.of(p) for p in pair))["mono"]
-    assert found.noise_dn == pytest.approx(truth, rel=0.02)
+    assert found.noise_dn == pytest.approx(truth, rel=0.02 if sigma > 0.6 else 0.03)
     assert found.blocks > 4000
 
 
@@ -232,6 +235,10 @@ def test_truth_bits():
     assert quality.bits_used(ArrayFrame.of(dn * 4 + 1)).bits == 14
     stretched = quality.bits_used(ArrayFrame.of(np.round(dn * 3.7)))
     assert stretched.bits == 16 and stretched.filled_fraction < 0.35
+    balanced = dn * 16
+    balanced[::2, ::2] = np.round(balanced[::2, ::2] * 0.53)
+    mosaic = quality.bits_used(ArrayFrame.of(balanced, "x", Meta(pattern="RGGB")))
+    assert mosaic.bits == 12 and mosaic.filled_fraction < 0.2
     assert quality.bits_used(ArrayFrame.of(dn / 3)).bits is None
     assert quality.bits_used(ArrayFrame.of(np.full((9, 9), 5))).bits is None
 
@@ -349,7 +356,7 @@ def test_truth_exact_figures_of_a_report():
 
 
 def test_truth_report_of_colour_flats():
-    """Each colour by itself; the gain measured on the flats and a pair of bias frames; signal to noise of the master."""
+    """Each colour by itself; the gain measured on the flats and a pair of bias frames; signal over noise."""
     rng, sensor = np.random.default_rng(11), Sensor(gain=0.8, read_e=3.0, pattern="GRBG", shape=(480, 640))
     tint = np.tile([[1.0, 0.5], [0.4, 1.0]], (240, 320))
     frames = [sensor.frame(rng, "flat", (1 - 0.04 * i) * 16000 * tint, 2) for i in range(5)]
@@ -362,11 +369,27 @@ def test_truth_report_of_colour_flats():
         assert c.gain_e_per_dn == pytest.approx(0.8, rel=0.04) and "measured" in c.gain_method
         assert c.read_noise_e == pytest.approx(3, rel=0.08)
         assert c.median_dn == pytest.approx(light / 0.8 + 500, rel=0.01)
-        # the noise of five flats of about 0.92 of the light each; the bias is still in the level
-        truth = (light / 0.8 + 500) / (np.sqrt(light / 0.92 / 5) / 0.8)
+        truth = np.sqrt(0.92 * light * 5)  # of five flats of 0.92 of the light each
         assert c.snr == pytest.approx(truth, rel=0.06)
         assert c.efficiency == pytest.approx(1, abs=0.07)
     assert report.hot_pixels is None
+
+
+def test_truth_report_of_three_planes():
+    """A frame of three planes, as debayering or a colour file gives it: each plane is a colour."""
+    rng = np.random.default_rng(13)
+    level, sigma = np.array([300, 500, 400])[:, None, None], np.array([3, 6, 9])[:, None, None]
+    frames = [ArrayFrame.of(level + sigma * rng.standard_normal((3, 200, 240)), f"{i}") for i in range(4)]
+    frames[0].array[2, 20, 30] = 4000
+    master = ArrayFrame.of(np.mean([f.array for f in frames], axis=0), "master")
+    report = quality.report("bias", master, frames)
+    for k, name in enumerate("RGB"):
+        c = report.colours[name]
+        assert c.median_dn == pytest.approx(level[k, 0, 0], abs=0.1)
+        assert c.single_noise_dn == pytest.approx(sigma[k, 0, 0], rel=0.04)
+        assert c.noise_mrs_dn == pytest.approx(sigma[k, 0, 0] / 2, rel=0.04)
+    assert report.colours["B"].maximum_xy == (30, 20)
+    assert report.hot_pixels == 1
 
 
 def test_truth_noise_of_half_sets():
@@ -410,8 +433,14 @@ def test_truth_masking_limit():
         advice = quality.for_count(n)
         assert (x[-1] - x.mean()) / x.std(ddof=1) == pytest.approx(advice.masking_limit)
         assert ("plain clipping" in advice.sentence) == (n < 38)
-    assert [quality.for_count(n).algorithm for n in (1, 2, 3, 9, 10)] == ["none", "none", "noise", "noise", "winsorized"]
-    assert (quality.for_count(25, "flat").high, quality.for_count(25, "dark").high) == (3, 6)
+    assert [quality.for_count(n).algorithm for n in (1, 2, 3, 9, 10)] == [
+        "none",
+        "none",
+        "noise",
+        "noise",
+        "winsorized",
+    ]
+    assert [quality.for_count(n, kind).high for n, kind in ((5, "flat"), (25, "flat"), (25, "dark"))] == [4, 3, 6]
     with pytest.raises(ParameterError):
         quality.for_count(0)
 
@@ -449,7 +478,8 @@ def test_truth_masters_lose_cosmic_rays_and_keep_good_samples(kind, n):
     alone = many == 1
     assert np.mean(stack.rejected_high[alone] >= 1) > 0.998
     good = np.where(many == 0, stack.rejected_low.astype(int) + stack.rejected_high, 0)
-    assert good.sum() / (n * good.size) < 3e-3
+    # of three flats clipped at 4 and 3 sigma, 0.28 % of good samples go, and more where vignetting leaves most noise
+    assert good.sum() / (n * good.size) < (4e-3 if (kind, n) == ("flat", 3) else 3e-3)
     if kind == "dark":
         assert good[hot].sum() / (n * hot.sum()) < 3e-3
 
@@ -489,3 +519,10 @@ def test_truth_real_bias_and_dark_of_one_frame_each():
     report = quality.report("dark", dark, [dark], bias=bias, gain_e_per_dn=1.2)
     assert 0 < report.colours["mono"].dark_current_e_s < 0.5
     assert quality.bits_used(bias).bits == 16
+
+
+@real
+def test_truth_real_asi224_has_12_bits():
+    """A 12-bit camera in a 16-bit file, its red multiplied for white balance before it was saved."""
+    found = quality.bits_used(read("m27_asi224mc/lights")[0])
+    assert found.bits == 12 and found.filled_fraction < 0.5

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import masterlight as ml
-from masterlight.cli import flag, given, main
+from masterlight.cli import main
+from masterlight.flags import flag, given
 from masterlight.process import from_toml, knobs, plain, to_toml
 from masterlight.processes import PROCESSES, load, replay
 from masterlight.recipe import Recipe
@@ -35,7 +36,7 @@ def other_value(knob):
         middle = (knob.default + high) / 2 if high != knob.default else (knob.minimum + high) / 2
         return int(middle) if isinstance(knob.default, int) else middle
     if "str" in str(knob.type):
-        return "x"
+        return "GRBG" if knob.path.endswith("pattern") else "x"
     return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
 
 

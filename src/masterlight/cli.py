@@ -77,17 +77,51 @@ def run(folder, out, recipe_path, quiet, **arguments):
     sys.exit(report.exit_status)
 
 
-@main.command()
+@main.command(cls=Knobbed, process=RECIPE)
 @night
-def plan(folder):
-    """Say what a run on DIR would do: groups, matches and why, equations, disk and memory."""
+@recipe_file
+def plan(folder, recipe_path, **arguments):
+    """Say what a run on DIR would do: groups, matches and why, equations, disk and memory, what the doctor finds."""
+    from masterlight.doctor.page import text
     from masterlight.session import plan as make_plan
     from masterlight.session import scan
+    from masterlight.workers import executor
 
-    found = make_plan(scan(folder))
+    recipe = recipe_of(recipe_path, arguments)
+    found = make_plan(scan(folder), recipe.calibrate)
     click.echo(found.text())
+    with executor(recipe.workers) as pool:
+        *_, done = recipe.doctor.frames(found, pool)
+    click.echo(f"\n{text(done.result)}")
     if not found.lights:
         raise NothingUsable(found.why_no_lights())
+
+
+@main.command(cls=Knobbed, process=RECIPE, of="doctor", also=("calibrate",))
+@night
+@click.option("-o", "--out", type=click.Path(), help="Page to write, .html, with pictures of what was found.")
+def doctor(folder, out, **arguments):
+    """Examine the frames in DIR: what would spoil their calibration, how much, and what to do.
+
+    Exit status: 0 healthy or only warnings, 1 when something is wrong that stops a run.
+    """
+    from masterlight.doctor import diagnose
+    from masterlight.doctor.page import html, text
+    from masterlight.io import atomic
+    from masterlight.session import plan as make_plan
+    from masterlight.session import scan
+    from masterlight.workers import executor
+
+    recipe = recipe_of(None, arguments)
+    found = make_plan(scan(folder), recipe.calibrate)
+    with executor(recipe.workers) as pool:
+        findings = told_as_it_goes(diagnose(found, recipe, pool), quiet=True).result
+    click.echo(text(findings))
+    if out:
+        with atomic(out) as file:
+            file.write(html(findings, found.name).encode())
+        click.echo(f"page: {out}")
+    sys.exit(1 if any(finding.severity == "error" for finding in findings) else 0)
 
 
 @main.command(cls=Knobbed, process=RECIPE)

@@ -3,6 +3,7 @@
 Each function yields events; the last one carries the paths that were written. A file that fails is told and left out.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from masterlight.errors import FrameError, NothingUsable, OutputError, Rejected
 from masterlight.frame import ArrayFrame, Frame
-from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import FORMATS, atomic, read, suffix, write
 from masterlight.io import told as header_of
 from masterlight.io.defectlist import read_defects, write_defects
 from masterlight.matching import PLURAL, Group, grouped
@@ -64,6 +65,8 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
         )
         if path not in shop.made.values():
             raise NothingUsable(f"no {kind} frame could be used; nothing was written")
+        with atomic(path.with_suffix(".json")) as file:
+            file.write(json.dumps(shop.report.masters[-1], indent=1).encode())
         yield Event("done", result=shop.report, message=str(path))
 
 

@@ -95,6 +95,7 @@ def measured_row(light) -> dict:
     row = {"path": light.source, "kind": "light", "filter": light.job.filter, "object": light.job.object}
     row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
     row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
+    row |= dict.fromkeys(("background_rgb", "noise_rgb", "dark_scale", "dark_scale_error"))
     scale = getattr(light.calibrated, "dark_scale", None)
     if scale is not None:
         row |= {"dark_scale": scale.k, "dark_scale_error": scale.sigma}

@@ -16,7 +16,7 @@ from typing import Any
 from masterlight.errors import Rejected
 from masterlight.frame import Frame, Meta
 from masterlight.headers import filter_key, object_key
-from masterlight.io import LATER, read, suffix, supported
+from masterlight.io import read, supported
 from masterlight.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
 from masterlight.processes.calibrate import ImageCalibration
 from masterlight.workers import each, executor, machine_memory_mb
@@ -61,7 +61,7 @@ def images(root: str) -> Iterator[str]:
         for name in sorted(files):
             if ours and name.startswith("master_light"):
                 continue
-            if not name.startswith(".") and (supported(name) or suffix(name, LATER)):
+            if not name.startswith(".") and supported(name):
                 yield os.path.join(folder, name)
 
 
@@ -190,7 +190,8 @@ class Plan:
     def why_no_lights(self) -> str:
         """One sentence for a night without usable lights."""
         if not self.groups and not self.rejected:
-            return f"no images were found in {self.name}: give the folder that holds the lights (FITS files)"
+            known = "FITS, XISF or camera raw files"
+            return f"no images were found in {self.name}: give the folder that holds the lights ({known})"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join(f"{count} left out: {reason}" for reason, count in reasons)
         return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
@@ -453,7 +454,7 @@ def scales_darks(calibrate: ImageCalibration) -> bool:
 
 def levelled(group: Group) -> bool:
     """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
-    return bool(group.meta.overscan_px or group.meta.black_dn)
+    return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
 
 
 def equation(raw: str, bias: Group | None, dark: Group | None, flat, scaled: bool = False) -> str:

@@ -104,7 +104,7 @@ class Walk(Workshop):
         for part in job.sets:
             masters = yield from self.masters_of(part)
             used.append(masters)
-            defects = yield from self.defects_of(masters, part.frames[0].meta.sky_shape[-2:])
+            defects = yield from self.defects_of(masters, part.frames[0])
             yield self.note("calibrate", f"{len(part.frames)} lights: {part.equation}" + repaired(defects))
             if not masters:
                 yield self.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
@@ -163,13 +163,15 @@ class Walk(Workshop):
         view = self.recipe.debayer(sensor) if sensor.meta.pattern else sensor
         return Light(job, calibrated, sensor, view, calibrate.saturation(frame, masters))
 
-    def defects_of(self, masters: Masters, shape) -> Iterator[Event]:
+    def defects_of(self, masters: Masters, light: Frame) -> Iterator[Event]:
         """The defective pixels that this dark and the user's list show, found once for each dark."""
         name = masters.dark.source if masters.dark else ""
         if name not in self.defects:
-            found = [self.recipe.cosmetic.defects(masters.dark)] if masters.dark else []
+            found = []
+            if masters.dark:
+                found.append(self.recipe.cosmetic.defects(self.recipe.calibrate.fitted(light, masters).dark))
             if self.recipe.defects:
-                listed = Defects.of(*read_defects(self.recipe.defects, shape))
+                listed = Defects.of(*read_defects(self.recipe.defects, light.meta.sky_shape[-2:]))
                 found.append(listed)
                 for note in listed.notes:
                     yield self.note("calibrate", note)

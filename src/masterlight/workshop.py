@@ -74,7 +74,8 @@ class Workshop:
         self.findings += findings
         self.report.findings += [finding.as_dict() for finding in findings]
         for finding in findings:
-            yield Event("doctor", result=finding, message=f"{finding.id} {finding.severity}: {finding.sentence}")
+            message = f"{finding.id} {finding.severity}: {finding.sentence}" if finding.severity != "info" else ""
+            yield Event("doctor", result=finding, message=message)
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors and not self.recipe.force:
             page = self.written_page()

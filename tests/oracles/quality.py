@@ -27,6 +27,13 @@ def qn(x):
     return 2.21914 * factor * distances[h * (h - 1) // 2 - 1]
 
 
+def clipped_sn(x):
+    x = np.sort(x)
+    scale = sn(x)
+    keep = np.abs(x - x[len(x) // 2]) <= 5 * scale
+    return sn(x[keep])
+
+
 def block_noise(a, b, ratio, step, stride):
     """(level, noise) of each block, a list for each of the four offsets."""
     found = []
@@ -39,7 +46,7 @@ def block_noise(a, b, ratio, step, stride):
             d = (a[j, i] - ratio * b[j, i]).astype(float) + step * (at - np.floor(at) - 0.5)
             good = np.isfinite(d)
             if good.sum() >= 32:
-                part.append((np.median(a[j, i][good]), sn(d[good])))
+                part.append((np.median(a[j, i][good]), clipped_sn(d[good].astype(np.float32))))
         found.append(np.array(part).reshape(-1, 2))
     return found
 
@@ -47,7 +54,7 @@ def block_noise(a, b, ratio, step, stride):
 def common_step(values):
     x = [float(v) for v in values if np.isfinite(v)]
     if any(v != int(v) for v in x):
-        return 1
+        return 0
     return gcd(*(int(abs(v - x[0])) for v in x)) if x else 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from masterlight.errors import Rejected
+from masterlight.errors import FrameError, Rejected
 from masterlight.frame import Frame
 from masterlight.matching import Group
 from masterlight.session import LightSet, MasterJob, Plan
@@ -73,6 +73,11 @@ def region(frame: Frame) -> tuple[int, int, int, int]:
     return frame.meta.data_px or (0, frame.shape[-2], 0, frame.shape[-1])
 
 
+def large(frame: Frame) -> bool:
+    """Whether a frame is one plane of a size that a camera has."""
+    return len(frame.shape) == 2 and min(frame.shape) >= 64
+
+
 def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
     """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
     y0, y1, x0, x1 = region(frame)
@@ -91,7 +96,8 @@ def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
     at, size = sampled_rows(like or frame)
     y0, y1, x0, x1 = region(like or frame)
     size = min(size, y1 - y0)
-    return np.stack([frame.pixels(y, y + size, x0, x1) for y in at])
+    rows = np.stack([frame.pixels(y, y + size, x0, x1) for y in at])
+    return np.where(np.isinf(rows), np.float32(np.nan), rows)
 
 
 def cut(array: np.ndarray, like: Frame) -> np.ndarray:
@@ -112,11 +118,12 @@ def look(frame: Frame) -> Look:
     x = sample(frame)
     good = np.isfinite(x)
     values = x[good]
-    if not values.size:
-        values = np.zeros(1, np.float32)
+    if 2 * values.size < x.size:
+        raise FrameError(frame.source, "more than half of its pixels are missing")
     level, lowest, highest = float(np.median(values[::2])), float(values.min()), float(values.max())
     phases, colours, flattened, saturated = by_colour(frame, x, level)
-    zones, residual, spread_dn = coarse(flattened)
+    shift = shift_bits(values) if frame.meta.integer else 0
+    zones, residual, spread_dn = coarse(flattened, 2.0**shift if frame.meta.integer else 0.0)
     stars, spikes = peaks(residual, spread_dn, x.shape[1])
     count = max(1, values.size // zones.size)
     return Look(
@@ -124,7 +131,7 @@ def look(frame: Frame) -> Look:
         missing=int(x.size - np.count_nonzero(good)), negative=int(np.count_nonzero(values < 0)),
         zeros=int(np.count_nonzero(values == 0)), at_highest=int(np.count_nonzero(values == highest)),
         saturated=saturated,
-        shift_bits=shift_bits(values) if frame.meta.integer else 0, stars=stars, spikes=spikes,
+        shift_bits=shift, stars=stars, spikes=spikes,
         colours=colours, phases=phases, zones=zones, zone_error_dn=spread_dn / math.sqrt(count),
         histogram=np.histogram(values[::4], BINS), digest=hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest(),
     )  # fmt: skip
@@ -148,18 +155,27 @@ def by_colour(frame: Frame, x: np.ndarray, level: float):
     if size > 1:
         flat = x.copy()
         for letter in at_top:
-            usual = float(np.nanmean(phases[letters == letter]))
+            usual = mean_of(phases[letters == letter])
             for i, j in np.argwhere(letters == letter):
                 part = flat[:, (i - y) % size, (j - left) % size :: size] if (i - y) % size < x.shape[1] else None
-                if part is not None and usual:
+                if part is not None and usual > 0:
                     part *= level / usual if frame.meta.kind in ("flat", "light") else 1.0
                     part += 0.0 if frame.meta.kind in ("flat", "light") else level - usual
-    colours = {"" if letter == "x" else letter: float(np.nanmean(phases[letters == letter])) for letter in at_top}
+    colours = {"" if letter == "x" else letter: mean_of(phases[letters == letter]) for letter in at_top}
     return phases, colours, flat, tuple(at_top.values())
 
 
-def coarse(x: np.ndarray):
-    """Coarse map of a sample (ZONES), what is left of the sample without it, and the robust sigma of that."""
+def mean_of(x: np.ndarray) -> float:
+    """The mean of what is finite; NaN when nothing is."""
+    good = x[np.isfinite(x)]
+    return float(good.mean()) if good.size else math.nan
+
+
+def coarse(x: np.ndarray, step_dn: float = 0.0):
+    """Coarse map of a sample (ZONES), what is left of the sample without it, and the robust sigma of that.
+
+    step_dn: the step of the converter; a frame that is quieter is not known to be.
+    """
     groups, size, cols = x.shape
     fine = max(1, min(4 * ZONES[1], cols // 8))
     wide = cols // fine
@@ -174,7 +190,7 @@ def coarse(x: np.ndarray):
     residual = blocks - middle[..., None]
     part = residual.ravel()[::3]
     part = part[np.isfinite(part)]
-    sigma = float(1.4826 * np.median(np.abs(part))) if part.size else 0.0
+    sigma = max(0.5 * step_dn, float(1.4826 * np.median(np.abs(part))) if part.size else 0.0)
     near = np.clip(residual, -4 * sigma, 4 * sigma).mean(axis=-1)
     middle = middle + np.nan_to_num(near)
     down, across = (
@@ -186,15 +202,21 @@ def coarse(x: np.ndarray):
 
 
 def peaks(residual: np.ndarray, sigma: float, size: int) -> tuple[int, int]:
-    """Peaks along the rows: those with bright neighbours of their colour on both sides, and those without."""
-    if not sigma > 0:
+    """Peaks along the rows: narrow ones with bright neighbours of their colour on both sides, and the others."""
+    if not sigma > 0 or residual.shape[-1] < 32:
         return 0, 0
     step = 2 if size > 1 else 1
-    here, left, right = residual[..., step:-step], residual[..., : -2 * step], residual[..., 2 * step :]
+    far = 6 * step
+    here, near = (
+        residual[..., far:-far],
+        (residual[..., far - step : -far - step], residual[..., far + step : step - far]),
+    )
     with np.errstate(invalid="ignore"):
-        peak = (here > HIGH * sigma) & (here >= left) & (here > right)
-        least = np.minimum(left[peak], right[peak])
-        star = least > np.maximum(BESIDE * sigma, 0.12 * here[peak])
+        peak = (here > HIGH * sigma) & (here >= near[0]) & (here > near[1])
+        height = here[peak]
+        least = np.minimum(near[0][peak], near[1][peak])
+        away = np.maximum(residual[..., : -2 * far][peak], residual[..., 2 * far :][peak])
+        star = (least > np.maximum(BESIDE * sigma, 0.12 * height)) & (away < 0.5 * height)
     return int(np.count_nonzero(star)), int(star.size - np.count_nonzero(star))
 
 
@@ -312,7 +334,7 @@ def alike(a, b) -> bool:
 def gathered(plan: Plan, pool):
     """Look at every raw frame of a plan, and at one pair of each group: events; the generator's value is `Evidence`."""
     evidence = Evidence(plan)
-    raw = [f for group in plan.groups if not group.is_master for f in group.frames if len(f.shape) == 2]
+    raw = [f for group in plan.groups if not group.is_master for f in group.frames if large(f)]
     for event in each("doctor", pool, look, raw):
         if not isinstance(event.result, Rejected):
             evidence.looks[event.item.source] = event.result

@@ -104,7 +104,7 @@ def sources(looks: list[Look]) -> list[str]:
 def outliers(doctor, evidence: Evidence) -> Iterator[Finding]:
     """D20: bias frames and darks whose level is unlike the others, and bias levels that drift."""
     for group in evidence.groups("bias", "dark", "flatdark"):
-        looks = evidence.of(group)
+        looks = sorted(evidence.of(group), key=lambda one: one.source)
         if len(looks) < 4:
             continue
         levels = np.array([one.level_dn for one in looks])
@@ -178,12 +178,21 @@ def calibrated_already(doctor, evidence: Evidence) -> Iterator[Finding]:
     processed = [one for one in odd if not one.frame.meta.integer]
     if processed:
         worst = 100 * max(max(one.missing, one.negative) / one.pixels for one in processed)
+        again = {f.source for part in evidence.sets if part.bias or part.dark or part.flat for f in part.frames}
+        again |= {f.source for job in evidence.plan.masters for f in job.frames}
+        twice = any(one.source in again for one in processed)
         sentence = (
             f"{some(sources(processed))}: floating-point files of which up to {worst:.2g} % of the pixels are missing "
             "or negative, as no camera writes them: they were calibrated or stacked before, though the headers do not "
-            "say so, and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
+            "say so"
+            + (
+                ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
+                if twice
+                else ""
+            )
         )
-        yield finding("D22", "error", sources(processed), worst, 0.1, "% of pixels", sentence)
+        severity = "error" if twice else "info"
+        yield finding("D22", severity, sources(processed), worst, 0.1, "% of pixels", sentence)
     wrapped = [one for one in odd if one.frame.meta.integer]
     if wrapped:
         worst = 100 * max(one.negative / one.pixels for one in wrapped)

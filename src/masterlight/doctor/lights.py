@@ -7,13 +7,15 @@ from math import erf, sqrt
 import numpy as np
 
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import cut, sample
+from masterlight.doctor.evidence import cut, large, sample
 from masterlight.doctor.findings import Finding, finding
 from masterlight.doctor.maps import Coarse, common
 from masterlight.frame import Frame
 
-SKIP = 4
-"""Of the bands of blocks of a light, one in so many is read."""
+FIRM = 0.8
+"""Correlation of sky and flat at the rim of the frame from which on it is believed."""
+SHALLOW = 0.015
+"""Motes that darken the flat by less than this fraction are passed over."""
 MOTES = 12
 """Motes that are looked at, the deepest ones."""
 
@@ -54,7 +56,7 @@ def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
 
 def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
     """All findings about one calibrated light; see `Doctor.light`."""
-    if len(view.shape) != 2:
+    if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
         return
     light = patient(raw, view, masters, defects)
     yield from negative(doctor, light)
@@ -130,7 +132,7 @@ def scaling(doctor, light: Patient) -> Iterator[Finding]:
     scale = getattr(light.view, "dark_scale", None)
     if scale is None:
         return
-    if not scale.accepted:
+    if not scale.accepted and scale.reason:
         sentence = (
             f"{light.source}: the factor of the dark could not be measured ({scale.reason}; fitted "
             f"{scale.k:.3f} ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of "
@@ -170,23 +172,24 @@ def leftovers(doctor, light: Patient) -> Iterator[Finding]:
     same = [m for m in (flat, dark) if m is not None and m.shape[-2:] == light.view.shape[-2:]]
     if not same:
         return
-    coarse = Coarse.of(light.view, SKIP)
+    coarse = Coarse.of(light.view)
     if dark is not None and dark in same:
         yield from glow(doctor, light, coarse.zones, dark)
     if flat is not None and flat in same and light.level_dn > 0:
-        yield from vignetting(doctor, light, coarse.zones, Coarse.of(flat, SKIP).zones)
-        yield from dust(doctor, light, flat)
+        yield from vignetting(doctor, light, coarse.zones, Coarse.of(flat).zones)
+        if len(light.view.meta.pattern or "") != 36:
+            yield from dust(doctor, light, flat)
 
 
 def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
     """D11: the light still holds the glow of the dark, or a negative of it."""
-    zones = Coarse.of(dark, SKIP).zones
+    zones = Coarse.of(dark).zones
     pattern = sample(dark, like=light.view)
     noise = 1.4826 * float(np.nanmedian(np.abs(pattern - np.nanmedian(pattern)))) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if high - low < doctor.glow_sigma * noise:
         return
-    slope, r, *_ = common(sky, zones, order=2)
+    slope, r, *_ = common(sky, zones, order=3)
     left = slope * (high - low)
     if abs(r) > doctor.glow_correlation and abs(left) > 0.25 * light.noise_dn:
         sentence = (
@@ -220,7 +223,7 @@ def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Ite
         )
         yield finding("D06", "error", [light.source], slope, -0.1, "slope", sentence, plot)
         return
-    if slope > 0 and not firm(doctor, y, x, slope):
+    if not firm(y, x, slope):
         return
     kind = (
         "under-corrected: the sky is dark where the flat is" if slope > 0 else "over-corrected: it brightens outwards"
@@ -233,33 +236,34 @@ def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Ite
     yield finding("D14", "warn", [light.source], slope, doctor.flat_slope, "slope", sentence, plot)
 
 
-def firm(doctor, y: np.ndarray, x: np.ndarray, slope: float) -> bool:
-    """Whether the sky follows the flat at the rim as it does in the middle: a nebula in the middle does not."""
+def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
+    """Whether the sky follows the flat at the rim as it does in all: a nebula in the middle does not, nor do clouds."""
     v, u = np.mgrid[-1 : 1 : y.shape[0] * 1j, -1 : 1 : y.shape[1] * 1j]
-    rim = np.hypot(u, v) > 0.8
-    outer, r, *_ = common(np.where(rim, y, np.nan), x, order=1)
-    return r > max(0.8, doctor.flat_correlation) and outer > doctor.flat_slope and 0.5 < outer / slope < 2
+    outer, r, *_ = common(np.where(np.hypot(u, v) > 0.8, y, np.nan), x, order=1)
+    return abs(r) > FIRM and 0.5 < outer / slope < 2
 
 
 def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
     """D15: at the motes of the flat the sky is brighter, as dust that moved or went away leaves it."""
-    found = motes(Coarse.of(flat))
-    bad, crop = [], None
-    for y, x, radius in found:
-        depth, _ = dip(flat, y, x, radius)
-        left, error = dip(light.view, y, x, radius)
-        if depth < -0.01 and left > max(doctor.mote_fraction, 5 * error, -0.5 * depth):
-            bad.append(left)
-            crop = crop or (y, x, radius)
-    if bad and 2 * len(bad) >= len(found):
-        crops = [around(frame, *crop) for frame in (flat, light.view)]
+    bad, told = [], 0
+    for mote in motes(Coarse.of(flat, whole=True)):
+        shadow = cells(flat, *mote)
+        slope, r, depth, _ = common(cells(light.view, *mote), shadow, order=3)
+        dark = float(np.ptp(np.percentile(depth, [2, 98]))) if depth.size else 0.0
+        told += dark > SHALLOW
+        if dark > SHALLOW and r < -0.5 and -1.6 < slope < -0.5 and -slope * dark > doctor.mote_fraction:
+            bad.append((-slope * dark, mote))
+    if bad and 2 * len(bad) >= told:
+        left, mote = max(bad)
         sentence = (
-            f"{light.source}: at {len(bad)} of {len(found)} dust motes of the flat the calibrated sky is up to "
-            f"{max(bad):.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
+            f"{light.source}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to "
+            f"{left:.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
             "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
         )
-        figure, limit = 100 * max(bad), 100 * doctor.mote_fraction
-        yield finding("D15", "warn", [light.source], figure, limit, "% of the sky", sentence, pictures.beside(*crops))
+        crops = pictures.beside(*(around(frame, *mote) for frame in (flat, light.view)))
+        yield finding(
+            "D15", "warn", [light.source], 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops
+        )
 
 
 def motes(coarse: Coarse) -> list[tuple[int, int, int]]:
@@ -291,16 +295,13 @@ def around(frame: Frame, y: int, x: int, radius: int) -> np.ndarray:
     return frame.pixels(max(0, y - reach), min(rows, y + reach), max(0, x - reach), min(cols, x + reach))
 
 
-def dip(frame: Frame, y: int, x: int, radius: int) -> tuple[float, float]:
-    """How much brighter a mote is than the ring around it, as a fraction, and the error of that."""
+def cells(frame: Frame, y: int, x: int, radius: int) -> np.ndarray:
+    """Logarithms of the square around a mote, in medians of cells of an eighth of its radius or more."""
     box = around(frame, y, x, radius)
-    reach = int(2.2 * radius) + 2
-    v, u = np.ogrid[: box.shape[0], : box.shape[1]]
-    away = np.hypot(v - min(y, reach), u - min(x, reach)) / radius
-    core, ring = box[away < 0.8], box[(away > 1.5) & (away < 2.2)]
-    core, ring = core[np.isfinite(core)], ring[np.isfinite(ring)]
-    level = float(np.median(ring)) if ring.size else 0.0
-    if not (core.size > 20 and ring.size > 20 and level > 0):
-        return 0.0, np.inf
-    spread = 1.4826 * float(np.median(np.abs(ring - level)))
-    return float(np.median(core)) / level - 1, 1.25 * spread * sqrt(1 / core.size + 1 / ring.size) / level
+    size = max(4, 2 * (radius // 16))
+    rows, cols = box.shape[0] // size, box.shape[1] // size
+    cut = box[: rows * size, : cols * size].reshape(rows, size, cols, size).transpose(0, 2, 1, 3)
+    level = np.median(cut.reshape(rows, cols, -1), axis=-1)
+    if frame.meta.pattern:
+        level = np.mean([np.median(cut[:, :, i::2, j::2], axis=(2, 3)) for i in (0, 1) for j in (0, 1)], axis=0)
+    return np.log(np.where(level > 0, level, np.nan))

@@ -9,6 +9,10 @@ import numpy as np
 from masterlight.frame import Frame
 
 BAND_ROWS = 256
+TINY = 1e-9
+"""Keeps a fit solvable where a map has too few rows or columns for its polynomial."""
+SMALL, SKIP = 4_000_000, 4
+"""Of frames of more pixels than this, one band of blocks in so many is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +26,10 @@ class Coarse:
     zone_px: int
 
     @classmethod
-    def of(cls, frame: Frame, skip: int = 1) -> "Coarse":
-        """Read a frame once, by bands of rows; a quarter of it when `skip` is 4."""
+    def of(cls, frame: Frame, whole: bool = False) -> "Coarse":
+        """Read a frame once, by bands of rows; of large ones a quarter, unless the `whole` is asked for."""
         rows, cols = frame.shape[-2:]
+        skip = 1 if whole or rows * cols < SMALL else SKIP
         size = 12 if len(frame.meta.pattern or "") == 36 else 8
         zone_px = 8 * size if min(rows, cols) >= 128 * size else 4 * size
         wide = cols // size * size
@@ -72,8 +77,11 @@ def common(y: np.ndarray, x: np.ndarray, order: int = 1) -> tuple[float, float, 
     a, b = x[good].astype(float), y[good].astype(float)
     keep = np.ones(a.size, bool)
     for _ in range(3):
-        left_a = a - design @ np.linalg.lstsq(design[keep], a[keep], rcond=None)[0]
-        left_b = b - design @ np.linalg.lstsq(design[keep], b[keep], rcond=None)[0]
+        some = design[keep]
+        smooth = design @ np.linalg.solve(
+            some.T @ some + TINY * np.eye(len(terms)), some.T @ np.stack([a[keep], b[keep]], axis=-1)
+        )
+        left_a, left_b = a - smooth[:, 0], b - smooth[:, 1]
         power = float(np.sum(left_a[keep] ** 2))
         slope = float(np.sum((left_a * left_b)[keep])) / power if power > 0 else 0.0
         rest = left_b - slope * left_a

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import sample
+from masterlight.doctor.evidence import large, sample
 from masterlight.doctor.findings import Finding, finding
 from masterlight.doctor.maps import Coarse, common
 from masterlight.frame import Frame
 from masterlight.matching import PLURAL
+from masterlight.processes.debayer import verify_pattern
 from masterlight.processes.integrate import measure
 
 
@@ -27,10 +28,14 @@ def examine(
 ) -> Iterator[Finding]:
     """All findings about one master; see `Doctor.master`."""
     yield from count(doctor, kind, master, frames)
+    if not large(master) or not np.isfinite(sample(master)).mean() > 0.5:
+        return
     if kind == "flat":
         yield from flat_depth(doctor, master, frames, noise_dn)
         yield from bias_in_flat(master, bias)
         yield from blind_pixels(doctor, master)
+        if not frames:
+            yield from pattern(master)  # the doctor of the raw frames has looked at theirs
     if kind in ("dark", "flatdark") and master.shape[-2:] == (bias or master).shape[-2:]:
         yield from dark_against_bias(doctor, master, bias, frames, scaled)
         yield from glow(doctor, master, bias, flat, scaled)
@@ -97,8 +102,19 @@ def blind_pixels(doctor, master: Frame) -> Iterator[Finding]:
         )
         yield finding(
             "D05", "warn", [master.source], 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
-            pictures.image(Coarse.of(master, skip=4).zones),
+            pictures.image(Coarse.of(master).zones),
         )  # fmt: skip
+
+
+def pattern(master: Frame) -> Iterator[Finding]:
+    """D17: a flat whose greens are not where its colour pattern has them."""
+    letters = master.meta.pattern
+    if not letters or set(letters) != set("RGB") or len(master.shape) != 2:
+        return
+    verdict = verify_pattern(master, letters)
+    if not verdict:
+        sentence = f"{master.source}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
+        yield finding("D17", "error", [master.source], None, None, "", sentence)
 
 
 def dark_against_bias(doctor, master, bias, frames, scaled: bool) -> Iterator[Finding]:
@@ -128,9 +144,10 @@ def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
     shaded = bias is not None and flat is not None and flat.shape[-2:] == master.shape[-2:]
     if not (scaled or shaded):
         return
-    skip = 4
-    zones = Coarse.of(master, skip).zones
-    zones = zones - (Coarse.of(bias, skip).zones if bias is not None else np.nanmedian(zones))
+    zones = Coarse.of(master).zones
+    zones = zones - (Coarse.of(bias).zones if bias is not None else np.nanmedian(zones))
+    if not np.isfinite(zones).any():
+        return
     noise = measure(master)[0].noise_dn
     low, high = np.nanpercentile(zones, [2, 98])
     if scaled and high - low > doctor.glow_sigma * noise:
@@ -140,10 +157,12 @@ def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
             " does. Take darks of the exposure of the lights"
         )
         figure = (high - low) / noise
-        yield finding("D11", "warn", [master.source], figure, doctor.glow_sigma, "sigma", sentence, picture(zones))
+        yield finding(
+            "D11", "warn", [master.source], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones)
+        )
     if not shaded:
         return
-    light = np.log(np.maximum(Coarse.of(flat, skip).zones, 1e-3))
+    light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
     if np.nanstd(light) < 0.01 or zones.shape != light.shape:
         return
     slope, r, *_ = common(zones, light, order=1)
@@ -155,9 +174,5 @@ def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
             "Take darks in darkness, with the cap on"
         )
         yield finding(
-            "D12", "warn", [master.source], r, doctor.leak_correlation, "correlation", sentence, picture(zones)
+            "D12", "warn", [master.source], r, doctor.leak_correlation, "correlation", sentence, pictures.image(zones)
         )
-
-
-def picture(zones: np.ndarray) -> np.ndarray:
-    return pictures.image(zones)

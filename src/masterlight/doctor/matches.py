@@ -125,8 +125,9 @@ def offset(doctor, evidence: Evidence) -> Iterator[Finding]:
     for part in evidence.sets:
         dark = evidence.of(getattr(part.dark, "group", None)) or evidence.of(getattr(part.bias, "group", None))
         lights = [evidence.looks[f.source] for f in part.frames if f.source in evidence.looks]
-        if not (dark and lights) or scales(part) or "B" in part.frames[0].meta.calibration:
-            continue
+        meta = part.frames[0].meta
+        if not (dark and lights) or scales(part) or "B" in meta.calibration or meta.overscan_px:
+            continue  # overscan follows a level that drifts
         level = float(np.median([one.level_dn for one in dark]))
         noise = float(np.median([one.spread_dn for one in dark]))
         under = [one for one in lights if one.level_dn < level - max(doctor.outlier_dn, 2 * noise)]
@@ -178,7 +179,8 @@ def leaks(doctor, evidence: Evidence) -> Iterator[Finding]:
         reach = np.ptp(change, axis=(1, 2))
         error = np.array([one.zone_error_dn for one in looks])
         limit = np.maximum(8 * error * np.sqrt(2), 0.5 * np.array([one.spread_dn for one in looks]))
-        bad = [i for i in range(len(looks)) if reach[i] > max(limit[i], doctor.outlier_dn)]
+        limit = np.maximum(limit, max(doctor.outlier_dn, 3 * float(np.median(reach))))  # banding is in all of them
+        bad = [i for i in range(len(looks)) if reach[i] > limit[i]]
         if bad:
             worst = max(bad, key=lambda i: reach[i])
             sentence = (

@@ -90,7 +90,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def told(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:.0f}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
 def histogram(counts_edges, x_label: str, marks: dict[str, float]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`Doctor`: the thresholds of the diagnoses, and the three places where they are made."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from pydantic import Field
 from masterlight.doctor import levels, lights, masters, matches
 from masterlight.doctor.evidence import gathered
 from masterlight.doctor.findings import Finding, ordered
+from masterlight.errors import FrameError
 from masterlight.frame import Frame
 from masterlight.process import process
 from masterlight.session import Plan
@@ -120,8 +122,14 @@ class Doctor:
         return self.kept(lights.examine(self, raw, view, masters, defects))
 
     def kept(self, findings: Iterable[Finding]) -> list[Finding]:
-        """Findings that are not switched off, the gravest first."""
-        return ordered(found for found in findings if found.id not in self.off)
+        """Findings that are not switched off, the gravest first.
+
+        A file that cannot be read any more ends the list: whoever uses it next tells why.
+        """
+        found = []
+        with suppress(FrameError, OSError):
+            found.extend(findings)
+        return ordered(one for one in found if one.id not in self.off)
 
 
 def summary(findings: Sequence[Finding]) -> str:

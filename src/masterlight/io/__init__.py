@@ -29,7 +29,6 @@ FORMATS = {
 }
 """What reads a file, by the end of its name."""
 
-LATER = ()
 
 MISSING = -(2**31)
 """What stands for NaN in a plane of 32-bit integers."""
@@ -104,6 +103,7 @@ def told(frame: Frame) -> dict[str, Any]:
     """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
     meta = frame.meta
     now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
+    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
     kept = {name: frame.header[name] for name in frame.header if name and name not in ("COMMENT", "HISTORY", *now)}

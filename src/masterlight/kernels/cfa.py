@@ -243,11 +243,23 @@ def threshold(a, b, c, d, e, f, g, h):
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_row(a, b, y, t, m, green, other):
     """Green and the other colour at red or blue pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    n2w, n2, n2e, n1w, n1e = a[y - 2, m - 1 :], a[y - 2, m:], a[y - 2, m + 1 :], b[y - 2, m - 1 + t :], b[y - 2, m + t :]
+    n2w, n2, n2e, n1w, n1e = (
+        a[y - 2, m - 1 :],
+        a[y - 2, m:],
+        a[y - 2, m + 1 :],
+        b[y - 2, m - 1 + t :],
+        b[y - 2, m + t :],
+    )
     nww, n, nee, nw, ne = b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :]
     w2, here, e2, w, e = a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :]
     sww, s, see, sw, se = b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :]
-    s2w, s2, s2e, s1w, s1e = a[y + 2, m - 1 :], a[y + 2, m:], a[y + 2, m + 1 :], b[y + 2, m - 1 + t :], b[y + 2, m + t :]
+    s2w, s2, s2e, s1w, s1e = (
+        a[y + 2, m - 1 :],
+        a[y + 2, m:],
+        a[y + 2, m + 1 :],
+        b[y + 2, m - 1 + t :],
+        b[y + 2, m + t :],
+    )
     for k in range(green.size):
         p = here[k]
         pn, ps, pw, pe, pnw, pne, psw, pse = n[k], s[k], w[k], e[k], nw[k], ne[k], sw[k], se[k]
@@ -288,11 +300,23 @@ def vng_row(a, b, y, t, m, green, other):
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_green_row(a, b, y, t, m, beside, above):
     """Both colours at green pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    n2w, n2, n2e, n1w, n1e = a[y - 2, m - 1 :], a[y - 2, m:], a[y - 2, m + 1 :], b[y - 2, m - 1 + t :], b[y - 2, m + t :]
+    n2w, n2, n2e, n1w, n1e = (
+        a[y - 2, m - 1 :],
+        a[y - 2, m:],
+        a[y - 2, m + 1 :],
+        b[y - 2, m - 1 + t :],
+        b[y - 2, m + t :],
+    )
     nww, n, nee, nw, ne = b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :]
     w2, here, e2, w, e = a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :]
     sww, s, see, sw, se = b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :]
-    s2w, s2, s2e, s1w, s1e = a[y + 2, m - 1 :], a[y + 2, m:], a[y + 2, m + 1 :], b[y + 2, m - 1 + t :], b[y + 2, m + t :]
+    s2w, s2, s2e, s1w, s1e = (
+        a[y + 2, m - 1 :],
+        a[y + 2, m:],
+        a[y + 2, m + 1 :],
+        b[y + 2, m - 1 + t :],
+        b[y + 2, m + t :],
+    )
     for k in range(beside.size):
         p = here[k]
         pn, ps, pw, pe, pnw, pne, psw, pse = n[k], s[k], w[k], e[k], nw[k], ne[k], sw[k], se[k]

@@ -32,52 +32,53 @@ def listed(row_start, columns, rules, y0, y1, x0, x1):
 
 
 @njit(nogil=True, cache=True)
-def replace_defects(image, ys, xs, rules, tables, colours, weight, limits, wanted, operation, amount):
+def replace_defects(image, y0, x0, ys, xs, rules, tables, weight, limits, wanted, operation, amount):
     """Give each defective pixel of a box a value made of its good neighbours, in place; order does not matter.
 
-    image (rows, cols) float32. ys, xs, rules (n,) are the defects in row order; those outside `wanted` = (top, bottom,
-    left, right) are not replaced, but lend nothing either. tables (rules, k, 4) int16 lists for each rule the
-    neighbours in the order in which they are asked: dy, dx, shell, side; a shell below 0 ends it. colours (c, c) uint8
-    is the filter pattern from the box's first pixel on; only the own colour counts. weight (rows, cols) float32 from 0
-    to 1, or (1, 1). limits (rules, 3): a search ends with the first shell after which it has `need` neighbours, and
-    weight for the share `cover` of all places looked at, the defect's own included; with fewer than `least` the first
-    rule is tried, and after that the pixel is NaN, missing. The result is mixed with what was there: `amount` of 1
-    replaces all of it.
+    image (rows, cols) float32 is the box of the sensor that begins at row y0, column x0. ys, xs, rules (n,) are the
+    defects, counted from there; those outside `wanted` = (top, bottom, left, right) are not replaced, but lend nothing
+    either. tables (p, p, rules, k, 4) int16 lists for each place of the colour pattern and each rule the neighbours of
+    the same colour, in the order in which they are asked: dy, dx, shell, side; a shell below 0 ends it. weight (rows,
+    cols) float32 from 0 to 1, or (1, 1). limits (rules, 3): a search ends with the first shell after which it has
+    `need` neighbours, and weight for the share `cover` of all places looked at, the defect's own included; with fewer
+    than `least` the first rule is tried, and after that the pixel is NaN, missing. The result is mixed with what was
+    there: `amount` of 1 replaces all of it.
     """
     top, bottom, left, right = wanted
+    period = tables.shape[0]
     old = np.empty(ys.size, np.float32)
     new = np.empty(ys.size, np.float32)
     for k in range(ys.size):
         old[k] = image[ys[k], xs[k]]
         image[ys[k], xs[k]] = np.nan
-    samples = np.empty((3, tables.shape[1]), np.float32)
+    samples = np.empty((3, tables.shape[3]), np.float32)
     for k in range(ys.size):
-        if ys[k] < top or ys[k] >= bottom or xs[k] < left or xs[k] >= right:
+        y, x, rule = ys[k], xs[k], rules[k]
+        if y < top or y >= bottom or x < left or x >= right:
             continue
-        rule = rules[k]
-        n, radius = gather(image, ys[k], xs[k], tables[rule], colours, weight, limits[rule], samples)
+        table = tables[(y + y0) % period, (x + x0) % period]
+        n, radius = gather(image, y, x, table[rule], weight, limits[rule], samples)
         if n < limits[rule, 2] and rule != 0:
             rule = 0
-            n, radius = gather(image, ys[k], xs[k], tables[0], colours, weight, limits[0], samples)
+            n, radius = gather(image, y, x, table[0], weight, limits[0], samples)
         new[k] = combined(samples, n, radius, operation) if n > 0 and n >= limits[rule, 2] else np.nan
     for k in range(ys.size):
-        if ys[k] < top or ys[k] >= bottom or xs[k] < left or xs[k] >= right:
+        y, x = ys[k], xs[k]
+        if y < top or y >= bottom or x < left or x >= right:
             continue
         v = new[k]
         if amount < 1.0 and old[k] == old[k]:
             v = np.float32(amount) * v + np.float32(1.0 - amount) * old[k]
-        image[ys[k], xs[k]] = v
+        image[y, x] = v
 
 
 @njit(nogil=True, cache=True)
-def gather(image, y, x, table, colours, weight, limit, samples):
+def gather(image, y, x, table, weight, limit, samples):
     """Good neighbours of a pixel into samples (3, k): value, weight, squared distance; returns their count, the shell.
 
     The rules are those of `replace_defects`. What has a side gives SIDE pixels of each side at most.
     """
     rows, cols = image.shape
-    period = colours.shape[0]
-    own = colours[y % period, x % period]
     plain = weight.size == 1
     n, places, total, on_left, on_right, shell = 0, 1, 0.0, 0, 0, 0
     for k in range(table.shape[0]):
@@ -88,7 +89,7 @@ def gather(image, y, x, table, colours, weight, limit, samples):
                 break
             shell = table[k, 2]
         j, i, side = y + table[k, 0], x + table[k, 1], table[k, 3]
-        if j < 0 or i < 0 or j >= rows or i >= cols or colours[j % period, i % period] != own:
+        if j < 0 or i < 0 or j >= rows or i >= cols:
             continue
         places += 1
         w = weight[0, 0] if plain else weight[j, i]
@@ -141,12 +142,14 @@ def middle_of(values):
 
 
 @njit(nogil=True, cache=True)
-def reach(weight, ys, xs, rules, tables, colours, limits):
+def reach(weight, ys, xs, rules, tables, limits):
     """How many pixels around them the given defects look at most when weights alone decide, as in a defect map."""
-    samples = np.empty((3, tables.shape[1]), np.float32)
+    period = tables.shape[0]
+    samples = np.empty((3, tables.shape[3]), np.float32)
     farthest = 0
     for k in range(ys.size):
-        _, shell = gather(weight, ys[k], xs[k], tables[rules[k]], colours, weight, limits[rules[k]], samples)
+        table = tables[ys[k] % period, xs[k] % period, rules[k]]
+        _, shell = gather(weight, ys[k], xs[k], table, weight, limits[rules[k]], samples)
         farthest = max(farthest, shell)
     return farthest
 

@@ -7,6 +7,8 @@ BLOCK = 8
 """Width of the blocks in which noise is measured: within one, gradients and vignetting do not count."""
 FEWEST = 32
 """Good pixels that a block needs."""
+FAR = 5.0
+"""Values so many sigma off are no noise."""
 
 
 @njit(nogil=True, cache=True)
@@ -16,10 +18,15 @@ def sn(x):
     x (n,) without NaN, n >= 2. Sn = c lomed_i himed_j |x_i - x_j| with the factors for small samples (Rousseeuw &
     Croux 1993; Croux & Rousseeuw 1992). Half of the values may be wrong. No centre is needed. 0 for fewer than two.
     """
-    n = x.size
+    return sn_of_sorted(np.sort(x))
+
+
+@njit(nogil=True, cache=True)
+def sn_of_sorted(v):
+    """Sn of values in ascending order: the half of all values that is nearest to one is a window that moves with it."""
+    n = v.size
     if n < 2:
         return 0.0
-    v = np.sort(x)
     near = n // 2 + 1
     distance = np.empty(n)
     low = 0
@@ -66,6 +73,20 @@ def qn(x):
 
 
 @njit(nogil=True, cache=True)
+def clipped_sn(x):
+    """Sn of a block, once more without what lies more than 5 of it from the median: cosmic rays and hot pixels would
+    raise it by 2 %. Sorts `x`."""
+    x.sort()
+    scale, centre = sn_of_sorted(x), x[x.size // 2]
+    low, high = 0, x.size
+    while x[high - 1] - centre > FAR * scale:
+        high -= 1
+    while centre - x[low] > FAR * scale:
+        low += 1
+    return scale if high - low == x.size else sn_of_sorted(x[low:high])
+
+
+@njit(nogil=True, cache=True)
 def block_noise(a, b, ratio, step, stride, level, noise):
     """Level of a and Sn of a - ratio b in blocks of 8 x 8 pixels, at four offsets of half a block.
 
@@ -95,7 +116,7 @@ def block_noise(a, b, ratio, step, stride, level, noise):
                             n += 1
                 if n >= FEWEST:
                     level[k, found[k]] = np.median(levels[:n])
-                    noise[k, found[k]] = sn(values[:n])
+                    noise[k, found[k]] = clipped_sn(values[:n])
                     found[k] += 1
     return found
 
@@ -104,21 +125,19 @@ def block_noise(a, b, ratio, step, stride, level, noise):
 def common_step(values):
     """The largest number of which all differences between whole numbers are multiples: 4 for 14 bits shifted to 16.
 
-    values (n,) float32; NaN are left out. 1 if anything is not whole; 0 if all values are the same.
+    values (n,) float32; NaN are left out. 0 if any is not a whole number, or if all are the same.
     """
     first, step = np.nan, np.int64(0)
     for v in values:
         if not abs(v) < np.inf:
             continue
         if v != np.floor(v):
-            return np.int64(1)
+            return np.int64(0)
         if not first == first:
             first = v
-        rest = np.int64(abs(v - first))
+        rest = np.int64(abs(v - first)) if step != 1 else 0
         while rest:
             step, rest = rest, step % rest
-        if step == 1:
-            break
     return step
 
 

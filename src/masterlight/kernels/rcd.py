@@ -1,8 +1,10 @@
 """Ratio-corrected demosaicing (Sanz Rodriguez 2017), row by row on half-width arrays as in `kernels.cfa`.
 
-Directions are judged from squared high-passes, green is interpolated along the smoother one with a correction by the
-ratio of low-passes, and red and blue follow green by their differences. What a row still needs of its forerunners lies
-in rings of 8 rows, so that everything stays in the cache.
+Green is interpolated with a correction by the ratio of low-passes, and red and blue follow green by their differences.
+As published (`rcd`), directions are judged from squared high-passes and the smoother of two sides counts more. Of a
+star the smoother side is the one away from it, so coloured stars turn paler: by 5 to 15 % in simulations. `rcd_even`
+takes all sides alike and keeps the colours of stars within 0.2 %. What a row still needs of its forerunners lies in
+rings of 8 rows, so that everything stays in the cache.
 
 Ratios need a zero point. A sky-subtracted mosaic has none: near zero the ratio is noise, below it has the wrong sign.
 So the ratio is taken of the data plus `PEDESTAL_DN`, a few times the noise of a sky: on faint sky the correction
@@ -28,7 +30,7 @@ SIXTEENTH = np.float32(0.0625)
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def rcd(c, g, s0, red0, out):
-    """Fill `out` (3, h, w) from a mosaic parted into c and g; its first pixel is row HALO, column HALO of the mosaic."""
+    """Fill `out` (3, h, w) from a mosaic parted into c and g; its first pixel is row HALO, column HALO of theirs."""
     w2 = c.shape[1]
     h = out.shape[1]
     rings = np.zeros((12, 8, w2), np.float32)  # taken one by one: numba forgets that unpacked arrays are contiguous
@@ -51,7 +53,72 @@ def rcd(c, g, s0, red0, out):
         if HALO <= d < h + HALO:
             green_site_row(c, g, d, 1 - s, dir_g, g_c, x_c, c_g, x_g)
             i = d & 7
-            weave_row(out, d - HALO, (red0 + d) & 1, 1 - s, c[d, m:], g[d, m:], g_c[i, m:], x_c[i, m:], c_g[m:], x_g[m:])
+            weave_row(
+                out, d - HALO, (red0 + d) & 1, 1 - s, c[d, m:], g[d, m:], g_c[i, m:], x_c[i, m:], c_g[m:], x_g[m:]
+            )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rcd_even(c, g, s0, red0, out):
+    """As `rcd`, but every side of a pixel counts the same: no directions, and stars keep their colours."""
+    w2 = c.shape[1]
+    h = out.shape[1]
+    rings = np.zeros((3, 8, w2), np.float32)
+    low, g_c, x_c = rings[0], rings[1], rings[2]
+    c_g, x_g = np.empty(w2, np.float32), np.empty(w2, np.float32)
+    m = HALO // 2
+    for y in range(HALO - 6, h + HALO + 4):
+        s = (s0 + y) & 1
+        lowpass_row(c, g, y, s, low)
+        even_green_row(g, y - 2, s, low, g_c)
+        even_other_row(c, y - 3, 1 - s, g_c, x_c)
+        d = y - 4
+        if HALO <= d < h + HALO:
+            even_green_site_row(c, g, d, s, g_c, x_c, c_g, x_g)
+            i = d & 7
+            weave_row(out, d - HALO, (red0 + d) & 1, s, c[d, m:], g[d, m:], g_c[i, m:], x_c[i, m:], c_g[m:], x_g[m:])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def even_green_row(b, y, t, low, g_c):
+    """Green at the red or blue pixels of row y: the mean of four corrected neighbours."""
+    i, up2, down2 = y & 7, (y - 2) & 7, (y + 2) & 7
+    m, n = 2, b.shape[1] - 4
+    n1, s1, w1, e1 = b[y - 1, m:], b[y + 1, m:], b[y, m - 1 + t :], b[y, m + t :]
+    low0, low_n, low_s, low_w, low_e = low[i, m:], low[up2, m:], low[down2, m:], low[i, m - 1 :], low[i, m + 1 :]
+    line = g_c[i, m:]
+    for k in range(n):
+        here = low0[k]
+        column = corrected(n1[k], here, low_n[k]) + corrected(s1[k], here, low_s[k])
+        line[k] = QUARTER * (column + (corrected(w1[k], here, low_w[k]) + corrected(e1[k], here, low_e[k])))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def even_other_row(a, y, t, g_c, x_c):
+    """Blue at the red pixels of row y, or red at its blue ones: green and the mean of four differences."""
+    i, up, down = y & 7, (y - 1) & 7, (y + 1) & 7
+    m, n = 3, a.shape[1] - 6
+    nw1, ne1, sw1, se1 = a[y - 1, m - 1 + t :], a[y - 1, m + t :], a[y + 1, m - 1 + t :], a[y + 1, m + t :]
+    g_nw, g_ne, g_sw, g_se = g_c[up, m - 1 + t :], g_c[up, m + t :], g_c[down, m - 1 + t :], g_c[down, m + t :]
+    g0, line = g_c[i, m:], x_c[i, m:]
+    for k in range(n):
+        fall, rise = (nw1[k] - g_nw[k]) + (se1[k] - g_se[k]), (ne1[k] - g_ne[k]) + (sw1[k] - g_sw[k])
+        line[k] = g0[k] + QUARTER * (fall + rise)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def even_green_site_row(c, g, y, s, g_c, x_c, beside, above):
+    """Both colours at the green pixels of row y, as in `green_site_row`: green and the mean of four differences."""
+    i, up, down = y & 7, (y - 1) & 7, (y + 1) & 7
+    m, n = 4, c.shape[1] - 8
+    g0, g_n, g_s, g_w, g_e = g[y, m:], g_c[up, m:], g_c[down, m:], g_c[i, m - s :], g_c[i, m + 1 - s :]
+    c_n, c_s, c_w, c_e = x_c[up, m:], x_c[down, m:], c[y, m - s :], c[y, m + 1 - s :]
+    x_n, x_s, x_w, x_e = c[y - 1, m:], c[y + 1, m:], x_c[i, m - s :], x_c[i, m + 1 - s :]
+    line_c, line_x = beside[m:], above[m:]
+    for k in range(n):
+        gn, gs, gw, ge = g_n[k], g_s[k], g_w[k], g_e[k]
+        line_c[k] = g0[k] + QUARTER * (((c_n[k] - gn) + (c_s[k] - gs)) + ((c_w[k] - gw) + (c_e[k] - ge)))
+        line_x[k] = g0[k] + QUARTER * (((x_n[k] - gn) + (x_s[k] - gs)) + ((x_w[k] - gw) + (x_e[k] - ge)))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -14,12 +14,13 @@ from masterlight.process import process
 from masterlight.processes.cosmetic import CosmeticCorrection, departing
 from masterlight.processes.defects import COLD, HOT, LINE, UNSTABLE, Defects, colours_of, pattern_for
 
-BAND_SAMPLES = 32 << 20
-"""Samples of all frames of a set that are in memory at once, 4 bytes each and about twice that for the work on them."""
+BAND_SAMPLES = 16 << 20
+"""Samples of all frames of a set that are in memory at once, 4 bytes each; the work on them takes up to 12 more."""
 BLOCK_ROWS = 64
 """Rows that are judged together when partial columns are looked for."""
-SHORTEST_LINE = 16
+SHORTEST_LINE = 32
 """Pixels of the shortest piece of a row or column that is called one."""
+
 Sigma = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -57,12 +58,13 @@ class BadPixels:
 
     def from_dark(self, dark: Frame) -> Defects:
         """Hot and cold pixels, bad rows and columns of a master dark."""
-        found = CosmeticCorrection(hot=self.hot, cold=self.cold, cfa=self.cfa).defects(dark)
-        share = f"{100 * found.fraction:.3f} % of the pixels"
-        notes = (
-            (f"{share} are defective: the threshold is low, or the sensor was warm",) if found.fraction > 0.019 else ()
-        )
+        correction = CosmeticCorrection(hot=self.hot, cold=self.cold, cfa=self.cfa)
+        found = correction.defects(dark)
         lines = self.lines_in(np.asarray(dark, np.float32), dark, found.mask)
+        notes = ()
+        if len(found) >= int(correction.max_fraction * found.mask.size):
+            share = f"{100 * correction.max_fraction:g} % of the pixels or more"
+            notes = (f"{share} stand out of the dark: the threshold is low, or the sensor was warm",)
         return Defects.of(found.mask | lines, dark.source, dark.meta, notes)
 
     def from_darks(self, darks: Sequence[Frame]) -> Defects:
@@ -91,10 +93,12 @@ class BadPixels:
         """
         first = alike([bright] if faint is None else [bright, faint], 1, "flats")
         image = np.asarray(bright, np.float32)
-        level, _ = mesh(image)
-        sky = background(level, image.shape)
-        relative = np.divide(image, sky, out=np.full_like(image, np.nan), where=sky > 0)
         pitch = self.pitch(bright)
+        sky = np.empty_like(image)
+        for place in places(pitch):
+            plane = np.ascontiguousarray(image[place])
+            sky[place] = background(mesh(plane)[0], plane.shape)
+        relative = np.divide(image, sky, out=np.full_like(image, np.nan), where=sky > 0)
         mask = np.zeros(image.shape, np.uint8)
         y, x, away, _ = departing(relative, 3.0, 3.0, pitch)
         usual = relative[y, x] - away
@@ -107,9 +111,8 @@ class BadPixels:
             y, x, away, sigma = departing(ratio, self.flat, self.flat, pitch)
             _, noise = mesh(ratio)
             own = np.maximum(sigma, at_tiles(noise, y, x, image.shape))
-            mask[y, x] |= np.where(away > self.flat * own, HOT, np.where(away < -self.flat * own, COLD, 0)).astype(
-                np.uint8
-            )
+            z = away / own
+            mask[y, x] |= np.where(z > self.flat, HOT, np.where(z < -self.flat, COLD, 0)).astype(np.uint8)
             missing |= ~np.isfinite(ratio)
             relative = ratio
         mask[missing] |= COLD
@@ -184,12 +187,9 @@ class BadPixels:
             return mask
         pitch = self.pitch(frame)
         clean = image if known is None else np.where(known > 0, np.float32(np.nan), image)
-        for dy in range(pitch):
-            for dx in range(pitch):
-                plane = clean[dy::pitch, dx::pitch]
-                into = mask[dy::pitch, dx::pitch]
-                into |= partial_columns(plane, self.line)
-                into |= partial_columns(plane.T, self.line).T
+        for place in places(pitch):
+            mask[place] |= partial_columns(clean[place], self.line)
+            mask[place] |= partial_columns(clean[place].T, self.line).T
         return mask
 
     def pitch(self, frame: Frame) -> int:
@@ -283,6 +283,13 @@ def background(level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return out
 
 
+def places(pitch: int) -> Iterator[tuple[slice, slice]]:
+    """The pixels at each place of a colour pattern, as slices of a mosaic."""
+    for dy in range(pitch):
+        for dx in range(pitch):
+            yield np.s_[dy::pitch, dx::pitch]
+
+
 def at_tiles(grid: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The values of a mesh at some pixels."""
     return np.array([mesh_at(grid, j, i, *shape) for j, i in zip(y.tolist(), x.tolist(), strict=True)], np.float32)
@@ -307,20 +314,28 @@ def partial_columns(image: np.ndarray, sigma: float) -> np.ndarray:
     for y0, y1 in blocks:
         if y1 - y0 < SHORTEST_LINE or cols < 8:
             continue
-        excess = above_neighbours(nan_median(image[y0:y1], 0))
+        profile = nan_median(image[y0:y1], 0)
+        if not np.isfinite(profile).any():
+            continue
+        excess = above_neighbours(profile)
         off = excess - np.nanmedian(excess)
         scale = 1.4826 * float(np.nanmedian(np.abs(off))) or float(np.nanstd(off)) or np.inf
-        for x in np.flatnonzero(np.abs(off) > sigma * scale).tolist():
-            heights.setdefault(x, []).append(float(off[x]))
+        bad: list[int] = []
+        for x in sorted(np.flatnonzero(np.abs(off) > sigma * scale).tolist(), key=lambda x: -abs(off[x])):
+            near = {c for c in range(max(0, x - 3), min(cols, x + 4)) if c not in bad and np.isfinite(profile[c])} - {x}
+            beside = sorted(c for c in near if 2 * x - c in near) or sorted(near)  # in pairs, so that a slope is none
+            if beside and abs(profile[x] - np.median(profile[beside])) > sigma * scale:
+                bad.append(x)
+                heights.setdefault(x, []).append(float(off[x]))
     for x, found in heights.items():
         height = float(np.median(found))
         beside = [c for c in range(max(0, x - 3), min(cols, x + 4)) if c not in heights]
         if not beside or not height:
             continue
         excess = (image[:, x] - nan_median(image[:, beside], 1)) / height
-        bad = np.nan_to_num(np.clip(excess, -2, 3) - 0.5, nan=-0.5)
-        noise = 0.5 * float(np.mean(np.square(np.diff(bad))))
-        for start, stop in zip(*segments(bad, 0.5 * SHORTEST_LINE * max(1.0, noise)), strict=True):
+        defect = np.nan_to_num(np.clip(excess, -2, 3) - 0.5, nan=-0.5)
+        noise = 0.5 * float(np.mean(np.square(np.diff(defect))))
+        for start, stop in zip(*segments(defect, 0.5 * SHORTEST_LINE * max(1.0, noise)), strict=True):
             if stop - start >= SHORTEST_LINE:
                 mask[start:stop, x] = LINE
     return mask
@@ -343,10 +358,9 @@ def above_neighbours(profile: np.ndarray) -> np.ndarray:
 
     At the ends, where one side is missing, the trend of the 6 that follow is continued.
     """
-    around = [np.roll(profile, k) for k in (-3, -2, -1, 1, 2, 3)]
-    out = profile - np.nanmedian(around, axis=0)
+    out = profile - nan_median(np.array([np.roll(profile, k) for k in (-3, -2, -1, 1, 2, 3)]), 0)
     for values, into in ((profile, out), (profile[::-1], out[::-1])):
         for k in range(3):
-            near, far = np.nanmedian(values[k + 1 : k + 4]), np.nanmedian(values[k + 4 : k + 7])
+            near, far = nan_median(values[k + 1 : k + 7].reshape(2, 3), 1)
             into[k] = values[k] - near - (near - far) * 2 / 3
     return out

@@ -6,7 +6,7 @@ that of the overscan, or the black level that a camera tells, or the pedestal th
 
 import threading
 from dataclasses import dataclass, field
-from math import isclose, isqrt
+from math import isclose, isfinite, isqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -69,14 +69,10 @@ class ImageCalibration:
 
     def masters(self, bias: Frame | None = None, dark: Frame | None = None, flat: Frame | None = None) -> Masters:
         """Bind master frames to this process; their arrays are made on first use and shared by all frames."""
-        return Masters(
-            bias if self.use_bias else None,
-            dark if self.use_dark else None,
-            flat if self.use_flat else None,
-            self.flat_trim_fraction,
-            self.separate_colours,
-            dark is not None and self.use_dark and (self.dark_scaling != "none" or self.dark_scale is not None),
-        )
+        used = bias if self.use_bias else None, dark if self.use_dark else None, flat if self.use_flat else None
+        scaled = used[1] is not None and (self.dark_scaling != "none" or self.dark_scale is not None)
+        pattern = next((m.meta.sky_pattern for m in used if m is not None and m.meta.pattern), None)
+        return Masters(*used, self.flat_trim_fraction, self.separate_colours, scaled, pattern)
 
     def __call__(self, frame: Frame, masters: Masters) -> Frame:
         """A calibrated view of `frame`, trimmed to what saw the sky; nothing is computed until it is indexed.
@@ -133,6 +129,9 @@ class ImageCalibration:
         """
         if len(frame.shape) != 2:
             raise FrameError(frame.source, "is a colour image; calibration works on the raw frame of one plane")
+        pattern = frame.meta.pattern or ""
+        if isqrt(len(pattern)) ** 2 != len(pattern):
+            raise FrameError(frame.source, f"has colour pattern '{pattern}'; 4 letters or 36 are understood")
         window = self.overscan.window(frame)
         scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
         found = masters.fitted(frame, window, scaled)
@@ -178,12 +177,8 @@ class ImageCalibration:
             )
         if wanted and not plain:
             return "overscan"
-        black = self.black_level and any(frame.meta.black_dn or ()) and not levels
-        if (
-            black
-            and frame.meta.kind not in ("bias", "dark", "flatdark")
-            and not set("BDO") & set(frame.meta.calibration)
-        ):
+        keeps_level = frame.meta.kind in ("bias", "dark", "flatdark") or set("BDO") & set(frame.meta.calibration)
+        if self.black_level and any(frame.meta.black_dn or ()) and not levels and not keeps_level:
             return "black"
         return "pedestal" if frame.meta.pedestal_dn else ""
 
@@ -194,7 +189,8 @@ class ImageCalibration:
             return None
         known = {"black": raw.meta.black_dn, "overscan": UNKNOWN_LEVEL * saturation, "pedestal": raw.meta.pedestal_dn}
         phases = Level.of(known.get(level, 0.0)).phases
-        return masters.lowest_saturation(0.98 * saturation, phases) + self.pedestal_dn
+        lowest = masters.lowest_saturation(0.98 * saturation, phases) + self.pedestal_dn
+        return lowest if isfinite(lowest) else None
 
     def keywords(self, view: Frame) -> list[tuple[str, Any, str]]:
         """What was done to a calibrated view, as header cards (keyword, value, comment). Reads all of its pixels.
@@ -215,7 +211,7 @@ class ImageCalibration:
             values = means.ravel()[list(colours_of(masters.pattern or masters.flat.meta.pattern, means.size).values())]
             rows += [(f"CALS{i:02d}", float(v), "[DN] mean of the flat") for i, v in enumerate(values)]
         finite = np.isfinite(image)
-        negative = np.count_nonzero(image[finite] < 0) / max(1, np.count_nonzero(finite))
+        negative = float(np.count_nonzero(image[finite] < 0) / max(1, np.count_nonzero(finite)))
         rows += [
             ("CALPED", view.meta.pedestal_dn, "[DN] added after calibration"),
             ("CALNEG", negative, "fraction of negative pixels"),
@@ -396,12 +392,11 @@ class Calibrated(Frame):
         stored = self.raw.stored(*box)
         if stored is None:
             stored = Stored(np.ascontiguousarray(self.raw.pixels(*box), np.float32), 0.0, 1.0, False)
-        top, left = getattr(self.raw, "top", 0), getattr(self.raw, "left", 0)
+        top, left = (0, 0) if self.raw is self.whole else (self.raw.top, self.raw.left)
         lines, level = self.level.box(box[0] + top, box[1] + top, box[2] + left, box[3] + left)
         m = self.masters
-        arrays = (array[y0 : box[1], x0 : box[3]] if array.size > 1 else array
-                  for array in (m.subtract(), m.current(), m.factor()))  # fmt: skip
-        subtract, dark, factor = arrays
+        arrays = m.subtract(), m.current(), m.factor()
+        subtract, dark, factor = (a[y0 : box[1], x0 : box[3]] if a.size > 1 else a for a in arrays)
         k = self.dark_scale.k if m.scaled else 0.0
         calibrate(
             stored.array, stored.swapped, stored.zero, stored.scale, lines, level, subtract, dark, k, factor,

@@ -13,7 +13,7 @@ from masterlight.frame import Frame
 from masterlight.kernels.defects import MEDIAN, departures, listed, local_outliers, outside, replace_defects
 from masterlight.kernels.stars import mesh
 from masterlight.process import card, process
-from masterlight.processes.defects import HALO, Defects, colours_of, geometry, margined, pattern_for
+from masterlight.processes.defects import COLD, HALO, HOT, Defects, colours_of, geometry, margined, pattern_for
 
 SQUARE = 3
 """A pixel of a dark is compared with the median of the square that reaches so far around it."""
@@ -74,20 +74,20 @@ class CosmeticCorrection:
         y, x, departure, sigma = departing(image, *by_sigma, pitch)
         high, low = (by_sigma[0] or np.inf), -(by_sigma[1] or np.inf)
         z = np.where(np.abs(departure) < self.min_excess_dn, 0.0, departure / sigma)
-        mask = np.zeros(image.shape, np.uint8)
-        strength = np.zeros(image.shape, np.float32)
-        mask[y, x] = np.where(z > high, 1, np.where((z < low) | ~np.isfinite(z), 2, 0))
-        strength[y, x] = np.where(np.isfinite(z), np.abs(z), np.inf)
+        kinds = np.where(z > high, HOT, np.where((z < low) | ~np.isfinite(z), COLD, 0))
+        strength = np.where(np.isfinite(z), np.abs(z), np.inf)
         if ends != (None, None):
             low_dn, high_dn = (-np.inf if ends[0] is None else ends[0]), (np.inf if ends[1] is None else ends[1])
-            beyond = (image >= high_dn) | (image <= low_dn)
-            mask[beyond] = np.where(image[beyond] >= high_dn, 1, 2)
-            strength[beyond] = np.abs(image[beyond] - np.nanmedian(image))
+            y2, x2 = np.nonzero((image >= high_dn) | (image <= low_dn))
+            y, x = np.append(y, y2), np.append(x, x2)
+            kinds = np.append(kinds, np.where(image[y2, x2] >= high_dn, HOT, COLD))
+            strength = np.append(strength, np.abs(image[y2, x2] - np.nanmedian(image)))
+        order = np.flatnonzero(kinds)
         limit = max(1, int(self.max_fraction * image.size))
-        y, x = np.nonzero(mask)
-        if y.size > limit:
-            weakest = np.argsort(-strength[y, x], kind="stable")[limit:]
-            mask[y[weakest], x[weakest]] = 0
+        if order.size > limit:
+            order = order[np.argsort(-strength[order], kind="stable")[:limit]]
+        mask = np.zeros(image.shape, np.uint8)
+        mask[y[order], x[order]] = kinds[order]
         return Defects.of(mask, dark.source, dark.meta)
 
     def ends(self, image: np.ndarray) -> tuple[float | None, float | None]:
@@ -105,10 +105,10 @@ class CosmeticCorrection:
         defects: known ones, of a master dark or a list; the frame may show another region of the same sensor. Without
         any, and with `hot_auto` and `cold_auto` off, the frame itself is given back.
         """
-        defects = Defects.none(frame.shape[-2:]) if defects is None else defects.for_frame(frame.meta, frame.source)
         automatic = self.hot_auto is not None or self.cold_auto is not None
-        if not self.amount or not (len(defects) or automatic):
+        if not self.amount or not (defects or automatic):
             return frame
+        defects = Defects.none(frame.shape[-2:]) if defects is None else defects.for_frame(frame.meta, frame.source)
         done = card(self, defects=len(defects), dark=defects.source)
         return Corrected(
             source=frame.source,
@@ -336,8 +336,7 @@ class Corrected(Frame):
 
     def repair(self, image, y0, x0, wanted):
         """Replace the defects of the box `wanted` in an image whose first pixel is (y0, x0), in place."""
-        colours = colours_of(self.pattern, y0 % 6, x0 % 6)
-        tables, limits = geometry(len(colours))
+        tables, limits = geometry(self.pattern)
         for plane, number in self.planes(image):
             y, x, rules = self.known(plane.shape, y0, x0)
             if self.spread is not None:
@@ -347,4 +346,5 @@ class Corrected(Frame):
                 plane[y, x] = before
                 y, x = np.concatenate([y, more_y]), np.concatenate([x, more_x])
                 rules = np.concatenate([rules, np.zeros(more_y.size, np.uint8)])
-            replace_defects(plane, y, x, rules, tables, colours, _ALL_GOOD, limits, wanted, MEDIAN, self.process.amount)
+            amount = self.process.amount
+            replace_defects(plane, y0, x0, y, x, rules, tables, _ALL_GOOD, limits, wanted, MEDIAN, amount)

@@ -16,7 +16,7 @@ from masterlight.kernels.darkscale import excesses, peaks, slope
 FEWEST_PIXELS = 100
 LEAST_CORRELATION = 0.3
 LARGEST_ERROR = 0.1
-MOST_PIXELS = 20_000
+MOST_PIXELS = 5_000
 ROUNDS = 6
 BAND_ROWS = 256
 
@@ -77,7 +77,7 @@ def kinds_of(pattern: str | None) -> tuple[np.ndarray, int]:
 
 
 def hot_pixels(dark: np.ndarray, bias: np.ndarray, pattern: str | None, sigma: float, window_px: int) -> HotPixels:
-    """Find the hot pixels that a scale is fitted to: the strongest 20,000 above `sigma` times the dark's noise.
+    """Find the hot pixels that a scale is fitted to: the strongest 5,000 above `sigma` times the dark's noise.
 
     dark (rows, cols) float32 without bias; bias (rows, cols) or (1, 1) for one number; `window_px` is the width of
     the central square that is searched, 0 for the whole frame.
@@ -151,8 +151,8 @@ def fit(dark_dn: np.ndarray, light_dn: np.ndarray, noise_dn: float = 0.0) -> tup
     share = weight * (d - middle) ** 2 / np.sum(weight * (d - middle) ** 2)
     pull = weight * (d - middle) * (t - at_zero - k * d) / np.maximum(0.1, 1 - share)
     stiffness = np.sum((1 - u**2) * (1 - 5 * u**2) / sigma**2 * ((d - middle) ** 2 - noise_dn**2))
-    deciding = max(3.0, 1 / np.sum(share**2))
-    error = np.sqrt(np.sum(pull**2) * deciding / (deciding - 2)) / stiffness if stiffness > 0 else np.inf
+    deciding = max(4.0, 1 / np.sum(share**2))
+    error = np.sqrt(np.sum(pull**2)) / stiffness * deciding / (deciding - 2) if stiffness > 0 else np.inf
     return float(k), float(error), used, float(r)
 
 

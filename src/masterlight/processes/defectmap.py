@@ -11,7 +11,7 @@ from masterlight.errors import FrameError
 from masterlight.frame import Frame
 from masterlight.kernels.defects import GAUSSIAN, MAXIMUM, MEAN, MEDIAN, MINIMUM, listed, reach, replace_defects
 from masterlight.process import card, process
-from masterlight.processes.defects import Defects, colours_of, margined, pattern_for, size, table_of
+from masterlight.processes.defects import Defects, margined, pattern_for, size, tables_of
 
 LARGEST_RADIUS = 100
 """The structure around a defect grows to so many pixels at most; a view reads as far around a box as its map needs."""
@@ -69,18 +69,19 @@ class Layout(NamedTuple):
     halo: int
 
 
-@lru_cache(maxsize=16)
-def structure_table(structure: str) -> np.ndarray:
-    """The pixels of a structure in the order in which it grows: (k, 4) int16 rows dy, dx, radius, 0."""
+@lru_cache(maxsize=4)
+def structures(names: tuple[str, ...], pattern: str | None) -> np.ndarray:
+    """The pixels of some structures in the order in which they grow, as `tables_of` gives them."""
     n = LARGEST_RADIUS
     dy, dx = np.mgrid[-n : n + 1, -n : n + 1].reshape(2, -1)
     radius = {
+        "square": np.maximum(np.abs(dy), np.abs(dx)),
         "circular": np.ceil(np.hypot(dy, dx)).astype(int),
         "horizontal": np.where(dy == 0, np.abs(dx), 0),
         "vertical": np.where(dx == 0, np.abs(dy), 0),
-    }.get(structure, np.maximum(np.abs(dy), np.abs(dx)))
-    kept = (radius > 0) & (radius <= n)
-    return table_of(np.column_stack([dy, dx, radius, np.zeros_like(dy)])[kept].tolist())
+    }
+    rules = [np.column_stack([dy, dx, radius[name], 0 * dy]) for name in names]
+    return tables_of([rule[(rule[:, 2] > 0) & (rule[:, 2] <= n)] for rule in rules], pattern)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +113,13 @@ class Holes:
             raise FrameError(self.map.source, f"marks all of its {size(bad)} pixels as defective: 0 is a defective one")
         weight = np.where(bad, np.float32(0), weight)
         found = Defects.of(bad, self.map.source)
-        names = ["square", "horizontal", "vertical"] if self.structure == "auto" else [self.structure]
+        names = ("square", "horizontal", "vertical") if self.structure == "auto" else (self.structure,)
         rules = directions(bad)[bad] if self.structure == "auto" else np.zeros(len(found), np.uint8)
         found = Defects(found.mask, found.row_start, found.columns, rules, found.source)
-        tables = [structure_table(name) for name in names]
-        longest = max(map(len, tables))
-        tables = np.stack([np.pad(t, ((0, longest - len(t)), (0, 0)), constant_values=-1) for t in tables])
+        tables = structures(names, self.pattern)
         limits = np.array([(0, COVERAGE, 0)] * len(names), np.float64)
         y, x, _ = listed(found.row_start, found.columns, rules, 0, bad.shape[0], 0, bad.shape[1])
-        halo = reach(weight, y, x, rules, tables, colours_of(self.pattern), limits)
+        halo = reach(weight, y, x, rules, tables, limits)
         return Layout(weight, found, tables, limits, halo)
 
 
@@ -174,23 +173,10 @@ class Mapped(Frame):
 
     def repair(self, image, y0, x0, wanted):
         """Replace what the map marks in the box `wanted` of an image whose first pixel is (y0, x0), in place."""
-        layout = self.holes()
+        layout, operation = self.holes(), OPERATIONS[self.process.operation]
         d = layout.defects
         y1, x1 = y0 + image.shape[-2], x0 + image.shape[-1]
         weight = np.ascontiguousarray(layout.weight[y0:y1, x0:x1])
-        colours = colours_of(self.holes.pattern, y0 % 6, x0 % 6)
         y, x, rules = listed(d.row_start, d.columns, d.rules, y0, y1, x0, x1)
         for plane in image.reshape(-1, *image.shape[-2:]):
-            replace_defects(
-                plane,
-                y,
-                x,
-                rules,
-                layout.tables,
-                colours,
-                weight,
-                layout.limits,
-                wanted,
-                OPERATIONS[self.process.operation],
-                1.0,
-            )
+            replace_defects(plane, y0, x0, y, x, rules, layout.tables, weight, layout.limits, wanted, operation, 1.0)

@@ -36,32 +36,6 @@ class Geometry(NamedTuple):
     limits: np.ndarray
 
 
-def table_of(offsets, length: int | None = None) -> np.ndarray:
-    """Rows (dy, dx, shell, side) sorted by shell, filled up to `length` with shells of -1."""
-    table = np.array(sorted(offsets, key=lambda o: (o[2], o[0] ** 2 + o[1] ** 2, o[0], o[1])), np.int16)
-    empty = np.full(((length or len(table)) - len(table), 4), -1, np.int16)
-    return np.ascontiguousarray(np.concatenate([table.reshape(-1, 4), empty]))
-
-
-@lru_cache(maxsize=16)
-def geometry(period: int) -> Geometry:
-    """The neighbours of a defect on a sensor whose colour pattern repeats after `period` pixels.
-
-    Isolated defects ask ring after ring of equal distance until NEED good ones of their colour are found: 8 around a
-    mono pixel and around a red or blue one of a Bayer sensor, for green the 4 of the other green, which are nearest,
-    and the 4 after them. Line defects ask across the line only, SIDE on each side in the nearest good lines,
-    from a stretch along the line that holds so many of any colour.
-    """
-    square = [(dy, dx) for dy in range(-HALO, HALO + 1) for dx in range(-HALO, HALO + 1) if (dy, dx) != (0, 0)]
-    around = [(dy, dx, dy * dy + dx * dx, 0) for dy, dx in square]
-    along = {1: 1, 2: 2}.get(period, 3)
-    beside = [(dy, dx, abs(dx), 1 if dx < 0 else 2) for dy, dx in square if dx and abs(dy) <= along]
-    across = [(dy, dx, abs(dy), 1 if dy < 0 else 2) for dy, dx in square if dy and abs(dx) <= along]
-    tables = np.stack([table_of(rule, len(around)) for rule in (around, beside, across)])
-    limits = np.array([(NEED, 0, LEAST), (6, 0, LEAST), (6, 0, LEAST)], np.float64)
-    return Geometry(tables, limits)
-
-
 @lru_cache(maxsize=64)
 def colours_of(pattern: str | None, y0: int = 0, x0: int = 0) -> np.ndarray:
     """The colours of a filter pattern as (c, c) uint8, from row y0, column x0 of the sensor on; (1, 1) for mono."""
@@ -69,6 +43,44 @@ def colours_of(pattern: str | None, y0: int = 0, x0: int = 0) -> np.ndarray:
     size = math.isqrt(len(letters))
     codes = np.frombuffer(letters.encode("ascii"), np.uint8).reshape(size, size)
     return np.ascontiguousarray(np.roll(codes, (-y0, -x0), (0, 1)))
+
+
+def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:
+    """Neighbours of the same colour for each place of a pattern and each rule: (p, p, rules, k, 4) int16.
+
+    rules: arrays (n, 4) of dy, dx, shell, side, in any order; shells of -1 fill up what is shorter than the longest.
+    """
+    colours = colours_of(pattern)
+    period = len(colours)
+    ordered = [r[np.lexsort((r[:, 1], r[:, 0], r[:, 0] ** 2 + r[:, 1] ** 2, r[:, 2]))] for r in rules]
+    own = [
+        [r[colours[(y + r[:, 0]) % period, (x + r[:, 1]) % period] == colours[y, x]] for r in ordered]
+        for y in range(period)
+        for x in range(period)
+    ]
+    out = np.full((period * period, len(rules), max(len(r) for place in own for r in place), 4), -1, np.int16)
+    for place, into in zip(own, out, strict=True):
+        for rule, table in zip(place, into, strict=True):
+            table[: len(rule)] = rule
+    return out.reshape(period, period, *out.shape[1:])
+
+
+@lru_cache(maxsize=16)
+def geometry(pattern: str | None) -> Geometry:
+    """The neighbours of a defect on a sensor with this colour pattern.
+
+    Isolated defects ask ring after ring of equal distance until NEED good ones of their colour are found: 8 around a
+    mono pixel and around a red or blue one of a Bayer sensor, for green the 4 of the other green, which are nearest,
+    and the 4 after them. Line defects ask across the line only, SIDE on each side in the nearest good lines,
+    from a stretch along the line that holds so many of any colour.
+    """
+    dy, dx = np.mgrid[-HALO : HALO + 1, -HALO : HALO + 1].reshape(2, -1)
+    along = {1: 1, 2: 2}.get(len(colours_of(pattern)), 3)
+    around = np.column_stack([dy, dx, dy * dy + dx * dx, 0 * dy])
+    beside = np.column_stack([dy, dx, np.abs(dx), np.where(dx < 0, 1, 2)])[(dx != 0) & (np.abs(dy) <= along)]
+    across = np.column_stack([dy, dx, np.abs(dy), np.where(dy < 0, 1, 2)])[(dy != 0) & (np.abs(dx) <= along)]
+    limits = np.array([(NEED, 0, LEAST), (6, 0, LEAST), (6, 0, LEAST)], np.float64)
+    return Geometry(tables_of([around[around[:, 2] > 0], beside, across], pattern), limits)
 
 
 @dataclass(frozen=True, eq=False)

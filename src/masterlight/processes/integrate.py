@@ -222,12 +222,15 @@ class ImageIntegration:
 
     @classmethod
     def for_flat(cls) -> "ImageIntegration":
-        """Settings for a master flat: frames scaled to equal brightness, rejection at 4 and 3 sigma."""
+        """Settings for a master flat: frames scaled to equal brightness, rejection at 4 sigma.
+
+        The noise of a flat is not the same all over it: its bright parts need more room than the usual 3.
+        """
         return cls(
             normalization="multiplicative",
             weights="none",
             scale="dispersion",
-            rejection=Rejection(normalization="equalize fluxes", signal_fraction=0.0),
+            rejection=Rejection(high=4.0, normalization="equalize fluxes", signal_fraction=0.0),
         )
 
     def terms(self, statistics: Sequence[FrameStatistics], reference: int = 0) -> Terms:

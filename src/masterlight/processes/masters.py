@@ -33,7 +33,7 @@ class Masters:
     scaled: bool = False
     """Whether the dark is multiplied with a factor of each light's own."""
     pattern: str | None = None
-    """Colour pattern of the lights; that of the flat when they tell none."""
+    """Colour pattern from the first pixel of the masters on; None when they do not tell it."""
     _made: dict = field(default_factory=dict, repr=False)
     _fitted: dict = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=threading.RLock, repr=False)
@@ -87,7 +87,7 @@ class Masters:
             terms += " - D"
         if self.flat is None:
             return f"C = {terms}"
-        return f"C = ({terms}) * mean(F) / F" if " " in terms or terms == "L" else f"C = {terms} * mean(F) / F"
+        return f"C = ({terms}) * mean(F) / F" if " " in terms else f"C = {terms} * mean(F) / F"
 
     def subtract(self) -> np.ndarray:
         """What is subtracted from every light, float32 DN; (1, 1) zero when there is nothing to subtract."""
@@ -228,7 +228,8 @@ class Masters:
         return self._means(flat[np.stack([turn[:count] for turn in turns], axis=1).ravel()])
 
     def _dark_is_at_bias_level(self):
-        lines = np.linspace(0, self.bias.shape[-2] - 1, min(24, self.bias.shape[-2])).astype(int)
+        rows = min(self.bias.shape[-2], self.dark.shape[-2])
+        lines = np.linspace(0, rows - 1, min(24, rows)).astype(int)
         bias, dark = part(self.bias, lines), part(self.dark, lines)
         level = np.nanmedian(bias)
         return bool(level < 5 * scatter(bias) or np.nanmedian(dark) >= 0.2 * level)

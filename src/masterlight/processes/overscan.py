@@ -127,7 +127,9 @@ class Overscan:
             table[start : start + strip.shape[0], column : column + strip.shape[1]] = strip
             column += strip.shape[1]
         known = np.flatnonzero(np.isfinite(table).any(axis=1))
-        levels = np.array([centre(table[i], sigma) for i in known])
+        table = table[known]
+        far = np.abs(table - np.nanmedian(table, axis=1, keepdims=True)) > 3 * max(sigma, 0.5)
+        levels = np.nanmean(np.where(far, np.nan, table), axis=1)
         if self.model == "median":
             return np.interp(np.arange(count), known, levels)
         return polynomial(known, levels, min(self.order, known.size - 1), count)
@@ -199,18 +201,23 @@ def phase_levels(parts: list, boxes: tuple[Box, ...], p: int, frame: Frame) -> n
     return np.where(np.isfinite(levels), levels, centre(everything))
 
 
+def spread(values: np.ndarray) -> tuple[float, float]:
+    """Median and 1.4826 times the median absolute deviation of finite values, from 20,000 of them at most."""
+    some = values[:: max(1, values.size // 20_000) | 1]
+    middle = float(np.median(some))
+    return middle, float(1.4826 * np.median(np.abs(some - middle)))
+
+
 def scatter(values: np.ndarray) -> float:
-    """1.4826 times the median absolute deviation of the finite values."""
-    values = values[np.isfinite(values)]
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+    """Robust standard deviation of the values that are finite."""
+    return spread(values[np.isfinite(values)])[1]
 
 
-def centre(values: np.ndarray, sigma: float | None = None) -> float:
+def centre(values: np.ndarray) -> float:
     """Mean of the finite values within 3 sigma of their median: a median that integers do not round."""
     values = values[np.isfinite(values)]
-    middle = np.median(values)
-    reach = 3 * max(scatter(values) if sigma is None else sigma, 0.5)
-    return float(values[np.abs(values - middle) <= reach].mean())
+    middle, sigma = spread(values)
+    return float(values[np.abs(values - middle) <= 3 * max(sigma, 0.5)].mean())
 
 
 def polynomial(at: np.ndarray, values: np.ndarray, order: int, count: int) -> np.ndarray:

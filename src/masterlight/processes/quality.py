@@ -24,11 +24,13 @@ from masterlight.processes.quality_sensor import (
     frames_needed,
     gain_and_read_noise,
     in_blocks,
+    levels_of,
     middle_mean,
     pair_noise,
     photon_transfer,
     pitch,
     sample,
+    thinned,
     typical,
     values,
 )
@@ -99,17 +101,18 @@ def report(
     levels, halves = survey(kind, frames)
     gain = gains(frames[0], biases, flats, gain_e_per_dn)
     electrons = {name: known.gain_e_per_dn for name, known in gain.items()}
+    raw_flats = kind == "flat" and not set("BD") & set(frames[0].meta.calibration)
     facts = Facts(
         kind=kind,
         frames=frames,
         single=pair_noise(frames[0], frames[1]) if len(frames) > 1 else {},
-        noise=master_noise(master, halves, stack),
+        noise=master_noise(master, halves, len(frames), stack),
         gain=gain,
         current=currents(kind, master, frames, bias, biases, electrons),
+        base=levels_of(bias or biases[0]) if raw_flats and (bias or biases) else {},
     )
-    rows = stack.frames if stack is not None else ()
     hot = hot_pixels(master) if kind in ("bias", "dark", "flatdark") else (None, None)
-    hashes = [content_hash(frame) for frame in frames]
+    rejected, (inputs, notes) = rejections(stack), listed(frames)
     return MasterReport(
         kind=kind,
         source=master.source,
@@ -120,20 +123,33 @@ def report(
         drift=drift(frames, levels) if len(frames) > 1 else None,
         hot_pixels=hot[0],
         hot_limit_dn=hot[1],
-        rejected_low_fraction=float(np.mean([r.rejected_low_fraction for r in rows])) if rows else None,
-        rejected_high_fraction=float(np.mean([r.rejected_high_fraction for r in rows])) if rows else None,
-        rejected=tuple(
-            {"source": r.source, "plane": r.plane, "low": r.rejected_low_fraction, "high": r.rejected_high_fraction}
-            for r in rows
-        ),
-        inputs=tuple({"source": f.source, "hash": h} for f, h in zip(frames, hashes, strict=True)),
+        rejected_low_fraction=float(np.mean([r["low"] for r in rejected])) if rejected else None,
+        rejected_high_fraction=float(np.mean([r["high"] for r in rejected])) if rejected else None,
+        rejected=rejected,
+        inputs=inputs,
         equation=equation,
-        notes=tuple(
-            f"{frames[i].source} has the same pixels as {frames[hashes.index(h)].source}: a copy is not another frame"
-            for i, h in enumerate(hashes)
-            if hashes.index(h) < i
-        ),
+        notes=notes,
     )
+
+
+def rejections(stack) -> tuple[dict, ...]:
+    """What each frame lost in the integration, as fractions of its samples."""
+    return tuple(
+        {"source": r.source, "plane": r.plane, "low": r.rejected_low_fraction, "high": r.rejected_high_fraction}
+        for r in (stack.frames if stack is not None else ())
+    )
+
+
+def listed(frames: Sequence[Frame]) -> tuple[tuple[dict, ...], tuple[str, ...]]:
+    """Every frame with the hash of its pixels, and a sentence for each that is a copy of another."""
+    hashes = [content_hash(frame) for frame in frames]
+    first = [hashes.index(h) for h in hashes]
+    copies = tuple(
+        f"{frames[i].source} has the same pixels as {frames[k].source}: a copy is not another frame"
+        for i, k in enumerate(first)
+        if k < i
+    )
+    return tuple({"source": f.source, "hash": h} for f, h in zip(frames, hashes, strict=True)), copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,46 +162,46 @@ class Facts:
     noise: Mapping
     gain: Mapping
     current: Mapping
+    base: Mapping
+    """Level of the bias that is still in the master."""
 
 
 def survey(kind: str, frames: Sequence[Frame]):
     """One look at every frame: its level, and the means of every other frame, from the same sample of each.
 
-    Returns levels (N,) and {colour: (boxes of the one half, of the other, their numbers)}; flats are brought to the
-    level of the first, which is the level of its colour.
+    Returns levels (N,) and {colour: (boxes of the one half, boxes of the other)}; flats are brought to the level of
+    the first, each colour by itself.
     """
-    levels, sums, first = [], {}, {}
+    levels, halves, first = [], ({}, {}), {}
     for i, frame in enumerate(frames):
         boxes = sample(frame)
         levels.append(middle_mean(values([box for part in boxes.values() for box in part])))
+        share = 1 / ((len(frames) + 1 - i % 2) // 2)
         for name, part in boxes.items():
-            factor = 1.0
-            if kind == "flat":
-                level = middle_mean(values(part))
-                factor = first.setdefault(name, level) / level if level > 0 else 1.0
-            halves = sums.setdefault(name, [[0.0] * len(part), [0.0] * len(part)])
-            halves[i % 2] = [total + np.float32(factor) * box for total, box in zip(halves[i % 2], part, strict=True)]
-    n = np.array([(len(frames) + 1) // 2, len(frames) // 2])
-    return levels, {name: ([b / n[0] for b in one], [b / n[1] for b in two] if n[1] else [], n)
-                    for name, (one, two) in sums.items()}  # fmt: skip
+            level = middle_mean(values(part)) if kind == "flat" else 1.0
+            factor = np.float32(share * first.setdefault(name, level) / (level or 1.0))
+            before = halves[i % 2].get(name, [np.float32(0)] * len(part))
+            halves[i % 2][name] = [total + factor * box for total, box in zip(before, part, strict=True)]
+    return levels, {name: (one, halves[1].get(name)) for name, one in halves[0].items()}
 
 
-def master_noise(master: Frame, halves, stack) -> dict[str, tuple[float, str]]:
+def master_noise(master: Frame, halves, count: int, stack) -> dict[str, tuple[float, str]]:
     """Noise of each colour of a master that would be another in the next master, and how it is known.
 
-    From the variance that the integration measured, if it did; else from the difference of the means of every other
-    frame: sigma(h1 - h2) sqrt(n1 n2) / N, which for equal halves is half of it.
+    From the variance that the integration measured, if it did; else from the means of every other frame of `count`:
+    sigma(h1 - h2) sqrt(n1 n2) / count, which for equal halves is half of their difference.
     """
     if stack is not None and stack.variance is not None:
         variance = sample(ArrayFrame.of(stack.variance, master.source, master.meta))
         return {
-            name: (float(np.sqrt(np.median(values(boxes)))), "from the scatter of the frames")
+            name: (math.sqrt(middle_mean(values(boxes))), "from the scatter of the frames")
             for name, boxes in variance.items()
         }
+    n1, n2 = (count + 1) // 2, count // 2
     return {
-        name: (typical(in_blocks(one, two)[1]) * math.sqrt(n.prod()) / n.sum(), "from halves of the frames")
-        for name, (one, two, n) in halves.items()
-        if n[1]
+        name: (typical(in_blocks(one, two)[1]) * math.sqrt(n1 * n2) / count, "from halves of the frames")
+        for name, (one, two) in halves.items()
+        if two
     }
 
 
@@ -266,7 +282,9 @@ def colour_reports(master: Frame, facts: Facts) -> dict[str, ColourReport]:
 def told(facts: Facts, name: str, median_dn: float, mean_dn: float) -> dict:
     """What pairs and sets of frames tell of one colour."""
     single = facts.single[name].noise_dn if name in facts.single else None
-    noise, method = facts.noise.get(name, (None, None))
+    single = single if single is not None and math.isfinite(single) else None
+    noise, method = facts.noise.get(name, (math.nan, None))
+    noise, method = (noise, method) if math.isfinite(noise) else (None, None)
     gain, gain_method, read = facts.gain[name]
     current = facts.current.get(name)
     read = single if facts.kind == "bias" else read
@@ -276,7 +294,7 @@ def told(facts: Facts, name: str, median_dn: float, mean_dn: float) -> dict:
         "noise_dn": noise,
         "noise_method": method,
         "efficiency": single / (noise * math.sqrt(len(facts.frames))) if noise and single else None,
-        "snr": median_dn / noise if noise else None,
+        "snr": (median_dn - facts.base.get(name, 0.0)) / noise if noise else None,
         "gain_e_per_dn": gain,
         "gain_method": gain_method,
         "read_noise_dn": read,
@@ -295,7 +313,7 @@ def spreads(pixels: np.ndarray) -> dict[str, float]:
     centre = float(np.median(pixels))
     away = np.abs(pixels - np.float32(centre))
     mad = float(np.median(away))
-    few = pixels[:: -(-pixels.size // SCALE_SAMPLES)]
+    few = thinned(pixels, SCALE_SAMPLES)
     return dict(
         zip(
             names,
@@ -362,7 +380,7 @@ def profiles(plane: np.ndarray) -> tuple[float, float]:
         means = line_means(few, TRIMMING).astype(float)
         away = means - median_filter(means, min(SMOOTH_LINES, len(means) | 1), mode="nearest")
         step = np.diff(few, axis=1)
-        noise = float(kernels.sn(values([step])[:: -(-step.size // SCALE_SAMPLES)])) / math.sqrt(2)
+        noise = float(kernels.sn(thinned(values([step]), SCALE_SAMPLES))) / math.sqrt(2)
         found.append(math.sqrt(max(0.0, float(np.mean(away**2)) - TRIMMED_VARIANCE * noise**2 / few.shape[1])))
     return found[0], found[1]
 
@@ -433,12 +451,13 @@ def for_count(n: int, kind: str = "bias") -> Advice:
     """The rejection that can work with n frames: by the known noise of the frames when they are few.
 
     Among n samples one outlier of any size lies (n - 1) / sqrt(n) standard deviations from their mean at most
-    (Shiffler 1988), so that clipping at 6 sigma of the samples themselves rejects nothing up to 37 frames.
+    (Shiffler 1988), so that clipping at 6 sigma of the samples themselves rejects nothing up to 37 frames. Few flats
+    are clipped at 4 sigma on both sides: of three samples about their median, 0.3 % of good ones lie beyond 3.
     """
     if n < 1:
         raise ParameterError(f"n: there must be a frame at least (given: {n})")
     limit = (n - 1) / math.sqrt(n)
-    low, high = (4.0, 3.0) if kind in ("flat", "light") else (6.0, 6.0)
+    low, high = (6.0, 6.0) if kind not in ("flat", "light") else (4.0, 4.0) if n < FEW else (4.0, 3.0)
     if n < 3:
         words = "nothing can be rejected: nobody can tell which of two frames is wrong; take more"
         return Advice(n, limit, "none", low, high, f"{n} frame{'s' * (n > 1)}: {words}")

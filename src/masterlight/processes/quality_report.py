@@ -47,7 +47,7 @@ class ColourReport:
     efficiency: float | None
     """Noise of one input over that of the master and the root of the number of frames: 1 is all that can be had."""
     snr: float | None
-    """Level over noise of one pixel of the master: for flats."""
+    """Level over noise of one pixel of the master, less the bias if that is known and still there: for flats."""
     row_profile_dn: float
     """How much rows differ from their neighbours, rms, less what noise makes them differ."""
     column_profile_dn: float

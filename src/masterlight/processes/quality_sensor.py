@@ -23,8 +23,8 @@ BLOCKS = 1200
 STRIP = 12
 """Rows of a strip of the sample, in rows of one colour: a block and half a block."""
 HASHED_ROWS = 64
-MEDIAN_SN = 0.9972
-"""Median of Sn over blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
+TYPICAL_SN = 0.9979
+"""Middle of the Sn of blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
 
 
 class PairNoise(NamedTuple):
@@ -121,7 +121,7 @@ def sample(frame: Frame, pixels: int = PIXELS) -> dict[str, list[np.ndarray]]:
         band = frame.pixels(y0, y1, 0, frame.shape[-1])
         band = band if band.ndim == 3 else band[None]
         for name, places in colours(frame).items():
-            found[name] += [band[p, y::size, x::size] for p, y, x in places if y < band.shape[-2]]
+            found[name] += [np.ascontiguousarray(band[p, y::size, x::size]) for p, y, x in places]
     return found
 
 
@@ -130,6 +130,11 @@ def values(boxes: Sequence[np.ndarray]) -> np.ndarray:
     flat = np.concatenate([box.ravel() for box in boxes])
     good = np.isfinite(flat)
     return flat if good.all() else flat[good]
+
+
+def thinned(x: np.ndarray, count: int) -> np.ndarray:
+    """At most about so many of some values, evenly taken."""
+    return np.ascontiguousarray(x[:: max(1, -(-x.size // count))])
 
 
 def middle_mean(x: np.ndarray) -> float:
@@ -141,9 +146,9 @@ def middle_mean(x: np.ndarray) -> float:
     return float(ordered[quarter : x.size - quarter].mean(dtype=np.float64))
 
 
-def levels_of(frame: Frame, bare: bool = False) -> dict[str, float]:
-    """The level of each colour of a frame, DN; 0 for all if it is known to be bare of the bias."""
-    return {name: 0.0 if bare else middle_mean(values(boxes)) for name, boxes in sample(frame).items()}
+def levels_of(frame: Frame) -> dict[str, float]:
+    """The level of each colour of a frame, DN."""
+    return {name: middle_mean(values(boxes)) for name, boxes in sample(frame).items()}
 
 
 def check_alike(*frames: Frame) -> None:
@@ -165,11 +170,12 @@ def check_alike(*frames: Frame) -> None:
 def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
     """The noise of one of two equal exposures, for each colour: what is the same in both does not count as noise.
 
-    Sn of the differences in blocks of 8 x 8 pixels, median over the blocks, mean over four offsets of half a block
-    (Rousseeuw & Croux 1993). Gradients, hot pixels and cosmic rays leave it alone; so does a noise of less than a DN.
+    Sn of the differences in blocks of 8 x 8 pixels at four offsets of half a block, mean over the middle half of the
+    blocks (Rousseeuw & Croux 1993). Gradients, hot pixels and cosmic rays do not count; a noise below a DN is told too.
     Raises FrameError when the frames differ in shape or colours; NaN where a colour has no block of good pixels.
     """
-    found = differences(a, b, dict.fromkeys(colours(a), 1.0))
+    check_alike(a, b)
+    found = differences(sample(a), sample(b), share=len(colours(a)))
     return {
         name: PairNoise(typical(level), typical(noise) / math.sqrt(2), sum(v.size for v in noise))
         for name, (level, noise) in found.items()
@@ -177,28 +183,28 @@ def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
 
 
 def typical(by_offset: Sequence[np.ndarray]) -> float:
-    """Mean over the offsets of the medians over the blocks; NaN without any."""
-    medians = [float(np.median(found)) for found in by_offset if found.size]
-    return float(np.mean(medians)) if medians else math.nan
+    """Mean over the offsets of the middle half of the blocks; NaN without any."""
+    found = [middle_mean(blocks) for blocks in by_offset if blocks.size]
+    return float(np.mean(found)) if found else math.nan
 
 
-def differences(a: Frame, b: Frame, ratio: Mapping[str, float]):
-    """Levels of `a` and noise of a - ratio b in blocks, for each colour: {colour: (levels, noises)}."""
-    check_alike(a, b)
-    first, second, found = sample(a), sample(b), {}
+def differences(first: Mapping, second: Mapping, ratio: Mapping[str, float] | None = None, share: int = 1):
+    """Levels of one sample and noise of it less ratio times the other, by colour: {colour: (levels, noises)}."""
+    found = {}
     for name, boxes in first.items():
-        step = float(kernels.common_step(values(boxes))) if a.meta.integer and ratio[name] == 1 else 0.0
-        found[name] = in_blocks(boxes, second[name], ratio[name], step)
+        factor = ratio[name] if ratio else 1.0
+        step = float(kernels.common_step(values(boxes))) if factor == 1 else 0.0
+        found[name] = in_blocks(boxes, second[name], factor, step, BLOCKS // share)
     return found
 
 
-def in_blocks(first: Sequence[np.ndarray], second: Sequence[np.ndarray], ratio: float = 1.0, step: float = 0.0):
+def in_blocks(first, second, ratio: float = 1.0, step: float = 0.0, blocks: int = BLOCKS):
     """Levels and noises of first - ratio second in blocks of 8 x 8, each a list of four arrays, one for each offset.
 
-    Boxes (rows, cols) float32 of the same shapes; step: that of their whole numbers, 0 for others.
+    Two lists of boxes (rows, cols) float32 of the same shapes; step: that of their whole numbers, 0 for others.
     """
     total = sum((box.shape[0] // kernels.BLOCK) * (box.shape[1] // kernels.BLOCK) for box in first)
-    stride = max(1, -(-total // BLOCKS))
+    stride = max(1, -(-total // blocks))
     levels, noises = [[], [], [], []], [[], [], [], []]
     for one, two in zip(first, second, strict=True):
         room = (4, max(1, one.size // kernels.BLOCK**2))
@@ -207,7 +213,7 @@ def in_blocks(first: Sequence[np.ndarray], second: Sequence[np.ndarray], ratio: 
         for k, n in enumerate(counts):
             levels[k].append(level[k, :n])
             noises[k].append(noise[k, :n])
-    joined = [np.concatenate(part).astype(float) / MEDIAN_SN for part in noises]
+    joined = [np.concatenate(part).astype(float) / TYPICAL_SN for part in noises]
     joined = [np.sqrt(np.maximum(0.0, part**2 - step**2 / 12)) for part in joined]
     return [np.concatenate(part).astype(float) for part in levels], joined
 
@@ -222,15 +228,14 @@ def gain_and_read_noise(bias1: Frame, bias2: Frame, flat1: Frame, flat2: Frame) 
     flats are no noisier than the bias. Raises FrameError for frames that are not alike.
     """
     check_alike(bias1, bias2, flat1, flat2)
-    dark = differences(bias1, bias2, dict.fromkeys(colours(bias1), 1.0))
-    base = levels_of(bias1, bare="B" in flat1.meta.calibration or "D" in flat1.meta.calibration)
+    b1, b2, f1, f2 = (sample(frame) for frame in (bias1, bias2, flat1, flat2))
+    bare = "B" in flat1.meta.calibration or "D" in flat1.meta.calibration
+    base = {name: 0.0 if bare else middle_mean(values(boxes)) for name, boxes in b1.items()}
     ratio = {}
-    second = sample(flat2)
-    for name, boxes in sample(flat1).items():
-        above = middle_mean(values(second[name])) - base[name]
-        ratio[name] = (middle_mean(values(boxes)) - base[name]) / above if above > 0 else 1.0
-        ratio[name] = ratio[name] if abs(ratio[name] - 1) > 1e-3 else 1.0
-    light, found = differences(flat1, flat2, ratio), {}
+    for name in f1:
+        one, two = (middle_mean(values(f[name])) - base[name] for f in (f1, f2))
+        ratio[name] = one / two if two > 0 and abs(one / two - 1) > 1e-3 else 1.0
+    dark, light, found = differences(b1, b2), differences(f1, f2, ratio), {}
     for name, (levels, noises) in light.items():
         read_dn = typical(dark[name][1]) / math.sqrt(2)
         signal = [level - base[name] for level in levels]
@@ -248,7 +253,7 @@ def conversion(signal_dn, flat_variance, bias_variance, ratio: float = 1.0) -> f
     With the arrays' i-th elements for the i-th block. For ratio 1: 2 signal / (flat_variance - bias_variance).
     """
     extra = np.asarray(flat_variance, float) - 0.5 * (1 + ratio**2) * bias_variance
-    per_dn = np.median(extra / ((1 + ratio) * np.asarray(signal_dn, float))) if np.size(signal_dn) else math.nan
+    per_dn = middle_mean(np.atleast_1d(extra / ((1 + ratio) * np.asarray(signal_dn, float))))
     return float(1 / per_dn) if per_dn > 0 else math.nan
 
 
@@ -350,18 +355,28 @@ def dark_current(
 def bits_used(frame: Frame) -> Bits:
     """How many bits the camera's converter has, told by the values: 14-bit cameras often multiply theirs by 4.
 
-    From the greatest common divisor of the differences of up to a million pixels; below 100,000 it may be chance.
+    From the greatest common divisor of the differences of up to a million pixels; below 100,000 it may be chance. Of
+    a mosaic the colour with the greatest tells: cameras that balance the white before they save multiply the others,
+    and the share of filled steps is that of the colour with most gaps.
     """
-    flat = values([box for boxes in sample(frame).values() for box in boxes])
-    step = float(kernels.common_step(flat)) if flat.size else 0.0
-    whole = flat.size and not np.any(flat != np.floor(flat))
-    if not whole or step == 0:
-        return Bits(0.0, None, math.nan, flat.size)
+    pixels = [values(boxes) for boxes in sample(frame).values()]
+    found, samples = [graded(flat) for flat in pixels], sum(flat.size for flat in pixels)
+    step = max(step for step, _ in found)
+    if not step:
+        return Bits(0.0, None, math.nan, samples)
+    shift = math.frexp(math.gcd(int(step), 2**16))[1] - 1
+    return Bits(step, 16 - shift, min(part for one, part in found if one), samples)
+
+
+def graded(flat: np.ndarray) -> tuple[float, float]:
+    """The step of some values and the share of its multiples that occur in their middle 80 %; (0, NaN) for none."""
+    step = float(kernels.common_step(flat))
+    if not step:
+        return 0.0, math.nan
     low, high = (float(v) for v in np.quantile(flat, (0.1, 0.9), method="nearest"))
     inner = flat[(flat >= low) & (flat <= high)]
     levels = np.unique(inner[: 200 * max(1, int((high - low) / step))]).size
-    shift = math.frexp(math.gcd(int(step), 2**16))[1] - 1
-    return Bits(step, 16 - shift, levels / ((high - low) / step + 1), flat.size)
+    return step, levels / ((high - low) / step + 1)
 
 
 def content_hash(frame: Frame) -> str:
