@@ -64,8 +64,9 @@ class Look:
         return self.frame.source
 
     @property
-    def constant(self) -> bool:
-        return self.lowest_dn == self.highest_dn
+    def empty(self) -> bool:
+        """Whether there is nothing in it, one value or none everywhere: the walk leaves such a frame out by itself."""
+        return not self.lowest_dn < self.highest_dn
 
 
 def region(frame: Frame) -> tuple[int, int, int, int]:
@@ -336,12 +337,12 @@ def gathered(plan: Plan, pool):
     evidence = Evidence(plan)
     raw = [f for group in plan.groups if not group.is_master for f in group.frames if large(f)]
     for event in each("doctor", pool, look, raw):
-        if not isinstance(event.result, Rejected):
+        if not isinstance(event.result, Rejected) and not event.result.empty:
             evidence.looks[event.item.source] = event.result
         yield Event("doctor", event.done, event.total)
     items = {}
     for group in evidence.groups("bias", "dark", "flatdark", "flat"):
-        seen = [one for one in evidence.of(group) if not one.constant]
+        seen = evidence.of(group)
         if len(seen) > 1:
             is_flat = group.kind == "flat"
             bias_dn = (evidence.bias_for(group) or 0.0) if is_flat else 0.0

@@ -137,8 +137,7 @@ def twins(doctor, evidence: Evidence) -> Iterator[Finding]:
     """D21: the same exposure twice; what a small sample finds equal is compared whole."""
     by_digest: dict[tuple, list[Look]] = {}
     for one in evidence.looks.values():
-        if not one.constant:
-            by_digest.setdefault((one.digest, one.frame.meta.shape), []).append(one)
+        by_digest.setdefault((one.digest, one.frame.meta.shape), []).append(one)
     for same in by_digest.values():
         equal = sorted({s for a, b in combinations(same[:20], 2) if equals(a.frame, b.frame) for s in sources([a, b])})
         if equal:
@@ -264,7 +263,7 @@ def starless_lights(doctor, evidence: Evidence) -> Iterator[Finding]:
     for part in evidence.sets:
         dark = evidence.level(part.dark) or evidence.level(part.bias)
         looks = [evidence.looks[f.source] for f in part.frames if f.source in evidence.looks]
-        blank = [one for one in looks if one.stars <= 1 and not one.constant]
+        blank = [one for one in looks if one.stars <= 1]
         lit = [one for one in looks if one not in blank]
         if dark is not None:
             # a narrowband sky may be as dark, but then stars show in other lights as little as in this one
