@@ -42,7 +42,7 @@ def run_page(folder: Path, text: str) -> None:
             else:
                 for command in block.replace("\\\n", "").splitlines():
                     done = subprocess.run(command, shell=True, capture_output=True, text=True)
-                    if done.returncode not in (0, 1):
+                    if done.returncode not in (0, 1) or done.stderr:
                         raise SystemExit(f"{command}\n{done.stdout}{done.stderr}")
                     print(done.stdout, flush=True)
     finally:

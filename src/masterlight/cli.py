@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from masterlight import __version__
-from masterlight.errors import MasterlightError, NothingUsable
+from masterlight.errors import MasterlightError, NothingUsable, ParameterError
 from masterlight.flags import Knobbed, given, load
 from masterlight.process import build, from_toml, to_toml
 
@@ -232,11 +232,16 @@ def superbias(master, out, overwrite, check, **arguments):
 def calibrate(files, out, preset, bias, dark, flat, overwrite, **arguments):
     """Calibrate frames with master frames; each is written as NAME_c.fits."""
     from masterlight.hand import calibrate_files
-    from masterlight.processes.calibrate import ImageCalibration
+    from masterlight.processes.calibrate import ImageCalibration, needs
     from masterlight.processes.calibrate import preset as of_name
 
     process = build(ImageCalibration, given(arguments), of_name(preset) if preset else None)
-    finish(calibrate_files(files, out, process, bias, dark, flat, preset=preset, overwrite=overwrite))
+    here = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
+    missing = [kind for kind in (needs(preset) if preset else ()) if not here[kind]]
+    if missing:
+        words = " and ".join(f"--{kind.removeprefix('flat') if kind == 'flatdark' else kind} FILE" for kind in missing)
+        raise ParameterError(f"the preset {preset} needs {words}")
+    finish(calibrate_files(files, out, process, bias, dark, flat, overwrite=overwrite))
 
 
 @main.command(cls=Knobbed, process="masterlight.processes.cosmetic:CosmeticCorrection")
@@ -256,8 +261,10 @@ def cosmetic(files, out, dark, defects, overwrite, **arguments):
 @main.command(cls=Knobbed, process="masterlight.processes.badpixels:BadPixels")
 @images
 @target
+@master_file("bias", "Master bias to take out of flats.")
+@click.option("--dithered", is_flag=True, help="The frames behind a rejection map were dithered and not registered.")
 @again
-def defects(files, out, overwrite, **arguments):
+def defects(files, out, bias, dithered, overwrite, **arguments):
     """Find the defective pixels of a sensor in darks, flats, lights or rejection maps.
 
     Written as a map (.fits), as a list for PixInsight (.txt) or for Siril (.lst).
@@ -265,7 +272,7 @@ def defects(files, out, overwrite, **arguments):
     from masterlight.hand import find_defects
 
     process = build(load("masterlight.processes.badpixels:BadPixels"), given(arguments))
-    told_as_it_goes(find_defects(files, out, process, overwrite))
+    told_as_it_goes(find_defects(files, out, process, bias, dithered, overwrite))
 
 
 @main.command(cls=Knobbed, process="masterlight.processes.debayer:Debayer")

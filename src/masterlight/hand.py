@@ -27,7 +27,7 @@ from masterlight.processes.integrate import ImageIntegration
 from masterlight.processes.subframes import SubframeSelector
 from masterlight.processes.superbias import Superbias
 from masterlight.recipe import Recipe
-from masterlight.session import MasterJob, Plan, equation, letter, scan
+from masterlight.session import MasterJob, Plan, Session, equation, letter, scan
 from masterlight.store import Store
 from masterlight.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
 from masterlight.workshop import Workshop
@@ -84,7 +84,7 @@ def calibrate_files(
         return view, calibrate.keywords(view)
 
     yield Event("calibrate", message=masters.equation)
-    yield from each_file("calibrate", files, out, "_c", step, **options)
+    yield from each_file("calibrate", scan(list(files)), out, "_c", step, **options)
 
 
 def correct_files(
@@ -95,28 +95,29 @@ def correct_files(
     dark: a master dark that shows them; defects: a list or map of them, as `masterlight defects` writes it.
     """
     cosmetic = cosmetic or CosmeticCorrection()
-    known = cosmetic.defects(read(dark)) if dark else None
-    if known is not None:
-        yield Event("cosmetic", message=f"{Path(dark).name}: {known.hot} hot and {known.cold} cold pixels")
+    session = scan(list(files))
+    known = [cosmetic.defects(read(dark))] if dark else []
+    if defects and session.frames:
+        known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
+    for found in known:
+        yield Event("cosmetic", message=f"{Path(found.source).name}: {told(found)}")
+    marked = known[0].union(*known[1:]) if known else None
 
     def step(frame: Frame):
-        marked = [known] if known is not None else []
-        if defects:
-            marked.append(Defects.of(*read_defects(defects, frame.shape[-2:])))
-        return cosmetic(frame, marked[0].union(*marked[1:]) if marked else None), []
+        return cosmetic(frame, marked), []
 
-    yield from each_file("cosmetic", files, out, "_cc", step, **options)
+    yield from each_file("cosmetic", session, out, "_cc", step, **options)
 
 
 def debayer_files(files: Iterable, out, debayer: Debayer | None = None, **options) -> Iterator[Event]:
     """Write every mosaic into the folder `out` as `name_d.fits`, an image of three planes."""
     debayer = debayer or Debayer()
-    yield from each_file("debayer", files, out, "_d", lambda frame: (debayer(frame), []), **options)
+    yield from each_file("debayer", scan(list(files)), out, "_d", lambda frame: (debayer(frame), []), **options)
 
 
-def each_file(stage: str, files: Iterable, out, ending: str, step: Callable, overwrite=False, workers="threads"):
-    """Write `step(frame)`, a frame and more keywords, of every file beside one another in the folder `out`."""
-    session, folder = scan(list(files)), Path(out)
+def each_file(stage: str, session: Session, out, ending: str, step: Callable, overwrite=False, workers="threads"):
+    """Write `step(frame)`, a frame and more keywords, of every frame of a session into the folder `out`."""
+    folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -221,13 +222,15 @@ def of_lights(process: BadPixels, lights: list[Frame], bias, dithered):
         spread = np.arange(n)[:, None] * np.array([[1e3, 0.0]])
         yield Path(stack.source).name, process.from_rejections(counts, n, spread, stack.source)
     if lights:
-        shifts = shifts_between(lights)
+        shifts = shifts_between(lights) if len(lights) >= FEWEST_DITHERED else None
         if shifts is None:
             yield f"{len(lights)} lights, each by itself", process.from_single_lights(lights)
         else:
             yield f"{len(lights)} dithered lights", process.from_lights(lights, shifts)
 
 
+FEWEST_DITHERED = 5
+"""Lights that tell defects from stars by their shifts; fewer are looked at each by itself."""
 FINDERS = {"dark": of_darks, "flatdark": of_darks, "bias": of_darks, "flat": of_flats}
 """What looks for defects in each kind of frame; `of_lights` in all others."""
 

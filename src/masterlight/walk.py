@@ -281,7 +281,7 @@ class Walk(Workshop):
             yield self.note("integrate", note)
         holes = max(fill_holes(plane, 3, 0.7) for plane in stack.image.reshape(-1, *stack.image.shape[-2:]))
         if holes:
-            words = f"{holes} pixels are defective in every light and take the median of their neighbours"
+            words = f"{holes} pixels are defective in every light that saw them and take the median of their neighbours"
             yield self.note("integrate", f"{words}; COVERAGE is 0 there. Dithering would fill them with light")
         path = self.store.path("master_light", *job.words)
         metas = [light.view.meta for light in lights]

@@ -24,7 +24,7 @@ from masterlight.processes.glance import glance, sampled
 from masterlight.processes.integrate import ImageIntegration, Stack
 from masterlight.processes.quality import MasterReport
 from masterlight.processes.quality import report as quality_of
-from masterlight.report import Report, sentence
+from masterlight.report import Report
 from masterlight.session import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
 from masterlight.store import Store, header, key
 from masterlight.workers import Event
@@ -122,11 +122,11 @@ class Workshop:
         self.save(path, stack, cards, (*views[0].cards, card(integration), *done), full=False)
         self.made[id(job)] = path
         row = self.row(job.kind, job.filter, path, stack)
-        self.report.masters.append(row)
-        yield Event("masters", message=sentence(row))
         quality = self.quality(job, read(path), views, stack)
-        row["quality"] = quality.as_dict() | {"text": quality.text()}
-        yield Event("masters", message=quality.sentence())
+        row |= {"noise": quality.noise_dn or row["noise"], "quality": quality.as_dict() | {"text": quality.text()}}
+        self.report.masters.append(row)
+        lost = f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high"
+        yield Event("masters", message=f"{path.name}: {quality.sentence()}; {lost}")
         noise_dn = [planes[0].noise_dn for planes in statistics]
         beside = {kind: frame for kind in ("bias", "dark") if (frame := getattr(masters, kind))}
         yield from self.diagnosed(

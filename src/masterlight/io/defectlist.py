@@ -161,7 +161,7 @@ def write_defects(path, defects: Any, thresholds: str = "") -> None:
         raise ParameterError(
             f"{path}: defects are written as .fits (map), .lst (list of Siril) or .txt (of PixInsight)"
         )
-    rows = [("IMAGETYP", KIND, "bits: 1 hot 2 cold 4 unstable 8 line 16 sat 32 user")]
+    rows = [("IMAGETYP", KIND, "1 hot 2 cold 4 unstable 8 line 16 sat 32 user")]
     rows += [("DEFSOURC", short(defects.source), "made from")]
     rows += [(key, int(np.count_nonzero(defects.mask & bit)), "pixels") for key, bit in BITS.items()]
     rows += [("NDEFECTS", int(np.count_nonzero(defects.mask)), "defective pixels")]
@@ -180,7 +180,7 @@ def camera_rows(meta: Meta | None) -> list[tuple]:
 
 def short(words: str) -> str:
     """A name that fits into one card."""
-    return words if len(words) <= 60 else "..." + words[-57:]
+    return words if len(words) <= 50 else "..." + words[-47:]
 
 
 def siril_text(mask: np.ndarray) -> str:

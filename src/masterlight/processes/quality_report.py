@@ -99,6 +99,12 @@ class MasterReport:
     equation: str
     notes: tuple[str, ...]
 
+    @property
+    def noise_dn(self) -> float | None:
+        """What would change from this master to the next one made like it, the mean of its colours."""
+        known = [c.noise_dn for c in self.colours.values() if c.noise_dn]
+        return sum(known) / len(known) if known else None
+
     def as_dict(self) -> dict:
         """The report as plain values for JSON; what is not a number becomes None."""
         return plain(dataclasses.asdict(self))

@@ -1,0 +1,198 @@
+"""The steps by hand, from files to files, as commands and as functions."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+from sky import CALM, written
+
+from masterlight import Meta, read, write
+from masterlight.cli import main
+from masterlight.errors import FrameError, NothingUsable, OutputError
+from masterlight.frame import ArrayFrame
+from masterlight.hand import calibrate_files, find_defects, make_master, make_superbias
+from masterlight.processes.badpixels import BadPixels
+
+NIGHT = {"rows": 200, "cols": 300, "lights": 3, "biases": 6, "darks": 6, "flats": 6, "hot_fraction": 0.005, **CALM}
+
+
+def ran(*words):
+    """What a command prints; it must have gone well."""
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code in (0, 1) and isinstance(done.exception, (SystemExit, type(None))), done
+    return done.output
+
+
+def failed(*words):
+    """What a command that must fail says."""
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 2, done.output
+    return done.output
+
+
+def files(truth, kind):
+    """The files of a kind of a simulated night."""
+    return truth.paths(kind)
+
+
+@pytest.fixture(scope="module")
+def masters(tmp_path_factory):
+    """Masters made by the commands of the tutorial, and the night they are of."""
+    truth, folder = written(**NIGHT, dark_exposure_s=300.0), tmp_path_factory.mktemp("masters")
+    ran("bias", *files(truth, "bias"), "-o", folder / "bias.fits")
+    ran("dark", *files(truth, "dark"), "-o", folder / "dark.fits")
+    ran("flat", *files(truth, "flat"), "-o", folder / "flat.fits", "--bias", folder / "bias.fits")
+    return truth, folder
+
+
+def test_truth_masters_say_what_was_done_to_them(masters):
+    truth, folder = masters
+    bias, dark, flat = (read(folder / f"{kind}.fits") for kind in ("bias", "dark", "flat"))
+    assert [f.meta.kind for f in (bias, dark, flat)] == ["bias", "dark", "flat"]
+    assert all(f.meta.is_master and f.meta.frames == 6 for f in (bias, dark, flat))
+    assert (dark.meta.contains_bias, flat.meta.contains_bias, flat.meta.calibration) == (True, False, "B")
+    # 6 frames of 60,000 pixels with 4.3 DN of noise know the level to 0.01 DN
+    assert np.mean(bias) == pytest.approx(np.mean(truth.bias_dn), abs=0.05)
+    told = json.loads((folder / "dark.json").read_text())
+    assert told["quality"]["hot_pixels"] > 0 and "hot pixels" in told["quality"]["text"]
+
+
+@pytest.mark.parametrize("preset, masters_given", [
+    ("light-bias-flat", "bias flat"), ("light-dark-flat", "dark flat"), ("light-scaled-dark-flat", "bias dark flat"),
+])  # fmt: skip
+def test_truth_presets_calibrate_files(masters, tmp_path, preset, masters_given):
+    truth, folder = masters
+    given = [word for kind in masters_given.split() for word in (f"--{kind}", folder / f"{kind}.fits")]
+    ran("calibrate", *files(truth, "light"), "-o", tmp_path, "--preset", preset, *given)
+    made = [read(path) for path in sorted(tmp_path.glob("*_c.fits"))]
+    assert len(made) == 3
+    header = fits.getheader(made[0].source)
+    assert header["CALSTAT"] == {"light-bias-flat": "BF"}.get(preset, "BDF") and header["NOISE00"] > 0
+    if preset == "light-scaled-dark-flat":
+        # 120 s of 300 s: the hot pixels tell it
+        assert header["CALK00"] == pytest.approx(truth.k, abs=3 * header["CALKE00"])
+    assert "needs --" in failed("calibrate", files(truth, "light")[0], "-o", tmp_path, "--preset", preset)
+    assert "exists" in ran_again(truth, tmp_path, preset, given)
+
+
+def ran_again(truth, folder, preset, given):
+    done = CliRunner().invoke(
+        main, ["calibrate", *map(str, files(truth, "light")), "-o", str(folder), "--preset", preset, *map(str, given)]
+    )
+    assert done.exit_code == 2
+    return done.output
+
+
+def test_truth_a_bad_light_does_not_stop_the_others(masters, tmp_path):
+    truth, folder = masters
+    (tmp_path / "broken.fits").write_bytes(b"SIMPLE")
+    write(tmp_path / "small.fits", np.ones((50, 60), np.float32))
+    events = list(
+        calibrate_files(
+            [*files(truth, "light"), tmp_path / "broken.fits", tmp_path / "small.fits"],
+            tmp_path / "out",
+            dark=folder / "dark.fits",
+        )
+    )
+    made, lost = events[-1].result
+    assert len(made) == 3 and {Path(r.source).name for r in lost} == {"broken.fits", "small.fits"}
+    with pytest.raises(NothingUsable, match="nothing was written"):
+        list(calibrate_files([tmp_path / "broken.fits"], tmp_path / "out2", dark=folder / "dark.fits"))
+
+
+def test_truth_superbias_is_checked_and_better(masters, tmp_path):
+    truth, folder = masters
+    *told, done = make_superbias(folder / "bias.fits", tmp_path / "s.fits", check=files(truth, "bias"))
+    assert "better" in told[0].message
+    pattern = np.broadcast_to(truth.bias_dn, (200, 300))
+    smooth, plain = (np.asarray(read(path)) - pattern for path in (tmp_path / "s.fits", folder / "bias.fits"))
+    # 6 frames leave 1.74 DN of noise in a pixel; 200 rows of them 0.12 DN in a column, and 1.2 / sqrt(0.6) more trimmed
+    assert smooth.std() < 0.25 < plain.std()
+    with pytest.raises(OutputError, match="exists"):
+        list(make_superbias(folder / "bias.fits", tmp_path / "s.fits"))
+    with pytest.raises(FrameError, match="give 4 or more"):
+        list(make_superbias(folder / "bias.fits", tmp_path / "t.fits", check=files(truth, "bias")[:2]))
+
+
+def test_truth_defects_go_through_every_kind_of_file(masters, tmp_path):
+    truth, folder = masters
+    lights = files(truth, "light")
+    for name in ("map.fits", "list.lst", "list.txt"):
+        ran("defects", folder / "dark.fits", "-o", tmp_path / name, "--line", "off")
+        ran("cosmetic", lights[0], "-o", tmp_path / name.replace(".", "_"), "--defects", tmp_path / name)
+    ran("cosmetic", lights[0], "-o", tmp_path / "by_dark", "--dark", folder / "dark.fits", "--hot", "8", "--cold", "6")
+    repaired = [np.asarray(read(path)) for path in sorted(tmp_path.glob("*/*_cc.fits"))]
+    assert len(repaired) == 4
+    assert np.array_equal(repaired[0], repaired[1]) and np.array_equal(repaired[0], repaired[3])
+    # PixInsight writes pixels above one another as a piece of a column, whose repair looks to the sides only
+    assert (repaired[0] != repaired[2]).mean() < 1e-3
+    *_, done = find_defects([folder / "dark.fits"], tmp_path / "again.fits", BadPixels(line=None))
+    changed = repaired[0] != np.asarray(read(lights[0]))
+    assert 50 < changed.sum() <= len(done.result) and not changed[done.result.mask == 0].any()
+    (tmp_path / "bad.lst").write_text("P 5 5 H\nQ 1 2\n")
+    told = failed("cosmetic", lights[0], "-o", tmp_path / "x", "--defects", tmp_path / "bad.lst")
+    assert "bad.lst" in told and "line 2" in told
+
+
+def test_truth_defects_of_lights_flats_and_raw_darks(masters, tmp_path):
+    truth, folder = masters
+    told = ran(
+        "defects",
+        *files(truth, "dark"),
+        *files(truth, "flat"),
+        *files(truth, "light"),
+        "-o",
+        tmp_path / "all.fits",
+        "--overwrite",
+    )
+    assert "6 darks" in told and "6 flats" in told and "lights" in told
+    found = np.asarray(read(tmp_path / "all.fits")) > 0
+    assert found[truth.defects & 1 > 0].mean() > 0.95
+
+
+def test_truth_debayer_by_hand(tmp_path):
+    truth = written(**NIGHT, pattern="GRBG")
+    ran("debayer", *files(truth, "light"), "-o", tmp_path, "--method", "super-pixel")
+    made = read(sorted(tmp_path.glob("*_d.fits"))[0])
+    raw = read(files(truth, "light")[0])
+    assert made.shape == (3, 100, 150) and made.meta.pattern is None
+    assert made.meta.pixel_um == pytest.approx(2 * raw.meta.pixel_um)
+    mono = written(**NIGHT)
+    assert "not a mosaic" in failed("debayer", files(mono, "light")[0], "-o", tmp_path / "x")
+
+
+def test_truth_a_calibrated_mosaic_keeps_its_pattern(tmp_path):
+    truth = written(**NIGHT, pattern="GRBG")
+    ran("bias", *files(truth, "bias"), "-o", tmp_path / "bias.fits")
+    ran("calibrate", files(truth, "light")[0], "-o", tmp_path, "--bias", tmp_path / "bias.fits")
+    (path,) = tmp_path.glob("*_c.fits")
+    assert read(path).meta.pattern == "GRBG" and read(tmp_path / "bias.fits").meta.pattern == "GRBG"
+    ran("debayer", path, "-o", tmp_path)
+    assert read(next(tmp_path.glob("*_c_d.fits"))).shape == (3, 200, 300)
+
+
+def test_bad_masters_by_hand_speak(tmp_path):
+    with pytest.raises(NothingUsable, match="folder that holds the bias frames"):
+        list(make_master("bias", [tmp_path], tmp_path / "b.fits"))
+    (tmp_path / "b.fits").write_bytes(b"")
+    with pytest.raises(OutputError, match="exists"):
+        list(make_master("bias", [tmp_path], tmp_path / "b.fits"))
+    for i, value in enumerate((500, 501, 499)):
+        noise = np.random.default_rng(i).normal(value, 3, (64, 80))
+        write(tmp_path / f"b{i}.fits", ArrayFrame.of(noise, meta=Meta(kind="bias")))
+    write(tmp_path / "odd.fits", np.ones((10, 12), np.float32))
+    *_, done = make_master("bias", [*tmp_path.glob("b?.fits"), tmp_path / "odd.fits"], tmp_path / "m.fits")
+    assert [Path(row["path"]).name for row in done.result.rejected] == ["odd.fits"] and read(
+        tmp_path / "m.fits"
+    ).meta.frames == 3
+
+
+def test_surface_the_tutorial_runs():
+    page = Path(__file__).parents[1] / "docs" / "make_calibration.py"
+    done = subprocess.run([sys.executable, page, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
