@@ -154,7 +154,12 @@ class Walk(Workshop):
             return
 
     def light(self, job: LightJob, part: LightSet, frame: Frame, masters: Masters, defects: Defects | None) -> Light:
-        """A raw frame as a light: views of it, calibrated, repaired, and debayered where it is a mosaic."""
+        """A raw frame as a light: views of it, calibrated, repaired, and debayered where it is a mosaic.
+
+        An image of three planes is taken as it is.
+        """
+        if len(frame.shape) > 2:
+            return Light(job, frame, frame, frame, frame.meta.saturation_dn)
         calibrate = self.recipe.calibrate
         if not part.scaled and scales_darks(calibrate):
             calibrate = replace(calibrate, dark_scaling="none", dark_scale=None)

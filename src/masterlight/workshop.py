@@ -115,7 +115,7 @@ class Workshop:
             )
             return
         metas = [v.meta for v in views]
-        contains_bias = not (masters.bias or masters.dark) and not set("BO") & set(metas[0].calibration)
+        contains_bias = not (masters.bias or masters.dark) and "B" not in metas[0].calibration
         meta = metas[0].with_(contains_bias=contains_bias)
         cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
         stack, done = yield from self.smoothed(job, stack, views, statistics, meta)
@@ -172,7 +172,9 @@ class Workshop:
 
     def quality(self, job: MasterJob, master: Frame, views: list[Frame], stack: Stack) -> MasterReport:
         """What a master is like, measured together with the other calibration frames of its camera."""
-        raw = {other.kind: other.frames for other in self.plan.masters if other.frames[0].shape == job.frames[0].shape}
+        bare = replace(self.recipe.calibrate, pedestal_dn=0.0)
+        same = [other for other in self.plan.masters if other.frames[0].shape == job.frames[0].shape]
+        raw = {other.kind: [bare(frame, bare.masters()) for frame in other.frames[:2]] for other in same}
         bias = next(
             (read(self.made[id(m)]) for m in self.plan.masters if m.kind == "bias" and id(m) in self.made), None
         )
@@ -182,8 +184,8 @@ class Workshop:
             views,
             stack=stack,
             bias=bias if job.kind in ("dark", "flatdark") and bias is not None and bias.shape == master.shape else None,
-            biases=raw.get("bias", ())[:2],
-            flats=raw.get("flat", ())[:2],
+            biases=raw.get("bias", ()),
+            flats=raw.get("flat", ()),
             equation=job.equation,
         )
 
