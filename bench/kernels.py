@@ -5,13 +5,13 @@ python -m bench.kernels [--write]     --write puts the table into docs/benchmark
 
 import argparse
 
-from bench import bench_rejection, bench_stars, bench_warp
+from bench import bench_calibrate, bench_cosmetic, bench_debayer, bench_rejection, bench_stars, bench_warp
 from bench.page import machine, write_section
 
 
 def table() -> list[str]:
     lines = ["| what | ours ms | other ms | ratio | measured |", "| --- | ---: | ---: | ---: | --- |"]
-    for room in (bench_warp, bench_rejection, bench_stars):
+    for room in (bench_calibrate, bench_cosmetic, bench_debayer, bench_warp, bench_rejection, bench_stars):
         for name, ours_s, rival_s, ratio, note in room.rows():
             other = ("", "") if rival_s != rival_s else (f"{1e3 * rival_s:.1f}", f"{ratio:.1f} x")
             lines.append(f"| {name} | {1e3 * ours_s:.1f} | {other[0]} | {other[1]} | {note} |")

@@ -137,7 +137,7 @@ def test_truth_overscan_is_trimmed_and_subtracted(tmp_path):
     without, _ = walked(truth.folder, tmp_path / "without", **{"calibrate.overscan.model": "none"})
     skies = [np.array([row["background"] for row in sorted(r.frames, key=lambda row: row["path"])])
              for r in (report, steady, without)]  # fmt: skip
-    # the overscan of a frame, 9600 pixels, knows its level to 0.05 DN, and the median of a sky of 35 DN noise is as good
+    # 9600 pixels of overscan know the level of a frame to 0.05 DN, and so does the median of a sky of 35 DN noise
     assert np.abs(skies[0] - skies[1]).max() < 0.6
     assert np.abs(skies[2] - skies[1]).max() > 3
 

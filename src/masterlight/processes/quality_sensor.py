@@ -15,7 +15,7 @@ from masterlight.errors import FrameError, ParameterError
 from masterlight.frame import Frame
 from masterlight.kernels import quality as kernels
 
-PIXELS = 1_200_000
+PIXELS = 300_000
 """Pixels that a sample of a frame holds at most, about."""
 BLOCKS = 1200
 """Blocks of 8 x 8 pixels in which noise is measured, for each of the four offsets: the median of so many is sure to
