@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight import ArrayFrame, Debayer, read, scan
+from masterlight import ArrayFrame, CosmeticCorrection, Debayer, ImageCalibration, read, scan
 from masterlight.io.raster import preview, write_png
 
 ROOT = Path(__file__).parents[1]
@@ -56,23 +56,33 @@ def make_pictures() -> None:
     save("bias", preview(bias[:250, :375]), 2)
     plain, model = bias[:250, :250], np.asarray(read("superbias.fits"))[:250, :250]
     save("superbias", alike(plain, model), 2)
-    column = int(np.argmax(np.median(dark, axis=0)))
+    column = int(np.argmax(np.median(dark[-130:], axis=0)))
     left = min(max(0, column - 100), dark.shape[1] - 200)
-    save("dark", preview(dark[:130, left : left + 200]), 4)
+    corner = np.s_[-130:, left : left + 200]
+    save("dark", preview(dark[corner]), 4)
     save("flat", preview(np.asarray(read("flat.fits"))), 1)
     light = [frame for frame in scan("night").frames if frame.meta.kind == "light"][0]
     name = Path(light.source).stem
-    done, clean = np.asarray(read(f"calibrated/{name}_c.fits")), np.asarray(read(f"clean/{name}_c_cc.fits"))
-    save("light", np.hstack([preview(np.asarray(light)), preview(done)]), 1)
-    save("cosmetic", alike(done[:130, left : left + 130], clean[:130, left : left + 130]), 4)
-    raw = [frame for frame in scan("colour").frames if frame.meta.kind == "light"][0]
-    mosaic = np.asarray(raw)[200:330, 300:430]
-    y, x = np.unravel_index(np.argmax(np.asarray(raw)[50:-80, 50:-80]), (370, 620))
-    mosaic = np.asarray(raw)[y - y % 2 : y - y % 2 + 100, x - x % 2 : x - x % 2 + 100]
-    colour = Debayer()(ArrayFrame.of(mosaic, "crop", raw.meta))
-    save("debayer", np.concatenate([np.stack([preview(mosaic)] * 3), preview(np.asarray(colour), linked=False)], 2), 4)
+    save("light", np.hstack([preview(np.asarray(light)), preview(np.asarray(read(f"calibrated/{name}_c.fits")))]), 1)
+    calibration, cosmetic = ImageCalibration(), CosmeticCorrection()
+    view = calibration(light, calibration.masters(bias=read("bias.fits"), flat=read("flat.fits")))
+    save("cosmetic", alike(view[corner], cosmetic(view, cosmetic.defects(read("dark.fits")))[corner]), 3)
+    mosaic = calibrated_mosaic()
+    y, x = np.unravel_index(np.argmax(mosaic[60:-60, 60:-60]), (mosaic.shape[0] - 120, mosaic.shape[1] - 120))
+    crop = mosaic[y - y % 2 : y - y % 2 + 120, x - x % 2 : x - x % 2 + 120]
+    colour = Debayer(pattern="RGGB")(ArrayFrame.of(crop, "crop"))
+    save("debayer", np.concatenate([np.stack([preview(crop)] * 3), preview(np.asarray(colour), linked=False)], 2), 4)
     (master,) = Path("colour_result").glob("master_light*.fits")
     save("colour", preview(np.asarray(read(master)), linked=False), 1)
+
+
+def calibrated_mosaic() -> np.ndarray:
+    """The first light of the colour night, calibrated and repaired with the masters of its run."""
+    found = {frame.meta.kind: frame for frame in scan("colour_result/masters").frames}
+    raw = [frame for frame in scan("colour").frames if frame.meta.kind == "light"][0]
+    calibration, cosmetic = ImageCalibration(), CosmeticCorrection()
+    view = calibration(raw, calibration.masters(dark=found["dark"], flat=found["flat"]))
+    return np.asarray(cosmetic(view, cosmetic.defects(found["dark"])))
 
 
 def alike(left: np.ndarray, right: np.ndarray) -> np.ndarray:
