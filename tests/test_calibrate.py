@@ -305,7 +305,7 @@ def test_truth_colour_cast_of_the_flat_stays_out_of_the_light(pattern, shape):
     y, x = np.mgrid[: shape[0], : shape[1]]
     vignette = 1 - 0.3 * ((y / shape[0] - 0.5) ** 2 + (x / shape[1] - 0.5) ** 2)
     colours = {"R": 700.0, "G": 1000.0, "B": 500.0}
-    light = ArrayFrame.of(mosaic(pattern, colours, shape) * vignette, "light", Meta(kind="light", pattern=pattern))
+    light = ArrayFrame.of(mosaic(pattern, colours, shape) * vignette, "light", Meta(pattern=pattern))
     flat = ArrayFrame.of(mosaic(pattern, CAST, shape) * vignette, "flat", Meta(kind="flat", contains_bias=False))
     calibration = ImageCalibration()
     result = np.asarray(calibration(light, calibration.masters(flat=flat)))
@@ -462,3 +462,16 @@ def test_bad_masters_do_not_crash():
     with pytest.raises(FrameError, match="it saw no light"):
         plain = ImageCalibration()
         np.asarray(plain(frame(1500, (40, 40)), plain.masters(flat=frame(0, (40, 40), contains_bias=False))))
+
+
+def test_bad_bias_level_that_would_stay_in_is_refused():
+    """A dark without bias, or a flat alone: dividing would scale the bias level too."""
+    calibration = ImageCalibration()
+    light = frame(1500, (40, 40), kind="light", source="light.fits")
+    free = frame(60, (40, 40), kind="dark", contains_bias=False)
+    for masters in (calibration.masters(dark=free, flat=master_flat()), calibration.masters(flat=master_flat())):
+        with pytest.raises(FrameError, match=r"light.fits: its bias level would stay in .* add a master bias"):
+            calibration(light, masters)
+    forced = ImageCalibration(force=True)
+    assert np.asarray(forced(light, forced.masters(flat=master_flat())))[5, 5] == pytest.approx(1500, abs=0.01)
+    assert calibration(light, calibration.masters(frame(500, (40, 40)), free, master_flat())).meta.calibration == "BDF"

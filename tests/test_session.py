@@ -78,11 +78,13 @@ def test_truth_equations(kinds, lights, flats):
 
 
 def test_truth_flats_take_darks_of_their_exposure_when_there_is_nothing_better():
-    found = planned(frames("light"), frames("flat"), frames("dark", exposure_s=2.0))
-    assert only(found).flat.dark.kind == "dark" and only(found).equation == "C = L * mean(F) / F"
+    found = planned(frames("light"), frames("flat"), frames("dark", exposure_s=2.0), frames("dark"))
+    assert (
+        only(found).flat.dark.frames[0].meta.exposure_s == 2.0 and only(found).equation == "C = (L - D) * mean(F) / F"
+    )
     found = planned(frames("light"), frames("flat"), frames("flatdark", exposure_s=7.0))
-    assert only(found).flat is None and "they are unused. Add flat-darks or bias frames" in told(found)
-    found = planned(frames("light"), frames("flat"), frames("dark", exposure_s=180.0))
+    assert only(found).flat is None and "nothing takes their bias level off, so the flat is unused" in told(found)
+    found = planned(frames("light", exposure_s=180.0), frames("flat"), frames("dark", exposure_s=180.0))
     assert only(found).flat.dark.kind == "dark" and "takes their bias level off" in told(found)
 
 
@@ -192,7 +194,12 @@ def test_truth_targets_and_filters():
 
 def test_truth_each_night_takes_its_own_flats():
     found = planned(
-        frames("light"), frames("light", night=4), frames("flat"), frames("flat", night=4), frames("flatdark")
+        frames("light"),
+        frames("light", night=4),
+        frames("flat"),
+        frames("flat", night=4),
+        frames("flatdark"),
+        frames("dark"),
     )
     (job,) = found.lights
     assert [part.flat.frames[0].meta.time[:10] for part in job.sets] == ["2024-01-01", "2024-01-04"]
@@ -318,7 +325,7 @@ def test_truth_scaled_darks_need_bias_and_take_the_nearest_exposure():
     night = frames("light"), frames("dark", exposure_s=600.0), frames("dark", exposure_s=60.0), frames("bias")
     together = tuple(frame for part in night for frame in part)
     part = only(plan(Session("night", together), scaling))
-    assert part.scaled and part.equation == "C = L - B - k * (D - B)"
+    assert part.scaled and part.equation == "C = L - B - k (D - B)"
     assert part.dark.frames[0].meta.exposure_s == 600.0 and part.bias is not None
     part = only(plan(Session("night", together)))
     assert (part.scaled, part.dark, part.equation) == (False, None, "C = L - B")

@@ -90,9 +90,12 @@ def plan(folder, recipe_path, **arguments):
     recipe = recipe_of(recipe_path, arguments)
     found = make_plan(scan(folder), recipe.calibrate)
     click.echo(found.text())
-    with executor(recipe.workers) as pool:
-        *_, done = recipe.doctor.frames(found, pool)
-    click.echo(f"\n{text(done.result)}")
+    if found.scratch_bytes:
+        click.echo("\nThe doctor has not looked at compressed and camera raw files: `masterlight doctor` unpacks them.")
+    else:
+        with executor(recipe.workers) as pool:
+            *_, done = recipe.doctor.frames(found, pool)
+        click.echo(f"\n{text(done.result)}")
     if not found.lights:
         raise NothingUsable(found.why_no_lights())
 
@@ -228,8 +231,9 @@ def superbias(master, out, overwrite, check, **arguments):
 @master_file("bias", "Master bias or superbias.")
 @master_file("dark", "Master dark, or flat-dark for flats.")
 @master_file("flat", "Master flat.")
+@click.option("--integers", is_flag=True, help="Write whole numbers of 16 bits, with one pedestal for negative pixels.")
 @again
-def calibrate(files, out, preset, bias, dark, flat, overwrite, **arguments):
+def calibrate(files, out, preset, bias, dark, flat, integers, overwrite, **arguments):
     """Calibrate frames with master frames; each is written as NAME_c.fits."""
     from masterlight.hand import calibrate_files
     from masterlight.processes.calibrate import ImageCalibration, needs
@@ -241,7 +245,7 @@ def calibrate(files, out, preset, bias, dark, flat, overwrite, **arguments):
     if missing:
         words = " and ".join(f"--{kind.removeprefix('flat') if kind == 'flatdark' else kind} FILE" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
-    finish(calibrate_files(files, out, process, bias, dark, flat, overwrite=overwrite))
+    finish(calibrate_files(files, out, process, bias, dark, flat, integers, overwrite=overwrite))
 
 
 @main.command(cls=Knobbed, process="masterlight.processes.cosmetic:CosmeticCorrection")
@@ -256,6 +260,19 @@ def cosmetic(files, out, dark, defects, overwrite, **arguments):
 
     process = build(load("masterlight.processes.cosmetic:CosmeticCorrection"), given(arguments))
     finish(correct_files(files, out, process, dark, defects, overwrite=overwrite))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.defectmap:DefectMap")
+@images
+@folder
+@click.option("--defects", required=True, metavar="FILE", help="Map, 0 where defective, or a list of defects.")
+@again
+def defectmap(files, out, defects, overwrite, **arguments):
+    """Replace the pixels that a map marks, in the way you choose; each frame is written as NAME_dm.fits."""
+    from masterlight.hand import map_files
+
+    process = build(load("masterlight.processes.defectmap:DefectMap"), given(arguments))
+    finish(map_files(files, out, process, defects, overwrite=overwrite))
 
 
 @main.command(cls=Knobbed, process="masterlight.processes.badpixels:BadPixels")

@@ -10,6 +10,9 @@ from masterlight.errors import FrameError
 from masterlight.headers import read_header, shifted_pattern
 
 Kind = Literal["light", "dark", "flat", "bias", "flatdark", "unknown"]
+HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
+DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
+"""The bits of a mask of defective pixels: in which way one is defective."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,10 @@ class Frame:
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
         """Which pixels of the box were defective and hold invented values: uint8 (rows, cols), 0 good; or None."""
         return None
+
+    def pixels_and_defective(self, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """`pixels` and `defective` of a box, for less work where both come from one look."""
+        return self.pixels(y0, y1, x0, x1), self.defective(y0, y1, x0, x1)
 
     @property
     def scratch_bytes(self) -> int:

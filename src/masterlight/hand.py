@@ -3,8 +3,8 @@
 Each function yields events; the last one carries the paths that were written. A file that fails is told and left out.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +12,20 @@ import numpy as np
 
 from masterlight.errors import FrameError, NothingUsable, OutputError, Rejected
 from masterlight.frame import ArrayFrame, Frame
-from masterlight.io import FORMATS, atomic, read, suffix, write
+from masterlight.io import FORMATS, read, suffix, write
 from masterlight.io import told as header_of
 from masterlight.io.defectlist import read_defects, write_defects
 from masterlight.matching import PLURAL, Group, grouped
 from masterlight.process import card
 from masterlight.processes.align import StarAlignment
 from masterlight.processes.badpixels import BadPixels
-from masterlight.processes.calibrate import ImageCalibration
+from masterlight.processes.calibrate import ImageCalibration, auto_pedestal
 from masterlight.processes.cosmetic import CosmeticCorrection
 from masterlight.processes.debayer import Debayer
+from masterlight.processes.defectmap import DefectMap
 from masterlight.processes.defects import Defects
 from masterlight.processes.integrate import ImageIntegration
+from masterlight.processes.overscan import Trimmed
 from masterlight.processes.subframes import SubframeSelector
 from masterlight.processes.superbias import Superbias
 from masterlight.recipe import Recipe
@@ -65,26 +67,45 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
         )
         if path not in shop.made.values():
             raise NothingUsable(f"no {kind} frame could be used; nothing was written")
-        with atomic(path.with_suffix(".json")) as file:
-            file.write(json.dumps(shop.report.masters[-1], indent=1).encode())
         yield Event("done", result=shop.report, message=str(path))
 
 
 def calibrate_files(
-    files: Iterable, out, calibrate: ImageCalibration | None = None, bias=None, dark=None, flat=None, **options
+    files: Iterable,
+    out,
+    calibrate: ImageCalibration | None = None,
+    bias=None,
+    dark=None,
+    flat=None,
+    integers: bool = False,
+    **options,
 ) -> Iterator[Event]:
-    """Write every file of `files` into the folder `out` as `name_c.fits`, calibrated with the masters given."""
-    calibrate = calibrate or ImageCalibration()
+    """Write every file of `files` into the folder `out` as `name_c.fits`, calibrated with the masters given.
+
+    integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
+    missing pixels become 0 there.
+    """
+    calibrate, session = calibrate or ImageCalibration(), scan(list(files))
     given = {"bias": bias, "dark": dark, "flat": flat}
     masters = calibrate.masters(**{kind: read(path) for kind, path in given.items() if path})
     masters.factor()
+    if integers:
+        found = [0.0]
+        for frame in session.frames:
+            with suppress(FrameError):  # told when its turn comes
+                found.append(auto_pedestal(calibrate(frame, masters)))
+        calibrate = replace(calibrate, pedestal_dn=calibrate.pedestal_dn + max(found))
+        yield Event("calibrate", message=f"pedestal {calibrate.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def step(frame: Frame):
         view = calibrate(frame, masters)
-        return view, calibrate.keywords(view)
+        pixels = np.asarray(view)
+        if integers:
+            pixels = np.clip(np.rint(np.nan_to_num(pixels)), 0, 65535).astype(np.uint16)
+        return view, pixels, calibrate.keywords(view)
 
     yield Event("calibrate", message=masters.equation)
-    yield from each_file("calibrate", scan(list(files)), out, "_c", step, **options)
+    yield from each_file("calibrate", session, out, "_c", step, **options)
 
 
 def correct_files(
@@ -104,31 +125,59 @@ def correct_files(
     marked = known[0].union(*known[1:]) if known else None
 
     def step(frame: Frame):
-        return cosmetic(frame, marked), []
+        return cosmetic(frame, marked), None, []
 
     yield from each_file("cosmetic", session, out, "_cc", step, **options)
+
+
+def map_files(files: Iterable, out, mapped: DefectMap | None = None, defects=None, **options) -> Iterator[Event]:
+    """Write every file into the folder `out` as `name_dm.fits`, with the pixels that a map marks replaced.
+
+    defects: a map as PixInsight's DefectMap takes it, 0 where a pixel is defective and its weight elsewhere, or a
+    list or map as `masterlight defects` writes it.
+    """
+    mapped, session = mapped or DefectMap(), scan(list(files))
+    if not session.frames:
+        raise NothingUsable("no images were found")
+    try:
+        chart = Defects.of(*read_defects(defects, session.frames[0].shape[-2:])).as_map()
+    except FrameError:
+        chart = read(defects)
+    chart = chart if isinstance(chart, Frame) else ArrayFrame.of(chart, str(defects))
+    yield from each_file("defectmap", session, out, "_dm", lambda frame: (mapped(frame, chart), None, []), **options)
 
 
 def debayer_files(files: Iterable, out, debayer: Debayer | None = None, **options) -> Iterator[Event]:
     """Write every mosaic into the folder `out` as `name_d.fits`, an image of three planes."""
     debayer = debayer or Debayer()
-    yield from each_file("debayer", scan(list(files)), out, "_d", lambda frame: (debayer(frame), []), **options)
+
+    def step(frame: Frame):
+        view = debayer(frame)
+        return view, None, debayer.keywords(view)
+
+    yield from each_file("debayer", scan(list(files)), out, "_d", step, **options)
 
 
 def each_file(stage: str, session: Session, out, ending: str, step: Callable, overwrite=False, workers="threads"):
-    """Write `step(frame)`, a frame and more keywords, of every frame of a session into the folder `out`."""
-    folder = Path(out)
+    """Write what `step` makes of every frame of a session into the folder `out`: (frame, its pixels, more keywords)."""
+    folder, paths = Path(out), {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
+    for frame in session.frames:
+        name, number = stem(frame.source) + ending, 1
+        while folder / f"{name}.fits" in paths.values():  # frames of one name, of two folders
+            number += 1
+            name = f"{stem(frame.source)}_{number}{ending}"
+        paths[frame.source] = folder / f"{name}.fits"
+        refuse_existing(paths[frame.source], overwrite)
 
     def task(frame: Frame) -> Path:
-        path = folder / f"{stem(frame.source)}{ending}.fits"
-        refuse_existing(path, overwrite)
-        made, keywords = step(frame)
-        write(path, made, {**header_of(made), **{name: value for name, value, _ in keywords}})
-        return path
+        made, pixels, keywords = step(frame)
+        header = {**header_of(made), **{name: value for name, value, _ in keywords}}
+        write(paths[frame.source], made if pixels is None else pixels, header, made.cards if pixels is not None else ())
+        return paths[frame.source]
 
     lost, written = list(session.rejected), []
     for rejected in lost:
@@ -142,7 +191,7 @@ def each_file(stage: str, session: Session, out, ending: str, step: Callable, ov
                 written.append(event.result)
                 yield replace(event, message=str(event.result))
     if not written:
-        raise NothingUsable(f"nothing was written: {lost[0].reason if lost else 'no images were found'}")
+        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
     yield Event("done", result=(sorted(written), lost))
 
 
@@ -172,7 +221,8 @@ def find_defects(files: Iterable, out, process: BadPixels | None = None, bias=No
     refuse_existing(Path(out), overwrite)
     kinds: dict[str, list[Frame]] = {}
     for frame in scan(list(files)).frames:
-        kinds.setdefault(frame.meta.kind, []).append(frame)
+        whole = (0, frame.shape[-2], 0, frame.shape[-1])
+        kinds.setdefault(frame.meta.kind, []).append(Trimmed.of(frame, frame.meta.data_px or whole))
     parts = []
     for kind, frames in kinds.items():
         for words, found in FINDERS.get(kind, of_lights)(process, frames, read(bias) if bias else None, dithered):
@@ -219,8 +269,7 @@ def of_lights(process: BadPixels, lights: list[Frame], bias, dithered):
                 "with --dithered, or give the lights themselves",
             )
         counts, n = rejection_map(stack.source)
-        spread = np.arange(n)[:, None] * np.array([[1e3, 0.0]])
-        yield Path(stack.source).name, process.from_rejections(counts, n, spread, stack.source)
+        yield Path(stack.source).name, process.from_rejections(counts, n, source=stack.source)
     if lights:
         shifts = shifts_between(lights) if len(lights) >= FEWEST_DITHERED else None
         if shifts is None:

@@ -300,15 +300,13 @@ def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
     word = re.sub(r"[^A-Z]", "", (text(cards, *PATTERN) or "").upper())
     if len(shape) > 2 or len(word) not in (4, 36) or not set(word) <= set("RGBCMYEW") or len(set(word)) < 2:
         return None
-    size = math.isqrt(len(word))
-    dx, dy = (int(number(cards, key) or 0) % size for key in ("XBAYROFF", "YBAYROFF"))
-    rows = [word[i * size : (i + 1) * size] for i in range(size)]
-    return "".join(row[dx:] + row[:dx] for row in rows[dy:] + rows[:dy])
+    dx, dy = (int(number(cards, key) or 0) for key in ("XBAYROFF", "YBAYROFF"))
+    return shifted_pattern(word, dy, dx)
 
 
 def flipped_pattern(pattern: str, rows: int) -> str:
     """The pattern of an image of so many rows turned upside down."""
-    size = math.isqrt(len(pattern))
+    size = period(pattern)
     return "".join(pattern[(i % size) * size : (i % size + 1) * size] for i in range(rows - 1, rows - 1 - size, -1))
 
 
@@ -362,8 +360,23 @@ def shifted_pattern(pattern: str | None, y0: int, x0: int) -> str | None:
     """The pattern as it begins at row y0, column x0 of the image."""
     if not pattern:
         return pattern
-    size = math.isqrt(len(pattern))
+    size = period(pattern)
     return "".join(pattern[(y + y0) % size * size + (x + x0) % size] for y in range(size) for x in range(size))
+
+
+def period(pattern: str | None) -> int:
+    """After how many pixels a colour pattern repeats: 2 on a Bayer sensor, 6 on X-Trans, 1 for mono."""
+    return math.isqrt(len(pattern or "L"))
+
+
+def places(pattern: str | None) -> dict[str, list[tuple[int, int]]]:
+    """Where each colour is in its pattern, as rows and columns; red, green, blue first. One nameless colour for mono."""
+    if not pattern:
+        return {"": [(0, 0)]}
+    found: dict[str, list[tuple[int, int]]] = {c: [] for c in sorted(set(pattern), key=("RGB" + pattern).index)}
+    for i, colour in enumerate(pattern):
+        found[colour].append(divmod(i, period(pattern)))
+    return found
 
 
 def regridded(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> dict:

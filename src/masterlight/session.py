@@ -184,7 +184,7 @@ class Plan:
     def memory_bytes(self) -> float:
         """Memory that a run takes at least; what it is allowed beyond that goes into larger tiles."""
         masters = [resident_mb(pixels(job), RESULT_BYTES, 1) for job in self.masters]
-        lights = [resident_mb(pixels(job), RESULT_BYTES * job.planes, len(job.sets)) for job in self.lights]
+        lights = [resident_mb(pixels(job), RESULT_BYTES * job.planes, loads(job)) for job in self.lights]
         return 1e6 * (max([*masters, *lights], default=0) + MIN_TILE_MB)
 
     def why_no_lights(self) -> str:
@@ -232,13 +232,18 @@ MIN_TILE_MB = 32.0
 """Memory for the samples of tiles below which the work would go by crumbs."""
 
 
-def resident_mb(pixels: int, bytes_per_pixel: int, sets: int) -> float:
+def resident_mb(pixels: int, bytes_per_pixel: int, sets: float) -> float:
     """Memory that is taken whatever the tiles: the program, `sets` sets of masters, and so many bytes per pixel."""
     return BASE_MB + (bytes_per_pixel + sets * MASTER_BYTES) * pixels / 1e6
 
 
 def pixels(job: MasterJob | LightJob) -> int:
     return math.prod(job.frames[0].meta.sky_shape[-2:])
+
+
+def loads(job: LightJob) -> float:
+    """How many sets of masters a job holds in memory; one whose dark is scaled keeps it apart from the bias."""
+    return len(job.sets) + sum(0.45 for part in job.sets if part.scaled)
 
 
 def told_masters(part: LightSet) -> str:
@@ -352,6 +357,12 @@ class Planner:
             dark = None
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
+        level_off = bias or (dark and dark.contains_bias) or levelled(group) or set("BO") & set(done)
+        if flat and not level_off:
+            self.warn(
+                f"{group.title}: nothing takes their bias level off, so the flat is unused; add bias frames or darks"
+            )
+            flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat:
             self.warn(f"{group.title}: no flat; vignetting and dust stay in the picture")
@@ -452,6 +463,17 @@ def scales_darks(calibrate: ImageCalibration) -> bool:
     return calibrate.dark_scaling != "none" or calibrate.dark_scale is not None
 
 
+def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> ImageCalibration:
+    """How the frames of a job are calibrated: darks are scaled for lights alone, and where there is a bias for it.
+
+    What is left out for lights (`use_bias` ...) is left out for them only, and so is the pedestal of the result.
+    """
+    if isinstance(job, LightSet):
+        return calibrate if job.scaled else replace(calibrate, dark_scaling="none", dark_scale=None)
+    used = {"use_bias": True, "use_dark": True, "use_flat": True}
+    return replace(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
+
+
 def levelled(group: Group) -> bool:
     """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
     return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
@@ -461,7 +483,7 @@ def equation(raw: str, bias: Group | None, dark: Group | None, flat, scaled: boo
     """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
     terms = "".join(f" - {letter(group)}" for group in (bias, dark) if group)
     if scaled:
-        terms = " - B - k * (D - B)" if dark.contains_bias else " - B - k * D"
+        terms = " - B - k (D - B)" if dark.contains_bias else " - B - k D"
     if flat is None:
         return f"C = {raw}{terms}"
     return f"C = ({raw}{terms}) * mean(F) / F" if terms else f"C = {raw} * mean(F) / F"

@@ -1,9 +1,9 @@
 """The walk of a night through its recipe, as a generator of events.
 
     masters:  raw box -> (calibrate) -> normalize -> reject -> combine -> master bias, dark, flat
-    pass 1:   one light, one task:  raw -> calibrate > repair -> stars, PSF, noise, level      (a few kB kept)
+    pass 1:   one light, one task:  raw -> calibrate > repair (> debayer) -> stars, PSF, noise, level  (a few kB kept)
     between:  approve, choose the reference, match stars -> a transform for each light
-    pass 2:   one tile, one task:   for every light: raw box -> calibrate > repair > warp -> reject -> combine
+    pass 2:   one tile, one task:   every light: raw box -> calibrate > repair (> debayer) > warp -> reject -> combine
 
 Raw pixels are read twice; only masters and results are written.
 """
@@ -28,7 +28,7 @@ from masterlight.processes.calibrate import Masters
 from masterlight.processes.defects import Defects
 from masterlight.processes.integrate import Stack
 from masterlight.report import contribution, measured_row, sentence, told
-from masterlight.session import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, resident_mb, scales_darks
+from masterlight.session import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, calibration_of, loads, resident_mb
 from masterlight.store import header, inherited
 from masterlight.workers import Event, each
 from masterlight.workshop import Workshop, area
@@ -38,8 +38,8 @@ from masterlight.workshop import Workshop, area
 class Walk(Workshop):
     """The walk of one night: masters, then lights measured, aligned and integrated."""
 
-    defects: dict[str, Defects | None] = field(default_factory=dict)
-    """Defective pixels by the master dark that shows them."""
+    defects: dict[tuple, Defects | None] = field(default_factory=dict)
+    """Defective pixels by the master dark that shows them and the size of the lights."""
 
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
@@ -59,6 +59,10 @@ class Walk(Workshop):
         wanted = Path(self.recipe.reference or "").name
         if wanted and not any(wanted in (path.name, path.stem) for path in names):
             yield self.note("plan", f"the reference {wanted} is not among the lights; the best light is taken")
+        for light in [job.frames[0] for job in self.plan.lights if self.recipe.defects]:
+            read_defects(
+                self.recipe.defects, trimmed_shape(light, self.recipe.calibrate)
+            )  # told before the work begins
         started = time.perf_counter()
         with self.timed("doctor"):
             for event in self.recipe.doctor.frames(self.plan, self.pool):
@@ -104,10 +108,7 @@ class Walk(Workshop):
         for part in job.sets:
             masters = yield from self.masters_of(part)
             used.append(masters)
-            defects = yield from self.defects_of(masters, part.frames[0])
-            yield self.note("calibrate", f"{len(part.frames)} lights: {part.equation}" + repaired(defects))
-            if not masters:
-                yield self.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
+            defects = yield from self.defects_of(part, masters)
             views = []
             for frame in part.frames:
                 try:
@@ -115,15 +116,19 @@ class Walk(Workshop):
                 except (FrameError, OSError) as error:
                     lost = Rejected.of(frame.source, "calibrate", error)
                     yield self.reject(lost, kind="light", filter=job.filter)
+            told = getattr(views[0].calibrated, "equation", "C = L") if views else part.equation
+            yield self.note("calibrate", f"{len(part.frames)} lights: {told}" + repaired(defects))
+            if not masters and not part.frames[0].meta.calibration and len(part.frames[0].shape) == 2:
+                yield self.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
             lights += views
             yield from self.sampled(views, masters, defects)
         if not lights:
             return []
         view = lights[0].view
-        spare_mb = self.memory_mb - resident_mb(area(view), 0, len(job.sets))
+        spare_mb = self.memory_mb - resident_mb(area(view), 0, loads(job))
         each_mb = area(lights[0].sensor) * (MEASURE_BYTES if job.planes == 1 else MEASURE_COLOUR_BYTES) / 1e6
         together = max(1, min(2 * self.pool[1], int(spare_mb // each_mb)))
-        needed_mb = resident_mb(area(view), RESULT_BYTES * job.planes, len(job.sets)) + MIN_TILE_MB
+        needed_mb = resident_mb(area(view), RESULT_BYTES * job.planes, loads(job)) + MIN_TILE_MB
         if needed_mb > self.memory_mb:
             words = f"{self.memory_mb:.0f} MB are too few for frames of this size"
             yield self.note("plan", f"{words}; about {needed_mb:.0f} MB will be used")
@@ -160,26 +165,27 @@ class Walk(Workshop):
         """
         if len(frame.shape) > 2:
             return Light(job, frame, frame, frame, frame.meta.saturation_dn)
-        calibrate = self.recipe.calibrate
-        if not part.scaled and scales_darks(calibrate):
-            calibrate = replace(calibrate, dark_scaling="none", dark_scale=None)
+        calibrate = calibration_of(part, self.recipe.calibrate)
         calibrated = calibrate(frame, masters)
         sensor = self.recipe.cosmetic(calibrated, defects)
         view = self.recipe.debayer(sensor) if sensor.meta.pattern else sensor
         return Light(job, calibrated, sensor, view, calibrate.saturation(frame, masters))
 
-    def defects_of(self, masters: Masters, light: Frame) -> Iterator[Event]:
-        """The defective pixels that this dark and the user's list show, found once for each dark."""
-        name = masters.dark.source if masters.dark else ""
+    def defects_of(self, part: LightSet, masters: Masters) -> Iterator[Event]:
+        """The defective pixels that the dark of a set and the user's list show, found once for each dark and size."""
+        light, calibrate = part.frames[0], calibration_of(part, self.recipe.calibrate)
+        if len(light.shape) > 2:
+            return None
+        shape = trimmed_shape(light, calibrate)
+        name = masters.dark.source if masters.dark else "", shape
         if name not in self.defects:
             found = []
             if masters.dark:
-                found.append(self.recipe.cosmetic.defects(self.recipe.calibrate.fitted(light, masters).dark))
+                found.append(self.recipe.cosmetic.defects(calibrate.fitted(light, masters).dark))
             if self.recipe.defects:
-                listed = Defects.of(*read_defects(self.recipe.defects, light.meta.sky_shape[-2:]))
-                found.append(listed)
-                for note in listed.notes:
-                    yield self.note("calibrate", note)
+                found.append(Defects.of(*read_defects(self.recipe.defects, shape)))
+            for note in [note for one in found for note in one.notes]:
+                yield self.note("calibrate", note)
             self.defects[name] = found[0].union(*found[1:]) if found else None
         return self.defects[name]
 
@@ -273,7 +279,7 @@ class Walk(Workshop):
             frames,
             statistics,
             lights.index(reference),
-            len(job.sets),
+            loads(job),
             tile_aspect(lights),
         )
         if stack is None:
@@ -314,6 +320,12 @@ def by_light(stack: Stack):
         rows = stack.frames[i :: stack.n]
         names = ("weight", "scale", "offset", "rejected_low_fraction", "rejected_high_fraction")
         yield replace(rows[0], **{name: sum(getattr(row, name) for row in rows) / count for name in names})
+
+
+def trimmed_shape(frame: Frame, calibrate) -> tuple[int, int]:
+    """Rows and columns of a raw frame after calibration has cut off what saw no sky."""
+    y0, y1, x0, x1 = calibrate.overscan.window(frame)
+    return y1 - y0, x1 - x0
 
 
 def targets(jobs: list[LightJob]) -> list[list[LightJob]]:

@@ -3,6 +3,7 @@
 masters:  raw box -> (calibrate) -> normalize -> reject -> combine -> master bias, dark, flat
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from masterlight.processes.integrate import ImageIntegration, Stack
 from masterlight.processes.quality import MasterReport
 from masterlight.processes.quality import report as quality_of
 from masterlight.report import Report
-from masterlight.session import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
+from masterlight.session import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, calibration_of, resident_mb
 from masterlight.store import Store, header, key
 from masterlight.workers import Event
 
@@ -49,6 +50,8 @@ class Workshop:
     """Masters that could not be read or used."""
     findings: list[Finding] = field(default_factory=list)
     """What the doctor found so far."""
+    examined: set[str] = field(default_factory=set)
+    """Ready-made masters that the doctor has seen."""
 
     @contextmanager
     def timed(self, stage: str):
@@ -101,11 +104,13 @@ class Workshop:
         path = path or self.store.path("master", *job.words, folder="masters")
         inputs = [Path(f.source) for f in job.frames]
         superbias = [self.recipe.superbias] if job.kind == "bias" else []
-        made_of = key(inputs, integration, self.recipe.calibrate, superbias, [m for m in self.master_paths(job) if m])
+        calibrate = calibration_of(job, self.recipe.calibrate)
+        made_of = key(inputs, integration, calibrate, superbias, [m for m in self.master_paths(job) if m])
         if not self.recipe.overwrite and self.store.reusable(path, made_of):
             self.made[id(job)] = path
             self.report.masters.append(reused(job, path))
             yield self.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
+            yield from self.diagnosed(self.recipe.doctor.master(job.kind, read(path), frames=job.frames))
             return
         views, statistics = yield from self.calibrated(job, masters)
         stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
@@ -125,6 +130,8 @@ class Workshop:
         quality = self.quality(job, read(path), views, stack)
         row |= {"noise": quality.noise_dn or row["noise"], "quality": quality.as_dict() | {"text": quality.text()}}
         self.report.masters.append(row)
+        with atomic(path.with_suffix(".json")) as file:
+            file.write(json.dumps(row, indent=1).encode())
         lost = f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high"
         yield Event("masters", message=f"{path.name}: {quality.sentence()}; {lost}")
         noise_dn = [planes[0].noise_dn for planes in statistics]
@@ -135,7 +142,7 @@ class Workshop:
 
     def calibrated(self, job: MasterJob, masters) -> Iterator[Event]:
         """The frames of a job through its masters, and their statistics; those that fail are rejected."""
-        calibration = replace(self.recipe.calibrate, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
+        calibration = calibration_of(job, self.recipe.calibrate)
         views, statistics, before = [], [], None
         for frame in job.frames:
             try:
@@ -172,7 +179,7 @@ class Workshop:
 
     def quality(self, job: MasterJob, master: Frame, views: list[Frame], stack: Stack) -> MasterReport:
         """What a master is like, measured together with the other calibration frames of its camera."""
-        bare = replace(self.recipe.calibrate, pedestal_dn=0.0)
+        bare = calibration_of(job, self.recipe.calibrate)
         same = [other for other in self.plan.masters if other.frames[0].shape == job.frames[0].shape]
         raw = {other.kind: [bare(frame, bare.masters()) for frame in other.frames[:2]] for other in same}
         bias = next(
@@ -201,14 +208,14 @@ class Workshop:
 
     def masters_of(self, job) -> Iterator[Event]:
         """The masters of a job or a set of lights; one that cannot be used is told, and the work goes on without it."""
-        found = {}
+        calibrate, found = calibration_of(job, self.recipe.calibrate), {}
         for kind, path in zip(("bias", "dark", "flat"), self.master_paths(job), strict=True):
             try:
                 if path is not None and path not in self.unusable:
                     found[kind] = read(path)
                     if isinstance(getattr(job, kind), Frame):
                         np.asarray(found[kind])  # ready-made: it may be damaged
-                    self.recipe.calibrate.masters(**{"bias": found.get("bias"), kind: found[kind]}).factor()
+                    calibrate.masters(**{"bias": found.get("bias"), kind: found[kind]}).flat_means()
             except (FrameError, OSError) as error:
                 found.pop(kind, None)
                 self.unusable.add(path)
@@ -216,13 +223,19 @@ class Workshop:
                 yield self.note("masters", f"going on without {path.name}")
         if getattr(job, "dark", None) is not None and "dark" not in found and "bias" not in found:
             spare = [self.made[id(m)] for m in self.plan.masters if m.kind == "bias" and id(m) in self.made]
-            fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].shape[-2:]]
+            fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].meta.sky_shape[-2:]]
             if fits:
                 found["bias"] = fits[0]
                 yield self.note("masters", f"without the dark, {Path(fits[0].source).name} is subtracted instead")
             elif found.pop("flat", None):
                 yield self.note("masters", "with nothing to take the bias level off, the flat is left out as well")
-        return self.recipe.calibrate.masters(**found)
+        for kind, master in found.items():
+            ready = isinstance(getattr(job, kind), Frame) and master.source not in self.examined
+            if ready:
+                self.examined.add(master.source)
+                beside = {name: other for name, other in found.items() if name != kind}
+                yield from self.diagnosed(self.recipe.doctor.master(kind, master, **beside))
+        return calibrate.masters(**found)
 
     def integrate(
         self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, aspect=None, maps=True
@@ -324,8 +337,12 @@ def frames_table(stack: Stack):
 
 
 def reused(job: MasterJob, path: Path) -> dict:
-    """The report's row of a master that an earlier run made."""
-    frame = read(path)
+    """The report's row of a master that an earlier run made, as it was told then if that can still be read."""
+    names = ("noise", "rejected_low", "rejected_high", "effective_frames", "quality")
+    try:
+        before = json.loads(path.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        before = {}
     row = {"path": str(path), "preview": str(path.with_suffix(".png")), "kind": job.kind, "filter": job.filter}
-    row |= {"frames_used": frame.meta.frames, "noise": noise_of(np.asarray(frame)), "fwhm_px": None}
-    return row | {"rejected_low": None, "rejected_high": None, "effective_frames": None, "reused": True}
+    row |= {"frames_used": read(path).meta.frames, "fwhm_px": None, "reused": True}
+    return row | {name: before.get(name) for name in names}

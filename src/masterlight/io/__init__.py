@@ -99,10 +99,16 @@ def write(path, planes: Any, header: Any = None, history: Iterable[str] = (), co
     write_fits(path, planes, header or {}, history, compress)
 
 
+RAW_LEVELS = ("SATLEVEL", "MAXADU", "DATAMAX", "DATAMIN", *(f"BLKLEV{i}" for i in range(1, 5)))
+"""Levels of a raw frame, which are no longer those of its pixels when it is calibrated."""
+
+
 def told(frame: Frame) -> dict[str, Any]:
     """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
     meta = frame.meta
     now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
+    if meta.calibration:
+        now |= dict.fromkeys(RAW_LEVELS) | {"SATURATE": meta.saturation_dn}
     now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias

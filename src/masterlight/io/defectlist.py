@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import Meta
+from masterlight.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
 from masterlight.io import atomic, read, suffix, write
 from masterlight.kernels.defects import run_lengths
 
-HOT, COLD, LINE, USER = 1, 2, 8, 32
-BITS = {"NHOT": 1, "NCOLD": 2, "NUNSTABL": 4, "NLINE": 8, "NSATURAT": 16, "NUSER": 32}
+BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
 """Keywords that count the pixels of each bit of a map."""
 KIND = "DEFECT MAP"
 """What IMAGETYP calls a map of bits."""

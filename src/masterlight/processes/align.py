@@ -60,10 +60,6 @@ class Transform:
         """Positions (n, 2) of the reference, in the source."""
         return match.apply(self.matrix, xy)
 
-    def to_reference(self, xy) -> np.ndarray:
-        """Positions (n, 2) of the source, in the reference."""
-        return match.apply(np.linalg.inv(self.matrix), xy)
-
     @property
     def centre_px(self) -> tuple[float, float]:
         return (max(self.shape[1], 1) - 1) / 2, (max(self.shape[0], 1) - 1) / 2
@@ -405,8 +401,10 @@ class Registered(Frame):
                 self.pixels_into(out[..., :half, :], y0, x0)
                 self.pixels_into(out[..., half:, :], y0 + half, x0)
             return
-        pixels = np.asarray(self.frame.pixels(top, bottom, left, right), np.float32)
-        defective = None if self.keep_defective else self.frame.defective(top, bottom, left, right)
+        pixels, defective = (
+            (self.frame.pixels(*box), None) if self.keep_defective else self.frame.pixels_and_defective(*box)
+        )
+        pixels = np.asarray(pixels, np.float32)
         planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
         matrices = self.matrices * (len(planes) // len(self.matrices))
         for plane, target, matrix in zip(planes, targets, matrices, strict=True):

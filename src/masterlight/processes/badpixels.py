@@ -7,12 +7,13 @@ import numpy as np
 from pydantic import Field
 
 from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import Frame
+from masterlight.frame import COLD, HOT, LINE, UNSTABLE, Frame
+from masterlight.headers import period
 from masterlight.kernels.defects import segments, spikes
 from masterlight.kernels.stars import mesh, mesh_at, mesh_row
 from masterlight.process import process
 from masterlight.processes.cosmetic import CosmeticCorrection, departing
-from masterlight.processes.defects import COLD, HOT, LINE, UNSTABLE, Defects, colours_of, pattern_for
+from masterlight.processes.defects import Defects, pattern_for
 
 BAND_SAMPLES = 16 << 20
 """Samples of all frames of a set that are in memory at once, 4 bytes each; the work on them takes up to 12 more."""
@@ -58,14 +59,9 @@ class BadPixels:
 
     def from_dark(self, dark: Frame) -> Defects:
         """Hot and cold pixels, bad rows and columns of a master dark."""
-        correction = CosmeticCorrection(hot=self.hot, cold=self.cold, cfa=self.cfa)
-        found = correction.defects(dark)
+        found = CosmeticCorrection(hot=self.hot, cold=self.cold, cfa=self.cfa).defects(dark)
         lines = self.lines_in(np.asarray(dark, np.float32), dark, found.mask)
-        notes = ()
-        if len(found) >= int(correction.max_fraction * found.mask.size):
-            share = f"{100 * correction.max_fraction:g} % of the pixels or more"
-            notes = (f"{share} stand out of the dark: the threshold is low, or the sensor was warm",)
-        return Defects.of(found.mask | lines, dark.source, dark.meta, notes)
+        return Defects.of(found.mask | lines, dark.source, dark.meta, found.notes)
 
     def from_darks(self, darks: Sequence[Frame]) -> Defects:
         """Pixels that flicker: their value changes from dark to dark more than that of others as bright.
@@ -95,7 +91,8 @@ class BadPixels:
         image = np.asarray(bright, np.float32)
         pitch = self.pitch(bright)
         sky = np.empty_like(image)
-        for place in places(pitch):
+        for y, x in np.ndindex(pitch, pitch):
+            place = np.s_[y::pitch, x::pitch]
             plane = np.ascontiguousarray(image[place])
             sky[place] = background(mesh(plane)[0], plane.shape)
         relative = np.divide(image, sky, out=np.full_like(image, np.nan), where=sky > 0)
@@ -119,13 +116,16 @@ class BadPixels:
         mask |= self.lines_in(relative, bright, mask)
         return Defects.of(mask, " / ".join(f.source for f in (bright, faint) if f is not None), first.meta)
 
-    def from_rejections(self, counts: np.ndarray, frames: int, shifts_px, source: str = "rejection map") -> Defects:
+    def from_rejections(
+        self, counts: np.ndarray, frames: int, shifts_px=None, source: str = "rejection map"
+    ) -> Defects:
         """Pixels that were rejected as too high in most frames of a dithered stack that was not registered.
 
         counts (rows, cols): in how many of the `frames` each pixel of the sensor was rejected; shifts_px (frames, 2): x
-        and y of each light against the first.
+        and y of each light against the first, None when the caller vouches that the lights were dithered.
         """
-        self.require_dither(shifts_px, frames, source)
+        if shifts_px is not None:
+            self.require_dither(shifts_px, frames, source)
         return Defects.of(np.asarray(counts) > self.present * frames, source)
 
     def from_lights(self, lights: Sequence[Frame], shifts_px) -> Defects:
@@ -171,13 +171,12 @@ class BadPixels:
         image = np.array(light, np.float32)
         gain = light.meta.gain_e_per_dn or 1.0
         found = []
-        for dy in range(pitch):
-            for dx in range(pitch):
-                plane = np.ascontiguousarray(image[dy::pitch, dx::pitch])
-                level, noise = mesh(plane)
-                sigma = float(np.median(noise)) or float(np.nanstd(plane)) or 1.0
-                y, x = spikes(plane, level, sigma, gain, self.spike, self.contrast)
-                found.append((y * pitch + dy, x * pitch + dx))
+        for dy, dx in np.ndindex(pitch, pitch):
+            plane = np.ascontiguousarray(image[dy::pitch, dx::pitch])
+            level, noise = mesh(plane)
+            sigma = float(np.median(noise)) or float(np.nanstd(plane)) or 1.0
+            y, x = spikes(plane, level, sigma, gain, self.spike, self.contrast)
+            found.append((y * pitch + dy, x * pitch + dx))
         return tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
 
     def lines_in(self, image: np.ndarray, frame: Frame, known: np.ndarray | None = None) -> np.ndarray:
@@ -187,13 +186,14 @@ class BadPixels:
             return mask
         pitch = self.pitch(frame)
         clean = image if known is None else np.where(known > 0, np.float32(np.nan), image)
-        for place in places(pitch):
+        for y, x in np.ndindex(pitch, pitch):
+            place = np.s_[y::pitch, x::pitch]
             mask[place] |= partial_columns(clean[place], self.line)
             mask[place] |= partial_columns(clean[place].T, self.line).T
         return mask
 
     def pitch(self, frame: Frame) -> int:
-        return colours_of(pattern_for(frame, self.cfa)).shape[0]
+        return period(pattern_for(frame, self.cfa))
 
     def require_dither(self, shifts_px, frames: int, source: str) -> None:
         """Refuse lights of which too many point to the same place: their stars would be taken for defects."""
@@ -281,13 +281,6 @@ def background(level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     for y in range(shape[0]):
         mesh_row(level, y, shape[0], out[y])
     return out
-
-
-def places(pitch: int) -> Iterator[tuple[slice, slice]]:
-    """The pixels at each place of a colour pattern, as slices of a mosaic."""
-    for dy in range(pitch):
-        for dx in range(pitch):
-            yield np.s_[dy::pitch, dx::pitch]
 
 
 def at_tiles(grid: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

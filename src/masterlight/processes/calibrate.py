@@ -6,7 +6,7 @@ that of the overscan, or the black level that a camera tells, or the pedestal th
 
 import threading
 from dataclasses import dataclass, field
-from math import isclose, isfinite, isqrt
+from math import isclose, isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from masterlight.errors import FrameError, ParameterError
 from masterlight.frame import Frame, Stored
-from masterlight.headers import same_filter
+from masterlight.headers import period, places, same_filter
 from masterlight.kernels.calibrate import calibrate
 from masterlight.kernels.statistics import noise_mrs
 from masterlight.process import card, process
@@ -101,6 +101,12 @@ class ImageCalibration:
             return raw if raw is frame else raw.with_cards(cards)
         done = frame.meta.calibration + masters.letters + {"overscan": "O", "black": "B"}.get(level, "")
         letters = "".join(c for c in "OBDF" if c in done)
+        if frame.meta.kind == "light" and set("DF") & set(letters) and not set("BO") & set(letters) and not self.force:
+            raise FrameError(
+                frame.source,
+                "its bias level would stay in and be scaled by the flat: add a master bias, or a dark that holds it, "
+                "or pass force",
+            )
         meta = raw.meta.with_(
             calibration=letters,
             pedestal_dn=self.pedestal_dn,
@@ -130,7 +136,7 @@ class ImageCalibration:
         if len(frame.shape) != 2:
             raise FrameError(frame.source, "is a colour image; calibration works on the raw frame of one plane")
         pattern = frame.meta.pattern or ""
-        if isqrt(len(pattern)) ** 2 != len(pattern):
+        if len(pattern) not in (0, period(pattern) ** 2):
             raise FrameError(frame.source, f"has colour pattern '{pattern}'; 4 letters or 36 are understood")
         window = self.overscan.window(frame)
         scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
@@ -139,8 +145,7 @@ class ImageCalibration:
         for kind in ("bias", "dark", "flat"):
             if getattr(found, kind) is not None:
                 against(light, kind, getattr(found, kind), self.force)
-        overscanned = found.dark is not None and "O" in found.dark.meta.calibration
-        if scaled and found.dark_holds_bias and found.bias is None and not overscanned:
+        if scaled and found.dark_holds_bias and found.bias is None:
             raise FrameError(
                 frame.source,
                 f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias: add "
@@ -208,8 +213,8 @@ class ImageCalibration:
             rows += [("CALK00", scale.k, "scale of the dark"), ("CALKE00", error, "standard error of CALK00")]
         if masters.flat is not None:
             means = masters.flat_means()
-            values = means.ravel()[list(colours_of(masters.pattern or masters.flat.meta.pattern, means.size).values())]
-            rows += [(f"CALS{i:02d}", float(v), "[DN] mean of the flat") for i, v in enumerate(values)]
+            own = places(masters.pattern or masters.flat.meta.pattern if means.size > 1 else None).values()
+            rows += [(f"CALS{i:02d}", float(means[at[0]]), "[DN] mean of the flat") for i, at in enumerate(own)]
         finite = np.isfinite(image)
         negative = float(np.count_nonzero(image[finite] < 0) / max(1, np.count_nonzero(finite)))
         rows += [
@@ -269,21 +274,12 @@ def version() -> str:
     return __version__
 
 
-def colours_of(pattern: str | None, count: int = 0) -> dict[str, int]:
-    """Each colour of a pattern and its first place in it, red, green and blue first; one nameless colour for mono."""
-    if not pattern or count == 1:
-        return {"": 0}
-    return {letter: pattern.index(letter) for letter in sorted(set(pattern), key=lambda c: ("RGB" + pattern).index(c))}
-
-
 def noise_of_colours(image: np.ndarray, pattern: str | None, saturation_dn: float) -> dict[str, float]:
     """Noise in DN of each colour of a mosaic, the mean over its places in the pattern; of all pixels for mono."""
-    p = isqrt(len(pattern)) if pattern else 1
-    places = pattern or " "
-    found = {}
-    for letter in colours_of(pattern):
-        planes = [image[i // p :: p, i % p :: p] for i, name in enumerate(places) if name == (letter or " ")]
-        found[letter] = float(np.mean([noise_mrs(np.ascontiguousarray(plane), saturation_dn)[0] for plane in planes]))
+    p, found = period(pattern), {}
+    for letter, at in places(pattern).items():
+        planes = [np.ascontiguousarray(image[y::p, x::p]) for y, x in at]
+        found[letter] = float(np.mean([noise_mrs(plane, saturation_dn)[0] for plane in planes]))
     return found
 
 

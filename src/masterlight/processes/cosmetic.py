@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from masterlight.errors import FrameError
-from masterlight.frame import Frame
+from masterlight.frame import COLD, HOT, Frame
+from masterlight.headers import period
 from masterlight.kernels.defects import MEDIAN, departures, listed, local_outliers, outside, replace_defects
 from masterlight.kernels.stars import mesh
 from masterlight.process import card, process
-from masterlight.processes.defects import COLD, HALO, HOT, Defects, colours_of, geometry, margined, pattern_for
+from masterlight.processes.defects import HALO, Defects, colours_of, geometry, margined, pattern_for
 
 SQUARE = 3
 """A pixel of a dark is compared with the median of the square that reaches so far around it."""
@@ -63,14 +64,15 @@ class CosmeticCorrection:
 
         In sigma, candidates depart from the smooth background of the whole frame, and those that depart from the median
         of their own 7 x 7 square too are defects: amplifier glow is not one. Every place of a colour filter pattern
-        is looked at as an image of its own. Missing pixels (NaN) are defective.
+        is looked at as an image of its own. Missing pixels (NaN) are defective. The notes of the result tell when
+        more than `max_fraction` were found.
         """
         image = np.asarray(dark, np.float32)
         if image.ndim != 2:
             raise FrameError(dark.source, "a master dark of one plane is needed to find defective pixels")
         ends = self.ends(image)
         by_sigma = self.hot if ends[1] is None else None, self.cold if ends[0] is None else None
-        pitch = colours_of(pattern_for(dark, self.cfa)).shape[0]
+        pitch = period(pattern_for(dark, self.cfa))
         y, x, departure, sigma = departing(image, *by_sigma, pitch)
         high, low = (by_sigma[0] or np.inf), -(by_sigma[1] or np.inf)
         z = np.where(np.abs(departure) < self.min_excess_dn, 0.0, departure / sigma)
@@ -83,20 +85,25 @@ class CosmeticCorrection:
             kinds = np.append(kinds, np.where(image[y2, x2] >= high_dn, HOT, COLD))
             strength = np.append(strength, np.abs(image[y2, x2] - np.nanmedian(image)))
         order = np.flatnonzero(kinds)
-        limit = max(1, int(self.max_fraction * image.size))
+        limit, notes = max(1, int(self.max_fraction * image.size)), ()
         if order.size > limit:
+            notes = (
+                f"{order.size} pixels of {dark.source} stand out, {100 * order.size / image.size:.2g} % of it and more "
+                f"than max_fraction allows ({100 * self.max_fraction:g} %): the strongest {limit} were taken. The "
+                "threshold is low, or the sensor was warm",
+            )
             order = order[np.argsort(-strength[order], kind="stable")[:limit]]
         mask = np.zeros(image.shape, np.uint8)
         mask[y[order], x[order]] = kinds[order]
-        return Defects.of(mask, dark.source, dark.meta)
+        return Defects.of(mask, dark.source, dark.meta, notes)
 
     def ends(self, image: np.ndarray) -> tuple[float | None, float | None]:
         """The levels, DN, at which a pixel of the dark is cold and hot by level or by number; None where by sigma."""
         low, high = self.cold_dn, self.hot_dn
         if self.hot_count is not None or self.cold_count is not None:
-            levels = DarkLevels.of(image)
-            high = high if self.hot_count is None else levels.hot_level_dn(self.hot_count)
-            low = low if self.cold_count is None else levels.cold_level_dn(self.cold_count)
+            values = image[np.isfinite(image)]
+            high = high if self.hot_count is None else highest_level(values, self.hot_count)
+            low = low if self.cold_count is None else -highest_level(-values, self.cold_count)
         return low, high
 
     def __call__(self, frame: Frame, defects: Defects | None = None) -> Frame:
@@ -128,59 +135,22 @@ def departing(image: np.ndarray, high: float | None, low: float | None, pitch: i
     With a pitch above 1 every place of a pattern of so many pixels is an image of its own. NaN pixels are among them.
     """
     found = []
-    for dy in range(min(pitch, image.shape[0])):
-        for dx in range(min(pitch, image.shape[1])):
-            plane = np.ascontiguousarray(image[dy::pitch, dx::pitch])
-            level, noise = mesh(plane)
-            sigma = float(np.median(noise)) or float(np.nanstd(plane)) or 1.0
-            y, x = outside(plane, level, -(low or np.inf) * sigma, (high or np.inf) * sigma)
-            away = departures(plane, y, x, SQUARE)
-            found.append((y * pitch + dy, x * pitch + dx, away, np.full(y.size, sigma)))
+    for dy, dx in np.ndindex(min(pitch, image.shape[0]), min(pitch, image.shape[1])):
+        plane = np.ascontiguousarray(image[dy::pitch, dx::pitch])
+        level, noise = mesh(plane)
+        sigma = float(np.median(noise)) or float(np.nanstd(plane)) or 1.0
+        y, x = outside(plane, level, -(low or np.inf) * sigma, (high or np.inf) * sigma)
+        away = departures(plane, y, x, SQUARE)
+        found.append((y * pitch + dy, x * pitch + dx, away, np.full(y.size, sigma)))
     return tuple(np.concatenate(column) for column in zip(*found, strict=True))
 
 
-@dataclass(frozen=True, eq=False)
-class DarkLevels:
-    """What a threshold on a master dark means: a level in DN, a distance in sigma or a number of pixels.
-
-    values: all finite pixels in rising order; sigma is 1.4826 times the median absolute deviation.
-    """
-
-    values: np.ndarray
-    median_dn: float
-    sigma_dn: float
-
-    @classmethod
-    def of(cls, dark) -> "DarkLevels":
-        """The levels of a master dark, given as a frame or an array."""
-        values = np.sort(np.asarray(dark, np.float32), axis=None)
-        values = values[: np.searchsorted(values, np.inf)]
-        median = float(np.median(values)) if values.size else float("nan")
-        return cls(values, median, 1.4826 * float(np.median(np.abs(values - median))) if values.size else float("nan"))
-
-    def level_dn(self, sigma: float) -> float:
-        """The level so many sigma above the median, below it when negative."""
-        return self.median_dn + sigma * self.sigma_dn
-
-    def sigma(self, level_dn: float) -> float:
-        """How many sigma a level is above the median."""
-        return (level_dn - self.median_dn) / self.sigma_dn if self.sigma_dn else float("nan")
-
-    def hot_count(self, level_dn: float) -> int:
-        """How many pixels are at or above a level."""
-        return int(self.values.size - np.searchsorted(self.values, np.float64(level_dn), "left"))
-
-    def cold_count(self, level_dn: float) -> int:
-        """How many pixels are at or below a level."""
-        return int(np.searchsorted(self.values, np.float64(level_dn), "right"))
-
-    def hot_level_dn(self, count: int) -> float:
-        """The highest level at or above which there are `count` pixels, or more when several are equal."""
-        return float(self.values[max(0, self.values.size - count)]) if count > 0 and self.values.size else float("inf")
-
-    def cold_level_dn(self, count: int) -> float:
-        """The lowest level at or below which there are `count` pixels, or more when several are equal."""
-        return float(self.values[min(count, self.values.size) - 1]) if count > 0 and self.values.size else -float("inf")
+def highest_level(values: np.ndarray, count: int) -> float:
+    """The highest level at or above which there are `count` of the finite values, or more when several are equal."""
+    if not count or not values.size:
+        return float("inf")
+    at = max(0, values.size - count)
+    return float(np.partition(values, at)[at])
 
 
 @lru_cache(maxsize=64)
@@ -191,21 +161,20 @@ def stencils(pattern: str | None, y0: int, x0: int):
     nearest of the same colour and the others up to HALO pixels away, for each of its 36 places.
     """
     colours = colours_of(pattern, y0, x0)
-    period = colours.shape[0]
-    if period <= 2:
-        square = [(dy * period, dx * period) for dy in range(-3, 4) for dx in range(-3, 4)]
-        near = [o for o in square if o != (0, 0) and max(map(abs, o)) == period]
-        far = [o for o in square if max(map(abs, o)) > period]
+    p = len(colours)
+    if p <= 2:
+        square = [(dy * p, dx * p) for dy in range(-3, 4) for dx in range(-3, 4)]
+        near = [o for o in square if o != (0, 0) and max(map(abs, o)) == p]
+        far = [o for o in square if max(map(abs, o)) > p]
         return np.array([[near]]), np.array([[far]]), np.array([[len(far)]])
     square = [(dy, dx) for dy in range(-HALO, HALO + 1) for dx in range(-HALO, HALO + 1) if (dy, dx) != (0, 0)]
     square.sort(key=lambda o: (o[0] ** 2 + o[1] ** 2, o))
-    near, far = np.zeros((period, period, 8, 2), np.int64), np.zeros((period, period, len(square), 2), np.int64)
-    counts = np.zeros((period, period), np.int64)
-    for y in range(period):
-        for x in range(period):
-            same = [o for o in square if colours[(y + o[0]) % period, (x + o[1]) % period] == colours[y, x]]
-            near[y, x], counts[y, x] = same[:8], len(same) - 8
-            far[y, x, : len(same) - 8] = same[8:]
+    near, far = np.zeros((p, p, 8, 2), np.int64), np.zeros((p, p, len(square), 2), np.int64)
+    counts = np.zeros((p, p), np.int64)
+    for y, x in np.ndindex(p, p):
+        same = [o for o in square if colours[(y + o[0]) % p, (x + o[1]) % p] == colours[y, x]]
+        near[y, x], counts[y, x] = same[:8], len(same) - 8
+        far[y, x, : len(same) - 8] = same[8:]
     return near, far, counts
 
 
@@ -245,7 +214,7 @@ class Spread:
             boxes = [(y, y + BAND_ROWS) for y in np.unique(starts).tolist()]
         pixels = [self.frame.pixels(y0, y1, 0, cols).reshape(-1, y1 - y0, cols) for y0, y1 in boxes]
         planes = np.concatenate(pixels, axis=1)
-        good = np.concatenate([self.defects.mask[y0:y1] == 0 for y0, y1 in boxes])
+        good = np.concatenate([self.defects.box(y0, y1, 0, cols) == 0 for y0, y1 in boxes])
         colours = colours_of(self.pattern)
         size = colours.shape[0]
         out = np.zeros((len(planes), size, size), np.float32)
@@ -281,10 +250,22 @@ class Corrected(Frame):
         return pattern_for(self, self.process.cfa)
 
     def pixels(self, y0, y1, x0, x1):
-        top, bottom, left, right = self.around(y0, y1, x0, x1, HALO)
-        image = self.uncorrected.pixels(top, bottom, left, right)
+        around = self.around(y0, y1, x0, x1, HALO)
+        return self.repaired(self.uncorrected.pixels(*around), around, (y0, y1, x0, x1))
+
+    def pixels_and_defective(self, y0, y1, x0, x1):
+        around = self.around(y0, y1, x0, x1, HALO)
+        image, inner = self.uncorrected.pixels_and_defective(*around)
+        mask = self.defects.box(y0, y1, x0, x1)
+        if inner is not None:
+            mask |= inner[y0 - around[0] : y1 - around[0], x0 - around[2] : x1 - around[2]]
+        return self.repaired(image, around, (y0, y1, x0, x1), mask), mask
+
+    def repaired(self, image, around, box, mask=None):
+        """The pixels of a box, from the image `around` it; what they themselves show to be defective goes into mask."""
+        (top, _, left, _), (y0, y1, x0, x1) = around, box
         image = np.array(image, np.float32, order="C", copy=None if image.base is None else True)
-        self.repair(image, top, left, (y0 - top, y1 - top, x0 - left, x1 - left))
+        self.repair(image, top, left, (y0 - top, y1 - top, x0 - left, x1 - left), mask)
         return image[..., y0 - top : y1 - top, x0 - left : x1 - left]
 
     def pixels_into(self, out, y0, x0):
@@ -297,7 +278,7 @@ class Corrected(Frame):
     def defective(self, y0, y1, x0, x1):
         """What is replaced in the box, known and found, and what was invented before: uint8 (rows, cols) of bits."""
         inner = self.uncorrected.defective(y0, y1, x0, x1)
-        mask = self.defects.mask[y0:y1, x0:x1].copy()
+        mask = self.defects.box(y0, y1, x0, x1)
         if inner is not None:
             mask |= inner
         if self.spread is not None:
@@ -305,8 +286,7 @@ class Corrected(Frame):
             image = np.array(self.uncorrected.pixels(top, bottom, left, right), np.float32, order="C")
             wanted = (y0 - top, y1 - top, x0 - left, x1 - left)
             for plane, number in self.planes(image):
-                for y, x, kind in zip(*self.found(plane, number, top, left, wanted), strict=True):
-                    mask[y - wanted[0], x - wanted[2]] |= kind
+                add(mask, wanted, *self.found(plane, number, top, left, wanted))
         return mask
 
     def around(self, y0, y1, x0, x1, halo=0):
@@ -334,17 +314,28 @@ class Corrected(Frame):
         )
         return local_outliers(plane, *stencils(self.pattern, y0 % 6, x0 % 6), spread, hot, cold, wanted)
 
-    def repair(self, image, y0, x0, wanted):
-        """Replace the defects of the box `wanted` in an image whose first pixel is (y0, x0), in place."""
+    def repair(self, image, y0, x0, wanted, mask=None):
+        """Replace the defects of the box `wanted` in an image whose first pixel is (y0, x0), in place.
+
+        Those that the image itself shows are added to `mask`, which is of that box.
+        """
         tables, limits = geometry(self.pattern)
         for plane, number in self.planes(image):
             y, x, rules = self.known(plane.shape, y0, x0)
             if self.spread is not None:
                 before = plane[y, x]
                 lending = margined(wanted, HALO, plane.shape)
-                more_y, more_x, _ = self.found(plane, number, y0, x0, lending)
+                more_y, more_x, kinds = self.found(plane, number, y0, x0, lending)
                 plane[y, x] = before
+                if mask is not None:
+                    add(mask, wanted, more_y, more_x, kinds)
                 y, x = np.concatenate([y, more_y]), np.concatenate([x, more_x])
                 rules = np.concatenate([rules, np.zeros(more_y.size, np.uint8)])
             amount = self.process.amount
             replace_defects(plane, y0, x0, y, x, rules, tables, _ALL_GOOD, limits, wanted, MEDIAN, amount)
+
+
+def add(mask: np.ndarray, box, y: np.ndarray, x: np.ndarray, bits: np.ndarray) -> None:
+    """Add the bits of some pixels to the mask of a box (y0, y1, x0, x1); those outside of it are left out."""
+    inside = (y >= box[0]) & (y < box[1]) & (x >= box[2]) & (x < box[3])
+    mask[y[inside] - box[0], x[inside] - box[2]] |= bits[inside]

@@ -5,12 +5,12 @@ that a hot pixel is compared with are those of its own place in the colour patte
 """
 
 from dataclasses import dataclass
-from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from masterlight.frame import Frame, Meta
+from masterlight.headers import period
 from masterlight.kernels.darkscale import excesses, peaks, slope
 
 FEWEST_PIXELS = 100
@@ -71,7 +71,7 @@ def kinds_of(pattern: str | None) -> tuple[np.ndarray, int]:
     """
     if not pattern:
         return np.zeros((1, 1), np.int64), 3
-    p = isqrt(len(pattern))
+    p = period(pattern)
     kinds = np.arange(4) if p == 2 else np.unique(list(pattern), return_inverse=True)[1]
     return np.asarray(kinds, np.int64).reshape(p, p), 6
 

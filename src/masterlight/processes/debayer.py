@@ -1,6 +1,5 @@
 """Debayer: three colour planes from the mosaic of a one-shot-colour camera, and whether its pattern is right."""
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,9 +8,11 @@ from pydantic import AfterValidator, Field
 
 from masterlight.errors import FrameError
 from masterlight.frame import Frame
-from masterlight.headers import regridded, shifted_pattern
+from masterlight.headers import ELECTRONS, period, places, regridded, shifted_pattern
 from masterlight.kernels import cfa, rcd, xtrans
 from masterlight.process import card, process
+from masterlight.processes.calibrate import noise_of_colours
+from masterlight.processes.overscan import Trimmed
 
 BAYER = ("RGGB", "BGGR", "GBRG", "GRBG")
 XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
@@ -46,7 +47,8 @@ class Debayer:
     method: Literal["rcd", "vng", "mhc", "bilinear", "super-pixel"] = "rcd"
     """How: rcd for round stars without colour fringes, mhc (linear) where noise must stay simple, vng as PixInsight's
     default, bilinear, or super-pixel, which interpolates nothing and halves the size. On X-Trans sensors the first
-    three are the method of Markesteijn, bilinear is a mean of nearby pixels of the colour, super-pixel takes 3 x 3."""
+    three are the method of Markesteijn, bilinear is a mean of nearby pixels of the colour, super-pixel takes 3 x 3.
+    The red and blue of a Bayer super-pixel are gathered a quarter of its width from green, on opposite sides."""
     rcd_directions: bool = False
     """Let rcd prefer the smoother sides and directions, as published: finer edges, but red and blue stars turn paler,
     by 5 to 15 %. When off, all sides count the same and the colours of stars are kept within 0.2 %."""
@@ -59,11 +61,15 @@ class Debayer:
     def __call__(self, frame: Frame) -> "Debayered":
         """A view of `frame` in colour, (3, rows, cols) float32, planes red, green, blue; computed when it is indexed.
 
-        Values keep their scale and sign. A pixel that is NaN in the mosaic is NaN in all three planes and spreads no
-        further. Raises FrameError for a frame that is no mosaic, has filters other than red, green and blue, or is
+        Only the region that saw the sky (`meta.data_px`) is kept. Values keep their scale and sign. A pixel that is NaN
+        in the mosaic is NaN in all three planes and spreads no further. Super-pixels have no `gain_e_per_dn`: the noise
+        of green, a mean of two or more pixels, is not that of red. Raises FrameError for a frame that is no mosaic, has filters other than red, green and blue, or is
         smaller than 6 x 6 pixels.
         """
         pattern = frame.meta.pattern if self.pattern == "auto" else self.pattern
+        if frame.meta.data_px:
+            pattern = shifted_pattern(pattern, *frame.meta.data_px[::2])
+            frame = Trimmed.of(frame, frame.meta.data_px)
         if len(frame.shape) != 2 or not pattern:
             raise FrameError(frame.source, "is not a mosaic of a colour sensor: nothing to debayer")
         if not set(pattern) <= set("RGB"):
@@ -83,7 +89,7 @@ class Debayer:
             meta = meta.with_(black_dn=None)
         if size > 1:
             um = meta.pixel_um and meta.pixel_um * size
-            meta = meta.with_(pixel_um=um, overscan_px=(), data_px=None)
+            meta = meta.with_(pixel_um=um, gain_e_per_dn=None, overscan_px=())
         done = card(self, pattern=pattern)
         return Debayered(
             source=frame.source, meta=meta, cards=(*frame.cards, done), raw=frame, process=self, pattern=pattern
@@ -105,7 +111,8 @@ class Debayered(Frame):
 
     @property
     def header(self):
-        return regridded(self.raw.header, factor=self.size)
+        header = regridded(self.raw.header, factor=self.size)
+        return header if self.size == 1 else {key: header[key] for key in header if key not in ELECTRONS}
 
     @property
     def halo(self) -> int:
@@ -120,54 +127,50 @@ class Debayered(Frame):
     def scratch_bytes(self):
         return self.raw.scratch_bytes
 
-    @property
-    def offsets_px(self) -> np.ndarray:
-        """Where the light of each plane was gathered, (x, y) from the pixel's centre in pixels of this view, (3, 2).
-
-        Zero but for super-pixels of a Bayer sensor, whose red and blue are a quarter of a pixel away from green, on
-        opposite sides: alignment may take each plane by its own.
-        """
-        size, n = self.size, math.isqrt(len(self.pattern))
-        if size == 1:
-            return np.zeros((3, 2))
-        codes = colour_codes(self.pattern)
-        y, x = np.indices((n, n)) % size - (size - 1) / 2
-        return np.array([[x[codes == p].mean(), y[codes == p].mean()] for p in range(3)]) / size
-
     def defective(self, y0, y1, x0, x1):
         n = self.size
-        mask = self.raw.defective(n * y0, n * y1, n * x0, n * x1)
-        if mask is None or n == 1:
-            return mask
-        return np.bitwise_or.reduce(mask.reshape(y1 - y0, n, x1 - x0, n), axis=(1, 3))
+        return in_cells(self.raw.defective(n * y0, n * y1, n * x0, n * x1), n)
 
     def pixels(self, y0, y1, x0, x1):
         out = np.empty((3, y1 - y0, x1 - x0), np.float32)
         self.pixels_into(out, y0, x0)
         return out
 
+    def pixels_and_defective(self, y0, y1, x0, x1):
+        out = np.empty((3, y1 - y0, x1 - x0), np.float32)
+        masks = self.bands_into(out, y0, x0, self.raw.pixels_and_defective)
+        return out, None if masks[0] is None else np.concatenate(masks)
+
     def pixels_into(self, out, y0, x0):
+        self.bands_into(out, y0, x0, lambda *box: (self.raw.pixels(*box), None))
+
+    def bands_into(self, out, y0, x0, read):
+        """Fill `out` band by band from what `read` gives, pixels and mask of a box; the masks of the bands or None."""
+        masks = []
         step = max(32, CHUNK_PIXELS // (self.size**2 * out.shape[2]))
         fill = self.fill_superpixels if self.size > 1 else self.fill
         for top in range(0, out.shape[1], step):
             band = out[:, top : top + step]
             part = band if band.flags.c_contiguous else np.empty(band.shape, np.float32)
-            fill(part, y0 + top, x0)
+            masks.append(fill(part, y0 + top, x0, read))
             if part is not band:
                 band[...] = part
+        return masks
 
-    def fill_superpixels(self, out, y0, x0):
+    def fill_superpixels(self, out, y0, x0, read):
         n = self.size
         y, x, h, w = n * y0, n * x0, n * out.shape[1], n * out.shape[2]
-        image = np.ascontiguousarray(self.raw.pixels(y, y + h, x, x + w), np.float32)
+        image, mask = read(y, y + h, x, x + w)
+        image = np.ascontiguousarray(image, np.float32)
         codes = colour_codes(shifted_pattern(self.pattern, y, x))
         if n == 2:
             red_y, red_x = np.argwhere(codes == 0)[0]
             cfa.superpixel(image, red_y, red_x, out)
         else:
             cfa.superpixel_cells(image, codes, 0, 0, n, out)
+        return in_cells(mask, n)
 
-    def fill(self, out, y0, x0):
+    def fill(self, out, y0, x0, read):
         """Interpolate a box: its mosaic with a margin, mirrored at the edges of the image, missing pixels filled."""
         halo = self.halo
         codes = colour_codes(self.pattern)
@@ -176,7 +179,9 @@ class Debayered(Frame):
         cols = mirrored(x0 - halo, x0 + w + halo + w % 2, self.raw.shape[1], codes.T)
         top, bottom = max(0, rows.min() - FILL_PX), min(self.raw.shape[0], rows.max() + 1 + FILL_PX)
         left, right = max(0, cols.min() - FILL_PX), min(self.raw.shape[1], cols.max() + 1 + FILL_PX)
-        image = np.ascontiguousarray(self.raw.pixels(top, bottom, left, right), np.float32)
+        image, mask = read(top, bottom, left, right)
+        image = np.ascontiguousarray(image, np.float32)
+        box = np.s_[y0 - top : y0 - top + h, x0 - left : x0 - left + w]
         filled, unknown = image, 0
         if np.isnan(np.sum(image)):  # a tenth of the time of np.isnan(image).any()
             filled = np.empty_like(image)
@@ -187,7 +192,8 @@ class Debayered(Frame):
         if filled is not image:
             if unknown:
                 cfa.blank_unknown(image, codes, top, left, y0 - top, x0 - left, KNOWN_PX, out)
-            out[:, np.isnan(image[y0 - top : y0 - top + h, x0 - left : x0 - left + w])] = np.nan
+            out[:, np.isnan(image[box])] = np.nan
+        return mask if mask is None else mask[box]
 
     def fill_bayer(self, image, rows, cols, codes, out):
         s0, red0 = int(codes[0, 0] == 1), int(0 in codes[0])
@@ -208,13 +214,19 @@ class Debayered(Frame):
 
 def colour_codes(pattern: str) -> np.ndarray:
     """A pattern as a square array of 0 red, 1 green, 2 blue; uint8."""
-    n = math.isqrt(len(pattern))
-    return np.array(["RGB".index(letter) for letter in pattern], np.uint8).reshape(n, n)
+    return np.array(["RGB".index(letter) for letter in pattern], np.uint8).reshape(period(pattern), -1)
 
 
 def cell(pattern: str) -> int:
     """Along each axis, how many pixels of a pattern hold all colours: 2 of a Bayer sensor, 3 of X-Trans."""
     return 2 if len(pattern) == 4 else 3
+
+
+def in_cells(mask: np.ndarray | None, n: int) -> np.ndarray | None:
+    """What is true of any of the n x n pixels of each cell of a mask."""
+    if mask is None or n == 1:
+        return mask
+    return np.bitwise_or.reduce(mask.reshape(mask.shape[0] // n, n, -1, n), axis=(1, 3))
 
 
 def is_xtrans(pattern: str) -> bool:
@@ -247,11 +259,17 @@ def colour_planes(mosaic: np.ndarray, pattern: str) -> dict[str, list[np.ndarray
     mosaic (rows, cols); strided views of it by colour, "R", "G", "B" (other filters by their letters): each holds the
     pixels of one place in the pattern, so of a Bayer mosaic one red, two green, one blue.
     """
-    n = math.isqrt(len(pattern))
-    planes: dict[str, list[np.ndarray]] = {}
-    for i, letter in enumerate(pattern):
-        planes.setdefault(letter, []).append(mosaic[i // n :: n, i % n :: n])
-    return planes
+    n = period(pattern)
+    return {colour: [mosaic[y::n, x::n] for y, x in at] for colour, at in places(pattern).items()}
+
+
+def keywords(view: Debayered) -> list[tuple[str, float, str]]:
+    """Noise of the colours of a debayered view, as header cards (keyword, value, comment). Reads all of its pixels.
+
+    Noise is measured on each colour of the mosaic, before interpolation makes neighbours alike.
+    """
+    noises = noise_of_colours(np.asarray(view.raw), view.pattern, view.raw.meta.saturation_dn or np.inf)
+    return [(f"NOISE{i:02d}", value, f"[DN] noise {colour}") for i, (colour, value) in enumerate(noises.items())]
 
 
 @dataclass(frozen=True)
@@ -274,7 +292,7 @@ def verify_pattern(flat: Frame | np.ndarray, pattern: str) -> PatternVerdict:
     differ by more than 10 % while those of the same pattern shifted agree within 2 %. Which of the other two is red
     and which is blue, no flat can tell.
     """
-    n = math.isqrt(len(pattern))
+    n = period(pattern)
     bounds = [((s - min(s, 1500)) // 2 // n * n, min(s, 1500)) for s in flat.shape]
     (y0, h), (x0, w) = bounds
     middle = np.asarray(flat[y0 : y0 + h, x0 : x0 + w])

@@ -1,7 +1,7 @@
 """DefectMap: repair the pixels that a map image marks, such as whole rows and columns."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -115,7 +115,7 @@ class Holes:
         found = Defects.of(bad, self.map.source)
         names = ("square", "horizontal", "vertical") if self.structure == "auto" else (self.structure,)
         rules = directions(bad)[bad] if self.structure == "auto" else np.zeros(len(found), np.uint8)
-        found = Defects(found.mask, found.row_start, found.columns, rules, found.source)
+        found = replace(found, rules=rules)
         tables = structures(names, self.pattern)
         limits = np.array([(0, COVERAGE, 0)] * len(names), np.float64)
         y, x, _ = listed(found.row_start, found.columns, rules, 0, bad.shape[0], 0, bad.shape[1])
@@ -168,7 +168,7 @@ class Mapped(Frame):
 
     def defective(self, y0, y1, x0, x1):
         inner = self.unmapped.defective(y0, y1, x0, x1)
-        mask = self.holes().defects.mask[y0:y1, x0:x1].copy()
+        mask = self.holes().defects.box(y0, y1, x0, x1)
         return mask if inner is None else mask | inner
 
     def repair(self, image, y0, x0, wanted):

@@ -1,20 +1,15 @@
 """`Defects`, the defective pixels of a sensor, and the neighbours that may stand in for them."""
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from masterlight.errors import FrameError
-from masterlight.frame import Frame, Meta
-from masterlight.headers import camera_key
-from masterlight.kernels.defects import run_lengths
-
-HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
-KINDS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
-"""The bits of a mask of defects."""
+from masterlight.frame import DEFECTS, LINE, Frame, Meta
+from masterlight.headers import camera_key, period, shifted_pattern
+from masterlight.kernels.defects import listed, run_lengths
 
 HALO = 6
 """Rows and columns around a box from which replacements may come: the farthest neighbour that is asked."""
@@ -39,10 +34,8 @@ class Geometry(NamedTuple):
 @lru_cache(maxsize=64)
 def colours_of(pattern: str | None, y0: int = 0, x0: int = 0) -> np.ndarray:
     """The colours of a filter pattern as (c, c) uint8, from row y0, column x0 of the sensor on; (1, 1) for mono."""
-    letters = pattern or "L"
-    size = math.isqrt(len(letters))
-    codes = np.frombuffer(letters.encode("ascii"), np.uint8).reshape(size, size)
-    return np.ascontiguousarray(np.roll(codes, (-y0, -x0), (0, 1)))
+    letters = shifted_pattern(pattern, y0, x0) or "L"
+    return np.frombuffer(letters.encode("ascii"), np.uint8).reshape(period(pattern), -1)
 
 
 def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:
@@ -51,18 +44,17 @@ def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:
     rules: arrays (n, 4) of dy, dx, shell, side, in any order; shells of -1 fill up what is shorter than the longest.
     """
     colours = colours_of(pattern)
-    period = len(colours)
+    p = len(colours)
     ordered = [r[np.lexsort((r[:, 1], r[:, 0], r[:, 0] ** 2 + r[:, 1] ** 2, r[:, 2]))] for r in rules]
     own = [
-        [r[colours[(y + r[:, 0]) % period, (x + r[:, 1]) % period] == colours[y, x]] for r in ordered]
-        for y in range(period)
-        for x in range(period)
+        [r[colours[(y + r[:, 0]) % p, (x + r[:, 1]) % p] == colours[y, x]] for r in ordered]
+        for y, x in np.ndindex(p, p)
     ]
-    out = np.full((period * period, len(rules), max(len(r) for place in own for r in place), 4), -1, np.int16)
+    out = np.full((p * p, len(rules), max(len(r) for place in own for r in place), 4), -1, np.int16)
     for place, into in zip(own, out, strict=True):
         for rule, table in zip(place, into, strict=True):
             table[: len(rule)] = rule
-    return out.reshape(period, period, *out.shape[1:])
+    return out.reshape(p, p, *out.shape[1:])
 
 
 @lru_cache(maxsize=16)
@@ -75,7 +67,7 @@ def geometry(pattern: str | None) -> Geometry:
     from a stretch along the line that holds so many of any colour.
     """
     dy, dx = np.mgrid[-HALO : HALO + 1, -HALO : HALO + 1].reshape(2, -1)
-    along = {1: 1, 2: 2}.get(len(colours_of(pattern)), 3)
+    along = {1: 1, 2: 2}.get(period(pattern), 3)
     around = np.column_stack([dy, dx, dy * dy + dx * dx, 0 * dy])
     beside = np.column_stack([dy, dx, np.abs(dx), np.where(dx < 0, 1, 2)])[(dx != 0) & (np.abs(dy) <= along)]
     across = np.column_stack([dy, dx, np.abs(dy), np.where(dy < 0, 1, 2)])[(dy != 0) & (np.abs(dx) <= along)]
@@ -85,15 +77,17 @@ def geometry(pattern: str | None) -> Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Defects:
-    """Which pixels of a sensor are defective: `mask` (rows, cols) uint8 of bits, and the same as a list by rows.
+    """Which pixels of a sensor of `shape` are defective, as a list by rows: that of row y has the entries
+    from `row_start[y]` to `row_start[y + 1]`; cheap to pickle. `mask` is the same as an image.
 
     The bits: 1 hot, 2 cold, 4 unstable, 8 of a bad row or column, 16 saturated, 32 named by the user. `rules` tells for
     each defect of the list whether it belongs to a line, which is repaired from its sides only.
     """
 
-    mask: np.ndarray
+    shape: tuple[int, int]
     row_start: np.ndarray
     columns: np.ndarray
+    bits: np.ndarray
     rules: np.ndarray
     source: str = ""
     meta: Meta | None = None
@@ -106,9 +100,10 @@ class Defects:
         """Defects from any array that is not zero where a pixel is defective: bits, or True for a hot one."""
         mask = np.ascontiguousarray(mask, np.uint8)
         rows, columns = np.nonzero(mask)
-        row_start = np.searchsorted(rows, np.arange(mask.shape[0] + 1))
-        rules = lines_among(rows, columns, mask[rows, columns])
-        return cls(mask, row_start.astype(np.int64), columns.astype(np.int64), rules, source, meta, tuple(notes))
+        row_start = np.searchsorted(rows, np.arange(mask.shape[0] + 1)).astype(np.int64)
+        bits = mask[rows, columns]
+        rules = lines_among(rows, columns, bits)
+        return cls(mask.shape, row_start, columns.astype(np.int64), bits, rules, source, meta, tuple(notes))
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> "Defects":
@@ -116,6 +111,21 @@ class Defects:
 
     def __len__(self):
         return self.columns.size
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "mask"}
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """The bits of every pixel, (rows, cols) uint8; made when it is first asked for."""
+        return self.box(0, self.shape[0], 0, self.shape[1])
+
+    def box(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """The mask of a part of the sensor, made anew."""
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        y, x, bits = listed(self.row_start, self.columns, self.bits, y0, y1, x0, x1)
+        mask[y, x] = bits
+        return mask
 
     @property
     def hot(self) -> int:
@@ -128,20 +138,19 @@ class Defects:
     @property
     def counts(self) -> dict[str, int]:
         """How many pixels are defective in each way; a pixel can be so in several."""
-        by_value = np.bincount(self.mask.ravel(), minlength=256)
-        return {name: int(by_value[np.arange(256) & bit > 0].sum()) for name, bit in KINDS.items()}
+        return {name: int(np.count_nonzero(self.bits & bit)) for name, bit in DEFECTS.items()}
 
     @property
     def fraction(self) -> float:
-        return len(self) / self.mask.size
+        return len(self) / (self.shape[0] * self.shape[1])
 
     def union(self, *others: "Defects") -> "Defects":
         """All defects of several maps of one sensor."""
         mask, everyone = self.mask.copy(), (self, *others)
         for other in others:
-            if other.mask.shape != mask.shape:
+            if other.shape != self.shape:
                 raise FrameError(
-                    other.source, f"is a map of {size(other.mask)} pixels, that of {self.source} has {size(mask)}"
+                    other.source, f"is a map of {size(other)} pixels, that of {self.source} has {size(self)}"
                 )
             mask |= other.mask
         source = " + ".join(dict.fromkeys(d.source for d in everyone if len(d) or d.source))
@@ -157,7 +166,7 @@ class Defects:
 
         Raises FrameError when camera or binning differ, or when the frame shows pixels that are not in the map.
         """
-        own = self.meta or meta.with_(shape=self.mask.shape)
+        own = self.meta or meta.with_(shape=self.shape)
         keys = camera_key(own.camera), camera_key(meta.camera)
         if all(keys) and keys[0] != keys[1]:
             raise FrameError(source, f"is from {meta.camera}, but the defects of {self.source} are of {own.camera}")
@@ -166,20 +175,20 @@ class Defects:
             raise FrameError(source, f"is binned {words[0]}, but the defects of {self.source} are for {words[1]}")
         x0, y0 = (b - a for a, b in zip(own.origin_px, meta.origin_px, strict=True))
         rows, cols = meta.shape[-2:]
-        if (y0, x0) == (0, 0) and (rows, cols) == self.mask.shape:
+        if (y0, x0) == (0, 0) and (rows, cols) == self.shape:
             return self
         unplaced = self.meta is None or (y0 == x0 == 0 and meta.origin_px == (0, 0))
-        if unplaced or y0 < 0 or x0 < 0 or y0 + rows > self.mask.shape[0] or x0 + cols > self.mask.shape[1]:
+        if unplaced or y0 < 0 or x0 < 0 or y0 + rows > self.shape[0] or x0 + cols > self.shape[1]:
             place = ", and its header does not tell its place on the sensor (XORGSUBF, YORGSUBF)" if unplaced else ""
             raise FrameError(
                 source,
-                f"is {cols} x {rows} pixels but the defects of {self.source} are for {size(self.mask)}{place}: "
+                f"is {cols} x {rows} pixels but the defects of {self.source} are for {size(self)}{place}: "
                 "make the map from calibration frames of the same region",
             )
-        return Defects.of(self.mask[y0 : y0 + rows, x0 : x0 + cols], self.source, meta, self.notes)
+        return Defects.of(self.box(y0, y0 + rows, x0, x0 + cols), self.source, meta, self.notes)
 
 
-def size(mask: np.ndarray) -> str:
+def size(mask) -> str:
     return f"{mask.shape[1]} x {mask.shape[0]}"
 
 
