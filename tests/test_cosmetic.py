@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from oracles import defects as oracle
 
 from masterlight.errors import FrameError
-from masterlight.frame import ArrayFrame, Meta
+from masterlight.frame import LINE, ArrayFrame, Meta
 from masterlight.io import read
 from masterlight.kernels import defects as kernels
 from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.cosmetic import CosmeticCorrection, DarkLevels, Defects
-from masterlight.processes.defects import LINE
+from masterlight.processes.cosmetic import CosmeticCorrection, highest_level
+from masterlight.processes.defects import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
@@ -74,6 +74,9 @@ def test_surface_boxes_equal_the_whole(rows, cols, pattern, auto, seed):
     y1, x1 = rng.integers(y0 + 1, rows + 1), rng.integers(x0 + 1, cols + 1)
     assert np.array_equal(view[y0:y1, x0:x1], whole[y0:y1, x0:x1], equal_nan=True)
     assert np.array_equal(view.defective(y0, y1, x0, x1), mask[y0:y1, x0:x1])
+    pixels, found = view.pixels_and_defective(y0, y1, x0, x1)
+    assert np.array_equal(pixels, whole[y0:y1, x0:x1], equal_nan=True)
+    assert np.array_equal(found, mask[y0:y1, x0:x1])
     out = np.empty((rows, cols), np.float32)
     view.pixels_into(out, 0, 0)
     assert np.array_equal(out, whole, equal_nan=True)
@@ -291,27 +294,22 @@ def test_truth_hot_threshold_can_be_switched_off():
     assert len(CosmeticCorrection(hot=None, cold=None).defects(ArrayFrame.of(dark))) == 0
 
 
-def test_truth_level_sigma_and_quantity_tell_the_same():
+def test_truth_level_and_quantity_tell_the_same():
     rng = np.random.default_rng(9)
     dark = rng.normal(500, 2, (200, 200)).astype(np.float32).round()
     dark[:3] += np.float32(1000)
     dark[10, 10] = np.nan
-    levels = DarkLevels.of(dark)
-    assert levels.hot_count(1200) == np.count_nonzero(dark >= 1200)
-    for count in (1, 50, 600, 39999):
-        level = levels.hot_level_dn(count)
-        assert levels.hot_count(level) >= count > levels.hot_count(np.nextafter(level, np.inf))
-        level = levels.cold_level_dn(count)
-        assert levels.cold_count(level) >= count > levels.cold_count(np.nextafter(level, -np.inf))
-    assert levels.level_dn(levels.sigma(777.0)) == pytest.approx(777.0)
-    assert levels.sigma_dn == pytest.approx(2, rel=0.3)  # rounded to whole DN
-    level = levels.hot_level_dn(600)
+    values = dark[np.isfinite(dark)]
+    for count in (1, 50, 600, values.size):
+        level = highest_level(values, count)
+        assert np.count_nonzero(values >= level) >= count > np.count_nonzero(values > level)
+    level = highest_level(values, 600)
     by_count = CosmeticCorrection(hot_count=600, cold=None, max_fraction=1).defects(frame(dark))
     by_level = CosmeticCorrection(hot_dn=level, cold=None, max_fraction=1).defects(frame(dark))
     assert np.array_equal(by_count.mask, by_level.mask)
-    assert by_level.hot == levels.hot_count(level) and by_level.mask[10, 10] == 2
+    assert by_level.hot == np.count_nonzero(values >= level) and by_level.mask[10, 10] == 2
     faint = CosmeticCorrection(hot=None, cold_count=5, max_fraction=1).defects(frame(dark))
-    assert faint.cold == levels.cold_count(levels.cold_level_dn(5)) + 1
+    assert faint.cold == np.count_nonzero(values <= np.sort(values)[4]) + 1
     assert len(CosmeticCorrection(hot_count=0, cold_count=0).defects(frame(np.nan_to_num(dark)))) == 0
 
 
@@ -329,8 +327,11 @@ def test_truth_too_many_defects_keep_the_worst():
     dark[rng.random(dark.shape) < 0.2] += 100
     dark[50, 60] += 5000
     found = CosmeticCorrection(max_fraction=0.01).defects(ArrayFrame.of(dark, "dark"))
-    assert 0 < len(found) <= 400
+    assert len(found) == 400
     assert found.mask[50, 60] == 1
+    [note] = found.notes
+    assert "pixels of dark stand out" in note and "max_fraction allows (1 %): the strongest 400 were taken" in note
+    assert CosmeticCorrection().defects(ArrayFrame.of(rng.normal(500, 1, (200, 200)))).notes == ()
 
 
 def test_truth_repairs_leave_the_array_of_the_user_alone():
@@ -351,6 +352,21 @@ def test_surface_what_was_invented_before_is_told_too():
     view = CosmeticCorrection()(CosmeticCorrection()(frame(image), Defects.of(first)), Defects.of(second))
     assert np.array_equal(view.defective(2, 8, 2, 8), (first | second)[2:8, 2:8])
     assert frame(image).defective(0, 5, 0, 5) is None
+
+
+def test_surface_one_look_tells_what_two_do():
+    rng = np.random.default_rng(12)
+    image = rng.normal(1000, 10, (3, 60, 70)).astype(np.float32)
+    image[rng.random(image.shape) < 0.01] += 500
+    first, second = rng.random((2, 60, 70)) < 0.01
+    view = CosmeticCorrection(hot_auto=6.0)(
+        CosmeticCorrection()(frame(image), Defects.of(32 * first)), Defects.of(second)
+    )
+    box = 11, 40, 7, 66
+    pixels, mask = view.pixels_and_defective(*box)
+    assert np.array_equal(pixels, view.pixels(*box))
+    assert np.array_equal(mask, view.defective(*box))
+    assert set(np.unique(mask)) >= {0, 1, 32}
 
 
 def test_surface_nothing_to_do_gives_the_frame_back():

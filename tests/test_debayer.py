@@ -15,7 +15,9 @@ from masterlight.frame import ArrayFrame, Frame, Meta
 from masterlight.headers import flipped_pattern, shifted_pattern
 from masterlight.kernels import cfa, xtrans
 from masterlight.process import build, replay
+from masterlight.processes.cosmetic import CosmeticCorrection
 from masterlight.processes.debayer import BAYER, XTRANS, Debayer, colour_codes, colour_planes, verify_pattern
+from masterlight.processes.defects import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 METHODS = "rcd", "vng", "mhc", "bilinear", "super-pixel"
@@ -99,6 +101,17 @@ def test_surface_bands_of_a_large_frame_meet(monkeypatch):
         monkeypatch.setattr(xtrans, "BLOCK", (17, 23))
 
 
+@pytest.mark.parametrize("method", ["rcd", "super-pixel"])
+def test_surface_bands_bring_the_defects_of_the_mosaic(method, monkeypatch):
+    monkeypatch.setattr("masterlight.processes.debayer.CHUNK_PIXELS", 0)
+    rng = np.random.default_rng(6)
+    known = Defects.of(rng.random((170, 60)) < 0.01)
+    view = Debayer(method=method)(CosmeticCorrection()(framed(rng.normal(500, 30, (170, 60)), "GBRG"), known))
+    box = 3, view.shape[1] - 2, 5, view.shape[2] - 1
+    pixels, mask = view.pixels_and_defective(*box)
+    assert np.array_equal(pixels, view.pixels(*box)) and np.array_equal(mask, view.defective(*box)) and mask.any()
+
+
 @pytest.mark.parametrize("pattern", ["RGGB", "GRBG", XTRANS, SHIFTED])
 @pytest.mark.parametrize("shape", [(6, 6), (7, 6), (6, 11), (9, 13)])
 def test_surface_small_frames(pattern, shape):
@@ -114,7 +127,7 @@ class Camera(ArrayFrame):
 
     @property
     def header(self):
-        return {"BAYERPAT": "RGGB", "XPIXSZ": 3.75, "CRPIX1": 10.5, "GAIN": 3}
+        return {"BAYERPAT": "RGGB", "XPIXSZ": 3.75, "CRPIX1": 10.5, "GAIN": 3, "EGAIN": 1.5}
 
     def defective(self, y0, y1, x0, x1):
         mask = np.zeros(self.shape, np.uint8)
@@ -128,20 +141,49 @@ class Camera(ArrayFrame):
 
 def test_surface_header_meta_defects_and_provenance():
     meta = Meta(pattern="RGGB", pixel_um=3.75, binning=(1, 1), shape=(11, 13), black_dn=(1.0, 2.0, 2.0, 3.0))
+    meta = meta.with_(gain_e_per_dn=1.5)
     raw = Camera(source="raw", meta=meta, array=np.ones((11, 13), np.float32))
     full, half = Debayer()(raw), Debayer(method="super-pixel")(raw)
     assert (full.meta.pattern, full.shape, full.meta.pixel_um, full.meta.black_dn) == (None, (3, 11, 13), 3.75, None)
     assert (half.meta.pattern, half.shape, half.meta.pixel_um, half.meta.binning) == (None, (3, 5, 6), 7.5, (1, 1))
-    assert full.header == {"XPIXSZ": 3.75, "CRPIX1": 10.5, "GAIN": 3}
+    assert full.header == {"XPIXSZ": 3.75, "CRPIX1": 10.5, "GAIN": 3, "EGAIN": 1.5}
     assert half.header == {"XPIXSZ": 7.5, "CRPIX1": 5.5, "GAIN": 3}
+    assert (full.meta.gain_e_per_dn, half.meta.gain_e_per_dn) == (1.5, None)
+    for view, box in ((full, (2, 6, 5, 9)), (half, (1, 4, 2, 6))):
+        pixels, mask = view.pixels_and_defective(*box)
+        assert np.array_equal(pixels, view.pixels(*box)) and np.array_equal(mask, view.defective(*box))
     assert np.argwhere(full.defective(2, 6, 5, 9)).tolist() == [[2, 2]]
     assert np.argwhere(half.defective(1, 4, 2, 6)).tolist() == [[1, 1]]
     assert full.scratch_bytes == 7
     assert replay(full.cards[-1]) == Debayer()
     assert "RGGB" in full.cards[-1]
-    assert not full.offsets_px.any()
-    assert half.offsets_px.tolist() == [[-0.25, -0.25], [0, 0], [0.25, 0.25]]
     assert Debayer()(ArrayFrame.of(np.ones((8, 8)), meta=meta.with_(shape=()))).defective(0, 8, 0, 8) is None
+
+
+@pytest.mark.parametrize("method", ["rcd", "super-pixel"])
+@pytest.mark.parametrize("knob", ["auto", "GRBG"])
+def test_truth_masked_borders_are_cut_off(method, knob):
+    pixels = np.random.default_rng(4).normal(500, 30, (40, 50))
+    bordered = np.full((50, 57), -1e6)
+    bordered[3:43, 5:55] = pixels
+    camera = framed(bordered, "GRBG", data_px=(3, 43, 5, 55), overscan_px=((0, 50, 0, 3),))
+    view = Debayer(method=method, pattern=knob)(camera)
+    inner = framed(pixels, shifted_pattern("GRBG", 3, 5))
+    assert view.pattern == inner.meta.pattern
+    assert (view.meta.data_px, view.meta.overscan_px) == (None, ())
+    assert np.array_equal(np.asarray(view), np.asarray(Debayer(method=method)(inner)))
+
+
+@pytest.mark.parametrize("pattern", ["GBRG", SHIFTED])
+def test_truth_noise_of_the_colours_is_told_as_on_the_sensor(pattern):
+    rng = np.random.default_rng(5)
+    sigma = mosaic(np.broadcast_to(np.array([10.0, 20.0, 40.0])[:, None, None], (3, 360, 360)), pattern)
+    view = Debayer()(framed(1000 + rng.normal(0, 1, sigma.shape) * sigma, pattern))
+    cards = Debayer().keywords(view)
+    assert [(key, words) for key, _, words in cards] == [
+        (f"NOISE{i:02d}", f"[DN] noise {c}") for i, c in enumerate("RGB")
+    ]
+    assert [value for _, value, _ in cards] == pytest.approx([10, 20, 40], rel=0.03)  # 28,000 pixels or more each
 
 
 def test_surface_pattern_is_a_knob():

@@ -1,5 +1,6 @@
 """Defects, the lists and maps they are kept in, and the builders of maps."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 from oracles import defects as oracle
 
 from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Meta
+from masterlight.frame import LINE, UNSTABLE, ArrayFrame, Meta
 from masterlight.io import read
 from masterlight.io.defectlist import read_defects, write_defects
 from masterlight.kernels import defects as kernels
 from masterlight.processes.badpixels import BadPixels, partial_columns
-from masterlight.processes.defects import LINE, UNSTABLE, Defects
+from masterlight.processes.cosmetic import CosmeticCorrection
+from masterlight.processes.defects import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -45,6 +47,24 @@ def test_surface_counts_and_union():
     assert np.array_equal(both.as_map() == 0, (a | b) > 0)
     with pytest.raises(FrameError, match="6 x 5"):
         both.union(Defects.of(np.zeros((3, 3)), "c"))
+
+
+def test_truth_the_list_holds_all_of_the_mask():
+    mask = np.random.default_rng(3).choice(np.array([0, 0, 0, 1, 2, 9, 63], np.uint8), (30, 40))
+    defects = Defects.of(mask, "dark")
+    assert np.array_equal(defects.mask, mask) and np.array_equal(defects.box(3, 20, 7, 31), mask[3:20, 7:31])
+    assert defects.counts["line"] == np.count_nonzero(mask & LINE) and defects.hot == np.count_nonzero(mask & 1)
+    assert defects.fraction == np.mean(mask > 0)
+
+
+def test_surface_views_pickle_without_the_mask():
+    mask = np.random.default_rng(4).random((1000, 1500)) < 1e-3
+    light = ArrayFrame(source="light", meta=Meta(shape=mask.shape), array=np.ones((1, 1), np.float32))
+    view = CosmeticCorrection()(light, Defects.of(mask))
+    assert view.defects.mask.nbytes == mask.size
+    packed = pickle.dumps(view)
+    assert len(packed) < 10 * len(view.defects) + 8 * 1000 + 5000  # the list, where rows begin, the rest
+    assert np.array_equal(pickle.loads(packed).defects.mask, mask)
 
 
 def test_truth_a_map_is_cut_for_a_region_of_the_sensor():
@@ -277,7 +297,8 @@ def test_truth_rejection_maps_of_a_dithered_stack():
     shifts = [(8.0 * k, 0.0) for k in range(10)]
     counts = np.zeros(SHAPE)
     counts[4, 5], counts[6, 7] = 9, 3
-    assert np.argwhere(BadPixels().from_rejections(counts, 10, shifts).mask).tolist() == [[4, 5]]
+    for told in (shifts, None):
+        assert np.argwhere(BadPixels().from_rejections(counts, 10, told).mask).tolist() == [[4, 5]]
     with pytest.raises(FrameError, match="10 of 10 frames lie within"):
         BadPixels().from_rejections(counts, 10, np.zeros((10, 2)))
 

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 import masterlight as ml
 from masterlight.doctor import Doctor, diagnose
+from masterlight.errors import ParameterError
 from masterlight.session import plan, scan
 from masterlight.workers import executor
 
@@ -220,8 +221,7 @@ def test_truth_d17_pattern_of_another_row(tmp_path):
     found = only(examined(altered(tmp_path / "wrong", mosaic("GRBG"))), "D17")
     assert [f.severity for f in found] == ["error"]
     assert names(found[0]) == of_kind("flat")
-    # red and blue, 0.4 and 0.5, are called green
-    assert_allclose(found[0].figure, 100 * 0.1 / 0.45, rtol=0.05)
+    assert "calls green differ by 22 %" in found[0].sentence  # red and blue, 0.4 and 0.5, are called green
 
 
 def test_truth_d17_pattern_that_headers_disagree_about(tmp_path):
@@ -406,6 +406,9 @@ def test_surface_off_and_thresholds(tmp_path):
     folder = altered(tmp_path, odd)
     assert only(examined(folder, off=("D20",)), "D20") == []
     assert only(examined(folder, outlier_dn=30.0), "D20") == []
+    assert ml.build(Doctor, {"off": ("d20", " D04")}).off == ("D20", "D04")
+    with pytest.raises(ParameterError, match=r"'D99' is no diagnosis.*D01, D02.*H02"):
+        Doctor(off=("D99",))
 
 
 def test_truth_an_unreadable_frame_ends_nothing(tmp_path):

@@ -312,7 +312,7 @@ class Counter(HTMLParser):
 def some_findings():
     plot = pictures.line([(np.arange(9), np.arange(9.0))], "frame", "median, DN")
     return [
-        Finding("D16", "info", "Few", ("/night/a.fits",), 3.0, 15.0, "frames", "/night/a.fits is <made> of 3"),
+        Finding("D16", "info", "Few", ("/night/a.fits",), 3.0, 15.0, "frames", "a.fits is <made> of 3"),
         Finding("D21", "error", "Twins", ("/night/b.fits", "/night/c.fits"), 2.0, 1.0, "equal", "equal", plot),
         Finding("D20", "warn", "Odd", ("/night/d.fits",), None, None, "", "odd", np.zeros((9, 9), np.uint8)),
     ]
@@ -361,6 +361,7 @@ def test_surface_plots_take_any_numbers(values):
 @pytest.mark.parametrize("shape", [(64, 64), (65, 201), (300, 64)])
 @pytest.mark.parametrize("pattern", [None, "RGGB", "RGGB" * 9])
 @pytest.mark.parametrize("spoil", [None, 7.0, np.nan, np.inf])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_surface_odd_frames_are_looked_at_without_an_error(shape, pattern, spoil):
     array = 500 + noise(5.0, shape=shape)
     array[:20] = array[:20] if spoil is None else spoil

@@ -1,6 +1,7 @@
 """The steps by hand, from files to files, as commands and as functions."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from sky import CALM, written
 
 from masterlight import Meta, read, write
 from masterlight.cli import main
-from masterlight.errors import FrameError, NothingUsable, OutputError
+from masterlight.errors import FrameError, NothingUsable, OutputError, ParameterError
 from masterlight.frame import ArrayFrame
 from masterlight.hand import calibrate_files, find_defects, make_master, make_superbias
 from masterlight.processes.badpixels import BadPixels
+from masterlight.processes.calibrate import ImageCalibration
 
 NIGHT = {"rows": 200, "cols": 300, "lights": 3, "biases": 6, "darks": 6, "flats": 6, "hot_fraction": 0.005, **CALM}
 
@@ -196,3 +198,67 @@ def test_surface_the_tutorial_runs():
     page = Path(__file__).parents[1] / "docs" / "make_calibration.py"
     done = subprocess.run([sys.executable, page, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_truth_frames_of_one_name_do_not_overwrite_each_other(masters, tmp_path):
+    truth, folder = masters
+    for i, night in enumerate(("night1", "night2")):
+        (tmp_path / night).mkdir()
+        shutil.copy(files(truth, "light")[i], tmp_path / night / "L.fits")
+    ran("calibrate", tmp_path / "night1", tmp_path / "night2", "-o", tmp_path / "out", "--dark", folder / "dark.fits")
+    one, two = (np.asarray(read(tmp_path / "out" / name)) for name in ("L_c.fits", "L_2_c.fits"))
+    assert not np.array_equal(one, two)
+
+
+def test_truth_whole_numbers_share_one_pedestal(masters, tmp_path):
+    truth, folder = masters
+    darks = files(truth, "dark")
+    ran("calibrate", *darks, "-o", tmp_path, "--bias", folder / "bias.fits", "--integers")
+    made = [read(path) for path in sorted(tmp_path.glob("*_c.fits"))]
+    pedestals = {frame.meta.pedestal_dn for frame in made}
+    assert len(pedestals) == 1 and pedestals.pop() > 5 and made[0].meta.integer
+    calibration = ImageCalibration()
+    exact = np.asarray(calibration(read(darks[0]), calibration.masters(bias=read(folder / "bias.fits"))))
+    off = np.asarray(made[0]) - made[0].meta.pedestal_dn - exact
+    inside = exact < 60000
+    # rounding to whole numbers; one pixel in 10,000 may lie below the pedestal
+    assert np.quantile(np.abs(off[inside]), 0.9998) <= 0.501
+
+
+def test_truth_a_defect_map_is_applied_as_you_choose(masters, tmp_path):
+    truth, folder = masters
+    light = files(truth, "light")[0]
+    ran("defects", folder / "dark.fits", "-o", tmp_path / "map.fits", "--line", "off")
+    for operation in ("median", "minimum"):
+        out = tmp_path / operation
+        ran("defectmap", light, "-o", out, "--defects", tmp_path / "map.fits", "--operation", operation)
+    bad = np.asarray(read(tmp_path / "map.fits")) > 0
+    raw = np.asarray(read(light))
+    median, minimum = (np.asarray(read(next((tmp_path / name).glob("*_dm.fits")))) for name in ("median", "minimum"))
+    assert np.array_equal(median[~bad], raw[~bad]) and np.all(minimum[bad] <= median[bad])
+    weights = np.where(bad, 0.0, 1.0).astype(np.float32)
+    write(tmp_path / "weights.fits", weights)
+    ran("defectmap", light, "-o", tmp_path / "w", "--defects", tmp_path / "weights.fits")
+    assert np.array_equal(np.asarray(read(next((tmp_path / "w").glob("*_dm.fits")))), median)
+
+
+def test_bad_frames_of_another_kind_are_left_out_or_refused(masters, tmp_path):
+    truth, folder = masters
+    light, dark = files(truth, "light")[0], folder / "dark.fits"
+    told = ran("dark", *files(truth, "dark"), light, "-o", tmp_path / "d.fits")
+    assert "says that it is a light" in told and read(tmp_path / "d.fits").meta.frames == 6
+    assert "says that it is a flat" in failed("calibrate", light, "-o", tmp_path, "--dark", folder / "flat.fits")
+    assert "says that it is a dark" in failed("superbias", dark, "-o", tmp_path / "s.fits")
+    assert "nothing to calibrate it with" in failed("calibrate", light, "-o", tmp_path / "x")
+    assert "no defective pixel is known" in failed("cosmetic", light, "-o", tmp_path / "x")
+    assert "its bias level would stay in" in failed("calibrate", light, "-o", tmp_path, "--flat", folder / "flat.fits")
+    mosaic = written(**NIGHT, pattern="GRBG")
+    told = failed("bias", *files(truth, "bias"), *files(mosaic, "bias"), "-o", tmp_path / "m.fits")
+    assert "one master is made of frames of one camera" in told or not (tmp_path / "m.fits").exists()
+    assert failed("doctor", tmp_path / "nothing_here")
+    with pytest.raises(ParameterError, match="a frame is needed"):
+        ImageCalibration().masters(dark="dark.fits")
+    with pytest.raises(ParameterError, match="did you mean dark_scal"):
+        ImageCalibration(dark_scalin="fit")
+    with pytest.raises(ParameterError, match="kind: bias, dark, flat"):
+        list(make_master("bia", [light], tmp_path / "b.fits"))

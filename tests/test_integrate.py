@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as runs
+from hypothesis import strategies as st
+from oracles import combine as oracle
 
 from masterlight.errors import FrameError, NothingUsable, ParameterError
 from masterlight.frame import ArrayFrame, Meta
+from masterlight.kernels.combine import fill_holes
 from masterlight.process import card, from_toml, replay, to_toml
 from masterlight.processes.integrate import FrameStatistics, ImageIntegration, Rejection, Tile, measure, tiles
 
@@ -279,3 +284,33 @@ def test_truth_views_that_fill_the_tile_themselves():
     frames, known = night(5, (60, 70))
     flipped = stack(ImageIntegration(), [Flipped.of(f.array, f.source) for f in frames], known)
     np.testing.assert_array_equal(flipped.image, stack(ImageIntegration(), frames, known).image[::-1])
+
+
+@runs(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 14),
+    st.integers(1, 14),
+    st.integers(1, 3),
+    st.sampled_from([0.2, 0.5, 0.7, 1.0]),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+def test_oracle_fill_holes(rows, cols, radius, share, missing, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 9, (rows, cols)).astype(np.float32)  # with ties; means of two are exact
+    image[rng.random(image.shape) < missing] = np.nan
+    expected, filled = oracle.fill_holes(image, radius, share)
+    assert fill_holes(image, radius, share) == filled
+    np.testing.assert_array_equal(image, expected)
+
+
+def test_truth_pixels_and_columns_are_filled_and_an_empty_edge_is_not():
+    y, x = np.mgrid[:60, :80]
+    truth = (1000 + y + 2 * x).astype(np.float32)
+    image = truth.copy()
+    image[20, 30] = image[21, 50] = image[3:57, 40] = image[:, 70:] = np.nan
+    holes = np.isnan(image) & (x < 70)
+    assert fill_holes(image, 3, 0.7) == holes.sum()
+    assert np.abs(image - truth)[holes].max() < 3  # the slope over the square, of which one side may lack a column
+    assert np.isnan(image[:, 70:]).all()
+    assert np.array_equal(image[~holes & (x < 70)], truth[~holes & (x < 70)])

@@ -12,6 +12,7 @@ from sky import CALM, written
 
 from masterlight import Recipe, build, read, run, write
 from masterlight.errors import Halted
+from masterlight.frame import ArrayFrame
 from masterlight.processes.calibrate import ImageCalibration
 from masterlight.processes.debayer import Debayer
 
@@ -216,3 +217,63 @@ def test_truth_real_raw_files_open_and_are_developed(tmp_path):
     assert image.shape[0] == 3
     view = ImageCalibration()(frame := read(next((DATA / "dslr_raw").glob("*.CRW"))), ImageCalibration().masters())
     assert view.shape == frame.meta.sky_shape and view.meta.pattern and view.meta.calibration in ("B", "O", "")
+
+
+def test_truth_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
+    """BAYERPAT may be missing: in lights alone, then their darks tell it; in all frames, then the user does."""
+    truth, _, report, _ = colour
+    for name, kinds in (("lights", {"LIGHT"}), ("all", {"LIGHT", "DARK", "BIAS", "FLAT"})):
+        shutil.copytree(truth.folder, tmp_path / name)
+        for path in (tmp_path / name).rglob("*.fits"):
+            if path.parent.name in kinds:
+                for keyword in ("BAYERPAT", "XBAYROFF", "YBAYROFF"):
+                    fits.delval(path, keyword)
+    given, told = walked(tmp_path / "lights", tmp_path / "a")
+    assert "GRBG is taken from their calibration frames" in told
+    by_hand, _ = walked(tmp_path / "all", tmp_path / "b", **{"debayer.pattern": "GRBG"})
+    first, *others = (np.asarray(read(r.lights[0]["path"])) for r in (report, given, by_hand))
+    for other in others:
+        assert np.array_equal(first, other, equal_nan=True)
+
+
+def test_truth_switches_are_about_lights_alone(tmp_path):
+    """Without the bias for lights, flats still have theirs taken off; without darks, the bias takes the level off."""
+    truth = written(**CALM, lights=3)
+    report, told = walked(truth.folder, tmp_path / "a", **{"calibrate.use_bias": False})
+    assert "C = (L - D) * mean(F) / F" in told and not report.rejected
+    report, told = walked(truth.folder, tmp_path / "b", **{"calibrate.use_dark": False})
+    assert "C = (L - B) * mean(F) / F" in told and not report.rejected
+    scaling, told = walked(
+        written(**CALM, lights=3, biases=0).folder, tmp_path / "c", **{"calibrate.dark_scaling": "fit"}
+    )
+    assert "darks can be scaled only with bias frames" in told and len(scaling.lights) == 1
+
+
+def test_truth_ready_made_masters_are_examined_too(tmp_path):
+    """A master flat that holds its bias level, and whose header does not say so: the doctor sees it."""
+    truth = written(**CALM, flats=0, lights=3)
+    night = tmp_path / "night"
+    shutil.copytree(truth.folder, night)
+    level = truth.bias_dn + 20000 * truth.flat("L")
+    level[0, 0] = 505.0
+    flat = ArrayFrame.of(np.broadcast_to(level, (400, 500)))
+    write(night / "master_flat.fits", flat, {"IMAGETYP": "Master Flat", "FILTER": "L", "NCOMBINE": 20})
+    report, told = walked(night, tmp_path / "out", force=True)
+    assert "D06" in {finding["id"] for finding in report.findings}
+    again, told = walked(truth.folder, tmp_path / "first")
+    again, told = walked(truth.folder, tmp_path / "first")
+    dark = next(row for row in again.masters if row["kind"] == "dark")
+    assert dark["reused"] and dark["quality"]["frames"] == 5 and dark["noise"] == pytest.approx(1.9, rel=0.1)
+
+
+@real
+def test_bad_compressed_file_that_breaks_inside_is_rejected(tmp_path):
+    night = tmp_path / "night"
+    shutil.copytree(DATA / "m27_asi224mc", night)
+    packed = bytearray((DATA / "formats" / "m27_RICE_1.fits.fz").read_bytes())
+    packed[200_000:260_000] = bytes(60_000)
+    (night / "broken.fits.fz").write_bytes(packed)
+    report, _ = walked(night, tmp_path / "out")
+    assert report.lights[0]["frames_used"] == 6 and [Path(r["path"]).name for r in report.rejected] == [
+        "broken.fits.fz"
+    ]

@@ -88,7 +88,7 @@ def plan(folder, recipe_path, **arguments):
     from masterlight.workers import executor
 
     recipe = recipe_of(recipe_path, arguments)
-    found = make_plan(scan(folder), recipe.calibrate)
+    found = make_plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
     click.echo(found.text())
     if found.scratch_bytes:
         click.echo("\nThe doctor has not looked at compressed and camera raw files: `masterlight doctor` unpacks them.")
@@ -100,7 +100,7 @@ def plan(folder, recipe_path, **arguments):
         raise NothingUsable(found.why_no_lights())
 
 
-@main.command(cls=Knobbed, process=RECIPE, of="doctor", also=("calibrate",))
+@main.command(cls=Knobbed, process=RECIPE, of="doctor", also=("calibrate", "debayer"))
 @night
 @click.option("-o", "--out", type=click.Path(), help="Page to write, .html, with pictures of what was found.")
 def doctor(folder, out, **arguments):
@@ -116,7 +116,11 @@ def doctor(folder, out, **arguments):
     from masterlight.workers import executor
 
     recipe = recipe_of(None, arguments)
-    found = make_plan(scan(folder), recipe.calibrate)
+    found = make_plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
+    if not found.groups:
+        raise NothingUsable(found.why_no_lights())
+    for line in (*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected)):
+        click.echo(f"plan       {line}")
     with executor(recipe.workers) as pool:
         findings = told_as_it_goes(diagnose(found, recipe, pool), quiet=True).result
     click.echo(text(findings))

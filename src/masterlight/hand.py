@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight.errors import FrameError, NothingUsable, OutputError, Rejected
+from masterlight.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.frame import ArrayFrame, Frame
 from masterlight.io import FORMATS, read, suffix, write
 from masterlight.io import told as header_of
 from masterlight.io.defectlist import read_defects, write_defects
-from masterlight.matching import PLURAL, Group, grouped
+from masterlight.matching import PLURAL, Group, grouped, hard
 from masterlight.process import card
 from masterlight.processes.align import StarAlignment
 from masterlight.processes.badpixels import BadPixels
-from masterlight.processes.calibrate import ImageCalibration, auto_pedestal
+from masterlight.processes.calibrate import ImageCalibration, auto_pedestal, check_kind
 from masterlight.processes.cosmetic import CosmeticCorrection
 from masterlight.processes.debayer import Debayer
 from masterlight.processes.defectmap import DefectMap
@@ -40,17 +40,27 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
 
     Raises NothingUsable when no frame is left, OutputError when `out` exists and the recipe says not to overwrite.
     """
+    if kind not in PLURAL or kind == "light":
+        raise ParameterError(f"kind: bias, dark, flat or flatdark is needed (given: {kind!r})")
     recipe, path = recipe or Recipe(), Path(out)
     refuse_existing(path, recipe.overwrite)
     session = scan(list(files))
-    frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in session.frames]
-    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected)
+    fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
+    right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
+    wrong = tuple(
+        Rejected(frame.source, "masters", f"says that it is a {frame.meta.kind}; --force takes it for a {kind}")
+        for frame in session.frames
+        if frame not in right
+    )
+    frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
+    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + wrong)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
+    refuse_mixture(frames)
     keep_freed_memory()
     with executor(recipe.workers) as pool:
         shop = Workshop(plan, Store(path.parent), recipe, pool, recipe.memory_mb or machine_memory_mb() / 4)
-        for rejected in session.rejected:
+        for rejected in plan.rejected:
             yield shop.reject(rejected)
         if len(plan.groups) > 1:
             yield shop.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
@@ -68,6 +78,19 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
         if path not in shop.made.values():
             raise NothingUsable(f"no {kind} frame could be used; nothing was written")
         yield Event("done", result=shop.report, message=str(path))
+
+
+def refuse_mixture(frames: list[Frame]) -> None:
+    """Raise FrameError when frames are of more than one camera or setting; one of another size is left out later."""
+    first = hard(frames[0].meta)
+    for frame in frames[1:]:
+        for name, value in hard(frame.meta).items():
+            if name not in ("size", "region") and None not in (value, first[name]) and value != first[name]:
+                raise FrameError(
+                    frame.source,
+                    f"has {name} {value}, and {Path(frames[0].source).name} has {first[name]}: one master is made of "
+                    "frames of one camera and setting",
+                )
 
 
 def calibrate_files(
@@ -99,12 +122,16 @@ def calibrate_files(
 
     def step(frame: Frame):
         view = calibrate(frame, masters)
+        if view is frame:
+            raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
         pixels = np.asarray(view)
         if integers:
             pixels = np.clip(np.rint(np.nan_to_num(pixels)), 0, 65535).astype(np.uint16)
         return view, pixels, calibrate.keywords(view)
 
     yield Event("calibrate", message=masters.equation)
+    for note in dict.fromkeys(note for frame in session.frames for note in frame.meta.notes):
+        yield Event("calibrate", message=note)
     yield from each_file("calibrate", session, out, "_c", step, **options)
 
 
@@ -125,7 +152,11 @@ def correct_files(
     marked = known[0].union(*known[1:]) if known else None
 
     def step(frame: Frame):
-        return cosmetic(frame, marked), None, []
+        view = cosmetic(frame, marked)
+        if view is frame:
+            words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
+            raise FrameError(frame.source, words)
+        return view, None, []
 
     yield from each_file("cosmetic", session, out, "_cc", step, **options)
 
@@ -200,7 +231,13 @@ def make_superbias(master, out, superbias: Superbias | None = None, check: Itera
     superbias = superbias or Superbias()
     refuse_existing(Path(out), overwrite)
     bias = read(master)
+    check_kind("bias", bias, force=False)
     raw = scan(list(check)).frames
+    odd = next((frame for frame in raw if frame.meta.sky_shape != bias.shape), None)
+    if odd is not None:
+        raise FrameError(
+            odd.source, f"is of another size than {Path(master).name}; give the frames that it was made of"
+        )
     if raw:
         halves = [mean_of(raw[i::2], ImageIntegration.for_bias()) for i in (0, 1)] if len(raw) > 3 else None
         if halves is None:
@@ -292,6 +329,10 @@ def rejection_map(path) -> tuple[np.ndarray, int]:
         if "REJ_HIGH" not in hdus or "FRAMES" not in hdus:
             raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
         n = len(hdus["FRAMES"].data)
+        if hdus["REJ_HIGH"].data.ndim != 2:
+            raise FrameError(
+                path, "is a stack of three planes; its rejection maps do not tell of single pixels of the sensor"
+            )
         return np.rint(hdus["REJ_HIGH"].data * n), n
 
 

@@ -370,7 +370,7 @@ def period(pattern: str | None) -> int:
 
 
 def places(pattern: str | None) -> dict[str, list[tuple[int, int]]]:
-    """Where each colour is in its pattern, as rows and columns; red, green, blue first. One nameless colour for mono."""
+    """The rows and columns of each colour in its pattern; red, green, blue first. One nameless colour for mono."""
     if not pattern:
         return {"": [(0, 0)]}
     found: dict[str, list[tuple[int, int]]] = {c: [] for c in sorted(set(pattern), key=("RGB" + pattern).index)}

@@ -5,6 +5,7 @@ icon (`to_toml`, `from_toml`), the provenance card in a header (`card`, `replay`
 """
 
 import enum
+import functools
 import json
 import tomllib
 import types
@@ -28,6 +29,16 @@ def process(cls):
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=False)
     made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=config)
     _REGISTRY[made.__name__] = made
+    checked = made.__init__
+
+    @functools.wraps(checked)
+    def __init__(self, **values):
+        try:
+            checked(self, **values)
+        except ValidationError as error:
+            raise ParameterError("; ".join(sentence(made, e) for e in error.errors())) from None
+
+    made.__init__ = __init__
     return made
 
 

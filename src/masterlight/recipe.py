@@ -68,7 +68,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     is no light to work on, OutputError when a product cannot be written.
     """
     recipe = recipe or Recipe()
-    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate)
+    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
     if not compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
     keep_freed_memory()

@@ -189,6 +189,8 @@ class Plan:
 
     def why_no_lights(self) -> str:
         """One sentence for a night without usable lights."""
+        if not self.name:
+            return "no files and no folder were given"
         if not self.groups and not self.rejected:
             known = "FITS, XISF or camera raw files"
             return f"no images were found in {self.name}: give the folder that holds the lights ({known})"
@@ -257,10 +259,15 @@ def told_masters(part: LightSet) -> str:
     return "; " + ", ".join(told) if told else ""
 
 
-def plan(session: Session, calibrate: ImageCalibration | None = None) -> Plan:
-    """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open."""
+def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto") -> Plan:
+    """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open.
+
+    pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
+    """
     rejected, kinds, taken = list(session.rejected), {kind: [] for kind in PLURAL}, []
     for frame in session.frames:
+        if pattern != "auto" and len(frame.shape) == 2:
+            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
         reason = unsuitable(frame.meta)
         if reason:
             rejected.append(Rejected(frame.source, "plan", reason))
@@ -365,9 +372,26 @@ class Planner:
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat:
-            self.warn(f"{group.title}: no flat; vignetting and dust stay in the picture")
+            why = "" if flat else self.why_not("flat")
+            self.warn(f"{group.title}: no flat{why}; vignetting and dust stay in the picture")
         told = equation("L", bias, dark, flat_master, scaled)
-        return LightSet(group.frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
+        frames = self.with_pattern(group, [dark, flat, bias])
+        return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
+
+    def with_pattern(self, group: Group, masters: list[Group | None]) -> tuple[Frame, ...]:
+        """The frames of lights that do not tell their colour pattern, with that of their calibration frames."""
+        known = next((m.meta for m in masters if m is not None and m.meta.sky_pattern), None)
+        if known is None or group.meta.pattern or len(group.meta.shape) > 2 or group.meta.shape != known.shape:
+            return group.frames
+        self.warn(
+            f"{group.title}: do not tell their colour pattern; {known.pattern} is taken from their calibration frames"
+        )
+        return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
+
+    def why_not(self, need: str) -> str:
+        """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
+        against = [f"{c.name}: {c.reason}" for c in self.choices[-1].candidates if c.reason] if self.choices else []
+        return f" (not {'; not '.join(against[:4])})" if against and self.choices[-1].need == need else ""
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""

@@ -25,6 +25,7 @@ from masterlight.lights import MEASURE_BYTES, MEASURE_COLOUR_BYTES, Align, Light
 from masterlight.process import card, plain
 from masterlight.processes.align import Transform
 from masterlight.processes.calibrate import Masters
+from masterlight.processes.debayer import Debayer
 from masterlight.processes.defects import Defects
 from masterlight.processes.integrate import Stack
 from masterlight.report import contribution, measured_row, sentence, told
@@ -40,6 +41,11 @@ class Walk(Workshop):
 
     defects: dict[tuple, Defects | None] = field(default_factory=dict)
     """Defective pixels by the master dark that shows them and the size of the lights."""
+
+    @property
+    def debayer(self) -> Debayer:
+        """The recipe's debayering; frames know their pattern already, which trimming may have shifted."""
+        return replace(self.recipe.debayer, pattern="auto")
 
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
@@ -118,7 +124,7 @@ class Walk(Workshop):
                     yield self.reject(lost, kind="light", filter=job.filter)
             told = getattr(views[0].calibrated, "equation", "C = L") if views else part.equation
             yield self.note("calibrate", f"{len(part.frames)} lights: {told}" + repaired(defects))
-            if not masters and not part.frames[0].meta.calibration and len(part.frames[0].shape) == 2:
+            if told == "C = L" and not part.frames[0].meta.calibration and len(part.frames[0].shape) == 2:
                 yield self.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
             lights += views
             yield from self.sampled(views, masters, defects)
@@ -132,7 +138,7 @@ class Walk(Workshop):
         if needed_mb > self.memory_mb:
             words = f"{self.memory_mb:.0f} MB are too few for frames of this size"
             yield self.note("plan", f"{words}; about {needed_mb:.0f} MB will be used")
-        task = Measure(self.recipe.select, self.recipe.debayer, self.recipe.align.planes == "each")
+        task = Measure(self.recipe.select, self.debayer, self.recipe.align.planes == "each")
         for event in each("measure", self.pool, task, lights, in_flight=together):
             light = event.item
             if isinstance(event.result, Rejected):
@@ -168,7 +174,7 @@ class Walk(Workshop):
         calibrate = calibration_of(part, self.recipe.calibrate)
         calibrated = calibrate(frame, masters)
         sensor = self.recipe.cosmetic(calibrated, defects)
-        view = self.recipe.debayer(sensor) if sensor.meta.pattern else sensor
+        view = self.debayer(sensor) if sensor.meta.pattern else sensor
         return Light(job, calibrated, sensor, view, calibrate.saturation(frame, masters))
 
     def defects_of(self, part: LightSet, masters: Masters) -> Iterator[Event]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from masterlight.doctor import Finding
 from masterlight.doctor.page import html
-from masterlight.errors import FrameError, Halted, Rejected
+from masterlight.errors import FrameError, Halted, ParameterError, Rejected
 from masterlight.frame import ArrayFrame, Frame
 from masterlight.io import atomic, counts, read, rounded, write
 from masterlight.io.raster import preview, write_png
@@ -115,9 +115,7 @@ class Workshop:
         views, statistics = yield from self.calibrated(job, masters)
         stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
         if stack is None:
-            yield self.note(
-                "masters", f"no usable {job.kind} is left: continuing without a {path.stem.replace('_', ' ')}"
-            )
+            yield self.note("masters", f"no usable {job.kind} is left: continuing without the master {job.kind}")
             return
         metas = [v.meta for v in views]
         contains_bias = not (masters.bias or masters.dark) and "B" not in metas[0].calibration
@@ -127,13 +125,18 @@ class Workshop:
         self.save(path, stack, cards, (*views[0].cards, card(integration), *done), full=False)
         self.made[id(job)] = path
         row = self.row(job.kind, job.filter, path, stack)
-        quality = self.quality(job, read(path), views, stack)
-        row |= {"noise": quality.noise_dn or row["noise"], "quality": quality.as_dict() | {"text": quality.text()}}
+        told = "no report"
+        try:
+            quality = self.quality(job, read(path), views, stack)
+            row |= {"noise": quality.noise_dn or row["noise"], "quality": quality.as_dict() | {"text": quality.text()}}
+            told = quality.sentence()
+        except (FrameError, ParameterError) as error:  # figures never stop a run
+            yield self.note("masters", f"what the master is worth cannot be told: {error}")
         self.report.masters.append(row)
         with atomic(path.with_suffix(".json")) as file:
             file.write(json.dumps(row, indent=1).encode())
         lost = f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high"
-        yield Event("masters", message=f"{path.name}: {quality.sentence()}; {lost}")
+        yield Event("masters", message=f"{path.name}: {told}; {lost}")
         noise_dn = [planes[0].noise_dn for planes in statistics]
         beside = {kind: frame for kind in ("bias", "dark") if (frame := getattr(masters, kind))}
         yield from self.diagnosed(
@@ -177,20 +180,23 @@ class Workshop:
         made = superbias(ArrayFrame.of(stack.image, "master bias", meta))
         return replace(stack, image=np.asarray(made)), (card(superbias),)
 
+    def bias_like(self, master: Frame) -> Frame | None:
+        """A bias of the size of a master to compare it with: a master bias of this run, or any bias frame."""
+        made = [read(self.made[id(m)]) for m in self.plan.masters if m.kind == "bias" and id(m) in self.made]
+        raw = [group.frames[0] for group in self.plan.groups if group.kind == "bias"]
+        return next((frame for frame in made + raw if frame.shape == master.shape), None)
+
     def quality(self, job: MasterJob, master: Frame, views: list[Frame], stack: Stack) -> MasterReport:
         """What a master is like, measured together with the other calibration frames of its camera."""
         bare = calibration_of(job, self.recipe.calibrate)
         same = [other for other in self.plan.masters if other.frames[0].shape == job.frames[0].shape]
         raw = {other.kind: [bare(frame, bare.masters()) for frame in other.frames[:2]] for other in same}
-        bias = next(
-            (read(self.made[id(m)]) for m in self.plan.masters if m.kind == "bias" and id(m) in self.made), None
-        )
         return quality_of(
             job.kind,
             master,
             views,
             stack=stack,
-            bias=bias if job.kind in ("dark", "flatdark") and bias is not None and bias.shape == master.shape else None,
+            bias=self.bias_like(master) if job.kind in ("dark", "flatdark") else None,
             biases=raw.get("bias", ()),
             flats=raw.get("flat", ()),
             equation=job.equation,
@@ -233,7 +239,8 @@ class Workshop:
             ready = isinstance(getattr(job, kind), Frame) and master.source not in self.examined
             if ready:
                 self.examined.add(master.source)
-                beside = {name: other for name, other in found.items() if name != kind}
+                beside = {"bias": self.bias_like(master)} | found
+                beside.pop(kind)
                 yield from self.diagnosed(self.recipe.doctor.master(kind, master, **beside))
         return calibrate.masters(**found)
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from masterlight.errors import FrameError, Rejected
 from masterlight.frame import Frame
+from masterlight.kernels.quality import common_step, madn
 from masterlight.matching import Group
+from masterlight.processes import quality_sensor as sensor
 from masterlight.session import LightSet, MasterJob, Plan
 from masterlight.workers import Event, each
 
@@ -19,6 +21,8 @@ ZONES = 6, 8
 HIGH, BESIDE = 8.0, 3.0
 """A peak is this many sigma high; the pixels beside that of a star are above the second."""
 BINS = 64
+PAIR_PIXELS, PAIR_BLOCKS = 150_000, 150
+"""Pixels and blocks of a pair: its noise is sure to 1 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +127,7 @@ def look(frame: Frame) -> Look:
         raise FrameError(frame.source, "more than half of its pixels are missing")
     level, lowest, highest = float(np.median(values[::2])), float(values.min()), float(values.max())
     phases, colours, flattened, saturated = by_colour(frame, x, level)
-    shift = shift_bits(values) if frame.meta.integer else 0
+    shift = lowest_bit(int(common_step(values))) if frame.meta.integer else 0
     zones, residual, spread_dn = coarse(flattened, 2.0**shift if frame.meta.integer else 0.0)
     stars, spikes = peaks(residual, spread_dn, x.shape[1])
     count = max(1, values.size // zones.size)
@@ -150,7 +154,7 @@ def by_colour(frame: Frame, x: np.ndarray, level: float):
         for j in range(size):
             part = x[:, i, j::size]
             place = (y + i) % size, (left + j) % size
-            phases[place] = np.nanmean(part) if np.isfinite(part).any() else np.nan
+            phases[place] = mean_of(part)
             letter = letters[place]
             at_top[letter] = at_top.get(letter, 0) + int(np.count_nonzero(part >= ceiling))
     if size > 1:
@@ -172,6 +176,23 @@ def mean_of(x: np.ndarray) -> float:
     return float(good.mean()) if good.size else math.nan
 
 
+def middle_of(x: np.ndarray) -> float:
+    """The median of what is finite; 0 when nothing is."""
+    good = x[np.isfinite(x)]
+    return float(np.median(good)) if good.size else 0.0
+
+
+def beside(rows: np.ndarray) -> float:
+    """The noise of a pixel of a sample, from the differences of pixels of one colour beside each other."""
+    step = 2 if rows.shape[1] == 2 else rows.shape[1]
+    return madn(rows[..., step:] - rows[..., :-step]) / math.sqrt(2)
+
+
+def lowest_bit(step: int) -> int:
+    """How many of the lowest bits never change in values of this step: 4 for 12-bit data that fill 16 bits."""
+    return (step & -step).bit_length() - 1 if step else 0
+
+
 def coarse(x: np.ndarray, step_dn: float = 0.0):
     """Coarse map of a sample (ZONES), what is left of the sample without it, and the robust sigma of that.
 
@@ -187,7 +208,7 @@ def coarse(x: np.ndarray, step_dn: float = 0.0):
         known = np.isfinite(blocks).any(axis=-1)
         middle = np.where(known, 0, np.nan)
         middle[known] = np.nanmedian(blocks[known], axis=-1)
-        middle = np.nan_to_num(middle, nan=float(np.nanmedian(middle)) if known.any() else 0.0)
+        middle = np.nan_to_num(middle, nan=middle_of(middle))
     residual = blocks - middle[..., None]
     part = residual.ravel()[::3]
     part = part[np.isfinite(part)]
@@ -221,24 +242,16 @@ def peaks(residual: np.ndarray, sigma: float, size: int) -> tuple[int, int]:
     return int(np.count_nonzero(star)), int(star.size - np.count_nonzero(star))
 
 
-def shift_bits(values: np.ndarray) -> int:
-    """How many of the lowest bits are the same in all values: 4 for a 12-bit converter whose data fill 16 bits."""
-    numbers = values.astype(np.int64)
-    changing = int(np.bitwise_or.reduce(numbers ^ numbers[0]))
-    return (changing & -changing).bit_length() - 1 if changing else 0
-
-
 @dataclass(frozen=True, eq=False)
 class Pair:
     """What two frames of one group tell by their difference."""
 
     sources: tuple[str, str]
+    colours: dict[str, sensor.Difference]
     signal_dn: float
-    """Mean level of the two, without the bias."""
+    """Mean level of the colours of the first, without the bias."""
     noise_dn: float
-    """Standard deviation of one frame."""
-    ratio: float
-    """Level of the first over that of the second."""
+    """Standard deviation of one frame, of all colours together."""
     row_power: float
     """Power of the means of rows of the difference over what white noise gives."""
     row_rms_dn: float
@@ -252,21 +265,22 @@ class Pair:
 def pair(item) -> Pair:
     """Compare two frames; item is (frame, frame, bias level in DN, whether one is scaled to the other)."""
     one, two, bias_dn, scaled = item
-    a, b = sample(one), sample(two)
-    a, b = a.reshape(-1, a.shape[-1]) - bias_dn, b.reshape(-1, b.shape[-1]) - bias_dn
-    ratio = float(np.nanmedian(a) / np.nanmedian(b)) if scaled and np.nanmedian(b) > 0 else 1.0
-    difference = a - ratio * b
-    difference -= np.nanmedian(difference)
-    sigma = 1.4826 * float(np.nanmedian(np.abs(difference)))
-    if sigma == 0:
-        sigma = float(np.nanstd(difference))
+    a, b = sensor.sample(one, PAIR_PIXELS), sensor.sample(two, PAIR_PIXELS)
+    colours = sensor.differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
+    name = list(a)[-1]
+    known, places = colours[name], len(sensor.colours(one)[name])
+    first, second = (np.concatenate(boxes[name][::places]) for boxes in (a, b))
+    difference = first[::2] - np.float32(known.ratio) * second[::2]
+    scale = math.sqrt(1 + known.ratio**2)
+    sigma = known.noise_dn * scale
+    good = np.isfinite(difference)
+    difference -= np.median(difference[good][::8]) if good.any() else 0
     difference[~(np.abs(difference) <= 5 * sigma)] = np.nan
-    sigma = float(np.nanstd(difference)) if np.isfinite(difference).any() else 0.0
-    scale = math.sqrt(1 + ratio**2)
     rows, row_power, row_rms = banding(difference, 1, sigma)
     _, column_power, column_rms = banding(difference, 0, sigma)
+    noise = math.sqrt(mean_of(np.array([d.noise_dn**2 for d in colours.values()])))
     return Pair(
-        (one.source, two.source), float(0.5 * (np.nanmean(a) + np.nanmean(b))), sigma / scale, ratio,
+        (one.source, two.source), colours, mean_of(np.array([d.level_dn for d in colours.values()])) - bias_dn, noise,
         row_power, row_rms / scale, column_power, column_rms / scale, rows,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.frame import Frame
 from masterlight.headers import camera_key
+from masterlight.kernels.quality import madn
 from masterlight.matching import PLURAL, Group
 
 CALIBRATED = re.compile(
@@ -109,9 +110,8 @@ def outliers(doctor, evidence: Evidence) -> Iterator[Finding]:
             continue
         levels = np.array([one.level_dn for one in looks])
         middle = float(np.median(levels))
-        madn = 1.4826 * float(np.median(np.abs(levels - middle)))
         away = np.abs(levels - middle)
-        far = (away > doctor.outlier_sigma * madn) & (away > doctor.outlier_dn)
+        far = (away > doctor.outlier_sigma * madn(levels)) & (away > doctor.outlier_dn)
         bad = [one for one, odd in zip(looks, far, strict=True) if odd]
         picture = pictures.line(
             [(np.arange(1, len(levels) + 1), levels)], "frame, in the order of their names", "median, DN"

@@ -7,15 +7,18 @@ from math import erf, sqrt
 import numpy as np
 
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import cut, large, sample
-from masterlight.doctor.findings import Finding, finding
+from masterlight.doctor.evidence import beside, cut, large, middle_of, sample
+from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.frame import Frame
+from masterlight.kernels.quality import madn
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
 SHALLOW = 0.015
 """Motes that darken the flat by less than this fraction are passed over."""
+SURE = 6.0
+"""So many times its error the sky must be too bright at a mote, by the scatter of the sky about the mote."""
 MOTES = 12
 """Motes that are looked at, the deepest ones."""
 
@@ -36,6 +39,10 @@ class Patient:
     def source(self) -> str:
         return self.view.source
 
+    @property
+    def name(self) -> str:
+        return some([self.source])
+
 
 def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
     """Look at a calibrated light once."""
@@ -43,15 +50,10 @@ def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
     dark = getattr(masters, "dark", None)
     if dark is not None and dark.shape[-2:] == view.shape[-2:]:
         seen = sample(dark, like=view)
-        middle = np.nanmedian(seen)
-        spread = 1.4826 * np.nanmedian(np.abs(seen - middle))
-        rows = np.where(np.abs(seen - middle) > 5 * spread, np.nan, rows)
+        rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
         rows = np.where(cut(defects.mask, view) > 0, np.nan, rows)
-    step = 2 if rows.shape[1] == 2 else rows.shape[1]
-    beside = rows[..., step:] - rows[..., :-step]
-    noise = 1.4826 * float(np.nanmedian(np.abs(beside))) / sqrt(2)
-    return Patient(raw, view, masters, rows, float(np.nanmedian(rows)), noise)
+    return Patient(raw, view, masters, rows, middle_of(rows), beside(rows))
 
 
 def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
@@ -81,7 +83,7 @@ def negative(doctor, light: Patient) -> Iterator[Finding]:
     ) if share > 0.01 else None  # fmt: skip
     if level < -sigma and level < -doctor.outlier_dn:
         sentence = (
-            f"{light.source}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero, "
+            f"{light.name}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero, "
             "which no sky can be: too much was subtracted, as when the bias is taken off twice, or the dark has "
             "another offset, gain or exposure"
         )
@@ -89,7 +91,7 @@ def negative(doctor, light: Patient) -> Iterator[Finding]:
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
         grave = deep > 0.01 or (level < 0 and deep > 1e-3)
         sentence = (
-            f"{light.source}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot "
+            f"{light.name}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot "
             "pixels of the dark left out: noise alone does not do that. Look at the dark and the bias: wrong offset, "
             "exposure or temperature, or pixels that flicker"
         )
@@ -99,7 +101,7 @@ def negative(doctor, light: Patient) -> Iterator[Finding]:
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
         sentence = (
-            f"{light.source}: {share:.0%} of the pixels are negative after calibration, "
+            f"{light.name}: {share:.0%} of the pixels are negative after calibration, "
             + (f"as noise of {sigma:.1f} DN about a sky of {level:.1f} DN makes them" if expected else
                f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit")
             + ". Nothing is cut here; programs that cut negatives need a pedestal"
@@ -120,7 +122,7 @@ def read_noise(light: Patient) -> Iterator[Finding]:
     camera = total - photons
     if camera > 0 and photons < 3 * camera:
         sentence = (
-            f"{light.source}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a "
+            f"{light.name}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a "
             f"variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is "
             "usual with narrow filters; files of integers need a pedestal"
         )
@@ -134,7 +136,7 @@ def scaling(doctor, light: Patient) -> Iterator[Finding]:
         return
     if not scale.accepted and scale.reason:
         sentence = (
-            f"{light.source}: the factor of the dark could not be measured ({scale.reason}; fitted "
+            f"{light.name}: the factor of the dark could not be measured ({scale.reason}; fitted "
             f"{scale.k:.3f} ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of "
             "exposures is taken. Darks of the exposure of the lights need no factor"
         )
@@ -142,7 +144,7 @@ def scaling(doctor, light: Patient) -> Iterator[Finding]:
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
         sentence = (
-            f"{light.source}: the dark is scaled by {scale.k:.3g}, which "
+            f"{light.name}: the dark is scaled by {scale.k:.3g}, which "
             + ("cannot be right" if grave else "scales its noise up as well")
             + "; take darks at least as long as the lights"
         )
@@ -159,7 +161,7 @@ def saturation(light: Patient) -> Iterator[Finding]:
     low, high = np.nanpercentile(factor[::16, ::16], [1, 99])
     if full > 1e-5 and high / low > 1.5:
         sentence = (
-            f"{light.source}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, "
+            f"{light.name}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, "
             f"as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw "
             "pixels here, but other programs take a single level: give them the lower one"
         )
@@ -185,7 +187,7 @@ def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Findi
     """D11: the light still holds the glow of the dark, or a negative of it."""
     zones = Coarse.of(dark).zones
     pattern = sample(dark, like=light.view)
-    noise = 1.4826 * float(np.nanmedian(np.abs(pattern - np.nanmedian(pattern)))) or 1.0
+    noise = madn(pattern) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if high - low < doctor.glow_sigma * noise:
         return
@@ -193,7 +195,7 @@ def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Findi
     left = slope * (high - low)
     if abs(r) > doctor.glow_correlation and abs(left) > 0.25 * light.noise_dn:
         sentence = (
-            f"{light.source}: {'a' if left > 0 else 'a negative of'} glow of the dark is left after calibration "
+            f"{light.name}: {'a' if left > 0 else 'a negative of'} glow of the dark is left after calibration "
             f"({abs(left):.1f} DN; correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark "
             f"{'takes too little' if left > 0 else 'takes too much'}; take darks of the exposure and temperature of "
             "the lights"
@@ -207,7 +209,7 @@ def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Findi
 def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
     """D14: the sky follows the flat, or its inverse, after it was divided by it; D06: since the bias is still there."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        x, y = np.log(flat / np.nanmedian(flat)), np.log(sky / np.nanmedian(sky))
+        x, y = np.log(flat / middle_of(flat)), np.log(sky / middle_of(sky))
     if np.nanmax(x) - np.nanmin(x) < 0.03 or light.noise_dn / 8 > 0.02 * light.level_dn:
         return
     slope, r, left_x, left_y = common(y, x, order=1)
@@ -217,7 +219,7 @@ def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Ite
     plot = pictures.scatter(left_x, left_y, "log of the flat", "log of the sky", (slope, 0.0))
     if holds_bias and slope < -0.1 and r < -0.7:
         sentence = (
-            f"{light.source}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky on log "
+            f"{light.name}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky on log "
             f"flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level when it is divided by the "
             "flat. Add darks or bias frames"
         )
@@ -229,7 +231,7 @@ def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Ite
         "under-corrected: the sky is dark where the flat is" if slope > 0 else "over-corrected: it brightens outwards"
     )
     sentence = (
-        f"{light.source}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed "
+        f"{light.name}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed "
         f"{doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {'flat' if slope > 0 else 'light'}, "
         "stray light, or a flat of another focus or filter"
     )
@@ -248,15 +250,16 @@ def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
     bad, told = [], 0
     for mote in motes(Coarse.of(flat, whole=True)):
         shadow = cells(flat, *mote)
-        slope, r, depth, _ = common(cells(light.view, *mote), shadow, order=3)
+        slope, r, depth, sky = common(cells(light.view, *mote), shadow, order=3)
         dark = float(np.ptp(np.percentile(depth, [2, 98]))) if depth.size else 0.0
         told += dark > SHALLOW
-        if dark > SHALLOW and r < -0.5 and -1.6 < slope < -0.5 and -slope * dark > doctor.mote_fraction:
+        sure = -slope * sqrt(float(np.sum(depth**2))) > SURE * madn(sky - slope * depth)
+        if dark > SHALLOW and r < -0.5 and -1.6 < slope < -0.5 and -slope * dark > doctor.mote_fraction and sure:
             bad.append((-slope * dark, mote))
     if bad and 2 * len(bad) >= told:
         left, mote = max(bad)
         sentence = (
-            f"{light.source}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to "
+            f"{light.name}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to "
             f"{left:.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
             "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
         )
@@ -270,13 +273,13 @@ def motes(coarse: Coarse) -> list[tuple[int, int, int]]:
     """Dust motes of a flat by the Laplacian of Gaussians: (y, x, radius) in pixels, the deepest first."""
     from scipy import ndimage
 
-    image = coarse.blocks / np.nanmedian(coarse.blocks[::4])
+    image = coarse.blocks / (middle_of(coarse.blocks[::4]) or 1.0)
     image = np.where(np.isfinite(image), image, 1.0)
     image = image - ndimage.uniform_filter(image, 15, mode="nearest")
     found = []
     for sigma in (1.6, 3.2):
         response = sigma**2 * ndimage.gaussian_laplace(image, sigma, mode="nearest")
-        noise = 1.4826 * np.median(np.abs(response[::3]))
+        noise = madn(response[::3])
         high = response > max(6 * noise, 0.004)
         peak = high & (response == ndimage.maximum_filter(np.where(high, response, 0), int(4 * sigma)))
         found += [(response[y, x], y, x, sigma) for y, x in np.argwhere(peak)]

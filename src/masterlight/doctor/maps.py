@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from masterlight.frame import Frame
+from masterlight.kernels.quality import madn
 
 BAND_ROWS = 256
 TINY = 1e-9
@@ -85,7 +86,7 @@ def common(y: np.ndarray, x: np.ndarray, order: int = 1) -> tuple[float, float, 
         power = float(np.sum(left_a[keep] ** 2))
         slope = float(np.sum((left_a * left_b)[keep])) / power if power > 0 else 0.0
         rest = left_b - slope * left_a
-        sigma = 1.4826 * float(np.median(np.abs(rest[keep] - np.median(rest[keep]))))
+        sigma = madn(rest[keep])
         keep = np.abs(rest) <= 4 * sigma + 1e-12
     spread = math.sqrt(float(np.sum(left_a[keep] ** 2) * np.sum(left_b[keep] ** 2)))
     r = float(np.sum((left_a * left_b)[keep])) / spread if spread > 0 else 0.0

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import large, sample
-from masterlight.doctor.findings import Finding, finding
+from masterlight.doctor.evidence import beside, large, middle_of, sample
+from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.frame import Frame
+from masterlight.kernels.quality import madn
 from masterlight.matching import PLURAL
 from masterlight.processes.debayer import verify_pattern
-from masterlight.processes.integrate import measure
 
 
 def examine(
@@ -41,6 +41,10 @@ def examine(
         yield from glow(doctor, master, bias, flat, scaled)
 
 
+def name(master: Frame) -> str:
+    return some([master.source])
+
+
 def count(doctor, kind: str, master: Frame, frames: Sequence[Frame]) -> Iterator[Finding]:
     """D16: masters of few frames."""
     wanted = {"flat": doctor.flats, "bias": doctor.biases}.get(kind, doctor.darks)
@@ -48,7 +52,7 @@ def count(doctor, kind: str, master: Frame, frames: Sequence[Frame]) -> Iterator
     if 0 < n < wanted:
         share = 100 * (np.sqrt(1 + 1 / n) - 1)
         sentence = (
-            f"{master.source} is made of {n} {PLURAL[kind] if n > 1 else PLURAL[kind][:-1]} ({wanted} are better): its "
+            f"{name(master)} is made of {n} {PLURAL[kind] if n > 1 else PLURAL[kind][:-1]} ({wanted} are better): its "
             f"noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"
         )
         yield finding("D16", "info", [master.source], n, wanted, "frames", sentence)
@@ -60,11 +64,11 @@ def flat_depth(doctor, master: Frame, frames: Sequence[Frame], noise_dn: Sequenc
     if not len(noise_dn):
         return
     rows = sample(master)
-    level = float(np.nanmedian(rows))
+    level = middle_of(rows)
     snr = level / (float(np.median(noise_dn)) / np.sqrt(n))
     if snr < doctor.flat_snr:
         sentence = (
-            f"{master.source}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
+            f"{name(master)}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
             f" good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"
         )
         yield finding("D16", "warn", [master.source], snr, doctor.flat_snr, "signal to noise", sentence)
@@ -75,14 +79,14 @@ def bias_in_flat(master: Frame, bias: Frame | None) -> Iterator[Finding]:
     meta = master.meta
     if meta.contains_bias is False or "B" in meta.calibration or bias is None or bias.shape[-2:] != master.shape[-2:]:
         return
-    rows, pedestal = sample(master), float(np.nanmedian(sample(bias)))
-    level, lowest = float(np.nanmedian(rows)), float(np.nanmin(rows))
+    rows, pedestal = sample(master), middle_of(sample(bias))
+    level, lowest = middle_of(rows), float(np.nanmin(rows))
     if meta.contains_bias is True or not (pedestal > 0 and lowest >= pedestal and level > 2 * pedestal):
         return
     dead = rows[rows < pedestal + 0.2 * (level - pedestal)]
     sure = dead.size >= 3 and float(np.median(dead)) < pedestal + 0.1 * (level - pedestal)
     sentence = (
-        f"{master.source} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is "
+        f"{name(master)} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is "
         f"below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too "
         f"little, by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"
     )
@@ -92,12 +96,12 @@ def bias_in_flat(master: Frame, bias: Frame | None) -> Iterator[Finding]:
 def blind_pixels(doctor, master: Frame) -> Iterator[Finding]:
     """D05: pixels of a master flat that saw no light or hold nothing."""
     rows = sample(master)
-    level = float(np.nanmedian(rows))
+    level = middle_of(rows)
     blind = ~(rows > 0.01 * level)
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
         sentence = (
-            f"{master.source}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
+            f"{name(master)}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
             "they are left out of the result. Is something in front of the sensor?"
         )
         yield finding(
@@ -113,7 +117,7 @@ def pattern(master: Frame) -> Iterator[Finding]:
         return
     verdict = verify_pattern(master, letters)
     if not verdict:
-        sentence = f"{master.source}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
+        sentence = f"{name(master)}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
         yield finding("D17", "error", [master.source], None, None, "", sentence)
 
 
@@ -122,17 +126,17 @@ def dark_against_bias(doctor, master, bias, frames, scaled: bool) -> Iterator[Fi
     if bias is None or master.meta.contains_bias is False:
         return
     current = sample(master) - sample(bias)
-    level, sigma = float(np.nanmedian(current)), 1.4826 * float(np.nanmedian(np.abs(current - np.nanmedian(current))))
+    level, sigma = middle_of(current), madn(current)
     negative = float(np.mean(current[np.isfinite(current)] < 0))
     if level < -max(doctor.outlier_dn, sigma) and not frames:
         sentence = (
-            f"{master.source} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
+            f"{name(master)} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
             "take both with the same settings"
         )
         yield finding("D10", "error", [master.source, bias.source], level, 0, "DN", sentence)
     elif scaled and (negative > 0.10 or level < 2 * sigma):
         sentence = (
-            f"{master.source}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "
+            f"{name(master)}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "
             f"(2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark "
             "current to scale; take darks of the exposure of the lights and subtract them as they are"
         )
@@ -145,14 +149,14 @@ def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
     if not (scaled or shaded):
         return
     zones = Coarse.of(master).zones
-    zones = zones - (Coarse.of(bias).zones if bias is not None else np.nanmedian(zones))
+    zones = zones - (Coarse.of(bias).zones if bias is not None else middle_of(zones))
     if not np.isfinite(zones).any():
         return
-    noise = measure(master)[0].noise_dn
+    noise = beside(sample(master)) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if scaled and high - low > doctor.glow_sigma * noise:
         sentence = (
-            f"{master.source}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel "
+            f"{name(master)}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel "
             f"({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current"
             " does. Take darks of the exposure of the lights"
         )
@@ -169,7 +173,7 @@ def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
     reach = slope * float(np.nanmax(light) - np.nanmin(light))
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
         sentence = (
-            f"{master.source}: without the bias it is shaded like the flat (correlation {r:.2f}, limit "
+            f"{name(master)}: without the bias it is shaded like the flat (correlation {r:.2f}, limit "
             f"{doctor.leak_correlation:g}; {reach:.1f} DN over the frame): light came through the telescope. "
             "Take darks in darkness, with the cap on"
         )

@@ -10,6 +10,8 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.levels import sources
 from masterlight.headers import camera_key, seconds_of
 from masterlight.matching import Group
+from masterlight.processes.debayer import verify_pattern
+from masterlight.processes.quality_sensor import gains_of
 from masterlight.session import MasterJob
 
 
@@ -243,21 +245,15 @@ def pattern(doctor, evidence: Evidence) -> Iterator[Finding]:
 
 
 def greens(group: Group, looks: list[Look]) -> Iterator[Finding]:
-    """The greens of a flat: the two pixels of the pattern that are nearly equal must be those that it calls green."""
+    """The greens of a flat: the pixels that are equally bright must be those that the pattern calls green."""
     letters = group.meta.pattern
-    if not letters or len(letters) != 4 or letters.count("G") != 2:
+    if not letters or set(letters) != set("RGB"):
         return
-    mean = np.nanmedian([one.phases for one in looks], axis=0).ravel()
-    declared = [i for i in range(4) if letters[i] == "G"]
-    others = [i for i in range(4) if letters[i] != "G"]
-    apart = [abs(mean[a] - mean[b]) / (0.5 * (mean[a] + mean[b])) for a, b in (declared, others)]
-    if apart[0] > 0.10 and apart[1] < 0.02:
-        sentence = (
-            f"{group}: the pixels that the pattern {letters} calls green differ by {apart[0]:.1%}, the other two by "
-            f"{apart[1]:.1%}: the pattern is off by one row or column, or the rows are upside down; "
-            "correct BAYERPAT or ROWORDER"
-        )
-        yield finding("D17", "error", paths(group), 100 * apart[0], 10, "%", sentence)
+    phases = np.median([one.phases for one in looks], axis=0)
+    verdict = verify_pattern(phases, letters) if np.isfinite(phases).all() else True
+    if not verdict:
+        sentence = f"{group}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
+        yield finding("D17", "error", paths(group), None, None, "", sentence)
 
 
 def shutter(doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -374,9 +370,12 @@ def gain_lie(doctor, evidence: Evidence, bias: Group, flat: Group) -> Iterator[F
     if b is None or f is None or not header or not same:
         return
     excess = f.noise_dn**2 - b.noise_dn**2
-    if not (excess > 4 * b.noise_dn**2 and f.signal_dn > 0):
+    if not (excess > 4 * b.noise_dn**2 and f.signal_dn > 0) or b.colours.keys() != f.colours.keys():
         return
-    measured = 2 * f.ratio / (1 + f.ratio**2) * f.signal_dn / excess
+    bias_dn = evidence.bias_for(flat) or 0.0
+    measured = float(
+        np.median([g.gain_e_per_dn for g in gains_of(b.colours, f.colours, dict.fromkeys(f.colours, bias_dn)).values()])
+    )
     if abs(measured / header - 1) > doctor.gain_fraction:
         bits = evidence.of(flat)[0].shift_bits
         shifted = f"; the data are shifted up by {bits} bits, a factor of {2**bits}" if bits else ""

@@ -27,7 +27,7 @@ def text(findings: Sequence[Finding]) -> str:
     """Findings as lines of the console, the gravest first."""
     if not findings:
         return "The doctor finds nothing wrong with these calibration frames."
-    return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {shortened(f)}" for f in ordered(findings))
+    return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {f.sentence}" for f in ordered(findings))
 
 
 def html(findings: Sequence[Finding], title: str) -> str:
@@ -50,7 +50,7 @@ def article(f: Finding) -> str:
     frames = f"<details><summary>{len(f.sources)} frames</summary><ul>{files}</ul></details>"
     return (
         f'<article class="{f.severity}">{picture}<h2>{escape(f.title)} <span class="id">{f.id}, {WORDS[f.severity]}'
-        f"</span></h2>\n{measured(f)}<p>{escape(shortened(f))}</p>{frames if f.sources else ''}</article>"
+        f"</span></h2>\n{measured(f)}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
     )
 
 
@@ -59,14 +59,6 @@ def measured(f: Finding) -> str:
         return ""
     limit = f", threshold {f.threshold:.4g}" if f.threshold is not None else ""
     return f'<p class="figure">{f.figure:.4g} {escape(f.unit)}{limit}</p>'
-
-
-def shortened(f: Finding) -> str:
-    """The sentence with file names instead of whole paths."""
-    sentence = f.sentence
-    for source in f.sources:
-        sentence = sentence.replace(source, Path(source).name)
-    return sentence
 
 
 def data_uri(picture: np.ndarray) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from masterlight.doctor import levels, lights, masters, matches
 from masterlight.doctor.evidence import gathered
-from masterlight.doctor.findings import Finding, ordered
+from masterlight.doctor.findings import TITLES, Finding, ordered
 from masterlight.errors import FrameError
 from masterlight.frame import Frame
 from masterlight.process import process
@@ -27,11 +27,20 @@ CHECKS = (
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 
 
+def known(off: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids of diagnoses as the knob holds them, in capitals; ValueError with those that there are."""
+    ids = tuple(word.strip().upper() for word in off)
+    for word, id in zip(off, ids, strict=True):
+        if id not in TITLES:
+            raise ValueError(f"'{word}' is no diagnosis; there are {', '.join(TITLES)}")
+    return ids
+
+
 @process
 class Doctor:
     """Look for what goes wrong in calibration, from headers, from samples of every frame, and from the masters."""
 
-    off: tuple[str, ...] = ()
+    off: Annotated[tuple[str, ...], AfterValidator(known)] = ()
     """Diagnoses to leave out, by their ids: D04,D16."""
     flat_low: Fraction = 0.2
     """Flats below this fraction of full scale are warned of."""

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from masterlight.doctor.evidence import sample
+from masterlight.doctor.evidence import middle_of, sample
 from masterlight.doctor.findings import Finding, ordered
 from masterlight.doctor.process import Doctor, summary
 from masterlight.errors import FrameError, MasterlightError
 from masterlight.frame import ArrayFrame, Frame
+from masterlight.kernels.quality import madn
 from masterlight.session import LightSet, MasterJob, Plan
 from masterlight.workers import Event, Serial, each
 
@@ -83,8 +84,8 @@ class Quick:
         if kind == "flat" and len(job.frames) > 1:
             try:
                 a, b = (sample(view) for view in self.views(job, 2))
-                d = a / np.nanmedian(a) - b / np.nanmedian(b)
-                noise = [1.4826 * float(np.nanmedian(np.abs(d))) / np.sqrt(2) * float(np.nanmedian(sample(master)))]
+                d = a / (middle_of(a) or 1.0) - b / (middle_of(b) or 1.0)
+                noise = [madn(d) / np.sqrt(2) * middle_of(sample(master))]
             except (MasterlightError, OSError, ValueError):
                 noise = []
         return self.doctor.master(kind, master, **others, frames=job.frames, noise_dn=noise, scaled=scaled)
@@ -120,7 +121,7 @@ class Quick:
     def median(self, job: MasterJob) -> Frame:
         """The median of a few frames, flats brought to one level first, by bands of rows."""
         views = self.views(job, FRAMES)
-        levels = [float(np.nanmedian(sample(view))) for view in views]
+        levels = [middle_of(sample(view)) for view in views]
         factors = [levels[0] / level if job.kind == "flat" and level > 0 else 1.0 for level in levels]
         rows, cols = views[0].shape[-2:]
         out = np.empty((rows, cols), np.float32)

@@ -92,13 +92,13 @@ def pixinsight(words: list[str], rows: int):
 
 def siril(words: list[str], rows: int):
     """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one upwards."""
-    kind = {"H": HOT, "C": COLD}.get(words[3]) if words[0] == "P" and len(words) == 4 else USER
-    numbers = whole_numbers(words[1:3] if words[0] == "P" else words[1:])
-    if kind is None or numbers is None or len(numbers) != (2 if words[0] == "P" else 1) or len(words) > 4:
-        return None
+    kind = {"H": HOT, "C": COLD}.get(words[-1], USER)
+    numbers = whole_numbers(words[1:] if kind == USER else words[1:-1])
+    if numbers is None or not (len(numbers) == 2 or (len(numbers) == 1 and words[0] != "P")):
+        return None  # `C x` and `L y` may be followed by a 0 that means nothing
     if words[0] == "C":
         return (None, None, numbers[0], numbers[0] + 1), LINE
-    y = rows - 1 - numbers[-1]
+    y = rows - 1 - (numbers[0] if words[0] == "L" else numbers[1])
     return ((y, y + 1, None, None), LINE) if words[0] == "L" else ((y, y + 1, numbers[0], numbers[0] + 1), kind)
 
 

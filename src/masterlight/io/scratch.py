@@ -8,11 +8,10 @@ import shutil
 import tempfile
 import threading
 import warnings
-import zlib
 from collections.abc import Callable
 from functools import cache
 
-from masterlight.errors import FrameError, OutputError
+from masterlight.errors import FrameError, MasterlightError, OutputError
 
 SPARE_BYTES = 1 << 30
 """What is left free on the disk."""
@@ -48,7 +47,7 @@ def unpacked(source: str, what: tuple, size_bytes: int, unpack: Callable[[str], 
                     os.unlink(partial)
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise no_room(source) from error
-                if isinstance(error, (OSError, EOFError, zlib.error, ValueError, TypeError)):
+                if isinstance(error, Exception) and not isinstance(error, MasterlightError):  # decoders raise anything
                     why = f" ({error})" if isinstance(error, OSError) else ""
                     raise FrameError(source, f"is damaged and cannot be unpacked{why}; copy it again") from error
                 raise

@@ -11,6 +11,15 @@ FAR = 5.0
 """Values so many sigma off are no noise."""
 
 
+def madn(x):
+    """Robust standard deviation: 1.4826 times the median absolute deviation from the median, over what is finite.
+
+    x: array of any shape; returns a float in the unit of x, 0 when nothing is finite.
+    """
+    x = x[np.isfinite(x)]
+    return float(1.4826 * np.median(np.abs(x - np.median(x)))) if x.size else 0.0
+
+
 @njit(nogil=True, cache=True)
 def sn(x):
     """Scale of a sample by the typical distance of its values from each other; 1 for Gaussian noise of sigma 1.

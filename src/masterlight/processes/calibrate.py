@@ -68,7 +68,12 @@ class ImageCalibration:
     """Use masters of another gain, offset or filter all the same."""
 
     def masters(self, bias: Frame | None = None, dark: Frame | None = None, flat: Frame | None = None) -> Masters:
-        """Bind master frames to this process; their arrays are made on first use and shared by all frames."""
+        """Bind master frames to this process; their arrays are made on first use and shared by all frames.
+
+        Raises ParameterError for what is not a frame, FrameError for a frame that says it is of another kind.
+        """
+        for kind, master in (("bias", bias), ("dark", dark), ("flat", flat)):
+            check_kind(kind, master, self.force)
         used = bias if self.use_bias else None, dark if self.use_dark else None, flat if self.use_flat else None
         scaled = used[1] is not None and (self.dark_scaling != "none" or self.dark_scale is not None)
         pattern = next((m.meta.sky_pattern for m in used if m is not None and m.meta.pattern), None)
@@ -168,7 +173,7 @@ class ImageCalibration:
                 f"of its masters, {without[0].source} had its overscan subtracted and {plain[0].source} had not; make "
                 "both in the same way",
             )
-        if plain and (done or (wanted and self.overscan.model != "auto")):
+        if plain and (done or (wanted and (self.overscan.model, self.overscan.region) != ("auto", None))):
             raise FrameError(
                 frame.source,
                 f"its overscan is subtracted, but the master {plain[0].source} was made without: make it anew with "
@@ -225,6 +230,18 @@ class ImageCalibration:
         noises = noise_of_colours(image, view.meta.pattern, view.meta.saturation_dn or np.inf)
         rows += [(f"NOISE{i:02d}", v, f"[DN] noise {name}".strip()) for i, (name, v) in enumerate(noises.items())]
         return [row for row in rows if row[1] is not None]
+
+
+def check_kind(kind: str, master: Frame | None, force: bool) -> None:
+    """Raise when a master is no frame, or one of another kind."""
+    if master is not None and not isinstance(master, Frame):
+        raise ParameterError(f"{kind}: a frame is needed, as masterlight.read(path) gives one (given: {master!r:.60})")
+    fits = {"dark": ("dark", "flatdark", "unknown")}.get(kind, (kind, "unknown"))
+    if master is not None and master.meta.kind not in fits and not force:
+        raise FrameError(
+            master.source,
+            f"says that it is a {master.meta.kind}, and is given as the {kind}: give the right file, or pass force",
+        )
 
 
 def against(light: Frame, kind: str, master: Frame, force: bool) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from masterlight.frame import Frame, Meta
 from masterlight.headers import period
 from masterlight.kernels.darkscale import excesses, peaks, slope
+from masterlight.kernels.quality import madn
 
 FEWEST_PIXELS = 100
 LEAST_CORRELATION = 0.3
@@ -87,7 +88,7 @@ def hot_pixels(dark: np.ndarray, bias: np.ndarray, pattern: str | None, sigma: f
     lines = np.linspace(0, dark.shape[0] - 1, min(dark.shape[0], 64)).astype(int)
     sample = dark[lines]
     bend = sample[:, distance:-distance] - 0.5 * (sample[:, : -2 * distance] + sample[:, 2 * distance :])
-    noise = mad_sigma(bend) / np.sqrt(1.5)
+    noise = madn(bend) / np.sqrt(1.5)
     top, bottom, left, right = central(dark.shape, window_px)
     y, x = peaks(dark[top:bottom, left:right], distance, max(0.7 * sigma * noise, 1e-6))
     y, x = y + top, x + left
@@ -170,17 +171,12 @@ def noise_model(d: np.ndarray, residual: np.ndarray) -> np.ndarray:
     order = np.argsort(d, kind="stable")
     halves = [part for part in np.array_split(order, 2) if part.size]
     levels = [float(np.median(d[part])) for part in halves]
-    variances = [mad_sigma(residual[part]) ** 2 for part in halves]
+    variances = [madn(residual[part]) ** 2 for part in halves]
     rise = levels[-1] - levels[0]
     b = max(0.0, (variances[-1] - variances[0]) / rise) if rise > 0 and d.size >= FEWEST_PIXELS else 0.0
-    a = variances[0] - b * levels[0] if b else mad_sigma(residual) ** 2
+    a = variances[0] - b * levels[0] if b else madn(residual) ** 2
     floor = max(1e-4 * float(np.median(np.abs(d))), 1e-9) ** 2
     return np.sqrt(np.maximum(a + b * d, max(0.25 * min(variances), floor)))
-
-
-def mad_sigma(values: np.ndarray) -> float:
-    values = values[np.isfinite(values)]
-    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else 0.0
 
 
 def judged(k: float, sigma: float, n: int, r: float, expected: float | None) -> DarkScale:

@@ -63,8 +63,8 @@ class Debayer:
 
         Only the region that saw the sky (`meta.data_px`) is kept. Values keep their scale and sign. A pixel that is NaN
         in the mosaic is NaN in all three planes and spreads no further. Super-pixels have no `gain_e_per_dn`: the noise
-        of green, a mean of two or more pixels, is not that of red. Raises FrameError for a frame that is no mosaic, has filters other than red, green and blue, or is
-        smaller than 6 x 6 pixels.
+        of green, a mean of two or more pixels, is not that of red. Raises FrameError for a frame that is no mosaic, has
+        filters other than red, green and blue, or is smaller than 6 x 6 pixels.
         """
         pattern = frame.meta.pattern if self.pattern == "auto" else self.pattern
         if frame.meta.data_px:
@@ -94,6 +94,14 @@ class Debayer:
         return Debayered(
             source=frame.source, meta=meta, cards=(*frame.cards, done), raw=frame, process=self, pattern=pattern
         )
+
+    def keywords(self, view: "Debayered") -> list[tuple[str, float, str]]:
+        """Noise of the colours of a debayered view, as header cards (keyword, value, comment). Reads all of its pixels.
+
+        Noise is measured on each colour of the mosaic, before interpolation makes neighbours alike.
+        """
+        noises = noise_of_colours(np.asarray(view.raw), view.pattern, view.raw.meta.saturation_dn or np.inf)
+        return [(f"NOISE{i:02d}", value, f"[DN] noise {colour}") for i, (colour, value) in enumerate(noises.items())]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -261,15 +269,6 @@ def colour_planes(mosaic: np.ndarray, pattern: str) -> dict[str, list[np.ndarray
     """
     n = period(pattern)
     return {colour: [mosaic[y::n, x::n] for y, x in at] for colour, at in places(pattern).items()}
-
-
-def keywords(view: Debayered) -> list[tuple[str, float, str]]:
-    """Noise of the colours of a debayered view, as header cards (keyword, value, comment). Reads all of its pixels.
-
-    Noise is measured on each colour of the mosaic, before interpolation makes neighbours alike.
-    """
-    noises = noise_of_colours(np.asarray(view.raw), view.pattern, view.raw.meta.saturation_dn or np.inf)
-    return [(f"NOISE{i:02d}", value, f"[DN] noise {colour}") for i, (colour, value) in enumerate(noises.items())]
 
 
 @dataclass(frozen=True)

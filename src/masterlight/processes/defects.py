@@ -77,8 +77,10 @@ def geometry(pattern: str | None) -> Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Defects:
-    """Which pixels of a sensor of `shape` are defective, as a list by rows: that of row y has the entries
-    from `row_start[y]` to `row_start[y + 1]`; cheap to pickle. `mask` is the same as an image.
+    """Which pixels of a sensor of `shape` are defective: `mask` (rows, cols) uint8 of bits, and the same as a list.
+
+    The entries of row y are those from `row_start[y]` to `row_start[y + 1]` of `columns`, `bits` and `rules`. The list
+    is what is pickled; the mask is made from it when it is needed.
 
     The bits: 1 hot, 2 cold, 4 unstable, 8 of a bad row or column, 16 saturated, 32 named by the user. `rules` tells for
     each defect of the list whether it belongs to a line, which is repaired from its sides only.

@@ -4,6 +4,7 @@ import numpy as np
 
 from masterlight.errors import FrameError
 from masterlight.frame import Frame
+from masterlight.kernels.quality import madn
 from masterlight.processes.integrate import FrameStatistics
 
 
@@ -34,17 +35,11 @@ def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) 
         )
     if kind == "flat" and level <= 0:
         raise FrameError(view.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
-    scatter = spread(finite)
+    scatter = madn(finite)
     noise = scatter
     if before is not None and before.shape == sample.shape:
         ratio = level / np.median(before[np.isfinite(before)]) if kind == "flat" else 1.0
-        noise = spread(sample - ratio * before) / np.sqrt(1 + ratio**2) or scatter
+        noise = madn(sample - ratio * before) / np.sqrt(1 + ratio**2) or scatter
     return FrameStatistics(
         source=view.source, location_dn=level, scale_dn=scatter, noise_dn=float(noise), exposure_s=view.meta.exposure_s
     )
-
-
-def spread(x: np.ndarray) -> float:
-    """Robust standard deviation: 1.4826 times the median absolute deviation, over what is finite."""
-    x = x[np.isfinite(x)]
-    return float(1.4826 * np.median(np.abs(x - np.median(x))))

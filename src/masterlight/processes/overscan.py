@@ -11,6 +11,7 @@ from pydantic import Field
 from masterlight.errors import FrameError, ParameterError
 from masterlight.frame import Frame
 from masterlight.headers import area, inside, overlap, regridded, section, shifted_pattern
+from masterlight.kernels.quality import madn
 from masterlight.process import process
 
 Box = tuple[int, int, int, int]
@@ -201,23 +202,22 @@ def phase_levels(parts: list, boxes: tuple[Box, ...], p: int, frame: Frame) -> n
     return np.where(np.isfinite(levels), levels, centre(everything))
 
 
-def spread(values: np.ndarray) -> tuple[float, float]:
-    """Median and 1.4826 times the median absolute deviation of finite values, from 20,000 of them at most."""
-    some = values[:: max(1, values.size // 20_000) | 1]
-    middle = float(np.median(some))
-    return middle, float(1.4826 * np.median(np.abs(some - middle)))
+def few(values: np.ndarray) -> np.ndarray:
+    """The finite values, 20,000 of them at most."""
+    values = values[np.isfinite(values)]
+    return values[:: max(1, values.size // 20_000) | 1]
 
 
 def scatter(values: np.ndarray) -> float:
     """Robust standard deviation of the values that are finite."""
-    return spread(values[np.isfinite(values)])[1]
+    return madn(few(values))
 
 
 def centre(values: np.ndarray) -> float:
     """Mean of the finite values within 3 sigma of their median: a median that integers do not round."""
     values = values[np.isfinite(values)]
-    middle, sigma = spread(values)
-    return float(values[np.abs(values - middle) <= 3 * max(sigma, 0.5)].mean())
+    some = few(values)
+    return float(values[np.abs(values - np.median(some)) <= 3 * max(madn(some), 0.5)].mean())
 
 
 def polynomial(at: np.ndarray, values: np.ndarray, order: int, count: int) -> np.ndarray:

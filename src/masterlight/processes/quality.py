@@ -1,4 +1,4 @@
-"""The quality of masters: a report of each, and what rejection can do with the frames there are."""
+"""The quality of masters: a report of each, from its pixels and from the frames it was made of."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from scipy.ndimage import median_filter
 from masterlight.errors import ParameterError
 from masterlight.frame import ArrayFrame, Frame
 from masterlight.kernels import quality as kernels
-from masterlight.kernels.defects import outside
-from masterlight.kernels.stars import mesh
 from masterlight.kernels.statistics import midvariance, noise_mrs
+from masterlight.processes.cosmetic import departing
 from masterlight.processes.quality_report import ColourReport, Drift, MasterReport
 from masterlight.processes.quality_sensor import (
-    bits_used,
+    BLOCKS,
+    PIXELS,
     check_alike,
     colours,
     content_hash,
@@ -24,10 +24,10 @@ from masterlight.processes.quality_sensor import (
     frames_needed,
     gain_and_read_noise,
     in_blocks,
+    level,
     levels_of,
     middle_mean,
     pair_noise,
-    photon_transfer,
     pitch,
     sample,
     thinned,
@@ -37,21 +37,15 @@ from masterlight.processes.quality_sensor import (
 from masterlight.processes.superbias import line_means
 
 __all__ = [
-    "Advice",
     "ColourReport",
     "Drift",
     "MasterReport",
-    "bits_used",
     "content_hash",
     "dark_current",
-    "flat_snr",
-    "for_count",
     "frames_needed",
     "gain_and_read_noise",
-    "half_set_noise",
     "hot_pixels",
     "pair_noise",
-    "photon_transfer",
     "report",
 ]
 
@@ -59,15 +53,16 @@ FULL = 0.98
 """Pixels from this part of the saturation level on count as saturated."""
 SCALE_SAMPLES = 20_000
 """Pixels from which Sn and Qn are told: sure to 1 %."""
-LINE_SAMPLES = 400
+LINE_SAMPLES = 128
 TRIMMING, TRIMMED_VARIANCE = 0.2, 1.145
 """Part left out at each end of a line, and what that does to the variance of its mean, for Gaussian noise."""
 SMOOTH_LINES = 65
 """Profiles of rows and columns are told from a running median over so many lines."""
 ZONES, ZONE_SAMPLES = 8, 4096
 HOT_SIGMA = 8.0
-FEW = 10
-"""From so many frames on, pixels can tell their own sigma."""
+WHOLE_PIXELS, WINDOW_PX, WINDOWS, BANDS = 4 << 20, 256, 3, 8
+"""Of larger frames the noise is told from 3 x 3 windows of so many pixels of a colour across, and hot pixels are
+counted in 8 bands of rows."""
 
 
 # --- a master and its frames ------------------------------------------------------------------------------------------
@@ -111,7 +106,7 @@ def report(
         current=currents(kind, master, frames, bias, biases, electrons),
         base=levels_of(bias or biases[0]) if raw_flats and (bias or biases) else {},
     )
-    hot = hot_pixels(master) if kind in ("bias", "dark", "flatdark") else (None, None)
+    hot = hot_pixels(master) if kind in ("dark", "flatdark") else (None, None)
     rejected, (inputs, notes) = rejections(stack), listed(frames)
     return MasterReport(
         kind=kind,
@@ -175,11 +170,11 @@ def survey(kind: str, frames: Sequence[Frame]):
     levels, halves, first = [], ({}, {}), {}
     for i, frame in enumerate(frames):
         boxes = sample(frame)
-        levels.append(middle_mean(values([box for part in boxes.values() for box in part])))
+        levels.append(level([box for part in boxes.values() for box in part]))
         share = 1 / ((len(frames) + 1 - i % 2) // 2)
         for name, part in boxes.items():
-            level = middle_mean(values(part)) if kind == "flat" else 1.0
-            factor = np.float32(share * first.setdefault(name, level) / (level or 1.0))
+            light = level(part) if kind == "flat" else 1.0
+            factor = np.float32(share * first.setdefault(name, light) / (light or 1.0))
             before = halves[i % 2].get(name, [np.float32(0)] * len(part))
             halves[i % 2][name] = [total + factor * box for total, box in zip(before, part, strict=True)]
     return levels, {name: (one, halves[1].get(name)) for name, one in halves[0].items()}
@@ -197,9 +192,9 @@ def master_noise(master: Frame, halves, count: int, stack) -> dict[str, tuple[fl
             name: (math.sqrt(middle_mean(values(boxes))), "from the scatter of the frames")
             for name, boxes in variance.items()
         }
-    n1, n2 = (count + 1) // 2, count // 2
+    n1, n2, how = (count + 1) // 2, count // 2, "from halves of the frames"
     return {
-        name: (typical(in_blocks(one, two)[1]) * math.sqrt(n1 * n2) / count, "from halves of the frames")
+        name: (typical(in_blocks(one, two, blocks=BLOCKS // len(halves))[1]) * math.sqrt(n1 * n2) / count, how)
         for name, (one, two) in halves.items()
         if two
     }
@@ -255,22 +250,24 @@ def colour_reports(master: Frame, facts: Facts) -> dict[str, ColourReport]:
     """Every figure of every colour of a master."""
     image = np.asarray(master)
     image = image if image.ndim == 3 else image[None]
-    one = np.asarray(facts.frames[0])
-    one = one if one.ndim == 3 else one[None]
     full, size = facts.frames[0].meta.saturation_dn, pitch(master)
-    boxes, counts = sample(master), tallied(master, np.inf if full is None else FULL * full)
+    ceiling = np.inf if full is None else FULL * full
+    counts = tallied(master, ceiling)
+    noise, single = noises(master), noises(facts.frames[0], ceiling)
     found = {}
     for name, places in colours(master).items():
         p, y, x = places[0]
-        plane, pixels = image[p, y::size, x::size], values(boxes[name])
+        plane = image[p, y::size, x::size]
+        step = max(1, math.isqrt(plane.size * len(places) // PIXELS))
+        pixels = values([image[p, y :: step * size, x :: step * size] for p, y, x in places])
         exact = counts[name]
         scales = spreads(pixels)
         rows, columns = profiles(plane)
         found[name] = ColourReport(
             **exact | {"saturated_fraction": exact["saturated_fraction"] if full is not None else None},
             **scales,
-            noise_mrs_dn=noise_mrs(plane)[0],
-            single_noise_mrs_dn=noise_mrs(one[p, y::size, x::size], np.inf if full is None else FULL * full)[0],
+            noise_mrs_dn=noise[name],
+            single_noise_mrs_dn=single[name],
             row_profile_dn=rows,
             column_profile_dn=columns,
             zones_dn=zones(plane),
@@ -303,6 +300,24 @@ def told(facts: Facts, name: str, median_dn: float, mean_dn: float) -> dict:
         "dark_current_by_variance_e_s": current.by_variance_e_s if current else None,
         "electrons": {key: value * gain for key, value in electrons.items() if gain and value is not None},
     }
+
+
+def noises(frame: Frame, saturation_dn: float = np.inf) -> dict[str, float]:
+    """The noise of each colour of one frame, DN, structures left out: the median over windows of a large frame."""
+    size, (rows, cols) = pitch(frame), frame.shape[-2:]
+    side = WINDOW_PX * size
+    boxes = [(0, rows, 0, cols)]
+    if rows * cols > WHOLE_PIXELS and min(rows, cols) >= side:
+        at = [np.linspace(0, n - side, 2 * WINDOWS + 1)[1::2].astype(int) // size * size for n in (rows, cols)]
+        boxes = [(y, y + side, x, x + side) for y in at[0].tolist() for x in at[1].tolist()]
+    found: dict[str, list[float]] = {name: [] for name in colours(frame)}
+    for box in boxes:
+        pixels = frame.pixels(*box)
+        pixels = pixels if pixels.ndim == 3 else pixels[None]
+        for name, places in colours(frame).items():
+            p, y, x = places[0]
+            found[name].append(noise_mrs(pixels[p, y::size, x::size], saturation_dn)[0])
+    return {name: float(np.median(noise)) for name, noise in found.items()}
 
 
 def spreads(pixels: np.ndarray) -> dict[str, float]:
@@ -372,7 +387,7 @@ def facts_of(count, total, extremes, at) -> dict:
 def profiles(plane: np.ndarray) -> tuple[float, float]:
     """How much rows and columns of an image differ from their neighbours, rms in DN, less what its noise does to them.
 
-    Trimmed means of lines, about 400 pixels of each, against their running median over 65 lines.
+    Trimmed means of lines, about 128 pixels of each, against their running median over 65 lines.
     """
     found = []
     for lines in (plane, plane.T):
@@ -397,76 +412,23 @@ def zones(plane: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(found)
 
 
-# --- figures by themselves --------------------------------------------------------------------------------------------
+def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float | None]:
+    """How many pixels of a dark are hot, as `CosmeticCorrection` finds them, and from how many DN on: (count, limit).
 
-
-def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float]:
-    """How many pixels of a dark stand above their surroundings, and by how many DN at least: (count, limit).
-
-    The limit is so many times the usual scatter of pixels about the smooth background; amplifier glow is not hot.
+    Of large darks a quarter is counted. Every place of a colour pattern is looked at by itself; amplifier glow is not
+    hot. Without any hot pixel the limit is None.
     """
-    count, limit = 0, 0.0
-    image = np.asarray(dark)
+    image, size = np.asarray(dark), pitch(dark)
+    rows, high = image.shape[-2], image.shape[-2]
+    starts = [0]
+    if rows * image.shape[-1] > WHOLE_PIXELS and rows >= 64 * BANDS:
+        high = rows // (4 * BANDS) // size * size
+        starts = (np.linspace(0, rows - high, BANDS).astype(int) // size * size).tolist()
+    count, limit = 0, np.inf
     for plane in image.reshape(-1, *image.shape[-2:]):
-        level, noise = mesh(plane)
-        limit = sigma * (float(np.median(noise)) or float(np.nanstd(plane)) or 1.0)
-        y, x = outside(plane, level, -np.inf, limit)
-        count += int(np.count_nonzero(np.isfinite(plane[y, x])))
-    return count, limit
-
-
-def half_set_noise(half1: Frame, half2: Frame) -> dict[str, float]:
-    """Noise of each colour of the master of all frames, DN, from the masters of two halves of them.
-
-    For halves of n1 and n2 frames, as their `meta.frames` tells: sigma(h1 - h2) sqrt(n1 n2) / (n1 + n2).
-    """
-    n1, n2 = half1.meta.frames, half2.meta.frames
-    factor = math.sqrt(2 * n1 * n2) / (n1 + n2)
-    return {name: pair.noise_dn * factor for name, pair in pair_noise(half1, half2).items()}
-
-
-def flat_snr(flat: Frame, noise_dn: Mapping[str, float]) -> dict[str, float]:
-    """Level over noise of one pixel of a master flat, for each colour; above 1000 a flat adds nothing one could see."""
-    return {name: middle_mean(values(boxes)) / noise_dn[name] for name, boxes in sample(flat).items()}
-
-
-# --- how many frames --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What rejection can do with so many frames of a kind."""
-
-    frames: int
-    masking_limit: float
-    """How many of its own sigma one wrong sample of a pixel can be off, at most, however wrong it is."""
-    algorithm: str
-    """Name of the algorithm for `Rejection`."""
-    low: float
-    high: float
-    sentence: str
-
-
-def for_count(n: int, kind: str = "bias") -> Advice:
-    """The rejection that can work with n frames: by the known noise of the frames when they are few.
-
-    Among n samples one outlier of any size lies (n - 1) / sqrt(n) standard deviations from their mean at most
-    (Shiffler 1988), so that clipping at 6 sigma of the samples themselves rejects nothing up to 37 frames. Few flats
-    are clipped at 4 sigma on both sides: of three samples about their median, 0.3 % of good ones lie beyond 3.
-    """
-    if n < 1:
-        raise ParameterError(f"n: there must be a frame at least (given: {n})")
-    limit = (n - 1) / math.sqrt(n)
-    low, high = (6.0, 6.0) if kind not in ("flat", "light") else (4.0, 4.0) if n < FEW else (4.0, 3.0)
-    if n < 3:
-        words = "nothing can be rejected: nobody can tell which of two frames is wrong; take more"
-        return Advice(n, limit, "none", low, high, f"{n} frame{'s' * (n > 1)}: {words}")
-    algorithm = "noise" if n < FEW else "winsorized"
-    words = f"one wrong sample is at most {limit:.1f} of its pixel's own sigma off"
-    blind = f", so that plain clipping at {high:g} sigma could reject nothing" if limit < high else ""
-    use = (
-        "the noise of all frames is the measure"
-        if n < FEW
-        else "the sigma is Winsorized, so that outliers leave it alone"
-    )
-    return Advice(n, limit, algorithm, low, high, f"{n} frames: {words}{blind}; {use}")
+        for y in starts:
+            _, _, away, noise = departing(plane[y : y + high], sigma, None, size)
+            hot = away > sigma * noise
+            count += int(np.count_nonzero(hot))
+            limit = min(limit, sigma * float(noise[hot].min(initial=np.inf)))
+    return round(count * rows / (high * len(starts))), limit if count else None

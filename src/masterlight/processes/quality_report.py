@@ -12,6 +12,9 @@ from masterlight.processes.quality_sensor import frames_needed
 
 NAMES = {"bias": "master bias", "dark": "master dark", "flat": "master flat", "flatdark": "master flat-dark"}
 
+FEW = 10
+"""From so many frames on, pixels can tell their own sigma."""
+
 
 @dataclass(frozen=True)
 class ColourReport:
@@ -87,9 +90,9 @@ class MasterReport:
     colours: dict[str, ColourReport]
     drift: Drift | None
     hot_pixels: int | None
-    """Of darks and bias frames."""
+    """Of darks; told from a part of large ones."""
     hot_limit_dn: float | None
-    """How far above its surroundings a pixel must be to be called hot."""
+    """How far above its surroundings a pixel must be to be called hot; None without any."""
     rejected_low_fraction: float | None
     rejected_high_fraction: float | None
     rejected: tuple[dict, ...]
@@ -136,7 +139,10 @@ class MasterReport:
         """The lines of the page that are about the frames together."""
         lines = []
         if self.hot_pixels is not None:
-            lines.append(row("hot pixels", f"{self.hot_pixels}, {self.hot_limit_dn:.1f} DN above their surroundings"))
+            limit = f", {self.hot_limit_dn:.1f} DN or more above their surroundings" if self.hot_limit_dn else ""
+            lines.append(row("hot pixels", f"{self.hot_pixels}{limit}"))
+        if self.frames < FEW:
+            lines.append(row("rejection", few_frames(self.frames)))
         if self.rejected:
             told = f"{percent(self.rejected_low_fraction)} of the samples as too faint, "
             lines.append(row("left out", told + f"{percent(self.rejected_high_fraction)} as too bright"))
@@ -166,6 +172,18 @@ def row(name: str, words: str) -> str:
 
 def counted(frames: int) -> str:
     return f"{frames} frame{'' if frames == 1 else 's'}"
+
+
+def few_frames(n: int) -> str:
+    """What rejection can do with so few frames, in words.
+
+    Among n samples one outlier of any size lies (n - 1) / sqrt(n) of their standard deviations from their mean at most
+    (Shiffler 1988), so that clipping by a pixel's own sigma is blind.
+    """
+    if n < 3:
+        return "nothing can be rejected: nobody can tell which of two frames is wrong; take more"
+    limit = (n - 1) / math.sqrt(n)
+    return f"by the noise of all frames: a wrong sample is at most {limit:.1f} of its pixel's own sigma off"
 
 
 def percent(fraction: float) -> str:
