@@ -57,7 +57,7 @@ def rows():
     pixels = np.random.default_rng(1).normal(1000, 30, SHAPE).astype(np.float32)
     for method in ("rcd", "rcd as published", "vng", "mhc", "bilinear", "super-pixel"):
         published = method == "rcd as published"
-        view = Debayer(method="rcd" if published else method, rcd_directions=published)(
+        view = Debayer(method="rcd" if published else method, directions=published)(
             ArrayFrame.of(pixels, meta=Meta(pattern="RGGB"))
         )
         out = np.empty(view.shape, np.float32)
@@ -71,9 +71,15 @@ def rows():
             other, beside = twin * pixels.size / 1e9, "the slow twin"
         note = f"{1e9 * ours / pixels.size:.1f} ns/pixel; other: {beside}; slow twin {twin:.0f} ns/pixel"
         yield f"debayer 24 Mpx, {method}", ours, other, other / ours, note
+    for method in ("rcd", "bilinear"):
+        view = Debayer(method=method)(ArrayFrame.of(pixels, meta=Meta(pattern=XTRANS)))
+        out = np.empty(view.shape, np.float32)
+        ours = best(lambda v=view, o=out: v.pixels_into(o, 0, 0), 3)
+        note = f"{1e9 * ours / pixels.size:.1f} ns/pixel"
+        yield f"debayer 24 Mpx of X-Trans, {method}", ours, float("nan"), float("nan"), note
     for passes in (1, 3):
         piece = pixels[: PIECE[0], : PIECE[1]]
-        view = Debayer(xtrans_passes=passes)(ArrayFrame.of(piece, meta=Meta(pattern=XTRANS)))
+        view = Debayer(directions=True, xtrans_passes=passes)(ArrayFrame.of(piece, meta=Meta(pattern=XTRANS)))
         out = np.empty(view.shape, np.float32)
         ours = best(lambda v=view, o=out: v.pixels_into(o, 0, 0), 2)
         note = f"{1e9 * ours / piece.size:.0f} ns/pixel"

@@ -47,16 +47,16 @@ def night():
     return sky.in_memory(**{**NIGHT, "rows": SHAPE[0], "cols": SHAPE[1], "cosmic_rays": 0.0, "nebula_dn": 0.0})
 
 
-def lit(factor=1.0, **wrong):
-    """Findings on a light of that night: its true masters, those in `wrong` in their place."""
+def lit(noise_dn=0.0, **wrong):
+    """Findings on a light of that night, noisier if wanted: its true masters, those in `wrong` in their place."""
     truth = night()
     bias, dark, flat = truth.bias_dn, truth.bias_dn + 120 * truth.dark_dn_s, 30_000 * truth.flat("L")
     masters = {"dark": master("dark", dark), "flat": master("flat", flat)} | {
         kind: master(kind, array(bias, dark, flat)) if array else None for kind, array in wrong.items()
     }
     meta = Meta(kind="light", saturation_dn=65535.0, gain_e_per_dn=0.78, exposure_s=120.0)
-    raw = ArrayFrame.of(factor * truth.observatory.frame("light", 1).astype(float), "light 1", meta)
-    process = ImageCalibration()
+    raw = ArrayFrame.of(truth.observatory.frame("light", 1) + noise(noise_dn), "/night/light 1", meta)
+    process = ImageCalibration(force=True)  # as who wants it all the same
     bound = process.masters(**masters)
     return DOCTOR.light(raw, process(raw, bound), bound)
 
@@ -171,6 +171,12 @@ def test_truth_d15_dust_that_moved():
     assert [f.severity for f in found] == ["warn"]
     # motes of this night are 2 to 10 % deep
     assert 2 < found[0].figure < 13
+    assert found[0].sources == ("/night/light 1",) and found[0].sentence.startswith("light 1: ")
+
+
+def test_truth_d15_nothing_is_told_where_noise_hides_the_motes():
+    noisy = only(lit(noise_dn=120.0, flat=lambda bias, dark, flat: flat[::-1, ::-1]), "D15")
+    assert noisy == []
 
 
 def test_truth_d11_glow_of_the_dark():

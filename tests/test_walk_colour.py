@@ -263,7 +263,7 @@ def test_truth_ready_made_masters_are_examined_too(tmp_path):
     again, told = walked(truth.folder, tmp_path / "first")
     again, told = walked(truth.folder, tmp_path / "first")
     dark = next(row for row in again.masters if row["kind"] == "dark")
-    assert dark["reused"] and dark["quality"]["frames"] == 5 and dark["noise"] == pytest.approx(1.9, rel=0.1)
+    assert dark["reused"] and dark["quality"]["frames"] == 5 and dark["noise"] == pytest.approx(2.09, rel=0.1)
 
 
 @real

@@ -346,7 +346,7 @@ def repaired(defects: Defects | None) -> str:
     if not defects:
         return ""
     return (
-        f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * len(defects) / defects.mask.size:.3f} %)"
+        f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * defects.fraction:.3f} %)"
     )
 
 

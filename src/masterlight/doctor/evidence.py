@@ -21,7 +21,7 @@ ZONES = 6, 8
 HIGH, BESIDE = 8.0, 3.0
 """A peak is this many sigma high; the pixels beside that of a star are above the second."""
 BINS = 64
-PAIR_PIXELS, PAIR_BLOCKS = 150_000, 150
+PAIR_PIXELS, PAIR_BLOCKS = 150_000, 80
 """Pixels and blocks of a pair: its noise is sure to 1 %."""
 
 

@@ -17,7 +17,7 @@ FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
 SHALLOW = 0.015
 """Motes that darken the flat by less than this fraction are passed over."""
-SURE = 6.0
+SURE = 8.0
 """So many times its error the sky must be too bright at a mote, by the scatter of the sky about the mote."""
 MOTES = 12
 """Motes that are looked at, the deepest ones."""
@@ -188,7 +188,10 @@ def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Findi
     zones = Coarse.of(dark).zones
     pattern = sample(dark, like=light.view)
     noise = madn(pattern) or 1.0
-    low, high = np.nanpercentile(zones, [2, 98])
+    known = zones[np.isfinite(zones)]
+    if not known.size:
+        return
+    low, high = np.percentile(known, [2, 98])
     if high - low < doctor.glow_sigma * noise:
         return
     slope, r, *_ = common(sky, zones, order=3)

@@ -1,4 +1,10 @@
-"""X-Trans mosaics: the method of Frank Markesteijn, and a mean of nearby pixels of each colour.
+"""X-Trans mosaics: means of nearby pixels, of each colour alone or of all together, and the method of Frank Markesteijn.
+
+Markesteijn's method takes for each pixel the candidates that look smoothest, and beside a star those that look away from
+it: green stays sharp, while red and blue lose what they differ by, and coloured stars fade: at 2.8 px those of R/G 1.4
+by 6 % in R/G and 19 % in B/G. Holding green between its neighbours and choosing within a candidate account for 5 of
+these. `joint_weights` are linear, so that stars are right in the mean over all places in the pattern, and of least error,
+so that they scatter little from place to place (1 % at 2.8 px, 4 % at 2.2 px) and the median is right too.
 
 An X-Trans sensor repeats after 6 x 6 pixels; where its greens are, repeats after 3 x 3. In each such square stands one
 solitary green among four pixels of red and blue, and four greens in a 2 x 2 block. Each pixel of red or blue has a
@@ -10,6 +16,8 @@ from numba import njit
 
 BLOCK = 192, 384
 """Rows and columns interpolated at once, so that the candidates stay in the cache."""
+PANEL = 192
+"""Columns of a weighted mean that are computed together; a multiple of 6."""
 TURNS = (1, 0), (0, -1), (-1, 0), (0, 1)
 """The four neighbours in order of turning."""
 HEXAGON = (0, 1), (0, -1), (2, 0), (-1, 0), (1, 1), (1, -1), (0, 0), (0, 0)
@@ -17,6 +25,12 @@ HEXAGON = (0, 1), (0, -1), (2, 0), (-1, 0), (1, 1), (1, -1), (0, 0), (0, 0)
 PAIRS = (0, 1), (0, -2), (1, 0), (-2, 0), (1, 1), (-2, -2), (1, -1), (-1, 1)
 """The four pairs of pixels that tell red and blue to a green of a 2 x 2 block."""
 LUMA = 0.2627, 0.6780, 0.0593
+REACH_PX = 2.5
+"""How fast pixels grow unlike with distance, in the model of a scene behind `joint_weights`."""
+KINSHIP = 0.95
+"""Correlation of two colours at one pixel in that model."""
+NOISE = 0.01
+"""Variance of the noise in that model, in units of the scene's."""
 CHROMA = 0.56433, 0.67815
 """Luminance of ITU-R BT.2020, and the scales of its two colour differences."""
 
@@ -314,16 +328,51 @@ def nearby_weights(codes: np.ndarray) -> np.ndarray:
     return weights
 
 
+def joint_weights(codes: np.ndarray) -> np.ndarray:
+    """Weights (6, 6, 3, 5, 5) as `nearby_weights`, but each colour also learns from the pixels of the other two.
+
+    They have the least mean squared error for a scene of star-like detail with colours that resemble each other
+    (correlation KINSHIP / (1 + (distance / REACH_PX)^2)^2), among those that reproduce every colour and every linear
+    gradient: sum 1 over the own colour, 0 over each of the others, no first moment.
+    """
+    at = np.argwhere(np.ones((5, 5))) - 2
+    likeness = (1 + ((at[:, None] - at) ** 2).sum(axis=2) / REACH_PX**2) ** -2.0
+    weights = np.zeros((6, 6, 3, 5, 5), np.float32)
+    for y, x in np.ndindex(6, 6):
+        colour = codes[(y + at[:, 0]) % 6, (x + at[:, 1]) % 6]
+        scene = np.where(colour[:, None] == colour, 1, KINSHIP) * likeness + NOISE * np.eye(25)
+        terms = np.vstack([colour == np.arange(3)[:, None], at.T])
+        system = np.block([[scene, terms.T], [terms, np.zeros((5, 5))]])
+        for p in range(3):
+            wanted = np.where(colour == p, 1, KINSHIP) * likeness[12]
+            solved = np.linalg.solve(system, np.concatenate([wanted, np.eye(5)[p]]))[:25]
+            weights[y, x, p] = (np.arange(25) == 12 if colour[12] == p else solved).reshape(5, 5)
+    return weights
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def nearby_mean(tile, weights, margin, out):
     """Fill `out` (3, h, w) with weighted means of a mosaic wider by `margin` on every side; weights (6, 6, 3, 5, 5)."""
-    for y in range(out.shape[1]):
-        for x in range(out.shape[2]):
-            j, i = y + margin, x + margin
+    _, h, w = out.shape
+    lines = np.empty((6, 3, 5, 5, PANEL), np.float32)  # the weights of PANEL pixels side by side
+    for i in range(PANEL):
+        lines[..., i] = weights[:, (i + margin) % 6]
+    total = np.empty(PANEL, np.float32)
+    for x in range(0, w, PANEL):
+        n = min(PANEL, w - x)
+        for y in range(h):
             for p in range(3):
-                w = weights[j % 6, i % 6, p]
-                total = np.float32(0)
+                total[:] = 0
                 for dy in range(5):
-                    for dx in range(5):
-                        total += w[dy, dx] * tile[j + dy - 2, i + dx - 2]
-                out[p, y, x] = total
+                    source = tile[y + margin + dy - 2, x + margin - 2 :]
+                    add_five(source, lines[(y + margin) % 6, p, dy], n, total)
+                out[p, y, x : x + n] = total[:n]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def add_five(source, weights, n, total):
+    """Add to n pixels five samples each, with weights (5, n) of their own."""
+    a, b, c, d, e = weights[0], weights[1], weights[2], weights[3], weights[4]
+    for i in range(n):
+        near = a[i] * source[i] + b[i] * source[i + 1] + c[i] * source[i + 2]
+        total[i] += near + (d[i] * source[i + 3] + e[i] * source[i + 4])

@@ -46,17 +46,19 @@ class Debayer:
 
     method: Literal["rcd", "vng", "mhc", "bilinear", "super-pixel"] = "rcd"
     """How: rcd for round stars without colour fringes, mhc (linear) where noise must stay simple, vng as PixInsight's
-    default, bilinear, or super-pixel, which interpolates nothing and halves the size. On X-Trans sensors the first
-    three are the method of Markesteijn, bilinear is a mean of nearby pixels of the colour, super-pixel takes 3 x 3.
+    default (it follows edges by definition: sharp coloured stars lose several percent of their colour), bilinear, or
+    super-pixel, which interpolates nothing and halves the size. On X-Trans sensors the first three are one linear
+    method that learns each colour from all (with directions that of Markesteijn), bilinear is a mean of nearby pixels
+    of the colour, super-pixel takes 3 x 3.
     The red and blue of a Bayer super-pixel are gathered a quarter of its width from green, on opposite sides."""
-    rcd_directions: bool = False
-    """Let rcd prefer the smoother sides and directions, as published: finer edges, but red and blue stars turn paler,
-    by 5 to 15 %. When off, all sides count the same and the colours of stars are kept within 0.2 %."""
+    directions: bool = False
+    """Follow edges, as published (rcd, and Markesteijn's method on X-Trans): sharper edges, and sharp coloured stars
+    lose colour by several percent. When off, all sides count the same and stars keep their colours within 1 %."""
     pattern: Annotated[str, AfterValidator(checked)] = "auto"
     """The colours of the sensor from its first pixel on, when the header does not tell them right: RGGB, BGGR, GBRG,
     GRBG, or 36 letters for X-Trans; auto believes the header."""
     xtrans_passes: Annotated[int, Field(ge=1, le=3)] = 3
-    """Passes of Markesteijn's method on X-Trans sensors: 3 for detail, 1 for noisy frames and for speed."""
+    """Passes of Markesteijn's method on X-Trans sensors, with directions: 3 for detail, 1 for noisy frames and speed."""
 
     def __call__(self, frame: Frame) -> "Debayered":
         """A view of `frame` in colour, (3, rows, cols) float32, planes red, green, blue; computed when it is indexed.
@@ -128,7 +130,7 @@ class Debayered(Frame):
         if self.process.method == "bilinear":
             return 4
         if len(self.pattern) == 36:
-            return xtrans.halo(self.process.xtrans_passes)
+            return xtrans.halo(self.process.xtrans_passes) if self.process.directions else 4
         return rcd.HALO if self.process.method == "rcd" else 4
 
     @property
@@ -208,16 +210,17 @@ class Debayered(Frame):
         c, g = np.empty((2, rows.size, cols.size // 2), np.float32)
         cfa.split(image, rows, cols, s0, c, g)
         if self.process.method == "rcd":
-            (rcd.rcd if self.process.rcd_directions else rcd.rcd_even)(c, g, s0, red0, out)
+            (rcd.rcd if self.process.directions else rcd.rcd_even)(c, g, s0, red0, out)
         else:
             cfa.interpolate(("bilinear", "mhc", "vng").index(self.process.method), c, g, s0, red0, self.halo, out)
 
     def fill_xtrans(self, image, rows, cols, codes, out):
         tile = image[np.ix_(rows, cols)]
-        if self.process.method == "bilinear":
-            xtrans.nearby_mean(tile, xtrans.nearby_weights(codes), self.halo, out)
-        else:
+        if self.process.directions and self.process.method != "bilinear":
             xtrans.markesteijn(tile, codes, self.process.xtrans_passes, out)
+        else:
+            weights = (xtrans.nearby_weights if self.process.method == "bilinear" else xtrans.joint_weights)(codes)
+            xtrans.nearby_mean(tile, weights, self.halo, out)
 
 
 def colour_codes(pattern: str) -> np.ndarray:

@@ -21,8 +21,8 @@ PIXELS = 300_000
 BLOCKS = 400
 """Blocks of 8 x 8 pixels in which noise is measured, for each of the four offsets: the middle of so many is sure to
 0.5 %."""
-LEVEL_SAMPLES = 50_000
-"""Pixels from which a level is told where many are: sure to half a percent of their scatter."""
+LEVEL_SAMPLES = 25_000
+"""Pixels from which a level is told where many are: sure to a percent of their scatter."""
 STRIP = 12
 """Rows of a strip of the sample, in rows of one colour: a block and half a block."""
 HASHED_ROWS = 8
