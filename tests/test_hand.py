@@ -262,3 +262,11 @@ def test_bad_frames_of_another_kind_are_left_out_or_refused(masters, tmp_path):
         ImageCalibration(dark_scalin="fit")
     with pytest.raises(ParameterError, match="kind: bias, dark, flat"):
         list(make_master("bia", [light], tmp_path / "b.fits"))
+
+
+def test_truth_presets_steer_a_whole_run(masters):
+    truth, _ = masters
+    for preset, equation in (("light-bias-flat", "(L - B)"), ("light-scaled-dark-flat", "(L - B - k (D - B))")):
+        assert f"C = {equation} * mean(F) / F" in ran("plan", truth.folder, "--preset", preset)
+    assert "is for `masterlight calibrate`" in failed("plan", truth.folder, "--preset", "flat-bias")
+    assert "is not known; there are" in failed("plan", truth.folder, "--preset", "light-flat")

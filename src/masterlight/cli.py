@@ -2,6 +2,7 @@
 
 import sys
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,8 +32,8 @@ def fail(message, status: int) -> typing.NoReturn:
     sys.exit(status)
 
 
-def recipe_of(path: str | None, arguments: dict):
-    """The recipe of a TOML file, if any, with the knobs of the command line over it."""
+def recipe_of(path: str | None, arguments: dict, preset: str | None = None):
+    """The recipe of a TOML file, if any, with a preset of calibration and the knobs of the command line over it."""
     from masterlight.recipe import Recipe
 
     base = Recipe()
@@ -41,6 +42,12 @@ def recipe_of(path: str | None, arguments: dict):
             base = from_toml(Recipe, Path(path).read_text(), path)
         except (OSError, UnicodeDecodeError) as error:
             raise MasterlightError(f"{path}: cannot be read as a recipe: {error}") from None
+    if preset:
+        from masterlight.processes.calibrate import preset as of_name
+
+        if not preset.startswith("light-"):
+            raise ParameterError(f"the preset {preset} is for `masterlight calibrate`; lights need one of light-...")
+        base = replace(base, calibrate=of_name(preset))
     return build(Recipe, given(arguments), base)
 
 
@@ -51,6 +58,7 @@ def main():
 
 
 RECIPE = "masterlight.recipe:Recipe"
+SCENARIOS = "light-bias-flat, light-dark-flat or light-scaled-dark-flat"
 night = click.argument("folder", metavar="DIR", type=click.Path())
 recipe_file = click.option(
     "-r", "--recipe", "recipe_path", metavar="FILE", help="A recipe as `masterlight recipe` writes it."
@@ -63,8 +71,9 @@ recipe_file = click.option(
     "-o", "--out", required=True, type=click.Path(), help="Folder for the masters, the master lights and the report."
 )
 @recipe_file
+@click.option("--preset", metavar="NAME", help=f"How lights are calibrated: {SCENARIOS}; single flags go over it.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the result, no process console.")
-def run(folder, out, recipe_path, quiet, **arguments):
+def run(folder, out, recipe_path, preset, quiet, **arguments):
     """Turn the raw frames in DIR into masters and master lights.
 
     Exit status: 0 done, 1 done but some frames were rejected, 2 nothing usable.
@@ -72,7 +81,7 @@ def run(folder, out, recipe_path, quiet, **arguments):
     from masterlight.console import summary
     from masterlight.recipe import run as walk
 
-    report = told_as_it_goes(walk(folder, out, recipe_of(recipe_path, arguments)), quiet).result
+    report = told_as_it_goes(walk(folder, out, recipe_of(recipe_path, arguments, preset)), quiet).result
     summary(report)
     sys.exit(report.exit_status)
 
@@ -80,14 +89,15 @@ def run(folder, out, recipe_path, quiet, **arguments):
 @main.command(cls=Knobbed, process=RECIPE)
 @night
 @recipe_file
-def plan(folder, recipe_path, **arguments):
+@click.option("--preset", metavar="NAME", help=f"How lights would be calibrated: {SCENARIOS}.")
+def plan(folder, recipe_path, preset, **arguments):
     """Say what a run on DIR would do: groups, matches and why, equations, disk and memory, what the doctor finds."""
     from masterlight.doctor.page import text
     from masterlight.session import plan as make_plan
     from masterlight.session import scan
     from masterlight.workers import executor
 
-    recipe = recipe_of(recipe_path, arguments)
+    recipe = recipe_of(recipe_path, arguments, preset)
     found = make_plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
     click.echo(found.text())
     if found.scratch_bytes:

@@ -1,10 +1,11 @@
-"""X-Trans mosaics: means of nearby pixels, of each colour alone or of all together, and the method of Frank Markesteijn.
+"""X-Trans mosaics: means of nearby pixels, of one colour or of all together, and the method of Frank Markesteijn.
 
-Markesteijn's method takes for each pixel the candidates that look smoothest, and beside a star those that look away from
-it: green stays sharp, while red and blue lose what they differ by, and coloured stars fade: at 2.8 px those of R/G 1.4
-by 6 % in R/G and 19 % in B/G. Holding green between its neighbours and choosing within a candidate account for 5 of
-these. `joint_weights` are linear, so that stars are right in the mean over all places in the pattern, and of least error,
-so that they scatter little from place to place (1 % at 2.8 px, 4 % at 2.2 px) and the median is right too.
+Markesteijn's method takes for each pixel the candidates that look smoothest, and beside a star those that look away
+from it: green stays sharp, while red and blue lose what they differ by, and coloured stars fade. Stars of 2.8 px that
+are 1.4 times as bright in red as in green, and 0.6 times in blue, change by -6 % in R/G and +19 % in B/G; a third of
+that remains without the choice of candidates and comes from the choices within one and from holding green between its
+neighbours. `joint_weights` are linear, so that stars are right in the mean over all places in the pattern, and of least
+error, so that they scatter little between these (1 % at 2.8 px, 4 % at 2.2 px) and the median is right too.
 
 An X-Trans sensor repeats after 6 x 6 pixels; where its greens are, repeats after 3 x 3. In each such square stands one
 solitary green among four pixels of red and blue, and four greens in a 2 x 2 block. Each pixel of red or blue has a

@@ -58,7 +58,7 @@ class Debayer:
     """The colours of the sensor from its first pixel on, when the header does not tell them right: RGGB, BGGR, GBRG,
     GRBG, or 36 letters for X-Trans; auto believes the header."""
     xtrans_passes: Annotated[int, Field(ge=1, le=3)] = 3
-    """Passes of Markesteijn's method on X-Trans sensors, with directions: 3 for detail, 1 for noisy frames and speed."""
+    """Passes of Markesteijn's method on X-Trans sensors, with directions: 3 for detail, 1 for noise and for speed."""
 
     def __call__(self, frame: Frame) -> "Debayered":
         """A view of `frame` in colour, (3, rows, cols) float32, planes red, green, blue; computed when it is indexed.
