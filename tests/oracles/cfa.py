@@ -226,7 +226,7 @@ def joint_mean(p, colour):
     """For each colour the weights of least error for a scene of star-like detail, from the pixels of all colours."""
     out = np.zeros((3, *p.shape))
     at = np.array(list(product(range(-2, 3), repeat=2)))
-    likeness = np.array([[1 / (1 + ((a - b) ** 2).sum() / 2.5**2) ** 2 for b in at] for a in at])
+    likeness = np.array([[1 / (1 + ((a - b) ** 2).sum() / 3.5**2) ** 2 for b in at] for a in at])
     for y, x in inner(p, 2):
         around = np.array([colour[y + a, x + b] for a, b in at])
         scene = likeness * np.where(around[:, None] == around, 1, 0.95)

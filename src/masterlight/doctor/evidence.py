@@ -270,7 +270,8 @@ def pair(item) -> Pair:
     name = list(a)[-1]
     known, places = colours[name], len(sensor.colours(one)[name])
     first, second = (np.concatenate(boxes[name][::places]) for boxes in (a, b))
-    difference = first[::2] - np.float32(known.ratio) * second[::2]
+    step = max(1, len(first) // ROWS)
+    difference = first[::step] - np.float32(known.ratio) * second[::step]
     scale = math.sqrt(1 + known.ratio**2)
     sigma = known.noise_dn * scale
     good = np.isfinite(difference)

@@ -17,8 +17,8 @@ FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
 SHALLOW = 0.015
 """Motes that darken the flat by less than this fraction are passed over."""
-SURE = 8.0
-"""So many times its error the sky must be too bright at a mote, by the scatter of the sky about the mote."""
+SURE = 4.0
+"""So many times what the sky shows of a mote beside it, where there is none, it must show at the mote."""
 MOTES = 12
 """Motes that are looked at, the deepest ones."""
 
@@ -253,11 +253,11 @@ def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
     bad, told = [], 0
     for mote in motes(Coarse.of(flat, whole=True)):
         shadow = cells(flat, *mote)
-        slope, r, depth, sky = common(cells(light.view, *mote), shadow, order=3)
+        slope, r, depth, _ = common(cells(light.view, *mote), shadow, order=3)
         dark = float(np.ptp(np.percentile(depth, [2, 98]))) if depth.size else 0.0
         told += dark > SHALLOW
-        sure = -slope * sqrt(float(np.sum(depth**2))) > SURE * madn(sky - slope * depth)
-        if dark > SHALLOW and r < -0.5 and -1.6 < slope < -0.5 and -slope * dark > doctor.mote_fraction and sure:
+        seen = dark > SHALLOW and r < -0.5 and -1.6 < slope < -0.5 and -slope * dark > doctor.mote_fraction
+        if seen and -slope > SURE * beside_mote(light.view, shadow, *mote):
             bad.append((-slope * dark, mote))
     if bad and 2 * len(bad) >= told:
         left, mote = max(bad)
@@ -270,6 +270,16 @@ def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
         yield finding(
             "D15", "warn", [light.source], 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops
         )
+
+
+def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:
+    """How strongly the sky follows a mote at places around it where it is not: what noise and clouds make of it."""
+    rows, cols = view.shape[-2:]
+    reach = 2 * (int(2.2 * radius) + 2)
+    places = [(y + v * reach, x + u * reach) for v in (-1, 0, 1) for u in (-1, 0, 1) if v or u]
+    boxes = [cells(view, *place, radius) for place in places if 0 <= place[0] < rows and 0 <= place[1] < cols]
+    slopes = [abs(common(box, shadow, order=3)[0]) for box in boxes if box.shape == shadow.shape]
+    return float(np.median(slopes)) if slopes else 0.0
 
 
 def motes(coarse: Coarse) -> list[tuple[int, int, int]]:

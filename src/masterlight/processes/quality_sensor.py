@@ -83,7 +83,7 @@ def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
     height = STRIP * size
     if rows * cols <= pixels or rows < 2 * height:
         return [(0, rows)]
-    count = max(2, min(16, round(pixels / (height * cols))))
+    count = max(1, min(16, round(pixels / (height * cols))))
     starts = sorted({int(y) // size * size for y in np.linspace(0, rows - height, 2 * count + 1)[1::2]})
     return [(y, y + height) for y in starts]
 
