@@ -230,6 +230,12 @@ def test_truth_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
                     fits.delval(path, keyword)
     given, told = walked(tmp_path / "lights", tmp_path / "a")
     assert "GRBG is taken from their calibration frames" in told
+    with pytest.raises(Halted, match=r"D17.*--debayer.pattern"):
+        walked(tmp_path / "all", tmp_path / "stopped")
+    for folder in (tmp_path / "all").rglob("FLAT"):
+        shutil.copytree(folder.parent / "LIGHT", tmp_path / "bare" / "LIGHT")
+    with pytest.raises(Halted, match=r"D17.*--debayer.pattern"):
+        walked(tmp_path / "bare", tmp_path / "stopped2")
     by_hand, _ = walked(tmp_path / "all", tmp_path / "b", **{"debayer.pattern": "GRBG"})
     first, *others = (np.asarray(read(r.lights[0]["path"])) for r in (report, given, by_hand))
     for other in others:

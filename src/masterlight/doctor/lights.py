@@ -10,6 +10,7 @@ from masterlight.doctor import pictures
 from masterlight.doctor.evidence import beside, cut, large, middle_of, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
+from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.frame import Frame
 from masterlight.kernels.quality import madn
 
@@ -60,6 +61,8 @@ def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[
     """All findings about one calibrated light; see `Doctor.light`."""
     if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
         return
+    if masters.flat is None:
+        yield from unmarked_mosaic(raw)  # else the flat has told
     light = patient(raw, view, masters, defects)
     yield from negative(doctor, light)
     yield from read_noise(light)

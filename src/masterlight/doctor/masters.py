@@ -13,6 +13,9 @@ from masterlight.kernels.quality import madn
 from masterlight.matching import PLURAL
 from masterlight.processes.debayer import verify_pattern
 
+UNLIKE = 0.05
+"""Pixels of a square of two that differ by more than this fraction see other colours."""
+
 
 def examine(
     doctor,
@@ -34,6 +37,7 @@ def examine(
         yield from flat_depth(doctor, master, frames, noise_dn)
         yield from bias_in_flat(master, bias)
         yield from blind_pixels(doctor, master)
+        yield from unmarked_mosaic(master)
         if not frames:
             yield from pattern(master)  # the doctor of the raw frames has looked at theirs
     if kind in ("dark", "flatdark") and master.shape[-2:] == (bias or master).shape[-2:]:
@@ -119,6 +123,26 @@ def pattern(master: Frame) -> Iterator[Finding]:
     if not verdict:
         sentence = f"{name(master)}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
         yield finding("D17", "error", [master.source], None, None, "", sentence)
+
+
+def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
+    """D17: a frame of a colour camera whose header does not say so: of each four pixels, only two are alike."""
+    if frame.meta.pattern or len(frame.shape) != 2:
+        return
+    rows, cols = frame.shape
+    y, x = (max(0, (size - 512) // 2) // 2 * 2 for size in (rows, cols))
+    middle = frame.pixels(y, min(rows, y + 512), x, min(cols, x + 512))
+    a, b, c, d = (float(np.nanmedian(middle[j::2, i::2])) for j in (0, 1) for i in (0, 1))
+    level, spread = np.mean([a, b, c, d]), np.ptp([a, b, c, d])
+    greens = min(abs(a - d), abs(b - c))
+    if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
+        sentence = (
+            f"{name(frame)}: the four pixels of each square differ by {100 * spread / level:.0f} % "
+            f"({a:.0f}, {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour "
+            "pattern: give it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"
+        )
+        yield finding("D17", "error", [frame.source], 100 * spread / level, 100 * UNLIKE, "%", sentence,
+                      pictures.image(middle[:60, :80]))  # fmt: skip
 
 
 def dark_against_bias(doctor, master, bias, frames, scaled: bool) -> Iterator[Finding]:

@@ -4,8 +4,8 @@ Markesteijn's method takes for each pixel the candidates that look smoothest, an
 from it: green stays sharp, while red and blue lose what they differ by, and coloured stars fade. Stars of 2.8 px that
 are 1.4 times as bright in red as in green, and 0.6 times in blue, change by -6 % in R/G and +19 % in B/G. With the mean
 of all candidates it is -6 and +10 %, without the limits of green besides -2 and +6 %, the rest comes from the choices
-within a candidate. `joint_weights` are linear, so that stars are right in the mean over all places in the pattern, and of least
-error, so that they scatter little between these (1 % at 2.8 px, 4 % at 2.2 px) and the median is right too.
+within a candidate. `joint_weights` are linear, so that stars are right in the mean over all places in the pattern, and
+of least error, so that they scatter little between these (1 % at 2.8 px, 4 % at 2.2 px) and the median is right too.
 
 An X-Trans sensor repeats after 6 x 6 pixels; where its greens are, repeats after 3 x 3. In each such square stands one
 solitary green among four pixels of red and blue, and four greens in a 2 x 2 block. Each pixel of red or blue has a
