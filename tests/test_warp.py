@@ -211,9 +211,8 @@ def test_oracle_blank_defective(angle, scale, seed):
     matrix = turn(angle, mask.shape, *rng.uniform(-4, 4, 2), scale)
     expected = np.zeros((26, 30), np.float32)
     oracle.blank_defective(mask, matrix, expected)
-    there, back = (tuple(m.ravel().tolist()) for m in (matrix, np.linalg.inv(matrix)))
     for y0, x0 in ((0, 0), (9, 4)):
         out = np.zeros((26 - y0, 30 - x0), np.float32)
-        count = blank_defective(mask, 0, 0, there, back, out, x0, y0)
+        count = blank_defective(mask, 0, 0, matrix, out, x0, y0)
         np.testing.assert_array_equal(np.isnan(out), np.isnan(expected[y0:, x0:]))
         assert count == np.isnan(out).sum()

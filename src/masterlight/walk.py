@@ -345,9 +345,7 @@ def targets(jobs: list[LightJob]) -> list[list[LightJob]]:
 def repaired(defects: Defects | None) -> str:
     if not defects:
         return ""
-    return (
-        f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * defects.fraction:.3f} %)"
-    )
+    return f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * defects.fraction:.3f} %)"
 
 
 def scaled_by(view: Frame) -> str:

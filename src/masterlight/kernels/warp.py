@@ -376,34 +376,41 @@ def flat(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 @njit(nogil=True, cache=True)
-def blank_defective(mask, x_offset, y_offset, there, back, out, out_x, out_y):
-    """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
+def blank_pixels(rows, columns, there, back, out, out_x, out_y):
+    """Make NaN each pixel of `out` whose nearest source pixel is one of those listed; gives how many.
 
-    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
-    there, back: nine numbers each, the matrix from the result to the source and its inverse; out (h, w) float32 is the
-    box of the result whose first pixel is (out_x, out_y).
+    rows, columns (n,) int64: pixels of the source; there, back: nine numbers each, the matrix from the result to the
+    source and its inverse; out (h, w) float32 is the box of the result whose first pixel is (out_x, out_y).
     """
     blanked = 0
     size = np.sqrt(abs(back[0] * back[4] - back[1] * back[3]))
-    reach = 1 + int(np.ceil(0.75 * size))
-    for y in range(mask.shape[0]):
-        for x in range(mask.shape[1]):
-            if mask[y, x] == 0:
-                continue
-            u, v = float(x + x_offset), float(y + y_offset)
-            z = back[6] * u + back[7] * v + back[8]
-            i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
-            j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
-            for j in range(max(0, j0 - reach), min(out.shape[0], j0 + reach + 1)):
-                for i in range(max(0, i0 - reach), min(out.shape[1], i0 + reach + 1)):
-                    a, b = float(i + out_x), float(j + out_y)
-                    z = there[6] * a + there[7] * b + there[8]
-                    near_x = np.rint((there[0] * a + there[1] * b + there[2]) / z)
-                    near_y = np.rint((there[3] * a + there[4] * b + there[5]) / z)
-                    if near_x == u and near_y == v:
-                        out[j, i] = np.nan
-                        blanked += 1
+    reach = int(0.75 * size + 0.5)  # half the diagonal of a source pixel, and the rounding
+    for k in range(rows.size):
+        u, v = float(columns[k]), float(rows[k])
+        z = back[6] * u + back[7] * v + back[8]
+        i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
+        j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
+        for j in range(max(0, j0 - reach), min(out.shape[0], j0 + reach + 1)):
+            for i in range(max(0, i0 - reach), min(out.shape[1], i0 + reach + 1)):
+                a, b = float(i + out_x), float(j + out_y)
+                z = there[6] * a + there[7] * b + there[8]
+                near_x = np.rint((there[0] * a + there[1] * b + there[2]) / z)
+                near_y = np.rint((there[3] * a + there[4] * b + there[5]) / z)
+                if near_x == u and near_y == v:
+                    out[j, i] = np.nan
+                    blanked += 1
     return blanked
+
+
+def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):
+    """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
+
+    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
+    matrix: from the result to the source; out (h, w) float32 is the box of the result that begins at (out_x, out_y).
+    """
+    rows, columns = np.divmod(np.flatnonzero(mask != 0), mask.shape[1])
+    there, back = (tuple(m.ravel().tolist()) for m in (np.asarray(matrix, float), np.linalg.inv(matrix)))
+    return blank_pixels(rows + y_offset, columns + x_offset, there, back, out, out_x, out_y)
 
 
 def spread(array: np.ndarray) -> np.ndarray:

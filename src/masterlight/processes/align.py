@@ -410,8 +410,7 @@ class Registered(Frame):
         for plane, target, matrix in zip(planes, targets, matrices, strict=True):
             warp(plane, left, top, matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
             if defective is not None:
-                there, back = (tuple(m.ravel().tolist()) for m in (matrix, np.linalg.inv(matrix)))
-                blank_defective(np.ascontiguousarray(defective), left, top, there, back, target, x0, y0)
+                blank_defective(defective, left, top, matrix, target, x0, y0)
 
     def source_box(self, y0: int, x0: int, height: int, width: int) -> tuple[int, int, int, int] | None:
         """Bounds (y0, y1, x0, x1) of the source pixels that a box needs; None when it lies outside the source."""
