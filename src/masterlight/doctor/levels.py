@@ -13,6 +13,7 @@ from masterlight.frame import Frame
 from masterlight.headers import camera_key
 from masterlight.kernels.quality import madn
 from masterlight.matching import PLURAL, Group
+from masterlight.processes.subframes import SubframeSelector
 
 CALIBRATED = re.compile(
     r"imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc",
@@ -238,21 +239,29 @@ def shows_stars(one: Look) -> bool:
     return one.stars >= 10 and one.stars > one.spikes
 
 
+def counted_stars(one: Look) -> int:
+    """How many stars the whole frame shows."""
+    found = SubframeSelector(max_stars=50).measure(one.frame)
+    return found[0].stars if found else 0
+
+
 def stars_in_the_dark(doctor, evidence: Evidence) -> Iterator[Finding]:
     """Darks, bias frames and flats that show stars."""
     for group in evidence.groups("dark", "bias", "flatdark", "flat"):
         looks = evidence.of(group)
-        starry = [one for one in looks if shows_stars(one)]
+        levels = np.array([one.level_dn for one in looks])
+        limit = max(doctor.outlier_dn, 5 * madn(levels)) if looks else 0.0
+        odd = [one for one in looks if abs(one.level_dn - np.median(levels)) > limit]
+        starry = [one for one in looks if shows_stars(one) or (one in odd and counted_stars(one) >= 10)]
         if not starry:
             continue
         others = [one.level_dn for one in looks if one not in starry]
         apart = min(abs(one.level_dn - np.median(others)) for one in starry) if others else 0.0
         sure = len(others) >= 2 and apart > max(doctor.outlier_dn, 5 * np.ptp(others))
-        count = max(one.stars for one in starry)
+        count = max(counted_stars(one) for one in starry)
         sentence = (
-            f"{some(sources(starry))}: called {group.kind}, but {count} star-like peaks show in a sample of "
-            f"{starry[0].pixels} pixels (a {group.kind} has fewer than 10): a light with a wrong header? "
-            "Move it to the lights or leave it out"
+            f"{some(sources(starry))}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a "
+            "light with a wrong header? Move it to the lights or leave it out"
         )
         picture = pictures.crop_of(starry[0].frame)
         yield finding("H01", "error" if sure else "warn", sources(starry), count, 10, "peaks", sentence, picture)
