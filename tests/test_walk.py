@@ -588,14 +588,6 @@ def test_truth_real_night(tmp_path, name, frames_used, masters, least_gain):
 
 
 @real
-def test_truth_real_single_light_is_passed_through(tmp_path):
-    report, _ = walked(DATA / "lpseb35_arcsat_bsd", tmp_path / "out")
-    assert report.lights[0]["frames_used"] == 1
-    assert any("only usable light" in note for note in report.notes)
-    assert fits.getheader(report.lights[0]["path"])["CALSTAT"] == "BDF"
-
-
-@real
 def test_truth_real_satellite_trails_are_gone(tmp_path):
     report, _ = walked(DATA / "tres1_st10", tmp_path / "out")
     rejected = {Path(r["path"]).stem: r["rejected_high"] for r in used(report)}

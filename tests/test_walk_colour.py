@@ -283,3 +283,11 @@ def test_bad_compressed_file_that_breaks_inside_is_rejected(tmp_path):
     assert report.lights[0]["frames_used"] == 6 and [Path(r["path"]).name for r in report.rejected] == [
         "broken.fits.fz"
     ]
+
+
+@real
+def test_truth_real_single_light_is_passed_through(tmp_path):
+    report, _ = walked(DATA / "lpseb35_arcsat_bsd", tmp_path / "out")
+    assert report.lights[0]["frames_used"] == 1
+    assert any("only usable light" in note for note in report.notes)
+    assert fits.getheader(report.lights[0]["path"])["CALSTAT"] == "BDF"
