@@ -291,3 +291,18 @@ def test_truth_real_single_light_is_passed_through(tmp_path):
     assert report.lights[0]["frames_used"] == 1
     assert any("only usable light" in note for note in report.notes)
     assert fits.getheader(report.lights[0]["path"])["CALSTAT"] == "BDF"
+
+
+def test_truth_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypatch):
+    """A bias frame that cannot be read in the middle of the integration: the halves are of what is left."""
+    truth = written(**CALM, biases=8, darks=0, lights=3)
+    night = tmp_path / "night"
+    shutil.copytree(truth.folder, night)
+    gone = sorted(night.rglob("BIAS/*.fits"))[3]
+    events = run(night, tmp_path / "out", build(Recipe, {"workers": "serial", "superbias.use": "auto"}))
+    told = []
+    for event in events:
+        told.append(event.message)
+        if event.stage == "master bias" and gone.exists():
+            gone.unlink()
+    assert "the superbias is a better bias" in "\n".join(told) and len(event.result.lights) == 1

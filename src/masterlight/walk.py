@@ -11,6 +11,7 @@ Raw pixels are read twice; only masters and results are written.
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,10 +66,8 @@ class Walk(Workshop):
         wanted = Path(self.recipe.reference or "").name
         if wanted and not any(wanted in (path.name, path.stem) for path in names):
             yield self.note("plan", f"the reference {wanted} is not among the lights; the best light is taken")
-        for light in [job.frames[0] for job in self.plan.lights if self.recipe.defects]:
-            read_defects(
-                self.recipe.defects, trimmed_shape(light, self.recipe.calibrate)
-            )  # told before the work begins
+        for job in self.plan.lights if self.recipe.defects else ():  # a bad list is told before the work begins
+            read_defects(self.recipe.defects, trimmed_shape(job.frames[0], self.recipe.calibrate))
         started = time.perf_counter()
         with self.timed("doctor"):
             for event in self.recipe.doctor.frames(self.plan, self.pool):
@@ -186,8 +185,9 @@ class Walk(Workshop):
         name = masters.dark.source if masters.dark else "", shape
         if name not in self.defects:
             found = []
-            if masters.dark:
-                found.append(self.recipe.cosmetic.defects(calibrate.fitted(light, masters).dark))
+            with suppress(FrameError):  # each light tells that its masters do not fit
+                if masters.dark:
+                    found.append(self.recipe.cosmetic.defects(calibrate.fitted(light, masters).dark))
             if self.recipe.defects:
                 found.append(Defects.of(*read_defects(self.recipe.defects, shape)))
             for note in [note for one in found for note in one.notes]:

@@ -117,6 +117,8 @@ class Workshop:
         if stack is None:
             yield self.note("masters", f"no usable {job.kind} is left: continuing without the master {job.kind}")
             return
+        left = {view.source for view in views}
+        statistics = [planes for planes in statistics if planes[0].source in left]
         metas = [v.meta for v in views]
         contains_bias = not (masters.bias or masters.dark) and "B" not in metas[0].calibration
         meta = metas[0].with_(contains_bias=contains_bias)
