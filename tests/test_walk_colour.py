@@ -306,3 +306,12 @@ def test_truth_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypa
         if event.stage == "master bias" and gone.exists():
             gone.unlink()
     assert "the superbias is a better bias" in "\n".join(told) and len(event.result.lights) == 1
+
+
+def test_truth_glow_of_scaled_darks_is_told_in_a_run(tmp_path):
+    """What the doctor says of a dark depends on how it is used: glow matters where the dark is scaled."""
+    truth = written(**CALM, glow_dn=150.0, dark_exposure_s=300.0, hot_fraction=0.005, lights=3)
+    scaled, _ = walked(truth.folder, tmp_path / "scaled", **{"calibrate.dark_scaling": "fit"})
+    assert "D11" in {finding["id"] for finding in scaled.findings}
+    matched, _ = walked(written(**CALM, glow_dn=150.0, lights=3).folder, tmp_path / "matched")
+    assert "D11" not in {finding["id"] for finding in matched.findings}

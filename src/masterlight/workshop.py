@@ -110,7 +110,7 @@ class Workshop:
             self.made[id(job)] = path
             self.report.masters.append(reused(job, path))
             yield self.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
-            yield from self.diagnosed(self.recipe.doctor.master(job.kind, read(path), frames=job.frames))
+            yield from self.diagnosed(self.examine(job, path, job.frames))
             return
         views, statistics = yield from self.calibrated(job, masters)
         stack, views, _ = yield from self.integrate(f"master {job.kind}", integration, views, statistics, maps=False)
@@ -140,10 +140,7 @@ class Workshop:
         lost = f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high"
         yield Event("masters", message=f"{path.name}: {told}; {lost}")
         noise_dn = [planes[0].noise_dn for planes in statistics]
-        beside = {kind: frame for kind in ("bias", "dark") if (frame := getattr(masters, kind))}
-        yield from self.diagnosed(
-            self.recipe.doctor.master(job.kind, read(path), frames=views, noise_dn=noise_dn, **beside)
-        )
+        yield from self.diagnosed(self.examine(job, path, views, noise_dn))
 
     def calibrated(self, job: MasterJob, masters) -> Iterator[Event]:
         """The frames of a job through its masters, and their statistics; those that fail are rejected."""
@@ -182,11 +179,22 @@ class Workshop:
         made = superbias(ArrayFrame.of(stack.image, "master bias", meta))
         return replace(stack, image=np.asarray(made)), (card(superbias),)
 
+    def examine(self, job: MasterJob, path: Path, frames, noise_dn=()) -> list[Finding]:
+        """The doctor's look at a master of this run, beside the others that are made already."""
+        master, dark = read(path), job.kind in ("dark", "flatdark")
+        beside = {"bias": self.bias_like(master), "flat": self.made_like("flat", master)} if dark else {}
+        scaled = any(part.scaled and part.dark is job for light in self.plan.lights for part in light.sets)
+        return self.recipe.doctor.master(job.kind, master, frames=frames, noise_dn=noise_dn, scaled=scaled, **beside)
+
+    def made_like(self, kind: str, master: Frame) -> Frame | None:
+        """A master of this run of the size of another."""
+        made = (read(self.made[id(m)]) for m in self.plan.masters if m.kind == kind and id(m) in self.made)
+        return next((frame for frame in made if frame.shape == master.shape), None)
+
     def bias_like(self, master: Frame) -> Frame | None:
         """A bias of the size of a master to compare it with: a master bias of this run, or any bias frame."""
-        made = [read(self.made[id(m)]) for m in self.plan.masters if m.kind == "bias" and id(m) in self.made]
-        raw = [group.frames[0] for group in self.plan.groups if group.kind == "bias"]
-        return next((frame for frame in made + raw if frame.shape == master.shape), None)
+        raw = (group.frames[0] for group in self.plan.groups if group.kind == "bias")
+        return self.made_like("bias", master) or next((f for f in raw if f.shape == master.shape), None)
 
     def quality(self, job: MasterJob, master: Frame, views: list[Frame], stack: Stack) -> MasterReport:
         """What a master is like, measured together with the other calibration frames of its camera."""

@@ -26,11 +26,6 @@ def paths(group: Group) -> list[str]:
     return [frame.source for frame in group.frames]
 
 
-def scales(part) -> bool:
-    """Whether the darks of a set of lights are scaled."""
-    return "k" in part.equation
-
-
 def flat_darks(doctor, evidence: Evidence) -> Iterator[Finding]:
     """D07: flats whose darks have another exposure, where that matters."""
     for job in evidence.plan.masters:
@@ -65,7 +60,7 @@ def dark_exposure(doctor, evidence: Evidence) -> Iterator[Finding]:
         if dark is None or not lights.exposure_s or not dark.exposure_s:
             continue
         off = dark.exposure_s / lights.exposure_s - 1
-        if scales(part):
+        if part.scaled:
             k = lights.exposure_s / dark.exposure_s
             if not 0.1 <= k <= 10:
                 sentence = (
@@ -89,7 +84,7 @@ def temperature(doctor, evidence: Evidence) -> Iterator[Finding]:
         if dark is None or None in (lights.temperature_c, dark.temperature_c):
             continue
         apart = abs(dark.temperature_c - lights.temperature_c)
-        if apart > doctor.temperature_c and not scales(part):
+        if apart > doctor.temperature_c and not part.scaled:
             # an uncooled camera is at another temperature every minute: its darks cannot fit better
             cooled = any(f.meta.set_temperature_c is not None for f in (*lights.frames, *dark.frames))
             grave = cooled and apart > doctor.temperature_limit_c
@@ -128,7 +123,7 @@ def offset(doctor, evidence: Evidence) -> Iterator[Finding]:
         dark = evidence.of(getattr(part.dark, "group", None)) or evidence.of(getattr(part.bias, "group", None))
         lights = [evidence.looks[f.source] for f in part.frames if f.source in evidence.looks]
         meta = part.frames[0].meta
-        if not (dark and lights) or scales(part) or "B" in meta.calibration or meta.overscan_px:
+        if not (dark and lights) or part.scaled or "B" in meta.calibration or meta.overscan_px:
             continue  # overscan follows a level that drifts
         level = float(np.median([one.level_dn for one in dark]))
         noise = float(np.median([one.spread_dn for one in dark]))

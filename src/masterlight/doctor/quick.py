@@ -12,7 +12,7 @@ from masterlight.doctor.process import Doctor, summary
 from masterlight.errors import FrameError, MasterlightError
 from masterlight.frame import ArrayFrame, Frame
 from masterlight.kernels.quality import madn
-from masterlight.session import LightSet, MasterJob, Plan
+from masterlight.session import LightSet, MasterJob, Plan, calibration_of
 from masterlight.workers import Event, Serial, each
 
 if TYPE_CHECKING:
@@ -64,11 +64,12 @@ class Quick:
             master = self.master(job)
             if master is not None and id(job) not in self.seen:
                 self.seen.add(id(job))
-                found += self.findings(job, master, known, "k" in part.equation)
+                found += self.findings(job, master, known, part.scaled)
         for frame in part.frames[len(part.frames) // 2 :]:
             try:
-                bound = self.calibrate.masters(**masters)
-                view = self.calibrate(frame, bound)
+                calibrate = calibration_of(part, self.calibrate)
+                bound = calibrate.masters(**masters)
+                view = calibrate(frame, bound)
                 return found + self.doctor.light(frame, view, bound)
             except (MasterlightError, OSError):
                 continue  # the walk tells why; the next light will do
@@ -104,11 +105,11 @@ class Quick:
     def views(self, job: MasterJob, most: int) -> list[Frame]:
         """The first usable frames of a job, calibrated as the plan says."""
         given = {"bias": self.master(job.bias), "dark": self.master(job.dark)}
-        bound = self.calibrate.masters(**given)
-        made = []
+        calibrate, made = calibration_of(job, self.calibrate), []
+        bound = calibrate.masters(**given)
         for frame in job.frames:
             try:
-                made.append(self.calibrate(frame, bound))
+                made.append(calibrate(frame, bound))
                 sample(made[-1])
             except (MasterlightError, OSError):
                 made = made[:-1] if made and made[-1].source == frame.source else made
