@@ -318,6 +318,51 @@ def debayer(files, out, overwrite, **arguments):
     finish(debayer_files(files, out, process, overwrite=overwrite))
 
 
+@main.command(cls=Knobbed, process=RECIPE, of="integrate", also=GENERAL)
+@images
+@target
+@click.option("--reference", metavar="FILE", help="Frame whose level and scale the result has. [the best weighted]")
+@click.option("--roi", metavar="X,Y,W,H", help="Integrate only this part of the frames, in pixels, to try settings.")
+@click.option("--slope-map", is_flag=True, help="Also keep the map of slopes of linear fit clipping.")
+def integrate(files, out, reference, roi, slope_map, **arguments):
+    """Integrate registered frames into one image, with its variance, coverage and rejection maps."""
+    from masterlight.assemble import integrate_files
+
+    try:
+        box = tuple(int(part) for part in roi.split(",")) if roi else None
+    except ValueError:
+        box = ()
+    if box is not None and len(box) != 4:
+        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512")
+    recipe = recipe_of(None, arguments)
+    finish(integrate_files(files, out, recipe, reference=reference, roi=box, slope_map=slope_map))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.normalize:LocalNormalization")
+@images
+@folder
+@click.option("--reference", required=True, metavar="FILE", help="Registered frame that the others shall resemble.")
+@again
+def normalize(files, out, reference, overwrite, **arguments):
+    """Bring registered frames to the sky and scale of one of them; each is written as NAME_n.fits."""
+    from masterlight.assemble import normalize_files
+
+    process = build(load("masterlight.processes.normalize:LocalNormalization"), given(arguments))
+    finish(normalize_files(files, out, process, reference, overwrite=overwrite))
+
+
+@main.command(cls=Knobbed, process="masterlight.processes.hdr:HDRComposition")
+@images
+@target
+@again
+def hdr(files, out, overwrite, **arguments):
+    """Compose integrated images of different exposures into one in which no star is saturated."""
+    from masterlight.assemble import compose_files
+
+    process = build(load("masterlight.processes.hdr:HDRComposition"), given(arguments))
+    told_as_it_goes(compose_files(files, out, process, overwrite))
+
+
 def finish(events) -> typing.NoReturn:
     """Show events; exit with 1 when some files were left out."""
     _, lost = told_as_it_goes(events).result

@@ -2,14 +2,16 @@
 
 import threading
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from masterlight.errors import Rejected
-from masterlight.frame import ArrayFrame, Frame
+from masterlight.frame import ArrayFrame, Frame, Meta
+from masterlight.kernels.warp import jacobian, warp
 from masterlight.processes.align import Reference, Registered, StarAlignment, Transform
 from masterlight.processes.debayer import Debayer, colour_planes
-from masterlight.processes.integrate import FrameStatistics
+from masterlight.processes.framestats import FrameStatistics, keywords_of, psf_signal
 from masterlight.processes.subframes import Measurement, StarList, SubframeSelector, sky_of
 from masterlight.session import LightJob
 
@@ -19,6 +21,8 @@ MEASURE_BYTES = 12
 """Bytes per pixel that measuring one light takes."""
 MEASURE_COLOUR_BYTES = 20
 """The same for a light of a colour camera: its mosaic, and the luminance that is made of it."""
+NOISE_PX = 288
+"""Side of the mosaic of noise that tells what debayering makes of it."""
 MIN_FLUX_PAIRS = 8
 """Stars in common that make a flux ratio worth more than a ratio of background dispersions."""
 
@@ -47,20 +51,32 @@ class Light:
     def source(self) -> str:
         return self.view.source
 
-    def statistics(self, is_reference: bool) -> list[FrameStatistics]:
+    def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[FrameStatistics]:
         """What integration must know of this light, one for each plane."""
-        t = self.transform
+        t, m = self.transform, self.measurement
         ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= MIN_FLUX_PAIRS else None
+        flux, mean_flux = psf_signal(self.stars)
+        pattern = self.sensor.meta.pattern
+        gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         return [
             FrameStatistics(
                 source=self.source,
-                location_dn=m.location_dn,
-                scale_dn=(m.scale_low_dn, m.scale_high_dn),
-                noise_dn=m.noise_dn,
+                location_dn=channel.location_dn,
+                scale_dn=(channel.scale_low_dn, channel.scale_high_dn),
+                noise_dn=channel.noise_dn,
                 exposure_s=self.view.meta.exposure_s,
                 flux_ratio=ratio,
+                psf_flux_dn=flux,
+                psf_mean_flux_dn=mean_flux,
+                fwhm_px=m.fwhm_px,
+                eccentricity=m.eccentricity,
+                stars=m.stars,
+                pixel_noise_dn=channel.noise_dn * gain,
+                correlation=spread / gain**2,
+                gain_e_per_dn=self.view.meta.gain_e_per_dn,
+                keywords=keywords_of(self.view),
             )
-            for m in self.channels
+            for channel, (gain, spread) in zip(self.channels, gains, strict=False)
         ]
 
     def registered(self, align: StarAlignment, shape) -> Registered:
@@ -68,6 +84,39 @@ class Light:
         noise_dn = max(m.noise_dn for m in self.channels)
         where = self.plane_transforms or self.transform
         return align.registered(self.view, where, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
+
+
+def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list[tuple[float, float]]:
+    """What debayering and registering make of noise of 1 in the pixels of a mosaic: for each colour (noise of a pixel,
+    variance of the sum of many pixels for each of them).
+
+    White noise is sent the same way, since interpolating twice is not the product of both.
+    """
+    colours = mosaic_noise(debayer, pattern)
+    size = colours.shape[-1]
+    size_of = {c: pattern.count(c) / len(pattern) for c in "RGB"}
+    matrix = registered.matrices[0]
+    centre = np.array([(n - 1) / 2 for n in registered.shape[:-3:-1]])
+    at, (a, b, c, d) = jacobian(matrix, *centre)
+    turn, middle = np.array([[a, b], [c, d]]), np.full(2, size // 2)
+    small = np.eye(3)
+    small[:2, :2], small[:2, 2] = turn, middle + at % 1 - turn @ middle
+    out = np.empty((size, size), np.float32)
+    found = []
+    for plane, colour in zip(colours, "RGB", strict=True):
+        warp(plane, 0, 0, small, out, 0, 0, registered.kernel)
+        gain = float(np.nanstd(out[24:-24, 24:-24]))
+        whole = debayer.method == "super-pixel"
+        found.append((gain, 1 / (size_of[colour] * len(pattern)) if whole else 1 / size_of[colour]))
+    return found
+
+
+@lru_cache(maxsize=4)
+def mosaic_noise(debayer: Debayer, pattern: str) -> np.ndarray:
+    """White noise of 1 about 1000, debayered: (3, n, n) float32 with the 1000 taken off."""
+    noise = np.random.default_rng(1).normal(1000.0, 1.0, (NOISE_PX, NOISE_PX)).astype(np.float32)
+    frame = ArrayFrame.of(noise, "white noise", Meta(pattern=pattern))
+    return np.ascontiguousarray(np.asarray(debayer(frame))) - np.float32(1000)
 
 
 class Measure:

@@ -12,6 +12,7 @@ from masterlight.processes.align import StarAlignment
 from masterlight.processes.calibrate import ImageCalibration
 from masterlight.processes.cosmetic import CosmeticCorrection
 from masterlight.processes.debayer import Debayer
+from masterlight.processes.drizzle import DrizzleIntegration
 from masterlight.processes.integrate import ImageIntegration, compiled
 from masterlight.processes.subframes import SubframeSelector
 from masterlight.processes.superbias import Superbias
@@ -47,6 +48,10 @@ class Recipe:
     """How lights are matched with the reference and resampled."""
     integrate: ImageIntegration = ImageIntegration()
     """How aligned lights become the master light."""
+    drizzled: bool = False
+    """Also make a master light on a finer grid by drizzle, from the same lights with what was rejected left out."""
+    drizzle: DrizzleIntegration = DrizzleIntegration()
+    """How lights are dropped onto the finer grid."""
     reference: str | None = None
     """File name of the light to align to and to normalize with; the best one when left out."""
     workers: str = "threads"

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from masterlight.errors import Rejected
 from masterlight.io import atomic
+from masterlight.processes.stack import FrameRow, Stack
 
 COLUMNS = tuple(
     "path status reason kind filter object fwhm_px eccentricity noise stars background saturated_fraction rms_px "
     "background_rgb noise_rgb dark_scale dark_scale_error "
     "matched dx_px dy_px rotation_deg mirrored flux_ratio matrix weight scale offset rejected_low "
-    "rejected_high".split()
+    "rejected_high rejected_large".split()
 )
 """What report.json tells of each frame."""
 
@@ -78,15 +79,29 @@ def sentence(row: Mapping[str, Any]) -> str:
     """One integrated frame as a line of the process console."""
     words = [f"{row['frames_used']} frames"]
     if row.get("noise_before"):
-        words.append(f"noise {row['noise_before']:.2f} -> {row['noise']:.3f} DN")
+        words.append(f"noise {row['noise_before']:.3g} -> {row['noise_measured']:.3g} DN")
+        words.append(f"signal to noise x {row['snr_increment']:.2f} (at best {row['snr_increment_ideal']:.2f})")
         words.append(f"as deep as {row['effective_frames']:.1f} equal frames")
+        words.append(f"claimed / measured noise {row['claimed_over_measured']:.3f}")
     elif row.get("noise"):
         words.append(f"noise {row['noise']:.3f} DN")
     if row.get("fwhm_px"):
         words.append(f"FWHM {row['fwhm_px']:.2f} px")
     if row.get("rejected_high") is not None:
         words.append(f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high")
+    if row.get("rejected_large"):
+        words.append(f"{100 * row['rejected_large']:.3f} % in larger structures, {len(row['trails'])} of them trails")
     return f"{Path(row['path']).name}: " + ", ".join(words)
+
+
+def by_frame(stack: Stack) -> Iterator[FrameRow]:
+    """What each frame gave to a stack, the mean of its planes."""
+    planes = max(row.plane for row in stack.frames) + 1
+    count = len(stack.frames) // planes
+    numbers = [name for name, value in vars(stack.frames[0]).items() if isinstance(value, float)]
+    for i in range(count):
+        rows = stack.frames[i::count]
+        yield replace(rows[0], **{name: sum(getattr(row, name) for row in rows) / planes for name in numbers})
 
 
 def measured_row(light) -> dict:
@@ -118,6 +133,7 @@ def contribution(used) -> dict:
     return {"weight": used.weight, "scale": used.scale, "offset": used.offset} | {
         "rejected_low": used.rejected_low_fraction,
         "rejected_high": used.rejected_high_fraction,
+        "rejected_large": used.large_scale_fraction,
     }
 
 
@@ -125,7 +141,15 @@ def told(light, used) -> str:
     """One light's part in the result as a line of the process console."""
     t = light.transform
     return (
-        f"{Path(light.source).name}: weight {used.weight:.3f}, shift {t.dx_px:+.2f} {t.dy_px:+.2f} px, "
-        f"rotation {t.rotation_deg:+.3f} deg, rms {t.rms_px:.3f} px, "
-        f"rejected {100 * used.rejected_low_fraction:.3f} % low, {100 * used.rejected_high_fraction:.3f} % high"
+        f"{Path(light.source).name}: weight {used.weight:.3f}, scale {used.scale:.4f}, "
+        f"shift {t.dx_px:+.2f} {t.dy_px:+.2f} px, "
+        f"rotation {t.rotation_deg:+.3f} deg, rms {t.rms_px:.3f} px, {lost(used)}"
+    )
+
+
+def lost(used: FrameRow) -> str:
+    """What was rejected of a frame, in words."""
+    words = f"rejected {100 * used.rejected_low_fraction:.3f} % low, {100 * used.rejected_high_fraction:.3f} % high"
+    return words + (
+        f", {100 * used.large_scale_fraction:.3f} % more in larger structures" if used.large_scale_fraction else ""
     )

@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from masterlight import __version__
 from masterlight.errors import FrameError, NothingUsable, Rejected
@@ -28,8 +27,11 @@ from masterlight.processes.align import Transform
 from masterlight.processes.calibrate import Masters
 from masterlight.processes.debayer import Debayer
 from masterlight.processes.defects import Defects
-from masterlight.processes.integrate import Stack
-from masterlight.report import contribution, measured_row, sentence, told
+from masterlight.processes.drizzle import finer
+from masterlight.processes.framestats import measure
+from masterlight.processes.integrate import OnFrame
+from masterlight.processes.stack import Stack
+from masterlight.report import by_frame, contribution, measured_row, sentence, told
 from masterlight.session import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, calibration_of, loads, resident_mb
 from masterlight.store import header, inherited
 from masterlight.workers import Event, each
@@ -261,24 +263,70 @@ class Walk(Workshop):
         pairs = [(light, results[id(light)]) for light in lights]
         return [pair for pair in pairs if pair[1]], [pair for pair in pairs if not pair[1]]
 
-    def depth(self, path: Path, stack: Stack, reference: Light) -> dict:
-        """What is measured on a master light itself: its stars, and its noise beside that of one light."""
+    def stars_of(self, path: Path, stack: Stack, reference: Light) -> dict:
+        """What is measured on a master light itself: its stars."""
         ceiling = reference.saturation_dn and 0.9 * reference.saturation_dn
         found = self.recipe.select.measure(stack.image, source=str(path), saturation_dn=ceiling)
-        row = {"noise_before": reference.measurement.noise_dn}
-        if found:
-            row |= {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
-        # the median of a chi-squared plane over its mean
-        middle = (1 - 2 / (9 * (stack.n - 1))) ** 3 if stack.n > 2 else 1.0
-        variance = [np.nanmedian(plane) for plane in stack.variance.reshape(-1, *stack.variance.shape[-2:])]
-        return row | {"noise_claimed": float(np.sqrt(np.sum(variance) / middle)) / len(variance)}
+        if not found:
+            return {}
+        return {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
+
+    def known(self, lights: list[Light], frames: list[Frame], anchor: Light) -> Iterator[Event]:
+        """What integration must know of each light; measured once more where pass 1 has not looked at all of it."""
+        integration, pairs = self.recipe.integrate, zip(lights, frames, strict=True)
+        found = [light.statistics(light is anchor, frame, self.debayer) for light, frame in pairs]
+        more = [name for name in integration.measures if getattr(found[0][0], name) is None]
+        if not more and integration.scale in ("stars", "bwmv"):
+            return found
+        scale = "bwmv" if integration.scale == "stars" else integration.scale
+        task = partial(measure, wanted=tuple(more), scale=scale)
+        for event in each("measure", self.pool, OnFrame(task, [light.view for light in lights]), range(len(lights))):
+            i, measured = event.item, event.result
+            yield Event("measure", event.done, event.total)
+            if isinstance(measured, Rejected):
+                raise FrameError(lights[i].source, measured.reason)
+            names = (*more, "location_dn", "scale_dn")
+            found[i] = [
+                replace(old, **{name: getattr(new, name) for name in names})
+                for old, new in zip(found[i], measured, strict=True)
+            ]
+        return found
+
+    def finer(self, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, cards: list) -> Iterator[Event]:
+        """Drop the lights of a stack onto a finer grid, a mosaic without debayering, and write what came of them."""
+        drizzle, shape = self.recipe.drizzle, anchor.view.shape[-2:]
+        whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
+        for event in drizzle(
+            [light.sensor if whole else light.view for light in lights],
+            [light.plane_transforms or light.transform for light in lights],
+            shape,
+            stack.terms,
+            verdicts=stack.verdicts,
+            local=stack.models or None,
+            pool=self.pool,
+            memory_mb=max(MIN_TILE_MB, self.memory_mb - resident_mb(area(anchor.view), 0, loads(job))),
+        ):
+            yield replace(event, result=None, message=event.message if event.result is None else "")
+        made = replace(event.result, reference=stack.reference)
+        for note in made.notes:
+            yield self.note("drizzle", note)
+        path = self.store.path("master_light", *job.words, "drizzle")
+        header, _ = finer(dict((name, value) for name, value, _ in cards), anchor.view.meta, drizzle.scale, shape)
+        comments = {name: comment for name, _, comment in cards}
+        cards = [(name, header[name], comments.get(name, "")) for name in header]
+        done = card(self.recipe.integrate), card(drizzle)
+        self.save(path, made, cards, (*lights[0].view.cards, *done), full=True)
+        row = self.row("light", job.filter, path, made) | self.stars_of(path, made, lights[0])
+        row |= {"object": job.object, "reference": anchor.source}
+        self.report.masters.append(row)
+        yield Event("drizzle", item=str(path), message=sentence(row))
 
     def finish(self, job: LightJob, lights: list[Light], anchor: Light) -> Iterator[Event]:
         """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
         align, integration = self.recipe.align, self.recipe.integrate
         reference = anchor if anchor in lights else max(lights, key=merit)
         frames = [light.registered(align, anchor.view.shape[-2:]) for light in lights]
-        statistics = [light.statistics(light is anchor) for light in lights]
+        statistics = yield from self.known(lights, frames, anchor)
         stack, frames, at = yield from self.integrate(
             "integrate",
             integration,
@@ -286,7 +334,8 @@ class Walk(Workshop):
             statistics,
             lights.index(reference),
             loads(job),
-            tile_aspect(lights),
+            aspect=tile_aspect(lights),
+            verdicts=self.recipe.drizzled and self.recipe.drizzle.rejection,
         )
         if stack is None:
             yield self.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
@@ -301,7 +350,8 @@ class Walk(Workshop):
             words = f"{holes} pixels are defective in every light that saw them and take the median of their neighbours"
             yield self.note("integrate", f"{words}; COVERAGE is 0 there. Dithering would fill them with light")
         path = self.store.path("master_light", *job.words)
-        metas = [light.view.meta for light in lights]
+        lost = {frame.source for frame in stack.lost}
+        metas = [light.view.meta for light in lights if light.source not in lost]
         if len({meta.calibration for meta in metas}) > 1:
             least = min(metas, key=lambda meta: len(meta.calibration))
             count = sum(meta.calibration == least.calibration for meta in metas)
@@ -310,22 +360,20 @@ class Walk(Workshop):
         grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
         cards = header(reference.view.meta.with_(**grid), metas, "light") + inherited(anchor.view.header)
         self.save(path, stack, cards, (*frames[0].cards, card(integration)), full=True)
-        row = self.row("light", job.filter, path, stack) | self.depth(path, stack, reference)
+        row = self.row("light", job.filter, path, stack) | self.stars_of(path, stack, reference)
         row |= {"object": job.object, "reference": anchor.source}
         self.report.masters.append(row)
-        for light, used in zip(lights, by_light(stack), strict=True):
+        if self.recipe.drizzled:
+            with self.timed("drizzle"):
+                yield from self.finer(job, [o for o in lights if o.source not in lost], stack, anchor, cards)
+        left_out = {lost.source: lost for lost in stack.lost}
+        for light, used in zip(lights, by_frame(stack), strict=True):
+            if light.source in left_out:
+                yield self.reject(left_out[light.source], **measured_row(light))
+                continue
             self.report.frames.append(measured_row(light) | {"status": "used", "reason": ""} | contribution(used))
             yield Event("integrate", message=told(light, used))
         yield Event("integrate", item=str(path), message=sentence(row))
-
-
-def by_light(stack: Stack):
-    """What each light gave to the stack, the mean of its planes."""
-    count = max(row.plane for row in stack.frames) + 1
-    for i in range(stack.n):
-        rows = stack.frames[i :: stack.n]
-        names = ("weight", "scale", "offset", "rejected_low_fraction", "rejected_high_fraction")
-        yield replace(rows[0], **{name: sum(getattr(row, name) for row in rows) / count for name in names})
 
 
 def trimmed_shape(frame: Frame, calibrate) -> tuple[int, int]:

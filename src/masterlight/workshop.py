@@ -21,10 +21,12 @@ from masterlight.io import atomic, counts, read, rounded, write
 from masterlight.io.raster import preview, write_png
 from masterlight.kernels.statistics import noise_mrs
 from masterlight.process import card, to_toml
+from masterlight.processes.depth import depth_of
 from masterlight.processes.glance import glance, sampled
-from masterlight.processes.integrate import ImageIntegration, Stack
+from masterlight.processes.integrate import ImageIntegration
 from masterlight.processes.quality import MasterReport
 from masterlight.processes.quality import report as quality_of
+from masterlight.processes.stack import Stack
 from masterlight.report import Report
 from masterlight.session import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, calibration_of, resident_mb
 from masterlight.store import Store, header, key
@@ -254,12 +256,10 @@ class Workshop:
                 yield from self.diagnosed(self.recipe.doctor.master(kind, master, **beside))
         return calibrate.masters(**found)
 
-    def integrate(
-        self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, aspect=None, maps=True
-    ):
+    def integrate(self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, **how):
         """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference).
 
-        statistics: for each frame a list with those of its planes.
+        statistics: for each frame a list with those of its planes; reference None lets the weights choose it.
         """
         frames, statistics = list(frames), list(statistics)
         while frames:
@@ -274,13 +274,12 @@ class Workshop:
                         MIN_TILE_MB,
                         self.memory_mb - resident_mb(area(frames[0]), RESULT_BYTES * planes(frames[0]), sets),
                     ),
-                    aspect=aspect,
-                    maps=maps,
+                    **how,
                 ):
                     if isinstance(event.result, Stack):
                         stack = event.result
                     elif event.total:
-                        yield Event(stage, event.done, event.total)
+                        yield replace(event, stage=stage if event.stage == "integrate" else event.stage, message="")
                 return stack, frames, reference
             except FrameError as error:
                 lost = [i for i, frame in enumerate(frames) if frame.source == error.source]
@@ -289,8 +288,8 @@ class Workshop:
                 yield self.reject(Rejected.of(error.source, stage, error))
                 for i in reversed(lost):
                     del frames[i], statistics[i]
-                    reference = max(0, reference - (i <= reference))
-        return None, [], 0
+                    reference = None if reference is None else max(0, reference - (i <= reference))
+        return None, [], reference
 
     # products
 
@@ -298,11 +297,12 @@ class Workshop:
         """Write an integrated frame and its preview; the maps and planes too when `full`."""
         planes = {"IMAGE": stack.image}
         if full:
+            words = "variance of wide sums over that of VARIANCE"
+            cards = [*cards, ("VARCORR", round(stack.correlation, 4), words)]
             planes |= {
                 "VARIANCE": variance_plane(stack.variance),
                 "COVERAGE": stack.coverage,
-                "REJ_LOW": counts(stack.rejected_low, stack.n),
-                "REJ_HIGH": counts(stack.rejected_high, stack.n),
+                **maps_of(stack),
                 "FRAMES": frames_table(stack),
                 "RECIPE": to_toml(self.recipe),
             }
@@ -319,10 +319,24 @@ class Workshop:
             "frames_used": stack.n,
             "noise": noise_of(stack.image),
             "fwhm_px": None,
-            "rejected_low": float(np.mean([f.rejected_low_fraction for f in stack.frames])),
-            "rejected_high": float(np.mean([f.rejected_high_fraction for f in stack.frames])),
+            "rejected_low": float(np.mean([f.rejected_low_fraction for f in stack.frames if f.weight > 0])),
+            "rejected_high": float(np.mean([f.rejected_high_fraction for f in stack.frames if f.weight > 0])),
+            "rejected_large": float(np.mean([f.large_scale_fraction for f in stack.frames if f.weight > 0])),
+            "trails": [f"{Path(source).name}: {trail}" for source, _, trail in stack.trails],
             "effective_frames": stack.effective_frames,
-        }
+        } | (depth_of(stack).as_dict() if stack.variance is not None else {})
+
+
+def maps_of(stack: Stack) -> dict:
+    """The maps of a stack that not every stack has, by the names of their extensions."""
+    maps = {}
+    if stack.rejected_low is not None:
+        maps |= {"REJ_LOW": counts(stack.rejected_low, stack.n), "REJ_HIGH": counts(stack.rejected_high, stack.n)}
+    if stack.slope is not None:
+        maps["SLOPE"] = stack.slope
+    if getattr(stack, "weight", None) is not None:
+        maps["WEIGHT"] = stack.weight
+    return maps
 
 
 def area(frame: Frame) -> int:

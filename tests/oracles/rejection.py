@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from masterlight.kernels import rejection as kernel
+from masterlight.kernels import combine
+from masterlight.kernels import spread as kernel
+from oracles import ranked
 
 
 def clipped_deviation(work, limit=np.inf):
@@ -27,40 +29,54 @@ def median_deviation(work):
     return 1.4826 * np.median(np.abs(work))
 
 
-def expected(rule, centre):
-    s = max(0.0, centre - rule.noise_zero)
-    return np.sqrt(rule.noise_variance + rule.noise_slope * s + (rule.noise_fraction * s) ** 2)
+def expected(rule, variance, light):
+    s = max(0.0, light)
+    return np.sqrt(variance + rule.noise_slope * s + (rule.noise_fraction * s) ** 2)
 
 
-def spread(rule, work, centre, total):
-    if rule.algorithm == kernel.NOISE:
-        return expected(rule, centre)
-    if rule.algorithm == kernel.AUTO and total < rule.few and rule.noise_variance > 0:
-        return expected(rule, centre)
+def averaged(work, centre, gain):
+    """Sigma and the gain, which is told by all samples once."""
+    if centre <= 0:
+        return 0.0, 0.0 if gain is None else gain
+    gain = (work**2).sum() / (centre * (len(work) - 1)) if gain is None else gain
+    return np.sqrt(gain * centre), gain
+
+
+def spread(rule, work, centre, zero, total, gain=None):
+    """Sigma of a pixel's samples less their median, and its noise by brightness for AVERAGED."""
+    floor = expected(rule, rule.floor**2, centre - zero) if rule.floor > 0 else 0.0
+    if rule.algorithm == kernel.NOISE or (
+        rule.algorithm == kernel.AUTO and total < rule.few and rule.noise_variance > 0
+    ):
+        return expected(rule, rule.noise_variance, centre - zero), gain
     if rule.algorithm == kernel.PERCENTILE:
-        return centre
+        return centre, gain
     if rule.algorithm == kernel.SIGMA:
-        return max(clipped_deviation(work), rule.floor)
+        return max(clipped_deviation(work), floor), gain
     if rule.algorithm == kernel.MAD:
-        return max(median_deviation(work), rule.floor)
-    return winsorized(work, rule.floor)
+        return max(median_deviation(work), floor), gain
+    if rule.algorithm == kernel.AVERAGED:
+        sigma, gain = averaged(work, centre, gain)
+        return max(sigma, floor) if centre > 0 else 0.0, gain
+    return winsorized(work, floor), gain
 
 
-def judge(rule, values):
+def judge(rule, values, zero):
     """Bounds of the survivors of sorted `values`, and how near any decision was to falling the other way."""
-    a, b, margin = 0, len(values), np.inf
+    a, b, margin, gain = 0, len(values), np.inf, None
+    limit_low, limit_high = rule.low if rule.clip_low else np.inf, rule.high if rule.clip_high else np.inf
     least = max(2, int(np.ceil(rule.keep_fraction * len(values))))
     for _ in range(rule.passes):
         left = values[a:b]
         if len(left) < 3:
             break
         centre = np.median(left)
-        sigma = spread(rule, left - centre, centre, len(values))
+        sigma, gain = spread(rule, left - centre, centre, zero, len(values), gain)
         if not sigma > 0:
             break
         with np.errstate(invalid="ignore"):
             distance = np.where(
-                left < centre, (centre - left) / (rule.low * sigma), (left - centre) / (rule.high * sigma)
+                left < centre, (centre - left) / (limit_low * sigma), (left - centre) / (limit_high * sigma)
             )
         margin = min(margin, np.abs(distance - 1).min())
         kept = np.flatnonzero(distance <= 1)
@@ -76,44 +92,92 @@ def judge(rule, values):
     return a, b, margin
 
 
-def reject(rule, x, v):
+def bounds(rule, values, zero, significance, limit):
+    """The switch: first and last of the sorted `values` that are kept, and how near the decision was."""
+    if rule.algorithm not in (kernel.LINEAR, kernel.ESD, kernel.CHAUVENET):
+        return judge(rule, values, zero)
+    floor = expected(rule, rule.floor**2, np.median(values) - zero) if rule.floor > 0 else 0.0
+    clip = {"clip_low": rule.clip_low, "clip_high": rule.clip_high}
+    if rule.algorithm == kernel.LINEAR:
+        low, high = rule.low if rule.clip_low else np.inf, rule.high if rule.clip_high else np.inf
+        found = ranked.linear_fit(values, low, high, rule.passes, rule.keep_fraction, floor)
+    elif rule.algorithm == kernel.ESD:
+        found = ranked.esd(values, significance, rule.esd_fraction, rule.esd_relaxation, floor, **clip)
+    else:
+        found = ranked.chauvenet(values, limit, rule.keep_fraction, floor, **clip)
+    return found[0], found[1], found[3]
+
+
+def reject(rule, x, v, zero, significance=0.05, limit=0.1):
     """Verdict on each sample of a pixel, raw `x`, normalised `v`: 0 kept, 1 low, 2 high, 3 missing; and the margin."""
     verdict, margin = np.zeros(len(x), int), np.inf
     verdict[np.isnan(x)] = 3
     verdict[x >= rule.range_high] = 2
     verdict[x <= rule.range_low] = 1
     inside = np.flatnonzero(verdict == 0)
-    ranked = inside[np.argsort(v[inside], kind="stable")]
-    n = len(ranked)
+    order = inside[np.argsort(v[inside], kind="stable")]
+    n = len(order)
     if rule.algorithm == kernel.MINMAX:
-        if n > rule.low + rule.high:
-            verdict[ranked[: int(rule.low)]] = 1
-            left = ranked[int(rule.low) :]
+        low, high = int(rule.low) if rule.clip_low else 0, int(rule.high) if rule.clip_high else 0
+        if n > low + high:
+            verdict[order[:low]] = 1
+            left = order[low:]
             from_top = left[np.lexsort((left, -v[left]))]
-            verdict[from_top[: int(rule.high)]] = 2
+            verdict[from_top[:high]] = 2
     elif rule.algorithm != kernel.NONE and n:
-        a, b, margin = judge(rule, v[ranked].astype(float))
-        verdict[inside[v[inside] < v[ranked[a]]]] = 1
-        verdict[inside[v[inside] > v[ranked[b - 1]]]] = 2
+        a, b, margin = bounds(rule, v[order].astype(float), zero, significance, limit)
+        verdict[inside[v[inside] < v[order[a]]]] = 1
+        verdict[inside[v[inside] > v[order[b - 1]]]] = 2
     return verdict, margin
 
 
-def integrate(samples, columns, rule, combination):
+def adapt(g, w):
+    """Auto-adaptive weighted average (Stetson 1989)."""
+    mu = np.average(g, weights=w)
+    for _ in range(5 if len(g) >= 3 else 0):
+        square = np.average((g - mu) ** 2, weights=w)
+        if square > 0:
+            mu = np.average(g, weights=w / (1 + (g - mu) ** 2 / square))
+    return mu
+
+
+def variance(g, w, noise, photon, zero, rule, excess, known):
+    """Variance of the weighted mean: the known noise, or the scatter where that shows much more."""
+    mean, n, whole = np.average(g, weights=w), len(g), w.sum() ** 2
+    light = max(0.0, mean - zero)
+    model = (w**2 * (noise + photon * light)).sum() / whole
+    if n >= 3:
+        scatter = (w**2 * (g - mean) ** 2).sum() / (whole - (w**2).sum())
+        if not known or scatter > excess[n] * (model + (rule.noise_fraction * light) ** 2 * (w**2).sum() / whole):
+            return scatter
+    return model if model > 0 else np.nan
+
+
+def integrate(samples, columns, rule, combination, judged=None, mass=None, zero=None):
     """Image, variance, verdicts (N, pixels) and margins of a tile (N, pixels)."""
     n, pixels = samples.shape
-    image, variance = np.full(pixels, np.nan), np.full(pixels, np.nan)
+    judged = samples if judged is None else judged
+    mass = np.ones((n, pixels)) if mass is None else mass
+    zero = np.zeros(pixels) if zero is None else zero
+    image, spread_of = np.full(pixels, np.nan), np.full(pixels, np.nan)
     verdicts, margins = np.zeros((n, pixels), int), np.zeros(pixels)
+    known = (columns.noise_variance > 0).all()
     for p in range(pixels):
-        x = samples[:, p]
-        verdicts[:, p], margins[p] = reject(rule, x, columns.reject_scale * x + columns.reject_offset)
+        v = columns.reject_scale * judged[:, p] + columns.reject_offset
+        verdicts[:, p], margins[p] = reject(rule, judged[:, p], v, zero[p])
         kept = verdicts[:, p] == 0
         if not kept.any():
             continue
-        g = (columns.scale * x + columns.offset)[kept].astype(float)
-        w = columns.weight[kept].astype(float)
-        mean, m = np.average(g, weights=w), len(g)
-        known = (w**2 * columns.noise_variance[kept]).sum()
-        scatter = (w**2 * (g - mean) ** 2).sum() / (w.sum() ** 2 - (w**2).sum()) if m >= 3 else known / w.sum() ** 2
-        image[p] = (mean, np.median(g), g.min(), g.max())[combination]
-        variance[p] = scatter * (np.pi / 2 if combination == 1 and m >= 3 else 1)
-    return image, variance, verdicts, margins
+        g = (columns.scale * samples[:, p] + columns.offset)[kept].astype(float)
+        w = (columns.weight * mass[:, p])[kept].astype(float)
+        image[p] = {
+            combine.AVERAGE: lambda g, w: np.average(g, weights=w),
+            combine.MEDIAN: lambda g, w: np.median(g),
+            combine.MINIMUM: lambda g, w: g.min(),
+            combine.MAXIMUM: lambda g, w: g.max(),
+            combine.ADAPTIVE: adapt,
+        }[combination](g, w)
+        spread_of[p] = columns.factor[len(g)] * variance(
+            g, w, columns.noise_variance[kept], columns.photon[kept], zero[p], rule, columns.excess, known
+        )
+    return image, spread_of, verdicts, margins

@@ -5,28 +5,51 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.kernels.rejection import INFINITY, LANES, least_sigma, make_scratch, reject, sort, undisputed
+from masterlight.kernels import decide
+from masterlight.kernels.rejection import (
+    FIRST,
+    HIGH,
+    HIGHEST,
+    KEPT,
+    LOW,
+    LOWEST,
+    MISSING,
+    WD,
+    WWD,
+    WWDD,
+    least_variance,
+    make_scratch,
+    reject,
+    set_aside,
+    sort,
+    undisputed,
+)
+from masterlight.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR
 
-ROW, ROW2, ROW3 = np.uint64(LANES), np.uint64(2 * LANES), np.uint64(3 * LANES)
-AVERAGE, MEDIAN, MINIMUM, MAXIMUM = range(4)
-MEDIAN_VARIANCE = np.float32(np.pi / 2)
-"""Variance of a median of normal samples over that of their mean."""
+AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
+ADAPTIVE_PASSES = 5
 
 
 class Columns(NamedTuple):
-    """One number for each frame: (N,) float32 arrays."""
+    """One number for each frame: (N,) float32 arrays; the last two (N + 1,), one for each number of survivors."""
 
     reject_scale: np.ndarray
-    """Rejection compares reject_scale * x + reject_offset."""
+    """Rejection compares reject_scale * x + reject_offset of what is judged."""
     reject_offset: np.ndarray
     scale: np.ndarray
     """What is combined is scale * x + offset."""
     offset: np.ndarray
     weight: np.ndarray
     noise_variance: np.ndarray
-    """Variance of one sample after `scale`; used where fewer than three samples survive."""
+    """Variance of one sample of dark sky after `scale`; known when that of all frames is above 0."""
     loose: np.ndarray
     """How many times farther than the others a frame's samples may lie, because it is noisier; 1 at least."""
+    photon: np.ndarray
+    """Variance of a sample after `scale` for each DN above the sky."""
+    excess: np.ndarray
+    """By number of survivors, how many times the expected variance their scatter must show to be believed."""
+    factor: np.ndarray
+    """By number of survivors, variance of the combination over that of the weighted mean."""
 
 
 class Planes(NamedTuple):
@@ -41,181 +64,357 @@ class Planes(NamedTuple):
     low: np.ndarray
     """uint16, samples rejected low."""
     high: np.ndarray
+    slope: np.ndarray
+    """float32, or of size 0: 4/pi atan of the slope of the line fitted to the sorted samples; 0 where there is none."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def average(samples, at, columns, keep, value, mass):
-    """Weighted mean of the kept samples of 64 pixels: fills `value` and the sum of weights `mass`, both float64."""
-    value[:] = 0
-    mass[:] = 0
-    for i in range(samples.shape[0]):
-        a, b, w = columns.scale[i], columns.offset[i], columns.weight[i]
-        for lane in range(LANES):
-            k = w * keep[np.uint64(i), np.uint64(lane)]
-            g = a * samples[np.uint64(i), np.uint64(at + lane)] + b
-            value[lane] += np.float64(k * g if k > 0 else np.float32(0))
-            mass[lane] += np.float64(k)
-    for lane in range(LANES):
-        value[lane] = value[lane] / mass[lane] if mass[lane] > 0 else np.nan
+class Room(NamedTuple):
+    """Room for 64 pixels on their way through `chunk`, made once for a tile."""
 
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def scatter(samples, at, columns, keep, tally, value, mass, variance):
-    """Variance of the weighted mean `value` of 64 pixels, from the scatter of the survivors about it.
-
-    sum w^2 (g - mean)^2 / ((sum w)^2 - sum w^2) from three samples on, true on average for equal weights
-    and for weights of inverse variance; below that the frames' known noise.
-    """
-    known, squares = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
-    variance[:] = 0
-    for i in range(samples.shape[0]):
-        a, b, w, noise = columns.scale[i], columns.offset[i], columns.weight[i], columns.noise_variance[i]
-        for lane in range(LANES):
-            k = w * keep[np.uint64(i), np.uint64(lane)]
-            d = a * samples[np.uint64(i), np.uint64(at + lane)] + b - np.float32(value[lane])
-            variance[lane] += k * k * (d * d) if k > 0 else np.float32(0)
-            known[lane] += k * k * noise
-            squares[lane] += k * k
-    for lane in range(LANES):
-        n, whole = tally[0, lane], np.float32(mass[lane] * mass[lane])
-        told = variance[lane] / (whole - squares[lane]) if n >= 3 else known[lane] / whole
-        variance[lane] = told if n > 0 else np.float32(np.nan)
+    code: np.ndarray
+    """(N, 64) uint8: what became of each sample."""
+    share: np.ndarray
+    """(N, 64) float32: what each sample counts for; 0 for those left out."""
+    tally: np.ndarray
+    """(3, 64) float32: samples kept, rejected low, rejected high."""
+    value: np.ndarray
+    """(64,) float64."""
+    total: np.ndarray
+    """(64,) float64: sum of shares."""
+    variance: np.ndarray
+    """(64,) float32."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def order(samples, at, columns, keep, tally, combination, lanes, value):
+def make_room(n):
+    return Room(
+        np.empty((n, LANES), np.uint8),
+        np.empty((n, LANES), np.float32),
+        np.empty((3, LANES), np.float32),
+        np.empty(LANES, np.float64),
+        np.empty(LANES, np.float64),
+        np.empty(LANES, np.float32),
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def average(samples, mass, columns, room):
+    """Weighted mean of the kept samples of 64 pixels: fills `share`, `value` and `total`.
+
+    mass (N, 64) float32 multiplies the frames' weights, or has size 0.
+    """
+    value, total, share, code = room.value, room.total, room.share, room.code
+    value[:] = 0
+    total[:] = 0
+    for i in range(samples.shape[0]):
+        a, b, w = columns.scale[i], columns.offset[i], columns.weight[i]
+        for lane in range(LANES):
+            k = w if code[np.uint64(i), np.uint64(lane)] == KEPT else np.float32(0)
+            share[np.uint64(i), np.uint64(lane)] = k
+        for lane in range(LANES if mass.size else 0):
+            k = share[np.uint64(i), np.uint64(lane)] * mass[np.uint64(i), np.uint64(lane)]
+            share[np.uint64(i), np.uint64(lane)] = k if k > 0 else np.float32(0)
+        for lane in range(LANES):
+            k = share[np.uint64(i), np.uint64(lane)]
+            g = a * samples[np.uint64(i), np.uint64(lane)] + b
+            value[lane] += np.float64(k * g if k > 0 else np.float32(0))
+            total[lane] += np.float64(k)
+    for lane in range(LANES):
+        value[lane] = value[lane] / total[lane] if total[lane] > 0 else np.nan
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def told(believe, excess, scattered, squares, spare, dark, photon, light, fraction):
+    """Variance of a weighted mean: what the known noise gives, or the samples' scatter where that shows much more.
+
+    scattered is sum w^2 (g - mean)^2, squares sum w^2, spare (sum w)^2 - sum w^2, dark and photon sum w^2 times the
+    noise variance and the variance per DN; light is the mean's height above the sky, of which seeing may change
+    `fraction`. Scatter over spare is true on average for equal weights and for weights of inverse variance; it is
+    looked at only with `believe`. NaN when nothing is known.
+    """
+    light = light if light > np.float32(0) else np.float32(0)
+    whole, moved = spare + squares, fraction * light
+    model, found = (dark + photon * light) / whole, scattered / spare
+    limit = excess * (model + moved * moved * (squares / whole))
+    model = model if model > np.float32(0) else np.float32(np.nan)
+    return found if believe & (not found <= limit) else model
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def doubts(columns):
+    """`excess` as `told` needs it: below any scatter when some frame's noise is unknown."""
+    known = True
+    for variance in columns.noise_variance:
+        known &= variance > 0
+    return columns.excess if known else np.full(columns.excess.size, -INFINITY)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def scatter(samples, zero, columns, rule, excess, room):
+    """Variance of the combination of 64 pixels, as in `told`; zero (64,) is the level of the sky."""
+    scattered, squares = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+    dark, light = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+    for i in range(samples.shape[0]):
+        a, b, noise, photon = columns.scale[i], columns.offset[i], columns.noise_variance[i], columns.photon[i]
+        for lane in range(LANES):
+            k = room.share[np.uint64(i), np.uint64(lane)]
+            d = a * samples[np.uint64(i), np.uint64(lane)] + b - np.float32(room.value[lane])
+            scattered[lane] += k * k * (d * d) if k > 0 else np.float32(0)
+            dark[lane] += k * k * noise
+            light[lane] += k * k * photon
+            squares[lane] += k * k
+    fraction = np.float32(rule.noise_fraction)
+    for lane in range(LANES):
+        n, above = int(room.tally[0, lane]), np.float32(room.value[lane]) - zero[lane]
+        spare = np.float32(room.total[lane] * room.total[lane]) - squares[lane]
+        variance = told(
+            n >= 3, excess[n], scattered[lane], squares[lane], spare, dark[lane], light[lane], above, fraction
+        )
+        room.variance[lane] = columns.factor[n] * variance if n > 0 else np.float32(np.nan)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def order(samples, columns, combination, lanes, room):
     """Median, minimum or maximum of the kept samples of 64 pixels, after `scale` and `offset`, into `value`."""
     n = samples.shape[0]
     for i in range(n):
         a, b = columns.scale[i], columns.offset[i]
         for lane in range(LANES):
-            g = a * samples[np.uint64(i), np.uint64(at + lane)] + b
-            lanes[np.uint64(i), np.uint64(lane)] = g if keep[np.uint64(i), np.uint64(lane)] > 0 else INFINITY
+            g = a * samples[np.uint64(i), np.uint64(lane)] + b
+            lanes[np.uint64(i), np.uint64(lane)] = g if room.code[np.uint64(i), np.uint64(lane)] == KEPT else INFINITY
     sort(lanes, n)
     for lane in range(LANES):
-        k = int(tally[0, lane])
+        k = int(room.tally[0, lane])
         if k == 0:
-            value[lane] = np.nan
+            room.value[lane] = np.nan
         elif combination == MINIMUM:
-            value[lane] = lanes[0, lane]
+            room.value[lane] = lanes[0, lane]
         elif combination == MAXIMUM:
-            value[lane] = lanes[k - 1, lane]
+            room.value[lane] = lanes[k - 1, lane]
         else:
-            value[lane] = 0.5 * (np.float64(lanes[(k - 1) // 2, lane]) + np.float64(lanes[k // 2, lane]))
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def chunk(samples, at, columns, rule, combination, scratch, keep, tally, value, mass, variance, frames):
-    """Integrate the 64 pixels of `samples` from `at` on into value, variance, tally and frames."""
-    scale, offset = columns.reject_scale, columns.reject_offset
-    reject(samples, at, scale, offset, columns.loose, rule, scratch, keep, tally, frames)
-    average(samples, at, columns, keep, value, mass)
-    scatter(samples, at, columns, keep, tally, value, mass, variance)
-    if combination != AVERAGE:
-        order(samples, at, columns, keep, tally, combination, scratch.lanes, value)
-        if combination == MEDIAN:
-            for lane in range(LANES):
-                variance[lane] *= MEDIAN_VARIANCE if tally[0, lane] >= 3 else np.float32(1)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def add_all(samples, at, columns, sums):
-    """Weighted sums over all samples of 64 pixels, of their distances d from the pixel's first sample.
-
-    sums (4 * 64,) float32 gets that first sample, sum w d, sum w^2 d and sum w^2 d^2.
-    """
-    a, b = columns.scale[0], columns.offset[0]
-    for lane in range(LANES):
-        k = np.uint64(lane)
-        sums[k] = a * samples[np.uint64(0), np.uint64(at + lane)] + b
-        sums[k + ROW] = sums[k + ROW2] = sums[k + ROW3] = np.float32(0)
-    for i in range(1, samples.shape[0]):
-        a, b, w = columns.scale[i], columns.offset[i], columns.weight[i]
-        for lane in range(LANES):
-            k = np.uint64(lane)
-            d = a * samples[np.uint64(i), np.uint64(at + lane)] + b - sums[k]
-            sums[k + ROW] += w * d
-            sums[k + ROW2] += (w * w) * d
-            sums[k + ROW3] += (w * w) * (d * d)
+            room.value[lane] = 0.5 * (np.float64(lanes[(k - 1) // 2, lane]) + np.float64(lanes[k // 2, lane]))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def take_all(sums, easy, columns, start, width, planes, hard, waiting):
+def adapt(samples, columns, room):
+    """Auto-adaptive weighted average of the kept samples of 64 pixels, into `value`, which holds their mean.
+
+    Five times: s^2 = mean (x - mu)^2, w = 1 / (1 + ((x - mu) / s)^2), mu = sum w x / sum w (Stetson 1989), every mean
+    by the samples' shares.
+    """
+    for lane in range(LANES):
+        for _ in range(ADAPTIVE_PASSES if room.tally[0, lane] >= 3 else 0):
+            mu, square, total, moved = room.value[lane], 0.0, 0.0, 0.0
+            for i in range(samples.shape[0]):
+                k = np.float64(room.share[i, lane])
+                if k > 0:
+                    square += k * (columns.scale[i] * np.float64(samples[i, lane]) + columns.offset[i] - mu) ** 2
+            square /= room.total[lane]
+            if not square > 0:
+                break
+            for i in range(samples.shape[0]):
+                k = np.float64(room.share[i, lane])
+                if k > 0:
+                    d = columns.scale[i] * np.float64(samples[i, lane]) + columns.offset[i] - mu
+                    w = k / (1 + d * d / square)
+                    total, moved = total + w, moved + w * d
+            room.value[lane] = mu + moved / total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def adopt(decided, who, room, frames):
+    """Take over what is `decided` (N, pixels) of the samples of the pixels `who`, and count it."""
+    room.tally[:] = 0
+    room.code[:, who.size :] = MISSING
+    for i in range(decided.shape[0]):
+        for lane in range(who.size):
+            code = decided[i, who[lane]]
+            room.code[i, lane] = code
+            if code != MISSING:
+                room.tally[code, lane] += 1
+                frames[2, i] += 1
+                frames[0, i] += code == LOW
+                frames[1, i] += code == HIGH
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def survey(samples, judged, at, columns, rule, aside, sums):
+    """One look at all samples of 64 pixels: their weighted sums and the range of what is judged.
+
+    sums (9 * 64,) float32 gets FIRST, the pixel's first sample, then sums of the distances d from it, WD sum w d,
+    WWD sum w^2 d and WWDD sum w^2 d^2; LOWEST and HIGHEST of the judged samples of frames whose aside (N,) is 0, not
+    inf; HIGHEST is inf where any sample is missing or out of range.
+    """
+    a, b = columns.scale[0], columns.offset[0]
+    range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
+    for lane in range(LANES):
+        k = np.uint64(lane)
+        sums[k + FIRST] = a * samples[np.uint64(0), np.uint64(at + lane)] + b
+        sums[k + WD] = sums[k + WWD] = sums[k + WWDD] = np.float32(0)
+        sums[k + LOWEST], sums[k + HIGHEST] = INFINITY, -INFINITY
+    for i in range(samples.shape[0]):
+        a, b, w, out = columns.scale[i], columns.offset[i], columns.weight[i], aside[i]
+        c, e = columns.reject_scale[i], columns.reject_offset[i]
+        for lane in range(LANES):
+            k = np.uint64(lane)
+            x = judged[np.uint64(i), np.uint64(at + lane)]
+            v, there = c * x + e, (x > range_low) & (x < range_high)
+            d = a * samples[np.uint64(i), np.uint64(at + lane)] + b - sums[k + FIRST]
+            small, big = v + out, v - out if there else INFINITY
+            sums[k + LOWEST] = small if small < sums[k + LOWEST] else sums[k + LOWEST]
+            sums[k + HIGHEST] = big if big > sums[k + HIGHEST] else sums[k + HIGHEST]
+            sums[k + WD] += w * d
+            sums[k + WWD] += (w * w) * d
+            sums[k + WWDD] += (w * w) * (d * d)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard, waiting):
     """Write the pixels from `start` on of which all samples are kept; list the others in `hard`; how many there are.
 
     Weights are as in `average` and `scatter`; a pixel with a missing sample has a NaN among its sums.
     """
-    n = columns.weight.size
-    whole, squares, known = np.float32(0), np.float32(0), np.float32(0)
+    n, fraction = columns.weight.size, np.float32(rule.noise_fraction)
+    whole, squares, dark, photon = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
     for i in range(n):
         w = columns.weight[i]
-        whole, squares, known = whole + w, squares + w * w, known + w * w * columns.noise_variance[i]
-    spare = whole * whole - squares
-    for lane in range(width):
+        whole, squares = whole + w, squares + w * w
+        dark, photon = dark + w * w * columns.noise_variance[i], photon + w * w * columns.photon[i]
+    spare, factor, least, believe = whole * whole - squares, columns.factor[n], excess[n], n >= 3
+    for lane in range(LANES):
         k = np.uint64(lane)
-        d = sums[k + ROW] / whole
-        scattered = sums[k + ROW3] - np.float32(2) * d * sums[k + ROW2] + d * d * squares
-        planes.image[start + lane] = sums[k] + d
-        planes.variance[start + lane] = max(scattered, np.float32(0)) / spare if n >= 3 else known / (whole * whole)
+        d = sums[k + WD] / whole
+        scattered = sums[k + WWDD] - np.float32(2) * d * sums[k + WWD] + d * d * squares
+        scattered = scattered if scattered > np.float32(0) else np.float32(0)
+        value = sums[k + FIRST] + d
+        variance = told(believe, least, scattered, squares, spare, dark, photon, value - zero[k], fraction)
+        sums[k + FIRST], sums[k + WD] = value, factor * variance
+        easy[k] = easy[k] if abs(value) < INFINITY else np.float32(0)
+    for lane in range(width):
+        planes.image[start + lane] = sums[np.uint64(lane) + FIRST]
+        planes.variance[start + lane] = sums[np.uint64(lane) + WD]
         planes.coverage[start + lane] = n
         planes.low[start + lane] = planes.high[start + lane] = 0
     for lane in range(width):
-        if easy[lane] == 0 or not planes.image[start + lane] < INFINITY:
+        if easy[lane] == 0:
             hard[waiting] = start + lane
             waiting += 1
     return waiting
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def integrate(samples, columns, rule, combination, planes, frames):
+def integrate(samples, judged, mass, zero, columns, rule, tables, combination, planes, verdicts, frames):
     """Reject and combine a tile.
 
-    samples (N, pixels) float32 as stored, NaN where missing; fills the (pixels,) arrays of `planes`
-    and adds to frames (3, N) int64 how many samples of each frame were rejected low, rejected high,
-    and there at all. Each pixel is computed by itself in the order of frames: the same in whatever tile it lies.
-    Most pixels have no sample that could be rejected; they are averaged at once, and the others are judged after.
+    samples (N, pixels) float32 as stored, NaN where missing, are combined; judged (N, pixels) float32 are what
+    rejection looks at, usually the very same array: NaN where missing, -inf or +inf where a sample was taken out
+    before as too faint or too bright. mass (N, pixels) float32 multiplies the frames' weights, or is (0, 0);
+    zero (pixels,) float32 is the level of the sky on the scale of rejection: what stands above it is light.
+    Fills the (pixels,) arrays of `planes` and, unless it is (0, 0), verdicts (N, pixels) uint8 with 0 for kept or
+    missing, 1 for rejected low, 2 for high; adds to frames (3, N) int64 how many samples of each frame were rejected
+    low, rejected high, and there at all. Each pixel is computed by itself in the order of frames: the same in whatever
+    tile it lies.
     """
+    planes.slope[:] = 0
+    decided, replaced = np.empty((0, 0), np.uint8), np.empty(0)
+    if rule.profile > 0:
+        decided, replaced = np.empty(samples.shape, np.uint8), np.empty(samples.shape[1])
+        decide.by_profile(judged, columns, rule, tables, decided, planes.slope, replaced)
+    elif LINEAR <= rule.algorithm <= CHAUVENET:
+        decided = np.empty(samples.shape, np.uint8)
+        decide.by_rank(judged, zero, columns, rule, tables, decided, planes.slope)
+    stack(samples, judged, mass, zero, decided, columns, rule, combination, planes, verdicts, frames)
+    if combination == AVERAGE and not np.isnan(replaced).all():
+        decide.put_back(samples, judged, decided, replaced, columns, rule, planes.image)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def stack(samples, judged, mass, zero, decided, columns, rule, combination, planes, verdicts, frames):
+    """Reject, unless it is `decided` (N, pixels) already, and combine a tile: see `integrate`.
+
+    Where sigma has a floor, most pixels have no sample that could be rejected; they are averaged at once, and the
+    others judged after, 64 at a time.
+    """
+    n, excess = samples.shape[0], doubts(columns)
+    verdicts[:] = np.uint8(0)
+    scratch, room, same = make_scratch(n), make_room(n), samples.ctypes.data == judged.ctypes.data
+    gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
+    looked = gathered if same else np.empty((n, LANES), np.float32)
+    heavy = np.empty((n if mass.size else 0, LANES), np.float32)
+    if combination == AVERAGE and mass.size + decided.size == 0 and least_variance(rule) > 0:
+        hard = quick(samples, judged, zero, columns, rule, excess, planes, frames)
+    else:
+        hard = np.arange(samples.shape[1])
+    for first in range(0, hard.size, LANES):
+        who = hard[first : min(first + LANES, hard.size)]
+        pick(samples, who, gathered)
+        if not same:
+            pick(judged, who, looked)
+        pick(mass, who, heavy)
+        for lane in range(who.size):
+            ground[lane] = zero[who[lane]]
+        if decided.size:
+            adopt(decided, who, room, frames)
+        else:
+            reject(looked, ground, columns, rule, scratch, room.code, room.tally, frames)
+        average(gathered, heavy, columns, room)
+        scatter(gathered, ground, columns, rule, excess, room)
+        if combination == ADAPTIVE:
+            adapt(gathered, columns, room)
+        elif combination != AVERAGE:
+            order(gathered, columns, combination, scratch.lanes, room)
+        place(room, who, planes, verdicts)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def quick(samples, judged, zero, columns, rule, excess, planes, frames):
+    """Average the pixels of which no sample can be rejected, and list the others."""
     n, pixels = samples.shape
-    scratch, hard, waiting = make_scratch(n), np.empty(pixels, np.int64), 0
-    easy, sums = np.empty(LANES, np.float32), np.empty(4 * LANES, np.float32)
-    sigma = least_sigma(rule) if combination == AVERAGE else np.float32(0)
-    tail = np.full((n, LANES), np.float32(np.nan))
+    hard, waiting, ground = np.empty(pixels, np.int64), 0, np.zeros(LANES, np.float32)
+    easy, sums, aside = np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32), set_aside(columns.loose)
+    tail, tail_judged = np.full((n, LANES), np.float32(np.nan)), np.full((n, LANES), np.float32(np.nan))
     for start in range(0, pixels, LANES):
-        width, source, at = min(LANES, pixels - start), samples, start
+        width, source, looked, at = min(LANES, pixels - start), samples, judged, start
         if width < LANES:
             for i in range(n):
                 for lane in range(width):
-                    tail[i, lane] = samples[i, start + lane]
-            source, at = tail, 0
-        scale, offset, loose = columns.reject_scale, columns.reject_offset, columns.loose
-        undisputed(source, at, scale, offset, loose, rule, sigma, scratch.lanes, easy)
-        add_all(source, at, columns, sums)
-        waiting = take_all(sums, easy, columns, start, width, planes, hard, waiting)
-    frames[2] += pixels - waiting
-    disputed(samples, hard[:waiting], columns, rule, combination, scratch, planes, frames)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def disputed(samples, hard, columns, rule, combination, scratch, planes, frames):
-    """Judge and combine the pixels that `hard` lists, 64 at a time."""
-    n = samples.shape[0]
-    keep, gathered = np.empty((n, LANES), np.float32), np.empty((n, LANES), np.float32)
-    tally, variance = np.empty((3, LANES), np.float32), np.empty(LANES, np.float32)
-    value, mass = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
-    for first in range(0, hard.size, LANES):
-        width = min(LANES, hard.size - first)
-        for i in range(n):
-            for lane in range(width):
-                gathered[i, lane] = samples[i, hard[first + lane]]
-            gathered[i, width:] = np.nan
-        chunk(gathered, 0, columns, rule, combination, scratch, keep, tally, value, mass, variance, frames)
+                    tail[i, lane], tail_judged[i, lane] = samples[i, start + lane], judged[i, start + lane]
+            source, looked, at = tail, tail_judged, 0
         for lane in range(width):
-            at = hard[first + lane]
-            planes.image[at] = value[lane]
-            planes.variance[at] = variance[lane]
-            planes.coverage[at] = np.uint16(tally[0, lane])
-            planes.low[at] = np.uint16(tally[1, lane])
-            planes.high[at] = np.uint16(tally[2, lane])
+            ground[lane] = zero[start + lane]
+        survey(source, looked, at, columns, rule, aside, sums)
+        undisputed(looked, at, ground, columns, rule, aside, sums, easy)
+        waiting = take_all(sums, easy, ground, columns, rule, excess, start, width, planes, hard, waiting)
+    frames[2] += pixels - waiting
+    return hard[:waiting]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def place(room, who, planes, verdicts):
+    """Write what `chunk` found of the pixels `who`."""
+    for lane in range(who.size):
+        at = who[lane]
+        planes.image[at], planes.variance[at] = room.value[lane], room.variance[lane]
+        planes.coverage[at] = np.uint16(room.tally[0, lane])
+        planes.low[at], planes.high[at] = np.uint16(room.tally[1, lane]), np.uint16(room.tally[2, lane])
+    for i in range(verdicts.shape[0]):
+        for lane in range(who.size):
+            code = room.code[i, lane]
+            verdicts[i, who[lane]] = code if code < MISSING else KEPT
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def pick(samples, who, out):
+    """Copy the pixels `who` of samples (N, pixels) to the first lanes of out (N, 64); the others are NaN."""
+    whole = who.size == LANES and who[LANES - 1] - who[0] == LANES - 1
+    for i in range(samples.shape[0]):
+        row = np.uint64(i)
+        if whole:
+            for lane in range(LANES):
+                out[row, np.uint64(lane)] = samples[row, np.uint64(who[0] + lane)]
+        else:
+            for lane in range(who.size):
+                out[row, np.uint64(lane)] = samples[row, np.uint64(who[np.uint64(lane)])]
+            out[i, who.size :] = np.nan
 
 
 @njit(nogil=True, cache=True)

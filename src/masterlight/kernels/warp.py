@@ -51,11 +51,16 @@ def weights(name: str) -> np.ndarray:
     return table.astype(np.float32).ravel()
 
 
-@lru_cache
-def noise_gain(name: str) -> float:
-    """How much a kernel lowers white noise: sqrt(sum of squared weights), the mean over all sub-pixel phases."""
-    table = weights(name).reshape(-1, LANES)[:-1].astype(float)
-    return float(np.sqrt((table**2).sum(axis=1)).mean() ** 2)
+def noise_gain(name: str, phases=None) -> float:
+    """How much a kernel lowers white noise: root of the mean sum of squared weights.
+
+    phases (n, 2): where between the pixels the positions lie, 0 to 1 along x and y; everywhere alike for None.
+    """
+    squares = (weights(name).reshape(-1, LANES).astype(float) ** 2).sum(axis=1)
+    if phases is None:
+        return float(squares[:-1].mean())
+    along = squares[np.rint(np.asarray(phases) * PHASES).astype(int)]
+    return float(np.sqrt(along.prod(axis=-1).mean()))
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy")

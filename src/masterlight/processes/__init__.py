@@ -15,7 +15,10 @@ PROCESSES = {
     "Debayer": "debayer",
     "SubframeSelector": "subframes",
     "StarAlignment": "align",
+    "LocalNormalization": "normalize",
     "ImageIntegration": "integrate",
+    "DrizzleIntegration": "drizzle",
+    "HDRComposition": "hdr",
 }
 """Every process by its name, and the module of this package that holds it."""
 

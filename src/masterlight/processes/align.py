@@ -14,6 +14,7 @@ from masterlight.frame import Frame
 from masterlight.kernels import match
 from masterlight.kernels.warp import HALO, blank_defective, jacobian, noise_gain, warp, whole_shift
 from masterlight.process import card, process
+from masterlight.processes.photometry import robust_mean
 
 if TYPE_CHECKING:
     from masterlight.processes.subframes import StarList
@@ -375,8 +376,13 @@ class Registered(Frame):
 
     @property
     def noise_gain(self) -> float:
-        """Factor by which the interpolation lowers white noise, the mean over sub-pixel positions."""
-        return noise_gain(self.kernel) if whole_shift(self.matrices[0], 0, 0) is None else 1.0
+        """Factor by which the interpolation lowers white noise, the mean over the frame."""
+        if whole_shift(self.matrices[0], 0, 0) is not None:
+            return 1.0
+        rows, cols = self.shape[-2:]
+        y, x = np.meshgrid(np.linspace(0, rows - 1, 37), np.linspace(0, cols - 1, 37), indexing="ij")
+        at = match.apply(self.matrices[0], np.stack([x.ravel(), y.ravel()], axis=-1))
+        return noise_gain(self.kernel, at % 1)
 
     def pixels(self, y0, y1, x0, x1):
         out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
@@ -458,11 +464,5 @@ def flux_ratio(reference: StarList, of_ref, stars: StarList, of_src) -> tuple[fl
     log_ratio = np.log(flux_src[good] / flux_ref[good])
     noise = np.hypot(1 / reference.snr[of_ref][good], 1 / stars.snr[of_src][good])
     sigma = np.hypot(noise, FLUX_FLOOR)
-    middle, kept = np.median(log_ratio), np.ones(len(log_ratio), bool)
-    for _ in range(5):
-        deviation = (log_ratio - middle) / sigma
-        spread = max(1.4826 * float(np.median(np.abs(deviation[kept]))), 1.0)
-        kept = np.abs(deviation) < 3 * spread
-        middle = np.average(log_ratio[kept], weights=1 / sigma[kept] ** 2)
-    error = spread / np.sqrt((1 / sigma[kept] ** 2).sum())
-    return float(np.exp(middle)), float(np.exp(middle) * error), int(kept.sum())
+    mean = robust_mean(log_ratio, sigma)
+    return float(np.exp(mean.ratio)), float(np.exp(mean.ratio) * mean.error), mean.stars

@@ -5,7 +5,7 @@ import numpy as np
 from masterlight.errors import FrameError
 from masterlight.frame import Frame
 from masterlight.kernels.quality import madn
-from masterlight.processes.integrate import FrameStatistics
+from masterlight.processes.framestats import FrameStatistics
 
 
 def sampled(view: Frame) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""Run every command and every Python line of docs/integration.md in an empty folder, and make its table and pictures.
+
+.venv/bin/python docs/make_integration.py [--check]     --check runs the page and makes nothing
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from make_calibration import ROOT, alike, run_page
+
+from masterlight import ArrayFrame, ImageIntegration, Rejection, read
+from masterlight.errors import ParameterError
+from masterlight.io.raster import preview, write_png
+from masterlight.processes.framestats import FrameStatistics
+
+PAGE = ROOT / "docs" / "integration.md"
+PICTURES = ROOT / "docs" / "integration"
+COUNTS = (3, 5, 8, 12, 20, 50)
+ALGORITHMS = "auto noise percentile minmax averaged-sigma sigma mad winsorized linear-fit esd chauvenet".split()
+
+
+def main() -> None:
+    check = "--check" in sys.argv
+    with tempfile.TemporaryDirectory() as folder:
+        run_page(Path(folder), PAGE.read_text())
+        if not check:
+            os.chdir(folder)
+            make_pictures()
+            new = f"<!-- table -->\n{table()}\n<!-- /table -->"
+            PAGE.write_text(re.sub("<!-- table -->.*<!-- /table -->", lambda _: new, PAGE.read_text(), flags=re.DOTALL))
+
+
+def table() -> str:
+    """What each algorithm rejects of cosmic rays and of good samples, by the number of frames."""
+    lines = ["| rays / good samples rejected, % | " + " | ".join(f"{n} frames" for n in COUNTS) + " |"]
+    lines.append("| --- |" + " ---: |" * len(COUNTS))
+    for name in ALGORITHMS:
+        lines.append(f"| `{name}` | " + " | ".join(verdict(name, n) for n in COUNTS) + " |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def verdict(name: str, count: int, sky=500.0, noise=8.0) -> str:
+    """Percent of rays and of good samples that an algorithm rejects in stacks of so many frames."""
+    rng = np.random.default_rng(count)
+    shape = (400, 500)
+    rays = rng.random((count, *shape)) < 1e-3
+    frames = [ArrayFrame.of(rng.normal(sky, noise, shape) + 10 * noise * ray, f"{i}") for i, ray in enumerate(rays)]
+    known = [FrameStatistics(frame.source, sky, noise, noise, 60.0, 1.0) for frame in frames]
+    large = Rejection().large_scale.__class__(trails=False)
+    settings = ImageIntegration(rejection=Rejection(algorithm=name, large_scale=large))
+    try:
+        *_, done = settings(frames, known, verdicts=True, pool="threads")
+    except ParameterError:
+        return "needs more"
+    gone = np.array([done.result.verdicts.mask(i) for i in range(count)]) > 0
+    return f"{100 * gone[rays].mean():.1f} / {100 * gone[~rays].mean():.2f}"
+
+
+def make_pictures() -> None:
+    """The pictures of the page, from what its commands left in this folder."""
+    PICTURES.mkdir(exist_ok=True)
+    paths = sorted(Path("lights").glob("*.fits"))
+    frames = [read(path) for path in paths]
+    maps = []
+    for count in (5, 10, 20):
+        *_, done = ImageIntegration(scale="bwmv")(frames[:count], pool="threads")
+        part = done.result.rejected_high[:450, :450].astype(np.float32)
+        maps.append(np.uint8(np.clip(part * 90, 0, 255)))
+    write_png(PICTURES / "maps.png", np.hstack(maps))
+    *_, done = ImageIntegration(scale="bwmv")(frames, pool="threads")
+    source, _, trail = max(done.result.trails, key=lambda found: found[2].snr)
+    y, x = (int(np.clip((a + b) / 2, 150, n - 150)) for a, b, n in (
+        (trail.y0, trail.y1, 600), (trail.x0, trail.x1, 900)))  # fmt: skip
+    crop = np.s_[y - 150 : y + 150, x - 150 : x + 150]
+    light = np.asarray(read(source))[crop]
+    pair = alike(np.asarray(read("no_trails.fits"))[crop], np.asarray(read("master.fits"))[crop])
+    write_png(PICTURES / "trail.png", np.hstack([preview(light), pair]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+import masterlight as ml
+from masterlight.assemble import integrate_files
+from masterlight.cli import main
+from masterlight.errors import FrameError, NothingUsable, ParameterError
+from masterlight.process import build
+from masterlight.recipe import Recipe
+
+SHAPE = (120, 160)
+
+
+def field(seed=1, count=25, fwhm_px=3.0):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    image = np.zeros(SHAPE)
+    for flux in np.geomspace(3000, 60000, count):
+        u, v = rng.uniform(12, SHAPE[1] - 12), rng.uniform(12, SHAPE[0] - 12)
+        s = fwhm_px / 2.3548
+        image += flux / (2 * np.pi * s**2) * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * s**2))
+    return image
+
+
+@pytest.fixture
+def night(tmp_path):
+    """Eight registered frames of one field, of unequal sky, transparency and noise; a satellite in none."""
+    rng, image = np.random.default_rng(2), field()
+    paths = []
+    for i, (sky, light, noise) in enumerate(
+        zip(rng.uniform(300, 500, 8), rng.uniform(0.7, 1, 8), rng.uniform(5, 9, 8), strict=True)
+    ):
+        path = tmp_path / f"light_{i}.fits"
+        header = {"IMAGETYP": "Light Frame", "EXPTIME": 60.0, "SSWEIGHT": 1.0 + i, "FILTER": "L", "OBJECT": "M 1"}
+        ml.write(path, rng.normal(sky + light * image, noise).astype(np.float32), header)
+        paths.append(path)
+    return paths
+
+
+def done(paths, out, **settings):
+    how = {name: settings.pop(name) for name in ("reference", "roi", "slope_map") if name in settings}
+    recipe = build(Recipe, {f"integrate.{name.replace('__', '.')}": value for name, value in settings.items()})
+    *_, last = integrate_files(paths, out, recipe, **how)
+    return last
+
+
+def ran(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def changed(path, pixels=None, **keywords):
+    with fits.open(path, mode="update") as hdus:
+        for name, value in keywords.items():
+            if value is None:
+                hdus[0].header.remove(name)
+            else:
+                hdus[0].header[name] = value
+        if pixels is not None:
+            hdus[0].data = pixels
+
+
+def test_surface_the_verb_writes_an_image_with_all_that_belongs_to_it(night, tmp_path):
+    out = tmp_path / "deep.fits"
+    told = ran("integrate", *night, "-o", out, "--rejection.low", 3.5, "--weights", "psf-snr", "--slope-map")
+    assert told.exit_code == 0, told.output
+    for words in ("weight", "scale", "claimed / measured noise", "signal to noise x", "reference: light_"):
+        assert words in told.output
+    with fits.open(out) as hdus:
+        names = [hdu.name for hdu in hdus[1:]]
+        assert {"VARIANCE", "COVERAGE", "REJ_LOW", "REJ_HIGH", "FRAMES", "RECIPE", "SLOPE"} <= set(names)
+        table, header = hdus["FRAMES"].data, hdus[0].header
+        assert len(table) == 8 and table["weight"].max() == 1 and table["weight"].min() > 0.05
+        assert {"scale", "offset", "rejected_high_fraction", "large_scale_fraction", "noise_dn"} <= set(table.names)
+        assert (header["NCOMBINE"], header["LIVETIME"], header["VARCORR"]) == (8, 480, 1)
+        assert "ImageIntegration" in str(header["HISTORY"]) and '"low": 3.5' in str(header["HISTORY"]).replace("\n", "")
+    assert out.with_suffix(".png").exists()
+    again = ran("integrate", *night, "-o", out)
+    assert again.exit_code == 2 and "--overwrite" in again.output
+
+
+def test_truth_files_give_what_the_process_gives(night, tmp_path):
+    row, lost = done(night, tmp_path / "a.fits", scale="bwmv", reference=night[3]).result
+    *_, last = ml.ImageIntegration(scale="bwmv")([ml.read(path) for path in night], reference=3)
+    np.testing.assert_array_equal(fits.getdata(tmp_path / "a.fits"), last.result.image)
+    assert not lost and row["reference"] == str(night[3])
+
+
+def test_truth_stars_tell_the_scale_of_registered_files(night, tmp_path):
+    rng = np.random.default_rng(2)
+    rng.uniform(300, 500, 8)
+    light = rng.uniform(0.7, 1, 8)
+    done(night, tmp_path / "a.fits", reference=night[0])
+    scale = fits.getdata(tmp_path / "a.fits", "FRAMES")["scale"]
+    np.testing.assert_allclose(scale, light[0] / light, rtol=0.01)  # 25 stars of S/N 30 and more
+
+
+def test_truth_the_best_weighted_frame_is_the_reference(night, tmp_path):
+    row, _ = done(night, tmp_path / "a.fits", weights="keyword").result
+    assert row["reference"] == str(night[7])
+    np.testing.assert_allclose(fits.getdata(tmp_path / "a.fits", "FRAMES")["weight"], np.arange(1, 9) / 8, rtol=1e-12)
+
+
+def test_truth_a_part_of_the_frames(night, tmp_path):
+    done(night, tmp_path / "all.fits", scale="bwmv", reference=night[0], normalization="none", weights="none",
+         rejection__normalization="none")  # fmt: skip
+    done(night, tmp_path / "part.fits", scale="bwmv", reference=night[0], roi=(40, 20, 64, 50), normalization="none",
+         weights="none", rejection__normalization="none", rejection__algorithm="none")  # fmt: skip
+    part = fits.getdata(tmp_path / "part.fits")
+    plain = np.mean([fits.getdata(path) for path in night], axis=0)
+    np.testing.assert_allclose(part, plain[20:70, 40:104], rtol=1e-5)
+    with pytest.raises(ParameterError, match="roi=100,0,64,50"):
+        done(night, tmp_path / "b.fits", roi=(100, 0, 64, 50))
+    assert ran("integrate", *night, "-o", tmp_path / "c.fits", "--roi", "1,2,x").exit_code == 2
+
+
+def test_truth_a_frame_that_is_no_use_does_not_end_the_night(night, tmp_path):
+    changed(night[0], np.zeros(SHAPE, np.float32))
+    changed(night[1], np.full(SHAPE, np.nan, np.float32))
+    whole = night[2].read_bytes()
+    night[2].write_bytes(whole[: len(whole) // 3])
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits", "--scale", "bwmv")
+    assert told.exit_code == 1, told.output
+    for name, why in (("light_0", "every pixel is 0"), ("light_1", "missing"), ("light_2", "light_2")):
+        assert any(name in line and why in line for line in told.output.splitlines()), told.output
+    assert len(fits.getdata(tmp_path / "a.fits", "FRAMES")) == 5
+
+
+def test_truth_nothing_usable_is_said(night, tmp_path):
+    for path in night:
+        changed(path, np.full(SHAPE, np.nan, np.float32))
+    with pytest.raises(NothingUsable):
+        done(night, tmp_path / "a.fits")
+    with pytest.raises(NothingUsable, match="no image"):
+        done([tmp_path / "no.fits"], tmp_path / "a.fits")
+
+
+def test_truth_frames_of_another_size_are_told(night, tmp_path):
+    changed(night[4], np.ones((120, 161), np.float32))
+    with pytest.raises(FrameError, match=r"light_4.fits: its shape is \(120, 161\).*register"):
+        done(night, tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("value, said", [(None, "SSWEIGHT"), (-1.0, "-1"), ("good", "good"), (0.0, "0")])
+def test_truth_a_wrong_weight_in_a_header_is_told(night, tmp_path, value, said):
+    changed(night[5], SSWEIGHT=value)
+    with pytest.raises(ParameterError, match=rf"light_5.*{said}"):
+        done(night, tmp_path / "a.fits", weights="keyword")
+
+
+@pytest.mark.parametrize("text, said", [("0*Noise", "0"), ("Noise +", "\\^"), ("Nois", "Noise"), (None, "it is empty")])
+def test_truth_a_wrong_weight_expression_is_told(night, tmp_path, text, said):
+    with pytest.raises(ParameterError, match=said):
+        done(night, tmp_path / "a.fits", weights="expression", weight_expression=text)
+
+
+def test_truth_an_expression_weighs(night, tmp_path):
+    done(night, tmp_path / "a.fits", weights="expression", weight_expression="1 / Noise^2")
+    table = fits.getdata(tmp_path / "a.fits", "FRAMES")
+    noise = table["noise_dn"] / table["scale"]
+    np.testing.assert_allclose(table["weight"], (noise.min() / noise) ** 2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("algorithm, count", [("linear-fit", 4), ("esd", 2), ("winsorized", 2), ("minmax", 2)])
+def test_truth_too_few_frames_for_an_algorithm(night, tmp_path, algorithm, count):
+    with pytest.raises(ParameterError, match=f"{algorithm} needs .* there are {count}; take auto"):
+        done(night[:count], tmp_path / "a.fits", rejection__algorithm=algorithm)
+
+
+def test_truth_borders_of_zeros_are_asked_about(night, tmp_path):
+    for path in night[:3]:
+        pixels = fits.getdata(path)
+        pixels[:20] = 0
+        changed(path, pixels)
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits", "--scale", "bwmv")
+    assert "--rejection.range-low 0" in told.output
+    told = ran("integrate", *night, "-o", tmp_path / "b.fits", "--scale", "bwmv", "--rejection.range-low", 0)
+    assert "exactly 0" not in told.output
+    assert (fits.getdata(tmp_path / "b.fits", "COVERAGE")[:20] <= 5).all()
+
+
+def test_surface_frames_are_normalized_into_files(night, tmp_path):
+    told = ran("normalize", *night, "-o", tmp_path / "n", "--reference", night[0], "--min-stars", 5)
+    assert told.exit_code == 0, told.output
+    first, third = (fits.getdata(tmp_path / "n" / f"light_{i}_n.fits") for i in (0, 2))
+    assert np.median(first) == pytest.approx(np.median(third), abs=1.0)
+    assert "LocalNormalization" in str(fits.getheader(tmp_path / "n" / "light_2_n.fits")["HISTORY"])
+
+
+def test_surface_exposures_are_composed_into_a_file(tmp_path):
+    rng, light = np.random.default_rng(3), field(fwhm_px=4.0) * 20
+    for name, factor in (("long", 1.0), ("short", 0.05)):
+        image = np.minimum(factor * light + 100, 20000) + rng.normal(0, 2, SHAPE)
+        ml.write(tmp_path / f"{name}.fits", image.astype(np.float32), {"EXPTIME": 100 * factor, "SATURATE": 20000.0})
+    told = ran("hdr", tmp_path / "short.fits", tmp_path / "long.fits", "-o", tmp_path / "hdr.fits")
+    assert told.exit_code == 0, told.output
+    made = fits.getdata(tmp_path / "hdr.fits")
+    assert made.max() > 30000
+    bright = light > 25000
+    np.testing.assert_allclose(made[bright], light[bright] + 100, rtol=0.02)  # 2 DN of 1250 in the short one
