@@ -19,7 +19,7 @@ SETTINGS = {
     "MAD": (spread.MAD, 0.0),
     "percentile": (spread.PERCENTILE, 0.0),
     "min/max": (spread.MINMAX, 0.0),
-    "averaged sigma": (spread.AVERAGED, 0.0),
+    "noise model": (spread.NOISE, NOISE),
     "linear fit": (spread.LINEAR, 0.0),
     "ESD": (spread.ESD, 0.0),
     "Chauvenet": (spread.CHAUVENET, 0.0),

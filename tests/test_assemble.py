@@ -63,7 +63,8 @@ def changed(path, pixels=None, **keywords):
 
 def test_surface_the_verb_writes_an_image_with_all_that_belongs_to_it(night, tmp_path):
     out = tmp_path / "deep.fits"
-    told = ran("integrate", *night, "-o", out, "--rejection.low", 3.5, "--weights", "psf-snr", "--slope-map")
+    told = ran("integrate", *night, "-o", out, "--rejection.linear-fit-low", 5.5, "--weights", "psf-snr",
+               "--slope-map", "--rejection.algorithm", "linear-fit")  # fmt: skip
     assert told.exit_code == 0, told.output
     for words in ("weight", "scale", "claimed / measured noise", "signal to noise x", "reference: light_"):
         assert words in told.output
@@ -74,7 +75,9 @@ def test_surface_the_verb_writes_an_image_with_all_that_belongs_to_it(night, tmp
         assert len(table) == 8 and table["weight"].max() == 1 and table["weight"].min() > 0.05
         assert {"scale", "offset", "rejected_high_fraction", "large_scale_fraction", "noise_dn"} <= set(table.names)
         assert (header["NCOMBINE"], header["LIVETIME"], header["VARCORR"]) == (8, 480, 1)
-        assert "ImageIntegration" in str(header["HISTORY"]) and '"low": 3.5' in str(header["HISTORY"]).replace("\n", "")
+        assert "ImageIntegration" in str(header["HISTORY"]) and '"linear_fit_low": 5.5' in str(
+            header["HISTORY"]
+        ).replace("\n", "")
     assert out.with_suffix(".png").exists()
     again = ran("integrate", *night, "-o", out)
     assert again.exit_code == 2 and "--overwrite" in again.output

@@ -20,6 +20,7 @@ from masterlight.processes.drizzle import DrizzleIntegration, finer
 from masterlight.processes.drizzlemap import Tile, noise_ratio
 from masterlight.processes.stack import HIGH, LOW, Verdicts
 from masterlight.processes.terms import Terms
+from masterlight.processes.tile import indices_of
 
 pytest.importorskip("drizzle")
 
@@ -35,6 +36,7 @@ def terms_of(count, weights=None, noise_dn=1.0, scale=1.0, offset=0.0, **more):
         "rej_scale": one,
         "rej_offset": 0 * one,
         "weights": one if weights is None else np.asarray(weights, float),
+        "noise_dn": noise_dn * one,
         "noise_variance": (noise_dn * one) ** 2,
         "photon": 0 * one,
         "rejection_variance": 1.0,
@@ -66,8 +68,8 @@ def drizzled(settings, frames, transforms, shape, terms=None, **more):
 def verdicts_of(judged):
     """The verdicts (frames, rows, cols) of one plane as an integration keeps them."""
     kept = Verdicts(judged.shape[1:])
-    lists = [[np.flatnonzero(frame == kind) for frame in judged] for kind in (LOW, HIGH)]
-    kept.add(0, (0, judged.shape[1], 0, judged.shape[2]), lists)
+    kept.add(0, (0, judged.shape[1], 0, judged.shape[2]), indices_of(judged.reshape(len(judged), -1)))
+    kept.settle()
     return kept
 
 

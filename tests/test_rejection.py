@@ -25,7 +25,7 @@ S15 = np.array(
         0.2500,
     ]
 )
-ALGORITHMS = range(12)
+ALGORITHMS = range(11)
 PARAMS = profiles.Params(4.0, 3.0, 5, 5.0, 0.3, 0.05, 1.0, 0.1, 10.0, 1.0, 0.0, True, True, 1, 1, 0.2, 0.1)
 PLAIN = spread.Rule(
     algorithm=spread.NONE,
@@ -93,35 +93,30 @@ def rejected(values, rule):
     return [float(v) for v, low, high in zip(values, *counts[:2], strict=True) if low + high]
 
 
-def group_sigma(values, fill):
-    """Run one of the kernels that tell sigma on 32 copies of sorted `values`: (rows * 32,) work, one number."""
-    work = np.zeros(((len(values) + 3) // 4 * 4, spread.GROUP), np.float32)
-    work[: len(values)] = (np.sort(values) - np.median(values))[:, None]
-    state = np.full(spread.KINDS * spread.GROUP, np.inf, np.float32)
-    state[int(spread.FLOOR) :] = 0
-    state[int(spread.NUMBER) :][: spread.GROUP] = len(values)
-    fill(work.ravel(), state)
-    found = state[int(spread.SIGMA_OF) :][: spread.GROUP]
-    assert (found == found[0]).all()
-    return float(found[0])
+def lane_sigma(values, fill):
+    """Run one of the kernels that tell sigma on a lane of sorted `values`."""
+    lanes = np.repeat(np.sort(values).astype(np.float32)[:, None], spread.LANES, axis=1)
+    n, sums = len(values), np.empty((2, len(values) + 1))
+    spread.add_up(lanes, 3, n, sums)
+    return fill(lanes, n, np.float64(lanes[n // 2, 3]), np.float32(np.median(values)), sums)
 
 
 def test_authority_winsorized_sigma_of_the_worked_example():
-    def fill(work, state):
-        spread.winsorized(work, state)
+    def fill(lanes, n, base, centre, sums):
+        return spread.winsorized(lanes, 3, 0, n, base, centre, sums, np.float32(0))
 
-    # float32 sums of squares of 15 numbers: 1e-6; the figures themselves have six digits
-    assert group_sigma(S15, fill) == pytest.approx(0.00338582, rel=1e-5)
-    assert group_sigma(S15[1:13], fill) == pytest.approx(0.00223174, rel=1e-5)
+    # samples of 24 bits: 1e-6; the figures themselves have six digits
+    assert lane_sigma(S15, fill) == pytest.approx(0.00338582, rel=1e-5)
+    assert lane_sigma(S15[1:13], fill) == pytest.approx(0.00223174, rel=1e-5)
     assert oracle.winsorized(S15 - np.median(S15)) == pytest.approx(0.00338582, rel=1e-5)
 
 
 def test_authority_median_deviation_of_the_worked_example():
-    def fill(work, state):
-        spread.median_deviation(work, np.zeros(spread.GROUP, np.int64), state)
+    def fill(lanes, n, base, centre, sums):
+        return spread.median_deviation(lanes, 3, 0, n, centre)
 
-    assert group_sigma(S15, fill) == pytest.approx(1.4826 * 0.0020, rel=1e-4)
-    assert group_sigma(S15[1:13], fill) == pytest.approx(1.4826 * 0.0015, rel=1e-4)
+    assert lane_sigma(S15, fill) == pytest.approx(1.4826 * 0.0020, rel=1e-4)
+    assert lane_sigma(S15[1:13], fill) == pytest.approx(1.4826 * 0.0015, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -135,18 +130,28 @@ def test_authority_median_deviation_of_the_worked_example():
         (rule(spread.MAD, 3.0, 3.0), [0.07, 0.13, 0.25], 0.1003333),
         (rule(spread.MINMAX, 1, 2), [0.07, 0.13, 0.25], 0.1003333),
         (rule(spread.NONE), [], 0.1102667),
-        (rule(spread.AVERAGED), [0.25], 0.1002857),
         (rule(spread.LINEAR, 5.0, 4.0), [0.07, 0.13, 0.25], 0.1003333),
         (rule(spread.ESD), [0.07, 0.13, 0.25], 0.1003333),
         (rule(spread.CHAUVENET), [0.07, 0.13, 0.25], 0.1003333),
         (rule(spread.WINSORIZED, profile=profiles.PI24), [0.07, 0.13, 0.25], 0.1003333),
-        (rule(spread.AVERAGED, profile=profiles.PI19), [0.25], 0.1002857),
+        (rule(profiles.AVERAGED, profile=profiles.PI19), [0.25], 0.1002857),
         (rule(profiles.MEDIAN_KAPPA, profile=profiles.DSS), None, 0.1002),
     ],
 )
 def test_authority_rejection_of_the_worked_example(rule, gone, mean):
     assert gone is None or rejected(S15, rule) == gone
     assert integrate(S15[:, None], rule)[0].image[0] == pytest.approx(mean, abs=1e-7)
+
+
+@pytest.mark.parametrize("profile", [profiles.PI19, profiles.PI24])
+def test_authority_pixinsight_sees_dn_of_16_bits_from_0_to_1(profile):
+    for algorithm in profiles.OFFERED["PI19"]:
+        verdict = np.zeros(15, np.uint8)
+        x = S15.astype(np.float32).astype(float)
+        slope, _ = profiles.judge(profile, algorithm, x, PARAMS, verdict, np.full(1, np.inf, np.float32))
+        planes, _, found = integrate(S15[:, None] * 65535, rule(algorithm, profile=profile))
+        assert (found[:, 0] == verdict).all()
+        assert planes.slope[0] == pytest.approx(slope, rel=1e-4)  # float32 samples
 
 
 def test_authority_weighted_mean_and_range():

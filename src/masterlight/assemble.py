@@ -19,7 +19,7 @@ from masterlight.processes.hdr import HDRComposition
 from masterlight.processes.integrate import check_shapes
 from masterlight.processes.normalize import LocalNormalization
 from masterlight.processes.overscan import Trimmed
-from masterlight.processes.photometry import flux_ratio, forced_fluxes, standards
+from masterlight.processes.photometry import ENOUGH_STARS, flux_ratio, forced_fluxes, standards
 from masterlight.processes.subframes import SubframeSelector
 from masterlight.recipe import Recipe
 from masterlight.report import by_frame, lost, sentence
@@ -30,8 +30,8 @@ from masterlight.workshop import Workshop
 
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
-ENOUGH_STARS = 8
-"""Stars in common that make a flux ratio worth more than a ratio of background dispersions."""
+MEASURE_BYTES = 24
+"""Bytes per pixel that measuring the stars of a frame takes."""
 
 
 def integrate_files(
@@ -45,6 +45,9 @@ def integrate_files(
     """
     recipe, path = recipe or Recipe(), Path(out)
     refuse_existing(path, recipe.overwrite)
+    recipe.integrate.check()
+    if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
+        raise ParameterError("slope_map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
     session = scan(list(files))
     if not session.frames:
         raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
@@ -58,15 +61,18 @@ def integrate_files(
         check_shapes(frames)
         frames, statistics = yield from measured(shop, frames)
         chosen = place_of(reference, frames)
-        if recipe.integrate.scale == "stars" and recipe.integrate.needs_scale:
-            statistics = yield from with_fluxes(shop, frames, statistics, chosen or 0)
+        if recipe.integrate.scale == "stars" and recipe.integrate.needs_scale and min(frames[0].shape[-2:]) >= 32:
+            frames, statistics = yield from with_fluxes(shop, frames, statistics, chosen or 0)
+            chosen = place_of(reference, frames)
         stack, frames, _ = yield from shop.integrate(
-            "integrate", recipe.integrate, frames, statistics, chosen, slope=slope_map
+            "integrate", recipe.integrate, frames, statistics, chosen, slope=slope_map, named=chosen is not None
         )
         if stack is None:
             raise NothingUsable("no frame could be read to its end; nothing was written")
         for note in stack.notes:
             yield shop.note("integrate", note)
+        for lost in stack.lost:
+            yield shop.reject(lost)
         own = next(frame for frame in frames if frame.source == stack.reference)
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
@@ -78,6 +84,8 @@ def integrate_files(
 def told(shop: Workshop, path: Path, stack, own: Frame) -> Iterator[Event]:
     """The figures of a result: a line for each frame, one for the whole."""
     for used in by_frame(stack):
+        if not used.weight > 0:
+            continue
         words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
         words += f", noise {used.noise_dn:.3g} DN, {lost(used)}"
         yield Event("integrate", message=f"{Path(used.source).name}: {words}")
@@ -118,7 +126,10 @@ def measured(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
     settings = shop.recipe.integrate
     scale = "bwmv" if settings.scale == "stars" else settings.scale
     found = {}
-    for event in each("measure", shop.pool, partial(examined, wanted=settings.measures, scale=scale), frames):
+    megabytes = MEASURE_BYTES * frames[0].shape[-1] * frames[0].shape[-2] / 1e6 if settings.measures else 1.0
+    at_once = max(1, min(2 * shop.pool[1], int(shop.memory_mb // megabytes)))
+    task = partial(examined, wanted=settings.measures, scale=scale)
+    for event in each("measure", shop.pool, task, frames, in_flight=at_once):
         if isinstance(event.result, Rejected):
             yield shop.reject(event.result)
             continue
@@ -147,25 +158,31 @@ def examined(frame: Frame, wanted, scale) -> tuple[list[FrameStatistics], float]
 
 
 def with_fluxes(shop: Workshop, frames, statistics, anchor: int) -> Iterator[Event]:
-    """The statistics with the light of the anchor's stars in every frame over that in the anchor."""
+    """(frames, their statistics with the light of the anchor's stars in every frame over that in the anchor)."""
     found = SubframeSelector().measure(frames[anchor])
     if not found:
-        return statistics
-    stars = standards(found[1])
-    fluxes = {}
-    for event in each("photometry", shop.pool, partial(forced_fluxes, stars=stars), frames, keep_going=False):
+        return frames, statistics
+    stars, fluxes = standards(found[1]), {}
+    for event in each("photometry", shop.pool, partial(forced_fluxes, stars=stars), frames):
+        if isinstance(event.result, Rejected):
+            yield shop.reject(event.result)
+            continue
         fluxes[event.item.source] = event.result
         yield Event("photometry", event.done, event.total)
-    ours = fluxes[frames[anchor].source]
+    ours = fluxes.get(frames[anchor].source)
+    if ours is None:
+        raise FrameError(frames[anchor].source, "its stars cannot be measured; leave it out")
     out = []
     for frame, planes in zip(frames, statistics, strict=True):
+        if frame.source not in fluxes:
+            continue
         theirs, told = fluxes[frame.source], []
         for p, known in enumerate(planes):
             pair = theirs.flux_dn[p], ours.flux_dn[p], theirs.error_dn[p], ours.error_dn[p]
             ratio = flux_ratio(*pair)
             told.append(replace(known, flux_ratio=ratio.ratio if ratio.stars >= ENOUGH_STARS else None))
         out.append(told)
-    return out
+    return [frame for frame in frames if frame.source in fluxes], out
 
 
 def normalize_files(files: Iterable, out, local: LocalNormalization | None = None, reference=None, **options):
@@ -187,7 +204,11 @@ def compose_files(files: Iterable, out, hdr: HDRComposition | None = None, overw
     hdr = hdr or HDRComposition()
     refuse_existing(Path(out), overwrite)
     frames = [read(path) for path in files]
-    made = hdr(frames, [extension(frame.source, "VARIANCE") for frame in frames])
+    variances = [extension(frame.source, "VARIANCE") for frame in frames]
+    if any(v is None for v in variances):
+        without = next(frame.source for frame, v in zip(frames, variances, strict=True) if v is None)
+        yield Event("hdr", message=f"{without} has no VARIANCE, so the result has none")
+    made = hdr(frames, variances)
     for note in made.notes:
         yield Event("hdr", message=note)
     first = next(frame for frame in frames if frame.source == made.sources[0])

@@ -32,6 +32,7 @@ class Meta:
     gain: float | None = None
     offset: float | None = None
     gain_e_per_dn: float | None = None
+    read_noise_e: float | None = None
     temperature_c: float | None = None
     set_temperature_c: float | None = None
     """What the cooler was set to."""

@@ -12,6 +12,7 @@ from masterlight.kernels.warp import jacobian, warp
 from masterlight.processes.align import Reference, Registered, StarAlignment, Transform
 from masterlight.processes.debayer import Debayer, colour_planes
 from masterlight.processes.framestats import FrameStatistics, keywords_of, psf_signal
+from masterlight.processes.photometry import ENOUGH_STARS
 from masterlight.processes.subframes import Measurement, StarList, SubframeSelector, sky_of
 from masterlight.session import LightJob
 
@@ -23,8 +24,6 @@ MEASURE_COLOUR_BYTES = 20
 """The same for a light of a colour camera: its mosaic, and the luminance that is made of it."""
 NOISE_PX = 288
 """Side of the mosaic of noise that tells what debayering makes of it."""
-MIN_FLUX_PAIRS = 8
-"""Stars in common that make a flux ratio worth more than a ratio of background dispersions."""
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Light:
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[FrameStatistics]:
         """What integration must know of this light, one for each plane."""
         t, m = self.transform, self.measurement
-        ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= MIN_FLUX_PAIRS else None
+        ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
         flux, mean_flux = psf_signal(self.stars)
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
@@ -74,6 +73,7 @@ class Light:
                 pixel_noise_dn=channel.noise_dn * gain,
                 correlation=spread / gain**2,
                 gain_e_per_dn=self.view.meta.gain_e_per_dn,
+                read_noise_e=self.view.meta.read_noise_e,
                 keywords=keywords_of(self.view),
             )
             for channel, (gain, spread) in zip(self.channels, gains, strict=False)

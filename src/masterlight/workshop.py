@@ -256,10 +256,13 @@ class Workshop:
                 yield from self.diagnosed(self.recipe.doctor.master(kind, master, **beside))
         return calibrate.masters(**found)
 
-    def integrate(self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, **how):
+    def integrate(
+        self, stage, integration: ImageIntegration, frames, statistics, reference=0, sets=1, named=False, **how
+    ):
         """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference).
 
-        statistics: for each frame a list with those of its planes; reference None lets the weights choose it.
+        statistics: for each frame a list with those of its planes; reference None lets the weights choose it; when the
+        user `named` it, nothing takes its place.
         """
         frames, statistics = list(frames), list(statistics)
         while frames:
@@ -283,7 +286,7 @@ class Workshop:
                 return stack, frames, reference
             except FrameError as error:
                 lost = [i for i, frame in enumerate(frames) if frame.source == error.source]
-                if not lost:
+                if not lost or (named and reference in lost):
                     raise
                 yield self.reject(Rejected.of(error.source, stage, error))
                 for i in reversed(lost):

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.largescale` and `masterlight.kernels.trails`."""
+"""Slow, obvious twins of `masterlight.kernels.largescale`, `trails` and `strips`."""
 
 import numpy as np
 
@@ -67,6 +67,30 @@ def strip(shape, line, t0, t1, half):
     px, py, ux, uy = line
     t, d = (x - px) * ux + (y - py) * uy, (y - py) * ux - (x - px) * uy
     return (t >= t0) & (t <= t1) & (np.abs(d) <= half), t, d
+
+
+def lonely(t, d, t0, size, cells, low, high, fewest):
+    """Which cells along a strip hold enough pixels, and more than twice as many as the emptier one beside them."""
+    step = high - low + 3.0
+    out = []
+    for j in range(cells):
+        inner = (t >= t0 + j * size) & (t < t0 + (j + 1) * size)
+        left, middle, right = (np.sum(inner & (d >= low + s) & (d < high + s)) for s in (-step, 0.0, step))
+        out.append(middle >= fewest and middle > 2 * min(left, right))
+    return np.array(out)
+
+
+def by_chance(binary, width, size, block, fewest, samples):
+    rows, cols = binary.shape
+    out = np.zeros(block + 1)
+    for i in range(samples):
+        angle = np.pi * (i * 0.5497004779 % 1)
+        line = cols * (i * 0.8191725134 % 1), rows * (i * 0.6710436067 % 1), np.cos(angle), np.sin(angle)
+        inner, t, d = strip(binary.shape, line, 0.0, block * size, 1.5 * width + 3.0)
+        inner &= binary
+        count = lonely(t[inner], d[inner], 0.0, size, block, -0.5 * width, 0.5 * width, fewest).sum()
+        out += np.arange(block + 1) <= count
+    return out
 
 
 def evidence(filled, usual, clumped):

@@ -34,36 +34,25 @@ def expected(rule, variance, light):
     return np.sqrt(variance + rule.noise_slope * s + (rule.noise_fraction * s) ** 2)
 
 
-def averaged(work, centre, gain):
-    """Sigma and the gain, which is told by all samples once."""
-    if centre <= 0:
-        return 0.0, 0.0 if gain is None else gain
-    gain = (work**2).sum() / (centre * (len(work) - 1)) if gain is None else gain
-    return np.sqrt(gain * centre), gain
-
-
-def spread(rule, work, centre, zero, total, gain=None):
-    """Sigma of a pixel's samples less their median, and its noise by brightness for AVERAGED."""
+def spread(rule, work, centre, zero, total):
+    """Sigma of a pixel's samples less their median."""
     floor = expected(rule, rule.floor**2, centre - zero) if rule.floor > 0 else 0.0
     if rule.algorithm == kernel.NOISE or (
         rule.algorithm == kernel.AUTO and total < rule.few and rule.noise_variance > 0
     ):
-        return expected(rule, rule.noise_variance, centre - zero), gain
+        return expected(rule, rule.noise_variance, centre - zero)
     if rule.algorithm == kernel.PERCENTILE:
-        return centre, gain
+        return centre
     if rule.algorithm == kernel.SIGMA:
-        return max(clipped_deviation(work), floor), gain
+        return max(clipped_deviation(work), floor)
     if rule.algorithm == kernel.MAD:
-        return max(median_deviation(work), floor), gain
-    if rule.algorithm == kernel.AVERAGED:
-        sigma, gain = averaged(work, centre, gain)
-        return max(sigma, floor) if centre > 0 else 0.0, gain
-    return winsorized(work, floor), gain
+        return max(median_deviation(work), floor)
+    return winsorized(work, floor)
 
 
 def judge(rule, values, zero):
     """Bounds of the survivors of sorted `values`, and how near any decision was to falling the other way."""
-    a, b, margin, gain = 0, len(values), np.inf, None
+    a, b, margin = 0, len(values), np.inf
     limit_low, limit_high = rule.low if rule.clip_low else np.inf, rule.high if rule.clip_high else np.inf
     least = max(2, int(np.ceil(rule.keep_fraction * len(values))))
     for _ in range(rule.passes):
@@ -71,7 +60,7 @@ def judge(rule, values, zero):
         if len(left) < 3:
             break
         centre = np.median(left)
-        sigma, gain = spread(rule, left - centre, centre, zero, len(values), gain)
+        sigma = spread(rule, left - centre, centre, zero, len(values))
         if not sigma > 0:
             break
         with np.errstate(invalid="ignore"):

@@ -8,10 +8,8 @@ from numba import njit
 from masterlight.kernels import decide
 from masterlight.kernels.rejection import (
     FIRST,
-    HIGH,
     HIGHEST,
     KEPT,
-    LOW,
     LOWEST,
     MISSING,
     WD,
@@ -22,12 +20,17 @@ from masterlight.kernels.rejection import (
     reject,
     set_aside,
     sort,
+    tell,
     undisputed,
 )
-from masterlight.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR
+from masterlight.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
 
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
 ADAPTIVE_PASSES = 5
+BLOCK = 32
+"""So many samples are added in float32 before their sum goes to float64."""
+SHARE, SQUARES, DARK, LIGHT, WEIGHT = (np.uint64(LANES * k) for k in range(4, 9))
+"""Where the 64 numbers of each kind lie in the sums of `average`, beside FIRST, WD, WWD and WWDD."""
 
 
 class Columns(NamedTuple):
@@ -73,54 +76,28 @@ class Room(NamedTuple):
 
     code: np.ndarray
     """(N, 64) uint8: what became of each sample."""
-    share: np.ndarray
-    """(N, 64) float32: what each sample counts for; 0 for those left out."""
     tally: np.ndarray
     """(3, 64) float32: samples kept, rejected low, rejected high."""
     value: np.ndarray
     """(64,) float64."""
     total: np.ndarray
-    """(64,) float64: sum of shares."""
+    """(64,) float64: sum of weights."""
     variance: np.ndarray
     """(64,) float32."""
+    sums: np.ndarray
+    """(9 * 64,) float32."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def make_room(n):
     return Room(
         np.empty((n, LANES), np.uint8),
-        np.empty((n, LANES), np.float32),
         np.empty((3, LANES), np.float32),
         np.empty(LANES, np.float64),
         np.empty(LANES, np.float64),
         np.empty(LANES, np.float32),
+        np.empty(9 * LANES, np.float32),
     )
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def average(samples, mass, columns, room):
-    """Weighted mean of the kept samples of 64 pixels: fills `share`, `value` and `total`.
-
-    mass (N, 64) float32 multiplies the frames' weights, or has size 0.
-    """
-    value, total, share, code = room.value, room.total, room.share, room.code
-    value[:] = 0
-    total[:] = 0
-    for i in range(samples.shape[0]):
-        a, b, w = columns.scale[i], columns.offset[i], columns.weight[i]
-        for lane in range(LANES):
-            k = w if code[np.uint64(i), np.uint64(lane)] == KEPT else np.float32(0)
-            share[np.uint64(i), np.uint64(lane)] = k
-        for lane in range(LANES if mass.size else 0):
-            k = share[np.uint64(i), np.uint64(lane)] * mass[np.uint64(i), np.uint64(lane)]
-            share[np.uint64(i), np.uint64(lane)] = k if k > 0 else np.float32(0)
-        for lane in range(LANES):
-            k = share[np.uint64(i), np.uint64(lane)]
-            g = a * samples[np.uint64(i), np.uint64(lane)] + b
-            value[lane] += np.float64(k * g if k > 0 else np.float32(0))
-            total[lane] += np.float64(k)
-    for lane in range(LANES):
-        value[lane] = value[lane] / total[lane] if total[lane] > 0 else np.nan
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -150,26 +127,70 @@ def doubts(columns):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def scatter(samples, zero, columns, rule, excess, room):
-    """Variance of the combination of 64 pixels, as in `told`; zero (64,) is the level of the sky."""
-    scattered, squares = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
-    dark, light = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
-    for i in range(samples.shape[0]):
-        a, b, noise, photon = columns.scale[i], columns.offset[i], columns.noise_variance[i], columns.photon[i]
-        for lane in range(LANES):
-            k = room.share[np.uint64(i), np.uint64(lane)]
-            d = a * samples[np.uint64(i), np.uint64(lane)] + b - np.float32(room.value[lane])
-            scattered[lane] += k * k * (d * d) if k > 0 else np.float32(0)
-            dark[lane] += k * k * noise
-            light[lane] += k * k * photon
-            squares[lane] += k * k
-    fraction = np.float32(rule.noise_fraction)
+def add_up(samples, mass, columns, room, begin, stop):
+    """Add the kept samples of the frames begin:stop to the sums of 64 pixels, those of SHARE and WD from 0 on.
+
+    room's sums: FIRST, the first sample kept, then SHARE sum w, WD sum w d with d the distance from the first, WWD sum
+    w^2 d, WWDD sum w^2 d^2, SQUARES sum w^2, DARK and LIGHT sum w^2 times noise variance and variance per DN; WEIGHT is
+    what the samples of a frame count for.
+    """
+    sums, code = room.sums, room.code
     for lane in range(LANES):
-        n, above = int(room.tally[0, lane]), np.float32(room.value[lane]) - zero[lane]
-        spare = np.float32(room.total[lane] * room.total[lane]) - squares[lane]
-        variance = told(
-            n >= 3, excess[n], scattered[lane], squares[lane], spare, dark[lane], light[lane], above, fraction
-        )
+        k = np.uint64(lane)
+        sums[k + SHARE] = sums[k + WD] = np.float32(0)
+    for i in range(begin, stop):
+        a, b, w = columns.scale[i], columns.offset[i], columns.weight[i]
+        noise, photon, row = columns.noise_variance[i], columns.photon[i], np.uint64(i)
+        for lane in range(LANES):
+            sums[np.uint64(lane) + WEIGHT] = w if code[row, np.uint64(lane)] == KEPT else np.float32(0)
+        for lane in range(LANES if mass.size else 0):
+            k = np.uint64(lane)
+            heavy = sums[k + WEIGHT] * mass[row, k]
+            sums[k + WEIGHT] = heavy if heavy > np.float32(0) else np.float32(0)
+        for lane in range(LANES):
+            k = np.uint64(lane)
+            w, g, first = sums[k + WEIGHT], a * samples[row, k] + b, sums[k + FIRST]
+            first = g if (w > np.float32(0)) & (first != first) else first
+            d = g - first if w > np.float32(0) else np.float32(0)
+            square = w * w
+            sums[k + FIRST] = first
+            sums[k + SHARE] += w
+            sums[k + WD] += w * d
+            sums[k + WWD] += square * d
+            sums[k + WWDD] += square * (d * d)
+            sums[k + SQUARES] += square
+            sums[k + DARK] += square * noise
+            sums[k + LIGHT] += square * photon
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def average(samples, mass, zero, columns, rule, excess, room):
+    """Weighted mean of the kept samples of 64 pixels and its variance as in `told`: fills room.
+
+    mass (N, 64) float32 multiplies the frames' weights, or has size 0; zero (64,) is the level of the sky. The mean is
+    the first sample plus a float64 sum over float32 sums of 32 distances from it: right to 33 eps = 2e-6 of the range
+    of the samples kept.
+    """
+    value, total, sums, fraction = room.value, room.total, room.sums, np.float32(rule.noise_fraction)
+    for lane in range(LANES):
+        k = np.uint64(lane)
+        sums[k + WWD] = sums[k + WWDD] = sums[k + SQUARES] = sums[k + DARK] = sums[k + LIGHT] = np.float32(0)
+        sums[k + FIRST], value[lane], total[lane] = np.float32(np.nan), 0.0, 0.0
+    for begin in range(0, samples.shape[0], BLOCK):
+        add_up(samples, mass, columns, room, begin, min(begin + BLOCK, samples.shape[0]))
+        for lane in range(LANES):
+            value[lane] += np.float64(sums[np.uint64(lane) + WD])
+            total[lane] += np.float64(sums[np.uint64(lane) + SHARE])
+    for lane in range(LANES):
+        k, n, whole = np.uint64(lane), int(room.tally[0, lane]), np.float32(total[lane])
+        mean = value[lane] / total[lane]
+        d, squares = np.float32(mean), sums[k + SQUARES]
+        scattered = sums[k + WWDD] - np.float32(2) * d * sums[k + WWD] + d * d * squares
+        scattered = scattered if scattered > np.float32(0) else np.float32(0)
+        spare, dark, light = whole * whole - squares, sums[k + DARK], sums[k + LIGHT]
+        value[lane] = sums[k + FIRST] + mean if total[lane] > 0 else np.nan
+        above = np.float32(value[lane]) - zero[lane]
+        variance = told(n >= 3, excess[n], scattered, squares, spare, dark, light, above, fraction)
         room.variance[lane] = columns.factor[n] * variance if n > 0 else np.float32(np.nan)
 
 
@@ -196,7 +217,14 @@ def order(samples, columns, combination, lanes, room):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def adapt(samples, columns, room):
+def heft(columns, mass, room, i, lane):
+    """What a sample counts for; 0 where it is left out."""
+    kept = room.code[i, lane] == KEPT
+    return np.float64(columns.weight[i] * (mass[i, lane] if mass.size else np.float32(1))) if kept else 0.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def adapt(samples, mass, columns, room):
     """Auto-adaptive weighted average of the kept samples of 64 pixels, into `value`, which holds their mean.
 
     Five times: s^2 = mean (x - mu)^2, w = 1 / (1 + ((x - mu) / s)^2), mu = sum w x / sum w (Stetson 1989), every mean
@@ -206,14 +234,14 @@ def adapt(samples, columns, room):
         for _ in range(ADAPTIVE_PASSES if room.tally[0, lane] >= 3 else 0):
             mu, square, total, moved = room.value[lane], 0.0, 0.0, 0.0
             for i in range(samples.shape[0]):
-                k = np.float64(room.share[i, lane])
+                k = heft(columns, mass, room, i, lane)
                 if k > 0:
                     square += k * (columns.scale[i] * np.float64(samples[i, lane]) + columns.offset[i] - mu) ** 2
             square /= room.total[lane]
             if not square > 0:
                 break
             for i in range(samples.shape[0]):
-                k = np.float64(room.share[i, lane])
+                k = heft(columns, mass, room, i, lane)
                 if k > 0:
                     d = columns.scale[i] * np.float64(samples[i, lane]) + columns.offset[i] - mu
                     w = k / (1 + d * d / square)
@@ -222,19 +250,12 @@ def adapt(samples, columns, room):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def adopt(decided, who, room, frames):
-    """Take over what is `decided` (N, pixels) of the samples of the pixels `who`, and count it."""
-    room.tally[:] = 0
-    room.code[:, who.size :] = MISSING
+def adopt(decided, who, room):
+    """Take over what is `decided` (N, pixels) of the samples of the pixels `who`."""
     for i in range(decided.shape[0]):
         for lane in range(who.size):
-            code = decided[i, who[lane]]
-            room.code[i, lane] = code
-            if code != MISSING:
-                room.tally[code, lane] += 1
-                frames[2, i] += 1
-                frames[0, i] += code == LOW
-                frames[1, i] += code == HIGH
+            room.code[np.uint64(i), np.uint64(lane)] = decided[np.uint64(i), np.uint64(who[lane])]
+        room.code[i, who.size :] = MISSING
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -272,7 +293,7 @@ def survey(samples, judged, at, columns, rule, aside, sums):
 def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard, waiting):
     """Write the pixels from `start` on of which all samples are kept; list the others in `hard`; how many there are.
 
-    Weights are as in `average` and `scatter`; a pixel with a missing sample has a NaN among its sums.
+    Weights are as in `average`; a pixel with a missing sample has a NaN among its sums.
     """
     n, fraction = columns.weight.size, np.float32(rule.noise_fraction)
     whole, squares, dark, photon = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
@@ -340,7 +361,8 @@ def stack(samples, judged, mass, zero, decided, columns, rule, combination, plan
     gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
     looked = gathered if same else np.empty((n, LANES), np.float32)
     heavy = np.empty((n if mass.size else 0, LANES), np.float32)
-    if combination == AVERAGE and mass.size + decided.size == 0 and least_variance(rule) > 0:
+    known = least_variance(rule) > 0 or rule.algorithm == NOISE
+    if combination == AVERAGE and mass.size + decided.size == 0 and known:
         hard = quick(samples, judged, zero, columns, rule, excess, planes, frames)
     else:
         hard = np.arange(samples.shape[1])
@@ -353,13 +375,13 @@ def stack(samples, judged, mass, zero, decided, columns, rule, combination, plan
         for lane in range(who.size):
             ground[lane] = zero[who[lane]]
         if decided.size:
-            adopt(decided, who, room, frames)
+            adopt(decided, who, room)
         else:
-            reject(looked, ground, columns, rule, scratch, room.code, room.tally, frames)
-        average(gathered, heavy, columns, room)
-        scatter(gathered, ground, columns, rule, excess, room)
+            reject(looked, ground, columns, rule, scratch, room.code)
+        tell(room.code, room.tally, frames)
+        average(gathered, heavy, ground, columns, rule, excess, room)
         if combination == ADAPTIVE:
-            adapt(gathered, columns, room)
+            adapt(gathered, heavy, columns, room)
         elif combination != AVERAGE:
             order(gathered, columns, combination, scratch.lanes, room)
         place(room, who, planes, verdicts)

@@ -7,15 +7,16 @@ import numpy as np
 from numba import njit
 
 from masterlight.kernels import profiles, ranked
-from masterlight.kernels.rejection import HIGH, LOW, MISSING, bound, load, make_scratch, mark, sort
+from masterlight.kernels.rejection import HIGH, LOOSE, LOW, MISSING, bound, load, make_scratch, mark, sort
 from masterlight.kernels.spread import ESD, INFINITY, LANES, LINEAR, expected
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def judge_ranks(rule, tables, lanes, zero, count, first, last, work, slope, limits):
+def judge_ranks(rule, tables, lanes, zero, count, first, last, work, slope, limits, apart):
     """Find the survivors lanes[first:last] of 64 sorted lanes by the algorithms of `ranked`; limits as for `judge`.
 
-    Loose frames are judged by 3 sigma of the survivors about their median, or by the table's distance.
+    Loose frames are judged by 3 sigma of the survivors about their median, or by the table's distance; limits are told
+    only where `apart` (64,) says that there are some.
     """
     floor, low, high = np.zeros(LANES, np.float32), np.float32(rule.low), np.float32(rule.high)
     low, high = low if rule.clip_low else INFINITY, high if rule.clip_high else INFINITY
@@ -33,7 +34,7 @@ def judge_ranks(rule, tables, lanes, zero, count, first, last, work, slope, limi
         ranked.chauvenet(lanes, count, first, last, z_limit, keep_fraction, rule.clip_low, rule.clip_high, floor)
     for lane in range(LANES):
         a, b = first[lane], last[lane]
-        if b - a > 2:
+        if b - a > 2 and apart[lane] > 0:
             left = lanes[a:b, lane]
             far = np.float32(3) if rule.algorithm == LINEAR else max(tables.critical[-1], tables.z_limit[-1])
             sigma = max(np.float32(np.std(left) * np.sqrt((b - a) / (b - a - 1.0))), floor[lane])
@@ -52,10 +53,11 @@ def by_rank(judged, zero, columns, rule, tables, code, slope):
     n, pixels = judged.shape
     scratch, steep, ground = make_scratch(n), np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
     scale, offset, loose = columns.reject_scale, columns.reject_offset, columns.loose
-    count, first, last = scratch.index[4], scratch.index[5], scratch.index[6]
+    count, first, last = scratch.index[0], scratch.index[1], scratch.index[2]
     looked, found = np.full((n, LANES), np.float32(np.nan)), np.empty((n, LANES), np.uint8)
     work = np.zeros(max(n, 8) * LANES, np.float32)
-    tally, frames, bounds = np.empty((3, LANES), np.float32), np.zeros((3, n), np.int64), scratch.bounds
+    bounds = scratch.bounds
+    loosest = np.float32(loose.max() > LOOSE)
     for start in range(0, pixels, LANES):
         stop = min(start + LANES, pixels)
         looked[:, : stop - start], ground[: stop - start] = judged[:, start:stop], zero[start:stop]
@@ -64,9 +66,10 @@ def by_rank(judged, zero, columns, rule, tables, code, slope):
         bounds[3:5], bounds[5] = INFINITY, np.float32(0)
         load(looked, scale, offset, loose, rule, scratch.lanes, count, bounds[5])
         sort(scratch.lanes, n)
-        judge_ranks(rule, tables, scratch.lanes, ground, count, first, last, work, steep, bounds[2:5])
+        apart = bounds[5] * loosest
+        judge_ranks(rule, tables, scratch.lanes, ground, count, first, last, work, steep, bounds[2:5], apart)
         bound(scratch.lanes, first, last, bounds)
-        mark(looked, scale, offset, loose, rule, bounds, found, tally, frames)
+        mark(looked, scale, offset, loose, rule, bounds, found)
         code[:, start:stop] = found[:, : stop - start]
         if slope.size:
             slope[start:stop] = steep[: stop - start]
@@ -77,9 +80,10 @@ def by_profile(judged, columns, rule, tables, code, slope, replaced):
     """Fill code (N, pixels) uint8 with KEPT, LOW, HIGH or MISSING for each sample, as another program would judge it.
 
     replaced (pixels,) float64 gets what takes the place of the samples rejected, NaN for most algorithms; it is on the
-    scale of rejection. Otherwise as `by_rank`.
+    scale of rejection. Otherwise as `by_rank`. PixInsight's rules see DN of 16 bits as it does, from 0 to 1.
     """
     n, pixels = judged.shape
+    white = profiles.WHITE if rule.profile == profiles.PI19 or rule.profile == profiles.PI24 else 1.0
     range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
     values, verdict, who = np.empty(n), np.empty(n, np.uint8), np.empty(n, np.int64)
     for p in range(pixels):
@@ -88,7 +92,7 @@ def by_profile(judged, columns, rule, tables, code, slope, replaced):
             x = judged[i, p]
             code[i, p] = LOW if x <= range_low else (HIGH if x >= range_high else MISSING)
             if range_low < x < range_high:
-                values[m], who[m] = columns.reject_scale[i] * x + columns.reject_offset[i], i
+                values[m], who[m] = (columns.reject_scale[i] * x + columns.reject_offset[i]) / white, i
                 m += 1
         found, replaced[p] = profiles.judge(
             rule.profile, rule.algorithm, values[:m], tables.params, verdict[:m], tables.critical

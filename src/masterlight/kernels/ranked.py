@@ -43,25 +43,29 @@ def distances(lanes, low, high, state):
     for lane in range(LANES):
         k = np.uint64(lane)
         state[k + AWAY] = state[k + W] = state[k + WX] = state[k + WD] = state[k + WXX] = state[k + WXD] = zero
-    for r in range(low, high):
-        row, rank = np.uint64(r), np.float32(r)
+    for r in range(low, high, 2):
+        row, other, rank = np.uint64(r), np.uint64(min(r + 1, high - 1)), np.float32(r)
         for lane in range(LANES):
             k = np.uint64(lane)
             start, stop, cap, near = state[k + START], state[k + STOP], state[k + CAP], state[k + NEAR]
-            inside = (rank >= start) & (rank < stop)
+            inside, also = (rank >= start) & (rank < stop), (rank + one >= start) & (rank + one < stop)
             x = rank - half * (start + stop - one)
-            d = lanes[row, k] - state[k + CENTRE]
-            d = d if inside else zero
-            away = abs(d - state[k + HEIGHT] - state[k + SLOPE] * x)
-            w = one / (away if away > near else near)
-            w = w if inside else zero
-            away = away if away < cap else cap
-            state[k + AWAY] += away if inside else zero
-            state[k + W] += w
-            state[k + WX] += w * x
-            state[k + WD] += w * d
-            state[k + WXX] += w * x * x
-            state[k + WXD] += w * x * d
+            y = x + one
+            d, e = lanes[row, k] - state[k + CENTRE], lanes[other, k] - state[k + CENTRE]
+            d, e = d if inside else zero, e if also else zero
+            base = state[k + HEIGHT] + state[k + SLOPE] * x
+            away, off = abs(d - base), abs(e - base - state[k + SLOPE])
+            w, v = one / (away if away > near else near), one / (off if off > near else near)
+            w, v = w if inside else zero, v if also else zero
+            away, off = away if away < cap else cap, off if off < cap else cap
+            away, off = away if inside else zero, off if also else zero
+            wx, vy = w * x, v * y
+            state[k + AWAY] += away + off
+            state[k + W] += w + v
+            state[k + WX] += wx + vy
+            state[k + WD] += w * d + v * e
+            state[k + WXX] += wx * x + vy * y
+            state[k + WXD] += wx * d + vy * e
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -153,7 +157,7 @@ def linear_fit(lanes, count, first, last, slope, low, high, passes, keep_fractio
                 k, n = np.uint64(lane), last[lane] - first[lane]
                 away, b = state[k + AWAY] / np.float32(n), state[k + SLOPE]
                 sigma = np.float32(1 + 0.6 * np.log(n)) * max(away, LINE_SHARE * floor[lane])
-                slope[lane] = np.float32(np.arctan(b) * (4 / np.pi)) if b > 0 else np.float32(0)
+                slope[lane] = b if b > 0 else np.float32(0)
                 least = max(2, int(np.ceil(keep_fraction * count[lane])))
                 height = state[k + CENTRE] + state[k + HEIGHT]
                 below, above = np.float32(low) * sigma, np.float32(high) * sigma
@@ -162,6 +166,8 @@ def linear_fit(lanes, count, first, last, slope, low, high, passes, keep_fractio
                 shift = np.float32(0.5) * (np.float32(first[lane] + last[lane]) - state[k + START] - state[k + STOP])
                 state[k + HEIGHT] += b * shift
                 state[k + START], state[k + STOP] = np.float32(first[lane]), np.float32(last[lane])
+    for lane in range(LANES):
+        slope[lane] = np.float32(np.arctan(slope[lane]) * (4 / np.pi))
 
 
 @lru_cache(maxsize=16)

@@ -2,8 +2,9 @@
 
 Work goes by chunks of 64 neighbouring pixels of all N frames. Their samples, normalised for
 rejection, lie in `lanes` (N, 64) float32 with +inf where there is none; one sorting network orders
-all lanes at once. What tells the sigma of a lane is in `spread`; `judge` then clips from both ends
-what is farther than `low` or `high` sigma from the median, and again until nothing more goes.
+all lanes at once. What tells the sigma of a lane is in `spread`. Most lanes are seen at a glance to keep all they have;
+from the others `settle` clips from both ends what is farther than `low` or `high` sigma from the median, and again
+until nothing more goes.
 """
 
 from typing import NamedTuple
@@ -14,28 +15,26 @@ from numba import njit
 from masterlight.kernels import profiles, ranked
 from masterlight.kernels.spread import (  # noqa: F401 the names of the algorithms are for callers
     AUTO,
-    AVERAGED,
     CENTRE,
     CHAUVENET,
     ESD,
-    GROUP,
     INFINITY,
-    KINDS,
     LANES,
     LINEAR,
     MAD,
     MINMAX,
+    NEED,
     NOISE,
     NONE,
-    NUMBER,
     PERCENTILE,
     SIGMA,
-    SIGMA_OF,
     WINSORIZED,
     Rule,
+    add_up,
     expected,
-    gather,
+    glance,
     spread,
+    suffices,
 )
 
 LOOSE = np.float32(1.25)
@@ -78,25 +77,25 @@ class Scratch(NamedTuple):
 
     lanes: np.ndarray
     """(N, 64) float32."""
-    work: np.ndarray
-    """(4 m * 32,) float32 with 4 m >= N, zero from row N on."""
+    sums: np.ndarray
+    """(2, N + 1) float64."""
     state: np.ndarray
-    """(12 * 32,) float32."""
+    """(8 * 64,) float32."""
     bounds: np.ndarray
-    """(7, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
-    loose frames are judged by that reach; noise by brightness."""
+    """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
+    loose frames are judged by that reach."""
     index: np.ndarray
-    """(7, 64) int64."""
+    """(3, 64) int64: number of samples, first and last survivor."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def make_scratch(n):
     return Scratch(
         np.empty((n, LANES), np.float32),
-        np.zeros((n + 3) // 4 * 4 * GROUP, np.float32),
-        np.zeros(KINDS * GROUP, np.float32),
-        np.empty((7, LANES), np.float32),
-        np.empty((7, LANES), np.int64),
+        np.empty((2, n + 1)),
+        np.zeros(8 * LANES, np.float32),
+        np.empty((6, LANES), np.float32),
+        np.empty((3, LANES), np.int64),
     )
 
 
@@ -129,12 +128,12 @@ def load(judged, scale, offset, loose, rule, lanes, count, apart):
 @njit(nogil=True, cache=True, error_model="numpy")
 def sort(lanes, n):
     """Sort the first `n` rows of every lane at once by Batcher's odd-even merge network (Batcher 1968)."""
-    p = 1
+    p, shift = 1, 1
     while p < n:
         k = p
         while k >= 1:
             for j in range(k % p, n - k, 2 * k):
-                if j // (2 * p) == (j + k) // (2 * p):
+                if j >> shift == (j + k) >> shift:
                     for i in range(min(k, n - j - k)):
                         a, b = np.uint64(i + j), np.uint64(i + j + k)
                         for lane in range(LANES):
@@ -142,75 +141,105 @@ def sort(lanes, n):
                             lanes[a, np.uint64(lane)] = x if x < y else y
                             lanes[b, np.uint64(lane)] = y if x < y else x
             k //= 2
-        p *= 2
+        p, shift = 2 * p, shift + 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def trim(low, high, keep_fraction, lanes, lane, first, last, centre, sigma, total):
-    """Move the bounds of one sorted lane inwards past what is too far; True when something went and 3 are left.
+def trim(low, high, least, lanes, lane, start, stop, centre, sigma):
+    """Bounds of the sorted samples start:stop of a lane, moved inwards past what is too far.
 
-    Where too few would survive, the nearest of the rejected are taken back.
+    Where fewer than `least` would survive, the nearest of the rejected are taken back.
     """
-    start, stop, k = first[lane], last[lane], np.uint64(lane)
-    if stop - start < 3 or not sigma > 0:
-        return False
-    below, above = low * sigma, high * sigma
-    a, b = start, stop
+    k, a, b, below, above = np.uint64(lane), start, stop, low * sigma, high * sigma
     while a < b and centre - lanes[np.uint64(a), k] > below:
         a += 1
     while b > a and lanes[np.uint64(b - 1), k] - centre > above:
         b -= 1
-    if b - a == stop - start:
-        return False
-    least = min(stop - start, max(2, int(np.ceil(keep_fraction * total))))
-    while b - a < least:
+    while b - a < least and b - a < stop - start:
         left = (centre - lanes[a - 1, lane]) / below if a > start else INFINITY
         right = (lanes[b, lane] - centre) / above if b < stop else INFINITY
         if a > start and left <= right:
             a -= 1
         else:
             b += 1
-    first[lane], last[lane] = a, b
-    return 3 <= b - a < stop - start
+    return a, b
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def judge(rule, lanes, zero, gain, count, first, last, work, state, index, limits):
+def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
+    """Bounds of the survivors of one sorted lane of `n` samples: what is too far goes until nothing more does.
+
+    With `exact`, limits are those of the last sigma; else it stops as soon as it is sure that nothing more goes.
+    """
+    a, b, k, least = 0, n, np.uint64(lane), max(2, int(np.ceil(rule.keep_fraction * n)))
+    if n >= 3 and (rule.algorithm == SIGMA or rule.algorithm == WINSORIZED or rule.algorithm == AUTO):
+        add_up(lanes, lane, n, sums)
+    modelled = rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few
+    skip = (rule.algorithm == WINSORIZED or rule.algorithm == AUTO) and not (modelled or exact)
+    for i in range(rule.passes if n >= 3 else 0):
+        centre = np.float32(0.5) * (lanes[np.uint64((a + b - 1) >> 1), k] + lanes[np.uint64((a + b) >> 1), k])
+        if skip and i > 0:
+            need = max((centre - lanes[np.uint64(a), k]) / low, (lanes[np.uint64(b - 1), k] - centre) / high)
+            if suffices(lanes, lane, a, b, np.float64(lanes[np.uint64(n >> 1), k]), centre, sums, need):
+                break
+        sigma = spread(rule, lanes, lane, a, b, n, centre, centre - zero, sums)
+        reach = sigma if sigma > 0 else INFINITY
+        limits[0, k], limits[1, k], limits[2, k] = centre, low * reach, high * reach
+        start, stop = a, b
+        if sigma > 0:
+            a, b = trim(low, high, least, lanes, lane, start, stop, centre, sigma)
+        if b - a < 3 or b - a == stop - start:
+            break
+    return a, b
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def needed(judged, columns, rule, low, high, lanes, count, apart, state):
+    """CENTRE of each sorted lane, and NEED, the least sigma at which none of its samples would be rejected.
+
+    Tells whether there are loose frames, which count as well.
+    """
+    some = False
+    range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
+    for lane in range(LANES):
+        k, n = np.uint64(lane), count[lane]
+        state[k + CENTRE] = state[k + NEED] = np.float32(0)
+        if n > 0:
+            centre = np.float32(0.5) * (lanes[np.uint64((n - 1) >> 1), k] + lanes[np.uint64(n >> 1), k])
+            under, over = (centre - lanes[np.uint64(0), k]) / low, (lanes[np.uint64(n - 1), k] - centre) / high
+            state[k + CENTRE], state[k + NEED] = centre, under if under > over else over
+    for i in range(judged.shape[0]):
+        r = columns.loose[i]
+        some |= r > LOOSE
+        for lane in range(LANES if r > LOOSE else 0):
+            k, x = np.uint64(lane), judged[np.uint64(i), np.uint64(lane)]
+            d = columns.reject_scale[i] * x + columns.reject_offset[i] - state[k + CENTRE]
+            far = (d / high if d > 0 else -d / low) / r
+            if apart[lane] > 0 and x > range_low and x < range_high and far > state[k + NEED]:
+                state[k + NEED] = far
+    return some
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, sums, limits):
     """Find the survivors lanes[first:last] of 64 sorted lanes that hold `count` samples each.
 
-    Lanes that lost a sample are looked at again, 32 at a time. work (4 m * 32,) float32 with 4 m >= N is
-    zero from row N on; state (12 * 32,) float32 and index (4, 64) int64 are scratch. limits (3, 64) gets the median and
-    the distances below and above it that were allowed last.
+    state (8 * 64,) float32 and sums (2, N + 1) float64 are scratch; apart (64,) is 1 where loose frames are judged by
+    the others. limits (3, 64) gets the median and the distances below and above it that were allowed last, infinite
+    where nothing is beyond them.
     """
-    active, who, begin, total = index[0], index[1], index[2], index[3]
-    centre, sigma = state[int(CENTRE) :], state[int(SIGMA_OF) :]
     low = np.float32(rule.low) if rule.clip_low else INFINITY
     high = np.float32(rule.high) if rule.clip_high else INFINITY
-    ground, gains = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
-    gain[:] = -1
+    safe, rows = state[7 * LANES :], 0
+    exact = needed(judged, columns, rule, low, high, lanes, count, apart, state)
     for lane in range(LANES):
-        active[lane], first[lane], last[lane] = lane, 0, count[lane]
-    waiting = LANES
-    for _ in range(rule.passes):
-        left = 0
-        for g in range(0, waiting, GROUP):
-            for j in range(GROUP):
-                lane = active[min(g + j, waiting - 1)]
-                who[j], begin[j], total[j] = lane, first[lane], count[lane]
-                ground[j], gains[j] = zero[lane], gain[lane]
-                state[np.uint64(j) + NUMBER] = last[lane] - first[lane]
-            gather(lanes, who, waiting == LANES, first, last, work, centre)
-            spread(rule, work, centre, ground, gains, begin, total, state)
-            for j in range(min(GROUP, waiting - g)):
-                reach = sigma[j] if sigma[j] > 0 else INFINITY
-                gain[who[j]] = gains[j]
-                limits[0, who[j]], limits[1, who[j]], limits[2, who[j]] = centre[j], low * reach, high * reach
-                if trim(low, high, rule.keep_fraction, lanes, who[j], first, last, centre[j], sigma[j], total[j]):
-                    active[left] = who[j]
-                    left += 1
-        waiting = left
-        if waiting == 0:
-            break
+        rows = max(rows, count[lane])
+    glance(rule, lanes, rows, zero, count, state, safe)
+    for lane in range(LANES):
+        n = count[lane]
+        first[lane], last[lane] = 0, n
+        if safe[lane] == 0:
+            first[lane], last[lane] = settle(rule, low, high, lanes, lane, zero[lane], n, exact, sums, limits)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -299,47 +328,55 @@ def bound(lanes, first, last, bounds):
             bounds[1, lane] = lanes[np.uint64(last[lane] - 1), np.uint64(lane)]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
-def mark(judged, scale, offset, loose, rule, bounds, code, tally, frames):
-    """Fill `code` (N, 64) uint8 with what becomes of each sample: KEPT, LOW, HIGH or MISSING, and count them.
+@njit(nogil=True, cache=True, error_model="numpy")
+def mark(judged, scale, offset, loose, rule, bounds, code):
+    """Fill `code` (N, 64) uint8 with what becomes of each sample: KEPT, LOW, HIGH or MISSING.
 
     bounds (6, 64) as in `Scratch`. A frame that is noisier
     than the others has a `loose` (N,) above 1, and its samples may lie that many times the reach from the median.
-    tally (3, 64) float32 gets the samples kept, rejected low, rejected high of each pixel;
-    frames (3, N) int64 has the counts of each frame, rejected low, rejected high and all, which are added to.
     """
     range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
-    one, zero = np.float32(1), np.float32(0)
-    tally[:] = 0
     for i in range(judged.shape[0]):
         a, b, r = scale[i], offset[i], loose[i]
-        below_all, above_all, kept_all = zero, zero, zero
         for lane in range(LANES):
             k = np.uint64(lane)
             x = judged[np.uint64(i), np.uint64(lane)]
             v = a * x + b
-            own = (r > LOOSE) & (bounds[5, k] > zero)
+            own = (r > LOOSE) & (bounds[5, k] > 0)
             low = bounds[2, k] - r * bounds[3, k] if own else bounds[0, k]
             high = bounds[2, k] + r * bounds[4, k] if own else bounds[1, k]
-            below = (x <= range_low) | ((v < low) & (x < range_high))
-            above = (x >= range_high) | ((v > high) & (x > range_low))
-            kept = one if (x > range_low) & (x < range_high) & (v >= low) & (v <= high) else zero
-            verdict = KEPT if kept > zero else MISSING
-            verdict = LOW if below else verdict
-            code[np.uint64(i), np.uint64(lane)] = HIGH if above else verdict
+            verdict = LOW if v < low else (HIGH if v > high else KEPT)
+            verdict = LOW if x <= range_low else (HIGH if x >= range_high else verdict)
+            code[np.uint64(i), np.uint64(lane)] = verdict if x == x else MISSING
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+def tell(code, tally, frames):
+    """Count the samples of `code` (N, 64) uint8.
+
+    tally (3, 64) float32 gets the samples kept, rejected low, rejected high of each pixel;
+    frames (3, N) int64 has the counts of each frame, rejected low, rejected high and all, which are added to.
+    """
+    one, zero = np.float32(1), np.float32(0)
+    tally[:] = 0
+    for i in range(code.shape[0]):
+        all_low, all_high, all_kept = zero, zero, zero
+        for lane in range(LANES):
+            verdict = code[np.uint64(i), np.uint64(lane)]
+            kept = one if verdict == KEPT else zero
+            low = one if verdict == LOW else zero
+            high = one if verdict == HIGH else zero
             tally[0, lane] += kept
-            tally[1, lane] += one if below else zero
-            tally[2, lane] += one if above else zero
-            below_all += one if below else zero
-            above_all += one if above else zero
-            kept_all += kept
-        frames[0, i] += np.int64(below_all)
-        frames[1, i] += np.int64(above_all)
-        frames[2, i] += np.int64(below_all + above_all + kept_all)
+            tally[1, lane] += low
+            tally[2, lane] += high
+            all_kept, all_low, all_high = all_kept + kept, all_low + low, all_high + high
+        frames[0, i] += np.int64(all_low)
+        frames[1, i] += np.int64(all_high)
+        frames[2, i] += np.int64(all_low + all_high + all_kept)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def break_ties(judged, scale, offset, lanes, first, last, code, tally, frames):
+def break_ties(judged, scale, offset, lanes, first, last, code):
     """After a cut by rank: of equal samples on the edge, those of the earliest frames are the rejected ones."""
     for lane in range(LANES):
         if first[lane] >= last[lane]:
@@ -357,22 +394,19 @@ def break_ties(judged, scale, offset, lanes, first, last, code, tally, frames):
             side = 1 if under and v == low else (2 if over and v == high else 0)
             if side and code[i, lane] == KEPT:
                 code[i, lane] = side
-                tally[0, lane] -= 1
-                tally[side, lane] += 1
                 under, over = under - (side == 1), over - (side == 2)
-                frames[side - 1, i] += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def reject(judged, zero, columns, rule, scratch, code, tally, frames):
-    """Decide on every sample of 64 pixels: fills `code` and `tally`, adds to the frames' counts.
+def reject(judged, zero, columns, rule, scratch, code):
+    """Decide on every sample of 64 pixels: fills `code` (N, 64) uint8.
 
     judged (N, 64) float32, NaN where missing; columns' reject_scale, reject_offset bring them to the scale of
     rejection; zero (64,) float32 is the level of the sky on it.
     """
     scale, offset, loose = columns.reject_scale, columns.reject_offset, columns.loose
     lanes, index, bounds = scratch.lanes, scratch.index, scratch.bounds
-    count, first, last = index[4], index[5], index[6]
+    count, first, last = index[0], index[1], index[2]
     bounds[0], bounds[1], bounds[2] = -INFINITY, INFINITY, np.float32(0)
     bounds[3:5], bounds[5] = INFINITY, np.float32(0)
     if rule.algorithm != NONE:
@@ -381,8 +415,9 @@ def reject(judged, zero, columns, rule, scratch, code, tally, frames):
         if rule.algorithm == MINMAX:
             cut_ranks(rule, count, first, last)
         else:
-            judge(rule, lanes, zero, bounds[6], count, first, last, scratch.work, scratch.state, index, bounds[2:5])
+            state, sums, limits = scratch.state, scratch.sums, bounds[2:5]
+            judge(judged, columns, rule, lanes, zero, count, first, last, bounds[5], state, sums, limits)
         bound(lanes, first, last, bounds)
-    mark(judged, scale, offset, loose, rule, bounds, code, tally, frames)
+    mark(judged, scale, offset, loose, rule, bounds, code)
     if rule.algorithm == MINMAX:
-        break_ties(judged, scale, offset, lanes, first, last, code, tally, frames)
+        break_ties(judged, scale, offset, lanes, first, last, code)

@@ -1,6 +1,8 @@
-"""How far the samples of a pixel spread: the estimators of sigma, for 32 sorted pixels at a time.
+"""How far the samples of a pixel spread: the estimators of sigma, for one of 64 sorted pixels at a time.
 
-An algorithm is a function that tells the sigma of 32 lanes from their sorted samples, and a line in `spread`.
+An algorithm is a function that tells the sigma of a lane from its sorted samples, and a line in `spread`; and maybe one
+in `glance`, where all 64 lanes are looked at together for those whose sigma need not be known, because it must be large
+enough to keep all samples.
 """
 
 from typing import NamedTuple
@@ -9,14 +11,9 @@ import numpy as np
 from numba import njit
 
 LANES = 64
-GROUP = 32
-ROW = np.uint64(GROUP)
-KINDS = 12
-LIMIT, NUMBER, TOTAL, SQUARE, DEVIATION, SIGMA_OF, SETTLED, CENTRE, FLOOR, CORE, CORE_SQUARE, CORE_REACH = (
-    np.uint64(GROUP * k) for k in range(KINDS)
-)
-"""Where the 32 numbers of each kind lie in `state`: one array, so that the compiler sees they do not overlap."""
-NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAUVENET, AVERAGED = range(12)
+NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAUVENET = range(11)
+CENTRE, NEED, LIMIT, TOTAL, SQUARE, DRAWN, DRAWN_SQUARE = (np.uint64(LANES * k) for k in range(7))
+"""Where the 64 numbers of each kind lie in `state`: one array, so that the compiler sees they do not overlap."""
 INFINITY = np.float32(np.inf)
 INNER_PASSES = 100
 """Winsorization that has not settled by then shrinks for ever: most of the samples are equal."""
@@ -54,188 +51,186 @@ class Rule(NamedTuple):
     """0 for our own algorithms, or the number of another program's in `kernels.profiles`."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def gather(lanes, who, adjacent, first, last, work, centre):
-    """Copy the survivors of 32 sorted lanes into `work`, their medians taken off and zero elsewhere.
-
-    who (32,) names the lanes, `adjacent` tells that they are neighbours; first, last (64,) bound the
-    survivors; centre (32,) gets the medians.
-    """
-    rows = lanes.shape[0]
-    top, bottom = 0, rows
-    for j in range(GROUP):
-        a, b = first[who[j]], last[who[j]]
-        top, bottom = max(top, a), min(bottom, b)
-        centre[j] = np.float32(0)
-        if b > a:
-            left, right, lane = np.uint64((a + b - 1) >> 1), np.uint64((a + b) >> 1), np.uint64(who[j])
-            centre[j] = np.float32(0.5) * (lanes[left, lane] + lanes[right, lane])
-    for r in range(rows):
-        row = np.uint64(r)
-        if adjacent and top <= r < bottom:
-            for j in range(GROUP):
-                work[row * ROW + np.uint64(j)] = lanes[row, np.uint64(who[0] + j)] - centre[j]
-        else:
-            for j in range(GROUP):
-                inside = (r >= first[who[j]]) & (r < last[who[j]])
-                v = lanes[row, np.uint64(who[j])] - centre[j]
-                work[row * ROW + np.uint64(j)] = v if inside else np.float32(0)
-
-
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def clipped_sums(work, start, stop, state):
-    """Add the values work[start:stop] of each lane, clipped to +-LIMIT, to its TOTAL, and their squares to SQUARE."""
-    for r in range(start, stop, 4 * GROUP):
-        for lane in range(GROUP):
-            j, k = np.uint64(lane), np.uint64(r) + np.uint64(lane)
-            t = state[j + LIMIT]
-            a, b, c, d = work[k], work[k + ROW], work[k + ROW + ROW], work[k + ROW + ROW + ROW]
-            a = t if a > t else a
-            b = t if b > t else b
-            c = t if c > t else c
-            d = t if d > t else d
-            a = -t if a < -t else a
-            b = -t if b < -t else b
+def look(lanes, rows, state):
+    """Sums over the first `rows` of 64 lanes: TOTAL of the distances from CENTRE and SQUARE of their squares.
+
+    DRAWN and DRAWN_SQUARE are the same of the distances drawn in to +-LIMIT. Infinite samples count as none.
+    """
+    zero = np.float32(0)
+    for lane in range(LANES):
+        k = np.uint64(lane)
+        state[k + TOTAL] = state[k + SQUARE] = state[k + DRAWN] = state[k + DRAWN_SQUARE] = zero
+    for r in range(rows):
+        for lane in range(LANES):
+            k = np.uint64(lane)
+            x, t = lanes[np.uint64(r), k], state[k + LIMIT]
+            d = x - state[k + CENTRE] if x < INFINITY else zero
+            c = t if d > t else d
             c = -t if c < -t else c
-            d = -t if d < -t else d
-            state[j + TOTAL] += (a + b) + (c + d)
-            state[j + SQUARE] += (a * a + b * b) + (c * c + d * d)
+            state[k + TOTAL] += d
+            state[k + SQUARE] += d * d
+            state[k + DRAWN] += c
+            state[k + DRAWN_SQUARE] += c * c
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def clipped_core(work, start, stop, state, again):
-    """TOTAL and SQUARE of the middle work[start:stop] of each lane, clipped to +-LIMIT.
+def beyond(lanes, rows, state):
+    """How many of the `rows` of 64 lanes are LIMIT or more from CENTRE, into DRAWN; infinite ones are not counted."""
+    one, zero = np.float32(1), np.float32(0)
+    for lane in range(LANES):
+        state[np.uint64(lane) + DRAWN] = zero
+    for r in range(rows):
+        for lane in range(LANES):
+            k, x = np.uint64(lane), lanes[np.uint64(r), np.uint64(lane)]
+            state[k + DRAWN] += one if (abs(x - state[k + CENTRE]) >= state[k + LIMIT]) & (x < INFINITY) else zero
 
-    Clipping seldom touches the middle: unless a LIMIT is below its farthest value, CORE_REACH, its sums are those found
-    at first; to the bit what they would be found again, so that lanes do not depend on their neighbours.
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def glance(rule, lanes, rows, zero, count, state, safe):
+    """Tell the lanes, safe (64,) 1 and else 0, that cannot lose a sample, as sigma is at least NEED of `state`.
+
+    Winsorization: with f(t) 1.134 times the deviation of samples drawn in to +-t, which cannot fall where t grows,
+    sigma starts from the ordinary deviation and goes on as f(1.5 sigma). So if f(1.5 NEED) and the ordinary deviation
+    are at least NEED, sigma never comes below it. Sums of n float32 are right to n eps = 6e-8 n: NEED must be met
+    with that to spare; the others are looked at one by one, in float64. MAD: a median is at least what more than half
+    of all distances are.
     """
-    touched = not again
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        touched |= again and state[j + LIMIT] < state[j + CORE_REACH]
-    if not touched:
-        for lane in range(GROUP):
-            j = np.uint64(lane)
-            state[j + TOTAL], state[j + SQUARE] = state[j + CORE], state[j + CORE_SQUARE]
-        return
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        state[j + TOTAL] = state[j + SQUARE] = np.float32(0)
-    clipped_sums(work, start, stop, state)
-    if again:
-        return
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        state[j + CORE], state[j + CORE_SQUARE], state[j + CORE_REACH] = state[j + TOTAL], state[j + SQUARE], 0
-    for r in range(start, stop, GROUP):
-        for lane in range(GROUP):
-            j, k = np.uint64(lane), np.uint64(r) + np.uint64(lane)
-            far = abs(work[k])
-            state[j + CORE_REACH] = far if far > state[j + CORE_REACH] else state[j + CORE_REACH]
+    summed = rule.algorithm == SIGMA or rule.algorithm == WINSORIZED or rule.algorithm == AUTO
+    ease, one = np.float32(1.134 if rule.algorithm != SIGMA else 1), np.float32(1)
+    share = np.float32(1.00001 / 1.4826 if rule.algorithm == MAD else 1.5)
+    for lane in range(LANES):
+        limit = share * state[np.uint64(lane) + NEED]
+        state[np.uint64(lane) + LIMIT] = INFINITY if rule.algorithm == SIGMA else limit
+    if summed:
+        look(lanes, rows, state)
+    elif rule.algorithm == MAD:
+        beyond(lanes, rows, state)
+    for lane in range(LANES):
+        k, n, sigma = np.uint64(lane), np.float32(count[lane]), np.float32(0)
+        light = state[k + CENTRE] - zero[lane]
+        modelled = rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
+        if rule.algorithm == PERCENTILE:
+            sigma = state[k + CENTRE]
+        elif modelled:
+            sigma = expected(rule, rule.noise_variance, light)
+        elif rule.algorithm == MAD:
+            sigma = state[k + NEED] if state[k + DRAWN] > np.float32(0.5) * n else sigma
+        elif summed:
+            free, share = one / (n - one), one / n
+            plain = (state[k + SQUARE] - state[k + TOTAL] * state[k + TOTAL] * share) * free
+            drawn = (state[k + DRAWN_SQUARE] - state[k + DRAWN] * state[k + DRAWN] * share) * free
+            drawn *= ease * ease
+            sigma = np.sqrt(plain if plain < drawn else drawn) * (one - np.float32(1e-5) - np.float32(1e-7) * n)
+        if rule.floor > 0 and not modelled and rule.algorithm != PERCENTILE:
+            sigma = max(sigma, expected(rule, rule.floor * rule.floor, light))
+        safe[lane] = one if state[k + NEED] <= sigma or n < 3 else np.float32(0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def clipped_deviation(work, state, again):
-    """Standard deviation (n - 1) of each lane of `work` with its values clipped to +-LIMIT.
+def add_up(lanes, lane, n, sums):
+    """Sums of the `n` samples of a sorted lane from its middle one on outwards, of their distances from it and squares.
 
-    work (4 m * 32,) float32, rows of 32 lanes about zero, zero where there is no sample. Reads LIMIT, infinite unless
-    `again`, and NUMBER of `state`, fills DEVIATION.
+    sums (2, N + 1) float64: those of the samples a to b are sums[:, b] - sums[:, a]. What is far out is not in the sums
+    of what is near, so that nothing is lost by subtracting.
     """
-    edge = (work.size // (4 * GROUP) + 3) // 6 * (4 * GROUP)
-    clipped_core(work, edge, work.size - edge, state, again)
-    clipped_sums(work, 0, edge, state)
-    clipped_sums(work, work.size - edge, work.size, state)
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        n, total = state[j + NUMBER], state[j + TOTAL]
-        variance = (state[j + SQUARE] - total * total / n) / (n - np.float32(1))
-        state[j + DEVIATION] = np.sqrt(variance if variance > np.float32(0) else np.float32(0))
+    k, middle = np.uint64(lane), n >> 1
+    base = np.float64(lanes[np.uint64(middle), k])
+    total = square = 0.0
+    sums[0, middle] = sums[1, middle] = 0.0
+    for i in range(middle, n):
+        d = np.float64(lanes[np.uint64(i), k]) - base
+        total, square = total + d, square + d * d
+        sums[0, i + 1], sums[1, i + 1] = total, square
+    total = square = 0.0
+    for i in range(middle - 1, -1, -1):
+        d = np.float64(lanes[np.uint64(i), k]) - base
+        total, square = total - d, square - d * d
+        sums[0, i], sums[1, i] = total, square
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def draw_in(state, tolerance):
-    """One step of `winsorized`: the new sigma and limit after a pass; True while lanes are unsettled."""
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        old, new = state[j + SIGMA_OF], np.float32(1.134) * state[j + DEVIATION]
-        change = old - new if old > new else new - old
-        done = state[j + SETTLED]
-        sigma = old if done > np.float32(0) else new
-        limit = np.float32(1.5) * sigma
-        close = np.float32(1) if change < tolerance * old else np.float32(0)
-        small = np.float32(1) if new <= state[j + FLOOR] else np.float32(0)
-        state[j + SIGMA_OF] = sigma
-        state[j + LIMIT] = limit if limit < state[j + LIMIT] else state[j + LIMIT]
-        state[j + SETTLED] = done + close + small
-    for lane in range(GROUP):
-        if state[np.uint64(lane) + SETTLED] == np.float32(0):
-            return True
-    return False
+def deviation(n, total, square):
+    """Standard deviation (n - 1) from sums of distances from anywhere near and of their squares."""
+    return np.sqrt(max(square - total * total / n, 0.0) / (n - 1.0))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def winsorized(work, state):
+def drawn(lanes, lane, first, last, a, b, base, middle, limit, sums):
+    """1.134 times the deviation of the samples first:last, drawn in to `middle` +-limit; and those not drawn in, a:b.
+
+    Values are counted from `base`, and a:b holds at least what is within the limit.
+    """
+    k, n, low, high = np.uint64(lane), np.float64(last - first), middle - limit, middle + limit
+    while a < b and np.float64(lanes[np.uint64(a), k]) - base < low:
+        a += 1
+    while b > a and np.float64(lanes[np.uint64(b - 1), k]) - base > high:
+        b -= 1
+    under, over = np.float64(a - first), np.float64(last - b)
+    total = sums[0, b] - sums[0, a] + under * low + over * high
+    square = sums[1, b] - sums[1, a] + under * low * low + over * high * high
+    return 1.134 * deviation(n, total, square), a, b
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def winsorized(lanes, lane, first, last, base, centre, sums, floor):
     """Standard deviation told robustly: outliers are drawn in to 1.5 sigma until it settles.
 
     The core of Winsorized sigma clipping as PixInsight 1.8.6 has it: start from the ordinary
     standard deviation, clip to median +-1.5 sigma, sigma = 1.134 sd, at least twice, until it
-    changes by less than 0.05 %. FLOOR where it falls to that or does not settle.
-    work and state as for `clipped_deviation`; fills SIGMA_OF.
+    changes by less than 0.05 %. `floor` where it falls to that or does not settle.
+    Clipping again what is clipped is clipping to the narrower: as limits close in, samples go from the middle, whose
+    sums are in `sums` as `add_up` left them with the middle sample `base`, to those that count as much as the limit.
     """
-    clipped_deviation(work, state, False)
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        sigma = state[j + DEVIATION]
-        state[j + SIGMA_OF], state[j + LIMIT] = sigma, np.float32(1.5) * sigma
-        state[j + SETTLED] = np.float32(1) if sigma <= state[j + FLOOR] else np.float32(0)
-    for k in range(INNER_PASSES):
-        clipped_deviation(work, state, True)
-        if not draw_in(state, np.float32(0.0005 if k else -1)):
-            break
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        sigma, floor = state[j + SIGMA_OF], state[j + FLOOR]
-        state[j + SIGMA_OF] = sigma if state[j + SETTLED] > 0 and sigma > floor else floor
+    a, b, limit, middle = first, last, np.inf, np.float64(centre) - base
+    sigma = deviation(np.float64(last - first), sums[0, b] - sums[0, a], sums[1, b] - sums[1, a])
+    for i in range(INNER_PASSES):
+        if sigma <= floor:
+            return np.float64(floor)
+        limit = min(limit, 1.5 * sigma)
+        new, a, b = drawn(lanes, lane, first, last, a, b, base, middle, limit, sums)
+        if i > 0 and abs(sigma - new) < 0.0005 * sigma:
+            return max(new, floor)
+        sigma = new
+    return np.float64(floor)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def median_deviation(work, begin, state):
-    """1.4826 times the median of |x - median|, into SIGMA_OF: a walk outwards from the middle of each sorted lane."""
-    for j in range(GROUP):
-        n, start = int(state[np.uint64(j) + NUMBER]), begin[j]
-        left, right = start + (n - 1) // 2, start + (n - 1) // 2 + 1
-        near, far = np.float32(0), np.float32(0)
-        for _ in range(n // 2 + 1 if n else 0):
-            near = far
-            if right >= start + n or (left >= start and -work[left * GROUP + j] <= work[right * GROUP + j]):
-                far, left = -work[left * GROUP + j], left - 1
-            else:
-                far, right = work[right * GROUP + j], right + 1
-        middle = far if n % 2 else np.float32(0.5) * (near + far)
-        state[np.uint64(j) + SIGMA_OF] = max(np.float32(1.4826) * middle, state[np.uint64(j) + FLOOR])
+def suffices(lanes, lane, first, last, base, centre, sums, need):
+    """Whether `winsorized` comes to at least `need`: as in `glance`, for one lane."""
+    least = need * 1.000001
+    if deviation(np.float64(last - first), sums[0, last] - sums[0, first], sums[1, last] - sums[1, first]) < least:
+        return False
+    middle = np.float64(centre) - base
+    return drawn(lanes, lane, first, last, first, last, base, middle, 1.5 * np.float64(need), sums)[0] >= least
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def averaged(work, centre, gain, state):
-    """Sigma that grows with the root of a lane's brightness, into SIGMA_OF.
+def near(lanes, lane, first, last, centre, rank):
+    """The `rank`-th smallest distance, counted from 1, of the sorted samples of a lane from `centre`.
 
-    gain (32,) float32 is told by all samples of a lane, sum (x - median)^2 / median over n - 1, and kept from then on;
-    where it is negative it is found here. Lanes that are not brighter than 0 have sigma 0: nothing is rejected.
+    The nearest `rank` samples lie side by side, and move up together as the lower end gets farther than the upper.
     """
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        state[j + SQUARE] = np.float32(0)
-    for r in range(0, work.size, GROUP):
-        for lane in range(GROUP):
-            j, k = np.uint64(lane), np.uint64(r) + np.uint64(lane)
-            state[j + SQUARE] += work[k] * work[k]
-    for lane in range(GROUP):
-        j, level = np.uint64(lane), max(centre[lane], np.float32(0))
-        if gain[lane] < 0:
-            gain[lane] = (
-                state[j + SQUARE] / (level * (state[j + NUMBER] - np.float32(1))) if level > 0 else np.float32(0)
-            )
-        state[j + SIGMA_OF] = max(np.sqrt(gain[lane] * level), state[j + FLOOR]) if level > 0 else np.float32(0)
+    k, a, b = np.uint64(lane), first, last - rank + 1
+    while a < b:
+        i = (a + b) >> 1
+        if lanes[np.uint64(i + rank - 1), k] - centre < centre - lanes[np.uint64(i), k]:
+            a = i + 1
+        else:
+            b = i
+    above = lanes[np.uint64(a + rank - 1), k] - centre if a + rank <= last else INFINITY
+    below = centre - lanes[np.uint64(a - 1), k] if a > first else INFINITY
+    return min(above, below)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def median_deviation(lanes, lane, first, last, centre):
+    """1.4826 times the median of |x - centre| of the sorted samples of a lane."""
+    n = last - first
+    lower = upper = near(lanes, lane, first, last, centre, (n + 1) >> 1)
+    if n % 2 == 0:
+        upper = near(lanes, lane, first, last, centre, (n >> 1) + 1)
+    return np.float32(0.7413) * (lower + upper)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -246,34 +241,23 @@ def expected(rule, variance, light):
     return np.sqrt(np.float32(variance) + slope * s + (fraction * s) * (fraction * s))
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def spread(rule, work, centre, zero, gain, begin, total, state):
-    """The switch: SIGMA_OF 32 lanes by the rule's algorithm; zero means that nothing is to be rejected.
+@njit(nogil=True, cache=True, error_model="numpy")
+def spread(rule, lanes, lane, first, last, total, centre, light, sums):
+    """The switch: sigma of the sorted samples first:last of a lane; 0 means that nothing is to be rejected.
 
-    work holds the samples left, less their medians `centre`, in rows from `begin` on; NUMBER of
-    `state` counts them, total those that were there before any was rejected; zero (32,) is the level of the sky,
-    gain (32,) the noise of a lane by its brightness, -1 before it is known.
+    centre is their median, `light` above the level of the sky; total counts the samples that were there before any was
+    rejected; sums as `add_up` left them, for those that need them.
     """
-    for lane in range(GROUP):
-        j = np.uint64(lane)
-        state[j + LIMIT] = INFINITY
-        floor = expected(rule, rule.floor * rule.floor, centre[j] - zero[j]) if rule.floor > 0 else np.float32(0)
-        state[j + FLOOR] = floor
+    if rule.algorithm == PERCENTILE:
+        return centre
+    if rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and total < rule.few):
+        return expected(rule, rule.noise_variance, light)
+    floor = expected(rule, rule.floor * rule.floor, light) if rule.floor > 0 else np.float32(0)
     if rule.algorithm == SIGMA:
-        clipped_deviation(work, state, False)
-        for lane in range(GROUP):
-            sigma, floor = state[np.uint64(lane) + DEVIATION], state[np.uint64(lane) + FLOOR]
-            state[np.uint64(lane) + SIGMA_OF] = sigma if sigma > floor else floor
-    elif rule.algorithm == WINSORIZED or rule.algorithm == AUTO:
-        winsorized(work, state)
-    elif rule.algorithm == MAD:
-        median_deviation(work, begin, state)
-    elif rule.algorithm == AVERAGED:
-        averaged(work, centre, gain, state)
-    elif rule.algorithm == PERCENTILE:
-        for lane in range(GROUP):
-            state[np.uint64(lane) + SIGMA_OF] = centre[lane]
-    modelled = rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0)
-    for lane in range(GROUP if modelled else 0):
-        if rule.algorithm == NOISE or total[lane] < rule.few:
-            state[np.uint64(lane) + SIGMA_OF] = expected(rule, rule.noise_variance, centre[lane] - zero[lane])
+        n = np.float64(last - first)
+        sigma = deviation(n, sums[0, last] - sums[0, first], sums[1, last] - sums[1, first])
+        return max(np.float32(sigma), floor)
+    if rule.algorithm == MAD:
+        return max(median_deviation(lanes, lane, first, last, centre), floor)
+    base = np.float64(lanes[total >> 1, lane])
+    return np.float32(winsorized(lanes, lane, first, last, base, centre, sums, floor))

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from masterlight.kernels.largescale import row_starts
+from masterlight.kernels.strips import along, band, by_chance, cells, evidence, fewest_for, inside, lonely
 
 SCALES = ((4, 3, 5, 0.6), (8, 5, 7, 0.4))
 """Pixels per bin; shortest and longest lines, as powers of two in bins; share of bins that a trail is taken to fill."""
@@ -24,8 +25,8 @@ PROMISING = 11.0
 REACH = 48
 """Pixels to either side of a line in which its profile is measured: twice the width of the widest trail, and more."""
 
-FLANK = 0.05
-"""A trail's band ends where less than this part of the pixels in its middle are rejected."""
+FLANK = 0.01
+"""A trail's band ends where less than this part of the pixels are rejected."""
 
 MIN_LENGTH_PX = 50.0
 SLENDER = 3.5
@@ -45,12 +46,21 @@ CONTROLS = 12
 KEPT = 8
 """Of these the emptiest so many count: beside a trail there may be another."""
 
+BLOCK_PX = 44.0
+"""A ray's track, or a clump, is hardly ever longer."""
+
+SAMPLES = 4000
+"""Blocks anywhere in the frame that tell how full they are by chance."""
+
+SPREAD = 0.67
+"""Share of the significance that a trail must reach without its fullest block."""
+
 TRIMMED_VARIANCE = 0.44
 TRIMMED_SHIFT = 0.51
 """Variance of the lowest 8 of 12 normal numbers, and by how many sigma their mean is too low."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def binned(flat, starts, rows, cols, side):
     """How many bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
     out = np.zeros(((rows + side - 1) // side, (cols + side - 1) // side), np.uint8)
@@ -61,7 +71,7 @@ def binned(flat, starts, rows, cols, side):
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def clumping(filled):
     """How far rejected pixels come in clumps: the correlation of neighbouring bins, 0 for pixels strewn at random."""
     rows, cols = filled.shape
@@ -77,7 +87,7 @@ def clumping(filled):
     return max(0.0, (0.5 * pairs / total - share) / (1.0 - share))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def scored(filled, cell, share, unit):
     """Each bin's evidence for a trail, whole numbers of 1 / unit nat: filled ones speak for it, empty ones against.
 
@@ -109,7 +119,7 @@ def scored(filled, cell, share, unit):
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def doubled(src, dst, height):
     """Join the line sums of strips of `height` rows in pairs: twice the rows, twice the slopes (Brady 1998)."""
     size, width = src.shape
@@ -123,7 +133,7 @@ def doubled(src, dst, height):
                 into[x] = a[x]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def best_lines(sums, height, row0, left, threshold, lines, found):
     """Add the best line of each block of a strip's starting points to `lines`, if it reaches `threshold`.
 
@@ -153,7 +163,7 @@ def best_lines(sums, height, row0, left, threshold, lines, found):
     return found
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def steep_lines(scores, shortest, longest, threshold):
     """The promising lines of a map of scores that go down and to the right, by no more than one bin per row.
 
@@ -166,7 +176,7 @@ def steep_lines(scores, shortest, longest, threshold):
     room = 0
     for k in range(shortest, longest + 1):
         room += strips * (size >> k) * ((width >> k) + 1)
-    lines, found = np.empty((room, 5), np.float32), 0
+    lines, found = np.empty((room, 5), np.float32), np.int64(0)
     a, b = np.empty((size, width), np.int16), np.empty((size, width), np.int16)
     for row0 in range(0, rows, size):
         for y in range(size):
@@ -200,59 +210,7 @@ def promising(flat, starts, shape):
     return lines[np.argsort(-lines[:, 0], kind="stable")]
 
 
-@njit(nogil=True, cache=True)
-def along(flat, starts, taken, rows, cols, line, t0, t1, half, index, t, d):
-    """The pixels of the sparse map in a strip around a line: where along it and how far beside it they lie.
-
-    line (x, y, ux, uy): a point and a unit vector; t0, t1 the ends along it and half the half width, all in pixels.
-    Pixels whose `taken` is set are passed over. Fills index, t, d (as far as they reach) and returns how many.
-    """
-    px, py, ux, uy = line
-    reach = abs(ux) * half
-    first = max(0, int(np.ceil(py + min(t0 * uy, t1 * uy) - reach)))
-    last = min(rows - 1, int(np.floor(py + max(t0 * uy, t1 * uy) + reach)))
-    found = 0
-    for y in range(first, last + 1):
-        low, high = bounds(ux, uy, y - py, t0, t1, half)
-        low, high = np.ceil(px + low), np.floor(px + high)
-        if low > high:
-            continue
-        a, b = starts[y], starts[y + 1]
-        target = y * cols + max(0.0, low)
-        while a < b:
-            middle = (a + b) // 2
-            if flat[middle] < target:
-                a = middle + 1
-            else:
-                b = middle
-        end = y * cols + min(cols - 1.0, high)
-        while a < starts[y + 1] and flat[a] <= end and found < t.size:
-            if not taken[a]:
-                dx, dy = np.int64(flat[a]) - y * cols - px, y - py
-                index[found], t[found], d[found] = a, dx * ux + dy * uy, dy * ux - dx * uy
-                found += 1
-            a += 1
-    return found
-
-
-@njit(nogil=True, cache=True)
-def bounds(ux, uy, dy, t0, t1, half):
-    """Where a row, dy below a line's point, runs inside the strip around that line: lowest and highest x - x of it."""
-    low, high = -1e9, 1e9
-    if abs(uy) > 1e-9:
-        a, b = (dy * ux - half) / uy, (dy * ux + half) / uy
-        low, high = min(a, b), max(a, b)
-    elif abs(dy * ux) > half:
-        return 1.0, 0.0
-    if abs(ux) > 1e-9:
-        a, b = (t0 - dy * uy) / ux, (t1 - dy * uy) / ux
-        low, high = max(low, min(a, b)), min(high, max(a, b))
-    elif not t0 <= dy * uy <= t1:
-        return 1.0, 0.0
-    return low, high
-
-
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def profile(t, d, n, t0, t1, search):
     """Across which distances from a line rejected pixels abound: (low, high, usual number in a pixel's width).
 
@@ -262,26 +220,27 @@ def profile(t, d, n, t0, t1, search):
     """
     size = min(16.0, max(2.0, (t1 - t0) / 64.0))
     seen = np.zeros((2 * REACH, int((t1 - t0) / size) + 1), np.bool_)
-    counts = np.zeros(2 * REACH, np.int64)
+    counts, three = np.zeros(2 * REACH), np.zeros(2 * REACH)
     for i in range(n):
         if t0 <= t[i] <= t1 and abs(d[i]) < REACH:
-            j, k = int(np.floor(d[i] + REACH)), int((t[i] - t0) / size)
-            counts[j] += not seen[j, k]
-            seen[j, k] = True
-    outer = np.concatenate((counts[: REACH // 2], counts[-REACH // 2 :]))
-    outer.sort()
-    fewer = outer[: outer.size * 3 // 4]
-    usual = fewer.mean() + 0.4 * max(fewer.std() / 0.7, 0.4 * np.sqrt(fewer.mean()))
-    three = counts.copy()
-    three[1:-1] += counts[:-2] + counts[2:]
-    limit = 3.0 * usual + 3.0 * np.sqrt(3.0) * max(np.sqrt(usual), fewer.std() / 0.7) + 1.0
+            j, k = int(d[i] + REACH), int((t[i] - t0) / size)
+            if not seen[j, k]:
+                seen[j, k] = True
+                counts[j] += 1.0
+    mean, spread = calm(counts)
+    usual = mean + 0.4 * max(spread, 0.4 * np.sqrt(mean))
+    limit = 3.0 * usual + 3.0 * np.sqrt(3.0) * max(np.sqrt(usual), spread) + 1.0
+    for i in range(2 * REACH):
+        three[i] = counts[i]
+        if 0 < i < 2 * REACH - 1:
+            three[i] += counts[i - 1] + counts[i + 1]
     top = REACH
-    for i in range(max(1, REACH - search), min(2 * REACH - 1, REACH + search)):
+    for i in range(REACH - search, REACH + search):
         if three[i] > three[top]:
             top = i
     if three[top] <= limit:
         return 1.0, 0.0, usual
-    limit = max(limit, 3.0 * usual + FLANK * (three[top] - 3.0 * usual))
+    limit = max(limit, 3.0 * usual + (1.0 - (1.0 - FLANK) ** size) * (three[top] - 3.0 * usual))
     low, high = top, top
     while low > 0 and three[low - 1] > limit:
         low -= 1
@@ -289,10 +248,32 @@ def profile(t, d, n, t0, t1, search):
         high += 1
     if low <= 1 or high >= 2 * REACH - 2:
         return 1.0, 0.0, usual
+    low += low < top and 3.0 * counts[low] <= limit
+    high -= high > top and 3.0 * counts[high] <= limit
     return low - REACH + 0.0, high - REACH + 1.0, usual
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
+def calm(counts):
+    """Mean and sigma of the emptier three quarters of the outer half of a profile's counts."""
+    outer = np.empty(REACH)
+    for i in range(REACH):
+        x = counts[i if i < REACH // 2 else i + REACH]
+        j = i
+        while j > 0 and outer[j - 1] > x:
+            outer[j] = outer[j - 1]
+            j -= 1
+        outer[j] = x
+    keep = REACH * 3 // 4
+    total, squares = 0.0, 0.0
+    for i in range(keep):
+        total += outer[i]
+        squares += outer[i] * outer[i]
+    mean = total / keep
+    return mean, np.sqrt(max(0.0, squares / keep - mean * mean)) / 0.7
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def longest_run(filled, usual, middle):
     """The part of a row of cells, around the one in the `middle`, that is likeliest to be a trail: (first, end, nats).
 
@@ -323,46 +304,7 @@ def longest_run(filled, usual, middle):
     return first, end, nats
 
 
-@njit(nogil=True, cache=True)
-def inside(rows, cols, line):
-    """From where to where along a line it runs inside the frame: (t0, t1)."""
-    px, py, ux, uy = line
-    t0, t1 = -1e9, 1e9
-    for p, u, size in ((px, ux, cols), (py, uy, rows)):
-        if abs(u) > 1e-9:
-            a, b = (-0.5 - p) / u, (size - 0.5 - p) / u
-            t0, t1 = max(t0, min(a, b)), min(t1, max(a, b))
-    return t0, t1
-
-
-@njit(nogil=True, cache=True)
-def cells(t, d, n, t0, size, low, high, fewest, out):
-    """Fill `out` (n,) bool: which cells of `size` pixels along a strip from t0 on hold at least `fewest` pixels."""
-    counts = np.zeros(out.size, np.int64)
-    for i in range(n):
-        if low <= d[i] < high:
-            j = int(np.floor((t[i] - t0) / size))
-            if 0 <= j < out.size:
-                counts[j] += 1
-    for j in range(out.size):
-        out[j] = counts[j] >= fewest
-
-
-@njit(nogil=True, cache=True)
-def fewest_for(mean):
-    """The least number of pixels in a cell that chance reaches in at most 6 % of cells, and how often it does."""
-    if mean > 50.0:
-        return int(mean + 1.6 * np.sqrt(mean)) + 1, 0.06
-    term = np.exp(-mean)
-    tail, k = 1.0 - term, 1
-    while tail > 0.06:
-        term *= mean / k
-        tail -= term
-        k += 1
-    return k, max(tail, 1e-3)
-
-
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def turned(line, t, d, n, t0, t1, low, high):
     """The straight line of least squares through the pixels between t0, t1 and low, high: (line, t0, t1) on it."""
     count, st, sd, stt, std = 0, 0.0, 0.0, 0.0, 0.0
@@ -380,7 +322,7 @@ def turned(line, t, d, n, t0, t1, low, high):
     return (px, py, (ux - slope * uy) / size, (uy + slope * ux) / size), (t0 - mean) * size, (t1 - mean) * size
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def follow(flat, starts, taken, rows, cols, seed, index, t, d):
     """Follow a promising line (x0, y0, x1, y1) both ways as far as the pixels of the sparse map carry it.
 
@@ -391,109 +333,102 @@ def follow(flat, starts, taken, rows, cols, seed, index, t, d):
     x0, y0, x1, y1 = seed
     length = np.hypot(x1 - x0, y1 - y0)
     line = (0.5 * (x0 + x1), 0.5 * (y0 + y1), (x1 - x0) / length, (y1 - y0) / length)
-    t0, t1, search = -0.5 * length, 0.5 * length, 14
-    low, high, usual = 1.0, 0.0, 0.0
-    for turn in range(16):
+    t0, t1, turn, settled = -0.5 * length, 0.5 * length, 0, False
+    while True:
         end0, end1 = inside(rows, cols, line)
         reach = max(t1 - t0, min(5.0 * (t1 - t0), LOOK_AHEAD_PX)) if turn else 32.0
-        a, b = max(end0, t0 - reach), min(end1, t1 + reach)
+        a, b = (t0, t1) if settled else (max(end0, t0 - reach), min(end1, t1 + reach))
         if min(b, t1) <= max(a, t0):
-            return line, 1.0, 0.0, low, high, usual
+            return line, 1.0, 0.0, 0.0, 0.0, 0.0
         n = along(flat, starts, taken, rows, cols, line, a, b, float(REACH), index, t, d)
-        low, high, usual = profile(t, d, n, max(a, t0), min(b, t1), search)
+        low, high, usual = profile(t, d, n, max(a, t0), min(b, t1), 4 if turn else 14)
+        if low >= high:
+            return line, 1.0, 0.0, 0.0, 0.0, 0.0
+        if settled:
+            return line, t0, t1, low, high, usual
         size = max(4.0, 0.5 * (high - low))
         middle = int((0.5 * (t0 + t1) - a) / size)
         filled = np.empty(max(0, int(np.ceil((b - a) / size))), np.bool_)
-        if low >= high or not 0 <= middle < filled.size:
-            return line, 1.0, 0.0, low, high, usual
+        if not 0 <= middle < filled.size:
+            return line, 1.0, 0.0, 0.0, 0.0, 0.0
         fewest, q = fewest_for(usual / (t1 - t0) * size * (high - low))
         cells(t, d, n, a, size, low, high, fewest, filled)
         first, end, nats = longest_run(filled, q, middle)
         if end <= first or nats < 5.0:
-            return line, 1.0, 0.0, low, high, usual
-        settled = abs(a + first * size - t0) <= size and abs(a + end * size - t1) <= size
+            return line, 1.0, 0.0, 0.0, 0.0, 0.0
+        settled = turn > 1 and abs(a + first * size - t0) <= size and abs(a + end * size - t1) <= size
         line, t0, t1 = turned(line, t, d, n, a + first * size, min(b, a + end * size), low, high)
-        if settled and turn > 1:
-            break
-        search = 4
-    n = along(flat, starts, taken, rows, cols, line, t0, t1, float(REACH), index, t, d)
-    low, high, usual = profile(t, d, n, t0, t1, 4)
-    return line, (t0 if low < high else 1.0), (t1 if low < high else 0.0), low, high, usual
+        turn += 1
+        settled = settled or turn == 16
 
 
-@njit(nogil=True, cache=True)
-def significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual, clumped, index, t, d):
-    """How far a line stands out from strips beside it, in sigma, and the share of its pixels that the map holds.
+def significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual, clumped, sigma, index, t, d):
+    """How far a line stands out from chance, in sigma, as `(whole, spread, share)`.
 
-    The square root of twice the log-likelihood ratio of the filled cells along the line, as many as there are against
-    those of chance, which is divided by how much more than chance the strips beside it differ among themselves.
+    whole: the square root of twice the log-likelihood ratio of the filled cells along the line, as many as there are
+    against those of chance, which is divided by how much more than chance the strips beside it differ among
+    themselves. spread: that of the line without its fullest block, see `spread_out`; 0 if whole is less than sigma.
+    share: of the line's pixels, held by the map.
     """
+    room = index, t, d
     width, length = high - low, t1 - t0
-    size, step, gap = max(4.0, 0.5 * width), width, 3.0
-    half = gap + step * (CONTROLS // 2) + max(abs(low), abs(high))
-    n = along(flat, starts, taken, rows, cols, line, t0, t1, half, index, t, d)
+    size, gap = max(4.0, 0.5 * width), 3.0
+    half = gap + width * (CONTROLS // 2) + max(abs(low), abs(high))
+    n = along(flat, starts, taken, rows, cols, line, t0, t1, half, *room)
     filled = np.empty(max(1, int(length / size)), np.bool_)
-    held = 0
-    for i in range(n):
-        held += low <= d[i] < high
-    share = held / (width * length)
+    share = np.count_nonzero((d[:n] >= low) & (d[:n] < high)) / (width * length)
     chance, _ = fewest_for(usual / length * size * width)
     fewest = max(chance, int(0.3 * share * size * width))
     m = filled.size
     beside = np.empty(CONTROLS)
     for j in range(CONTROLS):
-        shift = (gap + step * (1 + j // 2)) * (1 if j % 2 else -1)
+        shift = (gap + width * (1 + j // 2)) * (1 if j % 2 else -1)
         cells(t, d, n, t0, size, low + shift, high + shift, fewest, filled)
-        beside[j] = filled.sum()
-    beside.sort()
-    spread = beside[:KEPT].var() / TRIMMED_VARIANCE
-    usual_k = beside[:KEPT].mean() + TRIMMED_SHIFT * np.sqrt(spread)
+        beside[j] = np.count_nonzero(filled)
+    beside = np.sort(beside)[:KEPT]
+    spread = beside.var() / TRIMMED_VARIANCE
+    usual_k = beside.mean() + TRIMMED_SHIFT * np.sqrt(spread)
     q = min(max(usual_k, 0.25) / m, 0.9)
     excess = max(1.0, spread / (m * q * (1.0 - q)))
     cells(t, d, n, t0, size, low, high, fewest, filled)
-    return np.sqrt(2.0 * evidence(filled, q, clumped) / excess), share
+    whole = np.sqrt(2.0 * evidence(filled, q, clumped) / excess)
+    if whole < sigma:
+        return whole, 0.0, share
+    lonely(t, d, n, t0, size, low, high, fewest, filled)
+    block = int(np.ceil(BLOCK_PX / size))
+    chances = by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, SAMPLES, *room)
+    return whole, spread_out(filled, block, surprise(chances)), share
 
 
-@njit(nogil=True, cache=True)
-def evidence(filled, usual, clumped):
-    """The log-likelihood ratio of a row of cells: as full as it is, against chance that fills a share of `usual`.
+def surprise(chances):
+    """The evidence of a block with so many filled cells, in nats, from how often chance fills as many.
 
-    Chance comes in clumps: after a filled cell the next is filled by so much likelier as `clumped` tells, and only
-    what goes beyond that speaks for a trail.
+    Fuller blocks than the sample holds are taken to grow rarer at the mean pace of those that it holds.
     """
-    after_filled = usual + clumped * (1.0 - usual)
-    after_empty = usual * (1.0 - after_filled) / (1.0 - usual)
-    counts = np.zeros((2, 2))
-    before = 0
-    for i in range(filled.size):
-        now = 1 if filled[i] else 0
-        counts[before, now] += 1.0
-        before = now
-    nats = 0.0
-    for before, q in ((0, after_empty), (1, after_filled)):
-        empty, full = counts[before, 0], counts[before, 1]
-        if full > q * (empty + full):
-            nats += full * np.log(full / (q * (empty + full)))
-            if empty > 0:
-                nats += empty * np.log(empty / ((1.0 - q) * (empty + full)))
-    return nats
+    nats = np.log(SAMPLES + 1.0) - np.log1p(chances)
+    last = max(1, np.count_nonzero(chances) - 1)
+    k = np.arange(nats.size)
+    return np.where(k > last, nats[last] * k / last, nats)
 
 
-@njit(nogil=True, cache=True)
-def band(rows, cols, line, t0, t1, half):
-    """The pixels whose centre lies in a strip: sorted flat indices, uint32; line, t0, t1, half as in `along`."""
-    px, py, ux, uy = line
-    reach = abs(ux) * half
-    first = max(0, int(np.ceil(py + min(t0 * uy, t1 * uy) - reach)))
-    last = min(rows - 1, int(np.floor(py + max(t0 * uy, t1 * uy) + reach)))
-    room = int((t1 - t0 + 4.0) * (2.0 * half + 4.0)) + 4 * (last - first + 1)
-    out, found = np.empty(max(0, room), np.uint32), 0
-    for y in range(first, last + 1):
-        low, high = bounds(ux, uy, y - py, t0, t1, half)
-        for x in range(max(0, int(np.ceil(px + low))), min(cols - 1, int(np.floor(px + high))) + 1):
-            out[found] = y * cols + x
-            found += 1
-    return out[:found].copy()
+def spread_out(filled, block, nats):
+    """How far a line stands out from chance, in sigma, without its fullest block: 0 where nothing else is left.
+
+    filled (m,) bool: its cells; block: cells in a block; nats (block + 1,): the evidence of a block with so many
+    filled cells. A ray or a clump is no longer than a block; it is where the line was found, and speaks for none.
+    Of the other blocks, which begin at that one on either side, the sum of evidence is held against a gamma
+    distribution, for by chance each has more than x nats once in exp(x) (Fisher 1925).
+    """
+    sums = np.concatenate(([0], np.cumsum(filled)))
+    best = int(np.argmax(sums[block:] - sums[:-block])) if filled.size >= block else 0
+    before, after = filled[:best][::-1], filled[best + block :]
+    counts = [np.count_nonzero(part[i : i + block]) for part in (before, after) for i in range(0, part.size, block)]
+    if not counts:
+        return 0.0
+    total = nats[counts].sum()
+    order = np.arange(1, len(counts))
+    terms = np.cumsum(np.log(max(total, 1e-9) / order)) if order.size else np.empty(0)
+    return float(np.sqrt(2.0 * max(0.0, total - np.logaddexp.reduce(np.append(terms, 0.0)))))
 
 
 def found(flat, shape, sigma, growth):
@@ -518,8 +453,9 @@ def found(flat, shape, sigma, growth):
         line, t0, t1, low, high, usual = follow(flat, starts, taken, rows, cols, tuple(seed[1:]), *room)
         if t1 - t0 < max(MIN_LENGTH_PX, SLENDER * (high - low)):
             continue
-        snr, share = significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual, clumped, *room)
-        if snr < sigma:
+        place = line, t0, t1, low, high, usual
+        snr, spread, share = significance(flat, starts, taken, rows, cols, *place, clumped, sigma, *room)
+        if snr < sigma or spread < SPREAD * sigma:
             continue
         vain -= 1
         line, t0, t1, half = framed(shape, line, t0, t1, low, high, growth)

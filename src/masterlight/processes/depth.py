@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from masterlight.kernels.quality import madn
+from masterlight.processes.framestats import sky_pixels
 from masterlight.processes.stack import Stack
 
 LAG_PX = 8
 """Pixels so far apart share no noise, however they were interpolated."""
-STRIPS = 64
+STRIPS, STRIP_PX = 40, 32
+"""The sky is looked at in so many strips of so many rows."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,26 @@ def depth_of(stack: Stack) -> Depth:
 
 
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
-    """Noise of the sky of an image, and the root of the median variance claimed there; (rows, cols), NaN left out.
+    """Noise of the sky of an image, and the root of the mean variance claimed there; (rows, cols), NaN left out.
 
     1.4826 median deviation of second differences of pixels LAG_PX apart, over sqrt(6): what interpolation did to
-    neighbours is left out, and so are gradients; pixels of stars are left out by their height.
+    neighbours is left out, and so are gradients. Pixels are left out whose surroundings stand above the sky; what is
+    fainter still, such as unresolved stars in a stack of hundreds of frames, counts as noise.
     """
     rows, cols = image.shape
-    at = np.unique(np.linspace(0, rows - 1, min(rows, 16 * STRIPS)).astype(int))
-    strip = image[at]
-    finite = strip[np.isfinite(strip)]
-    if finite.size < 100 or cols < 4 * LAG_PX:
+    height = min(STRIP_PX, rows)
+    tops = np.unique(np.linspace(0, rows - height, min(STRIPS, -(-rows // height))).astype(int))
+    steps, claims = [], []
+    for top in tops:
+        strip = image[top : top + height]
+        step = strip[:, : -2 * LAG_PX] - 2 * strip[:, LAG_PX:-LAG_PX] + strip[:, 2 * LAG_PX :]
+        dark = sky_pixels(strip)
+        good = dark[:, : -2 * LAG_PX] & dark[:, LAG_PX:-LAG_PX] & dark[:, 2 * LAG_PX :] & np.isfinite(step)
+        steps.append(step[good])
+        if variance is not None:
+            claims.append(variance[top : top + height, LAG_PX:-LAG_PX][good])
+    steps = np.concatenate(steps)
+    if steps.size < 100:
         return float("nan"), float("nan")
-    sky = strip < np.median(finite) + 3 * madn(finite)
-    left, middle, right = strip[:, : -2 * LAG_PX], strip[:, LAG_PX:-LAG_PX], strip[:, 2 * LAG_PX :]
-    both = sky[:, : -2 * LAG_PX] & sky[:, LAG_PX:-LAG_PX] & sky[:, 2 * LAG_PX :]
-    noise = madn((left - 2 * middle + right)[both]) / np.sqrt(6)
-    if variance is None:
-        return float(noise), float("nan")
-    return float(noise), float(np.sqrt(np.median(variance[at][:, LAG_PX:-LAG_PX][both])))
+    claimed = float(np.sqrt(np.mean(np.concatenate(claims)))) if claims else float("nan")
+    return float(madn(steps) / np.sqrt(6)), claimed

@@ -250,7 +250,7 @@ def finished(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel:
                     used_fraction=float(used[plane, i] / there),
                 )
             )
-    known = all(np.isfinite(t.noise_variance).all() and (t.noise_variance > 0).all() for t in terms)
+    known = all(np.isfinite(t.noise_dn).all() and (t.noise_dn > 0).all() for t in terms)
     empty = float((canvas.holes[0] / np.maximum(1, canvas.holes[1])).max())
     ratio = noise_ratio(settings.kernel, settings.drop_shrink, pixel)
     single = len(terms) == 1

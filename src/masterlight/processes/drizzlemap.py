@@ -15,7 +15,7 @@ from masterlight.headers import period, places
 from masterlight.kernels import match
 from masterlight.processes.align import Transform
 from masterlight.processes.framestats import naming
-from masterlight.processes.stack import HIGH, LARGE, LOW, Verdicts
+from masterlight.processes.stack import HIGH, LARGE, LOW, RANGE, Verdicts
 
 if TYPE_CHECKING:
     from masterlight.processes.terms import Terms
@@ -326,7 +326,7 @@ class Tile:
         Variance is that of the background, and of the photons above it where that is known.
         """
         i, plane, terms = share.i, share.plane, self.terms[share.plane]
-        noise, photon = (float(a[i]) * terms.correlation for a in (terms.noise_variance, terms.photon))
+        noise, photon = (float(a[i]) * terms.correlation for a in (terms.noise_dn**2, terms.photon))
         model = self.local[i] if self.local is not None and self.settings.local_normalization else None
         if model is None:
             scale, offset, gain = float(terms.out_scale[i]), float(terms.out_offset[i]), 1.0
@@ -384,17 +384,12 @@ def lattices(
 
 
 def verdicts_in(verdicts: Verdicts, i: int, plane: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    """The verdicts on a box of the reference, uint8: LOW, HIGH or LARGE, the last before the others, 0 where kept."""
+    """The verdicts on a box of the reference, uint8: LOW, HIGH, RANGE or LARGE, the last first; 0 where kept."""
     top, bottom, left, right = box
-    width = verdicts.shape[1]
-    out = np.zeros((bottom - top, right - left), np.uint8)
-    for kind in (LOW, HIGH, LARGE):
-        flat = verdicts.indices(i, plane, kind)
-        first, last = np.searchsorted(flat, (top * width, bottom * width))
-        y, x = np.divmod(flat[first:last].astype(np.int64), width)
-        inside = (x >= left) & (x < right)
-        out[y[inside] - top, x[inside] - left] = kind
-    return out
+    out = np.zeros((bottom - top) * (right - left), np.uint8)
+    for kind in (LOW, HIGH, RANGE, LARGE):
+        out[verdicts.within(i, plane, kind, box)] = kind
+    return out.reshape(bottom - top, right - left)
 
 
 def padded(frame: Frame, core: tuple[int, int, int, int], n: int) -> np.ndarray:

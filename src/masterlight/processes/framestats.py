@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 from scipy.special import erfc
 
 from masterlight.errors import FrameError, ParameterError, Rejected
@@ -17,9 +18,11 @@ SAMPLES = 250_000
 """Pixels that `measure` looks at: the median of so many is sure to 0.3 % of their scatter."""
 BAND_PIXELS = 1 << 21
 """Pixels in memory at once while the background of a whole frame is looked at."""
-LIKELY = 5.0
+LIKELY = 2.5
 """A keyword of noise that differs by more than this factor from what the pixels show tells of other pixels."""
 NEAR, FAR = 2, 8
+CELL_PX, AROUND_PX = 256, 7
+"""Plain sky is told in cells of so many columns, by the mean of a square of this side around each pixel."""
 """Columns between pixels that are compared for their noise: near ones in a frame as it was taken, where a gradient
 counts least; far ones in an interpolated frame, where those up to 5 columns apart share their noise."""
 STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars")
@@ -62,6 +65,8 @@ class FrameStatistics:
     read_noise_e: float | None = None
     keywords: Mapping = field(default_factory=dict)
     """The frame's header."""
+    notes: tuple[str, ...] = ()
+    """What had to be decided while it was measured."""
 
 
 @contextmanager
@@ -106,6 +111,7 @@ def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> 
         location, sides = SCALES[scale](values)
         seen = noise_seen(flat[::2], FAR) if noise else 0.0
         likely = noise and (seen == 0 or seen / LIKELY <= noise <= seen * LIKELY)
+        doubtful = bool(noise) and not likely
         found.append(
             FrameStatistics(
                 source=frame.source,
@@ -115,8 +121,10 @@ def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> 
                 exposure_s=frame.meta.exposure_s,
                 pixel_noise_dn=seen if likely and seen > 0 else None,
                 gain_e_per_dn=frame.meta.gain_e_per_dn,
+                read_noise_e=frame.meta.read_noise_e,
                 background_noise_dn=background,
                 keywords=keywords,
+                notes=("its keyword NOISE is not true of its pixels, whose noise was measured",) if doubtful else (),
                 **sky_fields(values, wanted),
                 **stars,
             )
@@ -134,11 +142,38 @@ def strips_of(frame: Frame) -> list[np.ndarray]:
 
 
 def noise_seen(strips: list[np.ndarray], apart: int) -> float:
-    """Noise as the differences of pixels so many columns apart show it; of far ones about their median, the slope."""
-    steps = np.concatenate([(s[:, apart:] - s[:, :-apart]).ravel() for s in strips])
-    steps = steps[np.isfinite(steps)]
+    """Noise as the differences of pixels so many columns apart show it; of far ones about their median, the slope.
+
+    Pixels whose surroundings stand above the sky are left out: stars would count as noise.
+    """
+    found = []
+    for strip in strips:
+        dark = sky_pixels(strip)
+        step = strip[:, apart:] - strip[:, :-apart]
+        found.append(step[dark[:, apart:] & dark[:, :-apart] & np.isfinite(step)])
+    steps = np.concatenate(found)
     middle = np.median(steps) if apart == FAR and steps.size else np.float32(0)
     return 1.4826 / 2**0.5 * float(np.median(np.abs(steps - middle))) if steps.size else 0.0
+
+
+def sky_pixels(strip: np.ndarray) -> np.ndarray:
+    """Which pixels of a strip (h, cols) lie in plain sky: the mean of their surroundings is as low as that of most."""
+    rows, cols = strip.shape
+    there = np.isfinite(strip)
+    edges = [i * cols // max(1, cols // CELL_PX) for i in range(max(1, cols // CELL_PX) + 1)]
+    raised = np.zeros(strip.shape, np.float32)
+    cells = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    for cell in cells:
+        if there[:, cell].any():
+            raised[:, cell] = strip[:, cell] - np.median(strip[:, cell][there[:, cell]])
+    raised[~there] = 0
+    mean = uniform_filter(raised, AROUND_PX)
+    out = np.zeros(strip.shape, bool)
+    for cell in cells:
+        usual = np.median(mean[:, cell])
+        below = mean[:, cell][mean[:, cell] <= usual]
+        out[:, cell] = mean[:, cell] <= usual + 2 * 1.4826 * np.median(usual - below)
+    return out & there
 
 
 def keywords_of(frame: Frame) -> dict:

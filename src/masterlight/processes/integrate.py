@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -28,6 +29,10 @@ from masterlight.workers import Event
 
 CACHE_BYTES = 16_000_000
 SMALL_TILE = 2**16
+LISTED = 0.01
+"""Part of the samples that rejection may take and list, at most, when room for it is planned."""
+CUT_PX = 128
+"""Where trails lie, tiles are integrated once more in parts so many columns wide."""
 
 Weights = Literal[
     "noise", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
@@ -91,6 +96,13 @@ class ImageIntegration:
         """The numbers by which each frame enters, from what was measured of all; `reference` stays as it is."""
         return terms_of(self, statistics, reference)
 
+    def check(self) -> None:
+        """Raise ParameterError for settings that would do nothing beside the others."""
+        if self.weight_expression is not None and self.weights != "expression":
+            raise ParameterError(f"weight_expression does nothing with weights={self.weights}; take weights=expression")
+        if self.weight_keyword != "SSWEIGHT" and self.weights != "keyword":
+            raise ParameterError(f"weight_keyword does nothing with weights={self.weights}; take weights=keyword")
+
     @property
     def measures(self) -> tuple[str, ...]:
         """Fields of `FrameStatistics` beyond the usual that these settings need."""
@@ -100,7 +112,12 @@ class ImageIntegration:
     def needs_scale(self) -> bool:
         """Whether the scale of each frame matters."""
         modes = self.normalization, self.rejection.normalization
-        return "scaling" in modes[0] or modes[1] == "scale+zero offset" or self.weights == "psf-scale-snr"
+        return (
+            self.localizes
+            or "scaling" in modes[0]
+            or modes[1] == "scale+zero offset"
+            or self.weights == "psf-scale-snr"
+        )
 
     @property
     def localizes(self) -> bool:
@@ -130,6 +147,7 @@ class ImageIntegration:
         A frame that cannot be read ends the run with a FrameError that names it. Frames that count for next to
         nothing, or have no local normalization, are left out and told in the notes.
         """
+        self.check()
         check_shapes(frames)
         shape = frames[0].shape if len(frames[0].shape) == 3 else (1, *frames[0].shape)
         with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
@@ -141,65 +159,111 @@ class ImageIntegration:
                 statistics = [statistics]
             if len(statistics) != shape[0] or any(len(s) != len(frames) for s in statistics):
                 raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-            if reference is None:
-                reference = int(np.argmax(np.mean([terms_of(self, s).weights for s in statistics], axis=0)))
-            local, lost = yield from self.localized(running, frames, reference)
-            terms = self.terms_of_all(statistics, reference, local)
-            kept = np.array([i not in lost for i in range(len(frames))])
-            light = np.min([t.weights for t in terms], axis=0) < self.min_weight
-            for i in np.flatnonzero(light & kept):
-                lost[i] = Rejected(
-                    frames[i].source, "integrate", f"it counts for less than {self.min_weight:g} of the best"
-                )
-            kept &= ~light
-            used = [frame for frame, keep in zip(frames, kept, strict=True) if keep]
-            if len(used) < len(frames):
-                self.rejection.check(len(used))
-            work = Work(self, used, [t.take(kept) for t in terms], shape, running, memory_mb, aspect)
-            work.more["local"] = [m for m, keep in zip(local, kept, strict=True) if keep] if local else None
-            if self.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in terms):
-                work.more["sky"] = sky_below(frames[reference])
-            if self.combination == "entropy":
-                grids = yield from gathered("entropy", running, Entropies(shape[0]), used)
-                work.more["entropy"] = grids
+            roster = yield from self.roster(running, frames, statistics, reference)
+            work = Work(self, roster, shape, running, memory_mb, aspect)
             canvas = yield from work.integrated(maps, slope, verdicts)
-        result = stack_of(canvas, frames, kept, terms, statistics, local, lost, reference)
+        result = stack_of(self, canvas, frames, statistics, roster, work.notes)
         yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
 
-    def localized(self, running, frames, reference: int):
-        """A local model for each frame, or none; and the frames that have none, {index: Rejected}."""
-        if not self.localizes:
-            return None, {}
-        known = self.local.reference(frames[reference])
-        models = yield from gathered("normalize", running, partial(self.local.model, known), frames)
-        lost = {i: model for i, model in enumerate(models) if isinstance(model, Rejected)}
-        if len(lost) == len(frames):
-            raise NothingUsable(f"no frame can be normalized locally; the first: {lost[0].reason}")
-        return models, lost
+    def roster(self, running, frames, statistics, reference: int | None) -> Iterator[Event]:
+        """Who takes part, and how; frames of unknown scale, without a local model, or of next to no weight, do not."""
+        statistics, lost = self.scaled_alike(statistics, reference)
+        reference = self.chosen(statistics, lost) if reference is None else reference
+        local = None
+        if self.localizes:
+            known = self.local.reference(frames[reference])
+            local = yield from gathered("normalize", running, partial(self.local.model, known), frames)
+            lost |= {i: model for i, model in enumerate(local) if isinstance(model, Rejected)}
+            if reference in lost:
+                raise FrameError(frames[reference].source, f"it cannot be the reference: {lost[reference].reason}")
+        while True:
+            kept = np.array([i for i in range(len(frames)) if i not in lost])
+            self.rejection.check(len(kept))
+            at, models = int(np.searchsorted(kept, reference)), [local[i] for i in kept] if local else None
+            terms = []
+            for p, plane in enumerate(statistics):
+                scales = np.array([model.scale[p] for model in models]) if models else None
+                terms.append(terms_of(self, [plane[i] for i in kept], at, scales))
+            weights = np.min([t.weights for t in terms], axis=0)
+            light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= self.least_weight]
+            light = [i for i in light if i != reference]
+            if not light:
+                return Roster([frames[i] for i in kept], terms, models, kept, lost, frames[reference])
+            words = f"it counts for less than {self.min_weight:g} of the best (min_weight)"
+            lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
 
-    def terms_of_all(self, statistics, reference: int, local) -> list[Terms]:
-        """The terms of each plane; a frame without a local model gets those of one that has it."""
-        if not local:
-            return [terms_of(self, s, reference) for s in statistics]
-        scales = np.array([m.scale if m else (1.0,) * len(statistics) for m in local], float)
-        return [terms_of(self, s, reference, scales[:, p]) for p, s in enumerate(statistics)]
+    @property
+    def least_weight(self) -> float:
+        return max(self.min_weight, np.finfo(float).tiny)
+
+    def scaled_alike(self, statistics, reference: int | None):
+        """(statistics, {index: Rejected}) so that all frames, in all planes, get their scale in one way.
+
+        A few frames without stars in common are left out; where most have none, none is scaled by stars.
+        """
+        if self.scale != "stars" or not self.needs_scale:
+            return statistics, {}
+        count = len(statistics[0])
+        unknown = [i for i in range(count) if any(plane[i].flux_ratio is None for plane in statistics)]
+        if len(unknown) < count / 2 and reference not in unknown:
+            why = (
+                "too few of its stars are found in the other frames to tell its scale; take another --scale to keep it"
+            )
+            return statistics, {i: Rejected(statistics[0][i].source, "integrate", why) for i in unknown}
+        return [[replace(s, flux_ratio=None) for s in plane] for plane in statistics], {}
+
+    def chosen(self, statistics, lost) -> int:
+        """The frame of greatest weight; under local normalization, whose scale is not known yet, by that of stars."""
+        settings = replace(self, normalization="additive+scaling") if self.normalization == "local" else self
+        kept = [i for i in range(len(statistics[0])) if i not in lost]
+        weights = np.mean([terms_of(settings, [plane[i] for i in kept]).weights for plane in statistics], axis=0)
+        return kept[int(np.argmax(weights))]
 
     def tile(self, samples: np.ndarray, terms: Terms, **more):
         """Integrate one box: samples (N, h, w) float32 DN, NaN where missing; a `TileResult`."""
         return integrate_tile(self, samples, terms, **more)
 
 
+class Roster(NamedTuple):
+    """Who takes part in an integration, and how."""
+
+    frames: list[Frame]
+    terms: list[Terms]
+    """One for each plane."""
+    local: list | None
+    """A `LocalModel` for each frame, when they are normalized locally."""
+    kept: np.ndarray
+    """Where the frames stand among all that were given."""
+    lost: dict[int, Rejected]
+    """Those of them that were left out."""
+    reference: Frame
+
+
 class Work:
     """One integration at work: tiles, and where larger structures are looked for those that these change once more."""
 
-    def __init__(self, settings, frames, terms, shape, running, memory_mb, aspect):
-        self.settings, self.frames, self.terms, self.shape, self.running = settings, frames, terms, shape, running
-        self.memory_mb, self.aspect, self.done = memory_mb, aspect, 0
-        self.more: dict = {"local": None, "sky": None, "entropy": None}
+    def __init__(self, settings: ImageIntegration, roster: Roster, shape, running, memory_mb, aspect):
+        self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
+        self.shape, self.running, self.memory_mb, self.aspect, self.done = shape, running, memory_mb, aspect, 0
+        self.more: dict = {"local": roster.local, "sky": None, "entropy": None}
+        self.notes: list[str] = []
         self.larger = settings.rejection.looks_larger
+        if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
+            self.more["sky"] = sky_below(roster.reference)
 
     def integrated(self, maps: bool, slope: bool, verdicts: bool) -> Iterator[Event]:
         """Yield an event for each tile; gives the canvas."""
+        if self.settings.combination == "entropy":
+            unit = all(abs(t.background_dn) < 1 for t in self.terms)  # data from 0 to 1: of 16 bits, as is usual
+            task = Entropies(self.shape[0], 1 / 65535 if unit else 1.0)
+            self.more["entropy"] = yield from gathered("entropy", self.running, task, self.frames)
+        room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
+        if self.larger and not verdicts and room_mb > self.memory_mb / 4:
+            self.larger = False
+            self.notes.append(
+                f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f} MB, "
+                f"more than a quarter of the {self.memory_mb:.0f} MB to work in (--memory-mb)"
+            )
         told = verdicts or self.larger
         bytes_each = sample_bytes(self.settings, told) / 4
         count = len(self.frames) * self.shape[0] * bytes_each
@@ -208,24 +272,29 @@ class Work:
         yield Event("integrate", 0, len(boxes), message=plan_sentence(len(self.frames), self.shape, boxes))
         canvas = Canvas(self.shape, len(self.frames), maps, slope, told)
         yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=told)
+        if canvas.verdicts is not None:
+            canvas.verdicts.settle()
         if self.larger:
             touched = yield from self.grow(canvas)
-            again = [box for box in boxes if touched[box[0] : box[1], box[2] : box[3]].any()]
-            yield from self.look(canvas, again, "reject larger", slope=slope, larger=canvas.verdicts)
+            again = [part for box in boxes for part in parts_of(box, touched)]
+            yield from self.look(canvas, again, "reject larger", touched, slope=slope, larger=canvas.verdicts)
         return canvas
 
-    def look(self, canvas: Canvas, boxes, stage: str, **more) -> Iterator[Event]:
-        """Integrate some tiles."""
-        task = Tile(self.settings, self.frames, self.terms, **self.more, **more)
+    def look(self, canvas: Canvas, boxes, stage: str, touched=None, **more) -> Iterator[Event]:
+        """Integrate some tiles; on a second look what was rejected before stays so, and only that is left out."""
+        settings = self.settings
+        if touched is not None:
+            settings = replace(settings, rejection=replace(settings.rejection, algorithm="none", profile="best"))
+        task = Tile(settings, self.frames, self.terms, **self.more, **more)
         for event in workers.each(stage, self.running, task, boxes, keep_going=False):
-            canvas.place(event.item, event.result)
+            canvas.place(event.item, event.result, touched)
             yield Event(stage, event.done, event.total, event.item)
 
     def grow(self, canvas: Canvas) -> Iterator[Event]:
         """Find trails and other larger structures in what was rejected of each frame; gives where there are any."""
         touched = np.zeros(self.shape[-2:], bool)
         flat = touched.reshape(-1)
-        items = [(i, p) for i in range(len(self.frames)) for p in range(self.shape[0])]
+        items, found = [(i, p) for i in range(len(self.frames)) for p in range(self.shape[0])], {}
         task = Larger(self.settings.rejection.large_scale, canvas.verdicts)
         for event in workers.each("find trails", self.running, task, items, keep_going=False):
             (i, p), grown = event.item, event.result
@@ -233,8 +302,9 @@ class Work:
                 for side, more in ((LOW, grown.low), (HIGH, grown.high)):
                     canvas.verdicts.large(i, p, side, more)
                     flat[more] = True
-            canvas.trails += [(self.frames[i].source, p, trail) for trail in grown.trails]
+            found[i, p] = grown.trails
             yield Event("find trails", event.done, event.total)
+        canvas.trails = [(self.frames[i].source, p, trail) for i, p in items for trail in found[i, p]]
         return touched
 
 
@@ -253,11 +323,11 @@ class Larger:
 class Entropies:
     """The task of one frame: the grid of entropy of each of its planes."""
 
-    def __init__(self, planes: int):
-        self.planes = planes
+    def __init__(self, planes: int, step_dn: float):
+        self.planes, self.step_dn = planes, step_dn
 
     def __call__(self, frame: Frame) -> list[np.ndarray]:
-        return [entropy_grid(frame, plane) for plane in range(self.planes)]
+        return [entropy_grid(frame, plane, self.step_dn) for plane in range(self.planes)]
 
 
 def gathered(stage: str, running, task, frames: Sequence[Frame]) -> Iterator[Event]:
@@ -279,22 +349,32 @@ class OnFrame:
         return self.task(self.frames[i])
 
 
-def stack_of(canvas: Canvas, frames, kept, terms: Sequence[Terms], statistics, local, lost, reference: int) -> Stack:
+def stack_of(
+    settings: ImageIntegration,
+    canvas: Canvas,
+    frames: Sequence[Frame],
+    statistics,
+    roster: Roster,
+    notes: Sequence[str],
+) -> Stack:
     """The result of an integration, with a row for every frame, those that were left out included."""
-    place = np.cumsum(kept) - 1
-    rows = []
-    for p, (t, measured) in enumerate(zip(terms, statistics, strict=True)):
-        noise = np.sqrt(t.noise_variance)
+    place = {int(i): k for k, i in enumerate(roster.kept)}
+    rows, nothing = [], (0.0, float("nan"), float("nan"), 0.0, 0.0, 0.0)
+    for p, (t, measured) in enumerate(zip(roster.terms, statistics, strict=True)):
         for i, frame in enumerate(frames):
-            used = bool(kept[i])
-            fractions = canvas.fractions(p, place[i]) if used else (0.0, 0.0, 0.0)
-            numbers = (float(t.weights[i]) if used else 0.0, float(t.out_scale[i]), float(t.out_offset[i]))
-            rows.append(
-                FrameRow(frame.source, p, *numbers, *fractions, float(measured[i].location_dn), float(noise[i]))
-            )
-    notes = [n for t in terms for n in t.notes] + [f"{r.source}: left out, {r.reason}" for r in lost.values()]
-    planes = {name: canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None
-              for name in ("image", "variance", "coverage", "low", "high", "slope")}  # fmt: skip
+            k = place.get(i)
+            told = nothing
+            if k is not None:
+                told = (*(float(v[k]) for v in (t.weights, t.out_scale, t.out_offset)), *canvas.fractions(p, k))
+            if k is not None and settings.normalization == "local":
+                told = (told[0], roster.local[k].scale[p], float(roster.local[k].offset[p].mean()), *told[3:])
+            noise = float("nan") if k is None else float(t.noise_dn[k])
+            rows.append(FrameRow(frame.source, p, *told, float(measured[i].location_dn), noise))
+    notes = [*notes, *(note for t in roster.terms for note in t.notes)]
+    notes += [f"{model.source}: {note}" for model in roster.local or () for note in model.notes]
+    notes += [f"{lost.source}: left out, {lost.reason}" for lost in roster.lost.values()]
+    names = ("image", "variance", "coverage", "low", "high", "slope")
+    planes = {name: canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None for name in names}
     return Stack(
         image=planes["image"],
         variance=planes["variance"],
@@ -303,15 +383,15 @@ def stack_of(canvas: Canvas, frames, kept, terms: Sequence[Terms], statistics, l
         rejected_high=planes["high"],
         slope=planes["slope"],
         frames=tuple(rows),
-        n=int(kept.sum()),
+        n=len(roster.frames),
         notes=tuple(dict.fromkeys(notes)),
         verdicts=canvas.verdicts,
         trails=tuple(canvas.trails),
-        lost=tuple(lost.values()),
-        correlation=float(np.mean([t.correlation for t in terms])),
-        terms=tuple(t.take(kept) for t in terms),
-        models=tuple(m for m, keep in zip(local or (), kept, strict=False) if keep),
-        reference=frames[reference].source,
+        lost=tuple(roster.lost.values()),
+        correlation=float(np.mean([t.correlation for t in roster.terms])),
+        terms=tuple(roster.terms),
+        models=tuple(roster.local or ()),
+        reference=roster.reference.source,
     )
 
 
@@ -351,6 +431,20 @@ def tiles(shape, count: float, memory_mb: float, threads: int, aspect: float | N
         for y in range(0, rows, height)
         for x in range(0, cols, width)
     ]
+
+
+def parts_of(box, touched: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Those parts of a box, cut along its columns, in which pixels are touched (rows, cols) bool."""
+    y0, y1, x0, x1 = box
+    inside = touched[y0:y1, x0:x1]
+    rows = np.flatnonzero(inside.any(axis=1))
+    if not rows.size:
+        return []
+    starts = np.arange(0, x1 - x0, CUT_PX)
+    cells = np.concatenate([[False], np.add.reduceat(inside.any(axis=0), starts) > 0, [False]])
+    edges = np.flatnonzero(cells[1:] != cells[:-1]).reshape(-1, 2) * CUT_PX
+    top, bottom = y0 + int(rows[0]), y0 + int(rows[-1]) + 1
+    return [(top, bottom, x0 + int(a), min(x0 + int(b), x1)) for a, b in edges]
 
 
 def plan_sentence(count: int, shape, boxes) -> str:

@@ -57,7 +57,7 @@ class LargeScaleRejection:
     """Reject whole structures of which clipping found only a part: trails along their line, large shapes all around."""
 
     trails: bool = True
-    """Find straight trails of satellites, meteors and aeroplanes in each frame, and reject them from end to end."""
+    """Find straight trails of satellites, meteors and aeroplanes, of 100 px or more, and reject them end to end."""
     trail_sigma: Annotated[float, Field(ge=5, le=100)] = 7.5
     """How far, in sigma, a line of rejected pixels must stand out from chance to be a trail."""
     trail_growth_px: Annotated[float, Field(ge=0, le=50)] = 1.0

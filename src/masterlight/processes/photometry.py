@@ -29,6 +29,8 @@ SHARE, GAUSSIAN = 0.75, 1.4221
 PROFILE_STARS = 60
 PASSES = 3
 """How often the width is found: the ring of the sky follows it."""
+ENOUGH_STARS = 8
+"""Stars in common that make a flux ratio worth more than a ratio of background dispersions."""
 FEWEST_STARS = 3
 FLOOR = 0.005
 """Relative error of a flux below which none is believed: flat field, changes of the profile over the field."""

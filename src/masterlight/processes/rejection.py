@@ -111,9 +111,19 @@ class Rejection:
         return cls(large_scale=LargeScaleRejection(trails=False), **settings)
 
     @property
+    def ranges(self) -> bool:
+        """Whether values out of range are left out."""
+        return self.range_low is not None or self.range_high is not None
+
+    @property
     def is_ccd(self) -> bool:
         """Whether samples are judged by the model of a sensor."""
         return self.algorithm == "ccd" and self.profile == "best"
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether the variance of samples is taken to go with their level, at one rate for all pixels."""
+        return self.algorithm == "averaged-sigma" and self.profile == "best"
 
     @property
     def looks_larger(self) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 from masterlight.errors import Rejected
 from masterlight.processes.largescale import Trail
 
-LOW, HIGH, LARGE = 1, 2, 4
-"""Verdicts on a sample: rejected as too faint, as too bright, as part of a larger structure."""
+LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
+"""Verdicts on a sample: rejected as too faint, as too bright, as part of a larger structure, as out of range."""
 
 
 class TileResult(NamedTuple):
@@ -26,8 +26,9 @@ class TileResult(NamedTuple):
     counts: np.ndarray
     """(4, N) int64: samples of each frame rejected low, rejected high, there at all, and of the rejected those that
     were part of a larger structure."""
-    verdicts: tuple[list[np.ndarray], list[np.ndarray]] | None = None
-    """For each frame the flat indices in the tile of its samples rejected low, and high."""
+    verdicts: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
+    """By LOW, HIGH, RANGE: the flat indices in the tile of the samples rejected so, frame after frame, and where those
+    of each frame begin."""
 
 
 @dataclass(frozen=True)
@@ -53,42 +54,46 @@ class Verdicts:
 
     def __init__(self, shape: tuple[int, int]):
         self.shape = shape
-        self.found: dict[tuple[int, int, int], list[np.ndarray]] = {}
+        self.parts: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+        self.found: dict[tuple[int, int, int], np.ndarray] = {}
 
     def add(self, plane: int, box, verdicts) -> None:
-        """Keep the verdicts on one box: for LOW and for HIGH a list of the flat indices in the box of each frame."""
+        """Keep the verdicts on one box: by kind (flat indices in the box, frame after frame; where each begins)."""
         y0, _, x0, x1 = box
-        for kind, of_frames in zip((LOW, HIGH), verdicts, strict=True):
-            for i, at in enumerate(of_frames):
-                if at.size:
-                    y, x = np.divmod(at, x1 - x0)
-                    flat = ((y + y0) * self.shape[1] + x + x0).astype(np.uint32)
-                    self.found.setdefault((i, plane, kind), []).append(flat)
+        for kind, (at, starts) in verdicts.items():
+            if at.size:
+                y, x = np.divmod(at, x1 - x0)
+                flat = ((y + y0) * self.shape[1] + x + x0).astype(np.uint32)
+                self.parts.setdefault((plane, kind), []).append((flat, starts))
+
+    def settle(self) -> None:
+        """Sort what was kept box by box into lists for each frame."""
+        for plane, kind in list(self.parts):
+            boxes = self.parts.pop((plane, kind))
+            for i in range(len(boxes[0][1]) - 1):
+                self.found[i, plane, kind] = np.sort(np.concatenate([f[s[i] : s[i + 1]] for f, s in boxes]))
 
     def indices(self, i: int, plane: int, kind: int) -> np.ndarray:
-        """Flat indices, uint32 in order, of the pixels of frame i with this verdict: LOW, HIGH or LARGE."""
-        key, parts = (i, plane, kind), self.found.get((i, plane, kind), [])
-        if len(parts) > 1:
-            parts = self.found[key] = [np.sort(np.concatenate(parts))]
-        return parts[0] if parts else np.empty(0, np.uint32)
+        """Flat indices, uint32 in order, of the pixels of frame i with this verdict: LOW, HIGH, RANGE or LARGE."""
+        return self.found.get((i, plane, kind), np.empty(0, np.uint32))
 
     def mask(self, i: int, plane: int = 0) -> np.ndarray:
-        """The verdicts on frame i, uint8 (rows, cols): 0 kept, else LOW + HIGH + LARGE as they apply."""
+        """The verdicts on frame i, uint8 (rows, cols): 0 kept, else the sum of LOW, HIGH, LARGE and RANGE."""
         out = np.zeros(self.shape[0] * self.shape[1], np.uint8)
-        for kind in (LOW, HIGH, LARGE):
+        for kind in (LOW, HIGH, LARGE, RANGE):
             out[self.indices(i, plane, kind)] |= kind
         return out.reshape(self.shape)
 
     def large(self, i: int, plane: int, side: int, flat: np.ndarray) -> None:
         """Keep pixels that larger structures take from frame i, on the side LOW or HIGH."""
-        self.found[i, plane, LARGE + side] = [np.asarray(flat, np.uint32)]
+        self.found[i, plane, LARGE + side] = np.asarray(flat, np.uint32)
         both = [self.indices(i, plane, LARGE + kind) for kind in (LOW, HIGH)]
-        self.found[i, plane, LARGE] = [np.union1d(*both).astype(np.uint32)]
+        self.found[i, plane, LARGE] = np.union1d(*both).astype(np.uint32)
 
-    def larger_in(self, i: int, plane: int, side: int, box) -> np.ndarray:
-        """Flat indices, within a box, of pixels of frame i that larger structures take."""
+    def within(self, i: int, plane: int, kind: int, box) -> np.ndarray:
+        """Flat indices in a box of its pixels with this verdict: LOW, HIGH, LARGE, or LARGE + one of the others."""
         y0, y1, x0, x1 = box
-        flat, width = self.indices(i, plane, LARGE + side), self.shape[1]
+        flat, width = self.indices(i, plane, kind), self.shape[1]
         a, b = np.searchsorted(flat, (y0 * width, y1 * width))
         y, x = np.divmod(flat[a:b].astype(np.int64), width)
         inside = (x >= x0) & (x < x1)
@@ -154,20 +159,22 @@ class Canvas:
             kinds["slope"] = np.float32
         self.planes = {name: np.empty(shape, kind) for name, kind in kinds.items()}
         self.counts = np.zeros((shape[0], 4, count), np.int64)
-        self.parts: dict[tuple, np.ndarray] = {}
         self.verdicts = Verdicts(shape[-2:]) if verdicts else None
         self.trails: list[tuple[str, int, Trail]] = []
 
-    def place(self, box, results: Sequence[TileResult]) -> None:
-        """Put a tile in its place, or in the place of what it was before."""
+    def place(self, box, results: Sequence[TileResult], touched: np.ndarray | None = None) -> None:
+        """Put a tile in its place; on a second look only the pixels that larger structures touch, (rows, cols) bool."""
         y0, y1, x0, x1 = box
         for plane, result in enumerate(results):
             for name, whole in self.planes.items():
-                whole[plane, y0:y1, x0:x1] = getattr(result, name)
-            self.counts[plane] += result.counts - self.parts.get((plane, box), 0)
-            if self.verdicts is not None and (plane, box) not in self.parts:
+                where = True if touched is None else touched[y0:y1, x0:x1]
+                np.copyto(whole[plane, y0:y1, x0:x1], getattr(result, name), where=where)
+            if touched is not None:
+                self.counts[plane, 3] += result.counts[3]
+                continue
+            self.counts[plane, :3] += result.counts[:3]
+            if self.verdicts is not None:
                 self.verdicts.add(plane, box, result.verdicts)
-                self.parts[plane, box] = result.counts
 
     def fractions(self, plane: int, i: int) -> tuple[float, float, float]:
         """Parts of a frame's samples rejected low, high and with larger structures, which count there alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from masterlight.processes.integrate import ImageIntegration
 
 PROFILE_NAMES = tuple(PROFILES)
-READ_NOISE = ("RDNOISE", "READNOIS", "RON", "ENOISE")
-"""Keywords that hold the read noise in electrons."""
 MEDIANS = (1.0, 1.0, 1.0, 1.3460, 1.1932, 1.4341, 1.2881, 1.4728, 1.3455, 1.4949, 1.3829)
 """Variance of the median of n samples over that of their mean, n = 0 to 10."""
 UNBELIEVABLE = 1e-4
@@ -38,8 +36,11 @@ class Terms:
     rej_offset: np.ndarray
     weights: np.ndarray
     """The best frame has 1."""
+    noise_dn: np.ndarray
+    """Of one sample of the sky, on the output scale."""
     noise_variance: np.ndarray
-    """Of one sample, DN^2 on the output scale."""
+    """Of one sample of no light, or of the sky where that is what `zero` is, DN^2 on the output scale; 0 where it
+    differs from place to place, so that the scatter of the samples has to tell."""
     photon: np.ndarray
     """Variance of one sample for each DN that it stands above the sky, DN on the output scale; 0 where unknown."""
     rejection_variance: float
@@ -61,11 +62,6 @@ class Terms:
     """Variance of the sum of many pixels over the sum of their variances, 1 for pixels that were not interpolated."""
     notes: tuple[str, ...] = ()
 
-    def take(self, kept: np.ndarray) -> Terms:
-        """These terms for the frames that `kept` (N,) bool marks."""
-        arrays = {name: value[kept] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return replace(self, **arrays)
-
     def columns(self, combination: str) -> combine.Columns:
         """These terms as the kernel takes them."""
         arrays = (self.rej_scale, self.rej_offset, self.out_scale, self.out_offset, self.weights, self.noise_variance)
@@ -74,24 +70,24 @@ class Terms:
         named = dict(zip((*names, "loose", "photon", "excess", "factor"), (*arrays, *more), strict=True))
         return combine.Columns(**{name: np.ascontiguousarray(value, np.float32) for name, value in named.items()})
 
-    def rule(self, settings: Rejection) -> rejection.Rule:
-        """The settings of rejection as the kernel takes them."""
+    def rule(self, settings: Rejection, marked: bool = False) -> rejection.Rule:
+        """The settings of rejection as the kernel takes them; `marked`: what is out of range is -inf or inf already."""
+        bounds = (-np.inf, np.inf) if marked else (settings.range_low, settings.range_high)
         low, high = settings.limits()
         model = self.rejection_variance, self.rejection_photon, self.signal_fraction
         if settings.algorithm == "ccd":
             model = (*self.sensor, settings.scale_noise)
-        elif settings.algorithm == "averaged-sigma" and settings.profile == "best":
+        elif settings.is_averaged:
             model = 0.0, self.rejection_variance / self.background_dn, 0.0
-        code = CODES[settings.algorithm]
         own = settings.algorithm in BY_OWN_SIGMA
         return rejection.Rule(
-            algorithm=rejection.NOISE if model[0] == 0.0 and settings.algorithm == "averaged-sigma" else code,
+            algorithm=rejection.NOISE if settings.is_averaged else CODES[settings.algorithm],
             low=low,
             high=high,
             passes=1 if settings.algorithm == "percentile" else settings.max_passes,
             keep_fraction=settings.min_keep_fraction,
-            range_low=-np.inf if settings.range_low is None else settings.range_low,
-            range_high=np.inf if settings.range_high is None else settings.range_high,
+            range_low=-np.inf if bounds[0] is None else bounds[0],
+            range_high=np.inf if bounds[1] is None else bounds[1],
             few=settings.few,
             noise_variance=model[0],
             noise_slope=model[1],
@@ -184,47 +180,67 @@ def terms_of(
     pooled = float(np.median(rejected**2))
     known = bool(np.isfinite(pooled) and pooled > 0)
     photons = photon_noise(settings.rejection, statistics)
+    lowered = (pixel_noise / noise) ** 2 if known else np.ones(len(noise))
+    special = {"noise_variance": (out_gain * pixel_noise) ** 2}
+    if settings.rejection.is_ccd:
+        special = sensor_of(settings.rejection, statistics, rej_scale, rej_offset, out_gain, lowered)
+    elif settings.rejection.is_averaged:
+        special |= {"dark_dn": 0.0, "noise_variance": np.zeros(len(noise))}
+    elif settings.normalization == "local" and settings.local.local_scale:
+        special = {"noise_variance": np.zeros(len(noise))}
+    if settings.combination in ("median", "minimum", "maximum"):
+        weights = np.ones(len(noise))
     return Terms(
         out_scale=out_scale,
         out_offset=out_offset,
         rej_scale=rej_scale,
         rej_offset=rej_offset,
         weights=weights / weights.max(),
-        noise_variance=(out_gain * pixel_noise) ** 2,
-        photon=np.abs(out_gain) * photons * (pixel_noise / noise if known else 1.0) ** 2,
+        noise_dn=np.abs(out_gain) * pixel_noise,
+        photon=np.abs(out_gain) * photons * lowered,
         rejection_variance=pooled if known else 0.0,
         rejection_photon=float(np.median(np.abs(rej_gain) * photons)),
         signal_fraction=settings.rejection.fraction([s.fwhm_px for s in statistics]),
         background_dn=float(location[reference]),
         looseness=np.maximum(1.0, rejected / np.sqrt(pooled)) if known else np.ones(len(noise)),
-        **(sensor_of(settings.rejection, statistics, rej_scale, rej_offset) if settings.rejection.is_ccd else {}),
+        **special,
         correlation=correlation_of(statistics, (weights * out_gain * pixel_noise) ** 2),
-        notes=notes,
+        notes=(*notes, *told_of(statistics)),
     )
 
 
-def sensor_of(settings: Rejection, statistics: Sequence[FrameStatistics], rej_scale, rej_offset) -> dict:
+def told_of(statistics: Sequence[FrameStatistics]) -> tuple[str, ...]:
+    """What measuring the frames had to decide, one sentence for all alike."""
+    first = {}
+    for s in statistics:
+        for note in s.notes:
+            first.setdefault(note, []).append(s.source)
+    return tuple(
+        f"{who[0]}{f' and {len(who) - 1} more' if len(who) > 1 else ''}: {note}" for note, who in first.items()
+    )
+
+
+def sensor_of(settings: Rejection, statistics: Sequence[FrameStatistics], rej_scale, rej_offset, out_gain, lowered):
     """What the CCD noise model needs: read noise and gain of the frames, brought to the scale of rejection.
 
     A frame k f + o of f = n / g electrons has the variance k^2 (r / g)^2 + k (v - o) / g (Mortara and Fowler 1981).
+    lowered (N,): what interpolation has left of the variance of pixels.
     """
-    reads, gains = [], []
+    pairs = []
     for s in statistics:
-        told = [s.keywords.get(name) for name in READ_NOISE]
-        read = next((r for r in (settings.read_noise_e, s.read_noise_e, *told) if isinstance(r, int | float)), None)
+        read = s.read_noise_e if settings.read_noise_e is None else settings.read_noise_e
         gain = settings.gain_e_per_dn or s.gain_e_per_dn
         if read is None or not gain:
-            missing = (
-                "gain (EGAIN): give --rejection.gain-e-per-dn"
-                if not gain
-                else "read noise: give --rejection.read-noise-e"
-            )
+            missing = "gain (EGAIN): give --rejection.gain-e-per-dn"
+            if gain:
+                missing = "read noise (RDNOISE): give --rejection.read-noise-e"
             raise ParameterError(f"{s.source}: its header does not tell its {missing}, or take auto")
-        reads.append(float(read))
-        gains.append(float(gain))
+        pairs.append((float(read), float(gain)))
     scale, offset = float(np.median(rej_scale)), float(np.median(rej_offset))
-    read, gain = float(np.median(reads)), float(np.median(gains))
-    return {"dark_dn": offset, "sensor": ((scale * read / gain) ** 2, scale / gain)}
+    read, gain = np.median(pairs, axis=0)
+    model = (scale * read / gain) ** 2, scale / gain
+    own = np.array([(out_gain[i] * r / g) ** 2 for i, (r, g) in enumerate(pairs)])
+    return {"dark_dn": offset, "sensor": model, "noise_variance": own * lowered}
 
 
 def correlation_of(statistics: Sequence[FrameStatistics], variances: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from masterlight.kernels import combine
 from masterlight.kernels.rejection import tables_for
 from masterlight.processes.entropy import entropy_weights
 from masterlight.processes.framestats import naming
-from masterlight.processes.stack import HIGH, LOW, TileResult, Verdicts
+from masterlight.processes.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.processes.terms import Terms
 
 if TYPE_CHECKING:
@@ -30,23 +30,24 @@ NOTHING = np.empty((0, 0), np.float32)
 
 def integrate_tile(
     settings: "ImageIntegration", samples: np.ndarray, terms: Terms, *, judged=None, mass=None, zero=None,
-    slope=False, verdicts=False,
+    slope=False, verdicts=False, marked=False,
 ) -> TileResult:  # fmt: skip
     """Integrate one box: samples (N, h, w) float32 DN, NaN where missing.
 
     judged: what rejection looks at when that is not the samples themselves, -inf or inf where a sample is taken out
-    beforehand; mass (N, h, w): extra weight of each sample; zero (h, w): the sky below each pixel, on the scale of
-    the reference, by default the same everywhere.
+    beforehand (all that is out of range when they are `marked`); mass (N, h, w): extra weight of each sample; zero
+    (h, w): the sky below each pixel, on the scale of the reference, by default the same everywhere.
     """
     n, h, w = samples.shape
     flat = np.ascontiguousarray(samples, np.float32).reshape(n, h * w)
     kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
     planes = combine.Planes(*(np.empty(h * w, k) for k in kinds), np.empty(h * w if slope else 0, np.float32))
     found, counts = np.empty((n, h * w) if verdicts else (0, 0), np.uint8), np.zeros((3, n), np.int64)
-    rule = terms.rule(settings.rejection)
+    rule = terms.rule(settings.rejection, marked)
+    judged = flat if judged is None else np.ascontiguousarray(judged, np.float32).reshape(n, h * w)
     combine.integrate(
         flat,
-        flat if judged is None else np.ascontiguousarray(judged, np.float32).reshape(n, h * w),
+        judged,
         NOTHING if mass is None else np.ascontiguousarray(mass, np.float32).reshape(n, h * w),
         np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w),
         terms.columns(settings.combination),
@@ -58,20 +59,28 @@ def integrate_tile(
         counts,
     )
     shaped = [plane.reshape(h, w) if plane.size else plane for plane in planes]
+    if verdicts and marked and settings.rejection.ranges:
+        found[np.isinf(judged)] = RANGE
     none = np.zeros((1, n), np.int64)
     return TileResult(*shaped, np.concatenate([counts, none]), indices_of(found) if verdicts else None)
 
 
-def indices_of(verdicts: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For LOW and HIGH a list with the flat indices of each frame, of verdicts (N, pixels) uint8."""
+def indices_of(verdicts: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """By LOW, HIGH, RANGE: (flat indices of the samples judged so, frame after frame; where each frame's begin).
+
+    verdicts (N, pixels) uint8.
+    """
     n, pixels = verdicts.shape
     flat = verdicts.reshape(-1)
-    at = np.flatnonzero(flat)
-    edges, kinds = np.arange(1, n) * pixels, flat[at]
-    low, high = (
-        np.split(part % pixels, np.searchsorted(part, edges)) for part in (at[kinds == LOW], at[kinds == HIGH])
-    )
-    return low, high
+    eights = np.zeros(-(-flat.size // 8), np.uint64)  # nearly all are zero: look at eight at once
+    eights.view(np.uint8)[: flat.size] = flat
+    at = (8 * np.flatnonzero(eights)[:, None] + np.arange(8)).ravel()
+    kinds = eights.view(np.uint8)[at]
+    edges, found = np.arange(n + 1) * pixels, {}
+    for kind in (LOW, HIGH, RANGE):
+        part = at[kinds == kind]
+        found[kind] = part % pixels, np.searchsorted(part, edges)
+    return found
 
 
 def sample_bytes(settings: "ImageIntegration", verdicts: bool) -> int:
@@ -113,6 +122,7 @@ class Tile:
             with naming(frame):
                 frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], y0, x0)
         forced = self.force(samples, box) if self.larger else None
+        self.mark(samples)
         judged = self.localized(samples, box) if self.more["local"] else samples
         results = []
         for p, terms in enumerate(self.terms):
@@ -125,6 +135,7 @@ class Tile:
                 zero=self.below(p, box),
                 slope=self.more["slope"],
                 verdicts=self.verdicts,
+                marked=True,
             )
             if forced is not None:
                 result.counts[3] = forced[p].sum(axis=0)
@@ -140,33 +151,41 @@ class Tile:
         return None if self.more["sky"] is None else self.more["sky"].plane(plane, *box)
 
     def force(self, samples: np.ndarray, box) -> np.ndarray:
-        """Take samples of larger structures out, as -inf or inf; (planes, 2, N) how many there were on either side."""
+        """Take out what was rejected before and what larger structures take, as -inf or inf.
+
+        Gives how many of the latter there were, (planes, 2, N), on the low side and on the high side.
+        """
         counts = np.zeros((samples.shape[0], 2, samples.shape[1]), np.int64)
         for p, plane in enumerate(samples):
             for i, frame in enumerate(plane):
-                for side, value in ((LOW, -np.inf), (HIGH, np.inf)):
-                    at = self.larger.larger_in(i, p, side, box)
-                    flat = frame.reshape(-1)
+                flat = frame.reshape(-1)
+                for kind in (LOW, HIGH, RANGE, LARGE + LOW, LARGE + HIGH):
+                    at = self.larger.within(i, p, kind, box)
                     at = at[np.isfinite(flat[at])]
-                    flat[at] = value
-                    counts[p, side - 1, i] = at.size
+                    high = flat[at] >= self.ceiling if kind == RANGE else kind in (HIGH, LARGE + HIGH)
+                    flat[at] = np.where(high, np.inf, -np.inf)
+                    if kind in (LARGE + LOW, LARGE + HIGH):
+                        counts[p, kind - LARGE - 1, i] = at.size
         return counts
 
-    def localized(self, samples: np.ndarray, box) -> np.ndarray:
-        """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at.
+    @property
+    def ceiling(self) -> float:
+        high = self.settings.rejection.range_high
+        return np.inf if high is None else high
 
-        What is out of range as it comes is marked before, as -inf or inf.
-        """
-        rejection = self.settings.rejection
-        combined = self.settings.normalization == "local"
+    def mark(self, samples: np.ndarray) -> None:
+        """Mark what is out of range as it comes, before any normalization, as -inf or inf."""
+        low = self.settings.rejection.range_low
         with np.errstate(invalid="ignore"):
-            for limit, compare, mark in (
-                (rejection.range_low, np.less_equal, -np.inf),
-                (rejection.range_high, np.greater_equal, np.inf),
-            ):
-                if limit is not None:
-                    samples[compare(samples, limit)] = mark
-        if combined == (rejection.normalization == "local"):
+            if low is not None:
+                samples[samples <= low] = -np.inf
+            if self.ceiling < np.inf:
+                samples[samples >= self.ceiling] = np.inf
+
+    def localized(self, samples: np.ndarray, box) -> np.ndarray:
+        """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at."""
+        combined = self.settings.normalization == "local"
+        if combined == (self.settings.rejection.normalization == "local"):
             self.normalize(samples, box)
             return samples
         other = self.buffer("judged", samples.shape)
