@@ -10,12 +10,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from make_calibration import ROOT, alike, run_page
+from make_calibration import ROOT, run_page
 
 from masterlight import ArrayFrame, ImageIntegration, Rejection, read
 from masterlight.errors import ParameterError
 from masterlight.io.raster import preview, write_png
 from masterlight.processes.framestats import FrameStatistics
+from masterlight.processes.largescale import LargeScaleRejection
 
 PAGE = ROOT / "docs" / "integration.md"
 PICTURES = ROOT / "docs" / "integration"
@@ -51,8 +52,7 @@ def verdict(name: str, count: int, sky=500.0, noise=8.0) -> str:
     rays = rng.random((count, *shape)) < 1e-3
     frames = [ArrayFrame.of(rng.normal(sky, noise, shape) + 10 * noise * ray, f"{i}") for i, ray in enumerate(rays)]
     known = [FrameStatistics(frame.source, sky, noise, noise, 60.0, 1.0) for frame in frames]
-    large = Rejection().large_scale.__class__(trails=False)
-    settings = ImageIntegration(rejection=Rejection(algorithm=name, large_scale=large))
+    settings = ImageIntegration(rejection=Rejection(algorithm=name, large_scale=LargeScaleRejection(trails=False)))
     try:
         *_, done = settings(frames, known, verdicts=True, pool="threads")
     except ParameterError:
@@ -78,8 +78,8 @@ def make_pictures() -> None:
         (trail.y0, trail.y1, 600), (trail.x0, trail.x1, 900)))  # fmt: skip
     crop = np.s_[y - 150 : y + 150, x - 150 : x + 150]
     light = np.asarray(read(source))[crop]
-    pair = alike(np.asarray(read("no_trails.fits"))[crop], np.asarray(read("master.fits"))[crop])
-    write_png(PICTURES / "trail.png", np.hstack([preview(light), pair]))
+    left = np.asarray(read("no_trails.fits"))[crop] - np.asarray(read("master.fits"))[crop]
+    write_png(PICTURES / "trail.png", np.hstack([preview(light), np.uint8(np.clip(40 + 25 * left, 0, 255))]))
 
 
 if __name__ == "__main__":

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -202,3 +205,14 @@ def test_surface_exposures_are_composed_into_a_file(tmp_path):
     assert made.max() > 30000
     bright = light > 25000
     np.testing.assert_allclose(made[bright], light[bright] + 100, rtol=0.02)  # 2 DN of 1250 in the short one
+
+
+def test_truth_hundreds_of_files_need_few_open_ones(tmp_path):
+    rng = np.random.default_rng(5)
+    for i in range(150):
+        ml.write(tmp_path / f"light_{i}.fits", rng.normal(500, 10, (40, 50)).astype(np.float32), {"EXPTIME": 1.0})
+    command = f"ulimit -n 64; {sys.executable} -m masterlight integrate {tmp_path}/light_*.fits -o {tmp_path}/deep.fits"
+    told = subprocess.run(["bash", "-c", f"{command} --memory-mb 300"], capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    deep = fits.getdata(tmp_path / "deep.fits")
+    assert deep.std() == pytest.approx(10 / np.sqrt(150), rel=0.1)

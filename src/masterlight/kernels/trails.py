@@ -34,6 +34,8 @@ SLENDER = 3.5
 
 LOOK_AHEAD_PX = 600.0
 
+BORDER_PX = 48
+"""What runs within so many pixels of a side is the border of where frames overlap, not a trail."""
 LOOKS = 200
 """So many promising lines in vain, the best first, and the search of a frame is over."""
 
@@ -453,6 +455,9 @@ def found(flat, shape, sigma, growth):
         line, t0, t1, low, high, usual = follow(flat, starts, taken, rows, cols, tuple(seed[1:]), *room)
         if t1 - t0 < max(MIN_LENGTH_PX, SLENDER * (high - low)):
             continue
+        if beside_border(ends_of(shape, line, t0, t1), shape):
+            lines = lines[~within(lines, line, t0, t1, high - low + 8.0)]
+            continue
         place = line, t0, t1, low, high, usual
         snr, spread, share = significance(flat, starts, taken, rows, cols, *place, clumped, sigma, *room)
         if snr < sigma or spread < SPREAD * sigma:
@@ -465,6 +470,16 @@ def found(flat, shape, sigma, growth):
         lines = lines[~within(lines, line, t0, t1, half + 8.0)]
         trails.append((*ends_of(shape, line, t0, t1), 2 * half, float(snr), float(share)))
     return merged(bands), trails
+
+
+def beside_border(ends, shape):
+    """Whether a line runs along one side of the frame, near it.
+
+    There few frames overlap, and where their skies differ, single frames are rejected in strips as wide as the dither.
+    """
+    x0, y0, x1, y1 = ends
+    sides = (x0, x1), (y0, y1), (shape[1] - x0, shape[1] - x1), (shape[0] - y0, shape[0] - y1)
+    return any(max(side) < BORDER_PX for side in sides)
 
 
 def merged(bands):

@@ -10,6 +10,7 @@ from masterlight.processes.stack import Stack
 
 LAG_PX = 8
 """Pixels so far apart share no noise, however they were interpolated."""
+FAR_OFF = 5.0
 STRIPS, STRIP_PX = 40, 32
 """The sky is looked at in so many strips of so many rows."""
 
@@ -96,5 +97,8 @@ def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, fl
     steps = np.concatenate(steps)
     if steps.size < 100:
         return float("nan"), float("nan")
-    claimed = float(np.sqrt(np.mean(np.concatenate(claims)))) if claims else float("nan")
-    return float(madn(steps) / np.sqrt(6)), claimed
+    if not claims:
+        return float(madn(steps) / np.sqrt(6)), float("nan")
+    claims = np.concatenate(claims)
+    usual = claims[claims < FAR_OFF * np.median(claims)]  # without pixels that a cosmic ray still scatters
+    return float(madn(steps) / np.sqrt(6)), float(np.sqrt(np.mean(usual)))
