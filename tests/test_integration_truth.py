@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masterlight.frame import ArrayFrame
+from masterlight.frame import ArrayFrame, Meta
 from masterlight.processes.align import StarAlignment, Transform
 from masterlight.processes.framestats import FrameStatistics
 from masterlight.processes.integrate import ImageIntegration
@@ -169,3 +169,32 @@ def test_truth_fewer_frames_reject_well_too():
         rays = np.array(rays)
         assert gone[rays].mean() > 1 - missed
         assert gone[~rays].mean() < 0.005
+
+
+@pytest.mark.parametrize("normalization", ["additive+scaling", "multiplicative", "local"])
+def test_truth_variance_claims_from_noise_that_is_measured(normalization):
+    """Nothing is told of the frames: their noise is measured among stars, and brought to the reference's scale."""
+    rng = np.random.default_rng(8)
+    image, *_ = stars(3.0, (500, 700), count=150)
+    lights = np.array([1.0, 0.8, 1.0, 0.9, 0.7, 1.0, 0.95, 0.85, 1.0, 0.9])
+    frames = [
+        ArrayFrame.of(rng.normal(t * (image + SKY), NOISE), f"{i}", Meta(gain_e_per_dn=1e6))
+        for i, t in enumerate(lights)
+    ]
+    settings = ImageIntegration(normalization=normalization, scale="bwmv" if normalization != "local" else "stars")
+    if normalization == "additive+scaling":
+        settings = replace(settings, normalization="additive")
+        frames = [ArrayFrame.of(f.array - t * (image + SKY) + image + SKY, f.source, f.meta)
+                  for f, t in zip(frames, lights, strict=True)]  # fmt: skip
+    result = stack(settings, frames, reference=0)
+    sky = image < 1.0
+    chi2 = ((result.image - SKY - image) ** 2 / result.variance)[sky]
+    assert chi2.mean() == pytest.approx(1, abs=0.03)
+
+
+def test_truth_colour_planes_claim_each_their_own_noise():
+    rng, noises = np.random.default_rng(9), (5.0, 9.0, 14.0)
+    frames = [ArrayFrame.of(np.stack([rng.normal(SKY, s, (300, 400)) for s in noises]), f"{i}") for i in range(8)]
+    result = stack(ImageIntegration(scale="bwmv"), frames)
+    chi2 = ((result.image - SKY) ** 2 / result.variance).mean(axis=(1, 2))
+    assert chi2 == pytest.approx([1, 1, 1], abs=0.03)
