@@ -144,8 +144,26 @@ def test_truth_nothing_usable_is_said(night, tmp_path):
 
 def test_truth_frames_of_another_size_are_told(night, tmp_path):
     changed(night[4], np.ones((120, 161), np.float32))
-    with pytest.raises(FrameError, match=r"light_4.fits: its shape is \(120, 161\).*register"):
-        done(night, tmp_path / "a.fits")
+    _, lost = done(night, tmp_path / "a.fits").result
+    assert len(lost) == 1 and "its shape is (120, 161)" in lost[0]["reason"] and "register" in lost[0]["reason"]
+    for path in night[:4]:
+        changed(path, np.ones((120, 161), np.float32))
+    with pytest.raises(FrameError, match=r"its shape is .*register"):
+        done(night[:2] + night[5:7], tmp_path / "b.fits")
+
+
+def test_truth_no_frame_is_overwritten_and_nothing_is_written_of_nothing(night, tmp_path):
+    before = night[0].read_bytes()
+    told = ran("integrate", *night, "-o", night[0], "--overwrite")
+    assert told.exit_code == 2 and "one of the frames" in told.output and night[0].read_bytes() == before
+    with pytest.raises(NothingUsable, match="none of the files"):
+        done(night, tmp_path / "a.fits", rejection__range_low=1e9)
+    assert not (tmp_path / "a.fits").exists()
+
+
+def test_truth_a_formula_leaves_out_the_worst_frame_alone(night, tmp_path):
+    _, lost = done(night, tmp_path / "a.fits", weights="expression", weight_expression="inv(Noise)").result
+    assert len(lost) == 1 and "counts for less" in lost[0]["reason"]
 
 
 @pytest.mark.parametrize("value, said", [(None, "SSWEIGHT"), (-1.0, "-1"), ("good", "good"), (0.0, "0")])

@@ -37,6 +37,8 @@ def terms_of(count, weights=None, noise_dn=1.0, scale=1.0, offset=0.0, **more):
         "rej_offset": 0 * one,
         "weights": one if weights is None else np.asarray(weights, float),
         "noise_dn": noise_dn * one,
+        "source_noise_dn": noise_dn * one,
+        "source_photon": 0 * one,
         "noise_variance": (noise_dn * one) ** 2,
         "photon": 0 * one,
         "rejection_variance": 1.0,
@@ -199,7 +201,8 @@ def test_truth_photons_and_interpolated_terms_tell_the_variance():
     rng = np.random.default_rng(8)
     level, gain = 4000.0, 0.5
     frames = [rng.normal(level, np.sqrt(100 + (level - 1000) / gain), (90, 90)).astype(np.float32) for _ in range(6)]
-    terms = terms_of(6, None, 8.0, correlation=100 / 64, photon=np.full(6, 64 / 100 / gain), background_dn=1000.0)
+    terms = terms_of(6, None, 8.0, source_noise_dn=np.full(6, 10.0), source_photon=np.full(6, 1 / gain),
+                     background_dn=1000.0)  # fmt: skip
     stack = drizzled(DrizzleIntegration(), frames, dithers(rng, 6), (90, 90), [terms])
     core = (slice(12, -12), slice(12, -12))
     chi2 = (stack.image[core].astype(float) - level) ** 2 / stack.variance[core]

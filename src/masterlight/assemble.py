@@ -1,7 +1,7 @@
 """Integration by hand: registered files in, one deep image out, with its maps and the table of who gave what."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from masterlight.io import read, write
 from masterlight.io import told as header_of
 from masterlight.io.raster import preview, write_png
 from masterlight.process import card
-from masterlight.processes.framestats import FrameStatistics, measure
+from masterlight.processes.framestats import FrameStatistics, in_range, measure
 from masterlight.processes.hdr import HDRComposition
 from masterlight.processes.integrate import check_shapes
 from masterlight.processes.normalize import LocalNormalization
 from masterlight.processes.overscan import Trimmed
-from masterlight.processes.photometry import ENOUGH_STARS, flux_ratio, forced_fluxes, standards
+from masterlight.processes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.processes.subframes import SubframeSelector
 from masterlight.recipe import Recipe
 from masterlight.report import by_frame, lost, sentence
@@ -43,8 +43,8 @@ def integrate_files(
     height): the part of the frames to integrate, for trying settings; slope_map: keep that of linear fit clipping.
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
-    recipe, path = recipe or Recipe(), Path(out)
-    refuse_existing(path, recipe.overwrite)
+    recipe, path, files = recipe or Recipe(), Path(out), list(files)
+    refuse_existing(path, recipe.overwrite, files)
     recipe.integrate.check()
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("slope_map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
@@ -58,10 +58,10 @@ def integrate_files(
         for rejected in session.rejected:
             yield shop.reject(rejected)
         frames = [cropped(frame, roi) for frame in session.frames]
-        check_shapes(frames)
+        frames = yield from of_one_shape(shop, frames)
         frames, statistics = yield from measured(shop, frames)
         chosen = place_of(reference, frames)
-        if recipe.integrate.scale == "stars" and recipe.integrate.needs_scale and min(frames[0].shape[-2:]) >= 32:
+        if recipe.integrate.looks_at_stars and min(frames[0].shape[-2:]) >= 32:
             frames, statistics = yield from with_fluxes(shop, frames, statistics, chosen or 0)
             chosen = place_of(reference, frames)
         stack, frames, _ = yield from shop.integrate(
@@ -79,6 +79,22 @@ def integrate_files(
         cards = header(own.meta, metas, metas[0].kind) + inherited(own.header)
         shop.save(path, stack, cards, (*own.cards, card(recipe.integrate)), full=True)
         yield from told(shop, path, stack, own)
+
+
+def of_one_shape(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
+    """The frames of the shape that most have; the others are rejected. FrameError where no shape has the majority."""
+    shapes = Counter(frame.shape for frame in frames)
+    usual, count = shapes.most_common(1)[0]
+    if count <= len(frames) / 2:
+        check_shapes(frames)
+    first = next(frame for frame in frames if frame.shape == usual)
+    for frame in frames:
+        if frame.shape != usual:
+            try:
+                check_shapes([first, frame])
+            except FrameError as error:
+                yield shop.reject(Rejected.of(frame.source, "measure", error))
+    return [frame for frame in frames if frame.shape == usual]
 
 
 def told(shop: Workshop, path: Path, stack, own: Frame) -> Iterator[Event]:
@@ -128,7 +144,8 @@ def measured(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
     found = {}
     megabytes = MEASURE_BYTES * frames[0].shape[-1] * frames[0].shape[-2] / 1e6 if settings.measures else 1.0
     at_once = max(1, min(2 * shop.pool[1], int(shop.memory_mb // megabytes)))
-    task = partial(examined, wanted=settings.measures, scale=scale)
+    limits = settings.rejection.range_low, settings.rejection.range_high
+    task = partial(examined, wanted=settings.measures, scale=scale, limits=limits)
     for event in each("measure", shop.pool, task, frames, in_flight=at_once):
         if isinstance(event.result, Rejected):
             yield shop.reject(event.result)
@@ -147,14 +164,14 @@ def measured(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
     return kept, [found[frame.source] for frame in kept]
 
 
-def examined(frame: Frame, wanted, scale) -> tuple[list[FrameStatistics], float]:
+def examined(frame: Frame, wanted, scale, limits) -> tuple[list[FrameStatistics], float]:
     """The statistics of a frame, and which part of a sample of it is exactly 0."""
     rows = np.linspace(0, frame.shape[-2] - 1, min(frame.shape[-2], 32)).astype(int)
     sample = np.concatenate([frame.pixels(y, y + 1, 0, frame.shape[-1]).ravel() for y in rows])
     there = sample[np.isfinite(sample)]
     if there.size and (there == there[0]).all():
         raise FrameError(frame.source, f"every pixel is {there[0]:g} DN: an empty frame; leave it out")
-    return measure(frame, wanted, scale), float(np.mean(there == 0)) if there.size else 0.0
+    return measure(in_range(frame, *limits), wanted, scale), float(np.mean(there == 0)) if there.size else 0.0
 
 
 def with_fluxes(shop: Workshop, frames, statistics, anchor: int) -> Iterator[Event]:
@@ -176,12 +193,7 @@ def with_fluxes(shop: Workshop, frames, statistics, anchor: int) -> Iterator[Eve
     for frame, planes in zip(frames, statistics, strict=True):
         if frame.source not in fluxes:
             continue
-        theirs, told = fluxes[frame.source], []
-        for p, known in enumerate(planes):
-            pair = theirs.flux_dn[p], ours.flux_dn[p], theirs.error_dn[p], ours.error_dn[p]
-            ratio = flux_ratio(*pair)
-            told.append(replace(known, flux_ratio=ratio.ratio if ratio.stars >= ENOUGH_STARS else None))
-        out.append(told)
+        out.append(with_star_light(planes, fluxes[frame.source], ours))
     return [frame for frame in frames if frame.source in fluxes], out
 
 
@@ -201,8 +213,8 @@ def normalize_files(files: Iterable, out, local: LocalNormalization | None = Non
 
 def compose_files(files: Iterable, out, hdr: HDRComposition | None = None, overwrite=False) -> Iterator[Event]:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
-    hdr = hdr or HDRComposition()
-    refuse_existing(Path(out), overwrite)
+    hdr, files = hdr or HDRComposition(), list(files)
+    refuse_existing(Path(out), overwrite, files)
     frames = [read(path) for path in files]
     variances = [extension(frame.source, "VARIANCE") for frame in frames]
     if any(v is None for v in variances):

@@ -49,7 +49,7 @@ def summary(report) -> None:
         table.add_row(
             Path(row["path"]).name,
             str(row["frames_used"]),
-            number(row["noise"], 3),
+            number(row.get("noise_measured") or row["noise"], 3),
             number(row.get("noise_before"), 3),
             number(row["fwhm_px"], 2),
             ""

@@ -42,8 +42,8 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
     """
     if kind not in PLURAL or kind == "light":
         raise ParameterError(f"kind: bias, dark, flat or flatdark is needed (given: {kind!r})")
-    recipe, path = recipe or Recipe(), Path(out)
-    refuse_existing(path, recipe.overwrite)
+    recipe, path, files = recipe or Recipe(), Path(out), list(files)
+    refuse_existing(path, recipe.overwrite, files)
     session = scan(list(files))
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
     right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
@@ -361,7 +361,12 @@ def told(found) -> str:
     return f"{len(found)} defects ({kinds})" if kinds else "no defect"
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
+def refuse_existing(path: Path, overwrite: bool, inputs: Iterable = ()) -> None:
+    """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
+    if any(Path(frame).resolve() == path.resolve() for frame in inputs):
+        raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
 

@@ -78,7 +78,7 @@ def finite(value: Any) -> Any:
 def sentence(row: Mapping[str, Any]) -> str:
     """One integrated frame as a line of the process console."""
     words = [f"{row['frames_used']} frames"]
-    if row.get("noise_before"):
+    if row.get("noise_before") and np.isfinite(row["noise_before"]) and np.isfinite(row["noise_measured"]):
         words.append(f"noise {row['noise_before']:.3g} -> {row['noise_measured']:.3g} DN")
         words.append(f"signal to noise x {row['snr_increment']:.2f} (at best {row['snr_increment_ideal']:.2f})")
         words.append(f"as deep as {row['effective_frames']:.1f} equal frames")

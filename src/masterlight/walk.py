@@ -366,6 +366,8 @@ class Walk(Workshop):
         if self.recipe.drizzled:
             with self.timed("drizzle"):
                 yield from self.finer(job, [o for o in lights if o.source not in lost], stack, anchor, cards)
+        for source, _, trail in stack.trails:
+            yield Event("integrate", message=f"{Path(source).name}: {trail}")
         left_out = {lost.source: lost for lost in stack.lost}
         for light, used in zip(lights, by_frame(stack), strict=True):
             if light.source in left_out:

@@ -331,5 +331,5 @@ def fit_shrunk(v, u, values, sigma, ny, nx):
         coefficients = (modes @ (tau2[best] * pull / (1 + tau2[best] * strength))).reshape(ny + 3, nx + 3)
         surface_at(coefficients, v, u, fitted)
         off = np.abs(values - fitted) / sigma
-        kept = 1 / np.maximum(1, off / (2 * max(1.4826 * float(np.median(off)), 1e-9)))
+        kept = np.clip(1 - (off / (4 * max(1.4826 * float(np.median(off)), 1.0))) ** 2, 0, 1) ** 2
     return coefficients

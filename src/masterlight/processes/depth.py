@@ -100,5 +100,9 @@ def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, fl
     if not claims:
         return float(madn(steps) / np.sqrt(6)), float("nan")
     claims = np.concatenate(claims)
-    usual = claims[claims < FAR_OFF * np.median(claims)]  # without pixels that a cosmic ray still scatters
-    return float(madn(steps) / np.sqrt(6)), float(np.sqrt(np.mean(usual)))
+    claims = claims[np.isfinite(claims)]
+    noise = float(madn(steps) / np.sqrt(6))
+    if not claims.size:
+        return noise, float("nan")
+    usual = claims[claims <= FAR_OFF * np.median(claims)]  # without pixels that a cosmic ray still scatters
+    return noise, float(np.sqrt(np.mean(usual)))

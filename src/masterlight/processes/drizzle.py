@@ -244,6 +244,7 @@ def finished(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel:
                     weight=float(weights[i]),
                     scale=float(t.out_scale[i]),
                     offset=float(t.out_offset[i]),
+                    noise_dn=float(t.noise_dn[i]),
                     rejected_low_fraction=float(low[plane, i] / seen),
                     rejected_high_fraction=float(high[plane, i] / seen),
                     large_scale_fraction=float(large[plane, i] / seen),

@@ -326,7 +326,7 @@ class Tile:
         Variance is that of the background, and of the photons above it where that is known.
         """
         i, plane, terms = share.i, share.plane, self.terms[share.plane]
-        noise, photon = (float(a[i]) * terms.correlation for a in (terms.noise_dn**2, terms.photon))
+        noise, photon = (float(a[i]) for a in (terms.source_noise_dn**2, terms.source_photon))
         model = self.local[i] if self.local is not None and self.settings.local_normalization else None
         if model is None:
             scale, offset, gain = float(terms.out_scale[i]), float(terms.out_offset[i]), 1.0

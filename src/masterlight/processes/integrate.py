@@ -17,11 +17,13 @@ from masterlight.frame import Frame
 from masterlight.kernels import combine
 from masterlight.process import process
 from masterlight.processes.entropy import entropy_grid
-from masterlight.processes.framestats import FrameStatistics, measure
+from masterlight.processes.framestats import FrameStatistics, in_range, measure
 from masterlight.processes.normalize import LocalNormalization
+from masterlight.processes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.processes.rejection import Rejection
 from masterlight.processes.sky import sky_below
 from masterlight.processes.stack import HIGH, LOW, Canvas, FrameRow, Stack
+from masterlight.processes.subframes import SubframeSelector
 from masterlight.processes.terms import Terms, terms_of
 from masterlight.processes.tile import Tile, integrate_tile, sample_bytes
 from masterlight.processes.weights import needs
@@ -29,6 +31,8 @@ from masterlight.workers import Event
 
 CACHE_BYTES = 16_000_000
 SMALL_TILE = 2**16
+MUCH = 0.1
+"""Part of a frame's samples that is not rejected without a reason that should be told."""
 LISTED = 0.01
 """Part of the samples that rejection may take and list, at most, when room for it is planned."""
 CUT_PX = 128
@@ -120,6 +124,23 @@ class ImageIntegration:
         )
 
     @property
+    def looks_at_stars(self) -> bool:
+        """Whether the light and the width of the stars in each frame matter."""
+        return self.scale == "stars" and self.needs_scale
+
+    def measured(self, running, frames, anchor: int) -> Iterator[Event]:
+        """What these settings must know of frames of which nothing is known: for each plane a list."""
+        seen = [in_range(frame, self.rejection.range_low, self.rejection.range_high) for frame in frames]
+        task = partial(measure, wanted=self.measures, scale="bwmv" if self.scale == "stars" else self.scale)
+        statistics = yield from gathered("measure", running, task, seen)
+        stars = self.looks_at_stars and min(frames[0].shape[-2:]) >= 32 and SubframeSelector().measure(frames[anchor])
+        if stars:
+            known = standards(stars[1])
+            fluxes = yield from gathered("photometry", running, partial(forced_fluxes, stars=known), frames)
+            statistics = [with_star_light(s, f, fluxes[anchor]) for s, f in zip(statistics, fluxes, strict=True)]
+        return list(zip(*statistics, strict=True))
+
+    @property
     def localizes(self) -> bool:
         return "local" in (self.normalization, self.rejection.normalization)
 
@@ -148,13 +169,16 @@ class ImageIntegration:
         nothing, or have no local normalization, are left out and told in the notes.
         """
         self.check()
+        if self.rejection.resolved() != self.rejection:
+            how = {"reference": reference, "pool": pool, "memory_mb": memory_mb, "aspect": aspect, "maps": maps}
+            how |= {"slope": slope, "verdicts": verdicts}
+            yield from replace(self, rejection=self.rejection.resolved())(frames, statistics, **how)
+            return
         check_shapes(frames)
         shape = frames[0].shape if len(frames[0].shape) == 3 else (1, *frames[0].shape)
         with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
             if statistics is None:
-                task = partial(measure, wanted=self.measures, scale="bwmv" if self.scale == "stars" else self.scale)
-                statistics = yield from gathered("measure", running, task, frames)
-                statistics = list(zip(*statistics, strict=True))
+                statistics = yield from self.measured(running, frames, reference or 0)
             elif isinstance(statistics[0], FrameStatistics):
                 statistics = [statistics]
             if len(statistics) != shape[0] or any(len(s) != len(frames) for s in statistics):
@@ -176,6 +200,7 @@ class ImageIntegration:
             lost |= {i: model for i, model in enumerate(local) if isinstance(model, Rejected)}
             if reference in lost:
                 raise FrameError(frames[reference].source, f"it cannot be the reference: {lost[reference].reason}")
+        first = None
         while True:
             kept = np.array([i for i in range(len(frames)) if i not in lost])
             self.rejection.check(len(kept))
@@ -184,6 +209,12 @@ class ImageIntegration:
             for p, plane in enumerate(statistics):
                 scales = np.array([model.scale[p] for model in models]) if models else None
                 terms.append(terms_of(self, [plane[i] for i in kept], at, scales))
+            if first is not None:  # weights are those among all, or a formula's worst frame would go again and again
+                terms = [replace(t, weights=w[kept] / w[kept].max()) for t, w in zip(terms, first, strict=True)]
+            else:
+                first = [np.full(len(frames), np.nan) for _ in terms]
+                for whole, t in zip(first, terms, strict=True):
+                    whole[kept] = t.weights
             weights = np.min([t.weights for t in terms], axis=0)
             light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= self.least_weight]
             light = [i for i in light if i != reference]
@@ -372,7 +403,16 @@ def stack_of(
             rows.append(FrameRow(frame.source, p, *told, float(measured[i].location_dn), noise))
     notes = [*notes, *(note for t in roster.terms for note in t.notes)]
     notes += [f"{model.source}: {note}" for model in roster.local or () for note in model.notes]
-    notes += [f"{lost.source}: left out, {lost.reason}" for lost in roster.lost.values()]
+    notes += remarks(settings, rows, len(roster.frames))
+    if not np.isfinite(canvas.planes["image"]).any():
+        low, high = settings.rejection.range_low, settings.rejection.range_high
+        limits = f", range_low {low} and range_high {high}" if settings.rejection.ranges else ""
+        levels = [row.location_dn for row in rows]
+        raise NothingUsable(
+            f"every sample of every frame was rejected or is missing (rejection.algorithm "
+            f"{settings.rejection.algorithm}{limits}); the levels of the frames go from {min(levels):.4g} to "
+            f"{max(levels):.4g} DN: there is nothing to write"
+        )
     names = ("image", "variance", "coverage", "low", "high", "slope")
     planes = {name: canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None for name in names}
     return Stack(
@@ -393,6 +433,26 @@ def stack_of(
         models=tuple(roster.local or ()),
         reference=roster.reference.source,
     )
+
+
+def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) -> Iterator[str]:
+    """What a user should know of a result and would not see in it."""
+    rule = settings.rejection
+    reach = (count - 1) / np.sqrt(max(count, 1))
+    if rule.algorithm != "none" and count < 3:
+        yield f"of {count} frames nothing can be told to be an outlier: nothing was rejected but by range"
+    elif rule.algorithm == "sigma" and reach <= min(rule.low, rule.high):
+        yield (
+            f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off, so sigma clipping "
+            "cannot reject it: take auto"
+        )
+    for row in rows:
+        share = row.rejected_low_fraction + row.rejected_high_fraction
+        if share > MUCH and not settings.localizes and not rule.ranges:
+            yield (
+                f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven (cloud, moon), "
+                "normalization local and rejection.normalization local level it"
+            )
 
 
 def compiled() -> bool:

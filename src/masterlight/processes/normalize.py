@@ -41,6 +41,8 @@ GAIN_CELLS = 8
 """Cells of the local scale along the longer side, at most."""
 STARS_A_CELL = 6
 """Stars for each cell of the local scale, on average, at least."""
+BELIEVED = 0.87
+"""A local scale goes by this factor beyond what nearly all stars tell, at most."""
 INSTEAD = "normalize it globally (additive+scaling) or leave it out"
 
 
@@ -305,6 +307,11 @@ def varying(one: Scale, xy: np.ndarray, factors: np.ndarray, sigma: np.ndarray, 
             one, notes=(f"{len(xy)} stars tell of no change of its scale over the field: one scale is used",)
         )
     factor = replace(one, gain=1 + excess).at(*(np.stack(np.mgrid[:8, :8]).reshape(2, -1) + 0.5) / 8)
+    told = np.sort(factors)
+    least, most = told[len(told) // 20], told[-1 - len(told) // 20]
+    if factor.min() < BELIEVED * min(least, one.scale) or factor.max() > max(most, one.scale) / BELIEVED:
+        words = f"few of its {len(xy)} stars tell of a scale from {factor.min():.3f} to {factor.max():.3f}"
+        return replace(one, notes=(f"{words}, which is not believed: one scale is used",))
     mean = float(factor.mean())
     note = f"its scale varies over the field from {factor.min():.3f} to {factor.max():.3f}: thin cloud?"
     return replace(one, scale=mean, gain=(1 + excess) * (one.scale / mean), notes=(note,))

@@ -1,6 +1,6 @@
 """The light of the reference's stars in a registered frame: apertures at known places, read as small boxes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -205,6 +205,17 @@ def flux_ratio(fluxes, reference_fluxes, errors, reference_errors=0.0) -> Ratio:
     ratios = flux / reference
     usual = abs(float(np.median(ratios)))
     return robust_mean(ratios, np.hypot(np.hypot(noise, usual * of_reference) / reference, FLOOR * usual))
+
+
+def with_star_light(statistics, fluxes: Fluxes, reference: Fluxes) -> list:
+    """The `FrameStatistics` of a frame's planes with what its stars tell: their flux ratio, and their width."""
+    out = []
+    for p, known in enumerate(statistics):
+        ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])
+        width = float(fluxes.fwhm_px[p])
+        seen = known.fwhm_px or (width if np.isfinite(width) else None)
+        out.append(replace(known, flux_ratio=ratio.ratio if ratio.stars >= ENOUGH_STARS else None, fwhm_px=seen))
+    return out
 
 
 def robust_mean(values: np.ndarray, sigma: np.ndarray) -> Ratio:

@@ -1,5 +1,6 @@
 """Rejection: which samples of a pixel do not belong, as knobs and as the numbers that the kernel takes."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -48,7 +49,8 @@ class Rejection:
     """Leave out what is in one frame and not in the others: cosmic rays, satellites, aircraft, hot pixels."""
 
     algorithm: Algorithm = "auto"
-    """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
+    """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples.
+    Median-sigma (siril), kappa-sigma and median-kappa-sigma (deepskystacker) are for these profiles alone."""
     profile: Literal["best", "pixinsight-2019", "pixinsight", "siril", "deepskystacker"] = "best"
     """Whose rules are followed: ours, or to the letter those of another program, its weaknesses included."""
     low: Annotated[float, Field(gt=0, le=50)] = 4.0
@@ -130,6 +132,12 @@ class Rejection:
         """Whether what clipping rejects is looked at for larger structures."""
         larger = self.large_scale
         return self.algorithm != "none" and (larger.trails or larger.low or larger.high)
+
+    def resolved(self) -> "Rejection":
+        """These settings with auto, under the rules of another program, as that program's usual algorithm."""
+        if self.profile == "best" or self.algorithm != "auto":
+            return self
+        return replace(self, algorithm="kappa-sigma" if self.profile == "deepskystacker" else "winsorized")
 
     def check(self, count: int) -> None:
         """Raise ParameterError where this algorithm cannot work on `count` frames, or is not what a profile offers."""

@@ -38,6 +38,10 @@ class Terms:
     """The best frame has 1."""
     noise_dn: np.ndarray
     """Of one sample of the sky, on the output scale."""
+    source_noise_dn: np.ndarray
+    """The same before any interpolation, of a pixel of the sensor."""
+    source_photon: np.ndarray
+    """As `photon`, of a pixel of the sensor."""
     noise_variance: np.ndarray
     """Of one sample of no light, or of the sky where that is what `zero` is, DN^2 on the output scale; 0 where it
     differs from place to place, so that the scatter of the samples has to tell."""
@@ -65,7 +69,10 @@ class Terms:
     def columns(self, combination: str) -> combine.Columns:
         """These terms as the kernel takes them."""
         arrays = (self.rej_scale, self.rej_offset, self.out_scale, self.out_offset, self.weights, self.noise_variance)
-        more = (self.looseness, self.photon, excess(len(self.weights)), variance_factor(combination, len(self.weights)))
+        believed = excess(len(self.weights))
+        if combination in ("median", "minimum", "maximum"):  # the scatter is that of a mean
+            believed = np.full_like(believed, np.inf)
+        more = (self.looseness, self.photon, believed, variance_factor(combination, len(self.weights)))
         names = ("reject_scale", "reject_offset", "scale", "offset", "weight", "noise_variance")
         named = dict(zip((*names, "loose", "photon", "excess", "factor"), (*arrays, *more), strict=True))
         return combine.Columns(**{name: np.ascontiguousarray(value, np.float32) for name, value in named.items()})
@@ -197,6 +204,8 @@ def terms_of(
         rej_offset=rej_offset,
         weights=weights / weights.max(),
         noise_dn=np.abs(out_gain) * pixel_noise,
+        source_noise_dn=np.abs(out_gain) * noise,
+        source_photon=np.abs(out_gain) * photons,
         photon=np.abs(out_gain) * photons * lowered,
         rejection_variance=pooled if known else 0.0,
         rejection_photon=float(np.median(np.abs(rej_gain) * photons)),
