@@ -64,7 +64,7 @@ class FrameStatistics:
     gain_e_per_dn: float | None = None
     read_noise_e: float | None = None
     keywords: Mapping = field(default_factory=dict)
-    """The frame's header."""
+    """The frame's header, where weights come from it."""
     notes: tuple[str, ...] = ()
     """What had to be decided while it was measured."""
 
@@ -150,7 +150,7 @@ def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> 
                 gain_e_per_dn=frame.meta.gain_e_per_dn,
                 read_noise_e=frame.meta.read_noise_e,
                 background_noise_dn=background,
-                keywords=keywords,
+                keywords=keywords if "keywords" in wanted else {},
                 notes=("its keyword NOISE is not true of its pixels, whose noise was measured",) if doubtful else (),
                 **sky_fields(values, wanted),
                 **stars,
@@ -186,21 +186,26 @@ def noise_seen(strips: list[np.ndarray], apart: int) -> float:
 def sky_pixels(strip: np.ndarray) -> np.ndarray:
     """Which pixels of a strip (h, cols) lie in plain sky: the mean of their surroundings is as low as that of most."""
     rows, cols = strip.shape
+    width = cols // max(1, cols // CELL_PX)
+    cells = -(-cols // width)
     there = np.isfinite(strip)
-    edges = [i * cols // max(1, cols // CELL_PX) for i in range(max(1, cols // CELL_PX) + 1)]
-    raised = np.zeros(strip.shape, np.float32)
-    cells = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
-    for cell in cells:
-        if there[:, cell].any():
-            raised[:, cell] = strip[:, cell] - np.median(strip[:, cell][there[:, cell]])
-    raised[~there] = 0
-    mean = uniform_filter(raised, AROUND_PX)
-    out = np.zeros(strip.shape, bool)
-    for cell in cells:
-        usual = np.median(mean[:, cell])
-        below = mean[:, cell][mean[:, cell] <= usual]
-        out[:, cell] = mean[:, cell] <= usual + 2 * 1.4826 * np.median(usual - below)
-    return out & there
+    padded = np.full((rows, cells * width), np.nan, np.float32)
+    padded[:, :cols] = np.where(there, strip, np.nan)
+    level = by_cell(padded, cells)
+    raised = np.nan_to_num(padded - np.repeat(level, width))[:, :cols]
+    padded[:, :cols] = uniform_filter(raised, AROUND_PX)
+    usual = by_cell(padded, cells)
+    padded[:] -= np.repeat(usual, width)
+    spread = by_cell(np.where(padded <= 0, -padded, np.nan), cells)
+    return (padded <= 2 * 1.4826 * np.repeat(spread, width))[:, :cols] & there
+
+
+def by_cell(strip: np.ndarray, cells: int) -> np.ndarray:
+    """Median of what is not missing in each of so many cells along a strip (h, cells * width), (cells,) float32."""
+    values = np.sort(strip.reshape(len(strip), cells, -1).swapaxes(0, 1).reshape(cells, -1), axis=1)
+    count = np.maximum(np.isfinite(values).sum(axis=1), 1)
+    row = np.arange(cells)
+    return 0.5 * (values[row, (count - 1) // 2] + values[row, count // 2])
 
 
 def keywords_of(frame: Frame) -> dict:

@@ -110,7 +110,8 @@ class ImageIntegration:
     @property
     def measures(self) -> tuple[str, ...]:
         """Fields of `FrameStatistics` beyond the usual that these settings need."""
-        return needs(self.weights, self.weight_expression or "")
+        headers = ("keywords",) if self.weights in ("keyword", "expression") else ()
+        return (*needs(self.weights, self.weight_expression or ""), *headers)
 
     @property
     def needs_scale(self) -> bool:
