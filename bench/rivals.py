@@ -89,7 +89,7 @@ def siril(truth: Truth, work: Path, cpus: int = 2) -> Run:
     fresh(truth, work)
     script = work / "walk.ssf"
     script.write_text(SIRIL.format(cpus=cpus))
-    return measured("siril", [program, "-s", str(script), "-d", str(work)], work, "result.fit")
+    return measured("siril", [program, "-s", str(script), "-d", str(work)], work, "result.fit*")
 
 
 def seiza(truth: Truth, work: Path) -> Run:

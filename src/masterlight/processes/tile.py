@@ -176,11 +176,13 @@ class Tile:
     def mark(self, samples: np.ndarray) -> None:
         """Mark what is out of range as it comes, before any normalization, as -inf or inf."""
         low = self.settings.rejection.range_low
+        if not self.settings.rejection.ranges:
+            return
         with np.errstate(invalid="ignore"):
-            if low is not None:
-                samples[samples <= low] = -np.inf
-            if self.ceiling < np.inf:
-                samples[samples >= self.ceiling] = np.inf
+            for frame in samples.reshape(-1, *samples.shape[-2:]):  # one by one: masks of all would take memory
+                if low is not None:
+                    frame[frame <= low] = -np.inf
+                frame[frame >= self.ceiling] = np.inf
 
     def localized(self, samples: np.ndarray, box) -> np.ndarray:
         """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at."""
