@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy.special import gammainccinv, ndtr
 
 from masterlight.errors import NothingUsable, ParameterError
 from masterlight.kernels import combine, rejection
@@ -112,7 +112,7 @@ class Terms:
 def excess(count: int) -> np.ndarray:
     """By number of samples, how many times the expected variance their scatter is by chance once in ten thousand."""
     freedom = np.maximum(np.arange(count + 1) - 1, 1)
-    return (stats.chi2.isf(UNBELIEVABLE, freedom) / freedom).astype(np.float32)
+    return (2 * gammainccinv(freedom / 2, UNBELIEVABLE) / freedom).astype(np.float32)
 
 
 @lru_cache
@@ -138,7 +138,7 @@ def variance_factor(combination: str, count: int) -> np.ndarray:
 def extreme_variance(n: int) -> float:
     """Variance of the greatest of n samples of normal noise of 1."""
     x = np.linspace(-9, 9, 4001)
-    density = n * stats.norm.pdf(x) * stats.norm.cdf(x) ** (n - 1)
+    density = n * np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi) * ndtr(x) ** (n - 1)
     mean = np.trapezoid(x * density, x)
     return float(np.trapezoid((x - mean) ** 2 * density, x))
 
