@@ -166,8 +166,8 @@ class ImageIntegration:
         `aspect` is the width of a tile over its height: none, bands of whole rows, suits frames that are read as
         stored; 1 those that are rotated on the way. Without `maps` the stack holds the image alone; `slope` asks for
         the map of slopes of linear fit clipping, `verdicts` for what was left out of each frame.
-        A frame that cannot be read ends the run with a FrameError that names it. Frames that count for next to
-        nothing, or have no local normalization, are left out and told in the notes.
+        A frame that cannot be read ends the run with a FrameError that names it. Frames of unknown scale, of next
+        to no weight, or without a local normalization are left out: they are `lost`, with the reason of each.
         """
         self.check()
         if self.rejection.resolved() != self.rejection:
@@ -523,8 +523,9 @@ def result_sentence(stack: Stack) -> str:
         100 * np.mean([getattr(row, name) for row in used])
         for name in ("rejected_low_fraction", "rejected_high_fraction", "large_scale_fraction")
     )
+    more = f", {len(stack.lost)} left out" if stack.lost else ""
     words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
     return (
-        f"{stack.n} frames integrated, worth {stack.effective_frames:.1f} equal ones;"
+        f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones;"
         f" rejected {low:.3f} % of samples low, {high:.3f} % high{words}"
     )
