@@ -67,10 +67,6 @@ class Set:
     integers: bool = False
     """16-bit whole numbers without missing borders, instead of float32 with them."""
 
-    @property
-    def megapixels(self) -> float:
-        return self.count * self.rows * self.cols / 1e6
-
     def __str__(self):
         size = self.rows * self.cols / 1e6
         return f"{self.count:,} frames of {size:.3g} Mpx ({self.rows} x {self.cols}, {self.kind})"

@@ -12,7 +12,6 @@ from numba import njit
 from scipy import special
 
 LANES = 64
-ROW = np.uint64(LANES)
 START, STOP, CENTRE, HEIGHT, SLOPE, NEAR, CAP, AWAY, W, WX, WD, WXX, WXD = (np.uint64(LANES * k) for k in range(13))
 """Where the 64 numbers of each kind lie in the scratch of `linear_fit`: one array, so that nothing overlaps."""
 INFINITY = np.float32(np.inf)

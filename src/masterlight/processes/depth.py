@@ -27,7 +27,6 @@ class Depth:
     """As the stack's variance has it, where the noise was measured; NaN without variance."""
     ideal: float
     """Factor by which signal to noise would grow over the reference's if each frame counted at its best."""
-    effective_frames: float
 
     @property
     def increment(self) -> float:
@@ -49,11 +48,6 @@ class Depth:
             "snr_increment_ideal": self.ideal,
         }
 
-    def __str__(self):
-        words = f"noise {self.before_dn:.3g} -> {self.noise_dn:.3g} DN, signal to noise x {self.increment:.2f}"
-        words += f" (at best {self.ideal:.2f}), as deep as {self.effective_frames:.1f} equal frames"
-        return words + (f"; claimed / measured noise {self.claim:.3f}" if np.isfinite(self.claim) else "")
-
 
 def depth_of(stack: Stack) -> Depth:
     """Measure the noise of a stack and what came of its frames."""
@@ -71,7 +65,6 @@ def depth_of(stack: Stack) -> Depth:
         noise_dn=float(np.mean([noise for noise, _ in pairs])),
         claimed_dn=float(np.mean([claimed for _, claimed in pairs])),
         ideal=ideal,
-        effective_frames=stack.effective_frames,
     )
 
 
