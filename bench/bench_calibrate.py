@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.bench_warp import best
-from masterlight.frame import ArrayFrame, Frame, Meta, Stored
-from masterlight.kernels.decode import decode_int16
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.cosmetic import CosmeticCorrection
-from masterlight.processes.defects import Defects
-from masterlight.processes.overscan import Overscan
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.overscan import Overscan
+from masterlight.core.decode import decode_int16
+from masterlight.core.frame import ArrayFrame, Frame, Meta, Stored
+from masterlight.defects.cosmetic import CosmeticCorrection
+from masterlight.defects.lists import Defects
 
 SHAPE = (4000, 6000)
 STRIP_COLS = 60

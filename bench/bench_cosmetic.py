@@ -6,11 +6,11 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from bench.bench_warp import best
-from masterlight.frame import ArrayFrame, Frame, Meta, Stored
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.cosmetic import CosmeticCorrection
-from masterlight.processes.defectmap import DefectMap
-from masterlight.processes.defects import Defects
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.frame import ArrayFrame, Frame, Meta, Stored
+from masterlight.defects.cosmetic import CosmeticCorrection
+from masterlight.defects.defectmap import DefectMap
+from masterlight.defects.lists import Defects
 
 SHAPE = (4000, 6000)
 HOT = 1e-3

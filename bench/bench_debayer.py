@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.bench_warp import best
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.processes.debayer import XTRANS, Debayer
+from masterlight.colour.debayer import XTRANS, Debayer
+from masterlight.core.frame import ArrayFrame, Meta
 
 SHAPE = (4000, 6000)
 PIECE = (1000, 1500)

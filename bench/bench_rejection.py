@@ -8,7 +8,7 @@ import time
 import numpy as np
 from numba import njit
 
-from masterlight.kernels import combine, profiles, rejection, spread
+from masterlight.integration.kernels import combine, profiles, rejection, spread
 
 PIXELS = 1_000_000
 NOISE = 10.0

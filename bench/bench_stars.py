@@ -5,8 +5,9 @@ import time
 import numpy as np
 from scipy.spatial import cKDTree
 
-from masterlight.kernels import psf, statistics
-from masterlight.processes.subframes import SubframeSelector
+from masterlight.core import noise as statistics
+from masterlight.subframes import psf
+from masterlight.subframes.select import SubframeSelector
 
 NOISE_DN = 10.0
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from masterlight.kernels import match
-from masterlight.kernels.warp import warp
-from masterlight.processes.align import StarAlignment
+from masterlight.alignment import match
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.warp import warp
 
 SHAPE = (4000, 6000)
 PIECE = (1000, 1000)

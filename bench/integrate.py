@@ -17,9 +17,9 @@ from astropy.io import fits
 from bench import rivals
 from bench.page import machine, write_section
 from masterlight import read
-from masterlight.processes.framestats import measure
-from masterlight.processes.integrate import ImageIntegration
-from masterlight.processes.rejection import Rejection
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.rejection import Rejection
+from masterlight.subframes.measure import measure
 
 SETTINGS = ImageIntegration(rejection=Rejection(algorithm="winsorized", low=4.0, high=3.0, range_low=0.0))
 FLAGS = (

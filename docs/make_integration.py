@@ -13,10 +13,10 @@ import numpy as np
 from make_calibration import ROOT, run_page
 
 from masterlight import ArrayFrame, ImageIntegration, Rejection, read
-from masterlight.errors import ParameterError
+from masterlight.core.errors import ParameterError
+from masterlight.integration.largescale import LargeScaleRejection
 from masterlight.io.raster import preview, write_png
-from masterlight.processes.framestats import FrameStatistics
-from masterlight.processes.largescale import LargeScaleRejection
+from masterlight.subframes.measure import FrameStatistics
 
 PAGE = ROOT / "docs" / "integration.md"
 PICTURES = ROOT / "docs" / "integration"

@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 
 from masterlight import io
-from masterlight.frame import ArrayFrame, Frame
-from masterlight.processes.calibrate import ImageCalibration, Masters
-from masterlight.processes.integrate import ImageIntegration
+from masterlight.calibration.calibrate import ImageCalibration, Masters
+from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.simulate import Truth
 
 INTEGRATION = {

@@ -7,11 +7,11 @@ import astroalign
 import numpy as np
 import pytest
 
-from masterlight.errors import Rejected
-from masterlight.frame import ArrayFrame
-from masterlight.kernels import match
-from masterlight.process import replay
-from masterlight.processes.align import StarAlignment, Transform
+from masterlight.alignment import match
+from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.core.errors import Rejected
+from masterlight.core.frame import ArrayFrame
+from masterlight.core.process import replay
 
 SHAPE = (4000, 6000)
 CORNERS = np.array([(0, 0), (5999, 0), (0, 3999), (5999, 3999.0)])

@@ -7,11 +7,11 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 import masterlight as ml
-from masterlight.assemble import integrate_files
-from masterlight.cli import main
-from masterlight.errors import FrameError, NothingUsable, ParameterError
-from masterlight.process import build
-from masterlight.recipe import Recipe
+from masterlight.core.errors import FrameError, NothingUsable, ParameterError
+from masterlight.core.process import build
+from masterlight.doors.assemble import integrate_files
+from masterlight.doors.cli import main
+from masterlight.night.recipe import Recipe
 
 SHAPE = (120, 160)
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import calibrate as oracle
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Frame, Meta, Stored
+from masterlight.calibration import kernels
+from masterlight.calibration.calibrate import ImageCalibration, auto_pedestal, needs, preset
+from masterlight.calibration.masters import trimmed_mean
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Frame, Meta, Stored
 from masterlight.io import read, write
-from masterlight.kernels import calibrate as kernels
-from masterlight.processes.calibrate import ImageCalibration, auto_pedestal, needs, preset
-from masterlight.processes.masters import trimmed_mean
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -7,9 +7,9 @@ from scipy import ndimage
 from sky import written
 
 from masterlight import io
-from masterlight.processes.badpixels import BadPixels
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.cosmetic import CosmeticCorrection
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.defects.cosmetic import CosmeticCorrection
+from masterlight.defects.find import BadPixels
 
 CLEAR = {"cloudy": 0, "trails": 0, "tracking_errors": 0}
 NIGHT = {**CLEAR, "rows": 384, "cols": 576, "lights": 2, "biases": 24, "darks": 24, "flats": 24}

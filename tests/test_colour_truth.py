@@ -8,9 +8,9 @@ from darkroom import expected, masters_of, noiseless
 from sky import written
 
 from masterlight import io
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.cosmetic import CosmeticCorrection
-from masterlight.processes.debayer import Debayer
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.colour.debayer import Debayer
+from masterlight.defects.cosmetic import CosmeticCorrection
 
 NIGHT = {
     "rows": 700, "cols": 900, "lights": 2, "biases": 12, "darks": 12, "flats": 16, "stars": 500, "faintest_dn": 4000.0,

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import defects as oracle
 
-from masterlight.errors import FrameError
-from masterlight.frame import LINE, ArrayFrame, Meta
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import LINE, ArrayFrame, Meta
+from masterlight.defects import kernels
+from masterlight.defects.cosmetic import CosmeticCorrection, highest_level
+from masterlight.defects.lists import Defects
 from masterlight.io import read
-from masterlight.kernels import defects as kernels
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.cosmetic import CosmeticCorrection, highest_level
-from masterlight.processes.defects import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from oracles import darkscale as oracle
 from scipy.optimize import minimize_scalar
 
-from masterlight.errors import FrameError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.kernels import darkscale as kernels
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.darkscale import DarkScale, expected_scale, fit, judged, kinds_of
+from masterlight.calibration import kernels
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.darkscale import DarkScale, expected_scale, fit, judged, kinds_of
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import ArrayFrame, Meta
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPE = (240, 300)

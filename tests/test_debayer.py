@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import cfa as oracle
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Frame, Meta
-from masterlight.headers import flipped_pattern, shifted_pattern
-from masterlight.kernels import cfa, xtrans
-from masterlight.process import build, replay
-from masterlight.processes.cosmetic import CosmeticCorrection
-from masterlight.processes.debayer import BAYER, XTRANS, Debayer, colour_codes, colour_planes, verify_pattern
-from masterlight.processes.defects import Defects
+from masterlight.colour import cfa, xtrans
+from masterlight.colour.debayer import BAYER, XTRANS, Debayer, colour_codes, colour_planes, verify_pattern
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Frame, Meta
+from masterlight.core.headers import flipped_pattern, shifted_pattern
+from masterlight.core.process import build, replay
+from masterlight.defects.cosmetic import CosmeticCorrection
+from masterlight.defects.lists import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 METHODS = "rcd", "vng", "mhc", "bilinear", "super-pixel"
@@ -91,7 +91,7 @@ def test_surface_any_box_equals_the_whole(pattern, method):
 
 
 def test_surface_bands_of_a_large_frame_meet(monkeypatch):
-    monkeypatch.setattr("masterlight.processes.debayer.CHUNK_PIXELS", 60 * 40)
+    monkeypatch.setattr("masterlight.colour.debayer.CHUNK_PIXELS", 60 * 40)
     monkeypatch.setattr(xtrans, "BLOCK", (17, 23))
     pixels = np.random.default_rng(2).normal(500, 30, (100, 60))
     for pattern, method in (
@@ -104,13 +104,13 @@ def test_surface_bands_of_a_large_frame_meet(monkeypatch):
         banded = debayer(pixels, pattern, method)
         monkeypatch.undo()
         assert np.array_equal(banded, debayer(pixels, pattern, method))
-        monkeypatch.setattr("masterlight.processes.debayer.CHUNK_PIXELS", 60 * 40)
+        monkeypatch.setattr("masterlight.colour.debayer.CHUNK_PIXELS", 60 * 40)
         monkeypatch.setattr(xtrans, "BLOCK", (17, 23))
 
 
 @pytest.mark.parametrize("method", ["rcd", "super-pixel"])
 def test_surface_bands_bring_the_defects_of_the_mosaic(method, monkeypatch):
-    monkeypatch.setattr("masterlight.processes.debayer.CHUNK_PIXELS", 0)
+    monkeypatch.setattr("masterlight.colour.debayer.CHUNK_PIXELS", 0)
     rng = np.random.default_rng(6)
     known = Defects.of(rng.random((170, 60)) < 0.01)
     view = Debayer(method=method)(CosmeticCorrection()(framed(rng.normal(500, 30, (170, 60)), "GBRG"), known))

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import defects as oracle
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.process import build
-from masterlight.processes.defectmap import LARGEST_RADIUS, DefectMap
-from masterlight.processes.defects import Defects
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.process import build
+from masterlight.defects.defectmap import LARGEST_RADIUS, DefectMap
+from masterlight.defects.lists import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 OPERATIONS = st.sampled_from(["median", "mean", "gaussian", "minimum", "maximum"])

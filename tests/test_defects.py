@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import defects as oracle
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import LINE, UNSTABLE, ArrayFrame, Meta
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import LINE, UNSTABLE, ArrayFrame, Meta
+from masterlight.defects import kernels
+from masterlight.defects.cosmetic import CosmeticCorrection
+from masterlight.defects.find import BadPixels, partial_columns
+from masterlight.defects.lists import Defects
 from masterlight.io import read
 from masterlight.io.defectlist import read_defects, write_defects
-from masterlight.kernels import defects as kernels
-from masterlight.processes.badpixels import BadPixels, partial_columns
-from masterlight.processes.cosmetic import CosmeticCorrection
-from masterlight.processes.defects import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -9,10 +9,11 @@ from astropy.io import fits
 from numpy.testing import assert_allclose
 
 import masterlight as ml
+from masterlight.core.errors import ParameterError
+from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, diagnose
-from masterlight.errors import ParameterError
-from masterlight.session import plan, scan
-from masterlight.workers import executor
+from masterlight.session.plan import plan
+from masterlight.session.scan import scan
 
 NIGHT = {"rows": 300, "cols": 400, "lights": 4, "biases": 6, "darks": 6, "flats": 6, "cloudy": 0, "trails": 0}
 NIGHT |= {"tracking_errors": 0, "stars": 400}

@@ -14,12 +14,13 @@ from scipy.ndimage import gaussian_filter
 from test_doctor import NIGHT, altered, only
 
 import masterlight as ml
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, Finding, diagnose, page, pictures
 from masterlight.doctor.evidence import look
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.session import plan, scan
-from masterlight.workers import executor
+from masterlight.session.plan import plan
+from masterlight.session.scan import scan
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")

@@ -11,16 +11,16 @@ from oracles import drizzle as oracle
 from scipy.optimize import curve_fit
 from scipy.special import erf
 
-from masterlight.errors import FrameError, NothingUsable, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.process import card, from_toml, replay, to_toml
-from masterlight.processes import drizzle
-from masterlight.processes.align import StarAlignment, Transform
-from masterlight.processes.drizzle import DrizzleIntegration, finer
-from masterlight.processes.drizzlemap import Tile, noise_ratio
-from masterlight.processes.stack import HIGH, LOW, Verdicts
-from masterlight.processes.terms import Terms
-from masterlight.processes.tile import indices_of
+from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.core.errors import FrameError, NothingUsable, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.process import card, from_toml, replay, to_toml
+from masterlight.drizzle import drizzle
+from masterlight.drizzle.drizzle import DrizzleIntegration, finer
+from masterlight.drizzle.drop import Tile, noise_ratio
+from masterlight.integration.stack import HIGH, LOW, Verdicts
+from masterlight.integration.terms import Terms
+from masterlight.integration.tile import indices_of
 
 pytest.importorskip("drizzle")
 
@@ -446,7 +446,7 @@ def test_truth_tiles_have_no_seams(monkeypatch, kernel):
 
 
 def test_truth_large_frames_are_taken_in_chunks(monkeypatch):
-    from masterlight.processes import drizzlemap
+    from masterlight.drizzle import drop as drizzlemap
 
     frames, transforms, shape, terms = scene()
     mosaics = [ArrayFrame.of(np.asarray(f)[0], f.source, Meta(pattern=XTRANS)) for f in frames]

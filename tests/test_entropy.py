@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import entropy as oracle
 
-from masterlight.errors import ParameterError
-from masterlight.frame import ArrayFrame
-from masterlight.kernels import entropy
-from masterlight.processes.entropy import BAND, LEAST, entropy_grid, entropy_weights
+from masterlight.core.errors import ParameterError
+from masterlight.core.frame import ArrayFrame
+from masterlight.integration.entropy import BAND, LEAST, entropy_grid, entropy_weights
+from masterlight.integration.kernels import entropy
 
 
 def test_truth_of_squares_that_can_be_counted():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masterlight.errors import ParameterError
-from masterlight.expression import Expression, ExpressionError
+from masterlight.core.errors import ParameterError
+from masterlight.core.expression import Expression, ExpressionError
 
 GROUP = {
     "FWHM": np.array([3.008, 3.25, 3.5, 4.003]),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masterlight.frame import ArrayFrame, Frame, Meta
-from masterlight.headers import (
+from masterlight.core.frame import ArrayFrame, Frame, Meta
+from masterlight.core.headers import (
     as_number,
     camera_key,
     filter_key,

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.kernels.scale import SCALES
-from masterlight.processes.align import StarAlignment, Transform
-from masterlight.processes.framestats import SKY_FIELDS, STAR_FIELDS, chauvenet, measure, psf_signal
-from masterlight.processes.subframes import SubframeSelector
+from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.scale import SCALES
+from masterlight.subframes.measure import SKY_FIELDS, STAR_FIELDS, chauvenet, measure, psf_signal
+from masterlight.subframes.select import SubframeSelector
 
 
 class Headed(ArrayFrame):

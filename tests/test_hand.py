@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from sky import CALM, written
 
 from masterlight import Meta, read, write
-from masterlight.cli import main
-from masterlight.errors import FrameError, NothingUsable, OutputError, ParameterError
-from masterlight.frame import ArrayFrame
-from masterlight.hand import calibrate_files, find_defects, make_master, make_superbias
-from masterlight.processes.badpixels import BadPixels
-from masterlight.processes.calibrate import ImageCalibration
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError
+from masterlight.core.frame import ArrayFrame
+from masterlight.defects.find import BadPixels
+from masterlight.doors.cli import main
+from masterlight.doors.hand import calibrate_files, find_defects, make_master, make_superbias
 
 NIGHT = {"rows": 200, "cols": 300, "lights": 3, "biases": 6, "darks": 6, "flats": 6, "hot_fraction": 0.005, **CALM}
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masterlight.errors import FrameError, NothingUsable, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.processes.hdr import BAND, HDRComposition, fitted
+from masterlight.core.errors import FrameError, NothingUsable, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.integration.hdr import BAND, HDRComposition, fitted
 
 TOP = 60000.0
 

@@ -5,14 +5,14 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 from oracles import combine as oracle
 
-from masterlight.errors import FrameError, NothingUsable, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.kernels.combine import fill_holes
-from masterlight.process import card, from_toml, replay, to_toml
-from masterlight.processes.framestats import FrameStatistics, measure
-from masterlight.processes.integrate import ImageIntegration, tiles
-from masterlight.processes.rejection import Rejection
-from masterlight.processes.tile import Tile
+from masterlight.core.errors import FrameError, NothingUsable, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.process import card, from_toml, replay, to_toml
+from masterlight.integration.integrate import ImageIntegration, tiles
+from masterlight.integration.kernels.combine import fill_holes
+from masterlight.integration.rejection import Rejection
+from masterlight.integration.tile import Tile
+from masterlight.subframes.measure import FrameStatistics, measure
 
 
 def stack(settings, frames, statistics=None, **how):

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masterlight.errors import NothingUsable, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.processes.framestats import FrameStatistics
-from masterlight.processes.integrate import ImageIntegration
-from masterlight.processes.largescale import LargeScaleRejection
-from masterlight.processes.normalize import LocalNormalization
-from masterlight.processes.rejection import CODES, Rejection
+from masterlight.core.errors import NothingUsable, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.largescale import LargeScaleRejection
+from masterlight.integration.normalize import LocalNormalization
+from masterlight.integration.rejection import CODES, Rejection
+from masterlight.subframes.measure import FrameStatistics
 
 SHAPE, NOISE = (260, 320), 6.0
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.processes.align import StarAlignment, Transform
-from masterlight.processes.framestats import FrameStatistics
-from masterlight.processes.integrate import ImageIntegration
-from masterlight.processes.rejection import Rejection
+from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.rejection import Rejection
+from masterlight.subframes.measure import FrameStatistics
 
 SKY, NOISE = 500.0, 8.0
 SHAPE = (400, 500)

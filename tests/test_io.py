@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import decode as oracle
 
-from masterlight.errors import FrameError, OutputError, ParameterError
-from masterlight.frame import ArrayFrame, Meta
+from masterlight.core import decode
+from masterlight.core.errors import FrameError, OutputError, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.io import atomic, counts, fits_writer, read, rounded, scratch, suffix, supported, write
 from masterlight.io import fits as own
 from masterlight.io.raster import midtones, preview, reduced, write_png
-from masterlight.kernels import decode
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import largescale as oracle
 
-from masterlight.errors import ParameterError
-from masterlight.kernels.largescale import crowded, disc, row_starts
-from masterlight.process import build, card, replay
-from masterlight.processes.largescale import LargeScaleRejection
+from masterlight.core.errors import ParameterError
+from masterlight.core.process import build, card, replay
+from masterlight.integration.largescale import LargeScaleRejection
+from masterlight.integration.trails.largescale import crowded, disc, row_starts
 
 EMPTY = np.empty(0, np.uint32)
 

@@ -8,7 +8,7 @@ from oracles import match as oracle
 from scipy.spatial import cKDTree
 from scipy.stats import poisson
 
-from masterlight.kernels import match
+from masterlight.alignment import match
 
 
 def similarity(angle_deg, scale, dx, dy, mirrored=False):

@@ -7,12 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from masterlight.errors import FrameError, Rejected
-from masterlight.frame import ArrayFrame
-from masterlight.process import knobs, replay
-from masterlight.processes.align import StarAlignment, Transform
-from masterlight.processes.normalize import LocalNormalization
-from masterlight.processes.subframes import StarList
+from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.core.errors import FrameError, Rejected
+from masterlight.core.frame import ArrayFrame
+from masterlight.core.process import knobs, replay
+from masterlight.integration.normalize import LocalNormalization
+from masterlight.subframes.select import StarList
 
 ROWS, COLS = 900, 1100
 SKY, NOISE = 1000.0, 10.0

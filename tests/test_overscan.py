@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import masterlight as ml
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Frame, Meta, Stored
-from masterlight.process import knobs
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.overscan import Level, Overscan, Trimmed
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.overscan import Level, Overscan, Trimmed
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Frame, Meta, Stored
+from masterlight.core.process import knobs
 
 ROWS, COLS = 160, 240
 STRIP = (0, ROWS, 200, COLS)

@@ -4,11 +4,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from masterlight.errors import FrameError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.processes.align import StarAlignment, Transform
-from masterlight.processes.photometry import FLOOR, flux_ratio, forced_fluxes, robust_mean, stamps, standards
-from masterlight.processes.subframes import StarList, SubframeSelector
+from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.subframes.photometry import FLOOR, flux_ratio, forced_fluxes, robust_mean, stamps, standards
+from masterlight.subframes.select import StarList, SubframeSelector
 
 SHAPE, STARS, SIGMA = (700, 800), 110, 8.0
 RNG = np.random.default_rng(3)

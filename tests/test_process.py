@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from masterlight.errors import ParameterError
-from masterlight.process import build, card, from_toml, knobs, process, replay, to_toml
+from masterlight.core.errors import ParameterError
+from masterlight.core.process import build, card, from_toml, knobs, process, replay, to_toml
 
 
 @process

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import profiles as oracle
 
-from masterlight.kernels import profiles, ranked
-from masterlight.kernels.profiles import (
+from masterlight.integration.kernels import profiles, ranked
+from masterlight.integration.kernels.profiles import (
     AVERAGED,
     CHAUVENET,
     DSS,

@@ -15,13 +15,15 @@ from hypothesis.extra import numpy as hnp
 from oracles import quality as oracle
 
 import masterlight as ml
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Frame, Meta
-from masterlight.kernels import quality as kernels
-from masterlight.processes import quality, quality_sensor
-from masterlight.processes.glance import glance, sampled
-from masterlight.processes.integrate import ImageIntegration, Rejection
-from masterlight.processes.quality_report import few_frames
+from masterlight.core import scale
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Frame, Meta
+from masterlight.doctor.quality import kernels
+from masterlight.doctor.quality import sensor as quality_sensor
+from masterlight.doctor.quality import worth as quality
+from masterlight.doctor.quality.page import few_frames
+from masterlight.integration.integrate import ImageIntegration, Rejection
+from masterlight.subframes.glance import glance, sampled
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
@@ -69,8 +71,8 @@ def mastered(kind, frames, maps=True):
 @settings(deadline=None, max_examples=60)
 @given(hnp.arrays(np.float32, st.integers(0, 40), elements=VALUES))
 def test_oracle_robust_scales(x):
-    assert kernels.sn(x) == pytest.approx(oracle.sn(x), rel=1e-5, abs=1e-3)  # float32 differences
-    assert kernels.qn(x) == pytest.approx(oracle.qn(x), rel=1e-9, abs=1e-9)
+    assert scale.sn(x) == pytest.approx(oracle.sn(x), rel=1e-5, abs=1e-3)  # float32 differences
+    assert scale.qn(x) == pytest.approx(oracle.qn(x), rel=1e-9, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=25)
@@ -127,10 +129,10 @@ def test_oracle_tally(image, group):
 
 def test_truth_robust_scales_tell_gaussian_sigma_and_withstand_outliers():
     x = np.random.default_rng(1).normal(100, 3, 20001).astype(np.float32)
-    assert kernels.sn(x) == pytest.approx(3, rel=0.02)  # 2.5 sigma: Sn is sure to sigma / sqrt(2 * 0.58 * n) = 0.7 %
-    assert kernels.qn(x) == pytest.approx(3, rel=0.015)
+    assert scale.sn(x) == pytest.approx(3, rel=0.02)  # 2.5 sigma: Sn is sure to sigma / sqrt(2 * 0.58 * n) = 0.7 %
+    assert scale.qn(x) == pytest.approx(3, rel=0.015)
     x[:6000] = 1e6
-    assert kernels.sn(x) < 3 * 2 and kernels.qn(x) < 3 * 3  # a third is wrong: biased, but finite and of that order
+    assert scale.sn(x) < 3 * 2 and scale.qn(x) < 3 * 3  # a third is wrong: biased, but finite and of that order
 
 
 # --- pairs ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import ranked as oracle
 
-from masterlight.kernels import ranked
+from masterlight.integration.kernels import ranked
 
 LANES = ranked.LANES
 S15 = np.array([70, 97, 98, 98.5, 99, 99.5, 100, 100.5, 101, 101.5, 102, 103, 104, 130, 250]) / 1000

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masterlight.errors import FrameError, OutputError
-from masterlight.headers import shifted_pattern
+from masterlight.core.errors import FrameError, OutputError
+from masterlight.core.headers import shifted_pattern
 from masterlight.io import RAW, raw, read, scratch
 from masterlight.io.exif import Exif, canon_temperature, read_exif
 from masterlight.io.raw import Sensor, masked_borders

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import rejection as oracle
 
-from masterlight.kernels import combine, profiles, rejection, spread
+from masterlight.integration.kernels import combine, profiles, rejection, spread
 
 S15 = np.array(
     [

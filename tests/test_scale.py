@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import scale as oracle
 
-from masterlight.kernels import scale, statistics
+from masterlight.core import noise as statistics
+from masterlight.core import scale
+from masterlight.core.mesh import mesh
 
 TEN = np.array([0.10, 0.11, 0.12, 0.12, 0.13, 0.14, 0.15, 0.16, 0.18, 0.40])
 ONE_SIDED = ("pbmv", "sn", "qn", "ikss", "ikss-lite")
@@ -107,7 +109,7 @@ def test_truth_fluctuation_of_white_noise_on_a_gradient():
 
 def test_oracle_background_fluctuation():
     image = np.random.default_rng(5).normal(100, 3, (50, 60)).astype(np.float32)
-    level = float(scale.stars.mesh(image)[0][0, 0])
+    level = float(mesh(image)[0][0, 0])
     expected = oracle.background_fluctuation(image, np.full(image.shape, level))
     # float32 pixels near 100
     assert scale.background_fluctuation(image) == pytest.approx(expected, rel=1e-5)

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masterlight.errors import Rejected
-from masterlight.frame import Frame, Meta
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.errors import Rejected
+from masterlight.core.frame import Frame, Meta
 from masterlight.io import write
-from masterlight.matching import grouped, nights
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.session import LightJob, MasterJob, Session, plan, scan
+from masterlight.session.matching import grouped, nights
+from masterlight.session.plan import LightJob, MasterJob, plan
+from masterlight.session.scan import Session, scan
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sky import CALM, EVEN, in_memory, written
 
 from masterlight import io
-from masterlight.errors import FrameError
-from masterlight.kernels import synthesis
-from masterlight.process import card, knobs, replay
+from masterlight.core.errors import FrameError
+from masterlight.core.process import card, knobs, replay
 from masterlight.simulate import Night, Truth, simulate
+from masterlight.simulate import kernels as synthesis
 from masterlight.simulate.night import XTRANS
 
 DIALECTS = ("nina", "maxim", "sgp", "ekos", "asiair", "sharpcap")

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from masterlight.errors import OutputError
-from masterlight.frame import Meta
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.store import Store, header, key, slug
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.errors import OutputError
+from masterlight.core.frame import Meta
+from masterlight.night.products import Store, header, key, slug
 
 
 def test_truth_names_are_safe_and_readable():

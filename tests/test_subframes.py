@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from masterlight.errors import Rejected
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.kernels import psf
-from masterlight.process import card, replay
-from masterlight.processes.subframes import Measurement, SubframeSelector
+from masterlight.core.errors import Rejected
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.process import card, replay
+from masterlight.subframes import psf
+from masterlight.subframes.select import Measurement, SubframeSelector
 
 NOISE = 10.0
 MEASURE = SubframeSelector()

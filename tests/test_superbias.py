@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import ArrayFrame, Meta
-from masterlight.process import build, replay
-from masterlight.processes import superbias as module
-from masterlight.processes.superbias import Superbias
+from masterlight.calibration import superbias as module
+from masterlight.calibration.superbias import Superbias
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.process import build, replay
 
 SHAPE = (600, 800)
 NOISE = 20 / np.sqrt(25)

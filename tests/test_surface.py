@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import surface as oracle
 
-from masterlight.kernels import surface
+from masterlight.integration.kernels import surface
 
 NONE = np.empty((0, 0))
 

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 import masterlight as ml
-from masterlight.cli import main
-from masterlight.flags import flag, given
-from masterlight.process import from_toml, knobs, plain, to_toml
+from masterlight.core.process import from_toml, knobs, plain, to_toml
+from masterlight.doors.cli import main
+from masterlight.doors.flags import flag, given
+from masterlight.night.recipe import Recipe
 from masterlight.processes import PROCESSES, load, replay
-from masterlight.recipe import Recipe
 from masterlight.simulate import Night
 
 ALL = [*PROCESSES, "Recipe", "Night"]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from oracles import largescale as oracle
 from scipy.stats import gamma
 
-from masterlight.kernels import trails as kernels
-from masterlight.kernels.largescale import row_starts
-from masterlight.processes.largescale import LargeScaleRejection
+from masterlight.integration.largescale import LargeScaleRejection
+from masterlight.integration.trails import lines as kernels
+from masterlight.integration.trails.largescale import row_starts
 
 SEEDS = st.integers(0, 2**32 - 1)
 EMPTY = np.empty(0, np.uint32)

@@ -18,8 +18,8 @@ from astropy.io import fits
 from scipy import ndimage
 
 import masterlight as ml
-from masterlight.errors import NothingUsable, OutputError
-from masterlight.report import COLUMNS
+from masterlight.core.errors import NothingUsable, OutputError
+from masterlight.night.report import COLUMNS
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
@@ -345,7 +345,7 @@ def test_bad_full_disk_leaves_nothing_half_written(folder, tmp_path, monkeypatch
 
 
 def test_bad_disk_too_small_is_told_before_the_work(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("masterlight.store.Store.free_bytes", lambda self: 1000)
+    monkeypatch.setattr("masterlight.night.products.Store.free_bytes", lambda self: 1000)
     with pytest.raises(OutputError, match="free some space"):
         walked(folder, tmp_path / "out")
 
@@ -363,7 +363,7 @@ def test_bad_frame_that_vanishes_between_the_passes(folder, tmp_path):
 
 def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
     truth = sky.written(**NIGHT)
-    command = [sys.executable, "-m", "masterlight.cli", "run", str(truth.folder), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "masterlight.doors.cli", "run", str(truth.folder), "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         for line in running.stdout:
             if "measure" in line:

@@ -11,10 +11,10 @@ from astropy.io import fits
 from sky import CALM, written
 
 from masterlight import Recipe, build, read, run, write
-from masterlight.errors import Halted
-from masterlight.frame import ArrayFrame
-from masterlight.processes.calibrate import ImageCalibration
-from masterlight.processes.debayer import Debayer
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.colour.debayer import Debayer
+from masterlight.core.errors import Halted
+from masterlight.core.frame import ArrayFrame
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracles import warp as oracle
 from scipy.ndimage import map_coordinates
 
-from masterlight.kernels.warp import HALO, blank_defective, noise_gain, ratio_clamp, warp
+from masterlight.alignment.warp import HALO, blank_defective, noise_gain, ratio_clamp, warp
 
 KERNELS = ("lanczos5", "lanczos4", "lanczos3", "bilinear", "nearest")
 

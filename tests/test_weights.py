@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masterlight.errors import ParameterError
-from masterlight.processes.framestats import FrameStatistics
-from masterlight.processes.weights import MODES, needs, weights_of
+from masterlight.core.errors import ParameterError
+from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.weights import MODES, needs, weights_of
 
 ONE = FrameStatistics(
     source="m31_1.fits", location_dn=1000.0, scale_dn=(20.0, 24.0), noise_dn=4e-4, exposure_s=300.0, flux_ratio=1.0,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from masterlight.errors import FrameError, ParameterError, Rejected
-from masterlight.workers import each, executor
+from masterlight.core.errors import FrameError, ParameterError, Rejected
+from masterlight.core.workers import each, executor
 
 
 def halve(n):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masterlight.errors import FrameError
+from masterlight.core.errors import FrameError
 from masterlight.io import read
 from masterlight.io.xisf import unshuffled
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.calibrate`."""
+"""Slow, obvious twins of `masterlight.calibration.kernels`."""
 
 import numpy as np
 

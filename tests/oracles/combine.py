@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.combine`."""
+"""Slow, obvious twins of `masterlight.integration.kernels.combine`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.darkscale`."""
+"""Slow, obvious twins of `masterlight.calibration.kernels`."""
 
 import numpy as np
 

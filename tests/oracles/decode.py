@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.decode`."""
+"""Slow, obvious twins of `masterlight.core.decode`."""
 
 import numpy as np
 

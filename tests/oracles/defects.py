@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.defects` and of what the processes make of them."""
+"""Slow, obvious twins of `masterlight.defects.kernels` and of what the processes make of them."""
 
 import numpy as np
 from scipy.ndimage import median_filter

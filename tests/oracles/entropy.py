@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.entropy`."""
+"""Slow, obvious twins of `masterlight.integration.kernels.entropy`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.largescale`, `trails` and `strips`."""
+"""Slow, obvious twins of `masterlight.integration.trails.largescale`, `trails` and `strips`."""
 
 import numpy as np
 

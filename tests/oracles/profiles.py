@@ -8,8 +8,8 @@ from math import erf
 
 import numpy as np
 
-from masterlight.kernels import profiles as kernel
-from masterlight.kernels.profiles import DSS, PI19, PI24, SIRIL
+from masterlight.integration.kernels import profiles as kernel
+from masterlight.integration.kernels.profiles import DSS, PI19, PI24, SIRIL
 from oracles import ranked
 
 

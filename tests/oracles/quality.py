@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.quality`."""
+"""Slow, obvious twins of `masterlight.doctor.quality.kernels`."""
 
 from math import gcd
 

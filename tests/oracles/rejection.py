@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from masterlight.kernels import combine
-from masterlight.kernels import spread as kernel
+from masterlight.integration.kernels import combine
+from masterlight.integration.kernels import spread as kernel
 from oracles import ranked
 
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.kernels.stars` and `masterlight.kernels.psf`."""
+"""Slow, obvious twins of `masterlight.subframes.detect` and `masterlight.subframes.psf`."""
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator

@@ -1,9 +1,9 @@
-"""Slow, obvious twins of `masterlight.kernels.statistics`."""
+"""Slow, obvious twins of `masterlight.core.noise`."""
 
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from masterlight.kernels.statistics import LAYER_SIGMA
+from masterlight.core.noise import LAYER_SIGMA
 
 
 def midvariance(x, centre, mad):

@@ -1,9 +1,9 @@
-"""Slow, obvious twins of `masterlight.kernels.surface`."""
+"""Slow, obvious twins of `masterlight.integration.kernels.surface`."""
 
 import numpy as np
 from scipy.interpolate import BSpline
 
-from masterlight.kernels.surface import MEMBRANE, PASSES, QUICK, SETTLED, STIFFNESS
+from masterlight.integration.kernels.surface import MEMBRANE, PASSES, QUICK, SETTLED, STIFFNESS
 
 
 def bisquare_mean(values, centre, reach):

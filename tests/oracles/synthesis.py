@@ -1,4 +1,4 @@
-"""The slow, obvious twins of masterlight.kernels.synthesis."""
+"""The slow, obvious twins of masterlight.simulate.kernels."""
 
 import numpy as np
 from scipy import special, stats

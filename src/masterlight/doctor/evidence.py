@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from masterlight.errors import FrameError, Rejected
-from masterlight.frame import Frame
-from masterlight.kernels.quality import common_step, madn
-from masterlight.matching import Group
-from masterlight.processes import quality_sensor as sensor
-from masterlight.session import LightSet, MasterJob, Plan
-from masterlight.workers import Event, each
+from masterlight.core.errors import FrameError, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.scale import madn
+from masterlight.core.workers import Event, each
+from masterlight.doctor.quality import sensor
+from masterlight.doctor.quality.kernels import common_step
+from masterlight.session.matching import Group
+from masterlight.session.plan import LightSet, MasterJob, Plan
 
 ROWS, PIXELS = 24, 72_000
 """Rows and pixels that are read of a frame, at most."""

@@ -6,14 +6,14 @@ from itertools import combinations
 
 import numpy as np
 
+from masterlight.core.frame import Frame
+from masterlight.core.headers import camera_key
+from masterlight.core.scale import madn
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some
-from masterlight.frame import Frame
-from masterlight.headers import camera_key
-from masterlight.kernels.quality import madn
-from masterlight.matching import PLURAL, Group
-from masterlight.processes.subframes import SubframeSelector
+from masterlight.session.matching import PLURAL, Group
+from masterlight.subframes.select import SubframeSelector
 
 CALIBRATED = re.compile(
     r"imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc",

@@ -6,13 +6,13 @@ from math import erf, sqrt
 
 import numpy as np
 
+from masterlight.core.frame import Frame
+from masterlight.core.scale import madn
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import beside, cut, large, middle_of, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
-from masterlight.frame import Frame
-from masterlight.kernels.quality import madn
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""

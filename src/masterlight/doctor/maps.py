@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from masterlight.frame import Frame
-from masterlight.kernels.quality import madn
+from masterlight.core.frame import Frame
+from masterlight.core.scale import madn
 
 BAND_ROWS = 256
 TINY = 1e-9

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from masterlight.colour.debayer import verify_pattern
+from masterlight.core.frame import Frame
+from masterlight.core.scale import madn
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import beside, large, middle_of, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
-from masterlight.frame import Frame
-from masterlight.kernels.quality import madn
-from masterlight.matching import PLURAL
-from masterlight.processes.debayer import verify_pattern
+from masterlight.session.matching import PLURAL
 
 UNLIKE = 0.05
 """Pixels of a square of two that differ by more than this fraction see other colours."""

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from masterlight.colour.debayer import verify_pattern
+from masterlight.core.headers import camera_key, seconds_of
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look, alike
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.levels import sources
-from masterlight.headers import camera_key, seconds_of
-from masterlight.matching import Group
-from masterlight.processes.debayer import verify_pattern
-from masterlight.processes.quality_sensor import gains_of
-from masterlight.session import MasterJob
+from masterlight.doctor.quality.sensor import gains_of
+from masterlight.session.matching import Group
+from masterlight.session.plan import MasterJob
 
 
 def group_of(master) -> Group | None:

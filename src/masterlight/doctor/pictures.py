@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from masterlight.frame import Frame
+from masterlight.core.frame import Frame
 from masterlight.io.raster import preview, reduced
 
 WIDTH, HEIGHT = 480, 320

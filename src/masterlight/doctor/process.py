@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Frame
+from masterlight.core.process import process
+from masterlight.core.workers import Event
 from masterlight.doctor import levels, lights, masters, matches
 from masterlight.doctor.evidence import gathered
 from masterlight.doctor.findings import TITLES, Finding, ordered
-from masterlight.errors import FrameError
-from masterlight.frame import Frame
-from masterlight.process import process
-from masterlight.session import Plan
-from masterlight.workers import Event
+from masterlight.session.plan import Plan
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]

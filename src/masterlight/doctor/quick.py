@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from masterlight.core.errors import FrameError, MasterlightError
+from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.scale import madn
+from masterlight.core.workers import Event, Serial, each
 from masterlight.doctor.evidence import middle_of, sample
 from masterlight.doctor.findings import Finding, ordered
 from masterlight.doctor.process import Doctor, summary
-from masterlight.errors import FrameError, MasterlightError
-from masterlight.frame import ArrayFrame, Frame
-from masterlight.kernels.quality import madn
-from masterlight.session import LightSet, MasterJob, Plan, calibration_of
-from masterlight.workers import Event, Serial, each
+from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 if TYPE_CHECKING:
-    from masterlight.recipe import Recipe
+    from masterlight.night.recipe import Recipe
 
 FRAMES = 5
 """Frames that a quick master is made of, at most."""

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.errors import FrameError, OutputError, ParameterError
-from masterlight.frame import Frame
+from masterlight.core.errors import FrameError, OutputError, ParameterError
+from masterlight.core.frame import Frame
 
 RAW = (
     ".crw", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".dng", ".srw", ".3fr", ".iiq",

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.errors import FrameError, ParameterError
-from masterlight.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
+from masterlight.defects.kernels import run_lengths
 from masterlight.io import atomic, read, suffix, write
-from masterlight.kernels.defects import run_lengths
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
 """Keywords that count the pixels of each bit of a map."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.errors import FrameError
-from masterlight.frame import Meta
-from masterlight.headers import DATA, OVERSCAN, as_number, flipped_pattern, pattern_of, section
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Meta
+from masterlight.core.headers import DATA, OVERSCAN, as_number, flipped_pattern, pattern_of, section
 from masterlight.io.plain import Layout, PlainFrame, truncated
 
 BLOCK = 2880

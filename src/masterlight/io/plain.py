@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masterlight.errors import FrameError
-from masterlight.frame import Frame, Stored
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Frame, Stored
 from masterlight.io.scratch import unpacked
 
 CHUNK_BYTES = 2 << 20
@@ -145,7 +145,7 @@ class PlainFrame(Frame):
 
 def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
     """Samples (rows, cols) as `rows_of` gives them into float32 DN."""
-    from masterlight.kernels import decode as kernels
+    from masterlight.core import decode as kernels
 
     plain = layout.blank is None and (layout.zero, layout.scale) == (0, 1)
     if layout.item_bytes == 2 and layout.blank is None:

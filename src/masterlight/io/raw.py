@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.errors import FrameError
-from masterlight.frame import Meta
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Meta
 from masterlight.io.exif import Exif, read_exif
 from masterlight.io.plain import Layout, PlainFrame, truncated
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 
-from masterlight.errors import FrameError, MasterlightError, OutputError
+from masterlight.core.errors import FrameError, MasterlightError, OutputError
 
 SPARE_BYTES = 1 << 30
 """What is left free on the disk."""

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.errors import FrameError
-from masterlight.frame import Meta
-from masterlight.headers import as_number
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Meta
+from masterlight.core.headers import as_number
 from masterlight.io.fits import card_value
 from masterlight.io.plain import Layout, PlainFrame, truncated
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from masterlight.kernels.synthesis import STEP, expose
+from masterlight.simulate.kernels import STEP, expose
 from masterlight.simulate.night import Night
 
 KINDS = {"light": 2, "dark": 3, "flat": 4, "bias": 5, "flatdark": 6}

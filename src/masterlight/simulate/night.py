@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 
-from masterlight.process import process
+from masterlight.core.process import process
 
 Count = Annotated[int, Ge(0)]
 Amount = Annotated[float, Ge(0)]

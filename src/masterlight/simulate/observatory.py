@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from masterlight.kernels.synthesis import STEP, render_stars
 from masterlight.simulate.camera import KINDS, RESPONSE, Camera, grid_shape
+from masterlight.simulate.kernels import STEP, render_stars
 from masterlight.simulate.night import Night, Pointing, pointings
 
 FLOOR_E = 0.02

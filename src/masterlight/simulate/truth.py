@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from astropy.io.fits import Header
 
-from masterlight.errors import FrameError, OutputError
-from masterlight.kernels.synthesis import upsample_row
-from masterlight.process import plain, validate
+from masterlight.core.errors import FrameError, OutputError
+from masterlight.core.process import plain, validate
+from masterlight.core.workers import Event, each, executor
 from masterlight.simulate.camera import DOUBLING_C
 from masterlight.simulate.dialects import Shot, described, shots
+from masterlight.simulate.kernels import upsample_row
 from masterlight.simulate.night import Night, Pointing
 from masterlight.simulate.observatory import Observatory, apply
-from masterlight.workers import Event, each, executor
 
 
 class Truth:

@@ -1,0 +1,292 @@
+"""Master frames bound together: the arrays of the calibration equation, made from them once."""
+
+import threading
+from dataclasses import dataclass, field
+from math import isqrt
+from typing import Any
+
+import numpy as np
+
+from masterlight.calibration.darkscale import HotPixels, hot_pixels
+from masterlight.calibration.kernels import flat_factor, sum_between
+from masterlight.calibration.overscan import Trimmed, scatter
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Frame
+
+_NOTHING = np.zeros((1, 1), np.float32)
+_ONE = np.ones((1, 1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Masters:
+    """The master frames of one set of lights, and the arrays of the equation made from them once.
+
+    bias, dark, flat are frames or None. What was already done to a master is in its `Meta` (`contains_bias`,
+    `calibration`), so nothing is subtracted twice. Cheap to pickle when the masters are files.
+    """
+
+    bias: Frame | None = None
+    dark: Frame | None = None
+    flat: Frame | None = None
+    trim_fraction: float = 0.05
+    separate_colours: bool = True
+    scaled: bool = False
+    """Whether the dark is multiplied with a factor of each light's own."""
+    pattern: str | None = None
+    """Colour pattern from the first pixel of the masters on; None when they do not tell it."""
+    _made: dict = field(default_factory=dict, repr=False)
+    _fitted: dict = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, repr=False)
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _made={}, _fitted={}, _lock=threading.RLock())
+
+    def __bool__(self):
+        return any(master is not None for master in (self.bias, self.dark, self.flat))
+
+    @property
+    def dark_holds_bias(self) -> bool:
+        """Whether the bias level is still in the dark.
+
+        A dark that does not say so was integrated from raw frames, unless its level lies below a fifth of the bias.
+        """
+        if self.dark is None or self.dark.meta.contains_bias is not None:
+            return self.dark is not None and self.dark.meta.contains_bias
+        if "B" in self.dark.meta.calibration:
+            return False
+        return self.bias is None or self._once("holds", self._dark_is_at_bias_level)
+
+    @property
+    def level_masters(self) -> list[Frame]:
+        """The masters that take the bias level off the lights."""
+        dark = [self.dark] if self.dark_holds_bias else []
+        return dark if dark and not self.scaled else [*([self.bias] if self.bias else []), *dark]
+
+    @property
+    def letters(self) -> str:
+        """What these masters take out of a frame, as CALSTAT letters."""
+        bias = "B" if self.bias or self.dark_holds_bias else ""
+        return bias + ("D" if self.dark else "") + ("F" if self.flat else "")
+
+    @property
+    def equation(self) -> str:
+        """The sum that is done, in symbols: `C = (L - D) * mean(F) / F`."""
+        return self.told("L")
+
+    def told(self, light: str) -> str:
+        """The equation with these words for the light: `L - overscan`."""
+        terms = light
+        if self.bias is not None and (self.scaled or not self.dark_holds_bias):
+            terms += " - B"
+        if self.dark is not None and self.scaled:
+            terms += " - k (D - B)" if self.bias is not None and self.dark_holds_bias else " - k D"
+        elif self.dark is not None:
+            terms += " - D"
+        if self.flat is None:
+            return f"C = {terms}"
+        return f"C = ({terms}) * mean(F) / F" if " " in terms else f"C = {terms} * mean(F) / F"
+
+    def subtract(self) -> np.ndarray:
+        """What is subtracted from every light, float32 DN; (1, 1) zero when there is nothing to subtract."""
+        return self._once("subtract", lambda: self._subtract(np.s_[:]))
+
+    def current(self) -> np.ndarray:
+        """The dark without bias, which is subtracted k times when darks are scaled; (1, 1) zero otherwise."""
+        return self._once("current", self._current)
+
+    def factor(self) -> np.ndarray:
+        """What every light is multiplied with, mean(F) / F, float32; NaN where the flat saw no light."""
+        return self._once("factor", self._factor)
+
+    def flat_means(self) -> np.ndarray:
+        """mean(F) of the colour at each place of the pattern, (p, p) DN; without pattern or flat (1, 1)."""
+        return self._once("means", lambda: _ONE if self.flat is None else self._means(self._flat(np.s_[:])))
+
+    def hot_pixels(self, sigma: float, window_px: int) -> HotPixels:
+        """The pixels of the dark to which the scale of a light is fitted."""
+        make = lambda: hot_pixels(self.current(), self.subtract(), self.pattern, sigma, window_px)  # noqa: E731
+        return self._once(("hot", sigma, window_px), make)
+
+    def release(self) -> None:
+        """Let the arrays go; they are made again when they are asked for."""
+        with self._lock:
+            self._made.clear()
+            for fitted in self._fitted.values():
+                fitted.release()
+
+    def fitted(self, frame: Frame, window: tuple[int, int, int, int], scaled: bool) -> "Masters":
+        """These masters for lights like `frame` that are cut to `window`; untrimmed masters are cut like them."""
+        light = Trimmed.of(frame, window)
+        if scaled == self.scaled and light.meta.pattern == self.pattern and self._sizes() <= {light.shape}:
+            return self
+        wanted = frame.shape, window, light.meta.pattern, scaled
+        with self._lock:
+            if wanted not in self._fitted:
+                cut = (trimmed_like(light, frame, window, m) for m in (self.bias, self.dark, self.flat))
+                self._fitted[wanted] = Masters(
+                    *cut, self.trim_fraction, self.separate_colours, scaled, light.meta.pattern
+                )
+            return self._fitted[wanted]
+
+    def lowest_saturation(self, ceiling_dn: float, level: np.ndarray) -> float:
+        """The least that a raw pixel at `ceiling_dn` can be after calibration, from 48 rows of the masters.
+
+        level (p, p) or (1, 1) is subtracted before the masters. The dimmest 1 % of each colour are left out.
+        """
+        subtract, factor = self._once("typical", self._typical)
+        level = level if level.shape in ((1, 1), subtract.shape) else level.max()
+        lowest = (ceiling_dn - level - subtract) * factor
+        return float(np.nanmin(lowest)) if np.isfinite(lowest).any() else float("nan")
+
+    def _once(self, name, make):
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
+
+    def _sizes(self):
+        return {m.shape for m in (self.bias, self.dark, self.flat) if m is not None}
+
+    def _subtract(self, rows):
+        if self.dark is None or self.scaled:
+            return _NOTHING if self.bias is None else part(self.bias, rows)
+        if self.bias is None or self.dark_holds_bias:
+            return part(self.dark, rows)
+        return part(self.dark, rows) + part(self.bias, rows)
+
+    def _current(self):
+        if self.dark is None or not self.scaled:
+            return _NOTHING
+        dark = part(self.dark, np.s_[:])
+        return dark - self.subtract() if self.dark_holds_bias and self.bias is not None else dark
+
+    def _flat(self, rows):
+        flat, holds = part(self.flat, rows), self.flat.meta.contains_bias is True
+        if not holds or (self.bias is None and "O" in self.flat.meta.calibration):
+            return flat
+        if self.bias is None:
+            raise FrameError(
+                self.flat.source,
+                "this master flat still holds its bias level, and dividing by it would leave vignetting in: "
+                "add bias frames or flat-darks",
+            )
+        if ("O" in self.bias.meta.calibration) != ("O" in self.flat.meta.calibration):
+            raise FrameError(
+                self.flat.source,
+                f"of this master flat and the master {self.bias.source} only one had its overscan subtracted; "
+                "make both in the same way",
+            )
+        return flat - part(self.bias, rows)
+
+    def _means(self, flat):
+        pattern = self.pattern or self.flat.meta.pattern
+        means = colour_means(flat, pattern if self.separate_colours else None, self.trim_fraction)
+        if not np.all(means > 0):
+            raise FrameError(
+                self.flat.source, f"the mean level of this master flat is {np.min(means):.1f} DN; it saw no light"
+            )
+        return means
+
+    def _factor(self):
+        if self.flat is None:
+            return _ONE
+        flat = self._flat(np.s_[:])
+        means = self._once("means", lambda: self._means(flat))
+        out = np.empty_like(flat)
+        flat_factor(flat, spread_over(means, flat.shape[1]), out)
+        return out
+
+    def _typical(self):
+        """Median of what is subtracted and first percentile of the factor, at each place of the pattern, (p, p)."""
+        some = next((m for m in (self.bias, self.dark, self.flat) if m is not None), None)
+        p = isqrt(len(self.pattern)) if self.pattern else 1
+        subtract, factor = np.zeros((p, p)), np.ones((p, p))
+        rows = np.arange(some.shape[0]) if some is not None else np.zeros(1, int)
+        if rows.size > 48:
+            rows = (np.linspace(0, rows.size - 6, 8).astype(int)[:, None] + np.arange(6)).ravel()
+        minus = self._subtract(rows)
+        if self.flat is not None:
+            flat = self._flat(rows)
+            means = self._means_of_rows(flat, rows, p)
+            times = spread_over(means, flat.shape[1])[rows % means.shape[0]] / np.where(flat > 0, flat, np.nan)
+        for y, x in np.ndindex(p, p):
+            mine = np.s_[rows % p == y, x::p]
+            if minus.size > 1:
+                subtract[y, x] = np.nanmedian(minus[mine]) if np.isfinite(minus[mine]).any() else 0.0
+            if self.flat is not None:
+                good = times[mine][np.isfinite(times[mine])]
+                factor[y, x] = np.percentile(good, 1) if good.size else np.nan
+        return subtract, factor
+
+    def _means_of_rows(self, flat, rows, p):
+        """The means of the flat from some rows of it, put in an order in which the pattern repeats."""
+        turns = [np.flatnonzero(rows % p == y) for y in range(p)]
+        count = min(map(len, turns))
+        return self._means(flat[np.stack([turn[:count] for turn in turns], axis=1).ravel()])
+
+    def _dark_is_at_bias_level(self):
+        rows = min(self.bias.shape[-2], self.dark.shape[-2])
+        lines = np.linspace(0, rows - 1, min(24, rows)).astype(int)
+        bias, dark = part(self.bias, lines), part(self.dark, lines)
+        level = np.nanmedian(bias)
+        return bool(level < 5 * scatter(bias) or np.nanmedian(dark) >= 0.2 * level)
+
+
+def part(frame: Frame, rows) -> np.ndarray:
+    """All or some rows of a master, its own pedestal taken off, float32."""
+    if isinstance(rows, slice):
+        pixels = np.ascontiguousarray(np.asarray(frame), np.float32)
+    else:
+        cols = frame.shape[-1]
+        pixels = np.concatenate([frame.pixels(int(y), int(y) + 1, 0, cols) for y in rows]).astype(np.float32)
+    return pixels - np.float32(frame.meta.pedestal_dn) if frame.meta.pedestal_dn else pixels
+
+
+def trimmed_like(light: Frame, raw: Frame, window, master: Frame | None) -> Frame | None:
+    """A master cut to the size of a trimmed light, by the light's window or its own; as it is when it has that size."""
+    if master is None or master.shape == light.shape:
+        return master
+    if master.shape == raw.shape:
+        return Trimmed.of(master, window)
+    if master.meta.data_px and master.meta.sky_shape == light.shape:
+        return Trimmed.of(master, master.meta.data_px)
+    return master
+
+
+def spread_over(means: np.ndarray, cols: int) -> np.ndarray:
+    """Values at each place of a pattern as rows over the whole width: (p, cols) float32."""
+    return np.ascontiguousarray(means[:, np.arange(cols) % means.shape[1]], np.float32)
+
+
+def colour_means(flat: np.ndarray, pattern: str | None, fraction: float) -> np.ndarray:
+    """Trimmed mean of each colour, all greens together, at each place of the pattern (p, p); (1, 1) without one."""
+    if not pattern:
+        return np.array([[trimmed_mean([flat], fraction)]])
+    p = isqrt(len(pattern))
+    letters = np.array(list(pattern)).reshape(p, p)
+    means = np.empty((p, p))
+    for letter in set(pattern):
+        planes = [flat[y::p, x::p] for y, x in np.argwhere(letters == letter)]
+        means[letters == letter] = trimmed_mean(planes, fraction)
+    return means
+
+
+def trimmed_mean(planes: list[np.ndarray], fraction: float) -> float:
+    """Mean without the lowest and the highest `fraction` of the finite samples; one sample is cut at least.
+
+    Above a million pixels the two cuts come from every k-th pixel, the mean from all pixels between them.
+    """
+    size = sum(plane.size for plane in planes)
+    step = max(1, size // 1_000_000)
+    sample = np.concatenate([plane.ravel()[::step] for plane in planes])
+    sample = np.sort(sample[np.isfinite(sample)])
+    if sample.size == 0:
+        return float("nan")
+    cut = max(1, int(fraction * sample.size)) if sample.size > 2 else 0
+    if step == 1:
+        return float(sample[cut : sample.size - cut].mean(dtype=np.float64))
+    sums = np.array([sum_between(plane, sample[cut], sample[-1 - cut]) for plane in planes])
+    return float(sums[:, 0].sum() / sums[:, 1].sum())

@@ -1,0 +1,231 @@
+"""`Frame`, an image that can be indexed, and `Meta`, what its header says in our words and units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from masterlight.core.errors import FrameError
+from masterlight.core.headers import read_header, shifted_pattern
+
+Kind = Literal["light", "dark", "flat", "bias", "flatdark", "unknown"]
+HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
+DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
+"""The bits of a mask of defective pixels: in which way one is defective."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a header says about a frame, in our words and units; None where it says nothing."""
+
+    kind: Kind = "unknown"
+    is_master: bool = False
+    declared: str | None = None
+    """The type of frame as the header spells it."""
+    object: str | None = None
+    filter: str | None = None
+    camera: str | None = None
+    telescope: str | None = None
+    program: str | None = None
+    exposure_s: float | None = None
+    gain: float | None = None
+    offset: float | None = None
+    gain_e_per_dn: float | None = None
+    read_noise_e: float | None = None
+    temperature_c: float | None = None
+    set_temperature_c: float | None = None
+    """What the cooler was set to."""
+    binning: tuple[int, int] = (1, 1)
+    pattern: str | None = None
+    """Colour filters from pixel (0, 0) on, row by row: 4 letters (RGGB ...) or the 36 of an X-Trans sensor; None for
+    mono. Letters other than R, G, B are kept as the header spells them; such sensors cannot be debayered."""
+    readout_mode: str | None = None
+    origin_px: tuple[int, int] = (0, 0)
+    pixel_um: float | None = None
+    """Size of one pixel of this image, binning included."""
+    focal_mm: float | None = None
+    rotator_deg: float | None = None
+    time: str | None = None
+    ra_deg: float | None = None
+    dec_deg: float | None = None
+    pedestal_dn: float = 0.0
+    saturation_dn: float | None = None
+    """The level that no pixel can exceed: told by the header, or the largest integer that the file can hold."""
+    calibration: str = ""
+    """Letters of what was already done to the pixels: B bias, D dark, F flat subtracted or divided, O overscan."""
+    contains_bias: bool | None = None
+    """For masters: whether the bias level is still in the pixels."""
+    frames: int = 1
+    """How many exposures were combined into this frame."""
+    black_dn: tuple[float, ...] | None = None
+    """Black level that the camera itself tells, for each pixel of the pattern, or one number for all."""
+    overscan_px: tuple[tuple[int, int, int, int], ...] = ()
+    """Regions that saw no light, as bounds (y0, y1, x0, x1): overscan of a CCD, masked borders of a camera."""
+    data_px: tuple[int, int, int, int] | None = None
+    """The region that saw the sky, as bounds (y0, y1, x0, x1); None when it is the whole frame."""
+    integer: bool = True
+    """Whether the file holds integers, as cameras write them, or floats, as programs do."""
+    bits: int = 16
+    shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What had to be guessed or mended while reading the header, as sentences."""
+
+    @classmethod
+    def from_header(cls, header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> "Meta":
+        """What a header says, whichever capture program wrote it; file and folder names of `source` fill the gaps."""
+        return cls(**read_header(header, source, shape))
+
+    @property
+    def sky_shape(self) -> tuple[int, ...]:
+        """The shape that is left when the frame is trimmed to the region that saw the sky."""
+        if self.data_px is None:
+            return self.shape
+        y0, y1, x0, x1 = self.data_px
+        return (*self.shape[:-2], y1 - y0, x1 - x0)
+
+    @property
+    def sky_pattern(self) -> str | None:
+        """The colour pattern from the first pixel of the region that saw the sky."""
+        return shifted_pattern(self.pattern, *self.data_px[::2]) if self.data_px else self.pattern
+
+    def with_(self, **changes: Any) -> "Meta":
+        return replace(self, **changes)
+
+
+class Stored(NamedTuple):
+    """Pixels as the file holds them: `value = zero + scale * stored`, byte-swapped when `swapped`.
+
+    `array` has a native dtype so that numba takes it; when `swapped` its bytes are in the other order.
+    """
+
+    array: np.ndarray
+    zero: float
+    scale: float
+    swapped: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """An image that can be indexed like an array; nothing is loaded until it is.
+
+    `frame[y0:y1, x0:x1]` gives float32 DN, `(rows, cols)` or `(3, rows, cols)`, NaN where missing;
+    `np.asarray(frame)` gives all of it. A file on disk, a calibrated view of it, an array in
+    memory: nobody downstream can tell. Cheap and picklable.
+    """
+
+    source: str
+    """What to call this frame in messages: its path, or a name."""
+    meta: Meta = field(default_factory=Meta)
+    cards: tuple[str, ...] = ()
+    """Provenance: one card for each process that was applied, oldest first."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.meta.shape
+
+    @property
+    def header(self) -> Any:
+        """The header as a mapping of keywords; empty for frames that never were a file."""
+        return {}
+
+    @property
+    def planes(self) -> int:
+        """How many planes the image has, 1 for one of two axes."""
+        return self.shape[0] if len(self.shape) == 3 else 1
+
+    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """The box as float32, `(rows, cols)` or `(3, rows, cols)`; 0 <= y0 < y1 <= rows, 0 <= x0 < x1 <= cols."""
+        raise FrameError(self.source, "this kind of frame has no pixels")
+
+    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        """Fill `out`, `(h, w)` or `(3, h, w)` float32, with the box whose first pixel is (y0, x0)."""
+        out[...] = self.pixels(y0, y0 + out.shape[-2], x0, x0 + out.shape[-1])
+
+    def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
+        """The box as the file holds it, for kernels that decode on the fly; None when there is no such form."""
+        return None
+
+    def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
+        """Which pixels of the box were defective and hold invented values: uint8 (rows, cols), 0 good; or None."""
+        return None
+
+    def pixels_and_defective(self, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """`pixels` and `defective` of a box, for less work where both come from one look."""
+        return self.pixels(y0, y1, x0, x1), self.defective(y0, y1, x0, x1)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room that a plain copy of this frame takes among the temporary files; 0 when none is made."""
+        return 0
+
+    def __getitem__(self, box) -> np.ndarray:
+        box = box if isinstance(box, tuple) else (box,)
+        if Ellipsis in box:
+            at = box.index(Ellipsis)
+            box = box[:at] + (slice(None),) * (len(self.shape) - len(box) + 1) + box[at + 1 :]
+        box = box + (slice(None),) * (len(self.shape) - len(box))
+        if len(box) != len(self.shape):
+            raise IndexError(f"{self.source} has {len(self.shape)} axes, the index has {len(box)}")
+        bounds, rest = [], []
+        for index, size in zip(box[-2:], self.shape[-2:], strict=True):
+            start, stop, after = bounds_of(index, size)
+            bounds += [start, stop]
+            rest.append(after)
+        if bounds[0] >= bounds[1] or bounds[2] >= bounds[3]:
+            return np.empty(
+                (*self.shape[:-2], max(0, bounds[1] - bounds[0]), max(0, bounds[3] - bounds[2])), np.float32
+            )
+        return self.pixels(*bounds)[(*box[:-2], *rest)]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        pixels = self.pixels(0, self.shape[-2], 0, self.shape[-1])
+        return pixels if dtype is None else pixels.astype(dtype)
+
+
+def bounds_of(index, size: int):
+    """An index of one axis as contiguous bounds and what is left to apply to the block between them."""
+    if isinstance(index, slice):
+        start, stop, step = index.indices(size)
+        if step == 1:
+            return start, stop, slice(None)
+        return 0, size, index
+    at = int(index)
+    if not -size <= at < size:
+        raise IndexError(f"index {at} is outside an axis of {size} pixels")
+    at %= size
+    return at, at + 1, 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayFrame(Frame):
+    """A frame whose pixels are in memory."""
+
+    array: np.ndarray
+
+    @classmethod
+    def of(cls, array, source: str = "array", meta: Meta | None = None, cards: tuple[str, ...] = ()) -> "ArrayFrame":
+        """A frame of any numeric array; integers become float32."""
+        array = np.ascontiguousarray(array, np.float32)
+        return cls(source=source, meta=(meta or Meta()).with_(shape=array.shape), cards=cards, array=array)
+
+    def pixels(self, y0, y1, x0, x1):
+        return self.array[..., y0:y1, x0:x1]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View(Frame):
+    """A frame seen through a process: what the process leaves alone is that of the frame below it."""
+
+    below: Frame
+
+    @property
+    def header(self) -> Any:
+        return self.below.header
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.below.scratch_bytes
+
+    def defective(self, y0, y1, x0, x1):
+        return self.below.defective(y0, y1, x0, x1)

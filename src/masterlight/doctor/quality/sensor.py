@@ -1,0 +1,324 @@
+"""What pairs of calibration frames tell of a sensor: noise, gain, read noise, dark current.
+
+All look at a bounded, repeatable sample of a frame, at all of it when it is small, and at each colour of a mosaic by
+itself: results are dictionaries with the keys "R", "G", "B" of a colour frame, or "mono".
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import Frame
+from masterlight.doctor.quality import kernels
+
+PIXELS = 300_000
+"""Pixels that a sample of a frame holds at most, about."""
+BLOCKS = 400
+"""Blocks of 8 x 8 pixels in which noise is measured, for each of the four offsets: the middle of so many is sure to
+0.5 %."""
+LEVEL_SAMPLES = 25_000
+"""Pixels from which a level is told where many are: sure to a percent of their scatter."""
+STRIP = 12
+"""Rows of a strip of the sample, in rows of one colour: a block and half a block."""
+HASHED_ROWS = 8
+TYPICAL_SN = 0.9979
+"""Middle of the Sn of blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
+
+
+class PairNoise(NamedTuple):
+    """What two equal exposures tell: level of the first, noise of one of them, and from how many blocks."""
+
+    level_dn: float
+    noise_dn: float
+    blocks: int
+
+
+class Gain(NamedTuple):
+    """Gain and read noise of one colour, from a pair of flats and a pair of bias frames."""
+
+    gain_e_per_dn: float
+    read_noise_e: float
+    read_noise_dn: float
+    level_dn: float
+    """Of the flats above the bias."""
+    blocks: int
+
+
+class DarkCurrent(NamedTuple):
+    """Dark current of one colour, in electrons per second and pixel."""
+
+    by_level_e_s: float
+    by_variance_e_s: float | None
+    """From the shot noise of the dark current; None without pairs of darks and bias frames."""
+
+
+# --- what is looked at ------------------------------------------------------------------------------------------------
+
+
+def colours(frame: Frame) -> dict[str, list[tuple[int, int, int]]]:
+    """Where each colour of a frame is: its pixels are those of plane p from row y, column x on, every `pitch`-th."""
+    if len(frame.shape) == 3:
+        return {name: [(p, 0, 0)] for p, name in enumerate("RGB")}
+    pattern, size = frame.meta.pattern, pitch(frame)
+    if not pattern:
+        return {"mono": [(0, 0, 0)]}
+    names = dict.fromkeys(sorted(pattern, key=("RGB" + pattern).index))
+    return {name: [(0, k // size, k % size) for k, c in enumerate(pattern) if c == name] for name in names}
+
+
+def pitch(frame: Frame) -> int:
+    """After how many pixels the colours repeat."""
+    return math.isqrt(len(frame.meta.pattern)) if frame.meta.pattern and len(frame.shape) == 2 else 1
+
+
+def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
+    """First and last row of the bands of a sample: spread over the frame, of the same colours, all of a small frame."""
+    rows, cols = frame.shape[-2:]
+    size = pitch(frame)
+    height = STRIP * size
+    if rows * cols <= pixels or rows < 2 * height:
+        return [(0, rows)]
+    count = max(1, min(16, round(pixels / (height * cols))))
+    starts = sorted({int(y) // size * size for y in np.linspace(0, rows - height, 2 * count + 1)[1::2]})
+    return [(y, y + height) for y in starts]
+
+
+def sample(frame: Frame, pixels: int = PIXELS) -> dict[str, list[np.ndarray]]:
+    """A sample of each colour as boxes of neighbours of that colour, float32 (rows, cols)."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in colours(frame)}
+    size = pitch(frame)
+    for y0, y1 in strips(frame, pixels):
+        band = frame.pixels(y0, y1, 0, frame.shape[-1])
+        band = band if band.ndim == 3 else band[None]
+        for name, places in colours(frame).items():
+            found[name] += [np.ascontiguousarray(band[p, y::size, x::size]) for p, y, x in places]
+    return found
+
+
+def values(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """The finite pixels of some boxes, flat."""
+    flat = np.concatenate([box.ravel() for box in boxes])
+    good = np.isfinite(flat)
+    return flat if good.all() else flat[good]
+
+
+def thinned(x: np.ndarray, count: int) -> np.ndarray:
+    """At most about so many of some values, evenly taken."""
+    return np.ascontiguousarray(x[:: max(1, -(-x.size // count))])
+
+
+def middle_mean(x: np.ndarray) -> float:
+    """Mean of the middle half of the values: as robust as needed, and finer than the step of whole numbers."""
+    if not x.size:
+        return math.nan
+    quarter = x.size // 4
+    ordered = np.partition(x, (quarter, x.size - quarter - 1))
+    return float(ordered[quarter : x.size - quarter].mean(dtype=np.float64))
+
+
+def level(boxes: Sequence[np.ndarray]) -> float:
+    """The level of some boxes of one colour, DN."""
+    return middle_mean(thinned(values(boxes), LEVEL_SAMPLES))
+
+
+def levels_of(frame: Frame) -> dict[str, float]:
+    """The level of each colour of a frame, DN."""
+    return {name: level(boxes) for name, boxes in sample(frame).items()}
+
+
+def check_alike(*frames: Frame) -> None:
+    """Frames of a pair must show the same pixels of the same colours."""
+    first = frames[0]
+    for frame in frames[1:]:
+        if frame.shape != first.shape or (frame.meta.pattern or "") != (first.meta.pattern or ""):
+            raise FrameError(
+                frame.source,
+                f"is {frame.shape[-1]} x {frame.shape[-2]} pixels of pattern {frame.meta.pattern or 'mono'}, but "
+                f"{first.source} is {first.shape[-1]} x {first.shape[-2]} of {first.meta.pattern or 'mono'}: "
+                "measure frames of one camera and setting together",
+            )
+
+
+# --- noise of pairs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """What two samples of one colour tell by their difference, in blocks of 8 x 8 pixels at four offsets."""
+
+    levels: list[np.ndarray]
+    """Of the first, a number for each block, an array for each offset."""
+    noises: list[np.ndarray]
+    """Of first - ratio second."""
+    ratio: float
+
+    @property
+    def level_dn(self) -> float:
+        return typical(self.levels)
+
+    @property
+    def noise_dn(self) -> float:
+        """Of one frame; NaN where no block had enough good pixels."""
+        return typical(self.noises) / math.sqrt(1 + self.ratio**2)
+
+
+def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
+    """The noise of one of two equal exposures, for each colour: what is the same in both does not count as noise.
+
+    Sn of the differences in blocks of 8 x 8 pixels at four offsets of half a block, mean over the middle half of the
+    blocks (Rousseeuw & Croux 1993). Gradients, hot pixels and cosmic rays do not count; a noise below a DN is told too.
+    Raises FrameError when the frames differ in shape or colours; NaN where a colour has no block of good pixels.
+    """
+    check_alike(a, b)
+    return {
+        name: PairNoise(d.level_dn, d.noise_dn, sum(v.size for v in d.noises))
+        for name, d in differences(sample(a), sample(b)).items()
+    }
+
+
+def typical(by_offset: Sequence[np.ndarray]) -> float:
+    """Mean over the offsets of the middle half of the blocks; NaN without any."""
+    found = [middle_mean(blocks) for blocks in by_offset if blocks.size]
+    return float(np.mean(found)) if found else math.nan
+
+
+def differences(
+    first: Mapping, second: Mapping, base: Mapping[str, float] | None = None, blocks: int = BLOCKS
+) -> dict[str, Difference]:
+    """Compare two samples colour by colour, in about so many blocks of all colours together for each offset.
+
+    base: level of each colour without light, for flats: the second is scaled to the light of the first.
+    """
+    found = {}
+    for name, boxes in first.items():
+        ratio = 1.0
+        if base is not None:
+            one, two = (level(part) - base[name] for part in (boxes, second[name]))
+            ratio = one / two if two > 0 and abs(one / two - 1) > 1e-3 else 1.0
+        step = float(kernels.common_step(values(boxes))) if ratio == 1 else 0.0
+        found[name] = Difference(*in_blocks(boxes, second[name], ratio, step, blocks // len(first)), ratio)
+    return found
+
+
+def in_blocks(first, second, ratio: float = 1.0, step: float = 0.0, blocks: int = BLOCKS):
+    """Levels and noises of first - ratio second in blocks of 8 x 8, each a list of four arrays, one for each offset.
+
+    Two lists of boxes (rows, cols) float32 of the same shapes; step: that of their whole numbers, 0 for others.
+    """
+    total = sum((box.shape[0] // kernels.BLOCK) * (box.shape[1] // kernels.BLOCK) for box in first)
+    stride = max(1, -(-total // blocks))
+    levels, noises = [[], [], [], []], [[], [], [], []]
+    for one, two in zip(first, second, strict=True):
+        room = (4, max(1, one.size // kernels.BLOCK**2))
+        level_dn, noise = np.empty(room, np.float32), np.empty(room, np.float32)
+        counts = kernels.block_noise(one, two, ratio, step, stride, level_dn, noise)
+        for k, n in enumerate(counts):
+            levels[k].append(level_dn[k, :n])
+            noises[k].append(noise[k, :n])
+    joined = [np.concatenate(part).astype(float) / TYPICAL_SN for part in noises]
+    joined = [np.sqrt(np.maximum(0.0, part**2 - step**2 / 12)) for part in joined]
+    return [np.concatenate(part).astype(float) for part in levels], joined
+
+
+def gain_and_read_noise(bias1: Frame, bias2: Frame, flat1: Frame, flat2: Frame) -> dict[str, Gain]:
+    """Gain (electrons per DN) and read noise of each colour, from two bias frames and two flats of one exposure.
+
+    The flats raw, or with bias or dark subtracted.
+
+    K = (signal of both flats) / (Var(f1 - f2) - Var(b1 - b2)) and RN = K sd(b1 - b2) / sqrt 2, in blocks of 8 x 8
+    pixels, so that vignetting does not matter; the second flat is scaled to the level of the first. NaN where the
+    flats are no noisier than the bias. Raises FrameError for frames that are not alike.
+    """
+    check_alike(bias1, bias2, flat1, flat2)
+    dark = differences(sample(bias1), sample(bias2), blocks=2 * BLOCKS)
+    bare = "B" in flat1.meta.calibration or "D" in flat1.meta.calibration
+    base = {name: 0.0 if bare else d.level_dn for name, d in dark.items()}
+    return gains_of(dark, differences(sample(flat1), sample(flat2), base, 2 * BLOCKS), base)
+
+
+def gains_of(
+    dark: Mapping[str, Difference], light: Mapping[str, Difference], base: Mapping[str, float]
+) -> dict[str, Gain]:
+    """Gain and read noise of each colour from what a pair of bias frames and a pair of flats tell.
+
+    base: level of each colour of the flats without light.
+    """
+    found = {}
+    for name, d in light.items():
+        read_dn = dark[name].noise_dn
+        signal, noises = np.concatenate(d.levels) - base[name], np.concatenate(d.noises)
+        good = signal > 0
+        gain = conversion(signal[good], noises[good] ** 2, 2 * read_dn**2, d.ratio)
+        level_dn = float(np.median(signal)) if signal.size else math.nan
+        found[name] = Gain(gain, gain * read_dn, read_dn, level_dn, int(good.sum()))
+    return found
+
+
+def conversion(signal_dn, flat_variance, bias_variance, ratio: float = 1.0) -> float:
+    """Gain in electrons per DN from levels above the bias, Var(f1 - ratio f2) and Var(b1 - b2); NaN if there is none.
+
+    With the arrays' i-th elements for the i-th block. For ratio 1: 2 signal / (flat_variance - bias_variance).
+    """
+    extra = np.asarray(flat_variance, float) - 0.5 * (1 + ratio**2) * bias_variance
+    per_dn = middle_mean(np.atleast_1d(extra / ((1 + ratio) * np.asarray(signal_dn, float))))
+    return float(1 / per_dn) if per_dn > 0 else math.nan
+
+
+# --- dark current, identity -------------------------------------------------------------------------------------------
+
+
+def dark_current(
+    darks: Frame | Sequence[Frame],
+    biases: Frame | Sequence[Frame],
+    gain_e_per_dn: float | Mapping[str, float],
+    exposure_s: float | None = None,
+) -> dict[str, DarkCurrent]:
+    """Dark current of each colour in electrons per second, by the level of the darks and by their noise.
+
+    darks, biases: one frame each, for the level alone, or two or more, of which the first two tell the noise too:
+    (Var D - Var B) K^2 / t. When both disagree there is amplifier glow or a light leak, or the bias level moved.
+    """
+    darks, biases = ([f] if isinstance(f, Frame) else list(f) for f in (darks, biases))
+    exposure_s = exposure_s or darks[0].meta.exposure_s
+    if not exposure_s or exposure_s <= 0:
+        raise ParameterError(f"the exposure of {darks[0].source} is not known; tell it to measure its dark current")
+    check_alike(*darks[:2], *biases[:2])
+    levels, base = levels_of(darks[0]), levels_of(biases[0])
+    pairs = len(darks) > 1 and len(biases) > 1
+    noise, read = (pair_noise(f[0], f[1]) if pairs else {} for f in (darks, biases))
+    found = {}
+    for name in levels:
+        gain = gain_e_per_dn[name] if isinstance(gain_e_per_dn, Mapping) else gain_e_per_dn
+        extra = noise[name].noise_dn ** 2 - read[name].noise_dn ** 2 if pairs else math.nan
+        by_variance = extra * gain**2 / exposure_s if pairs else None
+        found[name] = DarkCurrent((levels[name] - base[name]) * gain / exposure_s, by_variance)
+    return found
+
+
+def content_hash(frame: Frame) -> str:
+    """A short word that tells frames of different pixels apart, whatever their names and headers; NaN counts as NaN.
+
+    BLAKE2 of 8 rows spread over the frame, as float32, and of its shape: of two exposures not one row is the same.
+    """
+    rows, cols = frame.shape[-2:]
+    digest = hashlib.blake2b(repr(tuple(frame.shape)).encode(), digest_size=10)
+    for y in np.unique(np.linspace(0, rows - 1, min(rows, HASHED_ROWS)).astype(int)):
+        line = frame.pixels(int(y), int(y) + 1, 0, cols).astype("<f4") + np.float32(0)
+        line[np.isnan(line)] = np.nan
+        digest.update(np.ascontiguousarray(line).tobytes())
+    return digest.hexdigest()
+
+
+def frames_needed(extra_fraction: float = 0.02) -> int:
+    """How many calibration frames make one calibrated light noisier by this fraction at most: 1 / ((1 + x)^2 - 1).
+
+    For lights as noisy as the calibration frames; lights of a bright sky need fewer, an undithered stack more.
+    """
+    if not extra_fraction > 0:
+        raise ParameterError(f"extra_fraction must be above 0 (given: {extra_fraction})")
+    return math.ceil(1 / ((1 + extra_fraction) ** 2 - 1) - 1e-9)

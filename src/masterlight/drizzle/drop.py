@@ -1,0 +1,430 @@
+"""One tile of a drizzled image: which source pixels fall on it, where, and with what value, weight and variance."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
+
+from masterlight.alignment import match
+from masterlight.alignment.align import Transform
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Frame
+from masterlight.core.headers import period, places
+from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, Verdicts
+from masterlight.subframes.measure import naming
+
+if TYPE_CHECKING:
+    from masterlight.integration.terms import Terms
+
+CHUNK = 2**19
+"""Source pixels of one frame that are in memory at once."""
+SLIVER = 1e-6
+"""Overlaps of a smaller part of a drop are rounding errors of the library, which would fill holes with noise."""
+PROBE_DN = 65536.0
+GAUSSIAN_REACH = 2.5 / 2.3548
+
+
+class Places(NamedTuple):
+    """The pixels of one colour: of each square of `period` pixels, those at these rows and columns."""
+
+    period: int
+    at: tuple[tuple[int, int], ...]
+
+
+WHOLE = Places(1, ((0, 0),))
+
+
+def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
+    """(plane of the result, plane of the frame, its pixels) of all that one frame gives."""
+    pattern = frame.meta.pattern if len(frame.shape) == 2 else None
+    if cfa == "on" and not pattern:
+        raise FrameError(
+            frame.source, "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
+        )
+    if not pattern or cfa == "off":
+        return [(plane, plane, WHOLE) for plane in range(frame.shape[0] if len(frame.shape) == 3 else 1)]
+    if not set("RGB") == set(pattern):
+        raise FrameError(
+            frame.source, f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
+        )
+    return [("RGB".index(c), 0, Places(period(pattern), tuple(at))) for c, at in places(pattern).items()]
+
+
+def matrices_of(transform, planes: int) -> list[np.ndarray]:
+    """The 3x3 matrix of each plane, from the reference to the source."""
+    several = (transform,) if isinstance(transform, Transform) else tuple(transform)
+    return [t.matrix for t in several] * (planes // len(several))
+
+
+def to_output(matrix: np.ndarray, scale: float) -> np.ndarray:
+    """The 3x3 matrix from source pixels to output pixels: out = (reference + 0.5) * scale - 0.5."""
+    grow = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+    whole = grow @ np.linalg.inv(matrix)
+    return whole / whole[2, 2]
+
+
+def positions(matrix: np.ndarray, rows, columns, y0: float = 0, x0: float = 0) -> np.ndarray:
+    """Where source pixels lie: (h, w, 2) float64 of x - x0 and y - y0, for these rows (h,) and columns (w,)."""
+    x, y = np.asarray(columns, float)[None, :], np.asarray(rows, float)[:, None]
+    z = matrix[2, 0] * x + (matrix[2, 1] * y + matrix[2, 2])
+    at = np.empty((y.size, x.size, 2))
+    for axis, start in enumerate((x0, y0)):
+        np.add(matrix[axis, 0] * x, matrix[axis, 1] * y + matrix[axis, 2], out=at[..., axis])
+        at[..., axis] /= z
+        at[..., axis] -= start
+    return at
+
+
+def reach_px(kernel: str, drop: float, pixel: float) -> float:
+    """How far from its centre a drop can touch, in output pixels; `pixel` is the size of a source pixel."""
+    if kernel.startswith("lanczos"):
+        return int(kernel[-1]) * pixel + 1
+    return max(GAUSSIAN_REACH * drop, 1.2) * pixel + 1 if kernel == "gaussian" else 0.75 * drop * pixel + 1
+
+
+def noise_ratio(kernel: str, drop: float, pixel: float) -> float:
+    """Noise of a wide area over what its single pixels suggest, for many evenly spread dithers.
+
+    `pixel` is the size of a source pixel in output pixels. For square drops of r = drop * pixel output pixels it is
+    r / (1 - 1 / (3 r)), or 1 / (1 - r / 3) below 1 (Fruchter and Hook 2002); for any kernel, along each axis, the mean
+    square of what a drop gives to all pixels over the integral of its squared weight.
+    """
+    steps = 200
+    phase = (np.arange(steps) + 0.5) / steps
+    wide = ceil(4 * max(1.0, drop) * pixel) + 2
+    x = np.arange(-wide, wide)[:, None] + phase[None, :]
+    if kernel in ("square", "turbo"):
+        r = drop * pixel
+        profile = np.clip((r + 1) / 2 - np.abs(x), 0, min(r, 1.0))
+    elif kernel == "point":
+        profile = (np.abs(x) < 0.5).astype(float)
+    elif kernel == "gaussian":
+        sigma = drop * pixel / 2.3548
+        reach = pixel * max(GAUSSIAN_REACH * drop, 1.2) + 0.5
+        profile = np.exp(-(x**2) / (2 * sigma**2)) * (np.abs(x) < reach)
+    else:
+        order = int(kernel[-1])
+        profile = np.where(np.abs(x) < order * pixel, np.sinc(x / pixel) * np.sinc(x / pixel / order), 0.0)
+    return float((profile.sum(axis=0) ** 2).mean() / (profile**2).sum(axis=0).mean())
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a tile with its margin lies on the output grid."""
+
+    y0: int
+    x0: int
+    rows: int
+    cols: int
+    margin: int
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        return slice(self.margin, self.rows - self.margin), slice(self.margin, self.cols - self.margin)
+
+    @property
+    def starts(self) -> tuple[tuple[int, int], ...]:
+        """For x and y: the axis of positions, and where the window begins."""
+        return (0, self.x0), (1, self.y0)
+
+    def in_core(self, at: np.ndarray) -> np.ndarray:
+        """Whether positions (..., 2) in the window round to a pixel of the tile itself."""
+        low = self.margin - 0.5
+        x, y = at[..., 0], at[..., 1]
+        return (
+            (x >= low) & (x < self.cols + low - 2 * self.margin) & (y >= low) & (y < self.rows + low - 2 * self.margin)
+        )
+
+
+class Drops(NamedTuple):
+    """One tile of the result: planes (planes, h, w), tallies (5, planes, N), holes (2, planes).
+
+    Tallies are, of the pixels whose centre falls on the tile, how many there are and how many were rejected low, high
+    and with larger structures; and how much of the frame fell on the tile, in pixels. Holes are empty pixels in the
+    field, and the field.
+    """
+
+    image: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+    coverage: np.ndarray
+    tallies: np.ndarray
+    holes: np.ndarray
+
+
+class Share(NamedTuple):
+    """What one colour of one frame gives to a tile."""
+
+    i: int
+    plane: int
+    period: int
+    """The library sees every so many-th pixel of the frame, and of its lattice the drop is that much smaller a part."""
+    weight: float
+    tallies: np.ndarray
+    """Counts of its pixels, added to."""
+
+
+class Sums:
+    """What has fallen on a window so far; each frame is laid by the library on its own and then added here.
+
+    So a thousand frames are summed in double precision, slivers are dropped, and frames can be counted.
+    """
+
+    def __init__(self, planes: int, rows: int, cols: int):
+        self.value, self.weight, self.variance = (np.zeros((planes, rows, cols)) for _ in range(3))
+        self.coverage = np.zeros((planes, rows, cols), np.uint16)
+
+    def add(self, plane: int, laid, sliver: float) -> None:
+        mean, weight, variance = laid.out_img, laid.out_wht, laid.out_img2[0]
+        weight[np.abs(weight) < sliver] = 0
+        mean *= weight
+        variance *= weight
+        variance *= weight
+        self.value[plane] += mean
+        self.weight[plane] += weight
+        self.variance[plane] += variance
+        self.coverage[plane] += weight != 0
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """The task of one tile of the result: drop all frames on it, in their order."""
+
+    settings: object
+    """The `DrizzleIntegration`."""
+    frames: tuple[Frame, ...]
+    transforms: tuple
+    reference: tuple[int, int]
+    terms: "tuple[Terms, ...]"
+    verdicts: Verdicts | None = None
+    local: Sequence | None = None
+
+    @cached_property
+    def layers(self) -> list[list[tuple[int, int, Places]]]:
+        return [layers_of(frame, self.settings.cfa) for frame in self.frames]
+
+    @cached_property
+    def pixel(self) -> list[float]:
+        """Size of a source pixel of each frame, in output pixels."""
+        found = []
+        for frame, transform in zip(self.frames, self.transforms, strict=True):
+            rows, cols = frame.shape[-2:]
+            matrix = to_output(matrices_of(transform, len(self.terms))[0], self.settings.scale)
+            a, b, c, d = positions(matrix, (rows / 2, rows / 2 + 1), (cols / 2, cols / 2 + 1)).reshape(4, 2)
+            found.append(float(np.sqrt(abs(np.linalg.det([b - a, c - a])))))
+        return found
+
+    @cached_property
+    def gap(self) -> int:
+        """Holes narrower than this are holes; what is wider lies outside of the field. Odd, output pixels."""
+        periods = [layers[0][2].period for layers in self.layers]
+        return 2 * ceil(max(n * pixel for n, pixel in zip(periods, self.pixel, strict=True))) + 1
+
+    @cached_property
+    def margin(self) -> int:
+        """Output pixels around a tile that are made with it: the library takes drops whose centre lies inside."""
+        s = self.settings
+        return ceil(max(reach_px(s.kernel, s.drop_shrink, p) + 2 * p for p in self.pixel)) + self.gap
+
+    def megabytes(self, tile: tuple[int, int]) -> float:
+        """What one task takes in memory."""
+        window = (tile[0] + 2 * self.margin) * (tile[1] + 2 * self.margin)
+        source = min(CHUNK, window / min(self.pixel) ** 2)
+        planes = len(self.terms)
+        return (window * (43 * planes + 20) + source * (64 + 4 * planes)) / 1e6
+
+    def __call__(self, box) -> Drops:
+        y0, y1, x0, x1 = box
+        m = self.margin
+        window = Window(y0 - m, x0 - m, y1 - y0 + 2 * m, x1 - x0 + 2 * m, m)
+        sums = Sums(len(self.terms), window.rows, window.cols)
+        tallies = np.zeros((5, len(self.terms), len(self.frames)))
+        weights = [self.settings.frame_weights(t) / self.settings.frame_weights(t).max() for t in self.terms]
+        for i in range(len(self.frames)):
+            laid = self.laid(i, window, [float(w[i]) for w in weights], tallies[..., i])
+            for plane, frame_on_tile in laid.items():
+                sums.add(plane, frame_on_tile, SLIVER * weights[plane][i])
+                tallies[4, plane, i] += frame_on_tile.out_wht[window.core].sum(dtype=float) / weights[plane][i]
+        return self.result(sums, window, tallies)
+
+    def result(self, sums: Sums, window: Window, tallies: np.ndarray) -> Drops:
+        """Means of a full window, without its margin, plane by plane to save memory."""
+        planes = len(self.terms)
+        shape = (planes, window.rows - 2 * window.margin, window.cols - 2 * window.margin)
+        image, variance, area = (np.full(shape, nothing, np.float32) for nothing in (np.nan, np.nan, 0))
+        coverage, holes = np.zeros(shape, np.uint16), np.empty((2, planes), np.int64)
+        for plane in range(planes):
+            weight, count = sums.weight[plane][window.core], sums.coverage[plane][window.core]
+            there = (weight > SLIVER) & (count > 0)
+            np.divide(sums.value[plane][window.core], weight, out=image[plane], where=there, casting="same_kind")
+            weight2 = np.square(weight)
+            np.divide(sums.variance[plane][window.core], weight2, out=variance[plane], where=there, casting="same_kind")
+            np.multiply(weight, self.settings.drop_area, out=area[plane], where=there, casting="same_kind")
+            np.copyto(coverage[plane], count, where=there)
+            holes[:, plane] = holes_in(sums.coverage[plane] > 0, self.gap, window.core)
+        return Drops(image, variance, area, coverage, tallies, holes)
+
+    def laid(self, i: int, window: Window, weights: list[float], tallies: np.ndarray) -> dict:
+        """Frame `i` on a window, alone: the library's `Drizzle` of each plane; `tallies` (5, planes) are added to."""
+        frame, matrices = self.frames[i], matrices_of(self.transforms[i], len(self.terms))
+        layers = [layer for layer in self.layers[i] if weights[layer[0]] > 0]
+        laid = {}
+        for core in self.chunks(i, window, matrices) if layers else ():
+            pixels = padded(frame, core, layers[0][2].period)
+            for plane, of_frame, of_colour in layers:
+                if plane not in laid:
+                    laid[plane] = blank(self.settings.kernel, window)
+                share = Share(i, plane, of_colour.period, weights[plane], tallies[:, plane])
+                out = to_output(matrices[plane], self.settings.scale)
+                for values, at in lattices(pixels[of_frame], core, of_colour, out, window):
+                    self.drop(laid[plane], share, values, at, window)
+        return laid
+
+    def drop(self, onto, share: Share, values, at, window: Window) -> None:
+        """Hand pixels (h, w) of one colour of a frame, which lie at (h, w, 2) in the window, to the library."""
+        s = self.settings
+        shrink = {"square": s.drop_shrink / share.period, "lanczos2": 1.0, "lanczos3": 1.0}
+        good = np.isfinite(values)
+        self.judge(share, at, window, good)
+        value, variance = self.normalized(share, values, at, window)
+        onto.add_image(
+            np.where(good, value, np.float32(0)),
+            exptime=1.0,
+            pixmap=at,
+            data2=np.where(good, variance, np.float32(0)),
+            weight_map=np.where(good, np.float32(share.weight), np.float32(0)),
+            pixfrac=shrink.get(s.kernel, s.drop_shrink),
+            pixel_scale_ratio=1 / self.pixel[share.i],
+        )
+
+    def judge(self, share: Share, at, window: Window, good: np.ndarray) -> None:
+        """Take the rejected pixels out of `good`, by the reference pixel on which the centre of each falls; count."""
+        mine = good & window.in_core(at)
+        share.tallies[0] += mine.sum()
+        if self.verdicts is None or not self.settings.rejection:
+            return
+        x, y = (np.floor((at[..., k] + start + 0.5) / self.settings.scale) for k, start in window.starts)
+        left, right = max(0, int(x.min())), min(self.reference[1], int(x.max()) + 1)
+        top, bottom = max(0, int(y.min())), min(self.reference[0], int(y.max()) + 1)
+        if left >= right or top >= bottom:
+            return
+        mask = verdicts_in(self.verdicts, share.i, share.plane, (top, bottom, left, right))
+        inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+        verdict = np.zeros(good.shape, np.uint8)
+        verdict[inside] = mask[y[inside].astype(np.intp) - top, x[inside].astype(np.intp) - left]
+        for row, kind in ((1, LOW), (2, HIGH), (3, LARGE)):
+            share.tallies[row] += (mine & (verdict == kind)).sum()
+        good &= verdict == 0
+
+    def normalized(self, share: Share, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels and their variance on the scale of the reference, float32.
+
+        Variance is that of the background, and of the photons above it where that is known.
+        """
+        i, plane, terms = share.i, share.plane, self.terms[share.plane]
+        noise, photon = (float(a[i]) for a in (terms.source_noise_dn**2, terms.source_photon))
+        model = self.local[i] if self.local is not None and self.settings.local_normalization else None
+        if model is None:
+            scale, offset, gain = float(terms.out_scale[i]), float(terms.out_offset[i]), 1.0
+        else:
+            scale, offset = self.local_terms(model, plane, at, window)
+            gain = scale / model.scale[plane]
+        value = (values * scale + offset).astype(np.float32)
+        variance = noise * gain**2
+        if photon > 0:
+            variance = np.maximum(variance + photon * gain * (value - terms.background_dn), variance / 4)
+        return value, np.broadcast_to(np.asarray(variance, np.float32), value.shape)
+
+    def local_terms(self, model, plane: int, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and offset of a local model at positions in the window, linear between pixels of the reference."""
+        rows, cols = self.reference
+        x, y = ((at[..., k] + start + 0.5) / self.settings.scale - 0.5 for k, start in window.starts)
+        x, y = np.clip(x, 0, cols - 1), np.clip(y, 0, rows - 1)
+        left, top = int(x.min()), int(y.min())
+        size = (min(int(y.max()) + 2, rows) - top, min(int(x.max()) + 2, cols) - left)
+        shape = (len(self.terms), *size) if len(self.terms) > 1 else size
+        probes = [np.full(shape, level, np.float32) for level in (0.0, PROBE_DN)]
+        for probe in probes:
+            model.apply(probe, top, left)
+        dark, bright = (
+            map_coordinates(p[plane] if p.ndim == 3 else p, (y - top, x - left), float, order=1, mode="nearest")
+            for p in probes
+        )
+        return (bright - dark) / PROBE_DN, dark
+
+    def chunks(self, i: int, window: Window, matrices) -> Iterator[tuple[int, int, int, int]]:
+        """Bounds (top, bottom, left, right) of source pixels that can touch a window, in pieces of whole patterns."""
+        (rows, cols), n = self.frames[i].shape[-2:], self.layers[i][0][2].period
+        edges = np.array(
+            [(x, y) for x in (window.x0, window.x0 + window.cols) for y in (window.y0, window.y0 + window.rows)]
+        )
+        corners = (edges + 0.5) / self.settings.scale - 0.5
+        spread = np.concatenate([match.apply(matrix, corners) for matrix in matrices])
+        left, top = np.maximum(np.floor(spread.min(axis=0)).astype(int) - 1, 0) // n * n
+        right, bottom = -(-np.minimum(np.ceil(spread.max(axis=0)).astype(int) + 2, (cols, rows)) // n) * n
+        if left >= right or top >= bottom:
+            return
+        height = max(1, CHUNK // int(right - left) // n) * n
+        for y in range(int(top), int(bottom), height):
+            yield y, min(y + height, int(bottom)), int(left), int(right)
+
+
+def lattices(
+    pixels: np.ndarray, core, of_colour: Places, matrix: np.ndarray, window: Window
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The pixels of one colour in a padded box, and their positions in the window: for each place in the pattern."""
+    n = of_colour.period
+    for dy, dx in of_colour.at:
+        rows, columns = np.arange(core[0] - n + dy, core[1] + n, n), np.arange(core[2] - n + dx, core[3] + n, n)
+        yield pixels[dy::n, dx::n], positions(matrix, rows, columns, window.y0, window.x0)
+
+
+def verdicts_in(verdicts: Verdicts, i: int, plane: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    """The verdicts on a box of the reference, uint8: LOW, HIGH, RANGE or LARGE, the last first; 0 where kept."""
+    top, bottom, left, right = box
+    out = np.zeros((bottom - top) * (right - left), np.uint8)
+    for kind in (LOW, HIGH, RANGE, LARGE):
+        out[verdicts.within(i, plane, kind, box)] = kind
+    return out.reshape(bottom - top, right - left)
+
+
+def padded(frame: Frame, core: tuple[int, int, int, int], n: int) -> np.ndarray:
+    """A box of a frame with `n` missing pixels around it: (planes, h + 2 n, w + 2 n), NaN where missing or defective.
+
+    The library finds the corners of drops between the positions of neighbours, so every drop needs some.
+    """
+    top, bottom, left, right = core
+    rows, cols = frame.shape[-2:]
+    y1, x1 = min(bottom, rows), min(right, cols)
+    with naming(frame):
+        pixels, defective = frame.pixels_and_defective(top, y1, left, x1)
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    out = np.full((len(pixels), bottom - top + 2 * n, right - left + 2 * n), np.nan, np.float32)
+    inner = out[:, n : n + y1 - top, n : n + x1 - left]
+    inner[...] = pixels
+    if defective is not None:
+        inner[:, np.asarray(defective) != 0] = np.nan
+    return out
+
+
+def blank(kernel: str, window: Window):
+    """A `Drizzle` of the library on which nothing has fallen."""
+    from drizzle.resample import Drizzle
+
+    image, weight, variance = (np.zeros((window.rows, window.cols), np.float32) for _ in range(3))
+    return Drizzle(kernel=kernel, out_img=image, out_wht=weight, out_img2=variance, disable_ctx=True)
+
+
+def holes_in(covered: np.ndarray, gap: int, core) -> tuple[int, int]:
+    """How many pixels of the core are holes narrower than `gap`, and how many belong to the field with its holes."""
+    if covered.all():
+        return 0, covered[core].size
+    field = covered.view(np.uint8)
+    for filtered in (maximum_filter1d, minimum_filter1d):
+        for axis in (0, 1):
+            field = filtered(field, gap, axis=axis, mode="constant", cval=filtered is minimum_filter1d)
+    return int((field[core] > covered[core]).sum()), int(field[core].sum())

@@ -1,0 +1,215 @@
+"""The task of one tile of an integration: the box of every frame, normalized place by place, rejected, combined."""
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masterlight.core.frame import Frame
+from masterlight.integration.entropy import entropy_weights
+from masterlight.integration.kernels import combine
+from masterlight.integration.kernels.rejection import tables_for
+from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
+from masterlight.integration.terms import Terms
+from masterlight.subframes.measure import naming
+
+if TYPE_CHECKING:
+    from masterlight.integration.integrate import ImageIntegration
+
+COMBINATIONS = {
+    "average": combine.AVERAGE,
+    "median": combine.MEDIAN,
+    "minimum": combine.MINIMUM,
+    "maximum": combine.MAXIMUM,
+    "adaptive": combine.ADAPTIVE,
+    "entropy": combine.AVERAGE,
+}
+NOTHING = np.empty((0, 0), np.float32)
+
+
+def integrate_tile(
+    settings: "ImageIntegration", samples: np.ndarray, terms: Terms, *, judged=None, mass=None, zero=None,
+    slope=False, verdicts=False, marked=False,
+) -> TileResult:  # fmt: skip
+    """Integrate one box: samples (N, h, w) float32 DN, NaN where missing.
+
+    judged: what rejection looks at when that is not the samples themselves, -inf or inf where a sample is taken out
+    beforehand (all that is out of range when they are `marked`); mass (N, h, w): extra weight of each sample; zero
+    (h, w): the sky below each pixel, on the scale of the reference, by default the same everywhere.
+    """
+    n, h, w = samples.shape
+    flat = np.ascontiguousarray(samples, np.float32).reshape(n, h * w)
+    kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
+    planes = combine.Planes(*(np.empty(h * w, k) for k in kinds), np.empty(h * w if slope else 0, np.float32))
+    found, counts = np.empty((n, h * w) if verdicts else (0, 0), np.uint8), np.zeros((3, n), np.int64)
+    rule = terms.rule(settings.rejection, marked)
+    judged = flat if judged is None else np.ascontiguousarray(judged, np.float32).reshape(n, h * w)
+    combine.integrate(
+        flat,
+        judged,
+        NOTHING if mass is None else np.ascontiguousarray(mass, np.float32).reshape(n, h * w),
+        np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w),
+        terms.columns(settings.combination),
+        rule,
+        tables_for(rule, n, settings.rejection.params(), settings.rejection.esd_significance),
+        COMBINATIONS[settings.combination],
+        planes,
+        found,
+        counts,
+    )
+    shaped = [plane.reshape(h, w) if plane.size else plane for plane in planes]
+    if verdicts and marked and settings.rejection.ranges:
+        found[np.isinf(judged)] = RANGE
+    none = np.zeros((1, n), np.int64)
+    return TileResult(*shaped, np.concatenate([counts, none]), indices_of(found) if verdicts else None)
+
+
+def indices_of(verdicts: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """By LOW, HIGH, RANGE: (flat indices of the samples judged so, frame after frame; where each frame's begin).
+
+    verdicts (N, pixels) uint8.
+    """
+    n, pixels = verdicts.shape
+    flat = verdicts.reshape(-1)
+    eights = np.zeros(-(-flat.size // 8), np.uint64)  # nearly all are zero: look at eight at once
+    eights.view(np.uint8)[: flat.size] = flat
+    at = (8 * np.flatnonzero(eights)[:, None] + np.arange(8)).ravel()
+    kinds = eights.view(np.uint8)[at]
+    edges, found = np.arange(n + 1) * pixels, {}
+    for kind in (LOW, HIGH, RANGE):
+        part = at[kinds == kind]
+        found[kind] = part % pixels, np.searchsorted(part, edges)
+    return found
+
+
+def sample_bytes(settings: "ImageIntegration", verdicts: bool) -> int:
+    """Memory that one sample takes while its tile is integrated."""
+    modes = {settings.normalization, settings.rejection.normalization}
+    decided = settings.rejection.profile != "best" or settings.rejection.algorithm in ("linear-fit", "esd", "chauvenet")
+    others = 4 * (len(modes) == 2 and "local" in modes) + 4 * (settings.combination == "entropy")
+    return 4 + others + verdicts + decided
+
+
+class Tile:
+    """The task of one tile; buffers are kept for the thread's next."""
+
+    def __init__(
+        self, settings: "ImageIntegration", frames: Sequence[Frame], terms: Sequence[Terms], *, local=None,
+        entropy=None, sky=None, slope=False, verdicts=False, larger: Verdicts | None = None,
+    ):  # fmt: skip
+        """local: a `LocalModel` for each frame; entropy: for each frame the grids of its planes; sky: the large-scale
+        background of the reference; larger: what is known of larger structures, on a second look."""
+        self.settings, self.frames, self.terms = settings, frames, terms
+        self.more = {"local": local, "entropy": entropy, "sky": sky, "slope": slope}
+        self.verdicts, self.larger = verdicts, larger
+        self.kept = threading.local()
+
+    def __reduce__(self):
+        return rebuilt, (self.settings, self.frames, self.terms, self.more, self.verdicts, self.larger)
+
+    def buffer(self, name: str, shape) -> np.ndarray:
+        size = int(np.prod(shape))
+        if getattr(self.kept, name, np.empty(0)).size < size:
+            setattr(self.kept, name, np.empty(size, np.float32))
+        return getattr(self.kept, name)[:size].reshape(shape)
+
+    def __call__(self, box) -> list[TileResult]:
+        y0, y1, x0, x1 = box
+        shape = (len(self.terms), len(self.frames), y1 - y0, x1 - x0)
+        samples = self.buffer("samples", shape)
+        for i, frame in enumerate(self.frames):
+            with naming(frame):
+                frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], y0, x0)
+        forced = self.force(samples, box) if self.larger else None
+        self.mark(samples)
+        judged = self.localized(samples, box) if self.more["local"] else samples
+        results = []
+        for p, terms in enumerate(self.terms):
+            result = integrate_tile(
+                self.settings,
+                samples[p],
+                terms,
+                judged=None if judged is samples else judged[p],
+                mass=self.masses(p, box),
+                zero=self.below(p, box),
+                slope=self.more["slope"],
+                verdicts=self.verdicts,
+                marked=True,
+            )
+            if forced is not None:
+                result.counts[3] = forced[p].sum(axis=0)
+                result.counts[:2] -= forced[p]
+            results.append(result)
+        return results
+
+    def below(self, plane: int, box) -> np.ndarray | None:
+        """The sky below each pixel of the box, or no light at all for the CCD noise model; None if all alike."""
+        y0, y1, x0, x1 = box
+        if self.terms[plane].dark_dn is not None:
+            return np.full((y1 - y0, x1 - x0), self.terms[plane].dark_dn, np.float32)
+        return None if self.more["sky"] is None else self.more["sky"].plane(plane, *box)
+
+    def force(self, samples: np.ndarray, box) -> np.ndarray:
+        """Take out what was rejected before and what larger structures take, as -inf or inf.
+
+        Gives how many of the latter there were, (planes, 2, N), on the low side and on the high side.
+        """
+        counts = np.zeros((samples.shape[0], 2, samples.shape[1]), np.int64)
+        for p, plane in enumerate(samples):
+            for i, frame in enumerate(plane):
+                flat = frame.reshape(-1)
+                for kind in (LOW, HIGH, RANGE, LARGE + LOW, LARGE + HIGH):
+                    at = self.larger.within(i, p, kind, box)
+                    at = at[np.isfinite(flat[at])]
+                    high = flat[at] >= self.ceiling if kind == RANGE else kind in (HIGH, LARGE + HIGH)
+                    flat[at] = np.where(high, np.inf, -np.inf)
+                    if kind in (LARGE + LOW, LARGE + HIGH):
+                        counts[p, kind - LARGE - 1, i] = at.size
+        return counts
+
+    @property
+    def ceiling(self) -> float:
+        high = self.settings.rejection.range_high
+        return np.inf if high is None else high
+
+    def mark(self, samples: np.ndarray) -> None:
+        """Mark what is out of range as it comes, before any normalization, as -inf or inf."""
+        low = self.settings.rejection.range_low
+        if not self.settings.rejection.ranges:
+            return
+        with np.errstate(invalid="ignore"):
+            for frame in samples.reshape(-1, *samples.shape[-2:]):  # one by one: masks of all would take memory
+                if low is not None:
+                    frame[frame <= low] = -np.inf
+                frame[frame >= self.ceiling] = np.inf
+
+    def localized(self, samples: np.ndarray, box) -> np.ndarray:
+        """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at."""
+        combined = self.settings.normalization == "local"
+        if combined == (self.settings.rejection.normalization == "local"):
+            self.normalize(samples, box)
+            return samples
+        other = self.buffer("judged", samples.shape)
+        np.copyto(other, samples)
+        self.normalize(samples if combined else other, box)
+        return other
+
+    def normalize(self, samples: np.ndarray, box) -> None:
+        for i, (frame, model) in enumerate(zip(self.frames, self.more["local"], strict=True)):
+            model.apply(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
+
+    def masses(self, plane: int, box) -> np.ndarray | None:
+        """Entropy of each sample's surroundings, (N, h, w), where that is what samples count for."""
+        if self.more["entropy"] is None:
+            return None
+        y0, y1, x0, x1 = box
+        out = self.buffer("mass", (len(self.frames), y1 - y0, x1 - x0))
+        for i, grids in enumerate(self.more["entropy"]):
+            out[i] = entropy_weights(grids[plane], self.frames[i].shape[-2:], y0, y1, x0, x1)
+        return out
+
+
+def rebuilt(settings, frames, terms, more, verdicts, larger) -> Tile:
+    """A tile's task as it arrives in another process."""
+    return Tile(settings, frames, terms, **more, verdicts=verdicts, larger=larger)

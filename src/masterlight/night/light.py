@@ -1,0 +1,227 @@
+"""One light on its way through a walk: what is measured of it in pass 1, where it lies, what it brings to pass 2."""
+
+import threading
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from masterlight.alignment.align import Reference, Registered, StarAlignment, Transform
+from masterlight.alignment.warp import jacobian, warp
+from masterlight.colour.debayer import Debayer, colour_planes
+from masterlight.core.errors import Rejected
+from masterlight.core.frame import ArrayFrame, Frame, Meta
+from masterlight.session.plan import LightJob
+from masterlight.subframes.measure import FrameStatistics, keywords_of, psf_signal
+from masterlight.subframes.photometry import ENOUGH_STARS
+from masterlight.subframes.select import Measurement, StarList, SubframeSelector, sky_of
+
+BAND_PIXELS = 1 << 21
+"""Pixels whose colours are in memory at once while a light is measured."""
+MEASURE_BYTES = 12
+"""Bytes per pixel that measuring one light takes."""
+MEASURE_COLOUR_BYTES = 20
+"""The same for a light of a colour camera: its mosaic, and the luminance that is made of it."""
+NOISE_PX = 288
+"""Side of the mosaic of noise that tells what debayering makes of it."""
+
+
+@dataclass
+class Light:
+    """One light on its way: the calibrated view, then what was measured on it, then where it lies."""
+
+    job: LightJob
+    calibrated: Frame
+    sensor: Frame
+    """Calibrated and repaired, as the sensor gave it: one plane, a mosaic for colour."""
+    view: Frame
+    """What is measured and integrated: that of a mosaic has three planes."""
+    saturation_dn: float | None
+    measurement: Measurement | None = None
+    channels: tuple[Measurement, ...] = ()
+    """The sky of each plane, of a mosaic before its colours were interpolated."""
+    stars: StarList | None = None
+    plane_stars: tuple[StarList | Rejected, ...] = ()
+    """The stars of each plane, when planes are aligned each by its own."""
+    transform: Transform | None = None
+    plane_transforms: tuple[Transform, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return self.view.source
+
+    def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[FrameStatistics]:
+        """What integration must know of this light, one for each plane."""
+        t, m = self.transform, self.measurement
+        ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
+        flux, mean_flux = psf_signal(self.stars)
+        pattern = self.sensor.meta.pattern
+        gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
+        return [
+            FrameStatistics(
+                source=self.source,
+                location_dn=channel.location_dn,
+                scale_dn=(channel.scale_low_dn, channel.scale_high_dn),
+                noise_dn=channel.noise_dn,
+                exposure_s=self.view.meta.exposure_s,
+                flux_ratio=ratio,
+                psf_flux_dn=flux,
+                psf_mean_flux_dn=mean_flux,
+                fwhm_px=m.fwhm_px,
+                eccentricity=m.eccentricity,
+                stars=m.stars,
+                pixel_noise_dn=channel.noise_dn * gain,
+                correlation=spread / gain**2,
+                gain_e_per_dn=self.view.meta.gain_e_per_dn,
+                read_noise_e=self.view.meta.read_noise_e,
+                keywords=keywords_of(self.view),
+            )
+            for channel, (gain, spread) in zip(self.channels, gains, strict=False)
+        ]
+
+    def registered(self, align: StarAlignment, shape) -> Registered:
+        """This light on the grid of the reference."""
+        noise_dn = max(m.noise_dn for m in self.channels)
+        where = self.plane_transforms or self.transform
+        return align.registered(self.view, where, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
+
+
+def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list[tuple[float, float]]:
+    """What debayering and registering make of noise of 1 in the pixels of a mosaic: for each colour (noise of a pixel,
+    variance of the sum of many pixels for each of them).
+
+    White noise is sent the same way, since interpolating twice is not the product of both.
+    """
+    colours = mosaic_noise(debayer, pattern)
+    size = colours.shape[-1]
+    size_of = {c: pattern.count(c) / len(pattern) for c in "RGB"}
+    matrix = registered.matrices[0]
+    centre = np.array([(n - 1) / 2 for n in registered.shape[:-3:-1]])
+    at, (a, b, c, d) = jacobian(matrix, *centre)
+    turn, middle = np.array([[a, b], [c, d]]), np.full(2, size // 2)
+    small = np.eye(3)
+    small[:2, :2], small[:2, 2] = turn, middle + at % 1 - turn @ middle
+    out = np.empty((size, size), np.float32)
+    found = []
+    for plane, colour in zip(colours, "RGB", strict=True):
+        warp(plane, 0, 0, small, out, 0, 0, registered.kernel)
+        gain = float(np.nanstd(out[24:-24, 24:-24]))
+        whole = debayer.method == "super-pixel"
+        found.append((gain, 1 / (size_of[colour] * len(pattern)) if whole else 1 / size_of[colour]))
+    return found
+
+
+@lru_cache(maxsize=4)
+def mosaic_noise(debayer: Debayer, pattern: str) -> np.ndarray:
+    """White noise of 1 about 1000, debayered: (3, n, n) float32 with the 1000 taken off."""
+    noise = np.random.default_rng(1).normal(1000.0, 1.0, (NOISE_PX, NOISE_PX)).astype(np.float32)
+    frame = ArrayFrame.of(noise, "white noise", Meta(pattern=pattern))
+    return np.ascontiguousarray(np.asarray(debayer(frame))) - np.float32(1000)
+
+
+class Measure:
+    """The task of pass 1: all of a light's pixels, once, into buffers kept for the next, and what they tell."""
+
+    def __init__(self, selector: SubframeSelector, debayer: Debayer, each_plane: bool):
+        self.selector, self.debayer, self.each_plane = selector, debayer, each_plane
+        self.kept = threading.local()
+
+    def __reduce__(self):
+        return Measure, (self.selector, self.debayer, self.each_plane)
+
+    def __call__(self, light: Light):
+        """(measurement, channels, stars, stars of each plane), or the reason why there are none."""
+        image = self.buffer("sensor", light.sensor.shape)
+        light.sensor.pixels_into(image, 0, 0)
+        meta, known = light.sensor.meta, {"source": light.source, "saturation_dn": light.saturation_dn}
+        known["gain_e_per_dn"] = meta.gain_e_per_dn
+        if image.ndim == 2 and not meta.pattern:
+            found = self.selector.measure(image, **known)
+            return (found[0], (found[0],), found[1], ()) if found else found
+        if meta.pattern:
+            planes = colour_planes(image, meta.pattern)
+            channels = [sky_of(light.source, planes[colour], light.saturation_dn) for colour in "RGB"]
+            whole = self.debayer(ArrayFrame(source=light.source, meta=meta.with_(shape=image.shape), array=image))
+        else:
+            channels = [sky_of(light.source, [plane], light.saturation_dn) for plane in image]
+            whole = ArrayFrame(source=light.source, meta=meta.with_(shape=image.shape), array=image)
+        reason = next((channel for channel in channels if isinstance(channel, Rejected)), None)
+        if reason is not None:
+            return reason
+        found = self.selector.measure(self.luminance(whole, light.saturation_dn), sky=mixed(channels), **known)
+        if not found:
+            return found
+        return found[0], tuple(channels), found[1], self.planes(whole, channels, known) if self.each_plane else ()
+
+    def planes(self, whole: Frame, channels, known) -> tuple:
+        """The stars of each plane by itself."""
+        found = [self.selector.measure(whole[c], sky=channel, **known) for c, channel in enumerate(channels)]
+        return tuple(f[1] if f else f for f in found)
+
+    def luminance(self, whole: Frame, saturation_dn: float | None) -> np.ndarray:
+        """The mean of the planes; the brightest of them where one is saturated, so that it shows."""
+        rows, cols = whole.shape[-2:]
+        out = self.buffer("luminance", (rows, cols))
+        step = max(16, BAND_PIXELS // cols)
+        for y in range(0, rows, step):
+            planes = whole.pixels(y, min(y + step, rows), 0, cols)
+            band = out[y : y + step]
+            np.mean(planes, axis=0, out=band)
+            if saturation_dn:
+                brightest = planes.max(axis=0)
+                np.copyto(band, brightest, where=brightest >= 0.99 * saturation_dn)
+        return out
+
+    def buffer(self, name: str, shape) -> np.ndarray:
+        if getattr(self.kept, name, np.empty(0)).shape != shape:
+            setattr(self.kept, name, np.empty(shape, np.float32))
+        return getattr(self.kept, name)
+
+
+def mixed(channels) -> Measurement:
+    """The sky of the mean of planes whose noise is independent."""
+    names = ("location_dn", "saturated_fraction")
+    mean = {name: float(np.mean([getattr(c, name) for c in channels])) for name in names}
+    noise = {
+        name: float(np.sqrt(np.sum([getattr(c, name) ** 2 for c in channels]))) / len(channels)
+        for name in ("scale_low_dn", "scale_high_dn", "noise_dn")
+    }
+    return replace(channels[0], **mean, **noise)
+
+
+@dataclass(frozen=True)
+class Align:
+    """The task between the passes: one light matched with the reference, its planes too when they go each their way."""
+
+    process: StarAlignment
+    reference: Reference
+    anchor: str
+    """Source of the reference itself, whose place is known."""
+
+    def __call__(self, light: Light):
+        """(transform, transforms of the planes) or the reason why there are none."""
+        if light.source == self.anchor:
+            transform = Transform.identity(light.stars.shape)
+        else:
+            transform = self.process.align(self.reference, light.stars, light.source)
+        if not transform:
+            return transform
+        return transform, tuple(self.plane(light, stars, transform) for stars in light.plane_stars)
+
+    def plane(self, light: Light, stars, transform: Transform) -> Transform:
+        """Where one plane lies; where its light does, when it has too few stars of its own."""
+        found = self.process.align(self.reference, stars, light.source, transform) if stars else None
+        return found if found else transform
+
+
+def tile_aspect(lights: list[Light]) -> float:
+    """How much wider than high a tile should be: wide where rows stay rows, square where frames are turned."""
+    turned = max(abs((light.transform.rotation_deg + 90) % 180 - 90) for light in lights)
+    return 64 if turned < 1 else 4 if turned < 5 else 1
+
+
+def merit(light: Light) -> float:
+    """How well a light would serve as reference: many stars, sharp and round, little noise."""
+    m = light.measurement
+    width = m.fwhm_px * light.view.meta.binning[0]
+    return (m.stars / m.noise_dn) ** 0.5 / width**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5

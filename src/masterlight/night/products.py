@@ -1,0 +1,167 @@
+"""Where products go, what they are called and say of themselves, and which can be used again after an interruption."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from masterlight.core.errors import FrameError, OutputError
+from masterlight.core.frame import Meta
+from masterlight.core.process import plain
+from masterlight.io import read
+
+WCS_KEYWORDS = tuple(
+    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
+    "A_ B_ AP_ BP_".split()
+)
+"""How the keywords begin that tell where an image lies on the sky."""
+SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
+
+VERSION = "2"
+"""Part of every key; raised when the arithmetic of a product changes, so that older products are made anew."""
+
+
+def key(*parts) -> str:
+    """A short name for everything a product was made from: files (path, size, time), processes, numbers, other keys."""
+    text = json.dumps([VERSION, *map(describe, parts)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def describe(part):
+    """One ingredient of a key; a file is told by its path, size and time of change, not by reading it."""
+    if isinstance(part, Path):
+        try:
+            stat = part.stat()
+        except OSError:  # gone since it was scanned: nothing made of it fits again
+            return [str(part), None, None]
+        return [str(part.resolve()), stat.st_size, stat.st_mtime_ns]
+    if isinstance(part, (list, tuple)):
+        return [describe(p) for p in part]
+    return [type(part).__name__, plain(part)]
+
+
+def slug(*words) -> str:
+    """Words as part of a file name: `slug("Veil Nebula", "H-alpha")` is `Veil-Nebula_H-alpha`; empty ones vanish."""
+    parts = [re.sub(r"[^\w.+-]+", "-", str(w)).strip(".").rstrip("-") for w in words if w not in (None, "")]
+    return "_".join(p for p in parts if p)
+
+
+class Store:
+    """The products of one run below one folder; names are unique, folders are made when first needed."""
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+        self.taken: set[Path] = set()
+
+    def path(self, *words, folder: str = "", suffix: str = ".fits") -> Path:
+        """A path for a product made of `words`, numbered when two products of this run would have the same."""
+        name, number = slug(*words), 1
+        path = self.root / folder / f"{name}{suffix}"
+        while path in self.taken:
+            number += 1
+            path = self.root / folder / f"{name}_{number}{suffix}"
+        self.taken.add(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: {error.strerror}; choose another --out") from None
+        return path
+
+    def free_bytes(self) -> int:
+        """Free space where the products go, also when their folder does not exist yet."""
+        there = next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+        return shutil.disk_usage(there).free
+
+    def require(self, needed: int) -> None:
+        """Stop before the work begins when the products cannot fit on the disk, or cannot be written there."""
+        free = self.free_bytes()
+        if free < needed:
+            raise OutputError(
+                f"{self.root} has {free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB; "
+                "free some space or choose another --out"
+            )
+        there = next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+        if not os.access(there, os.W_OK):
+            raise OutputError(f"{there} cannot be written to; choose another --out")
+
+    def reusable(self, path: Path, made_of: str) -> bool:
+        """Whether a product of an earlier run is there and was made of exactly the same things."""
+        try:
+            return path.exists() and read(path).header.get("MLKEY") == made_of
+        except FrameError:
+            return False
+
+
+def common(metas: Iterable[Meta], name: str) -> Any:
+    """The value that all frames agree on, None when they do not."""
+    values = {getattr(meta, name) for meta in metas}
+    return values.pop() if len(values) == 1 else None
+
+
+def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
+    """The keywords of an integrated frame, as (keyword, value, comment): one sub's EXPTIME, NCOMBINE, LIVETIME, ...
+
+    meta is that of the reference frame, metas those of all frames that were integrated.
+    """
+    exposures = [m.exposure_s for m in metas if m.exposure_s is not None]
+    temperatures = [m.temperature_c for m in metas if m.temperature_c is not None]
+    times = sorted(m.time for m in metas if m.time)
+    is_light = kind == "light"
+    names = {"bias": "Master Bias", "dark": "Master Dark", "flat": "Master Flat", "flatdark": "Master DarkFlat"}
+    rows = [
+        ("IMAGETYP", names.get(kind, "Master Light"), "kind of frame"),
+        ("OBJECT", meta.object if is_light else None, "target"),
+        ("FILTER", common(metas, "filter"), "filter"),
+        ("INSTRUME", common(metas, "camera"), "camera"),
+        ("EXPTIME", meta.exposure_s, "[s] exposure of one frame"),
+        ("LIVETIME", math.fsum(exposures) if exposures else None, "[s] exposure of all frames together"),
+        ("NCOMBINE", sum(m.frames for m in metas), "number of exposures combined"),
+        ("GAIN", common(metas, "gain"), "gain setting"),
+        ("OFFSET", common(metas, "offset"), "offset setting"),
+        ("EGAIN", common(metas, "gain_e_per_dn"), "[e-/DN] gain of one frame"),
+        ("CCD-TEMP", sum(temperatures) / len(temperatures) if temperatures else None, "[C] mean sensor temperature"),
+        ("XBINNING", meta.binning[0], "binning in x"),
+        ("YBINNING", meta.binning[1], "binning in y"),
+        ("XPIXSZ", meta.pixel_um, "[um] pixel width, binning included"),
+        ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
+        ("READOUTM", common(metas, "readout_mode"), "readout mode"),
+        ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
+        ("DATE-END", ended(times[-1], exposures) if times else None, "UTC end of the last exposure"),
+        ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),
+        ("YORGSUBF", meta.origin_px[1] or None, "[px] first row of the region on the sensor"),
+        ("BAYERPAT", meta.pattern, "colour filters from the first pixel on"),
+        ("ROWORDER", "TOP-DOWN", "the first row is the top of the image"),
+        (
+            "CALSTAT",
+            "".join(c for c in meta.calibration if all(c in m.calibration for m in metas)) or None,
+            "done to the pixels: Overscan Bias Dark Flat",
+        ),
+        ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
+        ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
+        ("BUNIT", "DN", "unit of the pixels"),
+    ]
+    return [(k, v, c) for k, v, c in rows if v is not None]
+
+
+def ended(start: str, exposures: list[float]) -> str:
+    """When the exposure that began at `start` was over, by the longest of the exposures."""
+    try:
+        end = datetime.fromisoformat(start) + timedelta(seconds=max(exposures, default=0.0))
+    except ValueError:
+        return start
+    return end.isoformat(timespec="milliseconds")
+
+
+def inherited(source: Mapping[str, Any]) -> list[tuple]:
+    """Keywords of the reference frame that stay true of the result: where it looks and from where."""
+    kept = []
+    for name in source:
+        if name.startswith(WCS_KEYWORDS) or name in SITE_KEYWORDS:
+            kept.append((name, source[name], ""))
+    return kept

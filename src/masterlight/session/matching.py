@@ -1,0 +1,279 @@
+"""Which frames belong together, and which calibration frames serve which, and why.
+
+Frames that must not be mixed (camera, size, binning, gain, ...) never are; among what is left the nearest in
+exposure, temperature and time is taken. What a header does not say excludes nothing: it is told as a doubt.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from masterlight.core.frame import Frame, Meta
+from masterlight.core.headers import camera_key, filter_key, object_key, same_filter, seconds_of
+
+EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
+"""Darks match an exposure within the larger of these two."""
+TEMPERATURE_C = 3.0
+"""Darks match a sensor temperature within this."""
+LARGEST_SCALE = 10.0
+"""Darks are never scaled by more than this factor, nor by less than one over it."""
+NIGHT_S = 18 * 3600
+"""Flats and lights further apart than this belong to different nights."""
+ENOUGH = 3
+"""Raw frames that make a master preferable to a ready-made one."""
+
+PLURAL = {"light": "lights", "dark": "darks", "flat": "flats", "bias": "bias frames", "flatdark": "flat-darks"}
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Frames of one kind that may be treated alike; a ready-made master is a group of its own."""
+
+    kind: str
+    frames: tuple[Frame, ...]
+
+    @property
+    def meta(self) -> Meta:
+        return self.frames[0].meta
+
+    @property
+    def is_master(self) -> bool:
+        return self.meta.is_master
+
+    @property
+    def contains_bias(self) -> bool:
+        """Whether the bias level is in the pixels; a master that does not say is taken to hold it."""
+        return self.meta.contains_bias is not False and "B" not in self.meta.calibration
+
+    def middle(self, value: Callable[[Meta], float | None]) -> float | None:
+        """The median of what the headers say, None when they say nothing."""
+        values = [v for v in (value(frame.meta) for frame in self.frames) if v is not None]
+        return median(values) if values else None
+
+    @cached_property
+    def exposure_s(self) -> float | None:
+        return self.middle(lambda meta: meta.exposure_s)
+
+    @cached_property
+    def temperature_c(self) -> float | None:
+        return self.middle(lambda meta: meta.temperature_c)
+
+    @cached_property
+    def time_s(self) -> float | None:
+        return self.middle(lambda meta: seconds_of(meta.time))
+
+    @property
+    def labels(self) -> list[str]:
+        """What tells this group from others: filter, exposure, temperature, binning."""
+        filter_ = self.meta.filter if self.kind in ("light", "flat") else None
+        exposure = f"{self.exposure_s:.4g} s" if self.exposure_s is not None and self.kind != "bias" else None
+        temperature = f"{self.temperature_c:.0f} °C".replace("-0 ", "0 ") if self.temperature_c is not None else None
+        binning = "bin {}x{}".format(*self.meta.binning) if self.meta.binning != (1, 1) else None
+        gain = f"gain {self.meta.gain:g}" if self.meta.gain is not None else None
+        return [label for label in (filter_, exposure, temperature, gain, binning) if label]
+
+    def __str__(self) -> str:
+        if self.is_master:
+            return f"the master {Path(self.frames[0].source).name}"
+        count = len(self.frames)
+        return (
+            f"{count} {self.title}"
+            if count > 1
+            else f"1 {self.title.replace(PLURAL[self.kind], PLURAL[self.kind][:-1], 1)}"
+        )
+
+    @property
+    def title(self) -> str:
+        """What these frames are, without their number: the same for every night."""
+        of_object = [f"of {self.meta.object}"] if self.kind == "light" and self.meta.object else []
+        return " ".join([PLURAL[self.kind], *of_object, *self.labels])
+
+
+def hard(meta: Meta) -> dict[str, Any]:
+    """What must be equal for frames to be used together, None where it is not known."""
+    tells_binning = meta.binning != (1, 1) or meta.camera or meta.pixel_um
+    return {
+        "camera": camera_key(meta.camera) or None,
+        "size": " x ".join(map(str, meta.sky_shape[:-3:-1])),
+        "region": meta.origin_px if meta.camera else None,
+        "binning": "{}x{}".format(*meta.binning) if tells_binning else None,
+        "colour pattern": meta.sky_pattern,
+        "readout mode": meta.readout_mode.lower() if meta.readout_mode else None,
+        "gain": meta.gain,
+        "offset": meta.offset,
+    }
+
+
+def grouped(kind: str, frames: Iterable[Frame]) -> list[Group]:
+    """Split frames of one kind into groups of equal settings, exposure, temperature, and for flats and lights night."""
+    frames = list(frames)
+    groups = [Group(kind, (frame,)) for frame in frames if frame.meta.is_master]
+    equal: dict[Any, list[Frame]] = {}
+    for frame in frames:
+        if not frame.meta.is_master:
+            meta = frame.meta
+            of_object = object_key(meta.object) if kind == "light" else ""
+            of_filter = filter_key(meta.filter) if kind in ("light", "flat") else ""
+            equal.setdefault((of_object, of_filter, meta.calibration, *hard(meta).values()), []).append(frame)
+    for members in equal.values():
+        parts = [members]
+        if kind in ("light", "dark", "flatdark"):
+            parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
+        if kind != "flat":
+            parts = [p for part in parts for p in clusters(part, lambda f: f.meta.temperature_c, same_temperature)]
+        if kind in ("light", "flat"):
+            parts = [p for part in parts for p in nights(part)]
+        groups += [Group(kind, tuple(part)) for part in parts]
+    return groups
+
+
+def same_exposure(a: float, b: float) -> bool:
+    return abs(a - b) <= max(EXPOSURE_S, EXPOSURE_FRACTION * max(a, b)) + 1e-9
+
+
+def same_temperature(a: float, b: float) -> bool:
+    return abs(a - b) <= TEMPERATURE_C
+
+
+def clusters(frames: list[Frame], value: Callable, same: Callable) -> list[list[Frame]]:
+    """Frames whose values are the same as that of the smallest of them; those without a value are one cluster."""
+    out = [[frame for frame in frames if value(frame) is None]]
+    first = None
+    for frame in sorted((f for f in frames if value(f) is not None), key=value):
+        if first is None or not same(first, value(frame)):
+            first = value(frame)
+            out.append([])
+        out[-1].append(frame)
+    return [part for part in out if part]
+
+
+def nights(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames split where the time between one and the next is longer than a night."""
+    out = [[frame for frame in frames if frame.meta.time is None], []]
+    before = None
+    for frame in sorted((f for f in frames if f.meta.time), key=lambda f: f.meta.time):
+        now = seconds_of(frame.meta.time)
+        if before is not None and now - before > NIGHT_S:
+            out.append([])
+        out[-1].append(frame)
+        before = now
+    return [part for part in out if part]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One group that might have been used: what it would cost, and why it was not taken ('' when it was)."""
+
+    name: str
+    cost: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was looked for, what was taken, and why the others were not."""
+
+    target: str
+    need: str
+    chosen: str | None
+    candidates: tuple[Candidate, ...]
+    doubts: tuple[str, ...] = ()
+
+
+def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) -> tuple[Group | None, Choice]:
+    """The best of `groups` to serve `target` as its `need` (bias, dark, flat, flatdark), with the reasons.
+
+    Darks that will be `scaled` may have another exposure and temperature; the nearest is still the best.
+    """
+    rated = []
+    for group in groups:
+        against, doubts, cost = compare(need, target, group, scaled)
+        few = len(group.frames) < ENOUGH
+        rated.append((bool(against), 1 if group.is_master else 2 * few, cost, str(group), group, against, doubts))
+    rated.sort(key=lambda row: row[:4])
+    best = rated[0] if rated and not rated[0][0] else None
+    told = []
+    for row in rated:
+        refused, tier, cost, name, _, against, _ = row
+        if row is best:
+            reason = ""
+        elif refused:
+            reason = "; ".join(against)
+        elif tier != best[1]:
+            reason = f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
+        else:
+            reason = f"further away (cost {cost:.2f} against {best[2]:.2f})"
+        told.append(Candidate(name, None if refused else round(cost, 3), reason))
+    doubts = tuple(f"{target.title}: {doubt} ({best[3]})" for doubt in best[6]) if best else ()
+    return best[4] if best else None, Choice(str(target), need, best[3] if best else None, tuple(told), doubts)
+
+
+def compare(need: str, target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
+    """What speaks against a group, what is in doubt because a header is silent, and how far away it is."""
+    against, doubts, cost = [], [], 0.0
+    ours, theirs = hard(target.meta), hard(group.meta)
+    them = PLURAL[target.kind]
+    for name, mine in ours.items():
+        if mine is not None and theirs[name] is not None and mine != theirs[name]:
+            against.append(f"{name} {theirs[name]}, the {them} have {mine}")
+        elif name in ("gain", "offset", "colour pattern") and (mine is None) != (theirs[name] is None):
+            doubts.append(f"the {name} is known on one side only and taken to be the same")
+    if need == "flat":
+        more = compare_flat(target, group)
+    elif need == "bias":
+        more = compare_temperature(target, group, limit=None)
+    else:
+        exposure = compare_exposure(target, group, scaled)
+        temperature = compare_temperature(target, group, None if scaled else TEMPERATURE_C)
+        more = tuple(a + b for a, b in zip(exposure, temperature, strict=True))
+    age_days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
+    cost += more[2] + age_days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
+    return against + more[0], doubts + more[1], cost
+
+
+def compare_exposure(target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
+    mine, theirs = target.exposure_s, group.exposure_s
+    if mine is None or theirs is None:
+        whose = "of both" if mine is theirs else f"of the {PLURAL[(target if mine is None else group).kind]}"
+        return [], [f"the exposure {whose} is unknown and taken to be the same"], 1.0
+    if scaled and min(mine, theirs) > 0 and max(mine, theirs) / min(mine, theirs) <= LARGEST_SCALE:
+        return [], [], abs(math.log(theirs / mine)) / EXPOSURE_FRACTION
+    if not same_exposure(mine, theirs):
+        return [f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s"], [], 0.0
+    return [], [], abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION
+
+
+def compare_temperature(target: Group, group: Group, limit: float | None) -> tuple[list[str], list[str], float]:
+    mine, theirs = target.temperature_c, group.temperature_c
+    if mine is None or theirs is None:
+        whose = "of both" if mine is theirs else f"of the {PLURAL[(target if mine is None else group).kind]}"
+        return [], ([f"the temperature {whose} is unknown and taken to be the same"] if limit else []), 0.5
+    apart = abs(mine - theirs)
+    if limit and apart > limit:
+        return [f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C"], [], 0.0
+    warm = (
+        [f"{apart:.1f} °C apart, dark current differs by {100 * (2 ** (apart / 6) - 1):.0f} %"]
+        if limit and apart > 1
+        else []
+    )
+    return [], warm, apart if limit else apart / 5
+
+
+def compare_flat(target: Group, group: Group) -> tuple[list[str], list[str], float]:
+    against, doubts, cost = [], [], 0.0
+    same = same_filter(target.meta.filter, group.meta.filter)
+    if same is False:
+        against.append(f"filter {group.meta.filter}, the lights have {target.meta.filter}")
+    elif same is None and (target.meta.filter or group.meta.filter):
+        whose = "flats" if target.meta.filter else "lights"
+        doubts.append(f"the filter of the {whose} is unknown and taken to be the same")
+        cost += 5.0
+    angles = target.meta.rotator_deg, group.meta.rotator_deg
+    if None not in angles and abs((angles[0] - angles[1] + 180) % 360 - 180) > 1:
+        doubts.append(f"the rotator stood at {angles[1]:.1f}° for the flats and at {angles[0]:.1f}° for the lights")
+        cost += 10.0
+    return against, doubts, cost

@@ -1,0 +1,447 @@
+"""What a run will make of the frames that were found: `plan(session)` -> Plan.
+
+Which frames belong together is decided by `matching`; here it is decided what is subtracted from what, in which
+order, and what is told about it.
+"""
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.errors import Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.headers import filter_key, object_key
+from masterlight.core.workers import machine_memory_mb
+from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
+from masterlight.session.scan import Session, unsuitable
+
+
+@dataclass(frozen=True, eq=False)
+class MasterJob:
+    """A master to make: its frames, and the masters that are taken out of each of them first."""
+
+    group: Group
+    bias: "MasterJob | Frame | None" = None
+    dark: "MasterJob | Frame | None" = None
+    equation: str = ""
+    flat: None = None
+
+    @property
+    def kind(self) -> str:
+        return self.group.kind
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return self.group.frames
+
+    @property
+    def filter(self) -> str | None:
+        return self.group.meta.filter if self.kind == "flat" else None
+
+    @property
+    def words(self) -> list[str]:
+        """What to name the product after: kind, filter, exposure, temperature, gain, binning."""
+        labels = [label for label in self.group.labels if self.kind != "flat" or not label.endswith((" s", " °C"))]
+        return [self.kind, *(re.sub(r"\s|°", "", label) for label in labels)]
+
+
+@dataclass(frozen=True, eq=False)
+class LightSet:
+    """Lights that are calibrated by the same masters."""
+
+    frames: tuple[Frame, ...]
+    bias: MasterJob | Frame | None
+    dark: MasterJob | Frame | None
+    flat: MasterJob | Frame | None
+    equation: str
+    scaled: bool = False
+    """Whether the dark is scaled to each light."""
+
+
+@dataclass(frozen=True, eq=False)
+class LightJob:
+    """A master light to make: all lights of one target through one filter, in sets by their masters."""
+
+    object: str | None
+    filter: str | None
+    sets: tuple[LightSet, ...]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return tuple(
+            sorted((f for part in self.sets for f in part.frames), key=lambda f: (f.meta.time or "", f.source))
+        )
+
+    @property
+    def words(self) -> list[str]:
+        return [word for word in (self.object, self.filter) if word]
+
+    @property
+    def planes(self) -> int:
+        """How many planes the result has: 3 for lights of a colour camera."""
+        meta = self.frames[0].meta
+        return 3 if meta.pattern or len(meta.shape) > 2 else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run will do, in order, and why."""
+
+    name: str
+    groups: tuple[Group, ...]
+    masters: tuple[MasterJob, ...]
+    """Each after those it needs."""
+    lights: tuple[LightJob, ...]
+    choices: tuple[Choice, ...]
+    warnings: tuple[str, ...]
+    rejected: tuple[Rejected, ...]
+    notes: tuple[str, ...] = ()
+    """What headers left unsaid and was read from names, counted."""
+
+    @property
+    def disk_bytes(self) -> int:
+        """Room that the products take, about: masters of 4 bytes a pixel, master lights with their planes of 16."""
+        masters = sum(4 * pixels(m) for m in self.masters)
+        return masters + sum(18 * job.planes * pixels(job) for job in self.lights) + 2_000_000
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room for the unpacked twins of compressed files and camera raws, in the folder for temporary files."""
+        frames = {f.source: f for job in (*self.masters, *self.lights) for f in job.frames}.values()
+        return sum(frame.scratch_bytes for frame in frames)
+
+    @property
+    def memory_bytes(self) -> float:
+        """Memory that a run takes at least; what it is allowed beyond that goes into larger tiles."""
+        masters = [resident_mb(pixels(job), RESULT_BYTES, 1) for job in self.masters]
+        lights = [resident_mb(pixels(job), RESULT_BYTES * job.planes, loads(job)) for job in self.lights]
+        return 1e6 * (max([*masters, *lights], default=0) + MIN_TILE_MB)
+
+    def why_no_lights(self) -> str:
+        """One sentence for a night without usable lights."""
+        if not self.name:
+            return "no files and no folder were given"
+        if not self.groups and not self.rejected:
+            known = "FITS, XISF or camera raw files"
+            return f"no images were found in {self.name}: give the folder that holds the lights ({known})"
+        reasons = Counter(r.reason for r in self.rejected).most_common(3)
+        told = "; ".join(f"{count} left out: {reason}" for reason, count in reasons)
+        return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
+
+    def text(self) -> str:
+        """The plan in sentences: groups, masters, lights, matches and why, warnings, what is left out, its price."""
+        lines = [
+            self.name,
+            "",
+            "Groups",
+            *(f"  {g} ({hard(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
+        ]
+        lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
+        lines += ["", "Master lights"]
+        for job in self.lights:
+            lines.append(f"  {' '.join(job.words) or 'target without a name'}: {len(job.frames)} lights")
+            lines += [f"    {part.equation} for {len(part.frames)}{told_masters(part)}" for part in job.sets]
+        lines += ["", "Why"]
+        for choice in self.choices:
+            lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
+            lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
+        for title, rows in (("Read from names", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
+            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
+        need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
+        scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
+        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless --memory-mb says otherwise"
+        return "\n".join([*lines, "", f"Takes about: {need}, {budget}{scratch}."])
+
+
+BASE_MB = 300
+"""Resident memory of the program itself with its libraries loaded, measured."""
+RESULT_BYTES = 26
+"""Bytes per pixel of a result: image and variance 4 each, coverage and two rejection maps 2 each, 4 while written, 8
+that the C library keeps of what was freed; measured."""
+MASTER_BYTES = 9
+"""Bytes per pixel of the masters of one set: what is subtracted and what is multiplied, 4 each, and the defects."""
+MIN_TILE_MB = 32.0
+"""Memory for the samples of tiles below which the work would go by crumbs."""
+
+
+def resident_mb(pixels: int, bytes_per_pixel: int, sets: float) -> float:
+    """Memory that is taken whatever the tiles: the program, `sets` sets of masters, and so many bytes per pixel."""
+    return BASE_MB + (bytes_per_pixel + sets * MASTER_BYTES) * pixels / 1e6
+
+
+def pixels(job: MasterJob | LightJob) -> int:
+    return math.prod(job.frames[0].meta.sky_shape[-2:])
+
+
+def loads(job: LightJob) -> float:
+    """How many sets of masters a job holds in memory; one whose dark is scaled keeps it apart from the bias."""
+    return len(job.sets) + sum(0.45 for part in job.sets if part.scaled)
+
+
+def told_masters(part: LightSet) -> str:
+    """Which masters a set uses, as words."""
+    named = [(letter, getattr(part, kind)) for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True)]
+    told = [
+        f"{letter} = {' '.join(master.words) if isinstance(master, MasterJob) else Path(master.source).name}"
+        for letter, master in named
+        if master is not None
+    ]
+    return "; " + ", ".join(told) if told else ""
+
+
+def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto") -> Plan:
+    """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open.
+
+    pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
+    """
+    rejected, kinds, taken = list(session.rejected), {kind: [] for kind in PLURAL}, []
+    for frame in session.frames:
+        if pattern != "auto" and len(frame.shape) == 2:
+            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
+        reason = unsuitable(frame.meta)
+        if reason:
+            rejected.append(Rejected(frame.source, "plan", reason))
+            continue
+        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+        if frame.meta.kind == "unknown":
+            taken.append(frame)
+    groups = {kind: grouped(kind, frames) for kind, frames in kinds.items()}
+    planner = Planner(groups, calibrate or ImageCalibration())
+    if taken:
+        some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
+        planner.warn(
+            f"{len(taken)} frames do not say what they are and are taken for lights ({some}); "
+            "put frames into folders named lights, darks, flats, bias to be sure"
+        )
+    lights = planner.lights()
+    groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
+    notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
+    return Plan(
+        session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
+        tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
+    )  # fmt: skip
+
+
+@dataclass
+class Planner:
+    """Chooses masters for lights and flats, and keeps the reasons."""
+
+    groups: dict[str, list[Group]]
+    calibrate: ImageCalibration = field(default_factory=ImageCalibration)
+    jobs: dict[int, MasterJob] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings[sentence] = None
+
+    def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
+        """The best group for a need; the choice and its doubts are recorded."""
+        group, choice = choose(need, target, self.groups[kind or need], scaled)
+        if choice.candidates:
+            self.choices.append(choice)
+        for doubt in choice.doubts:
+            self.warn(doubt)
+        return group
+
+    def lights(self) -> tuple[LightJob, ...]:
+        """Every master light, its lights in sets that share their masters."""
+        jobs: dict[Any, dict[Any, LightSet]] = {}
+        names: dict[str, str | None] = {}
+        for group in self.groups["light"]:
+            meta = group.meta
+            names.setdefault(object_key(meta.object), meta.object)
+            size = hard(meta)
+            same = [size[name] for name in ("camera", "size", "binning", "colour pattern")]
+            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
+            part = self.light_set(group)
+            sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
+            if masters in sets:
+                part = replace(part, frames=sets[masters].frames + part.frames)
+            sets[masters] = part
+        return tuple(
+            LightJob(names[key[0]], next(iter(sets.values())).frames[0].meta.filter, tuple(sets.values()))
+            for key, sets in jobs.items()
+        )
+
+    def light_set(self, group: Group) -> LightSet:
+        """The masters and the equation of one group of lights."""
+        done, wanted = group.meta.calibration, self.calibrate
+        if len(group.meta.shape) > 2:
+            self.warn(f"{group.title}: have 3 planes already; they are taken as they are, no masters are applied")
+            return LightSet(group.frames, None, None, None, "C = L")
+        if done:
+            self.warn(f"{group.title}: already calibrated (CALSTAT '{done}'); what was done is not done again")
+        bias = dark = flat = None
+        scaled = scales_darks(wanted) and wanted.use_dark and wanted.use_bias and not set("BD") & set(done)
+        if scaled:
+            bias = self.pick("bias", group)
+            scaled = bias is not None
+            if not scaled:
+                self.warn(f"{group.title}: darks can be scaled only with bias frames, and there are none; add some")
+        if "D" not in done and wanted.use_dark:
+            dark = self.dark_for_lights(group, scaled)
+        scaled = scaled and dark is not None
+        holds_level = "B" not in done and "D" not in done
+        if not scaled and holds_level and wanted.use_bias and (dark is None or not dark.contains_bias):
+            bias = bias or self.pick("bias", group)
+        elif not scaled:
+            bias = None
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not levelled(group):
+            self.warn(
+                f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
+            )
+            dark = None
+        if "F" not in done and wanted.use_flat:
+            flat = self.pick("flat", group)
+        level_off = bias or (dark and dark.contains_bias) or levelled(group) or set("BO") & set(done)
+        if flat and not level_off:
+            self.warn(
+                f"{group.title}: nothing takes their bias level off, so the flat is unused; add bias frames or darks"
+            )
+            flat = None
+        flat_master, for_flat = self.flat_master(flat, group, bias)
+        if flat_master is None and "F" not in done and wanted.use_flat:
+            why = "" if flat else self.why_not("flat")
+            self.warn(f"{group.title}: no flat{why}; vignetting and dust stay in the picture")
+        told = equation("L", bias, dark, flat_master, scaled)
+        frames = self.with_pattern(group, [dark, flat, bias])
+        return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
+
+    def with_pattern(self, group: Group, masters: list[Group | None]) -> tuple[Frame, ...]:
+        """The frames of lights that do not tell their colour pattern, with that of their calibration frames."""
+        known = next((m.meta for m in masters if m is not None and m.meta.sky_pattern), None)
+        if known is None or group.meta.pattern or len(group.meta.shape) > 2 or group.meta.shape != known.shape:
+            return group.frames
+        self.warn(
+            f"{group.title}: do not tell their colour pattern; {known.pattern} is taken from their calibration frames"
+        )
+        return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
+
+    def why_not(self, need: str) -> str:
+        """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
+        against = [f"{c.name}: {c.reason}" for c in self.choices[-1].candidates if c.reason] if self.choices else []
+        return f" (not {'; not '.join(against[:4])})" if against and self.choices[-1].need == need else ""
+
+    def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
+        """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
+        master = self.master(flat) if flat else None
+        if isinstance(master, Frame) and flat.meta.contains_bias and bias is None:
+            bias = self.pick("bias", group)
+            if bias is None:
+                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                master = None
+        return master, bias
+
+    def dark_for_lights(self, group: Group, scaled: bool) -> Group | None:
+        """The dark that fits; else a warning that tells what would be needed."""
+        dark = self.pick("dark", group, scaled=scaled)
+        if dark is not None:
+            if dark.is_master and dark.meta.contains_bias is None:
+                self.warn(f"{dark} does not say whether the bias is in it; taken to hold it, as masters usually do")
+            if dark.contains_bias and "B" in group.meta.calibration:
+                self.warn(f"{group.title}: their bias is subtracted already, {dark} still holds it and is not used")
+                return None
+            return dark
+        wanted = " ".join(
+            label for label in group.labels if label.endswith((" s", " °C")) or label.startswith(("gain", "bin"))
+        )
+        why = [f"{c.name}: {c.reason}" for c in (self.choices[-1].candidates if self.groups["dark"] else ())]
+        nearest = (
+            f" (not {'; not '.join(why[:4])}; darks are scaled only when calibrate.dark-scaling says so)" if why else ""
+        )
+        self.warn(f"{group.title}: no matching dark{nearest}; add darks of {wanted or 'the same settings'}")
+        return None
+
+    def master(self, group: Group | None) -> MasterJob | Frame | None:
+        """The job that makes a group into a master, or the ready-made master itself."""
+        if group is None or group.is_master:
+            return group.frames[0] if group else None
+        if id(group) not in self.jobs:
+            bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
+            if group.kind == "flat" and not (bias or dark or levelled(group)) and group.contains_bias:
+                self.warn(
+                    f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
+                    "they are unused. Add flat-darks or bias frames"
+                )
+                return None
+            bias_master, dark_master = self.master(bias), self.master(dark)
+            made = equation("f", bias, dark, None)
+            self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
+            if len(group.frames) < ENOUGH:
+                self.warn(
+                    f"{group}: few frames make a noisy master; {ENOUGH} or more also allow outliers to be rejected"
+                )
+        return self.jobs[id(group)]
+
+    def subtracted_from_flats(self, group: Group) -> tuple[Group | None, Group | None]:
+        """(bias, dark) for flats: flat-darks of their exposure, else bias, else darks of their exposure."""
+        if set("BD") & set(group.meta.calibration):
+            return None, None
+        dark = self.pick("dark", group, "flatdark")
+        bias = self.pick("bias", group) if dark is None or not dark.contains_bias else None
+        if dark is None and bias is None:
+            dark = self.pick("dark", group)
+        if dark is not None and not dark.contains_bias and bias is None:
+            dark = None
+        if dark is None and bias is None:
+            dark = self.nearest_dark(group)
+        return bias, dark
+
+    def nearest_dark(self, group: Group) -> Group | None:
+        """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
+        wanted = hard(group.meta)
+        same = [
+            dark
+            for dark in self.groups["dark"]
+            if dark.contains_bias
+            and all(value == wanted[name] or None in (value, wanted[name]) for name, value in hard(dark.meta).items())
+        ]
+        if not same:
+            return None
+        flat_s = group.meta.exposure_s or 0.0
+        dark = min(same, key=lambda d: abs((d.meta.exposure_s or 0.0) - flat_s))
+        self.warn(
+            f"{group.title}: no flat-darks of their exposure and no bias; {dark} takes their bias level off, with a "
+            "little too much dark current. Flat-darks or bias frames would do it exactly"
+        )
+        return dark
+
+
+def letter(group: Group) -> str:
+    return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
+
+
+def scales_darks(calibrate: ImageCalibration) -> bool:
+    """Whether darks are to be scaled to each light."""
+    return calibrate.dark_scaling != "none" or calibrate.dark_scale is not None
+
+
+def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> ImageCalibration:
+    """How the frames of a job are calibrated: darks are scaled for lights alone, and where there is a bias for it.
+
+    What is left out for lights (`use_bias` ...) is left out for them only, and so is the pedestal of the result.
+    """
+    if isinstance(job, LightSet):
+        return calibrate if job.scaled else replace(calibrate, dark_scaling="none", dark_scale=None)
+    used = {"use_bias": True, "use_dark": True, "use_flat": True}
+    return replace(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
+
+
+def levelled(group: Group) -> bool:
+    """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
+    return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
+
+
+def equation(raw: str, bias: Group | None, dark: Group | None, flat, scaled: bool = False) -> str:
+    """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
+    terms = "".join(f" - {letter(group)}" for group in (bias, dark) if group)
+    if scaled:
+        terms = " - B - k (D - B)" if dark.contains_bias else " - B - k D"
+    if flat is None:
+        return f"C = {raw}{terms}"
+    return f"C = ({raw}{terms}) * mean(F) / F" if terms else f"C = {raw} * mean(F) / F"

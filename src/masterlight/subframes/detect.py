@@ -1,0 +1,398 @@
+"""Find stars: background mesh, smoothed local maxima above the noise, guards against what only looks like a star."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from masterlight.core.mesh import mesh, mesh_at, mesh_row
+from masterlight.core.noise import SAFE
+
+SMOOTHING = 0.1875
+"""Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
+
+CAPACITY = 200_000
+
+SPIKY = 0.002
+"""Share of hot pixels from which they are taken out before stars are searched."""
+
+RING = np.array(
+    [(3, 0), (3, 1), (2, 2), (1, 3), (0, 3), (-1, 3), (-2, 2), (-3, 1)]
+    + [(-3, 0), (-3, -1), (-2, -2), (-1, -3), (0, -3), (1, -3), (2, -2), (3, -1)]
+)
+
+
+class Candidates(NamedTuple):
+    """What may be stars, strongest first; arrays (n,), positions in pixels of the image that was searched."""
+
+    x: np.ndarray
+    y: np.ndarray
+    strength: np.ndarray
+    """Height of the smoothed maximum above its surroundings, DN."""
+    peak: np.ndarray
+    level: np.ndarray
+    noise: np.ndarray
+    """Noise per pixel as it counts at the size of a star, DN."""
+    core: np.ndarray
+    """Radius of the saturated core in pixels, 0 for none."""
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE)
+def bin_by_2(image):
+    """Mean of each 2 x 2 block's finite pixels, NaN when it has none; an odd last row or column is left out."""
+    rows, cols = image.shape[0] // 2, image.shape[1] // 2
+    out = np.empty((rows, cols), np.float32)
+    big, zero, one = np.float32(3e38), np.float32(0.0), np.float32(1.0)
+    for y in range(rows):
+        top, low, into = image[2 * y], image[2 * y + 1], out[y]
+        for x in range(cols):
+            a, b, c, d = top[2 * x], top[2 * x + 1], low[2 * x], low[2 * x + 1]
+            total = (a if abs(a) < big else zero) + (b if abs(b) < big else zero)
+            total += (c if abs(c) < big else zero) + (d if abs(d) < big else zero)
+            count = (one if abs(a) < big else zero) + (one if abs(b) < big else zero)
+            count += (one if abs(c) < big else zero) + (one if abs(d) < big else zero)
+            into[x] = total / count if count > zero else np.float32(np.nan)
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE)
+def smooth(image):
+    """Smooth by [1, 2, 1] x [1, 2, 1] / 16, the border repeated; NaN spreads to its neighbours."""
+    rows, cols = image.shape
+    out = np.empty_like(image)
+    row = np.empty(cols + 2, np.float32)
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    for y in range(rows):
+        above, here, below, into = image[max(y - 1, 0)], image[y], image[min(y + 1, rows - 1)], out[y]
+        for x in range(cols):
+            row[x + 1] = quarter * (above[x] + below[x]) + half * here[x]
+        row[0], row[cols + 1] = row[1], row[cols]
+        left, middle, right = row, row[1:], row[2:]
+        for x in range(cols):
+            into[x] = quarter * (left[x] + right[x]) + half * middle[x]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def find_maxima(image, threshold, out):
+    """Every pixel above the threshold mesh and its eight neighbours, in raster order: fills out (n, 2) with x, y.
+
+    image (rows, cols) float32; a NaN neighbour counts as lower, of equal neighbours the last one wins. Returns how many
+    there are, also when `out` holds fewer.
+    """
+    rows, cols = image.shape
+    limit, found = np.empty(cols, np.float32), 0
+    for y in range(1, rows - 1):
+        mesh_row(threshold, y, rows, limit)
+        above, here, below = image[y - 1], image[y], image[y + 1]
+        for start in range(0, cols, 64):
+            end = min(start + 64, cols)
+            if not any_above(here, limit, start, end):
+                continue
+            for x in range(max(start, 1), min(end, cols - 1)):
+                v = here[x]
+                if not v > limit[x]:
+                    continue
+                if above[x - 1] > v or above[x] > v or above[x + 1] > v or here[x - 1] > v:
+                    continue
+                if here[x + 1] >= v or below[x - 1] >= v or below[x] >= v or below[x + 1] >= v:
+                    continue
+                if found < out.shape[0]:
+                    out[found, 0], out[found, 1] = x, y
+                found += 1
+    return found
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE)
+def any_above(x, limit, start, end):
+    count = 0
+    for i in range(start, end):
+        count += x[i] > limit[i]
+    return count > 0
+
+
+@njit(nogil=True, cache=True)
+def ring_contrast(image, x, y):
+    """Height of a pixel above the median of a ring of radius 3 around it, and the ring's quartile distance."""
+    rows, cols = image.shape
+    ring, n = np.empty(16), 0
+    for k in range(16):
+        i, j = x + RING[k, 0], y + RING[k, 1]
+        if 0 <= i < cols and 0 <= j < rows and abs(image[j, i]) < np.inf:
+            slot = n
+            while slot > 0 and ring[slot - 1] > image[j, i]:
+                ring[slot] = ring[slot - 1]
+                slot -= 1
+            ring[slot] = image[j, i]
+            n += 1
+    if n < 6:
+        return 0.0, 0.0
+    return image[y, x] - 0.5 * (ring[(n - 1) // 2] + ring[n // 2]), ring[(3 * n) // 4] - ring[n // 4]
+
+
+@njit(nogil=True, cache=True)
+def brightest(image, x, y):
+    """Position and value of the highest pixel in the 6 x 6 pixels around a detection pixel (x, y) of twice the size."""
+    best, bx, by = -np.inf, 2 * x, 2 * y
+    for j in range(max(0, 2 * y - 2), min(image.shape[0], 2 * y + 4)):
+        for i in range(max(0, 2 * x - 2), min(image.shape[1], 2 * x + 4)):
+            if image[j, i] > best:
+                best, bx, by = image[j, i], i, j
+    return best, bx, by
+
+
+@njit(nogil=True, cache=True)
+def spike(image, x, y, level, noise):
+    """Whether a maximum stands alone, as hot pixels and cosmic rays do, where a star would light its neighbours too.
+
+    The two brightest of the eight neighbours are left out, so that pairs and triples are caught; the other six of a
+    star of FWHM 1.3 px hold 0.85 of its peak together wherever its centre falls in the pixel.
+    """
+    first, second, total, n = -np.inf, -np.inf, 0.0, 0
+    for j in range(max(0, y - 1), min(image.shape[0], y + 2)):
+        for i in range(max(0, x - 1), min(image.shape[1], x + 2)):
+            v = image[j, i] - level
+            if (i == x and j == y) or not abs(v) < np.inf:
+                continue
+            total, n = total + v, n + 1
+            if v > first:
+                first, second = v, first
+            elif v > second:
+                second = v
+    if n < 6:
+        return False
+    return total - first - second < 0.4 * (image[y, x] - level) - 1.5 * noise
+
+
+def spikiness(image):
+    """Share of pixels that stand 15 sigma above their four neighbours, and sigma, both from 64 rows."""
+    if min(image.shape) < 3:
+        return 0.0, 0.0
+    at = np.unique(np.linspace(1, image.shape[0] - 2, 64).astype(int))
+    rows = image[at]
+    differences = np.abs(rows[:, 2:] - rows[:, :-2])
+    differences = differences[np.isfinite(differences)]
+    if not differences.size:
+        return 0.0, 0.0
+    sigma = float(1.0484 * np.median(differences))
+    around = np.fmax(np.fmax(rows[:, 2:], rows[:, :-2]), np.fmax(image[at - 1, 1:-1], image[at + 1, 1:-1]))
+    return float(np.mean(rows[:, 1:-1] > around + np.float32(15.0 * sigma))), sigma
+
+
+@njit(nogil=True, cache=True)
+def despike(image, level, sigma):
+    """A copy with NaN for the spikes that rise 10 sigma above the sky mesh."""
+    rows, cols = image.shape
+    out = image.copy()
+    lowest = level.min() + 10.0 * sigma
+    for y in range(rows):
+        for x in range(cols):
+            if image[y, x] > lowest:
+                sky = mesh_at(level, y, x, rows, cols)
+                if image[y, x] > sky + 10.0 * sigma and spike(image, x, y, sky, sigma):
+                    out[y, x] = np.nan
+    return out
+
+
+@njit(nogil=True, cache=True)
+def saturated_core(image, x, y, saturation):
+    """Centroid and radius of the saturated pixels around (x, y), in a window that grows until they end."""
+    cx, cy, count = float(x), float(y), 0
+    for reach in (4, 8, 16, 32, 64):
+        sx, sy, count, border = 0.0, 0.0, 0, 0
+        for j in range(max(0, y - reach), min(image.shape[0], y + reach + 1)):
+            for i in range(max(0, x - reach), min(image.shape[1], x + reach + 1)):
+                if image[j, i] >= saturation:
+                    sx, sy, count = sx + i, sy + j, count + 1
+                    border += abs(i - x) == reach or abs(j - y) == reach
+        cx, cy = sx / max(1, count), sy / max(1, count)
+        if border == 0:
+            break
+    return cx, cy, np.sqrt(count / np.pi)
+
+
+@njit(nogil=True, cache=True)
+def screen(image, smoothed, level, noise, sigma, saturation, at, out):
+    """Judge each local maximum: out (n, 7) gets x, y, strength, peak, level, noise, core; NaN where it is no star.
+
+    at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`.
+    """
+    rows, cols = smoothed.shape
+    for k in range(at.shape[0]):
+        x, y = at[k, 0], at[k, 1]
+        for column in range(7):
+            out[k, column] = np.nan
+        sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
+        contrast, ring = ring_contrast(smoothed, x, y)
+        peak, px, py = brightest(image, x, y)
+        if peak >= saturation:
+            cx, cy, core = saturated_core(image, px, py, saturation)
+            contrast = max(contrast, smoothed[y, x] - sky)
+        else:
+            core = 0.0
+            if contrast < 0.7 * sigma * sd or contrast < 2.0 * ring:
+                continue
+            if spike(image, px, py, smoothed[y, x] - contrast, sd / SMOOTHING):
+                continue
+            cx, cy = 2.0 * x + 0.5, 2.0 * y + 0.5
+            cx += 2.0 * vertex(smoothed[y, x - 1], smoothed[y, x], smoothed[y, x + 1])
+            cy += 2.0 * vertex(smoothed[y - 1, x], smoothed[y, x], smoothed[y + 1, x])
+        out[k, 0], out[k, 1], out[k, 2], out[k, 3] = cx, cy, contrast, peak
+        out[k, 4], out[k, 5], out[k, 6] = sky, sd / SMOOTHING, core
+
+
+@njit(nogil=True, cache=True)
+def vertex(left, here, right):
+    """Where between its neighbours a parabola through three values has its maximum, in [-0.5, 0.5]."""
+    bend = left - 2.0 * here + right
+    if not bend < 0.0:
+        return 0.0
+    return min(0.5, max(-0.5, 0.5 * (left - right) / bend))
+
+
+class Found(NamedTuple):
+    """What `detect` gives: the image it searched, candidates, sky mesh, binned image, what counts as saturated."""
+
+    image: np.ndarray
+    candidates: Candidates
+    level: np.ndarray
+    binned: np.ndarray
+    saturation_dn: float
+
+
+def detect(image, sigma=5.0, saturation_dn=None):
+    """Find what may be stars.
+
+    image (rows, cols) float32 DN, NaN where missing; sigma is the height of a maximum above the sky in units of the
+    noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the
+    thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold.
+    """
+    binned = bin_by_2(image)
+    smoothed = smooth(binned)
+    level, noise = mesh(smoothed)
+    share, sigma_px = spikiness(image)
+    if share > SPIKY:
+        image = despike(despike(image, level, sigma_px), level, sigma_px)
+        binned = bin_by_2(image)
+        smoothed = smooth(binned)
+        level, noise = mesh(smoothed)
+    floor = np.float32(1e-6) * np.maximum(np.abs(level), np.float32(1e-3))
+    noise = np.maximum(noise, floor)
+    at = np.empty((CAPACITY, 2), np.int64)
+    found, height = CAPACITY + 1, sigma
+    while found > CAPACITY:
+        found = find_maxima(smoothed, level + np.float32(height) * noise, at)
+        height *= 2.0
+    rows = np.empty((found, 7))
+
+    def screened(saturation):
+        screen(image, smoothed, level, noise, sigma, saturation, at[:found], rows)
+        return ranked(rows[np.isfinite(rows[:, 0])])
+
+    saturation_dn = np.inf if saturation_dn is None else saturation_dn
+    candidates = screened(saturation_dn)
+    flat = ceiling(image, candidates)
+    if flat < saturation_dn:
+        saturation_dn = flat
+        candidates = screened(saturation_dn)
+    return Found(image, candidates, level, binned, saturation_dn)
+
+
+def ranked(rows):
+    """Rows of `screen` as Candidates, strongest first, each saturated star once."""
+    from scipy.spatial import cKDTree
+
+    rows = rows[np.lexsort((rows[:, 0], rows[:, 1], -rows[:, 2]))]
+    cores = np.flatnonzero(rows[:, 6] > 0)
+    if cores.size > 1:
+        pairs = cKDTree(rows[cores, :2]).query_pairs(2.0, output_type="ndarray")
+        rows = np.delete(rows, cores[np.unique(pairs.max(axis=1))] if len(pairs) else [], axis=0)
+    return Candidates(*rows.T.copy())
+
+
+@njit(nogil=True, cache=True)
+def plateau(image, x, y, peak, level):
+    """Whether the top of a star is flat, as saturation makes it.
+
+    6 pixels or more within 7 % of its height, and these at least 40 % of those above half of it, which are 10 % for an
+    unsaturated star and fewer for a galaxy.
+    """
+    ix, iy, high, half = int(round(x)), int(round(y)), 0, 0
+    for j in range(max(0, iy - 16), min(image.shape[0], iy + 17)):
+        for i in range(max(0, ix - 16), min(image.shape[1], ix + 17)):
+            high += image[j, i] > level + 0.93 * (peak - level)
+            half += image[j, i] > level + 0.5 * (peak - level)
+    return high >= 6 and high >= 0.4 * half
+
+
+def ceiling(image, candidates):
+    """The value from which pixels saturate, told by flat tops among the brightest stars not known to; else infinite."""
+    free = np.flatnonzero(candidates.core == 0)
+    for k in free[np.argsort(-candidates.peak[free], kind="stable")][:20]:
+        peak, level = candidates.peak[k], candidates.level[k]
+        tall = peak > 0.8 * candidates.peak[free].max()
+        if tall and plateau(image, candidates.x[k], candidates.y[k], peak, level):
+            return float(level + 0.93 * (peak - level))
+    return np.inf
+
+
+@njit(nogil=True, cache=True)
+def half_maximum(image, x, y, peak, level):
+    """Width of a star at half its peak: mean of four walks from (x, y) outwards over NaN, NaN when one does not end."""
+    rows, cols = image.shape
+    half, total = 0.5 * (peak + level), 0.0
+    for k in range(4):
+        dx, dy = (1, -1, 0, 0)[k], (0, 0, 1, -1)[k]
+        before, at = peak, 0
+        for step in range(1, 42):
+            i, j = x + step * dx, y + step * dy
+            if step > 40 or not (0 <= i < cols and 0 <= j < rows):
+                return np.nan
+            v = image[j, i]
+            if v <= half:
+                total += at + (step - at) * (before - half) / max(before - v, 1e-12)
+                break
+            if v > half:
+                before, at = v, step
+    return 0.5 * total
+
+
+def typical_fwhm(image, candidates, count=60):
+    """The median width at half maximum of a frame's brightest unsaturated candidates, in pixels; NaN without any."""
+    widths = []
+    for k in np.flatnonzero(candidates.core == 0)[:count]:
+        x, y = int(round(candidates.x[k])), int(round(candidates.y[k]))
+        if not (1 <= x < image.shape[1] - 1 and 1 <= y < image.shape[0] - 1):
+            continue
+        box = image[y - 1 : y + 2, x - 1 : x + 2]
+        if np.isfinite(box).any():
+            j, i = divmod(int(np.nanargmax(box)), 3)
+            widths.append(half_maximum(image, x + i - 1, y + j - 1, float(box[j, i]), candidates.level[k]))
+    widths = np.array(widths)
+    return float(np.median(widths[np.isfinite(widths)])) if np.isfinite(widths).any() else np.nan
+
+
+def balanced(x, y, shape, budget, grid=(6, 8)):
+    """Which of the stars, given brightest first, to keep so that none of 8 x 6 cells holds over 3 times its fair share.
+
+    Returns indices in the order given, at most `budget`; nebulae and clusters do not eat it up.
+    """
+    if len(x) <= budget // (grid[0] * grid[1]):
+        return np.arange(len(x))
+    row = np.clip((y * grid[0] / shape[0]).astype(int), 0, grid[0] - 1)
+    col = np.clip((x * grid[1] / shape[1]).astype(int), 0, grid[1] - 1)
+    cell = row * grid[1] + col
+    order = np.argsort(cell, kind="stable")
+    starts = np.searchsorted(cell[order], np.arange(grid[0] * grid[1]))
+    rank = np.empty(len(x), int)
+    rank[order] = np.arange(len(x)) - starts[cell[order]]
+    return np.flatnonzero(rank < max(1, 3 * budget // (grid[0] * grid[1])))[:budget]
+
+
+def neighbours(x, y, among_x, among_y, count=3):
+    """The nearest other positions of each star: (n, count, 2), infinity where there are no more."""
+    from scipy.spatial import cKDTree
+
+    among = np.stack([among_x, among_y], axis=-1)
+    _, at = cKDTree(among).query(np.stack([x, y], axis=-1), k=np.arange(2, count + 2))
+    return np.vstack([among, [[np.inf, np.inf]]])[np.minimum(at, len(among))]

@@ -1,0 +1,206 @@
+"""What a frame counts for in a weighted average: by exposure, noise, stars, a keyword of its header or a formula."""
+
+import re
+from collections.abc import Callable, Sequence
+from numbers import Real
+
+import numpy as np
+
+from masterlight.core.errors import ParameterError
+from masterlight.core.expression import Expression
+from masterlight.subframes.measure import SKY_FIELDS, STAR_FIELDS, FrameStatistics
+
+RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
+"""What the names of keywords that hold weights have in them: SFSWEIGHT, SSWEIGHT, WBPPWGHT."""
+ANY_NUMBER = ("location_dn", "mean_dn", "mean_deviation_dn", "stars", "eccentricity", "scale_dn")
+"""Fields that need not be positive in a formula."""
+
+
+def snr(s: FrameStatistics) -> float:
+    """Dispersion of the frame over its noise, squared."""
+    return (float(np.mean(s.scale_dn)) / s.noise_dn) ** 2
+
+
+def psf_signal_weight(s: FrameStatistics) -> float:
+    """Light of the stars and its concentration over noise and fluctuation of the background."""
+    return 5.326e-6 * s.psf_flux_dn * s.psf_mean_flux_dn / (9.0e6 * s.noise_dn * s.background_noise_dn)
+
+
+def psf_snr(s: FrameStatistics) -> float:
+    """Light of the stars over noise, squared."""
+    return 1.316e-7 * s.psf_flux_dn**2 / (4.987e6 * s.noise_dn**2)
+
+
+MEASURED = {
+    "location_dn": "its median",
+    "scale_dn": "its dispersion",
+    "noise_dn": "its noise",
+    "exposure_s": "its exposure time",
+    "flux_ratio": "the light of its stars relative to the reference",
+    "mean_dn": "its mean",
+    "mean_deviation_dn": "its average deviation",
+    "noise_scale_dn": "the spread of its pixels near the median",
+    "background_noise_dn": "the fluctuation of its background",
+    "psf_flux_dn": "the light of its stars",
+    "psf_mean_flux_dn": "the light per pixel of its stars",
+    "fwhm_px": "the size of its stars",
+    "eccentricity": "the elongation of its stars",
+    "stars": "its number of stars",
+}
+"""Fields of `FrameStatistics` as a sentence calls them."""
+SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
+MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
+    "none": ((), lambda s, k: 1.0),
+    "exposure": (("exposure_s",), lambda s, k: s.exposure_s),
+    "noise": (("noise_dn",), lambda s, k: (k * s.noise_dn) ** -2.0),
+    "snr": (("noise_scale_dn", "noise_dn"), lambda s, k: (s.noise_scale_dn / s.noise_dn) ** 2),
+    "psf-signal": (SIGNAL, lambda s, k: psf_signal_weight(s)),
+    "psf-snr": (("psf_flux_dn", "noise_dn"), lambda s, k: psf_snr(s)),
+    "psf-scale-snr": (("flux_ratio", "noise_dn"), lambda s, k: (k * s.noise_dn) ** -2.0),
+    "average": (("mean_dn",), lambda s, k: s.mean_dn),
+    "median": (("location_dn",), lambda s, k: s.location_dn),
+    "average-deviation": (("mean_deviation_dn",), lambda s, k: s.mean_deviation_dn),
+}
+"""Kinds of weight: the positive numbers that they need, and the weight of a frame with scale factor k. Those that are
+told by a keyword or a formula come besides."""
+VARIABLES: dict[str, tuple[tuple[str, ...], Callable]] = {
+    "FWHM": (("fwhm_px",), lambda s: s.fwhm_px),
+    "Eccentricity": (("eccentricity",), lambda s: s.eccentricity),
+    "Noise": (("noise_dn",), lambda s: s.noise_dn),
+    "SNR": (("scale_dn", "noise_dn"), snr),
+    "SNRWeight": (("scale_dn", "noise_dn"), snr),
+    "Median": (("location_dn",), lambda s: s.location_dn),
+    "Mean": (("mean_dn",), lambda s: s.mean_dn),
+    "MeanDeviation": (("mean_deviation_dn",), lambda s: s.mean_deviation_dn),
+    "Stars": (("stars",), lambda s: s.stars),
+    "PSFSignalWeight": (SIGNAL, psf_signal_weight),
+    "PSFSNR": (("psf_flux_dn", "noise_dn"), psf_snr),
+    "Exposure": (("exposure_s",), lambda s: s.exposure_s),
+}
+"""What a formula can be written with, besides the keywords of the header: FWHM in px, Noise, Median, Mean and
+MeanDeviation in DN, Exposure in s."""
+
+
+def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
+    """The optional fields of `FrameStatistics` that a kind of weight is made of: what `measure` must be asked for.
+
+    Besides those there is flux_ratio, which photometry on the registered frames tells.
+    """
+    known = (*SKY_FIELDS, *STAR_FIELDS, "flux_ratio")
+    if mode == "expression":
+        fields = [f for name in Expression(expression or "").names if name in VARIABLES for f in VARIABLES[name][0]]
+    else:
+        fields = MODES[mode][0] if mode in MODES else ()
+    return tuple(f for f in known if f in fields)
+
+
+def weights_of(
+    mode: str,
+    statistics: Sequence[FrameStatistics],
+    factor: np.ndarray,
+    *,
+    keyword: str | None = None,
+    expression: str | None = None,
+) -> np.ndarray:
+    """The weight of each frame, (N,) float64, as it comes out of its formula; only their ratios mean something.
+
+    mode: a name of `MODES`, or "keyword", the number that `keyword` has in each header, or "expression". factor (N,):
+    by what each frame is multiplied before it is combined, for psf-scale-snr as its stars tell it. Raises
+    ParameterError, naming the frame, the number and what to do, where a weight cannot be made. An expression may give 0
+    for some frames, not for all.
+    """
+    if mode == "keyword":
+        return np.array([keyword_weight(s, keyword or "") for s in statistics])
+    if mode == "expression":
+        return expression_weights(statistics, expression or "")
+    if mode not in MODES:
+        raise ParameterError(f"weights: '{mode}' is not known; there are {', '.join(MODES)}, keyword, expression")
+    fields, compute = MODES[mode]
+    for s in statistics:
+        for name in fields:
+            check(s, name, f"weights='{mode}'", positive=True)
+    weights = np.array([compute(s, float(k)) for s, k in zip(statistics, factor, strict=True)], np.float64)
+    for s, weight in zip(statistics, weights, strict=True):
+        if not (np.isfinite(weight) and weight > 0):
+            raise ParameterError(f"{s.source}: weights='{mode}' gives {weight:g}; leave the frame out")
+    return weights
+
+
+def check(s: FrameStatistics, name: str, who: str, positive: bool) -> None:
+    """Raise ParameterError when a number is missing from what was measured of a frame, or is not one to weigh by."""
+    value = getattr(s, name)
+    values = np.atleast_1d(np.asarray(np.nan if value is None else value, float))
+    if np.isfinite(values).all() and (not positive or (values > 0).all()):
+        return
+    todo = "leave the frame out, or use weights='noise'"
+    if name == "noise_dn":
+        todo = "is it an empty or a smoothed frame? Leave it out, or use weights='none'"
+    elif name == "exposure_s":
+        todo = "write EXPTIME into its header, or use weights='noise'"
+    elif name in STAR_FIELDS and not s.stars:
+        raise ParameterError(f"{s.source}: {who} needs {MEASURED[name]}, and no star was found in it; {todo}")
+    wanted = "a positive number" if positive else "a number"
+    given = "unknown" if value is None else f"{value:g}" if isinstance(value, Real) else f"{value}"
+    raise ParameterError(f"{s.source}: {who} needs {MEASURED[name]}, which is {given} and must be {wanted}; {todo}")
+
+
+def keyword_weight(s: FrameStatistics, keyword: str) -> float:
+    """The weight that a frame's header holds."""
+    if not keyword:
+        raise ParameterError("weight_keyword: it is empty; name the keyword of the weight, such as SSWEIGHT")
+    named = {str(key).upper(): value for key, value in s.keywords.items()}
+    if keyword.upper() not in named:
+        related = [key for key in named if RELATED.search(key)]
+        has = f"it has {', '.join(related)}: use that" if related else "it has none like it: weigh the subframes first"
+        raise ParameterError(
+            f"{s.source}: its header has no keyword {keyword} for its weight; {has}, or weights='noise'"
+        )
+    value = named[keyword.upper()]
+    said = f"{s.source}: its {keyword} is "
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ParameterError(
+            f"{said}{value!r:.40}, which is no number; write a positive number, or use weights='noise'"
+        )
+    if value == 0:
+        raise ParameterError(f"{said}0: such a frame counts for nothing; leave it out")
+    if not (np.isfinite(value) and value > 0):
+        raise ParameterError(f"{said}{value:g}; a weight must be positive: weigh the frame anew, or leave it out")
+    return float(value)
+
+
+def expression_weights(statistics: Sequence[FrameStatistics], text: str) -> np.ndarray:
+    """The weights that a formula gives over what was measured and what the headers say."""
+    formula = Expression(text)
+    if formula.approves:
+        raise ParameterError(f"weight_expression: '{text}' is a condition; a weight is a number: if({text}, 1, 0)")
+    headers = [{str(key).upper().replace("-", "_"): v for key, v in s.keywords.items()} for s in statistics]
+    known = dict.fromkeys([*VARIABLES, *(key for header in headers for key in header)], np.zeros(len(statistics)))
+    table = {name: column(name, statistics, headers) for name in formula.names if name in known}
+    weights = formula.evaluate(known | table)
+    for s, weight in zip(statistics, weights, strict=True):
+        if not np.isfinite(weight) or weight < 0:
+            raise ParameterError(
+                f"{s.source}: the weight by '{text}' is {weight:g} and must be 0 or more; mend the expression, or leave"
+                " the frame out"
+            )
+    if not weights.any():
+        raise ParameterError(
+            f"{statistics[0].source} and all others: the weight by '{text}' is 0; mend the expression, or add a number"
+        )
+    return weights.astype(np.float64)
+
+
+def column(name: str, statistics: Sequence[FrameStatistics], headers: Sequence[dict]) -> np.ndarray:
+    """One variable of a formula, or one keyword, for all frames."""
+    if name not in VARIABLES:
+        values = [header.get(name) for header in headers]
+        for s, value in zip(statistics, values, strict=True):
+            if isinstance(value, bool) or not isinstance(value, Real):
+                what = "is not in its header" if value is None else f"is {value!r:.40}"
+                raise ParameterError(f"{s.source}: the expression needs the number {name}, which {what}; leave it out")
+        return np.array(values, np.float64)
+    fields, compute = VARIABLES[name]
+    for s in statistics:
+        for field in fields:
+            check(s, field, f"{name} in the expression", positive=field not in ANY_NUMBER)
+    return np.array([compute(s) for s in statistics], np.float64)
