@@ -27,7 +27,7 @@ test: $(VENV)/.tested
 	$(BIN)/ruff check src tests bench examples docs
 	$(BIN)/ruff format --check src tests bench examples docs
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench.kernels --write

@@ -16,7 +16,7 @@ from masterlight import ArrayFrame, ImageIntegration, Rejection, read
 from masterlight.core.errors import ParameterError
 from masterlight.integration.largescale import LargeScaleRejection
 from masterlight.io.raster import preview, write_png
-from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.measure import Measurement
 
 PAGE = ROOT / "docs" / "integration.md"
 PICTURES = ROOT / "docs" / "integration"
@@ -51,7 +51,7 @@ def verdict(name: str, count: int, sky=500.0, noise=8.0) -> str:
     shape = (400, 500)
     rays = rng.random((count, *shape)) < 1e-3
     frames = [ArrayFrame.of(rng.normal(sky, noise, shape) + 10 * noise * ray, f"{i}") for i, ray in enumerate(rays)]
-    known = [FrameStatistics(frame.source, sky, noise, noise, 60.0, 1.0) for frame in frames]
+    known = [Measurement(frame.source, sky, noise, noise, 60.0, 1.0) for frame in frames]
     settings = ImageIntegration(rejection=Rejection(algorithm=name, large_scale=LargeScaleRejection(trails=False)))
     try:
         *_, done = settings(frames, known, verdicts=True, pool="threads")

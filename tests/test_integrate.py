@@ -12,7 +12,7 @@ from masterlight.integration.integrate import ImageIntegration, tiles
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.rejection import Rejection
 from masterlight.integration.tile import Tile
-from masterlight.subframes.measure import FrameStatistics, measure
+from masterlight.subframes.measure import Measurement, measure
 
 
 def stack(settings, frames, statistics=None, **how):
@@ -21,7 +21,7 @@ def stack(settings, frames, statistics=None, **how):
 
 
 def statistics(location=0.10, scale=0.02, noise=2e-4, **more):
-    return FrameStatistics(f"at {location}", location, scale, noise, **more)
+    return Measurement(f"at {location}", location, scale, noise, **more)
 
 
 def night(count, shape=(400, 500), level=300.0, sigma=5.0, seed=1, rays=0.0):
@@ -32,7 +32,7 @@ def night(count, shape=(400, 500), level=300.0, sigma=5.0, seed=1, rays=0.0):
         pixels = rng.normal(level, sigma, shape)
         pixels[rng.random(shape) < rays] += 60 * sigma
         frames.append(ArrayFrame.of(pixels, f"frame {i}"))
-    return frames, [FrameStatistics(f.source, level, sigma, sigma, 60.0, 1.0) for f in frames]
+    return frames, [Measurement(f.source, level, sigma, sigma, 60.0, 1.0) for f in frames]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_truth_variance_of_unequal_weights():
     rng = np.random.default_rng(5)
     sigmas = np.array([2.0, 4, 6, 3, 5, 2])
     frames = [ArrayFrame.of(rng.normal(100, s, (300, 400)), f"{s}") for s in sigmas]
-    known = [FrameStatistics(f.source, 100.0, s, s, 1.0, 1.0) for f, s in zip(frames, sigmas, strict=True)]
+    known = [Measurement(f.source, 100.0, s, s, 1.0, 1.0) for f, s in zip(frames, sigmas, strict=True)]
     result = stack(ImageIntegration(rejection=Rejection(algorithm="none")), frames, known)
     ideal = 1 / (1 / sigmas**2).sum()
     assert result.image.var() == pytest.approx(ideal, rel=0.02)
@@ -178,7 +178,7 @@ def test_truth_one_or_two_frames(count):
 def test_truth_equal_frames_and_zeros_stay_what_they_are(make):
     for level in (0.0, 700.0):
         frames = [ArrayFrame.of(np.full((9, 11), level), f"{i}") for i in range(12)]
-        known = [FrameStatistics(f.source, level, 1.0, 1.0, 1.0, 1.0) for f in frames]
+        known = [Measurement(f.source, level, 1.0, 1.0, 1.0, 1.0) for f in frames]
         result = stack(make(), frames, known)
         assert (
             (result.image == level).all()

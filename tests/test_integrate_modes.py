@@ -11,7 +11,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.largescale import LargeScaleRejection
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import CODES, Rejection
-from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.measure import Measurement
 
 SHAPE, NOISE = (260, 320), 6.0
 
@@ -46,7 +46,7 @@ def night(count=8, gradient=0.0, rays=0.0, trail=(), seed=2):
             pixels += 45 * np.exp(-(((y - 0.6 * x - 10 * i) / 2.5) ** 2) / 2)
         frames.append(ArrayFrame.of(pixels, f"frame {i}", Meta(gain_e_per_dn=1.0, exposure_s=60.0)))
         level = float(np.median(sky))
-        known.append(FrameStatistics(f"frame {i}", level, NOISE, NOISE, 60.0, light, fwhm_px=3.0))
+        known.append(Measurement(f"frame {i}", level, NOISE, NOISE, 60.0, light, fwhm_px=3.0))
     return frames, known, image + 500
 
 
@@ -134,8 +134,7 @@ def test_truth_the_model_of_a_sensor_takes_gain_and_read_noise_from_headers():
         pixels = rng.poisson(level * gain) / gain + rng.normal(0, read / gain, level.shape)
         frames.append(ArrayFrame.of(pixels, f"{i}"))
     known = [
-        FrameStatistics(f.source, 2500.0, 1400.0, 30.0, 60.0, 1.0, gain_e_per_dn=gain, read_noise_e=read)
-        for f in frames
+        Measurement(f.source, 2500.0, 1400.0, 30.0, 60.0, 1.0, gain_e_per_dn=gain, read_noise_e=read) for f in frames
     ]
     rule = Rejection(algorithm="ccd", low=3.0, high=3.0, normalization="none")
     settings = ImageIntegration(normalization="none", weights="none", rejection=rule)
@@ -252,7 +251,7 @@ def test_truth_few_frames_of_a_few_rows(count, combination):
 @pytest.mark.parametrize("combination, count", [("minimum", 7), ("maximum", 12), ("median", 8)])
 def test_truth_variance_of_medians_and_extremes(combination, count):
     frames = [ArrayFrame.of(np.random.default_rng(i).normal(500, 5, (200, 300)), f"{i}") for i in range(count)]
-    known = [FrameStatistics(f.source, 500.0, 5.0, 5.0, 60.0, 1.0) for f in frames]
+    known = [Measurement(f.source, 500.0, 5.0, 5.0, 60.0, 1.0) for f in frames]
     settings = ImageIntegration(combination=combination, rejection=Rejection(algorithm="none"))
     result = stack(settings, frames, known)
     # 60,000 pixels tell a variance to 0.6 %

@@ -9,7 +9,7 @@ from masterlight.alignment.align import StarAlignment, Transform
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.rejection import Rejection
-from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.measure import Measurement
 
 SKY, NOISE = 500.0, 8.0
 SHAPE = (400, 500)
@@ -23,8 +23,7 @@ def stack(settings, frames, known=None, **how):
 def known_of(frames, noise=NOISE, **more):
     noises = np.broadcast_to(noise, len(frames))
     return [
-        FrameStatistics(f.source, SKY, float(s), float(s), 60.0, 1.0, **more)
-        for f, s in zip(frames, noises, strict=True)
+        Measurement(f.source, SKY, float(s), float(s), 60.0, 1.0, **more) for f, s in zip(frames, noises, strict=True)
     ]
 
 
@@ -69,7 +68,7 @@ def test_truth_variance_claims_of_registered_frames(combination, count):
         matrix[:2, :2], matrix[:2, 2] = turn, shift
         view = align.registered(raw, Transform(matrix=matrix, shape=SHAPE), SHAPE, NOISE)
         frames.append(view)
-        known.append(FrameStatistics(f"{i}", SKY, NOISE, NOISE, 60.0, 1.0, pixel_noise_dn=NOISE * view.noise_gain))
+        known.append(Measurement(f"{i}", SKY, NOISE, NOISE, 60.0, 1.0, pixel_noise_dn=NOISE * view.noise_gain))
     result = stack(ImageIntegration(combination=combination), frames, known)
     inside = (slice(20, -20), slice(20, -20))
     error, variance = result.image[inside] - SKY, result.variance[inside]
@@ -89,7 +88,7 @@ def test_truth_variance_knows_photon_noise_and_weights():
     for i, t in enumerate(scales):
         light = t * image + SKY
         frames.append(ArrayFrame.of(rng.normal(light, np.sqrt(NOISE**2 + t * image / gain)), f"{i}"))
-        known.append(FrameStatistics(f"{i}", SKY, NOISE, NOISE, 60.0, float(t), gain_e_per_dn=gain, fwhm_px=3.0))
+        known.append(Measurement(f"{i}", SKY, NOISE, NOISE, 60.0, float(t), gain_e_per_dn=gain, fwhm_px=3.0))
     result = stack(ImageIntegration(), frames, known, reference=0)
     chi2 = (result.image - SKY - image) ** 2 / result.variance
     bright = image > 3 * NOISE
@@ -108,8 +107,7 @@ def test_truth_photometry_is_not_biased_where_the_seeing_varies_by_60_percent(co
         whole.append(image)
         frames.append(ArrayFrame.of(rng.normal(image + SKY, np.sqrt(NOISE**2 + image / 1.5)), f"{width}"))
     known = [
-        FrameStatistics(f.source, SKY, NOISE, NOISE, 60.0, 1.0, fwhm_px=float(f.source), gain_e_per_dn=1.5)
-        for f in frames
+        Measurement(f.source, SKY, NOISE, NOISE, 60.0, 1.0, fwhm_px=float(f.source), gain_e_per_dn=1.5) for f in frames
     ]
     result = stack(ImageIntegration(), frames, known)
     mean, bright = np.mean(whole, axis=0), flux > 20_000

@@ -5,7 +5,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import card, replay
 from masterlight.subframes import psf
-from masterlight.subframes.select import Measurement, SubframeSelector
+from masterlight.subframes.select import SubframeMeasurement, SubframeSelector
 
 NOISE = 10.0
 MEASURE = SubframeSelector()
@@ -195,7 +195,7 @@ def test_truth_star_lists_can_be_sliced():
 
 
 def test_truth_selection():
-    good = Measurement("a", 1000, 10, 11, 10, 0.9, 100, 3.0, 0.3, 0.01, 0.1, 0, 0, 5, 1.1)
+    good = SubframeMeasurement("a", 1000, 10, 11, 10, 0.9, 100, 3.0, 0.3, 0.01, 0.1, 0, 0, 5, 1.1)
     rows = [good, replace(good, fwhm_px=4.5), replace(good, eccentricity=0.7), replace(good, stars=40)]
     assert SubframeSelector().select(rows) == [None] * 4
     judged = SubframeSelector(max_fwhm_px=4, max_eccentricity=0.6, min_stars_fraction=0.7).select(rows)

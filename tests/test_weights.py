@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.measure import Measurement
 from masterlight.subframes.weights import MODES, needs, weights_of
 
-ONE = FrameStatistics(
+ONE = Measurement(
     source="m31_1.fits", location_dn=1000.0, scale_dn=(20.0, 24.0), noise_dn=4e-4, exposure_s=300.0, flux_ratio=1.0,
     mean_dn=1010.0, mean_deviation_dn=17.0, noise_scale_dn=8e-4, background_noise_dn=3e-4, psf_flux_dn=120.0,
     psf_mean_flux_dn=4.5, fwhm_px=3.0, eccentricity=0.4, stars=500, keywords={"SSWEIGHT": 0.8, "CCD-TEMP": -10.0},
@@ -163,7 +163,7 @@ def test_truth_expression_may_give_zero_for_some():
 
 
 def test_surface_needs_are_optional_fields():
-    fields = FrameStatistics.__dataclass_fields__
+    fields = Measurement.__dataclass_fields__
     for mode in (*MODES, "keyword"):
         assert set(needs(mode)) <= set(fields)
     assert set(needs("psf-signal")) == {"background_noise_dn", "psf_flux_dn", "psf_mean_flux_dn"}

@@ -4,7 +4,7 @@ import importlib
 import json
 from typing import Any
 
-from masterlight import process
+from masterlight.core import process
 
 PROCESSES = {
     "ImageCalibration": "calibration.calibrate",

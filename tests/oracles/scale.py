@@ -40,7 +40,7 @@ def percentage_bend(x, beta=0.2):
     return m, ((n * w**2 * bent / inside**2) ** 0.5 if inside else 0.0,) * 2
 
 
-def sn(x):
+def typical_distance(x):
     n = len(x)
     if n < 2:
         return np.median(x), (0.0, 0.0)
@@ -50,7 +50,7 @@ def sn(x):
     return np.median(x), (factor * inner[(n + 1) // 2 - 1],) * 2
 
 
-def qn(x):
+def first_distances(x):
     n = len(x)
     if n < 2:
         return np.median(x), (0.0, 0.0)

@@ -25,7 +25,7 @@ from masterlight.night.recipe import Recipe
 from masterlight.night.report import by_frame, lost, sentence
 from masterlight.session.plan import Plan
 from masterlight.session.scan import scan
-from masterlight.subframes.measure import FrameStatistics, in_range, measure
+from masterlight.subframes.measure import Measurement, in_range, measure
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
 
@@ -165,7 +165,7 @@ def measured(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
     return kept, [found[frame.source] for frame in kept]
 
 
-def examined(frame: Frame, wanted, scale, limits) -> tuple[list[FrameStatistics], float]:
+def examined(frame: Frame, wanted, scale, limits) -> tuple[list[Measurement], float]:
     """The statistics of a frame, and which part of a sample of it is exactly 0."""
     rows = np.linspace(0, frame.shape[-2] - 1, min(frame.shape[-2], 32)).astype(int)
     sample = np.concatenate([frame.pixels(y, y + 1, 0, frame.shape[-1]).ravel() for y in rows])

@@ -24,7 +24,7 @@ from masterlight.integration.sky import sky_below
 from masterlight.integration.stack import HIGH, LOW, Canvas, FrameRow, Stack
 from masterlight.integration.terms import Terms, terms_of
 from masterlight.integration.tile import Tile, integrate_tile, sample_bytes
-from masterlight.subframes.measure import FrameStatistics, in_range, measure
+from masterlight.subframes.measure import Measurement, in_range, measure
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.weights import needs
@@ -96,7 +96,7 @@ class ImageIntegration:
             rejection=Rejection.for_master(high=4.0, normalization="equalize fluxes", signal_fraction=0.0),
         )
 
-    def terms(self, statistics: Sequence[FrameStatistics], reference: int = 0) -> Terms:
+    def terms(self, statistics: Sequence[Measurement], reference: int = 0) -> Terms:
         """The numbers by which each frame enters, from what was measured of all; `reference` stays as it is."""
         return terms_of(self, statistics, reference)
 
@@ -109,7 +109,7 @@ class ImageIntegration:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Fields of `FrameStatistics` beyond the usual that these settings need."""
+        """Fields of `Measurement` beyond the usual that these settings need."""
         headers = ("keywords",) if self.weights in ("keyword", "expression") else ()
         return (*needs(self.weights, self.weight_expression or ""), *headers)
 
@@ -160,7 +160,7 @@ class ImageIntegration:
     ) -> Iterator[Event]:
         """Integrate frames of equal shape: yields an Event for each tile, and at last one whose result is the `Stack`.
 
-        statistics: a `FrameStatistics` for each frame, for colour a list of such lists, one for each
+        statistics: a `Measurement` for each frame, for colour a list of such lists, one for each
         plane; measured here when None. reference: the frame whose level and scale the result has, by default the one
         of greatest weight. `memory_mb` bounds the samples that are in memory at once.
         `aspect` is the width of a tile over its height: none, bands of whole rows, suits frames that are read as
@@ -180,7 +180,7 @@ class ImageIntegration:
         with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
             if statistics is None:
                 statistics = yield from self.measured(running, frames, reference or 0)
-            elif isinstance(statistics[0], FrameStatistics):
+            elif isinstance(statistics[0], Measurement):
                 statistics = [statistics]
             if len(statistics) != shape[0] or any(len(s) != len(frames) for s in statistics):
                 raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")

@@ -13,7 +13,7 @@ from scipy.special import gammainccinv, ndtr
 from masterlight.core.errors import NothingUsable, ParameterError
 from masterlight.integration.kernels import combine, rejection
 from masterlight.integration.rejection import BY_OWN_SIGMA, CODES, PROFILES, Rejection
-from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.measure import Measurement
 from masterlight.subframes.weights import weights_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def adaptive_variance(n: int) -> float:
 
 def terms_of(
     settings: ImageIntegration,
-    statistics: Sequence[FrameStatistics],
+    statistics: Sequence[Measurement],
     reference: int = 0,
     local_scale: np.ndarray | None = None,
 ) -> Terms:
@@ -218,7 +218,7 @@ def terms_of(
     )
 
 
-def told_of(statistics: Sequence[FrameStatistics]) -> tuple[str, ...]:
+def told_of(statistics: Sequence[Measurement]) -> tuple[str, ...]:
     """What measuring the frames had to decide, one sentence for all alike."""
     first = {}
     for s in statistics:
@@ -229,7 +229,7 @@ def told_of(statistics: Sequence[FrameStatistics]) -> tuple[str, ...]:
     )
 
 
-def sensor_of(settings: Rejection, statistics: Sequence[FrameStatistics], rej_scale, rej_offset, out_gain, lowered):
+def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale, rej_offset, out_gain, lowered):
     """What the CCD noise model needs: read noise and gain of the frames, brought to the scale of rejection.
 
     A frame k f + o of f = n / g electrons has the variance k^2 (r / g)^2 + k (v - o) / g (Mortara and Fowler 1981).
@@ -252,7 +252,7 @@ def sensor_of(settings: Rejection, statistics: Sequence[FrameStatistics], rej_sc
     return {"dark_dn": offset, "sensor": model, "noise_variance": own * lowered}
 
 
-def correlation_of(statistics: Sequence[FrameStatistics], variances: np.ndarray) -> float:
+def correlation_of(statistics: Sequence[Measurement], variances: np.ndarray) -> float:
     """Variance of sums of many pixels of the result over the sum of their variances: that of the frames, by share."""
     own = [
         s.correlation or (s.noise_dn / s.pixel_noise_dn) ** 2 if s.correlation or s.pixel_noise_dn else 1.0
@@ -261,14 +261,14 @@ def correlation_of(statistics: Sequence[FrameStatistics], variances: np.ndarray)
     return float(np.average(own, weights=variances)) if np.isfinite(variances).all() and variances.sum() > 0 else 1.0
 
 
-def photon_noise(settings: Rejection, statistics: Sequence[FrameStatistics]) -> np.ndarray:
+def photon_noise(settings: Rejection, statistics: Sequence[Measurement]) -> np.ndarray:
     """Variance per DN of each frame as it is, 1 / gain, (N,); 0 for all when the gain of some is unknown."""
     gains = [settings.gain_e_per_dn or s.gain_e_per_dn for s in statistics]
     known = all(gain is not None and np.isfinite(gain) and gain > 0 for gain in gains)
     return 1 / np.array(gains, float) if known else np.zeros(len(statistics))
 
 
-def check(settings: ImageIntegration, statistics: Sequence[FrameStatistics]) -> None:
+def check(settings: ImageIntegration, statistics: Sequence[Measurement]) -> None:
     """Raise ParameterError, naming the frame, where a number is missing that these settings need."""
     if not statistics:
         raise NothingUsable("there is no frame to integrate")

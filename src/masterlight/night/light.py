@@ -12,9 +12,9 @@ from masterlight.colour.debayer import Debayer, colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.session.plan import LightJob
-from masterlight.subframes.measure import FrameStatistics, keywords_of, psf_signal
+from masterlight.subframes.measure import Measurement, keywords_of, psf_signal
 from masterlight.subframes.photometry import ENOUGH_STARS
-from masterlight.subframes.select import Measurement, StarList, SubframeSelector, sky_of
+from masterlight.subframes.select import StarList, SubframeMeasurement, SubframeSelector, sky_of
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
@@ -37,8 +37,8 @@ class Light:
     view: Frame
     """What is measured and integrated: that of a mosaic has three planes."""
     saturation_dn: float | None
-    measurement: Measurement | None = None
-    channels: tuple[Measurement, ...] = ()
+    measurement: SubframeMeasurement | None = None
+    channels: tuple[SubframeMeasurement, ...] = ()
     """The sky of each plane, of a mosaic before its colours were interpolated."""
     stars: StarList | None = None
     plane_stars: tuple[StarList | Rejected, ...] = ()
@@ -50,7 +50,7 @@ class Light:
     def source(self) -> str:
         return self.view.source
 
-    def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[FrameStatistics]:
+    def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
         t, m = self.transform, self.measurement
         ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
@@ -58,7 +58,7 @@ class Light:
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         return [
-            FrameStatistics(
+            Measurement(
                 source=self.source,
                 location_dn=channel.location_dn,
                 scale_dn=(channel.scale_low_dn, channel.scale_high_dn),
@@ -178,7 +178,7 @@ class Measure:
         return getattr(self.kept, name)
 
 
-def mixed(channels) -> Measurement:
+def mixed(channels) -> SubframeMeasurement:
     """The sky of the mean of planes whose noise is independent."""
     names = ("location_dn", "saturated_fraction")
     mean = {name: float(np.mean([getattr(c, name) for c in channels])) for name in names}

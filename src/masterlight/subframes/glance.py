@@ -5,7 +5,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
-from masterlight.subframes.measure import FrameStatistics
+from masterlight.subframes.measure import Measurement
 
 
 def sampled(view: Frame) -> np.ndarray:
@@ -15,7 +15,7 @@ def sampled(view: Frame) -> np.ndarray:
     return np.concatenate([view.pixels(y, y + 1, 0, cols)[:, :: -(-cols // 5000)] for y in at])
 
 
-def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) -> FrameStatistics:
+def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) -> Measurement:
     """Level, scatter and noise of a calibration frame from a sample of it; an empty or saturated one raises FrameError.
 
     The noise is that of the difference from the sample `before`, brought to the same level, since the pattern of the
@@ -40,6 +40,6 @@ def glance(view: Frame, kind: str, sample, before, saturation_dn: float | None) 
     if before is not None and before.shape == sample.shape:
         ratio = level / np.median(before[np.isfinite(before)]) if kind == "flat" else 1.0
         noise = madn(sample - ratio * before) / np.sqrt(1 + ratio**2) or scatter
-    return FrameStatistics(
+    return Measurement(
         source=view.source, location_dn=level, scale_dn=scatter, noise_dn=float(noise), exposure_s=view.meta.exposure_s
     )

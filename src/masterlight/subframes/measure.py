@@ -30,7 +30,7 @@ SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_nois
 
 
 @dataclass(frozen=True)
-class FrameStatistics:
+class Measurement:
     """What integration must know of one plane of a frame before it starts; of a light, before registration."""
 
     source: str
@@ -107,7 +107,7 @@ def in_range(frame: Frame, low: float | None, high: float | None) -> Frame:
     return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, frame=frame, low=limits[0], high=limits[1])
 
 
-def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> list[FrameStatistics]:
+def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> list[Measurement]:
     """Level, spread and noise of each plane, from 16 strips spread over the frame; what else is `wanted` costs more.
 
     scale: a name of `kernels.scale.SCALES`; it also tells the location. wanted: names of `SKY_FIELDS` and of
@@ -140,7 +140,7 @@ def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> 
         likely = noise and (seen == 0 or seen / LIKELY <= noise <= seen * LIKELY)
         doubtful = bool(noise) and not likely
         found.append(
-            FrameStatistics(
+            Measurement(
                 source=frame.source,
                 location_dn=location,
                 scale_dn=sides,

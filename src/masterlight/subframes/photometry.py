@@ -208,7 +208,7 @@ def flux_ratio(fluxes, reference_fluxes, errors, reference_errors=0.0) -> Ratio:
 
 
 def with_star_light(statistics, fluxes: Fluxes, reference: Fluxes) -> list:
-    """The `FrameStatistics` of a frame's planes with what its stars tell: their flux ratio, and their width."""
+    """The `Measurement` of a frame's planes with what its stars tell: their flux ratio, and their width."""
     out = []
     for p, known in enumerate(statistics):
         ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])

@@ -58,7 +58,7 @@ class StarList:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class SubframeMeasurement:
     """One row of the subframe table: what a frame is like, in numbers."""
 
     source: str
@@ -108,14 +108,14 @@ class SubframeSelector:
         source: str | None = None,
         saturation_dn: float | None = None,
         gain_e_per_dn: float | None = None,
-        sky: Measurement | None = None,
-    ) -> "tuple[Measurement, StarList] | Rejected":
+        sky: SubframeMeasurement | None = None,
+    ) -> "tuple[SubframeMeasurement, StarList] | Rejected":
         """Measure one frame, a `Frame` or an array (rows, cols) or (3, rows, cols) in DN, NaN where missing.
 
         Colour frames are measured in the mean of their planes, mosaics in their green pixels. `saturation_dn` and
         `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars. `sky` is
         what `sky_of` told of the frame, where its noise can no longer be seen because colours were interpolated.
-        Gives (Measurement, StarList), or a `Rejected` that tells why the frame has nothing to measure.
+        Gives (SubframeMeasurement, StarList), or a `Rejected` that tells why the frame has nothing to measure.
         """
         meta = frame.meta if isinstance(frame, Frame) else None
         source = source or getattr(frame, "source", "array")
@@ -214,7 +214,7 @@ class SubframeSelector:
         usual = float(np.median([m.stars for m in measurements])) if measurements else 0.0
         return [self.judge(m, usual) for m in measurements]
 
-    def judge(self, m: Measurement, usual_stars: float) -> Rejected | None:
+    def judge(self, m: SubframeMeasurement, usual_stars: float) -> Rejected | None:
         """One frame against the limits."""
         reason = None
         if m.stars < self.min_stars:
@@ -251,10 +251,10 @@ def plane_of(array, pattern=None):
 
 
 def frame_statistics(source, image, saturation_dn):
-    """Sky, spread and noise of a frame as a Measurement without stars, and the reason why it is not usable, if any."""
+    """Sky, spread and noise of a frame as a SubframeMeasurement without stars, and the reason why it is not usable, if any."""
     values, missing = statistics.sample(image)
     nan = float("nan")
-    row = Measurement(source, nan, nan, nan, nan, 0.0, 0, nan, nan, nan, nan, 0.0, missing, nan, nan)
+    row = SubframeMeasurement(source, nan, nan, nan, nan, 0.0, 0, nan, nan, nan, nan, 0.0, missing, nan, nan)
     if missing > 0.7:
         return row, f"{100 * missing:.0f} % of its pixels are missing"
     location, low, high = statistics.two_sided_scale(values)
@@ -287,7 +287,7 @@ def frame_statistics(source, image, saturation_dn):
     ), None
 
 
-def sky_of(source: str, planes, saturation_dn: float | None = None) -> "Measurement | Rejected":
+def sky_of(source: str, planes, saturation_dn: float | None = None) -> "SubframeMeasurement | Rejected":
     """Level, spread and noise of one colour from its (rows, cols) planes, or why it is not usable."""
     rows = []
     for plane in planes:

@@ -8,7 +8,7 @@ import numpy as np
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.expression import Expression
-from masterlight.subframes.measure import SKY_FIELDS, STAR_FIELDS, FrameStatistics
+from masterlight.subframes.measure import SKY_FIELDS, STAR_FIELDS, Measurement
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
 """What the names of keywords that hold weights have in them: SFSWEIGHT, SSWEIGHT, WBPPWGHT."""
@@ -16,17 +16,17 @@ ANY_NUMBER = ("location_dn", "mean_dn", "mean_deviation_dn", "stars", "eccentric
 """Fields that need not be positive in a formula."""
 
 
-def snr(s: FrameStatistics) -> float:
+def snr(s: Measurement) -> float:
     """Dispersion of the frame over its noise, squared."""
     return (float(np.mean(s.scale_dn)) / s.noise_dn) ** 2
 
 
-def psf_signal_weight(s: FrameStatistics) -> float:
+def psf_signal_weight(s: Measurement) -> float:
     """Light of the stars and its concentration over noise and fluctuation of the background."""
     return 5.326e-6 * s.psf_flux_dn * s.psf_mean_flux_dn / (9.0e6 * s.noise_dn * s.background_noise_dn)
 
 
-def psf_snr(s: FrameStatistics) -> float:
+def psf_snr(s: Measurement) -> float:
     """Light of the stars over noise, squared."""
     return 1.316e-7 * s.psf_flux_dn**2 / (4.987e6 * s.noise_dn**2)
 
@@ -47,7 +47,7 @@ MEASURED = {
     "eccentricity": "the elongation of its stars",
     "stars": "its number of stars",
 }
-"""Fields of `FrameStatistics` as a sentence calls them."""
+"""Fields of `Measurement` as a sentence calls them."""
 SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
 MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
     "none": ((), lambda s, k: 1.0),
@@ -82,7 +82,7 @@ MeanDeviation in DN, Exposure in s."""
 
 
 def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
-    """The optional fields of `FrameStatistics` that a kind of weight is made of: what `measure` must be asked for.
+    """The optional fields of `Measurement` that a kind of weight is made of: what `measure` must be asked for.
 
     Besides those there is flux_ratio, which photometry on the registered frames tells.
     """
@@ -96,7 +96,7 @@ def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
 
 def weights_of(
     mode: str,
-    statistics: Sequence[FrameStatistics],
+    statistics: Sequence[Measurement],
     factor: np.ndarray,
     *,
     keyword: str | None = None,
@@ -126,7 +126,7 @@ def weights_of(
     return weights
 
 
-def check(s: FrameStatistics, name: str, who: str, positive: bool) -> None:
+def check(s: Measurement, name: str, who: str, positive: bool) -> None:
     """Raise ParameterError when a number is missing from what was measured of a frame, or is not one to weigh by."""
     value = getattr(s, name)
     values = np.atleast_1d(np.asarray(np.nan if value is None else value, float))
@@ -144,7 +144,7 @@ def check(s: FrameStatistics, name: str, who: str, positive: bool) -> None:
     raise ParameterError(f"{s.source}: {who} needs {MEASURED[name]}, which is {given} and must be {wanted}; {todo}")
 
 
-def keyword_weight(s: FrameStatistics, keyword: str) -> float:
+def keyword_weight(s: Measurement, keyword: str) -> float:
     """The weight that a frame's header holds."""
     if not keyword:
         raise ParameterError("weight_keyword: it is empty; name the keyword of the weight, such as SSWEIGHT")
@@ -168,7 +168,7 @@ def keyword_weight(s: FrameStatistics, keyword: str) -> float:
     return float(value)
 
 
-def expression_weights(statistics: Sequence[FrameStatistics], text: str) -> np.ndarray:
+def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarray:
     """The weights that a formula gives over what was measured and what the headers say."""
     formula = Expression(text)
     if formula.approves:
@@ -190,7 +190,7 @@ def expression_weights(statistics: Sequence[FrameStatistics], text: str) -> np.n
     return weights.astype(np.float64)
 
 
-def column(name: str, statistics: Sequence[FrameStatistics], headers: Sequence[dict]) -> np.ndarray:
+def column(name: str, statistics: Sequence[Measurement], headers: Sequence[dict]) -> np.ndarray:
     """One variable of a formula, or one keyword, for all frames."""
     if name not in VARIABLES:
         values = [header.get(name) for header in headers]
