@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 
 from masterlight import io
-from masterlight.calibration.calibrate import ImageCalibration, Masters
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.simulate import Truth

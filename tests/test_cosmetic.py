@@ -14,8 +14,9 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import LINE, ArrayFrame, Meta
 from masterlight.defects import kernels
-from masterlight.defects.cosmetic import CosmeticCorrection, highest_level
+from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.lists import Defects
+from masterlight.defects.outliers import highest_level
 from masterlight.io import read
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -15,7 +15,7 @@ SIDE = 3
 
 
 @njit(nogil=True, cache=True)
-def listed(row_start, columns, rules, y0, y1, x0, x1):
+def defects_of_box(row_start, columns, rules, y0, y1, x0, x1):
     """The defects of a box as (rows, columns, rules) arrays counted from its first pixel, in row order.
 
     `columns[row_start[y]:row_start[y + 1]]` are the defects of sensor row y, in rising order.
@@ -61,7 +61,7 @@ def replace_defects(image, y0, x0, ys, xs, rules, tables, weight, limits, wanted
         if n < limits[rule, 2] and rule != 0:
             rule = 0
             n, radius = gather(image, y, x, table[0], weight, limits[0], samples)
-        new[k] = combined(samples, n, radius, operation) if n > 0 and n >= limits[rule, 2] else np.nan
+        new[k] = value_of(samples, n, radius, operation) if n > 0 and n >= limits[rule, 2] else np.nan
     for k in range(ys.size):
         y, x = ys[k], xs[k]
         if y < top or y >= bottom or x < left or x >= right:
@@ -106,7 +106,7 @@ def gather(image, y, x, table, weight, limit, samples):
 
 
 @njit(nogil=True, cache=True)
-def combined(samples, n, radius, operation):
+def value_of(samples, n, radius, operation):
     """One value from n samples (value, weight, squared distance)."""
     values = samples[0, :n]
     if operation == MEDIAN:

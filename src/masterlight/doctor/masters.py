@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from masterlight.colour.debayer import verify_pattern
+from masterlight.colour.pattern import verify_pattern
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures

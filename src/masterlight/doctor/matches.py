@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from masterlight.colour.debayer import verify_pattern
+from masterlight.colour.pattern import verify_pattern
 from masterlight.core.headers import camera_key, seconds_of
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look, alike

@@ -8,6 +8,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.process import changed
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, Serial, each
 from masterlight.doctor.evidence import middle_of, sample
@@ -47,7 +48,7 @@ class Quick:
     """Masters of the set at hand, and which of them were examined already."""
 
     def __init__(self, doctor: Doctor, recipe: "Recipe"):
-        self.doctor, self.calibrate = doctor, replace(recipe.calibrate, pedestal_dn=0.0)
+        self.doctor, self.calibrate = doctor, changed(recipe.calibrate, pedestal_dn=0.0)
         self.made: dict[int, Frame | None] = {}
         self.seen: set[int] = set()
 

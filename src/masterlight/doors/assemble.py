@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight.calibration.overscan import Trimmed
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 from scipy.ndimage import distance_transform_edt
 
-from masterlight.calibration.superbias import Superbias
+from masterlight.calibration.biasmodel import smooth
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.core.process import process
@@ -196,10 +196,10 @@ class HDRComposition:
 
     def level(self, added: np.ndarray, image: np.ndarray, mask: np.ndarray) -> None:
         """Add to `added` the smooth part of its difference from `image`, found outside of the mask."""
-        smooth = Superbias(layers=4 + self.replace_large_scales).smooth
         between = np.empty_like(mask)
         for new, old in zip(added, image, strict=True):
-            smooth(np.where(mask > 0, np.float32(np.nan), old - new), between)
+            rest = np.where(mask > 0, np.float32(np.nan), old - new)
+            smooth(rest, 4 + self.replace_large_scales, "median", between)
             new += between
 
 

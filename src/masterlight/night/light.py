@@ -8,7 +8,8 @@ import numpy as np
 
 from masterlight.alignment.align import Reference, Registered, StarAlignment, Transform
 from masterlight.alignment.warp import jacobian, warp
-from masterlight.colour.debayer import Debayer, colour_planes
+from masterlight.colour.debayer import Debayer
+from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.session.plan import LightJob

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from masterlight import __version__
 from masterlight.alignment.align import Transform
-from masterlight.calibration.calibrate import Masters
+from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
 from masterlight.core.frame import Frame
-from masterlight.core.process import card, plain
+from masterlight.core.process import card, changed, plain
 from masterlight.core.workers import Event, each
 from masterlight.defects.lists import Defects
 from masterlight.drizzle.drizzle import finer
@@ -48,7 +48,7 @@ class Walk(Workshop):
     @property
     def debayer(self) -> Debayer:
         """The recipe's debayering; frames know their pattern already, which trimming may have shifted."""
-        return replace(self.recipe.debayer, pattern="auto")
+        return changed(self.recipe.debayer, pattern="auto")
 
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
@@ -189,7 +189,7 @@ class Walk(Workshop):
             found = []
             with suppress(FrameError):  # each light tells that its masters do not fit
                 if masters.dark:
-                    found.append(self.recipe.cosmetic.defects(calibrate.fitted(light, masters).dark))
+                    found.append(self.recipe.cosmetic.defects(calibrate.masters_for(light, masters).dark))
             if self.recipe.defects:
                 found.append(Defects.of(*read_defects(self.recipe.defects, shape)))
             for note in [note for one in found for note in one.notes]:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import median_filter
 
-from masterlight.calibration.superbias import line_means
+from masterlight.calibration.biasmodel import line_means
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.noise import midvariance, noise_mrs
 from masterlight.core.scale import qn, sn
-from masterlight.defects.cosmetic import departing
+from masterlight.defects.outliers import outliers
 from masterlight.doctor.quality import kernels
 from masterlight.doctor.quality.page import ColourReport, Drift, MasterReport
 from masterlight.doctor.quality.sensor import (
@@ -428,7 +428,7 @@ def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float | None
     count, limit = 0, np.inf
     for plane in image.reshape(-1, *image.shape[-2:]):
         for y in starts:
-            _, _, away, noise = departing(plane[y : y + high], sigma, None, size)
+            _, _, away, noise = outliers(plane[y : y + high], sigma, None, size)
             hot = away > sigma * noise
             count += int(np.count_nonzero(hot))
             limit = min(limit, sigma * float(noise[hot].min(initial=np.inf)))
