@@ -50,7 +50,7 @@ def measure(frame: Frame, strips: tuple[Box, ...], window: Box, model: str, orde
     parts = [samples_of(frame, box) for box in strips]
     p = isqrt(len(frame.meta.pattern)) if frame.meta.pattern else 1
     phases = phase_levels(parts, strips, p, frame)
-    rests = [(part - tiled(phases, box)).ravel() for part, box in zip(parts, strips, strict=True)]
+    rests = [(part - tile(phases, box)).ravel() for part, box in zip(parts, strips, strict=True)]
     rough = scatter(np.concatenate(rests))
     check(frame, window, float(phases.mean()), rough)
     if model == "constant":
@@ -110,7 +110,7 @@ def is_tall(box: Box) -> bool:
     return box[1] - box[0] >= box[3] - box[2]
 
 
-def tiled(phases: np.ndarray, box: Box) -> np.ndarray:
+def tile(phases: np.ndarray, box: Box) -> np.ndarray:
     """The phase levels over a region of the frame."""
     p = phases.shape[0]
     return phases[np.arange(box[0], box[1]) % p][:, np.arange(box[2], box[3]) % p]

@@ -112,7 +112,7 @@ class Masters:
             return self
 
         def cut() -> Masters:
-            parts = (trimmed_like(light, frame, window, master) for master in own)
+            parts = (cut_like(light, frame, window, master) for master in own)
             return Masters(*parts, self.trim_fraction, self.separate_colours, scaled, light.meta.pattern)
 
         return self._cut((frame.shape, window, light.meta.pattern, scaled), cut)
@@ -222,7 +222,7 @@ def part(frame: Frame, rows) -> np.ndarray:
     return pixels - np.float32(frame.meta.pedestal_dn) if frame.meta.pedestal_dn else pixels
 
 
-def trimmed_like(light: Frame, raw: Frame, window, master: Frame | None) -> Frame | None:
+def cut_like(light: Frame, raw: Frame, window, master: Frame | None) -> Frame | None:
     """A master cut to the size of a trimmed light, by the light's window or its own; as it is when it has that size."""
     if master is None or master.shape == light.shape:
         return master

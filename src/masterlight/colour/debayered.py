@@ -133,8 +133,8 @@ class Debayered(View):
         halo = self.halo
         codes = colour_codes(self.pattern)
         h, w = out.shape[1:]
-        rows = mirrored(y0 - halo, y0 + h + halo, self.below.shape[0], codes)
-        cols = mirrored(x0 - halo, x0 + w + halo + w % 2, self.below.shape[1], codes.T)
+        rows = mirror(y0 - halo, y0 + h + halo, self.below.shape[0], codes)
+        cols = mirror(x0 - halo, x0 + w + halo + w % 2, self.below.shape[1], codes.T)
         top, bottom = max(0, rows.min() - FILL_PX), min(self.below.shape[0], rows.max() + 1 + FILL_PX)
         left, right = max(0, cols.min() - FILL_PX), min(self.below.shape[1], cols.max() + 1 + FILL_PX)
         image, mask = read(top, bottom, left, right)
@@ -183,7 +183,7 @@ def in_cells(mask: np.ndarray | None, n: int) -> np.ndarray | None:
     return np.bitwise_or.reduce(mask.reshape(mask.shape[0] // n, n, -1, n), axis=(1, 3))
 
 
-def mirrored(start: int, stop: int, size: int, codes: np.ndarray) -> np.ndarray:
+def mirror(start: int, stop: int, size: int, codes: np.ndarray) -> np.ndarray:
     """Which rows stand for the rows from start to stop of an image of `size`: those outside are mirrored.
 
     The mirrors are the first and the last row about which the pattern is symmetric, so that colours stay in place.

@@ -251,28 +251,6 @@ def votes(image, y, offsets, start, stop, floor, ceiling, below, above):
 
 
 @njit(nogil=True, cache=True)
-def departures(image, rows, columns, radius):
-    """How far each of the given pixels stands above the median of the square around it; float32, NaN where unknown.
-
-    image (rows, cols) float32; rows, columns (n,) integers. Every pixel is compared with the others of its square,
-    (2 radius + 1) pixels wide, as far as they are inside the image and finite.
-    """
-    out = np.empty(rows.size, np.float32)
-    values = np.empty((2 * radius + 1) ** 2, np.float32)
-    for k in range(rows.size):
-        y, x = rows[k], columns[k]
-        n = 0
-        for j in range(max(y - radius, 0), min(y + radius + 1, image.shape[0])):
-            for i in range(max(x - radius, 0), min(x + radius + 1, image.shape[1])):
-                v = image[j, i]
-                if v == v and not (j == y and i == x):
-                    values[n] = v
-                    n += 1
-        out[k] = image[y, x] - np.median(values[:n]) if n else np.nan
-    return out
-
-
-@njit(nogil=True, cache=True)
 def outside(image, level, low, high):
     """Rows and columns of the pixels that are not between `low` and `high` above a mesh of the background, or NaN.
 

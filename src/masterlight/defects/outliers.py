@@ -4,16 +4,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from masterlight.calibration.kernels import excesses
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import COLD, HOT, Frame
 from masterlight.core.headers import period
 from masterlight.core.mesh import mesh
 from masterlight.defects.cosmetic import CosmeticCorrection
-from masterlight.defects.kernels import departures, outside
+from masterlight.defects.kernels import outside
 from masterlight.defects.lists import Defects, pattern_for
 
 SQUARE = 3
 """A pixel is compared with the median of the square that reaches so far around it."""
+ALIKE = np.zeros((1, 1), np.int64)
 
 
 def defects_of_dark(process: CosmeticCorrection, dark: Frame) -> Defects:
@@ -84,6 +86,6 @@ def outliers(image: np.ndarray, high: float | None, low: float | None, pitch: in
     found = []
     for dy, dx, plane, level, sigma in places_of(image, pitch):
         y, x = outside(plane, level, -(low or np.inf) * sigma, (high or np.inf) * sigma)
-        away = departures(plane, y, x, SQUARE)
+        away = excesses(plane, 0, y, x, ALIKE, SQUARE)
         found.append((y * pitch + dy, x * pitch + dx, away, np.full(y.size, sigma)))
     return tuple(np.concatenate(column) for column in zip(*found, strict=True))
