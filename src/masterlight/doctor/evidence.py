@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Generator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -348,7 +350,7 @@ def alike(a, b) -> bool:
     return all(x == y or x is None or y is None for x, y in pairs)
 
 
-def gathered(plan: Plan, pool):
+def gather(plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, "Evidence"]:
     """Look at every raw frame of a plan, and at one pair of each group: events; the generator's value is `Evidence`."""
     evidence = Evidence(plan)
     raw = [f for group in plan.groups if not group.is_master for f in group.frames if large(f)]

@@ -13,6 +13,7 @@ from masterlight.doctor.evidence import beside, cut, large, middle_of, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
+from masterlight.doctor.process import Doctor
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
@@ -57,7 +58,7 @@ def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
     return Patient(raw, view, masters, rows, middle_of(rows), beside(rows))
 
 
-def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
+def examine(doctor: Doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
     """All findings about one calibrated light; see `Doctor.light`."""
     if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
         return
@@ -71,7 +72,7 @@ def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[
     yield from leftovers(doctor, light)
 
 
-def negative(doctor, light: Patient) -> Iterator[Finding]:
+def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D02: more negative pixels than noise makes; D10: a sky below zero."""
     values = light.rows[np.isfinite(light.rows)]
     if not values.size or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
@@ -132,7 +133,7 @@ def read_noise(light: Patient) -> Iterator[Finding]:
         yield finding("D03", "info", [light.source], photons / camera, 3, "times the variance", sentence)
 
 
-def scaling(doctor, light: Patient) -> Iterator[Finding]:
+def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D13: the fitted factor of the dark was not accepted; D08: it is far from one."""
     scale = getattr(light.view, "dark_scale", None)
     if scale is None:
@@ -171,7 +172,7 @@ def saturation(light: Patient) -> Iterator[Finding]:
         yield finding("D23", "info", [light.source], high / low, 1.5, "times", sentence)
 
 
-def leftovers(doctor, light: Patient) -> Iterator[Finding]:
+def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D14, D06: vignetting that is left or overdone; D11: glow that is left; D15: dust that is not where it was."""
     flat, dark = light.masters.flat, light.masters.dark
     same = [m for m in (flat, dark) if m is not None and m.shape[-2:] == light.view.shape[-2:]]
@@ -186,7 +187,7 @@ def leftovers(doctor, light: Patient) -> Iterator[Finding]:
             yield from dust(doctor, light, flat)
 
 
-def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
+def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
     """D11: the light still holds the glow of the dark, or a negative of it."""
     zones = Coarse.of(dark).zones
     pattern = sample(dark, like=light.view)
@@ -212,7 +213,7 @@ def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Findi
         )  # fmt: skip
 
 
-def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
+def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
     """D14: the sky follows the flat, or its inverse, after it was divided by it; D06: since the bias is still there."""
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = np.log(flat / middle_of(flat)), np.log(sky / middle_of(sky))
@@ -251,7 +252,7 @@ def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
     return abs(r) > FIRM and 0.5 < outer / slope < 2
 
 
-def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
+def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
     """D15: at the motes of the flat the sky is brighter, as dust that moved or went away leaves it."""
     bad, told = [], 0
     for mote in motes(Coarse.of(flat, whole=True)):
