@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, Meta
 from masterlight.core.scale import madn
+from masterlight.core.together import differences
 from masterlight.core.workers import Event, each
 from masterlight.doctor.quality import sensor
 from masterlight.doctor.quality.kernels import common_step
@@ -24,6 +25,7 @@ ZONES = 6, 8
 HIGH, BESIDE = 8.0, 3.0
 """A peak is this many sigma high; the pixels beside that of a star are above the second."""
 BINS = 64
+READ_OUT = ("gain", "offset", "readout mode", "binning")
 PAIR_PIXELS, PAIR_BLOCKS = 150_000, 80
 """Pixels and blocks of a pair: its noise is sure to 1 %."""
 
@@ -344,10 +346,9 @@ class Evidence:
         return [part for job in self.plan.lights for part in job.sets]
 
 
-def alike(a, b) -> bool:
+def alike(one: Meta, other: Meta) -> bool:
     """Whether two frames were read out alike, as far as their headers tell."""
-    pairs = [(a.gain, b.gain), (a.offset, b.offset), (a.readout_mode, b.readout_mode), (a.binning, b.binning)]
-    return all(x == y or x is None or y is None for x, y in pairs)
+    return not any(differences(one, other, READ_OUT))
 
 
 def gather(plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, "Evidence"]:

@@ -15,8 +15,9 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.headers import filter_key, object_key
+from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
+from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped
 from masterlight.session.scan import Session, unsuitable
 
 
@@ -138,7 +139,7 @@ class Plan:
             self.name,
             "",
             "Groups",
-            *(f"  {g} ({hard(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
+            *(f"  {g} ({settings(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
         ]
         lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
         lines += ["", "Master lights"]
@@ -255,8 +256,7 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            size = hard(meta)
-            same = [size[name] for name in ("camera", "size", "binning", "colour pattern")]
+            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
             key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
@@ -394,12 +394,8 @@ class Planner:
 
     def nearest_dark(self, group: Group) -> Group | None:
         """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
-        wanted = hard(group.meta)
         same = [
-            dark
-            for dark in self.groups["dark"]
-            if dark.contains_bias
-            and all(value == wanted[name] or None in (value, wanted[name]) for name, value in hard(dark.meta).items())
+            dark for dark in self.groups["dark"] if dark.contains_bias and not any(differences(group.meta, dark.meta))
         ]
         if not same:
             return None
