@@ -13,8 +13,10 @@ from masterlight.core.frame import Frame, Meta
 from masterlight.core.scale import madn
 from masterlight.core.together import differences
 from masterlight.core.workers import Event, each
-from masterlight.doctor.quality import sensor
+from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality.kernels import common_step
+from masterlight.doctor.quality.sensor import Difference
+from masterlight.doctor.quality.sensor import differences as colour_differences
 from masterlight.session.matching import Group
 from masterlight.session.plan import LightSet, MasterJob, Plan
 
@@ -252,7 +254,7 @@ class Pair:
     """What two frames of one group tell by their difference."""
 
     sources: tuple[str, str]
-    colours: dict[str, sensor.Difference]
+    colours: dict[str, Difference]
     signal_dn: float
     """Mean level of the colours of the first, without the bias."""
     noise_dn: float
@@ -270,10 +272,10 @@ class Pair:
 def pair(item) -> Pair:
     """Compare two frames; item is (frame, frame, bias level in DN, whether one is scaled to the other)."""
     one, two, bias_dn, scaled = item
-    a, b = sensor.sample(one, PAIR_PIXELS), sensor.sample(two, PAIR_PIXELS)
-    colours = sensor.differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
+    a, b = sampling.sample(one, PAIR_PIXELS), sampling.sample(two, PAIR_PIXELS)
+    colours = colour_differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
     name = list(a)[-1]
-    known, places = colours[name], len(sensor.colours(one)[name])
+    known, places = colours[name], len(sampling.colours(one)[name])
     first, second = (np.concatenate(boxes[name][::places]) for boxes in (a, b))
     step = max(1, len(first) // ROWS)
     difference = first[::step] - np.float32(known.ratio) * second[::step]
