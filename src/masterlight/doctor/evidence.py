@@ -189,7 +189,7 @@ def middle_of(x: np.ndarray) -> float:
     return float(np.median(good)) if good.size else 0.0
 
 
-def beside(rows: np.ndarray) -> float:
+def neighbour_noise(rows: np.ndarray) -> float:
     """The noise of a pixel of a sample, from the differences of pixels of one colour beside each other."""
     step = 2 if rows.shape[1] == 2 else rows.shape[1]
     return madn(rows[..., step:] - rows[..., :-step]) / math.sqrt(2)

@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import beside, cut, large, middle_of, sample
+from masterlight.doctor.evidence import cut, large, middle_of, neighbour_noise, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
@@ -55,7 +55,7 @@ def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
         rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
         rows = np.where(cut(defects.mask, view) > 0, np.nan, rows)
-    return Patient(raw, view, masters, rows, middle_of(rows), beside(rows))
+    return Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
 
 
 def examine(doctor: Doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
@@ -209,7 +209,7 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
         )
         yield finding(
             "D11", "warn", [light.source], abs(r), doctor.glow_correlation, "correlation", sentence,
-            pictures.beside(sky, zones),
+            pictures.side_by_side(sky, zones),
         )  # fmt: skip
 
 
@@ -270,7 +270,7 @@ def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
             f"{left:.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
             "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
         )
-        crops = pictures.beside(*(around(frame, *mote) for frame in (flat, light.view)))
+        crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
         yield finding(
             "D15", "warn", [light.source], 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops
         )

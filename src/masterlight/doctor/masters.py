@@ -10,7 +10,7 @@ from masterlight.colour.debayer import verify_pattern
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import beside, large, middle_of, sample
+from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
@@ -192,7 +192,7 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     zones = zones - (Coarse.of(bias).zones if bias is not None else middle_of(zones))
     if not np.isfinite(zones).any():
         return
-    noise = beside(case.rows) or 1.0
+    noise = neighbour_noise(case.rows) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if case.scaled and high - low > doctor.glow_sigma * noise:
         sentence = (

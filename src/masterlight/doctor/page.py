@@ -50,11 +50,11 @@ def article(f: Finding) -> str:
     frames = f"<details><summary>{len(f.sources)} frames</summary><ul>{files}</ul></details>"
     return (
         f'<article class="{f.severity}">{picture}<h2>{escape(f.title)} <span class="id">{f.id}, {WORDS[f.severity]}'
-        f"</span></h2>\n{measured(f)}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
+        f"</span></h2>\n{figure_line(f)}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
     )
 
 
-def measured(f: Finding) -> str:
+def figure_line(f: Finding) -> str:
     if f.figure is None:
         return ""
     limit = f", threshold {f.threshold:.4g}" if f.threshold is not None else ""

@@ -26,7 +26,7 @@ from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io import FORMATS, read, suffix, write
-from masterlight.io import told as header_of
+from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects, write_defects
 from masterlight.night.masters import Workshop
 from masterlight.night.products import Store

@@ -145,7 +145,7 @@ class Plan:
         lines += ["", "Master lights"]
         for job in self.lights:
             lines.append(f"  {' '.join(job.words) or 'target without a name'}: {len(job.frames)} lights")
-            lines += [f"    {part.equation} for {len(part.frames)}{told_masters(part)}" for part in job.sets]
+            lines += [f"    {part.equation} for {len(part.frames)}{masters_in_words(part)}" for part in job.sets]
         lines += ["", "Why"]
         for choice in self.choices:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
@@ -183,7 +183,7 @@ def loads(job: LightJob) -> float:
     return len(job.sets) + sum(0.45 for part in job.sets if part.scaled)
 
 
-def told_masters(part: LightSet) -> str:
+def masters_in_words(part: LightSet) -> str:
     """Which masters a set uses, as words."""
     named = [(letter, getattr(part, kind)) for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True)]
     told = [
@@ -291,14 +291,20 @@ class Planner:
             bias = bias or self.pick("bias", group)
         elif not scaled:
             bias = None
-        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not levelled(group):
+        if (
+            dark is not None
+            and not dark.contains_bias
+            and bias is None
+            and "B" not in done
+            and not has_level(group)
+        ):
             self.warn(
                 f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
             )
             dark = None
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
-        level_off = bias or (dark and dark.contains_bias) or levelled(group) or set("BO") & set(done)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
         if flat and not level_off:
             self.warn(
                 f"{group.title}: nothing takes their bias level off, so the flat is unused; add bias frames or darks"
@@ -363,7 +369,7 @@ class Planner:
             return group.frames[0] if group else None
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
-            if group.kind == "flat" and not (bias or dark or levelled(group)) and group.contains_bias:
+            if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
                 self.warn(
                     f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
                     "they are unused. Add flat-darks or bias frames"
@@ -428,7 +434,7 @@ def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> Im
     return replace(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
 
 
-def levelled(group: Group) -> bool:
+def has_level(group: Group) -> bool:
     """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
     return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
 

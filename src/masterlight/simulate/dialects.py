@@ -93,7 +93,7 @@ VALUES: dict[str, Callable[[Shot], Any]] = {
 """What cards hold, unless a dialect says otherwise; a card that holds None is not written."""
 
 
-def joined(*words: str | None) -> str:
+def join_words(*words: str | None) -> str:
     return "_".join(word for word in words if word)
 
 
@@ -137,7 +137,7 @@ def maxim(shot: Shot) -> tuple[str, dict[str, Any]]:
 def sgp(shot: Shot) -> tuple[str, dict[str, Any]]:
     """Sequence Generator Pro: a folder for the target and one for each kind, EXPOSURE only."""
     stem, label = shot.night.target.replace(" ", ""), "FlatDark" if shot.kind == "flatdark" else shot.type
-    name = joined(stem, label, f"{shot.exposure_s:g}sec_1x1", shot.filter, f"frame{shot.number}")
+    name = join_words(stem, label, f"{shot.exposure_s:g}sec_1x1", shot.filter, f"frame{shot.number}")
     return f"{stem}/{shot.type}/{name}.fit", {
         "OBJECT": shot.night.target,
         "IMAGETYP": shot.type.upper(),
@@ -151,7 +151,7 @@ def ekos(shot: Shot) -> tuple[str, dict[str, Any]]:
     """KStars/Ekos with INDI: folders by target, kind and filter; FRAME beside IMAGETYP."""
     stem, last = shot.night.target.replace(" ", "_"), "flatdark" if shot.kind == "flatdark" else None
     folder = "/".join(p for p in (stem, shot.type, shot.filter) if p)
-    name = joined(stem, shot.type, shot.filter, f"{shot.exposure_s:g}_secs", f"{shot.number:03d}", last)
+    name = join_words(stem, shot.type, shot.filter, f"{shot.exposure_s:g}_secs", f"{shot.number:03d}", last)
     return f"{folder}/{name}.fits", {
         "FRAME": shot.type,
         "IMAGETYP": f"{shot.type} Frame",
@@ -167,7 +167,7 @@ def asiair(shot: Shot) -> tuple[str, dict[str, Any]]:
     target = shot.night.target.replace(" ", "_") if shot.kind == "light" else None
     seconds = f"{shot.exposure_s:.1f}s" if shot.exposure_s >= 1 else f"{shot.exposure_s * 1000:.1f}ms"
     stamp = f"{shot.time:%Y%m%d-%H%M%S}_{shot.temperature_c:.1f}C_{shot.number:04d}"
-    name = joined(shot.type, target, seconds, "Bin1", shot.model, shot.filter, "gain0", stamp)
+    name = join_words(shot.type, target, seconds, "Bin1", shot.model, shot.filter, "gain0", stamp)
     folder = f"{shot.type}/{target}" if target else "FlatDark" if shot.kind == "flatdark" else shot.type
     return f"Autorun/{folder}/{name}.fit", {
         "CREATOR": "ZWO ASIAIR Plus",
@@ -181,7 +181,7 @@ def asiair(shot: Shot) -> tuple[str, dict[str, Any]]:
 def sharpcap(shot: Shot) -> tuple[str, dict[str, Any]]:
     """SharpCap set to write the last row first: a folder for the evening and each kind, seven digits of a second."""
     folders = {"light": shot.night.target, "flatdark": "FlatDarks"}
-    name = joined(shot.type, shot.filter, f"{shot.number:05d}")
+    name = join_words(shot.type, shot.filter, f"{shot.number:05d}")
     return f"{shot.evening}/{folders.get(shot.kind, f'{shot.type}s')}/{name}.fits", {
         "ROWORDER": "BOTTOM-UP",
         "BLKLEVEL": 50,

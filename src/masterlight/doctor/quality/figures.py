@@ -12,7 +12,7 @@ from masterlight.core.noise import midvariance, noise_mrs
 from masterlight.core.scale import qn, sn
 from masterlight.defects.cosmetic import departing
 from masterlight.doctor.quality import kernels
-from masterlight.doctor.quality.sample import PIXELS, colours, pitch, planes, thinned, values
+from masterlight.doctor.quality.sample import PIXELS, colours, pitch, planes, thin, values
 
 SCALE_SAMPLES = 20_000
 """Pixels from which Sn and Qn are told: sure to 1 %."""
@@ -74,7 +74,7 @@ def spreads(pixels: np.ndarray) -> dict[str, float]:
         return dict.fromkeys(names, math.nan)
     centre = float(np.median(pixels))
     away = np.abs(pixels - np.float32(centre))
-    mad, few = float(np.median(away)), thinned(pixels, SCALE_SAMPLES)
+    mad, few = float(np.median(away)), thin(pixels, SCALE_SAMPLES)
     biweight = math.sqrt(midvariance(pixels, centre, mad))
     scales = (centre, float(away.mean(dtype=float)), 1.4826 * mad, biweight, float(sn(few)), float(qn(few)))
     return dict(zip(names, scales, strict=True))
@@ -126,7 +126,7 @@ def profiles(plane: np.ndarray) -> tuple[float, float]:
         means = line_means(few, TRIMMING).astype(float)
         away = means - median_filter(means, min(SMOOTH_LINES, len(means) | 1), mode="nearest")
         step = np.diff(few, axis=1)
-        noise = float(sn(thinned(values([step]), SCALE_SAMPLES))) / math.sqrt(2)
+        noise = float(sn(thin(values([step]), SCALE_SAMPLES))) / math.sqrt(2)
         found.append(math.sqrt(max(0.0, float(np.mean(away**2)) - TRIMMED_VARIANCE * noise**2 / few.shape[1])))
     return found[0], found[1]
 

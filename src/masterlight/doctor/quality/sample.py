@@ -73,7 +73,7 @@ def values(boxes: Sequence[np.ndarray]) -> np.ndarray:
     return flat if good.all() else flat[good]
 
 
-def thinned(x: np.ndarray, count: int) -> np.ndarray:
+def thin(x: np.ndarray, count: int) -> np.ndarray:
     """At most about so many of some values, evenly taken."""
     return np.ascontiguousarray(x[:: max(1, -(-x.size // count))])
 
@@ -89,7 +89,7 @@ def middle_mean(x: np.ndarray) -> float:
 
 def level(boxes: Sequence[np.ndarray]) -> float:
     """The level of some boxes of one colour, DN."""
-    return middle_mean(thinned(values(boxes), LEVEL_SAMPLES))
+    return middle_mean(thin(values(boxes), LEVEL_SAMPLES))
 
 
 def levels_of(frame: Frame) -> dict[str, float]:
