@@ -328,7 +328,7 @@ class Counter(HTMLParser):
 
 
 def some_findings():
-    plot = pictures.line([(np.arange(9), np.arange(9.0))], "frame", "median, DN")
+    plot = pictures.line(np.arange(9.0), "frame", "median, DN")
     return [
         Finding("D16", "info", "Few", ("/night/a.fits",), 3.0, 15.0, "frames", "a.fits is <made> of 3"),
         Finding("D21", "error", "Twins", ("/night/b.fits", "/night/c.fits"), 2.0, 1.0, "equal", "equal", plot),
@@ -369,7 +369,7 @@ def test_surface_finding_as_dict_is_json():
 @pytest.mark.parametrize("values", [np.zeros(5), np.array([1e-9, 1e9]), np.array([np.nan, 1.0, 2.0]), np.ones(1)])
 def test_surface_plots_take_any_numbers(values):
     for made in (
-        pictures.line([(np.arange(values.size), values)], "x", "y"),
+        pictures.line(values, "x", "y"),
         pictures.scatter(np.arange(values.size), np.nan_to_num(values), "x", "y", (1.0, 0.0)),
         pictures.histogram(np.histogram(np.nan_to_num(values), 8), "x", {"mark": 3.0}),
     ):

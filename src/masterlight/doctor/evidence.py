@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame, Meta
+from masterlight.core.headers import period
 from masterlight.core.scale import madn
 from masterlight.core.together import differences
 from masterlight.core.workers import Event, each
@@ -93,7 +94,7 @@ def large(frame: Frame) -> bool:
 def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
     """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
     y0, y1, x0, x1 = region(frame)
-    size = math.isqrt(len(frame.meta.pattern or "x"))
+    size = period(frame.meta.pattern)
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
     at = np.linspace(y0, max(y0, y1 - size), count).astype(int)
     at = np.unique(at - at % size)
@@ -112,16 +113,9 @@ def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
     return np.where(np.isinf(rows), np.float32(np.nan), rows)
 
 
-def cut(array: np.ndarray, like: Frame) -> np.ndarray:
-    """The pixels of an array (rows, cols) that `sample` takes of a frame."""
-    at, size = sampled_rows(like)
-    y0, y1, x0, x1 = region(like)
-    return np.stack([array[y : y + min(size, y1 - y0), x0:x1] for y in at])
-
-
 def phase_of(frame: Frame, y: int) -> tuple[int, int]:
     """Place in the pattern of row y and of the first column that is read."""
-    size = math.isqrt(len(frame.meta.pattern or "x"))
+    size = period(frame.meta.pattern)
     return y % size, region(frame)[2] % size
 
 
@@ -152,7 +146,7 @@ def look(frame: Frame) -> Look:
 def by_colour(frame: Frame, x: np.ndarray, level: float):
     """Means of the pattern's pixels, medians of its colours, the sample with colours brought to one level, clipping."""
     pattern = frame.meta.pattern or "x"
-    size = math.isqrt(len(pattern))
+    size = period(frame.meta.pattern)
     ceiling = 0.98 * (frame.meta.saturation_dn or np.inf)
     y, left = phase_of(frame, int(sampled_rows(frame)[0][0]))
     letters = np.array(list(pattern)).reshape(size, size)
@@ -269,7 +263,7 @@ class Pair:
     """Means of the rows of the difference."""
 
 
-def pair(item) -> Pair:
+def pair(item: tuple[Frame, Frame, float, bool]) -> Pair:
     """Compare two frames; item is (frame, frame, bias level in DN, whether one is scaled to the other)."""
     one, two, bias_dn, scaled = item
     a, b = sampling.sample(one, PAIR_PIXELS), sampling.sample(two, PAIR_PIXELS)
@@ -327,7 +321,7 @@ class Evidence:
     def level(self, master: "MasterJob | Frame | None") -> float | None:
         """Level of what a master is made of, None when it is ready-made or there is none."""
         looks = self.of(master.group) if isinstance(master, MasterJob) else []
-        return float(np.median([seen.level_dn for seen in looks])) if looks else None
+        return level_of(looks) if looks else None
 
     def job(self, group: Group) -> MasterJob | None:
         """The job that makes a master of this group."""
@@ -341,11 +335,21 @@ class Evidence:
         if levels:
             return levels[0]
         same = [g for g in self.groups("bias") if g.meta.shape == group.meta.shape and alike(g.meta, group.meta)]
-        return float(np.median([seen.level_dn for seen in self.of(same[0])])) if same else None
+        return level_of(self.of(same[0])) if same else None
 
     @property
     def sets(self) -> list[LightSet]:
         return [part for job in self.plan.lights for part in job.sets]
+
+
+def level_of(looks: Iterable[Look]) -> float:
+    """The median level of some frames, DN."""
+    return float(np.median([one.level_dn for one in looks]))
+
+
+def noise_of(looks: Iterable[Look]) -> float:
+    """The median spread of some frames, DN."""
+    return float(np.median([one.spread_dn for one in looks]))
 
 
 def alike(one: Meta, other: Meta) -> bool:

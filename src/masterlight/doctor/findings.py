@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
+Severity = Literal["info", "warn", "error"]
 SEVERITIES = ("error", "warn", "info")
 """From the gravest on: an error stops a run, a warning is told, an info is good to know."""
 
@@ -50,7 +51,7 @@ class Finding:
 
     id: str
     """D01 to D25; H01 and H02 are lies of headers."""
-    severity: Literal["info", "warn", "error"]
+    severity: Severity
     title: str
     sources: tuple[str, ...]
     """The frames concerned, as paths."""
@@ -78,7 +79,7 @@ def plain(value) -> float | None:
 
 def finding(
     id: str,
-    severity: Literal["info", "warn", "error"],
+    severity: Severity,
     sources: Iterable[Any],
     figure: Any,
     threshold: Any,

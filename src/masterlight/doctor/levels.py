@@ -115,9 +115,7 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         away = np.abs(levels - middle)
         far = (away > doctor.outlier_sigma * madn(levels)) & (away > doctor.outlier_dn)
         bad = [one for one, odd in zip(looks, far, strict=True) if odd]
-        picture = pictures.line(
-            [(np.arange(1, len(levels) + 1), levels)], "frame, in the order of their names", "median, DN"
-        )
+        picture = pictures.line(levels, "frame, in the order of their names", "median, DN")
         if bad:
             worst = float(away.max())
             sentence = (

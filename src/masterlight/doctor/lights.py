@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import erf, sqrt
+from typing import Any
 
 import numpy as np
 
-from masterlight.core.frame import Frame
+from masterlight.calibration.masters import Masters
+from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.scale import madn
+from masterlight.defects.lists import Defects
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import cut, large, middle_of, neighbour_noise, sample
-from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
+from masterlight.doctor.findings import Finding, Severity, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
@@ -31,7 +34,7 @@ class Patient:
 
     raw: Frame
     view: Frame
-    masters: object
+    masters: Masters
     rows: np.ndarray
     """A sample of the calibrated pixels, with those that the dark shows to be defective left out (NaN)."""
     level_dn: float
@@ -45,20 +48,27 @@ class Patient:
     def name(self) -> str:
         return some([self.source])
 
+    def finding(
+        self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
+    ) -> Finding:
+        return finding(id, severity, [self.source], figure, threshold, unit, sentence, picture)
 
-def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
+
+def patient(raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None) -> Patient:
     """Look at a calibrated light once."""
     rows = sample(view)
-    dark = getattr(masters, "dark", None)
+    dark = masters.dark
     if dark is not None and dark.shape[-2:] == view.shape[-2:]:
         seen = sample(dark, like=view)
         rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
-        rows = np.where(cut(defects.mask, view) > 0, np.nan, rows)
+        rows = np.where(sample(ArrayFrame.of(defects.mask), like=view) > 0, np.nan, rows)
     return Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
 
 
-def examine(doctor: Doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
+def examine(
+    doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None
+) -> Iterator[Finding]:
     """All findings about one calibrated light; see `Doctor.light`."""
     if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
         return
@@ -91,7 +101,7 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
             "which no sky can be: too much was subtracted, as when the bias is taken off twice, or the dark has "
             "another offset, gain or exposure"
         )
-        yield finding("D10", "error", [light.source], level, -sigma, "DN", sentence, plot)
+        yield light.finding("D10", "error", level, -sigma, "DN", sentence, plot)
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
         grave = deep > 0.01 or (level < 0 and deep > 1e-3)
         sentence = (
@@ -99,9 +109,7 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
             "pixels of the dark left out: noise alone does not do that. Look at the dark and the bias: wrong offset, "
             "exposure or temperature, or pixels that flicker"
         )
-        yield finding(
-            "D02", "error" if grave else "warn", [light.source], 100 * deep, 0.01, "% below -5 sigma", sentence, plot
-        )
+        yield light.finding("D02", "error" if grave else "warn", 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
         sentence = (
@@ -110,8 +118,8 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
                f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit")
             + ". Nothing is cut here; programs that cut negatives need a pedestal"
         )  # fmt: skip
-        yield finding(
-            "D02", "info" if expected else "warn", [light.source], 100 * share, 100 * doctor.negative_fraction,
+        yield light.finding(
+            "D02", "info" if expected else "warn", 100 * share, 100 * doctor.negative_fraction,
             "% negative", sentence, plot,
         )  # fmt: skip
 
@@ -130,7 +138,7 @@ def read_noise(light: Patient) -> Iterator[Finding]:
             f"variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is "
             "usual with narrow filters; files of integers need a pedestal"
         )
-        yield finding("D03", "info", [light.source], photons / camera, 3, "times the variance", sentence)
+        yield light.finding("D03", "info", photons / camera, 3, "times the variance", sentence)
 
 
 def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
@@ -144,7 +152,7 @@ def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
             f"{scale.k:.3f} ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of "
             "exposures is taken. Darks of the exposure of the lights need no factor"
         )
-        yield finding("D13", "warn", [light.source], scale.r, 0.3, "correlation", sentence)
+        yield light.finding("D13", "warn", scale.r, 0.3, "correlation", sentence)
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
         sentence = (
@@ -153,7 +161,7 @@ def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
             + "; take darks at least as long as the lights"
         )
         limit = 0.1 if scale.k < 0.1 else 10 if grave else 1.2
-        yield finding("D08", "error" if grave else "warn", [light.source], scale.k, limit, "", sentence)
+        yield light.finding("D08", "error" if grave else "warn", scale.k, limit, "", sentence)
 
 
 def saturation(light: Patient) -> Iterator[Finding]:
@@ -169,7 +177,7 @@ def saturation(light: Patient) -> Iterator[Finding]:
             f"as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw "
             "pixels here, but other programs take a single level: give them the lower one"
         )
-        yield finding("D23", "info", [light.source], high / low, 1.5, "times", sentence)
+        yield light.finding("D23", "info", high / low, 1.5, "times", sentence)
 
 
 def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
@@ -207,8 +215,8 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
             f"{'takes too little' if left > 0 else 'takes too much'}; take darks of the exposure and temperature of "
             "the lights"
         )
-        yield finding(
-            "D11", "warn", [light.source], abs(r), doctor.glow_correlation, "correlation", sentence,
+        yield light.finding(
+            "D11", "warn", abs(r), doctor.glow_correlation, "correlation", sentence,
             pictures.side_by_side(sky, zones),
         )  # fmt: skip
 
@@ -230,7 +238,7 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
             f"flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level when it is divided by the "
             "flat. Add darks or bias frames"
         )
-        yield finding("D06", "error", [light.source], slope, -0.1, "slope", sentence, plot)
+        yield light.finding("D06", "error", slope, -0.1, "slope", sentence, plot)
         return
     if not firm(y, x, slope):
         return
@@ -242,7 +250,7 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
         f"{doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {'flat' if slope > 0 else 'light'}, "
         "stray light, or a flat of another focus or filter"
     )
-    yield finding("D14", "warn", [light.source], slope, doctor.flat_slope, "slope", sentence, plot)
+    yield light.finding("D14", "warn", slope, doctor.flat_slope, "slope", sentence, plot)
 
 
 def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
@@ -271,9 +279,7 @@ def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
             "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
         )
         crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
-        yield finding(
-            "D15", "warn", [light.source], 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops
-        )
+        yield light.finding("D15", "warn", 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops)
 
 
 def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
-from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.findings import Finding, Severity, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
 from masterlight.session.matching import PLURAL
@@ -34,8 +35,17 @@ class Case:
     scaled: bool = False
 
     @property
+    def source(self) -> str:
+        return self.master.source
+
+    @property
     def name(self) -> str:
-        return some([self.master.source])
+        return some([self.source])
+
+    def finding(
+        self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
+    ) -> Finding:
+        return finding(id, severity, [self.source], figure, threshold, unit, sentence, picture)
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -77,7 +87,7 @@ def frame_count(doctor: Doctor, case: Case) -> Iterator[Finding]:
             f"{case.name} is made of {n} {PLURAL[case.kind] if n > 1 else PLURAL[case.kind][:-1]} ({wanted} are "
             f"better): its noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"
         )
-        yield finding("D16", "info", [case.master.source], n, wanted, "frames", sentence)
+        yield case.finding("D16", "info", n, wanted, "frames", sentence)
 
 
 def flat_depth(doctor: Doctor, case: Case) -> Iterator[Finding]:
@@ -91,7 +101,7 @@ def flat_depth(doctor: Doctor, case: Case) -> Iterator[Finding]:
             f"{case.name}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
             f" good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"
         )
-        yield finding("D16", "warn", [case.master.source], snr, doctor.flat_snr, "signal to noise", sentence)
+        yield case.finding("D16", "warn", snr, doctor.flat_snr, "signal to noise", sentence)
 
 
 def bias_in_flat(case: Case) -> Iterator[Finding]:
@@ -109,7 +119,7 @@ def bias_in_flat(case: Case) -> Iterator[Finding]:
         f"below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too "
         f"little, by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"
     )
-    yield finding("D06", "error" if sure else "warn", [master.source], lowest, pedestal, "DN", sentence)
+    yield case.finding("D06", "error" if sure else "warn", lowest, pedestal, "DN", sentence)
 
 
 def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
@@ -121,8 +131,8 @@ def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
             f"{case.name}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
             "they are left out of the result. Is something in front of the sensor?"
         )
-        yield finding(
-            "D05", "warn", [case.master.source], 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
+        yield case.finding(
+            "D05", "warn", 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
             pictures.image(Coarse.of(case.master).zones),
         )  # fmt: skip
 
@@ -179,7 +189,7 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
             f"(2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark "
             "current to scale; take darks of the exposure of the lights and subtract them as they are"
         )
-        yield finding("D01", "warn", [master.source], level / max(sigma, 1e-9), 2, "sigma", sentence)
+        yield case.finding("D01", "warn", level / max(sigma, 1e-9), 2, "sigma", sentence)
 
 
 def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
@@ -201,9 +211,7 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
             " does. Take darks of the exposure of the lights"
         )
         figure = (high - low) / noise
-        yield finding(
-            "D11", "warn", [master.source], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones)
-        )
+        yield case.finding("D11", "warn", figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:
         return
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
@@ -217,6 +225,4 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
             f"{doctor.leak_correlation:g}; {reach:.1f} DN over the frame): light came through the telescope. "
             "Take darks in darkness, with the cap on"
         )
-        yield finding(
-            "D12", "warn", [master.source], r, doctor.leak_correlation, "correlation", sentence, pictures.image(zones)
-        )
+        yield case.finding("D12", "warn", r, doctor.leak_correlation, "correlation", sentence, pictures.image(zones))

@@ -6,7 +6,7 @@ import numpy as np
 
 from masterlight.core.headers import camera_key, seconds_of
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, alike
+from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.levels import sources
 from masterlight.doctor.masters import greens
@@ -43,7 +43,7 @@ def flat_darks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         error = None
         if level is not None and bias is not None and dark_s > 0:
             error = abs(level - bias) / dark_s * apart
-            usual = np.median([one.level_dn for one in evidence.of(job.group)])
+            usual = level_of(evidence.of(job.group))
             if error < 1e-3 * usual:
                 continue
         known = f", which is {error:.1f} DN of dark current" if error else ""
@@ -106,7 +106,7 @@ def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 f"{values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): the cooler did not hold; let it "
                 "settle, or choose a warmer set point"
             )
-            order = pictures.line([(np.arange(1, len(values) + 1), values)], "frame", "temperature, °C")
+            order = pictures.line(values, "frame", "temperature, °C")
             yield finding("D09", "warn", paths(group), rms, doctor.temperature_spread_c, "°C", sentence, order)
         far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
         if far:
@@ -126,8 +126,8 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         meta = part.frames[0].meta
         if not (dark and lights) or part.scaled or "B" in meta.calibration or meta.overscan_px:
             continue  # overscan follows a level that drifts
-        level = float(np.median([one.level_dn for one in dark]))
-        noise = float(np.median([one.spread_dn for one in dark]))
+        level = level_of(dark)
+        noise = noise_of(dark)
         under = [one for one in lights if one.level_dn < level - max(doctor.outlier_dn, 2 * noise)]
         if under:
             worst = min(one.level_dn for one in under) - level
@@ -140,12 +140,12 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             severity = "error" if 2 * len(under) > len(lights) else "warn"  # a few bad lights never end a night
             yield finding("D10", severity, sources(under), worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
-        level = float(np.median([one.level_dn for one in evidence.of(bias)]))
-        noise = float(np.median([one.spread_dn for one in evidence.of(bias)]))
+        level = level_of(evidence.of(bias))
+        noise = noise_of(evidence.of(bias))
         for dark in evidence.groups("dark", "flatdark", "flat"):
             if dark.meta.shape != bias.meta.shape or not alike(dark.meta, bias.meta) or dark.meta.calibration:
                 continue
-            median = float(np.median([one.level_dn for one in evidence.of(dark)]))
+            median = level_of(evidence.of(dark))
             if median >= level - max(doctor.outlier_dn, 2 * noise):
                 continue
             together = subtracted_together(evidence, bias, dark)
@@ -201,7 +201,7 @@ def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         bias = evidence.bias_for(group)
         if bias is None or not group.exposure_s:
             continue
-        excess = float(np.median([one.level_dn for one in evidence.of(group)])) - bias
+        excess = level_of(evidence.of(group)) - bias
         if excess > 10.0:
             known.append((excess / group.exposure_s, group))
     for i, (rate, group) in enumerate(known):
@@ -291,9 +291,7 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                     ": the light is not even, as twilight near the horizon or a panel that wobbles; the master flat is "
                     "a mean of different flats. Point near the zenith, or use a panel"
                 )
-                picture = pictures.line(
-                    [(np.arange(1, len(values) + 1), values[order])], "flat, in order of time", name
-                )
+                picture = pictures.line(values[order], "flat, in order of time", name)
                 yield finding(
                     "D19", "warn", sources(looks), 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture
                 )
@@ -387,7 +385,5 @@ def banding(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 f"of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither, take "
                 "more frames, or correct rows and columns"
             )
-            picture = pictures.line(
-                [(np.arange(pair.profile_dn.size), pair.profile_dn)], "row of the sample", "difference of two, DN"
-            )
+            picture = pictures.line(pair.profile_dn, "row of the sample", "difference of two, DN", first=0)
             yield finding("D25", "warn", pair.sources, power, doctor.banding_power, "times", sentence, picture)

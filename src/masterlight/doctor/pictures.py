@@ -108,12 +108,11 @@ def histogram(counts_edges, x_label: str, marks: dict[str, float]) -> np.ndarray
     return plot.pixels()
 
 
-def line(series, x_label: str, y_label: str) -> np.ndarray:
-    """Lines through points; series: [(x, y), ...]."""
-    xs, ys = (np.concatenate([np.ravel(s[i]) for s in series]) for i in (0, 1))
-    plot = Plot((np.nanmin(xs), np.nanmax(xs)), (np.nanmin(ys), np.nanmax(ys)), x_label, y_label)
-    for (x, y), colour in zip(series, COLOURS, strict=False):
-        plot.line(x, y, colour)
+def line(values, x_label: str, y_label: str, first: int = 1) -> np.ndarray:
+    """A line through values that are counted from `first` on."""
+    x, y = np.arange(first, first + len(values)), np.ravel(values)
+    plot = Plot((x.min(), x.max()), (np.nanmin(y), np.nanmax(y)), x_label, y_label)
+    plot.line(x, y)
     return plot.pixels()
 
 

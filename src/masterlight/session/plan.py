@@ -291,13 +291,7 @@ class Planner:
             bias = bias or self.pick("bias", group)
         elif not scaled:
             bias = None
-        if (
-            dark is not None
-            and not dark.contains_bias
-            and bias is None
-            and "B" not in done
-            and not has_level(group)
-        ):
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
             self.warn(
                 f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
             )
