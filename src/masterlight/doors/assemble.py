@@ -16,8 +16,8 @@ from masterlight.doors.hand import each_file, refuse_existing
 from masterlight.integration.hdr import HDRComposition
 from masterlight.integration.integrate import check_shapes
 from masterlight.integration.normalize import LocalNormalization
+from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
-from masterlight.io import told as header_of
 from masterlight.io.raster import preview, write_png
 from masterlight.night.masters import Workshop
 from masterlight.night.products import Store, header, inherited

@@ -18,7 +18,7 @@ from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.noise import noise_mrs
 from masterlight.core.process import card, to_toml
 from masterlight.core.workers import Event
-from masterlight.doctor import Finding
+from masterlight.doctor.findings import Finding
 from masterlight.doctor.page import html
 from masterlight.doctor.quality.worth import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of

@@ -13,7 +13,7 @@ from masterlight.colour.debayer import Debayer
 from masterlight.core.process import process
 from masterlight.core.workers import Event, executor, keep_freed_memory, machine_memory_mb
 from masterlight.defects.cosmetic import CosmeticCorrection
-from masterlight.doctor import Doctor
+from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, compiled
 from masterlight.night.products import Store

@@ -251,7 +251,7 @@ def plane_of(array, pattern=None):
 
 
 def frame_statistics(source, image, saturation_dn):
-    """Sky, spread and noise of a frame as a SubframeMeasurement without stars, and the reason why it is not usable, if any."""
+    """Sky, spread and noise of a frame as a record without stars, and why it is not usable, if so."""
     values, missing = statistics.sample(image)
     nan = float("nan")
     row = SubframeMeasurement(source, nan, nan, nan, nan, 0.0, 0, nan, nan, nan, nan, 0.0, missing, nan, nan)
