@@ -11,7 +11,8 @@ from oracles import drizzle as oracle
 from scipy.optimize import curve_fit
 from scipy.special import erf
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import card, from_toml, replay, to_toml

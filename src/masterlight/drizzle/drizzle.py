@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from masterlight.alignment.align import Transform
+from masterlight.alignment.transform import Transform
 from masterlight.core import workers
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame, Meta

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 
 from masterlight.alignment import match
-from masterlight.alignment.align import Transform
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame
 from masterlight.core.headers import period, places
