@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.scale import SCALES

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import ArrayFrame
 from masterlight.core.process import knobs, replay

@@ -4,7 +4,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.subframes.photometry import FLOOR, flux_ratio, forced_fluxes, robust_mean, stamps, standards

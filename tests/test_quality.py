@@ -23,7 +23,8 @@ from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality import sensor as pairs
 from masterlight.doctor.quality import worth as quality
 from masterlight.doctor.quality.page import few_frames
-from masterlight.integration.integrate import ImageIntegration, Rejection
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.rejection import Rejection
 from masterlight.subframes.glance import glance, sampled
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))

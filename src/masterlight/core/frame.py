@@ -197,6 +197,12 @@ def bounds_of(index, size: int):
     return at, at + 1, 0
 
 
+def boxes_of(rows: int, cols: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Boxes (y0, y1, x0, x1) of this height and width that cover an image, smaller at its end, row by row."""
+    starts = [(y, x) for y in range(0, rows, height) for x in range(0, cols, width)]
+    return [(y, min(y + height, rows), x, min(x + width, cols)) for y, x in starts]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayFrame(Frame):
     """A frame whose pixels are in memory."""

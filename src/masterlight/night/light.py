@@ -6,8 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from masterlight.alignment.align import Reference, Registered, StarAlignment, Transform
-from masterlight.alignment.warp import jacobian, warp
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.quads import Reference
+from masterlight.alignment.transform import Transform, jacobian
+from masterlight.alignment.view import Registered
+from masterlight.alignment.warp import warp
 from masterlight.colour.debayer import Debayer
 from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected

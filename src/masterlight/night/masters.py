@@ -20,7 +20,7 @@ from masterlight.core.process import card, to_toml
 from masterlight.core.workers import Event
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.page import html
-from masterlight.doctor.quality.worth import MasterReport
+from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.depth import depth_of
 from masterlight.integration.integrate import ImageIntegration

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from masterlight import __version__
-from masterlight.alignment.align import Transform
+from masterlight.alignment.transform import Transform
 from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
