@@ -14,7 +14,7 @@ recipe = ml.Recipe(
         rejection=ml.Rejection(algorithm="esd", esd_significance=0.01),
     ),
 )
-# A wrong name, a value out of range and a knob that does nothing beside the others are refused with a sentence, here and
+# A wrong name, a value out of range or a knob that does nothing beside the others is refused here, with a sentence, and
 # not after an hour. `masterlight recipe`, or print(ml.to_toml(recipe)), shows every control that there is.
 
 for event in ml.run(night, result, recipe):

@@ -54,7 +54,7 @@ for frame in calibrated:
 
 # Align to the light with most stars. A transform that cannot be believed is falsy, too.
 alignment = ml.StarAlignment()
-clearest, _, stars = max(measured, key=lambda one: len(one[2]))
+clearest, measurement, stars = max(measured, key=lambda one: len(one[2]))
 reference = alignment.prepare(stars)
 registered = []
 for frame, measurement, stars in measured:

@@ -12,9 +12,7 @@ import masterlight as ml
 night, result = sys.argv[1:3]
 recipe = ml.Recipe(
     debayer=ml.Debayer(method="rcd", directions=True),  # follow edges; switched off, colours of stars are truest
-    align=ml.StarAlignment(
-        planes="each"
-    ),  # lay each colour on the reference by its own stars: takes out colour fringes
+    align=ml.StarAlignment(planes="each"),  # each colour is laid on the reference by its own stars: no fringes
 )
 
 for event in ml.run(night, result, recipe):
