@@ -10,8 +10,6 @@ import re
 import typing
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 import masterlight as ml
 from masterlight.core.process import Knob, knobs, unwrapped
 
@@ -40,6 +38,8 @@ CHAPTERS = {
 
 def on_files(files, config):
     """Add the pages that are not files of this folder."""
+    from mkdocs.structure.files import File
+
     for page, source in OF_THE_ROOT.items():
         text = (ROOT / source).read_text().replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
@@ -55,7 +55,7 @@ def index_page() -> str:
     for page, (title, rooms, _) in CHAPTERS.items():
         lines += [f"## [{title}]({page}.md)", "", "| name | what it is |", "| --- | --- |"]
         for name, place in public(rooms).items():
-            lines.append(f"| [`ml.{name}`][{place}] | {first_line(getattr(ml, name))} |")
+            lines.append(f"| [`ml.{name}`][{place}] | {first_line(public_value(name))} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -72,12 +72,18 @@ def chapter_page(title: str, rooms: tuple[str, ...], others: tuple[str, ...]) ->
 
 def public(rooms: tuple[str, ...]) -> dict[str, str]:
     """Public names that live in some rooms, and where: `{"Debayer": "masterlight.colour.debayer.Debayer"}`."""
-    found = {name: getattr(ml, name) for name in ml.__all__}
+    found = {name: public_value(name) for name in ml.__all__}
     return {
         name: place_of(value)
         for name, value in found.items()
         if hasattr(value, "__qualname__") and is_in(place_of(value), rooms)
     }
+
+
+def public_value(name: str):
+    """What a public name is; `simulate` is a chapter as well, and the function of that name in it."""
+    value = getattr(ml, name)
+    return getattr(value, name) if inspect.ismodule(value) else value
 
 
 def place_of(value) -> str:

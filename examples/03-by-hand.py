@@ -23,7 +23,8 @@ def master(integration: ml.ImageIntegration, frames: list[ml.Frame]) -> ml.Frame
     """Many frames as one, in memory. The last event of an integration carries the stack."""
     *_, done = integration(frames, pool="threads", maps=False)
     print(f"master {frames[0].meta.kind}: {done.message}")
-    return ml.ArrayFrame.of(done.result.image, f"master {frames[0].meta.kind}", frames[0].meta)
+    meta = frames[0].meta.with_(is_master=True, frames=len(frames))
+    return ml.ArrayFrame.of(done.result.image, f"master {meta.kind}", meta)
 
 
 # Masters. The flats are calibrated before they are put together, the dark keeps its bias.
