@@ -5,7 +5,9 @@ from masterlight.alignment.align import StarAlignment, Transform
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.scale import SCALES
-from masterlight.subframes.measure import SKY_FIELDS, STAR_FIELDS, chauvenet, measure, psf_signal
+from masterlight.subframes.find import chauvenet, psf_signal
+from masterlight.subframes.measure import measure
+from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 

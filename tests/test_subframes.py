@@ -5,7 +5,8 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import card, replay
 from masterlight.subframes import psf
-from masterlight.subframes.select import SubframeMeasurement, SubframeSelector
+from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.select import SubframeSelector
 
 NOISE = 10.0
 MEASURE = SubframeSelector()
@@ -126,7 +127,7 @@ def test_truth_missing_pixels_are_tolerated():
     image[np.random.default_rng(5).random(image.shape) < 0.05] = np.nan
     image[:, :100] = np.nan
     row, found = MEASURE.measure(image)
-    assert row.nan_fraction == pytest.approx(0.05 + 0.95 * 100 / 1200, abs=0.01)
+    assert row.missing_fraction == pytest.approx(0.05 + 0.95 * 100 / 1200, abs=0.01)
     assert row.fwhm_px == pytest.approx(3.0, rel=0.02)
     inside = (snr > 15) & (x > 110)
     assert np.mean(np.isfinite(offsets(found, x, y)[inside, 0])) > 0.85
@@ -195,7 +196,7 @@ def test_truth_star_lists_can_be_sliced():
 
 
 def test_truth_selection():
-    good = SubframeMeasurement("a", 1000, 10, 11, 10, 0.9, 100, 3.0, 0.3, 0.01, 0.1, 0, 0, 5, 1.1)
+    good = Measurement("a", 1000, (10, 11), 10, stars=100, fwhm_px=3.0, eccentricity=0.3)
     rows = [good, replace(good, fwhm_px=4.5), replace(good, eccentricity=0.7), replace(good, stars=40)]
     assert SubframeSelector().select(rows) == [None] * 4
     judged = SubframeSelector(max_fwhm_px=4, max_eccentricity=0.6, min_stars_fraction=0.7).select(rows)

@@ -17,7 +17,7 @@ from masterlight.core.process import card, process
 from masterlight.subframes.photometry import robust_mean
 
 if TYPE_CHECKING:
-    from masterlight.subframes.select import StarList
+    from masterlight.subframes.measurement import StarList
 
 FIXED_PX = 0.5
 FEWEST_STARS = 4
