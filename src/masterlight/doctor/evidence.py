@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, evenly
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, each
 from masterlight.doctor.quality import sensor
@@ -89,9 +89,8 @@ def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
     y0, y1, x0, x1 = region(frame)
     size = math.isqrt(len(frame.meta.pattern or "x"))
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
-    at = np.linspace(y0, max(y0, y1 - size), count).astype(int)
-    at = np.unique(at - at % size)
-    return (at[at >= y0] if (at >= y0).any() else at[:1]), size
+    at = evenly(y0, max(y0, y1 - size), count, size)
+    return np.array([y for y in at if y >= y0] or at[:1]), size
 
 
 def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:

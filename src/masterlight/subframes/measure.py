@@ -280,8 +280,8 @@ def measure_light(
     frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
-    image, plane = plane_of(np.asarray(frame), frame.meta.pattern)
-    row = sky or measure_sky(source, frame.meta, [plane], saturation_dn)
+    image, boxes = to_measure(np.asarray(frame), frame.meta.pattern)
+    row = sky or measure_sky(source, frame.meta, boxes, saturation_dn)
     if not row:
         return row
     ceiling = 0.99 * saturation_dn if saturation_dn else None
@@ -294,22 +294,21 @@ def measure_light(
     return replace(row, **more, **star_statistics(found)), found
 
 
-def plane_of(array: np.ndarray, pattern: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """What to measure of a frame: (image for stars, image for sky statistics), both (rows, cols) float32.
+def to_measure(array: np.ndarray, pattern: str | None = None) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What to measure of a frame: (image for stars, planes for its sky), all (rows, cols) float32.
 
-    The mean of the planes of a colour frame; of a mosaic its green pixels, the others NaN, and those of one place of
-    the pattern for the sky.
+    The mean of the planes of a colour frame; of a mosaic its green pixels, the others NaN. Its sky is told by those of
+    one place of a Bayer pattern, but by all of X-Trans, where one place has but 1/36 of the pixels.
     """
     if array.ndim == 3:
         image = np.ascontiguousarray(array.mean(axis=0, dtype=np.float32))
-        return image, image
+        return image, [image]
     if not pattern:
-        return np.ascontiguousarray(array), array
+        return np.ascontiguousarray(array), [array]
     image, n, at = array.copy(), period(pattern), places(pattern.upper())
     for y, x in [place for colour in at if colour != "G" for place in at[colour]]:
         image[y::n, x::n] = np.nan
-    y, x = at["G"][0]
-    return image, np.ascontiguousarray(array[y::n, x::n])
+    return image, [array[y::n, x::n] for y, x in (at["G"][:1] if n == 2 else at["G"])]
 
 
 def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation_dn=None) -> Measurement | Rejected:

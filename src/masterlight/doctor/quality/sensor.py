@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, evenly
 from masterlight.doctor.quality import kernels
 
 PIXELS = 300_000
@@ -84,8 +84,7 @@ def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
     if rows * cols <= pixels or rows < 2 * height:
         return [(0, rows)]
     count = max(1, min(16, round(pixels / (height * cols))))
-    starts = sorted({int(y) // size * size for y in np.linspace(0, rows - height, 2 * count + 1)[1::2]})
-    return [(y, y + height) for y in starts]
+    return [(y, y + height) for y in evenly(0, rows - height, count, size, inside=True)]
 
 
 def sample(frame: Frame, pixels: int = PIXELS) -> dict[str, list[np.ndarray]]:
@@ -307,8 +306,8 @@ def content_hash(frame: Frame) -> str:
     """
     rows, cols = frame.shape[-2:]
     digest = hashlib.blake2b(repr(tuple(frame.shape)).encode(), digest_size=10)
-    for y in np.unique(np.linspace(0, rows - 1, min(rows, HASHED_ROWS)).astype(int)):
-        line = frame.pixels(int(y), int(y) + 1, 0, cols).astype("<f4") + np.float32(0)
+    for y in evenly(0, rows - 1, HASHED_ROWS):
+        line = frame.pixels(y, y + 1, 0, cols).astype("<f4") + np.float32(0)
         line[np.isnan(line)] = np.nan
         digest.update(np.ascontiguousarray(line).tobytes())
     return digest.hexdigest()
