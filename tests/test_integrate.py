@@ -12,7 +12,8 @@ from masterlight.integration.integrate import ImageIntegration, tiles
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.rejection import Rejection
 from masterlight.integration.tile import Tile
-from masterlight.subframes.measure import Measurement, measure
+from masterlight.subframes.measure import measure
+from masterlight.subframes.measurement import Measurement
 
 
 def stack(settings, frames, statistics=None, **how):

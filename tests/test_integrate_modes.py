@@ -11,7 +11,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.largescale import LargeScaleRejection
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import CODES, Rejection
-from masterlight.subframes.measure import Measurement
+from masterlight.subframes.measurement import Measurement
 
 SHAPE, NOISE = (260, 320), 6.0
 

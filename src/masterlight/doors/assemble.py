@@ -25,7 +25,8 @@ from masterlight.night.recipe import Recipe
 from masterlight.night.report import by_frame, lost, sentence
 from masterlight.session.plan import Plan
 from masterlight.session.scan import scan
-from masterlight.subframes.measure import Measurement, in_range, measure
+from masterlight.subframes.measure import in_range, measure
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
 

@@ -24,7 +24,8 @@ from masterlight.integration.sky import sky_below
 from masterlight.integration.stack import HIGH, LOW, Canvas, FrameRow, Stack
 from masterlight.integration.terms import Terms, terms_of
 from masterlight.integration.tile import Tile, integrate_tile, sample_bytes
-from masterlight.subframes.measure import Measurement, in_range, measure
+from masterlight.subframes.measure import in_range, measure
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.weights import needs

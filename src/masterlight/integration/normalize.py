@@ -12,8 +12,9 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import card, process
 from masterlight.integration.kernels import surface
 from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import Fluxes, flux_ratio, forced_fluxes, standards
-from masterlight.subframes.select import StarList, SubframeSelector
+from masterlight.subframes.select import SubframeSelector
 
 FEWEST_CELLS = 4
 """Cells along the shorter side of a frame, at least."""

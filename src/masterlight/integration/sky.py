@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, naming
 from masterlight.integration.kernels import surface
-from masterlight.subframes.measure import naming
 
 CELL_PX = 64
 ROWS = 16

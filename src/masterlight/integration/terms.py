@@ -13,7 +13,7 @@ from scipy.special import gammainccinv, ndtr
 from masterlight.core.errors import NothingUsable, ParameterError
 from masterlight.integration.kernels import combine, rejection
 from masterlight.integration.rejection import BY_OWN_SIGMA, CODES, PROFILES, Rejection
-from masterlight.subframes.measure import Measurement
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.weights import weights_of
 
 if TYPE_CHECKING:

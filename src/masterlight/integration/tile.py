@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, naming
 from masterlight.integration.entropy import entropy_weights
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.rejection import tables_for
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.integration.terms import Terms
-from masterlight.subframes.measure import naming
 
 if TYPE_CHECKING:
     from masterlight.integration.integrate import ImageIntegration

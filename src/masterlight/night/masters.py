@@ -30,7 +30,7 @@ from masterlight.io.raster import preview, write_png
 from masterlight.night.products import Store, header, key
 from masterlight.night.report import Report
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, calibration_of, resident_mb
-from masterlight.subframes.glance import glance, sampled
+from masterlight.subframes.measure import measure
 
 if TYPE_CHECKING:
     from masterlight.night.recipe import Recipe
@@ -147,15 +147,13 @@ class Workshop:
     def calibrated(self, job: MasterJob, masters) -> Iterator[Event]:
         """The frames of a job through its masters, and their statistics; those that fail are rejected."""
         calibration = calibration_of(job, self.recipe.calibrate)
-        views, statistics, before = [], [], None
+        views, statistics = [], []
         for frame in job.frames:
             try:
                 view = calibration(frame, masters)
-                sample = sampled(view)
-                ceiling = calibration.saturation(frame, masters)
-                statistics.append(glance(view, job.kind, sample, before, ceiling))
+                before, ceiling = views[-1] if views else None, calibration.saturation(frame, masters)
+                statistics += measure(view, kind=job.kind, before=before, saturation_dn=ceiling)
                 views.append(view)
-                before = sample
             except (FrameError, OSError) as error:
                 yield self.reject(Rejected.of(frame.source, "masters", error), kind=job.kind)
         if len(statistics) > 1:
