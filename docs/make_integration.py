@@ -14,7 +14,7 @@ from make_calibration import ROOT, run_page
 
 from masterlight import ArrayFrame, ImageIntegration, Rejection, read
 from masterlight.core.errors import ParameterError
-from masterlight.integration.largescale import LargeScaleRejection
+from masterlight.integration.rejection import LargeScaleRejection
 from masterlight.io.raster import preview, write_png
 from masterlight.subframes.measure import Measurement
 

@@ -80,33 +80,6 @@ def naming(frame: Frame) -> Iterator[None]:
         raise FrameError(frame.source, f"it cannot be read: {error}; leave it out, or copy it again") from error
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InRange(Frame):
-    """A frame without the pixels that are out of range: they are missing."""
-
-    frame: Frame
-    low: float
-    high: float
-
-    @property
-    def header(self):
-        return self.frame.header
-
-    def pixels(self, y0, y1, x0, x1):
-        pixels = np.array(self.frame.pixels(y0, y1, x0, x1))
-        with np.errstate(invalid="ignore"):
-            pixels[(pixels <= self.low) | (pixels >= self.high)] = np.nan
-        return pixels
-
-
-def in_range(frame: Frame, low: float | None, high: float | None) -> Frame:
-    """The frame as it is measured when values from `low` down and from `high` up take no part."""
-    if low is None and high is None:
-        return frame
-    limits = -np.inf if low is None else low, np.inf if high is None else high
-    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, frame=frame, low=limits[0], high=limits[1])
-
-
 def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> list[Measurement]:
     """Level, spread and noise of each plane, from 16 strips spread over the frame; what else is `wanted` costs more.
 
