@@ -102,7 +102,7 @@ class Workshop:
     def master(self, job: MasterJob, path: Path | None = None) -> Iterator[Event]:
         """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
         masters = yield from self.masters_of(job)
-        integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind)
+        integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind).integration()
         path = path or self.store.path("master", *job.words, folder="masters")
         inputs = [Path(f.source) for f in job.frames]
         superbias = [self.recipe.superbias] if job.kind == "bias" else []
@@ -169,7 +169,7 @@ class Workshop:
             halves = []
             for i in (0, 1):
                 half, _, _ = yield from self.integrate(
-                    "superbias", self.recipe.bias, views[i::2], statistics[i::2], maps=False
+                    "superbias", self.recipe.bias.integration(), views[i::2], statistics[i::2], maps=False
                 )
                 halves.append(ArrayFrame.of(half.image, "half of the bias frames", meta))
             verdict = superbias.validate(*halves)

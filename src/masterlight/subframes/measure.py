@@ -1,14 +1,14 @@
 """Measure what a frame is like: level, spread, noise, and on demand more, of each of its planes one `Measurement`."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 from masterlight.core.errors import FrameError, ParameterError, Rejected
-from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, View, naming, strips
+from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
 from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs, sample, two_sided_scale
 from masterlight.core.scale import SCALES, background_fluctuation, madn, noise_sides
@@ -30,28 +30,6 @@ frame as it was taken, where a gradient counts least; far ones in an interpolate
 apart share their noise."""
 CELL_PX, AROUND_PX = 256, 7
 """Plain sky is told in cells of so many columns, by the mean of a square of this side around each pixel."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InRange(View):
-    """A frame without the pixels that are out of range: they are missing."""
-
-    low: float
-    high: float
-
-    def pixels(self, y0, y1, x0, x1):
-        pixels = np.array(self.below.pixels(y0, y1, x0, x1))
-        with np.errstate(invalid="ignore"):
-            pixels[(pixels <= self.low) | (pixels >= self.high)] = np.nan
-        return pixels
-
-
-def in_range(frame: Frame, low: float | None, high: float | None) -> Frame:
-    """The frame as it is measured when values from `low` down and from `high` up take no part."""
-    if low is None and high is None:
-        return frame
-    limits = {"low": -np.inf if low is None else low, "high": np.inf if high is None else high}
-    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, **limits)
 
 
 # --- frames from a sample of their pixels -----------------------------------------------------------------------------
