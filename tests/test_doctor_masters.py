@@ -267,7 +267,7 @@ def test_truth_d23_saturation_that_varies():
 
 def diagnosed(folder, **knobs):
     with executor("serial") as pool:
-        *_, last = diagnose(plan(scan(folder)), ml.Recipe(), pool, Doctor(**knobs))
+        *_, last = diagnose(plan(scan(folder)), Doctor(**knobs), ml.ImageCalibration(), pool)
     return last.result
 
 
@@ -287,7 +287,7 @@ def test_truth_flats_of_another_orientation_in_a_whole_night(tmp_path):
 
 def test_surface_diagnose_ends_with_a_list_and_tells_its_progress():
     with executor("threads:2") as pool:
-        events = list(diagnose(plan(scan(sky.written(**NIGHT).folder)), ml.Recipe(), pool))
+        events = list(diagnose(plan(scan(sky.written(**NIGHT).folder)), Doctor(), ml.ImageCalibration(), pool))
     assert events[-1].result is not None and all(e.result is None for e in events[:-1])
     assert max(e.total for e in events) == sum(NIGHT[k] for k in ("lights", "biases", "darks", "flats"))
 

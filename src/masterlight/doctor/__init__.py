@@ -3,7 +3,7 @@
 doctor.frames(plan, pool)          headers and a small sample of every raw frame
 doctor.master(kind, master, ...)   one master
 doctor.light(raw, view, masters)   one calibrated light of each set
-diagnose(plan, recipe, pool)       all of it, with quick masters made in memory
+diagnose(plan, doctor, calibrate, pool)  all of it, with quick masters made in memory
 """
 
 from masterlight.doctor.findings import SEVERITIES, Finding, ordered

@@ -1,53 +1,52 @@
 """`diagnose`: the whole examination of a night, with quick masters made in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.scale import madn
-from masterlight.core.workers import Event, Serial, each
+from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.doctor.evidence import middle_of, sample
 from masterlight.doctor.findings import Finding, ordered
 from masterlight.doctor.process import Doctor, summary
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
-
-if TYPE_CHECKING:
-    from masterlight.night.recipe import Recipe
 
 FRAMES = 5
 """Frames that a quick master is made of, at most."""
 BAND_ROWS = 256
 
 
-def diagnose(plan: Plan, recipe: "Recipe", pool, doctor: Doctor | None = None) -> Iterator[Event]:
+def diagnose(
+    plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: Pool
+) -> Generator[Event, None, list[Finding]]:
     """Examine a night without running it; the last event's result is the list of findings.
 
     Raw frames first, then the masters and one light of each set, with quick masters: medians of at most 5 frames,
     calibrated as the plan says. Holds the masters of one set at a time: about 30 bytes for each pixel of a frame.
     """
-    doctor = doctor or getattr(recipe, "doctor", None) or Doctor()
     found: list[Finding] = []
     for event in doctor.frames(plan, pool):
         found += event.result or []
         yield replace(event, result=None, message="")
     sets = [part for job in plan.lights for part in job.sets]
-    work = Quick(doctor, recipe)
+    work = Quick(doctor, calibrate)
     for event in each("doctor", (Serial(), 1), work.examine, sets):
         found += event.result or []
         yield Event("doctor", event.done, event.total)
     found = ordered(found)
     yield Event("doctor", len(sets), len(sets), result=found, message=summary(found))
+    return found
 
 
 class Quick:
     """Masters of the set at hand, and which of them were examined already."""
 
-    def __init__(self, doctor: Doctor, recipe: "Recipe"):
-        self.doctor, self.calibrate = doctor, replace(recipe.calibrate, pedestal_dn=0.0)
+    def __init__(self, doctor: Doctor, calibrate: ImageCalibration):
+        self.doctor, self.calibrate = doctor, replace(calibrate, pedestal_dn=0.0)
         self.made: dict[int, Frame | None] = {}
         self.seen: set[int] = set()
 

@@ -11,7 +11,6 @@ from masterlight.alignment.warp import jacobian, warp
 from masterlight.colour.debayer import Debayer, colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
-from masterlight.session.plan import LightJob
 from masterlight.subframes.measure import Measurement, keywords_of, psf_signal
 from masterlight.subframes.photometry import ENOUGH_STARS
 from masterlight.subframes.select import StarList, SubframeMeasurement, SubframeSelector, sky_of
@@ -26,11 +25,13 @@ NOISE_PX = 288
 """Side of the mosaic of noise that tells what debayering makes of it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Light:
     """One light on its way: the calibrated view, then what was measured on it, then where it lies."""
 
-    job: LightJob
+    raw: Frame
+    job: int
+    """Number of the master light that it belongs to, in the plan."""
     calibrated: Frame
     sensor: Frame
     """Calibrated and repaired, as the sensor gave it: one plane, a mosaic for colour."""

@@ -1,7 +1,5 @@
-"""`Recipe`, the processes of a night in their order, and `run`, which walks a folder of raw frames through them."""
+"""`Recipe`: the processes of a night in their order, with every control."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -11,15 +9,10 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
 from masterlight.core.process import process
-from masterlight.core.workers import Event, executor, keep_freed_memory, machine_memory_mb
 from masterlight.defects.cosmetic import CosmeticCorrection
-from masterlight.doctor import Doctor
+from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
-from masterlight.integration.integrate import ImageIntegration, compiled
-from masterlight.night.products import Store
-from masterlight.night.walk import Walk
-from masterlight.session.plan import Plan, plan
-from masterlight.session.scan import scan
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.subframes.select import SubframeSelector
 
 
@@ -65,19 +58,3 @@ class Recipe:
     """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
     """Make masters again even when those of an earlier run fit."""
-
-
-def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Iterator[Event]:
-    """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
-
-    Yields events; the last one has stage "done" and the `Report` as its result. Raises NothingUsable when there
-    is no light to work on, OutputError when a product cannot be written.
-    """
-    recipe = recipe or Recipe()
-    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
-    if not compiled():
-        yield Event("start", message="compiling for this machine, once: about a minute, then never again")
-    keep_freed_memory()
-    with executor(recipe.workers) as pool:
-        memory_mb = recipe.memory_mb or machine_memory_mb() / 4
-        yield from Walk(night, Store(out), recipe, pool, memory_mb).events()
