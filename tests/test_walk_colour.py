@@ -279,9 +279,7 @@ def test_bad_compressed_file_that_breaks_inside_is_rejected(tmp_path):
     packed[200_000:260_000] = bytes(60_000)
     (night / "broken.fits.fz").write_bytes(packed)
     report, _ = walked(night, tmp_path / "out")
-    assert report.lights[0].frames_used == 6 and [Path(r.path).name for r in report.rejected] == [
-        "broken.fits.fz"
-    ]
+    assert report.lights[0].frames_used == 6 and [Path(r.path).name for r in report.rejected] == ["broken.fits.fz"]
 
 
 @real
