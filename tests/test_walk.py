@@ -403,7 +403,7 @@ def test_bad_reference_that_vanishes_between_the_passes(folder, tmp_path):
     assert fits.getheader(report.lights[0].path)["NCOMBINE"] == 5
 
 
-def test_truth_masters_are_used_again(folder, tmp_path):
+def test_masters_are_used_again(folder, tmp_path):
     walked(folder, tmp_path / "out")
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "masters").glob("*.fits")}
     report, _ = walked(folder, tmp_path / "out")
@@ -415,7 +415,7 @@ def test_truth_masters_are_used_again(folder, tmp_path):
     assert "dark" in changed.pop()
 
 
-def test_truth_result_does_not_depend_on_threads_or_memory(folder, tmp_path):
+def test_result_does_not_depend_on_threads_or_memory(folder, tmp_path):
     one, _ = walked(folder, tmp_path / "one", workers="serial")
     two, _ = walked(folder, tmp_path / "two", workers="threads:3", memory_mb=310)
     for a, b in zip(one.masters, two.masters, strict=True):
@@ -446,7 +446,7 @@ def median_of(report):
     return float(np.nanmedian(fits.getdata(report.lights[0].path)))
 
 
-def test_truth_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
+def test_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
     whole, _ = walked(folder, tmp_path / "whole")
     without(folder, "BIAS")
     report, _ = walked(folder, tmp_path / "nobias")
@@ -459,7 +459,7 @@ def test_truth_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
     assert {m.kind for m in report.masters} == {"light"}
 
 
-def test_truth_ready_made_masters_serve_as_well(folder, tmp_path):
+def test_ready_made_masters_serve_as_well(folder, tmp_path):
     first, _ = walked(folder, tmp_path / "out")
     without(folder, "BIAS", "DARK", "FLAT")
     for path in (tmp_path / "out" / "masters").glob("*.fits"):
@@ -480,14 +480,14 @@ def test_bad_ready_made_master_is_told_and_the_night_goes_on(folder, tmp_path, k
     assert report.lights[0].frames_used == 6
 
 
-def test_truth_pedestal_is_in_the_result_and_in_its_header(folder, tmp_path):
+def test_pedestal_is_in_the_result_and_in_its_header(folder, tmp_path):
     plain, _ = walked(folder, tmp_path / "plain")
     raised, _ = walked(folder, tmp_path / "raised", calibrate__pedestal_dn=200)
     assert median_of(raised) - median_of(plain) == pytest.approx(200, abs=0.5)
     assert fits.getheader(raised.lights[0].path)["PEDESTAL"] == -200
 
 
-def test_truth_two_targets_and_a_reference_of_one(folder, tmp_path):
+def test_two_targets_and_a_reference_of_one(folder, tmp_path):
     lights = frames(folder, "LIGHT")
     for path in lights[3:]:
         with fits.open(path, mode="update") as hdus:
@@ -506,7 +506,7 @@ def test_bad_light_without_noise_is_told(folder, tmp_path):
     assert report.lights[0].frames_used >= 5
 
 
-def test_truth_three_lights_one_of_them_noisy(folder, tmp_path):
+def test_three_lights_one_of_them_noisy(folder, tmp_path):
     """A cosmic ray in a good frame must not win against a noisier one that does not have it."""
     lights = frames(folder, "LIGHT")
     for path in lights[3:]:
@@ -525,7 +525,7 @@ def struck(data, y, x):
     return data
 
 
-def test_truth_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
+def test_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
     binned = frames(folder, "LIGHT")[2]
     with fits.open(binned) as hdus:
         header, data = hdus[0].header, hdus[0].data.astype(float)
@@ -548,7 +548,7 @@ def test_bad_darks_all_of_them_leave_the_bias(folder, tmp_path):
     assert median_of(report) == pytest.approx(median_of(good), abs=15)  # the dark current
 
 
-def test_truth_mixed_exposures_are_told_as_the_reference_has_them(folder, tmp_path):
+def test_mixed_exposures_are_told_as_the_reference_has_them(folder, tmp_path):
     lights = frames(folder, "LIGHT")
     for path in lights[:3]:
         with fits.open(path, mode="update") as hdus:
@@ -561,7 +561,7 @@ def test_truth_mixed_exposures_are_told_as_the_reference_has_them(folder, tmp_pa
     assert any("3 of its 6 lights are only 'BF'" in note for note in report.notes)
 
 
-def test_truth_an_output_inside_the_input_is_not_taken_for_input(folder):
+def test_an_output_inside_the_input_is_not_taken_for_input(folder):
     first, _ = walked(folder, folder)
     again, _ = walked(folder, folder)
     assert (first.exit_status, again.exit_status) == (0, 0)
@@ -576,7 +576,7 @@ def test_truth_an_output_inside_the_input_is_not_taken_for_input(folder):
     ("name", "frames_used", "masters", "least_gain"),
     [("tres1_st10", 8, {"dark"}, 2.2), ("galaxy_atik383", 4, {"dark", "flat", "flatdark"}, 1.8)],
 )
-def test_truth_real_night(tmp_path, name, frames_used, masters, least_gain):
+def test_real_night(tmp_path, name, frames_used, masters, least_gain):
     report, _ = walked(DATA / name, tmp_path / "out")
     assert report.exit_status == 0
     row = report.lights[0]
@@ -588,7 +588,7 @@ def test_truth_real_night(tmp_path, name, frames_used, masters, least_gain):
 
 
 @real
-def test_truth_real_satellite_trails_are_gone(tmp_path):
+def test_real_satellite_trails_are_gone(tmp_path):
     report, _ = walked(DATA / "tres1_st10", tmp_path / "out")
     rejected = {Path(r.path).stem: r.rejected_high for r in used(report)}
     crossed = [rejected[f"tres1-{n}"] for n in ("061", "114", "228")]

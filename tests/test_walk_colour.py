@@ -88,7 +88,7 @@ def test_truth_colour_master_has_no_checkerboard_and_honest_planes(colour):
     assert row.background_rgb[1] > row.background_rgb[0] and row.noise_rgb[1] > 0
 
 
-def test_truth_super_pixels_halve_the_result(colour, tmp_path):
+def test_super_pixels_halve_the_result(colour, tmp_path):
     truth, out, report, _ = colour
     half, _ = walked(truth.folder, tmp_path / "half", **{"debayer.method": "super-pixel"})
     header = fits.getheader(half.lights[0].path)
@@ -98,7 +98,7 @@ def test_truth_super_pixels_halve_the_result(colour, tmp_path):
     assert half.lights[0].fwhm_px == pytest.approx(report.lights[0].fwhm_px / 2, rel=0.25)
 
 
-def test_truth_planes_can_be_aligned_each_by_its_own_stars(colour, tmp_path):
+def test_planes_can_be_aligned_each_by_its_own_stars(colour, tmp_path):
     truth, out, report, _ = colour
     each, _ = walked(truth.folder, tmp_path / "each", **{"align.planes": "each"})
     together, apart = (np.asarray(read(r.lights[0].path)) for r in (report, each))
@@ -142,7 +142,7 @@ def test_truth_overscan_is_trimmed_and_subtracted(tmp_path):
     assert np.abs(skies[2] - skies[1]).max() > 3
 
 
-def test_truth_the_doctor_stops_a_run_and_force_goes_on(tmp_path):
+def test_the_doctor_stops_a_run_and_force_goes_on(tmp_path):
     truth = written(**CALM, lights=4)
     night = tmp_path / "night"
     shutil.copytree(truth.folder, night)
@@ -172,14 +172,14 @@ def test_truth_superbias_is_used_where_it_is_better(tmp_path):
     )
 
 
-def test_truth_a_list_of_defects_is_used(tmp_path):
+def test_a_list_of_defects_is_used(tmp_path):
     truth = written(**CALM, darks=0, lights=4)
     (tmp_path / "list.lst").write_text("".join(f"P {x} {y} H\n" for x, y in [(100, 150), (200, 250), (50, 60)]))
     _, told = walked(truth.folder, tmp_path / "out", defects=str(tmp_path / "list.lst"))
     assert "3 hot and 0 cold pixels repaired" in told
 
 
-def test_truth_colour_images_are_integrated_as_they_are(colour, tmp_path):
+def test_colour_images_are_integrated_as_they_are(colour, tmp_path):
     """Three planes made elsewhere, debayered already: no masters are applied, colours stay."""
     truth, _, _, _ = colour
     lights = tmp_path / "night" / "lights"
@@ -192,7 +192,7 @@ def test_truth_colour_images_are_integrated_as_they_are(colour, tmp_path):
 
 
 @real
-def test_truth_real_colour_night(tmp_path):
+def test_real_colour_night(tmp_path):
     """M27 in six short lights of a colour camera: shifts as another program found them, the nebula above the sky."""
     report, _ = walked(DATA / "m27_asi224mc", tmp_path)
     (row,) = report.lights
@@ -208,7 +208,7 @@ def test_truth_real_colour_night(tmp_path):
 
 
 @real
-def test_truth_real_raw_files_open_and_are_developed(tmp_path):
+def test_real_raw_files_open_and_are_developed(tmp_path):
     """Not skies: the Canon's picture has enough points of light to pass as one."""
     report, _ = walked(DATA / "dslr_raw", tmp_path)
     (row,) = report.lights
@@ -218,7 +218,7 @@ def test_truth_real_raw_files_open_and_are_developed(tmp_path):
     assert view.shape == frame.meta.sky_shape and view.meta.pattern and view.meta.calibration in ("B", "O", "")
 
 
-def test_truth_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
+def test_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
     """BAYERPAT may be missing: in lights alone, then their darks tell it; in all frames, then the user does."""
     truth, _, report, _ = colour
     for name, kinds in (("lights", {"LIGHT"}), ("all", {"LIGHT", "DARK", "BIAS", "FLAT"})):
@@ -241,7 +241,7 @@ def test_truth_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
         assert np.array_equal(first, other, equal_nan=True)
 
 
-def test_truth_switches_are_about_lights_alone(tmp_path):
+def test_switches_are_about_lights_alone(tmp_path):
     """Without the bias for lights, flats still have theirs taken off; without darks, the bias takes the level off."""
     truth = written(**CALM, lights=3)
     report, told = walked(truth.folder, tmp_path / "a", **{"calibrate.use_bias": False})
@@ -254,7 +254,7 @@ def test_truth_switches_are_about_lights_alone(tmp_path):
     assert "darks can be scaled only with bias frames" in told and len(scaling.lights) == 1
 
 
-def test_truth_ready_made_masters_are_examined_too(tmp_path):
+def test_ready_made_masters_are_examined_too(tmp_path):
     """A master flat that holds its bias level, and whose header does not say so: the doctor sees it."""
     truth = written(**CALM, flats=0, lights=3)
     night = tmp_path / "night"
@@ -283,14 +283,14 @@ def test_bad_compressed_file_that_breaks_inside_is_rejected(tmp_path):
 
 
 @real
-def test_truth_real_single_light_is_passed_through(tmp_path):
+def test_real_single_light_is_passed_through(tmp_path):
     report, _ = walked(DATA / "lpseb35_arcsat_bsd", tmp_path / "out")
     assert report.lights[0].frames_used == 1
     assert any("only usable light" in note for note in report.notes)
     assert fits.getheader(report.lights[0].path)["CALSTAT"] == "BDF"
 
 
-def test_truth_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypatch):
+def test_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypatch):
     """A bias frame that cannot be read in the middle of the integration: the halves are of what is left."""
     truth = written(**CALM, biases=8, darks=0, lights=3)
     night = tmp_path / "night"
@@ -305,7 +305,7 @@ def test_truth_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypa
     assert "the superbias is a better bias" in "\n".join(told) and len(event.result.lights) == 1
 
 
-def test_truth_glow_of_scaled_darks_is_told_in_a_run(tmp_path):
+def test_glow_of_scaled_darks_is_told_in_a_run(tmp_path):
     """What the doctor says of a dark depends on how it is used: glow matters where the dark is scaled."""
     truth = written(**CALM, glow_dn=150.0, dark_exposure_s=300.0, hot_fraction=0.005, lights=3)
     scaled, _ = walked(truth.folder, tmp_path / "scaled", **{"calibrate.dark_scaling": "fit"})

@@ -21,7 +21,7 @@ def halve(n):
 
 
 @pytest.mark.parametrize("where", ["serial", "threads", "threads:3"])
-def test_truth_every_item_is_done_once(where):
+def test_every_item_is_done_once(where):
     with executor(where) as pool:
         events = list(each("halve", pool, halve, range(20)))
     assert sorted(e.item for e in events) == list(range(20))
@@ -33,17 +33,17 @@ def test_truth_every_item_is_done_once(where):
     assert all(e.result == e.item / 2 for e in events if e.item != 3)
 
 
-def test_truth_an_error_ends_the_work_when_nothing_may_be_lost():
+def test_an_error_ends_the_work_when_nothing_may_be_lost():
     with executor("threads:2") as pool, pytest.raises(FrameError, match="light_3.fits: is torn"):
         list(each("halve", pool, halve, range(20), keep_going=False))
 
 
-def test_truth_a_fault_of_the_program_is_not_taken_for_a_bad_frame():
+def test_a_fault_of_the_program_is_not_taken_for_a_bad_frame():
     with executor("serial") as pool, pytest.raises(TypeError):
         list(each("add", pool, lambda n: n + "1", [1]))
 
 
-def test_truth_work_in_flight_is_bounded():
+def test_work_in_flight_is_bounded():
     running, most = [0], [0]
 
     def task(_):
@@ -96,6 +96,14 @@ def cluster():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as two:
         yield "dask" + two.scheduler_address.removeprefix("tcp")
+
+
+def test_bad_scheduler_without_workers_is_told():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp") as none:
+        where = "dask" + none.scheduler_address.removeprefix("tcp")
+        with pytest.raises(ParameterError, match="has no workers"), executor(where):
+            pass
 
 
 class Counted:

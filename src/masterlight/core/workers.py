@@ -51,7 +51,7 @@ class Cluster(Executor):
     def __init__(self, client: Any):
         self.client, self.tasks = client, client.get_executor()
         threads = client.ncores()
-        self.width, self.processes = max(1, sum(threads.values())), max(1, len(threads))
+        self.width, self.processes = sum(threads.values()), len(threads)
 
     def submit(self, fn, /, *args, **kwargs):
         return self.tasks.submit(fn, *args, **kwargs)
@@ -137,19 +137,29 @@ def executor(where: str = "threads") -> Iterator[Pool]:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
     elif kind == "dask":
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise ParameterError(
-                "workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'"
-            ) from error
-        with Client("tcp" + where[4:]) as client:
+        with dask_client(where) as client:
             cluster = Cluster(client)
             yield cluster, cluster.width
     else:
         raise ParameterError(
             f"workers='{where}' is not a place to compute; use 'serial', 'threads', 'threads:N' or 'dask://host:port'"
         )
+
+
+def dask_client(where: str) -> Any:
+    """The client of the scheduler at `dask://host:port`, which has workers."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ParameterError("workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'") from error
+    try:
+        client = Client("tcp" + where.removeprefix("dask"), timeout=10)
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"workers='{where}': no dask scheduler answers there ({error})") from error
+    if not client.ncores():
+        client.close()
+        raise ParameterError(f"workers='{where}': this scheduler has no workers; start some with `dask worker`")
+    return client
 
 
 def each(

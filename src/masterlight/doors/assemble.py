@@ -19,7 +19,7 @@ from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import read, write
 from masterlight.io import told as header_of
 from masterlight.io.raster import preview, write_png
-from masterlight.night.products import header, inherited, save
+from masterlight.night.products import header, place_keywords, save
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words
 from masterlight.night.run import Run, integrate
@@ -77,7 +77,7 @@ def integrate_files(
         own = next(frame for frame in frames if frame.source == stack.reference)
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
-        cards = header(own.meta, metas, metas[0].kind) + inherited(own.header)
+        cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
         save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
         yield from told(run, path, stack, own)
 

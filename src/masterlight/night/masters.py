@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.calibration.calibrate import Masters
+from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import card
@@ -22,12 +22,10 @@ from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic, read
 from masterlight.night.products import header, key, save
-from masterlight.night.report import MasterRow, finite
+from masterlight.night.report import MasterRow, finite, rejection_words
 from masterlight.night.run import Run, integrate
 from masterlight.session.plan import LightSet, MasterJob, calibration_of
 from masterlight.subframes.glance import glance, sampled
-
-KINDS = ("bias", "dark", "flat")
 
 
 def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Generator[Event, None, None]:
@@ -55,7 +53,7 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Generato
     cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
     stack, done = yield from smooth_bias(run, job, stack, views, statistics, meta)
     save(path, stack, cards, (*views[0].cards, card(integration), *done))
-    run.made[id(job)] = path
+    run.made[job] = path
     yield from report_master(run, job, path, views, stack)
     noise_dn = [planes[0].noise_dn for planes in statistics]
     yield from run.diagnose(examine_master(run, job, path, views, noise_dn))
@@ -118,13 +116,12 @@ def report_master(
     run.report.masters.append(row)
     with atomic(path.with_suffix(".json")) as file:
         file.write(json.dumps(finite(row), indent=1).encode())
-    lost = f"rejected {100 * row.rejected_low:.3f} % low, {100 * row.rejected_high:.3f} % high"
-    yield Event("masters", message=f"{path.name}: {words}; {lost}")
+    yield Event("masters", message=f"{path.name}: {words}; {rejection_words(row.rejected_low, row.rejected_high)}")
 
 
 def reuse_master(run: Run, job: MasterJob, path: Path) -> Generator[Event, None, None]:
     """Take the master of an earlier run, with its row as it was told then if that can still be read."""
-    run.made[id(job)] = path
+    run.made[job] = path
     try:
         before = json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError):
@@ -156,7 +153,7 @@ def examine_master(
 
 def master_like(run: Run, kind: str, master: Frame) -> Frame | None:
     """A master of this run of the size of another."""
-    made = (read(run.made[id(m)]) for m in run.plan.masters if m.kind == kind and id(m) in run.made)
+    made = (read(run.made[m]) for m in run.plan.masters if m.kind == kind and m in run.made)
     return next((frame for frame in made if frame.shape == master.shape), None)
 
 
@@ -184,8 +181,9 @@ def judge_quality(run: Run, job: MasterJob, master: Frame, views: list[Frame], s
 
 
 def master_paths(run: Run, job: MasterJob | LightSet) -> dict[str, Path | None]:
-    """The masters that a job or a set of lights calls for, as files: bias, dark, flat."""
-    return {kind: run.path_of(getattr(job, kind)) for kind in KINDS}
+    """The masters that a job or a set of lights calls for, as files: ready-made, or of this run; None for a failed."""
+    needed = {kind: getattr(job, kind) for kind in ("bias", "dark", "flat")}
+    return {k: Path(m.source) if isinstance(m, Frame) else run.made.get(m) for k, m in needed.items()}
 
 
 def open_masters(run: Run, job: MasterJob | LightSet) -> Generator[Event, None, Masters]:
@@ -217,7 +215,7 @@ def open_masters(run: Run, job: MasterJob | LightSet) -> Generator[Event, None, 
 
 def replace_dark(run: Run, job: MasterJob | LightSet, opened: dict[str, Frame]) -> Generator[Event, None, None]:
     """Put a master bias of this run in the place of a dark that failed; without one, the flat is left out as well."""
-    spare = [run.made[id(m)] for m in run.plan.masters if m.kind == "bias" and id(m) in run.made]
+    spare = [run.made[m] for m in run.plan.masters if m.kind == "bias" and m in run.made]
     fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].meta.sky_shape[-2:]]
     if fits:
         opened["bias"] = fits[0]

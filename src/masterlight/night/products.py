@@ -133,7 +133,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
         ("READOUTM", common(metas, "readout_mode"), "readout mode"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
-        ("DATE-END", ended(times[-1], exposures) if times else None, "UTC end of the last exposure"),
+        ("DATE-END", end_of(times[-1], exposures) if times else None, "UTC end of the last exposure"),
         ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),
         ("YORGSUBF", meta.origin_px[1] or None, "[px] first row of the region on the sensor"),
         ("BAYERPAT", meta.pattern, "colour filters from the first pixel on"),
@@ -150,7 +150,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
     return [(k, v, c) for k, v, c in rows if v is not None]
 
 
-def ended(start: str, exposures: list[float]) -> str:
+def end_of(start: str, exposures: list[float]) -> str:
     """When the exposure that began at `start` was over, by the longest of the exposures."""
     try:
         end = datetime.fromisoformat(start) + timedelta(seconds=max(exposures, default=0.0))
@@ -159,7 +159,7 @@ def ended(start: str, exposures: list[float]) -> str:
     return end.isoformat(timespec="milliseconds")
 
 
-def inherited(source: Mapping[str, Any]) -> list[tuple]:
+def place_keywords(source: Mapping[str, Any]) -> list[tuple]:
     """Keywords of the reference frame that stay true of the result: where it looks and from where."""
     return [(name, source[name], "") for name in source if name.startswith(WCS_KEYWORDS) or name in SITE_KEYWORDS]
 

@@ -9,13 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from masterlight.core.errors import Rejected
 from masterlight.core.noise import noise_mrs
 from masterlight.doctor.findings import Finding
 from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
 from masterlight.io import atomic
 from masterlight.night.light import Light
+
+SHARES = {
+    "rejected_low": "rejected_low_fraction",
+    "rejected_high": "rejected_high_fraction",
+    "rejected_large": "large_scale_fraction",
+}
+"""Columns for what was rejected of the samples, and what a stack's rows call them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +76,7 @@ class MasterRow:
             filter=filter,
             frames_used=stack.n,
             noise=noise_of(stack.image),
-            rejected_low=float(np.mean([frame.rejected_low_fraction for frame in used])),
-            rejected_high=float(np.mean([frame.rejected_high_fraction for frame in used])),
-            rejected_large=float(np.mean([frame.large_scale_fraction for frame in used])),
+            **{column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()},
             trails=tuple(f"{Path(source).name}: {trail}" for source, _, trail in stack.trails),
             effective_frames=stack.effective_frames,
             **(depth_of(stack).as_dict() if stack.variance is not None else {}),
@@ -92,7 +96,7 @@ class MasterRow:
         if self.fwhm_px:
             words.append(f"FWHM {self.fwhm_px:.2f} px")
         if self.rejected_high is not None:
-            words.append(f"rejected {100 * self.rejected_low:.3f} % low, {100 * self.rejected_high:.3f} % high")
+            words.append(rejection_words(self.rejected_low, self.rejected_high))
         if self.rejected_large:
             words.append(f"{100 * self.rejected_large:.3f} % in larger structures, {len(self.trails)} of them trails")
         return f"{Path(self.path).name}: " + ", ".join(words)
@@ -145,18 +149,15 @@ class FrameReport:
     def of(cls, light: Light, filter: str | None, object: str | None) -> "FrameReport":
         """What there is to tell of a light, as far as it came."""
         m, t, many = light.measurement, light.transform, len(light.channels) > 1
-        scale = getattr(light.calibrated, "dark_scale", None)
+        scale = light.dark_scale
         row = cls(
             path=light.source,
             kind="light",
             filter=filter,
             object=object,
-            fwhm_px=m.fwhm_px,
-            eccentricity=m.eccentricity,
             noise=m.noise_dn,
-            stars=m.stars,
             background=m.location_dn,
-            saturated_fraction=m.saturated_fraction,
+            **{name: getattr(m, name) for name in ("fwhm_px", "eccentricity", "stars", "saturated_fraction")},
             background_rgb=tuple(c.location_dn for c in light.channels) if many else None,
             noise_rgb=tuple(c.noise_dn for c in light.channels) if many else None,
             dark_scale=getattr(scale, "k", None),
@@ -168,18 +169,10 @@ class FrameReport:
         place = {name: getattr(t, name) for name in names}
         return replace(row, **place, matrix=tuple(np.asarray(t.matrix).ravel().tolist()))
 
-    def used(self, part: FrameRow) -> "FrameReport":
+    def with_part(self, part: FrameRow) -> "FrameReport":
         """The same with what the frame gave to the result."""
-        return replace(
-            self,
-            status="used",
-            weight=part.weight,
-            scale=part.scale,
-            offset=part.offset,
-            rejected_low=part.rejected_low_fraction,
-            rejected_high=part.rejected_high_fraction,
-            rejected_large=part.large_scale_fraction,
-        )
+        shares = {column: getattr(part, name) for column, name in SHARES.items()}
+        return replace(self, status="used", weight=part.weight, scale=part.scale, offset=part.offset, **shares)
 
     def sentence(self) -> str:
         """Its part in the result as a line of the process console."""
@@ -223,11 +216,6 @@ class Report:
         """0 when all is done, 1 when some frames were rejected on the way, 2 when there is no result."""
         return 2 if not self.lights else 1 if self.rejected else 0
 
-    def reject(self, rejected: Rejected, row: FrameReport | None = None, **columns: Any) -> None:
-        """Keep a frame that failed: `row` is what is known of it, or `columns`."""
-        row = row or FrameReport(path=rejected.source, **columns)
-        self.frames.append(replace(row, status="rejected", stage=rejected.stage, reason=rejected.reason))
-
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
         values = vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
@@ -266,7 +254,7 @@ def by_frame(stack: Stack) -> Iterator[FrameRow]:
         yield replace(rows[0], **{name: sum(getattr(row, name) for row in rows) / planes for name in numbers})
 
 
-def rejection_words(low: float, high: float, large: float) -> str:
+def rejection_words(low: float, high: float, large: float = 0.0) -> str:
     """What was rejected of a frame, fractions, in words."""
     words = f"rejected {100 * low:.3f} % low, {100 * high:.3f} % high"
     return words + (f", {100 * large:.3f} % more in larger structures" if large else "")

@@ -36,8 +36,8 @@ class Run:
     memory_mb: float
     """For each process that works for it."""
     report: Report
-    made: dict[int, Path] = field(default_factory=dict)
-    """Path of the master that came of a job, by the job's id."""
+    made: dict[MasterJob, Path] = field(default_factory=dict)
+    """Path of the master that came of a job."""
     unusable: set[Path] = field(default_factory=set)
     """Masters that could not be read or used."""
     examined: set[str] = field(default_factory=set)
@@ -74,8 +74,9 @@ class Run:
         return Event(stage, message=message)
 
     def reject(self, rejected: Rejected, row: FrameReport | None = None, **columns: Any) -> Event:
-        """Keep a frame that failed as a row of the report, and say so."""
-        self.report.reject(rejected, row, **columns)
+        """Keep a frame that failed in the report, with what is known of it, a `row` or `columns`; and say so."""
+        row = row or FrameReport(path=rejected.source, **columns)
+        self.report.frames.append(replace(row, status="rejected", stage=rejected.stage, reason=rejected.reason))
         return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
 
     def diagnose(self, findings: list[Finding]) -> Generator[Event, None, None]:
@@ -105,12 +106,6 @@ class Run:
         path = self.store.path("report", suffix=".json")
         self.report.write(path)
         return path
-
-    def path_of(self, needed: MasterJob | Frame | None) -> Path | None:
-        """The file of a master that a plan names: a job of this run, or a ready-made frame; None when it failed."""
-        if isinstance(needed, Frame):
-            return Path(needed.source)
-        return None if needed is None else self.made.get(id(needed))
 
 
 def area(frame: Frame) -> int:

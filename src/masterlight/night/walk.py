@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from masterlight.alignment.align import Registered, Transform
-from masterlight.calibration.calibrate import ImageCalibration, Masters
-from masterlight.colour.debayer import Debayer
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
@@ -29,21 +29,12 @@ from masterlight.integration.integrate import OnFrame
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
-from masterlight.night.light import MEASURE_BYTES, MEASURE_COLOUR_BYTES, Align, Light, Measure, merit, tile_aspect
+from masterlight.night.light import Align, Light, Measure, debayer_of, light_of, merit, tile_aspect
 from masterlight.night.masters import build_master, open_masters
-from masterlight.night.products import header, inherited, save
+from masterlight.night.products import header, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame
-from masterlight.night.run import Run, area, integrate
-from masterlight.session.plan import (
-    MIN_TILE_MB,
-    RESULT_BYTES,
-    LightJob,
-    LightSet,
-    Plan,
-    calibration_of,
-    loads,
-    resident_mb,
-)
+from masterlight.night.run import Run, integrate
+from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, calibration_of, loads
 from masterlight.subframes.measure import Measurement, measure
 
 
@@ -87,7 +78,7 @@ def open_plan(run: Run) -> Generator[Event, None, None]:
     wanted = Path(recipe.reference or "").name
     if wanted and not any(wanted in (path.name, path.stem) for path in names):
         yield run.note("plan", f"the reference {wanted} is not among the lights; the best light is taken")
-    for job in plan.lights if recipe.defects else ():
+    for job in plan.lights if recipe.defects else ():  # a bad list is told now, not after the masters
         read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))
 
 
@@ -132,17 +123,14 @@ def measure_lights(run: Run, number: int, keep: bool) -> Generator[Event, None, 
     if not lights:
         return []
     together = yield from plan_memory(run, job, lights[0])
-    task = Measure(run.recipe.select, debayer_of(run), run.recipe.align.planes == "each")
+    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each")
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         if isinstance(event.result, Rejected):
             yield run.reject(event.result, kind="light", filter=job.filter)
             continue
         light.measurement, light.channels, light.stars, light.plane_stars = event.result
-        m = light.measurement
-        words = f"{Path(light.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
-        words += f"eccentricity {m.eccentricity:.2f}, noise {m.noise_dn:.2f} DN" + dark_scale_words(light.calibrated)
-        yield Event("measure", event.done, event.total, message=words)
+        yield Event("measure", event.done, event.total, message=light.sentence())
     for masters in [] if keep else used:
         masters.release()
     return [light for light in lights if light.measurement]
@@ -154,7 +142,7 @@ def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Ge
     lights = []
     for frame in part.frames:
         try:
-            lights.append(light_of(run, number, part, frame, masters, defects))
+            lights.append(light_of(run.recipe, number, part, frame, masters, defects))
         except (FrameError, OSError) as error:
             lost = Rejected.of(frame.source, "calibrate", error)
             yield run.reject(lost, kind="light", filter=run.plan.lights[number].filter)
@@ -168,32 +156,12 @@ def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Ge
 
 def plan_memory(run: Run, job: LightJob, light: Light) -> Generator[Event, None, int]:
     """How many lights may be measured at once; says so when the memory is too small for any way of working."""
-    each_mb = area(light.sensor) * (MEASURE_BYTES if job.planes == 1 else MEASURE_COLOUR_BYTES) / 1e6
-    needed_mb = resident_mb(area(light.view), RESULT_BYTES * job.planes, loads(job)) + MIN_TILE_MB
-    if needed_mb > run.memory_mb:
+    missing_mb = MIN_TILE_MB - run.spare_mb(light.view, RESULT_BYTES * job.planes, loads(job))
+    if missing_mb > 0:
         words = f"{run.memory_mb:.0f} MB are too few for frames of this size"
-        yield run.note("plan", f"{words}; about {needed_mb:.0f} MB will be used")
-    fit = int(run.spare_mb(light.view, 0, loads(job)) // each_mb) * processes(run.pool)
+        yield run.note("plan", f"{words}; about {run.memory_mb + missing_mb:.0f} MB will be used")
+    fit = int(run.spare_mb(light.view, 0, loads(job)) // light.measure_mb) * processes(run.pool)
     return max(1, min(2 * run.pool[1], fit))
-
-
-def debayer_of(run: Run) -> Debayer:
-    """The recipe's debayering; frames know their pattern already, which trimming may have shifted."""
-    return replace(run.recipe.debayer, pattern="auto")
-
-
-def light_of(run: Run, number: int, part: LightSet, frame: Frame, masters: Masters, defects: Defects | None) -> Light:
-    """A raw frame as a light: views of it, calibrated, repaired, and debayered where it is a mosaic.
-
-    An image of three planes is taken as it is.
-    """
-    if len(frame.shape) > 2:
-        return Light(frame, number, frame, frame, frame, frame.meta.saturation_dn)
-    calibrate = calibration_of(part, run.recipe.calibrate)
-    calibrated = calibrate(frame, masters)
-    sensor = run.recipe.cosmetic(calibrated, defects)
-    view = debayer_of(run)(sensor) if sensor.meta.pattern else sensor
-    return Light(frame, number, calibrated, sensor, view, calibrate.saturation(frame, masters))
 
 
 def find_defects(run: Run, part: LightSet, masters: Masters) -> Generator[Event, None, Defects | None]:
@@ -237,18 +205,8 @@ def examine_light(
 
 def repair_words(defects: Defects | None) -> str:
     """How many pixels are repaired in each light of a set."""
-    if not defects:
-        return ""
-    return f"; {defects.hot} hot and {defects.cold} cold pixels repaired ({100 * defects.fraction:.3f} %)"
-
-
-def dark_scale_words(view: Frame) -> str:
-    """The factor that was fitted to the dark for one light."""
-    scale = getattr(view, "dark_scale", None)
-    if scale is None:
-        return ""
-    words = f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"
-    return words if scale.accepted else f"{words} ({scale.reason})"
+    words = "; {0.hot} hot and {0.cold} cold pixels repaired ({1:.3f} %)"
+    return words.format(defects, 100 * defects.fraction) if defects else ""
 
 
 # --- between the passes -----------------------------------------------------------------------------------------------
@@ -335,7 +293,7 @@ def match_lights(
 def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Generator[Event, None, None]:
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     reference = anchor if anchor in lights else max(lights, key=merit)
-    frames = [light.registered(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
+    frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
     statistics = yield from known(run, lights, frames, anchor)
     stack, frames, at = yield from integrate(
         run,
@@ -361,7 +319,7 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
         if light.source in lost:
             yield run.reject(lost[light.source], row_of(run, light))
             continue
-        run.report.frames.append(row_of(run, light).used(part))
+        run.report.frames.append(row_of(run, light).with_part(part))
         yield Event("integrate", message=run.report.frames[-1].sentence())
     yield Event("integrate", item=row.path, message=row.sentence())
 
@@ -371,7 +329,7 @@ def known(
 ) -> Generator[Event, None, list[list[Measurement]]]:
     """What integration must know of each light; measured once more where pass 1 has not looked at all of it."""
     integration, pairs = run.recipe.integrate, zip(lights, frames, strict=True)
-    found = [light.statistics(light is anchor, frame, debayer_of(run)) for light, frame in pairs]
+    found = [light.statistics(light is anchor, frame, debayer_of(run.recipe)) for light, frame in pairs]
     more = [name for name in integration.measures if getattr(found[0][0], name) is None]
     if not more and integration.scale in ("stars", "bwmv"):
         return found
@@ -410,16 +368,16 @@ def write_light(
         done = f"only '{least.calibration}' of CALSTAT" if least.calibration else "not calibrated at all"
         yield run.note("integrate", f"{path.name}: {count} of its {len(metas)} lights are {done}; see the plan")
     grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
-    keywords = header(reference.view.meta.with_(**grid), metas, "light") + inherited(anchor.view.header)
+    keywords = header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(anchor.view.header)
     save(path, stack, keywords, (*cards, card(run.recipe.integrate)), run.recipe)
-    row = light_row(run, job, path, stack, reference, anchor)
+    row = report_light(run, job, path, stack, reference, anchor)
     if run.recipe.drizzled:
         with run.timing("drizzle"):
             yield from drizzle_lights(run, job, used, stack, anchor, keywords)
     return row
 
 
-def light_row(run: Run, job: LightJob, path: Path, stack: Stack, reference: Light, anchor: Light) -> MasterRow:
+def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: Light, anchor: Light) -> MasterRow:
     """The report's row of a master light, with what is measured on itself: its stars."""
     ceiling = reference.saturation_dn and 0.9 * reference.saturation_dn
     measured = run.recipe.select.measure(stack.image, source=str(path), saturation_dn=ceiling)
@@ -454,5 +412,5 @@ def drizzle_lights(
     comments = {name: comment for name, _, comment in keywords}
     keywords = [(name, values[name], comments.get(name, "")) for name in values]
     save(path, made, keywords, (*lights[0].view.cards, card(run.recipe.integrate), card(drizzle)), run.recipe)
-    row = light_row(run, job, path, made, lights[0], anchor)
+    row = report_light(run, job, path, made, lights[0], anchor)
     yield Event("drizzle", item=row.path, message=row.sentence())
