@@ -44,7 +44,7 @@ _WHERE = {
     "plan": "session.plan",
     "scan": "session.scan",
     "Recipe": "night.recipe",
-    "run": "night.recipe",
+    "run": "night.run",
     "Night": "simulate.night",
     "simulate": "simulate.truth",
 }
