@@ -8,6 +8,7 @@ import numpy as np
 from masterlight.calibration.trimmed import Box
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
+from masterlight.core.headers import period
 from masterlight.core.scale import madn
 
 FEWEST_SAMPLES = 16
@@ -48,7 +49,7 @@ def measure(frame: Frame, strips: tuple[Box, ...], window: Box, model: str, orde
     window: the part that saw the sky, which must be brighter and rougher.
     """
     parts = [samples_of(frame, box) for box in strips]
-    p = isqrt(len(frame.meta.pattern)) if frame.meta.pattern else 1
+    p = period(frame.meta.pattern)
     phases = phase_levels(parts, strips, p, frame)
     rests = [(part - tile(phases, box)).ravel() for part, box in zip(parts, strips, strict=True)]
     rough = scatter(np.concatenate(rests))
