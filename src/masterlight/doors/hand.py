@@ -19,6 +19,7 @@ from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card, changed
+from masterlight.core.together import differences
 from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
@@ -26,12 +27,12 @@ from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io import FORMATS, read, suffix, write
-from masterlight.io import told as header_of
+from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects, write_defects
 from masterlight.night.masters import Workshop
 from masterlight.night.products import Store
 from masterlight.night.recipe import Recipe
-from masterlight.session.matching import PLURAL, Group, grouped, hard
+from masterlight.session.matching import PLURAL, Group, grouped
 from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import Session, scan
 from masterlight.subframes.select import SubframeSelector
@@ -84,13 +85,13 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
 
 def refuse_mixture(frames: list[Frame]) -> None:
     """Raise FrameError when frames are of more than one camera or setting; one of another size is left out later."""
-    first = hard(frames[0].meta)
+    first = frames[0]
     for frame in frames[1:]:
-        for name, value in hard(frame.meta).items():
-            if name not in ("size", "region") and None not in (value, first[name]) and value != first[name]:
+        for name, mine, other in differences(first.meta, frame.meta):
+            if name not in ("size", "region"):
                 raise FrameError(
                     frame.source,
-                    f"has {name} {value}, and {Path(frames[0].source).name} has {first[name]}: one master is made of "
+                    f"has {name} {other}, and {Path(first.source).name} has {mine}: one master is made of "
                     "frames of one camera and setting",
                 )
 

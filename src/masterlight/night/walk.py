@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from masterlight import __version__
-from masterlight.alignment.align import Transform
+from masterlight.alignment.transform import Transform
 from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
@@ -26,7 +26,6 @@ from masterlight.core.process import card, changed, plain
 from masterlight.core.workers import Event, each
 from masterlight.defects.lists import Defects
 from masterlight.drizzle.drizzle import finer
-from masterlight.integration.integrate import OnFrame
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
@@ -36,6 +35,7 @@ from masterlight.night.products import header, inherited
 from masterlight.night.report import by_frame, contribution, measured_row, sentence, told
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, calibration_of, loads, resident_mb
 from masterlight.subframes.measure import measure
+from masterlight.subframes.together import OnFrame
 
 
 @dataclass

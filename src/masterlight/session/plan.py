@@ -17,8 +17,9 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.headers import filter_key, object_key
 from masterlight.core.process import changed
+from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
+from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped
 from masterlight.session.scan import Session, unsuitable
 
 
@@ -140,13 +141,13 @@ class Plan:
             self.name,
             "",
             "Groups",
-            *(f"  {g} ({hard(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
+            *(f"  {g} ({settings(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
         ]
         lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
         lines += ["", "Master lights"]
         for job in self.lights:
             lines.append(f"  {' '.join(job.words) or 'target without a name'}: {len(job.frames)} lights")
-            lines += [f"    {part.equation} for {len(part.frames)}{told_masters(part)}" for part in job.sets]
+            lines += [f"    {part.equation} for {len(part.frames)}{masters_in_words(part)}" for part in job.sets]
         lines += ["", "Why"]
         for choice in self.choices:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
@@ -184,7 +185,7 @@ def loads(job: LightJob) -> float:
     return len(job.sets) + sum(0.45 for part in job.sets if part.scaled)
 
 
-def told_masters(part: LightSet) -> str:
+def masters_in_words(part: LightSet) -> str:
     """Which masters a set uses, as words."""
     named = [(letter, getattr(part, kind)) for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True)]
     told = [
@@ -257,8 +258,7 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            size = hard(meta)
-            same = [size[name] for name in ("camera", "size", "binning", "colour pattern")]
+            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
             key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
@@ -293,14 +293,14 @@ class Planner:
             bias = bias or self.pick("bias", group)
         elif not scaled:
             bias = None
-        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not levelled(group):
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
             self.warn(
                 f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
             )
             dark = None
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
-        level_off = bias or (dark and dark.contains_bias) or levelled(group) or set("BO") & set(done)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
         if flat and not level_off:
             self.warn(
                 f"{group.title}: nothing takes their bias level off, so the flat is unused; add bias frames or darks"
@@ -365,7 +365,7 @@ class Planner:
             return group.frames[0] if group else None
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
-            if group.kind == "flat" and not (bias or dark or levelled(group)) and group.contains_bias:
+            if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
                 self.warn(
                     f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
                     "they are unused. Add flat-darks or bias frames"
@@ -396,12 +396,8 @@ class Planner:
 
     def nearest_dark(self, group: Group) -> Group | None:
         """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
-        wanted = hard(group.meta)
         same = [
-            dark
-            for dark in self.groups["dark"]
-            if dark.contains_bias
-            and all(value == wanted[name] or None in (value, wanted[name]) for name, value in hard(dark.meta).items())
+            dark for dark in self.groups["dark"] if dark.contains_bias and not any(differences(group.meta, dark.meta))
         ]
         if not same:
             return None
@@ -434,7 +430,7 @@ def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> Im
     return changed(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
 
 
-def levelled(group: Group) -> bool:
+def has_level(group: Group) -> bool:
     """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
     return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
 
