@@ -1,6 +1,7 @@
 """Debayer: colours from mosaics of every pattern."""
 
 import pickle
+import sys
 import warnings
 from functools import cache
 
@@ -282,6 +283,9 @@ def test_authority_colour_demosaicing(pattern, method):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of drawing libraries that are not there
         import colour_demosaicing as authority
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        if getattr(sys.modules[name], "__spec__", None) is None:  # what it puts there in its place confuses others
+            del sys.modules[name]
     name = {"bilinear": "bilinear", "mhc": "Malvar2004"}[method]
     pixels = np.random.default_rng(4).uniform(0, 1, (40, 52)).astype(np.float32)
     theirs = getattr(authority, f"demosaicing_CFA_Bayer_{name}")(pixels, pattern)  # rows, cols, planes

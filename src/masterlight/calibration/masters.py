@@ -10,7 +10,7 @@ from masterlight.calibration.kernels import flat_factor, sum_between
 from masterlight.calibration.level import scatter
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, evenly
 from masterlight.core.headers import period, places
 from masterlight.core.once import Once
 
@@ -183,7 +183,7 @@ class Masters:
         subtract, factor = np.zeros((p, p)), np.ones((p, p))
         rows = np.arange(some.shape[0]) if some is not None else np.zeros(1, int)
         if rows.size > 48:
-            rows = (np.linspace(0, rows.size - 6, 8).astype(int)[:, None] + np.arange(6)).ravel()
+            rows = np.add.outer(evenly(0, rows.size - 6, 8), np.arange(6)).ravel()
         minus = self._subtract(rows)
         if self.flat is not None:
             flat = self._flat(rows)
@@ -206,7 +206,7 @@ class Masters:
 
     def _dark_is_at_bias_level(self):
         rows = min(self.bias.shape[-2], self.dark.shape[-2])
-        lines = np.linspace(0, rows - 1, min(24, rows)).astype(int)
+        lines = evenly(0, rows - 1, 24)
         bias, dark = part(self.bias, lines), part(self.dark, lines)
         level = np.nanmedian(bias)
         return bool(level < 5 * scatter(bias) or np.nanmedian(dark) >= 0.2 * level)
