@@ -63,9 +63,7 @@ def index_page() -> str:
 def chapter_page(title: str, rooms: tuple[str, ...], others: tuple[str, ...]) -> str:
     """The public names of some rooms, the processes inside of these, then what they give and take."""
     places = list(public(rooms).values())
-    for place in places:  # grows while it is walked: a process inside of one may hold another
-        inside = [place_of(cls) for cls in fields_of(value_at(place)).values() if is_process(cls)]
-        places += [inner for inner in inside if inner not in places and is_in(inner, rooms)]
+    places += [place for place in processes() if place not in places and is_in(place, rooms)]
     places += [place for name in others if (place := defined(name, rooms)) not in places]
     return "\n".join([f"# {title}", "", *map(entry, places)])
 
@@ -78,6 +76,15 @@ def public(rooms: tuple[str, ...]) -> dict[str, str]:
         for name, value in found.items()
         if hasattr(value, "__qualname__") and is_in(place_of(value), rooms)
     }
+
+
+def processes() -> list[str]:
+    """Where every public process stands, and every one inside of these."""
+    found = [cls for cls in map(public_value, ml.__all__) if is_process(cls)]
+    for cls in found:  # grows while it is walked
+        inside = dict.fromkeys(inner for inner in fields_of(cls).values() if is_process(inner))
+        found += [inner for inner in inside if inner not in found]
+    return [place_of(cls) for cls in found]
 
 
 def public_value(name: str):
