@@ -11,7 +11,7 @@ from pages import ROOT, make, replace_part, save
 from masterlight import ArrayFrame, ImageIntegration, build, read
 from masterlight.core.errors import ParameterError
 from masterlight.io.raster import preview
-from masterlight.subframes.measure import Measurement
+from masterlight.subframes.measurement import Measurement
 
 PAGE = ROOT / "docs" / "integration.md"
 PICTURES = ROOT / "docs" / "integration"

@@ -132,7 +132,7 @@ def doctor(folder, out, **arguments):
     for line in (*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected)):
         click.echo(f"plan       {line}")
     with executor(recipe.workers) as pool:
-        findings = told_as_it_goes(diagnose(found, recipe, pool), quiet=True).result
+        findings = told_as_it_goes(diagnose(found, recipe.doctor, recipe.calibrate, pool), quiet=True).result
     click.echo(text(findings))
     if out:
         with atomic(out) as file:
