@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 
 import masterlight as ml
-from masterlight.core.process import Knob, knobs, unwrapped
+from masterlight.core.process import knobs
 
 ROOT = Path(__file__).parents[1]
 OF_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
@@ -113,8 +113,8 @@ def is_process(value) -> bool:
 
 def fields_of(cls) -> dict:
     """The fields of a process and their types, without bounds; none of anything else."""
-    return {name: unwrapped(hint)[0] for name, hint in typing.get_type_hints(cls, include_extras=True).items()
-            if name in cls.__pydantic_fields__} if is_process(cls) else {}  # fmt: skip
+    hints = typing.get_type_hints(cls) if is_process(cls) else {}
+    return {name: hint for name, hint in hints.items() if name in cls.__pydantic_fields__}
 
 
 def defined(name: str, rooms: tuple[str, ...]) -> str:
@@ -149,21 +149,20 @@ def knob_table(cls: type) -> str:
     own = {knob.path: knob for knob in knobs(cls)}
     for name, inner in fields_of(cls).items():
         if is_process(inner):
-            words = cls.__pydantic_fields__[name].description or first_line(inner)
-            lines.append(f"| `{name}` | {cell(words)} | [`{inner.__name__}`][{place_of(inner)}] | |")
+            lines.append(f"| `{name}` | {first_line(inner)} | [`{inner.__name__}`][{place_of(inner)}] | |")
         else:
             knob = own[name]
             lines.append(f"| `{name}` | {cell(knob.help)}{when(knob)} | {allowed(knob)} | `{cell(knob.usual)}` |")
     return "\n".join(lines)
 
 
-def when(knob: Knob) -> str:
+def when(knob) -> str:
     """For what it is, where it does something only beside certain values of others."""
     words = [" or ".join(mark.words(prefix) for mark in marks) for prefix, marks in knob.when]
     return f" *With {cell('; '.join(words))}.*" if words else ""
 
 
-def allowed(knob: Knob) -> str:
+def allowed(knob) -> str:
     """Choices, or range and unit."""
     if knob.choices:
         return ", ".join(f"`{cell(word) or 'none'}`" for word in knob.choices)
