@@ -8,6 +8,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame, evenly
+from masterlight.core.headers import period
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, each
 from masterlight.doctor.quality import sensor
@@ -87,7 +88,7 @@ def large(frame: Frame) -> bool:
 def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
     """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
     y0, y1, x0, x1 = region(frame)
-    size = math.isqrt(len(frame.meta.pattern or "x"))
+    size = period(frame.meta.pattern)
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
     at = evenly(y0, max(y0, y1 - size), count, size)
     return np.array([y for y in at if y >= y0] or at[:1]), size
@@ -114,7 +115,7 @@ def cut(array: np.ndarray, like: Frame) -> np.ndarray:
 
 def phase_of(frame: Frame, y: int) -> tuple[int, int]:
     """Place in the pattern of row y and of the first column that is read."""
-    size = math.isqrt(len(frame.meta.pattern or "x"))
+    size = period(frame.meta.pattern)
     return y % size, region(frame)[2] % size
 
 

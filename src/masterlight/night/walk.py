@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from masterlight import __version__
@@ -26,7 +25,6 @@ from masterlight.core.process import card, plain
 from masterlight.core.workers import Event, each
 from masterlight.defects.lists import Defects
 from masterlight.drizzle.drizzle import finer
-from masterlight.integration.integrate import OnFrame
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
@@ -35,7 +33,6 @@ from masterlight.night.masters import Workshop, area
 from masterlight.night.products import header, inherited
 from masterlight.night.report import by_frame, contribution, measured_row, sentence, told
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, calibration_of, loads, resident_mb
-from masterlight.subframes.measure import measure
 
 
 @dataclass
@@ -139,7 +136,9 @@ class Walk(Workshop):
         if needed_mb > self.memory_mb:
             words = f"{self.memory_mb:.0f} MB are too few for frames of this size"
             yield self.note("plan", f"{words}; about {needed_mb:.0f} MB will be used")
-        task = Measure(self.recipe.select, self.debayer, self.recipe.align.planes == "each")
+        integration = self.recipe.integrate
+        more = integration.measures, "bwmv" if integration.scale == "stars" else integration.scale
+        task = Measure(self.recipe.select, self.debayer, self.recipe.align.planes == "each", *more)
         for event in each("measure", self.pool, task, lights, in_flight=together):
             light = event.item
             if isinstance(event.result, Rejected):
@@ -271,27 +270,6 @@ class Walk(Workshop):
             return {}
         return {"fwhm_px": found[0].fwhm_px, "eccentricity": found[0].eccentricity, "stars": found[0].stars}
 
-    def known(self, lights: list[Light], frames: list[Frame], anchor: Light) -> Iterator[Event]:
-        """What integration must know of each light; measured once more where pass 1 has not looked at all of it."""
-        integration, pairs = self.recipe.integrate, zip(lights, frames, strict=True)
-        found = [light.statistics(light is anchor, frame, self.debayer) for light, frame in pairs]
-        more = [name for name in integration.measures if getattr(found[0][0], name) is None]
-        if not more and integration.scale in ("stars", "bwmv"):
-            return found
-        scale = "bwmv" if integration.scale == "stars" else integration.scale
-        task = partial(measure, wanted=tuple(more), scale=scale)
-        for event in each("measure", self.pool, OnFrame(task, [light.view for light in lights]), range(len(lights))):
-            i, measured = event.item, event.result
-            yield Event("measure", event.done, event.total)
-            if isinstance(measured, Rejected):
-                raise FrameError(lights[i].source, measured.reason)
-            names = (*more, "location_dn", "scale_dn")
-            found[i] = [
-                replace(old, **{name: getattr(new, name) for name in names})
-                for old, new in zip(found[i], measured, strict=True)
-            ]
-        return found
-
     def finer(self, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, cards: list) -> Iterator[Event]:
         """Drop the lights of a stack onto a finer grid, a mosaic without debayering, and write what came of them."""
         drizzle, shape = self.recipe.drizzle, anchor.view.shape[-2:]
@@ -326,7 +304,8 @@ class Walk(Workshop):
         align, integration = self.recipe.align, self.recipe.integrate
         reference = anchor if anchor in lights else max(lights, key=merit)
         frames = [light.registered(align, anchor.view.shape[-2:]) for light in lights]
-        statistics = yield from self.known(lights, frames, anchor)
+        pairs = zip(lights, frames, strict=True)
+        statistics = [light.statistics(light is anchor, frame, self.debayer) for light, frame in pairs]
         stack, frames, at = yield from self.integrate(
             "integrate",
             integration,

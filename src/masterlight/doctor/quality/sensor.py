@@ -14,6 +14,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, evenly
+from masterlight.core.headers import period, places
 from masterlight.doctor.quality import kernels
 
 PIXELS = 300_000
@@ -64,16 +65,12 @@ def colours(frame: Frame) -> dict[str, list[tuple[int, int, int]]]:
     """Where each colour of a frame is: its pixels are those of plane p from row y, column x on, every `pitch`-th."""
     if len(frame.shape) == 3:
         return {name: [(p, 0, 0)] for p, name in enumerate("RGB")}
-    pattern, size = frame.meta.pattern, pitch(frame)
-    if not pattern:
-        return {"mono": [(0, 0, 0)]}
-    names = dict.fromkeys(sorted(pattern, key=("RGB" + pattern).index))
-    return {name: [(0, k // size, k % size) for k, c in enumerate(pattern) if c == name] for name in names}
+    return {name or "mono": [(0, y, x) for y, x in at] for name, at in places(frame.meta.pattern).items()}
 
 
 def pitch(frame: Frame) -> int:
     """After how many pixels the colours repeat."""
-    return math.isqrt(len(frame.meta.pattern)) if frame.meta.pattern and len(frame.shape) == 2 else 1
+    return period(frame.meta.pattern) if len(frame.shape) == 2 else 1
 
 
 def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
@@ -94,8 +91,8 @@ def sample(frame: Frame, pixels: int = PIXELS) -> dict[str, list[np.ndarray]]:
     for y0, y1 in strips(frame, pixels):
         band = frame.pixels(y0, y1, 0, frame.shape[-1])
         band = band if band.ndim == 3 else band[None]
-        for name, places in colours(frame).items():
-            found[name] += [np.ascontiguousarray(band[p, y::size, x::size]) for p, y, x in places]
+        for name, at in colours(frame).items():
+            found[name] += [np.ascontiguousarray(band[p, y::size, x::size]) for p, y, x in at]
     return found
 
 
