@@ -14,7 +14,7 @@ from masterlight.alignment.warp import HALO, blank_defective, jacobian, noise_ga
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card, process
-from masterlight.subframes.photometry import robust_mean
+from masterlight.subframes.photometry import matched_flux_ratio
 
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 FIXED_PX = 0.5
 FEWEST_STARS = 4
 SIGMA_FLOOR_PX = 0.01
-FLUX_FLOOR = 0.005
 WIDEST_BOX_PX = 256
 
 
@@ -277,7 +276,7 @@ class StarAlignment:
         if reason:
             return Rejected(source, "align", reason)
         freedom = max(2 * len(error_px) - match.DEGREES[model], 1)
-        ratio, ratio_error, ratio_pairs = flux_ratio(reference.stars, of_ref, stars, of_src)
+        ratio, ratio_error, ratio_pairs = matched_flux_ratio(reference.stars[of_ref], stars[of_src])
         return Transform(
             matrix=matrix,
             rms_px=float(np.sqrt(np.mean(error_px**2))),
@@ -450,19 +449,3 @@ def corner_error(model: str, sigma: np.ndarray) -> float:
     """Expected distance error of a fitted model in the corners, from the errors of the stars it was fitted to."""
     growth = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}[model]
     return float(np.sqrt(2 * growth / (1 / sigma**2).sum()))
-
-
-def flux_ratio(reference: StarList, of_ref, stars: StarList, of_src) -> tuple[float, float, int]:
-    """Flux of matched unsaturated stars in the source over the reference: ratio, its error, stars used.
-
-    A mean of logarithms weighted by the stars' signal to noise, without outliers beyond 3 sigma.
-    """
-    flux_ref, flux_src = reference.flux_dn[of_ref], stars.flux_dn[of_src]
-    good = ~(reference.saturated[of_ref] | stars.saturated[of_src]) & (flux_ref > 0) & (flux_src > 0)
-    if good.sum() < 3:
-        return float("nan"), float("nan"), int(good.sum())
-    log_ratio = np.log(flux_src[good] / flux_ref[good])
-    noise = np.hypot(1 / reference.snr[of_ref][good], 1 / stars.snr[of_src][good])
-    sigma = np.hypot(noise, FLUX_FLOOR)
-    mean = robust_mean(log_ratio, sigma)
-    return float(np.exp(mean.ratio)), float(np.exp(mean.ratio) * mean.error), mean.stars

@@ -14,7 +14,7 @@ from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.session.plan import LightJob
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, StarList
-from masterlight.subframes.photometry import ENOUGH_STARS
+from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
@@ -54,7 +54,7 @@ class Light:
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
         t, keywords = self.transform, keywords_of(self.view)
-        ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
+        ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         return [
