@@ -22,9 +22,9 @@ from masterlight.core.process import changed
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
-from masterlight.subframes.measure import keywords_of, measure_sky, sky_of_mean, stars_of
-from masterlight.subframes.measurement import Measurement, StarList
-from masterlight.subframes.photometry import ENOUGH_STARS
+from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
+from masterlight.subframes.measurement import SKY_FIELDS, Measurement, StarList
+from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
@@ -87,7 +87,7 @@ class Light:
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
         t, keywords = self.transform, keywords_of(self.view)
-        ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
+        ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         return [
@@ -165,12 +165,13 @@ def mosaic_noise(debayer: Debayer, pattern: str) -> np.ndarray:
 class Measure:
     """The task of pass 1: all of a light's pixels, once, into buffers kept for the next, and what they tell."""
 
-    def __init__(self, selector: SubframeSelector, debayer: Debayer, each_plane: bool):
-        self.selector, self.debayer, self.each_plane = selector, debayer, each_plane
+    def __init__(self, selector: SubframeSelector, debayer: Debayer, each_plane: bool, wanted=(), scale="bwmv"):
+        self.how = selector, debayer, each_plane, wanted, scale
+        self.selector, self.debayer, self.each_plane, self.wanted, self.scale = self.how
         self.kept = threading.local()
 
     def __reduce__(self):
-        return Measure, (self.selector, self.debayer, self.each_plane)
+        return Measure, self.how
 
     def __call__(self, light: Light):
         """(measurement, channels, stars, stars of each plane), or the reason why there are none."""
@@ -190,13 +191,22 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        found = self.selector.measure(plain, sky=channels[0] if one else sky_of_mean(channels), **how)
+        found = measure_light(self.selector, plain, sky=channels[0] if one else sky_of_mean(channels), **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
-        alone = [self.selector.measure(whole[c], sky=channels[c], **how) for c in apart]
-        channels = tuple(replace(channel, **stars_of(found[0])) for channel in channels)
-        return found[0], channels, found[1], tuple(stars[1] if stars else stars for stars in alone)
+        alone = [measure_light(self.selector, whole[c], sky=channels[c], **how) for c in apart]
+        channels = [replace(channel, **stars_of(found[0])) for channel in channels]
+        return found[0], self.completed(light, channels), found[1], tuple(a[1] if a else a for a in alone)
+
+    def completed(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
+        """The channels with what integration wants of them besides: from a sample of what it will see."""
+        more = [name for name in self.wanted if name in SKY_FIELDS]
+        if not more and self.scale == "bwmv":
+            return tuple(channels)
+        names, sampled = (*more, "location_dn", "scale_dn"), measure(light.view, more, self.scale)
+        pairs = zip(channels, sampled, strict=True)
+        return tuple(replace(old, **{name: getattr(new, name) for name in names}) for old, new in pairs)
 
     def luminance(self, whole: Frame, saturation_dn: float | None) -> np.ndarray:
         """The mean of the planes; the brightest of them where one is saturated, so that it shows."""

@@ -13,11 +13,9 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from masterlight.alignment.transform import Transform
-from masterlight.alignment.view import Registered
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
@@ -35,9 +33,6 @@ from masterlight.night.products import header, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame
 from masterlight.night.run import Run, integrate
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, calibration_of, loads
-from masterlight.subframes.measure import measure
-from masterlight.subframes.measurement import Measurement
-from masterlight.subframes.together import OnFrame
 
 
 def walk(run: Run) -> Generator[Event, None, Report]:
@@ -125,7 +120,9 @@ def measure_lights(run: Run, number: int, keep: bool) -> Generator[Event, None, 
     if not lights:
         return []
     together = yield from plan_memory(run, job, lights[0])
-    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each")
+    integration = run.recipe.integrate
+    more = integration.measures, "bwmv" if integration.scale == "stars" else integration.scale
+    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         if isinstance(event.result, Rejected):
@@ -296,7 +293,8 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     reference = anchor if anchor in lights else max(lights, key=merit)
     frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
-    statistics = yield from known(run, lights, frames, anchor)
+    debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
+    statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
     stack, frames, at = yield from integrate(
         run,
         "integrate",
@@ -324,30 +322,6 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
         run.report.frames.append(row_of(run, light).with_part(part))
         yield Event("integrate", message=run.report.frames[-1].sentence())
     yield Event("integrate", item=row.path, message=row.sentence())
-
-
-def known(
-    run: Run, lights: list[Light], frames: list[Registered], anchor: Light
-) -> Generator[Event, None, list[list[Measurement]]]:
-    """What integration must know of each light; measured once more where pass 1 has not looked at all of it."""
-    integration, pairs = run.recipe.integrate, zip(lights, frames, strict=True)
-    found = [light.statistics(light is anchor, frame, debayer_of(run.recipe)) for light, frame in pairs]
-    more = [name for name in integration.measures if getattr(found[0][0], name) is None]
-    if not more and integration.scale in ("stars", "bwmv"):
-        return found
-    scale = "bwmv" if integration.scale == "stars" else integration.scale
-    task = partial(measure, wanted=tuple(more), scale=scale)
-    for event in each("measure", run.pool, OnFrame(task, [light.view for light in lights]), range(len(lights))):
-        i, measured = event.item, event.result
-        yield Event("measure", event.done, event.total)
-        if isinstance(measured, Rejected):
-            raise FrameError(lights[i].source, measured.reason)
-        names = (*more, "location_dn", "scale_dn")
-        found[i] = [
-            replace(old, **{name: getattr(new, name) for name in names})
-            for old, new in zip(found[i], measured, strict=True)
-        ]
-    return found
 
 
 def write_light(
