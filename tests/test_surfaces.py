@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import masterlight as ml
-from masterlight.core.process import from_toml, knobs, plain, to_toml
+from masterlight.core.process import from_toml, knobs, plain, to_toml, validate
 from masterlight.doors.cli import main
 from masterlight.doors.flags import flag, given
 from masterlight.night.recipe import Recipe
@@ -40,6 +40,24 @@ def other_value(knob):
     return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
 
 
+def nested(values):
+    """Dotted names as a tree."""
+    tree = {}
+    for path, value in values.items():
+        *parents, leaf = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def company(knob):
+    """The values of other knobs beside which this one does something."""
+    marks = [(prefix, mark) for prefix, marks in knob.when for mark in marks[:1]]
+    return {prefix + name: allowed[0] for prefix, mark in marks for name, allowed in mark.values.items()}
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_surface_every_knob_is_explained(name):
     for knob in knobs(process_of(name)):
@@ -49,7 +67,7 @@ def test_surface_every_knob_is_explained(name):
 @pytest.mark.parametrize("name", ALL)
 def test_surface_toml_and_card_give_the_same_process_back(name):
     cls = process_of(name)
-    changed = ml.build(cls, {knob.path: other_value(knob) for knob in knobs(cls)})
+    changed = validate(cls, nested({knob.path: other_value(knob) for knob in knobs(cls)}))
     assert changed != cls() or not list(knobs(cls))
     assert from_toml(cls, to_toml(changed)) == changed
     assert from_toml(cls, to_toml(cls())) == cls()
@@ -68,7 +86,8 @@ def test_surface_flags_give_the_same_process(name):
         if isinstance(value, bool):
             words = [f"--{name}" if value else f"--no-{name}"]
         parsed = click.Command("test", params=[flag(knob)]).make_context("test", words).params
-        assert ml.build(cls, given(parsed)) == ml.build(cls, {knob.path: value}), knob.path
+        beside = company(knob)
+        assert ml.build(cls, beside | given(parsed)) == ml.build(cls, beside | {knob.path: value}), knob.path
 
 
 @pytest.mark.parametrize("name", ALL)
