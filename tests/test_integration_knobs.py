@@ -51,11 +51,10 @@ def night(count=24):
         pixels[struck > 0.98] -= 60
         meta = Meta(gain_e_per_dn=1.5, read_noise_e=6.0, exposure_s=60.0)
         frames.append(ArrayFrame.of(pixels, f"frame {i}", meta))
-        known.append(
-            Measurement(f"frame {i}", sky, NOISE * clear**2, NOISE * (1 + 0.02 * (i % 5)), 60.0, clear, fwhm_px=3.0 + 0.02 * i,
-                        gain_e_per_dn=1.5, read_noise_e=6.0, keywords={"SSWEIGHT": 1.0 + i, "OTHER": 30.0 - i},
-                        mean_dn=sky + 1)
-        )  # fmt: skip
+        headers = {"SSWEIGHT": 1.0 + i, "OTHER": 30.0 - i}
+        sensor = {"fwhm_px": 3.0 + 0.02 * i, "gain_e_per_dn": 1.5, "read_noise_e": 6.0, "keywords": headers}
+        noise = NOISE * (1 + 0.02 * (i % 5))
+        known.append(Measurement(f"frame {i}", sky, NOISE * clear**2, noise, 60.0, clear, **sensor))
     return frames, known
 
 
