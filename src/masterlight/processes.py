@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from typing import Any
 
 from masterlight.core import process
 
@@ -28,7 +27,7 @@ def load(name: str) -> type:
     return getattr(importlib.import_module(f"masterlight.{PROCESSES[name]}"), name)
 
 
-def replay(card: str) -> Any:
+def replay(card: str) -> object:
     """The process that a provenance card tells of, equal to the one that wrote it."""
     for name in json.loads(card):
         if name in PROCESSES:

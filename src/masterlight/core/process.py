@@ -188,7 +188,9 @@ class Knob:
         return ""
 
 
-def knobs(cls: type, prefix: str = "", usual: Any = None, when: tuple = ()) -> Iterator[Knob]:
+def knobs(
+    cls: type, prefix: str = "", usual: object = None, when: tuple[tuple[str, tuple[When, ...]], ...] = ()
+) -> Iterator[Knob]:
     """Every parameter of a process, those of the processes inside it included, in order of declaration.
 
     Defaults are those of `usual`, an instance, if there is one: the process that contains this one may have its own.
@@ -267,7 +269,7 @@ def choices(annotation) -> tuple[str, ...]:
     return ()
 
 
-def build(cls: type[T], values: Mapping[str, Any], base: T | None = None) -> T:
+def build(cls: type[T], values: Mapping[str, object], base: T | None = None) -> T:
     """Make a process from dotted names: `build(ImageIntegration, {"rejection.low": 3})`, the rest as in `base`.
 
     Raises ParameterError for a wrong name or value, and for a value that does nothing beside the others.
@@ -329,7 +331,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def card(value: Any, **extra: Any) -> str:
+def card(value: object, **extra: object) -> str:
     """One line that says which process was applied, with every parameter: `{"ImageCalibration": {...}}`."""
     return json.dumps({type(value).__name__: plain(value), **extra}, sort_keys=True, default=str)
 
@@ -343,7 +345,7 @@ def replay(text: str) -> Any:
     raise ParameterError(f"card names no known process: {', '.join(entries)}; known: {', '.join(sorted(_REGISTRY))}")
 
 
-def to_toml(value: Any) -> str:
+def to_toml(value: object) -> str:
     """A process as a TOML document that a person can edit: each parameter under its own explanation."""
     import tomlkit
 

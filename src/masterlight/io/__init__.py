@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import Frame
@@ -68,7 +69,7 @@ def suffix(path, table: Iterable[str]) -> str | None:
     return max((end for end in table if name.endswith(end)), key=len, default=None)
 
 
-def read(path) -> Frame:
+def read(path: str | os.PathLike[str]) -> Frame:
     """Open a file as a frame: its header is read now, its pixels when they are asked for."""
     end = suffix(path, FORMATS)
     if end is None:
@@ -80,7 +81,13 @@ def read(path) -> Frame:
     return getattr(import_module(module), name)(path)
 
 
-def write(path, planes: Any, header: Any = None, history: Iterable[str] = (), compress: Iterable[str] = ()) -> None:
+def write(
+    path: str | os.PathLike[str],
+    planes: Frame | ArrayLike | Mapping[str, object],
+    header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
+    history: Iterable[str] = (),
+    compress: Iterable[str] = (),
+) -> None:
     """Write a FITS file that appears whole or not at all.
 
     planes: a frame, an array, or a mapping of names to arrays, astropy tables and texts, the first of which becomes

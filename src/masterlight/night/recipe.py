@@ -1,6 +1,6 @@
 """`Recipe`, the processes of a night in their order, and `run`, which walks a folder of raw frames through them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from masterlight.doctor import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, compiled
 from masterlight.night.products import Store
+from masterlight.night.report import Report
 from masterlight.night.walk import Walk
 from masterlight.session.plan import Plan, plan
 from masterlight.session.scan import scan
@@ -67,7 +68,7 @@ class Recipe:
     """Make masters again even when those of an earlier run fit."""
 
 
-def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Iterator[Event]:
+def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Generator[Event, None, Report]:
     """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
 
     Yields events; the last one has stage "done" and the `Report` as its result. Raises NothingUsable when there
@@ -80,4 +81,6 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     keep_freed_memory()
     with executor(recipe.workers) as pool:
         memory_mb = recipe.memory_mb or machine_memory_mb() / 4
-        yield from Walk(night, Store(out), recipe, pool, memory_mb).events()
+        walk = Walk(night, Store(out), recipe, pool, memory_mb)
+        yield from walk.events()
+        return walk.report

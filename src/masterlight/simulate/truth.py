@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -164,7 +164,7 @@ class Truth:
         whole(self.folder / "truth.npz", lambda file: np.savez_compressed(file, **arrays))
 
 
-def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Iterator[Event]:
+def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Generator[Event, None, Truth]:
     """Photograph a night: 16-bit FITS frames as the capture program lays them out, and the truth about them.
 
     An `Event` after each frame; the last one, of stage `done`, has the `Truth` as its result. The same night gives
@@ -181,6 +181,7 @@ def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> It
     truth.observatory = observatory
     truth.save()
     yield Event("done", result=truth)
+    return truth
 
 
 def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
