@@ -15,8 +15,8 @@ from masterlight.processes import PROCESSES
 
 HERE = Path(__file__).parent
 SOURCE = Path(ml.__file__).parent.parent
-NUMPYS_OWN = ("numpy.ndarray[tuple[Any, ...], ", "numpy.dtype[Any]", "tuple[Any, ...]")
-"""Aliases of numpy such as `np.ndarray`, which leave shape and kind of numbers open."""
+OPEN_ALIASES = ("numpy.ndarray[tuple[Any, ...], ", "numpy.dtype[Any]", "slice[Any, Any, Any]")
+"""How numpy and Python spell `np.ndarray` and `slice`, which leave shape and kind of numbers open."""
 
 
 def public_names():
@@ -68,7 +68,7 @@ def test_surface_no_public_name_is_any(checked):
     for line in checked:
         if match := re.match(r'revealed\.py:(\d+): note: Revealed type is "(.*)"$', line):
             name, shown = names[int(match[1]) - 1], match[2]
-            for alias in NUMPYS_OWN:
+            for alias in OPEN_ALIASES:
                 shown = shown.replace(alias, "")
             if re.search(r"\bAny\b", shown):
                 open_names.append(f"{name}: {shown}")
