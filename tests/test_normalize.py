@@ -13,7 +13,7 @@ from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import ArrayFrame
 from masterlight.core.process import knobs, replay
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.subframes.select import StarList
+from masterlight.subframes.measurement import StarList
 
 ROWS, COLS = 900, 1100
 SKY, NOISE = 1000.0, 10.0

@@ -33,7 +33,7 @@ from masterlight.integration.rejection import Rejection as Rejection
 from masterlight.io import read as read
 from masterlight.io import write as write
 from masterlight.night.recipe import Recipe as Recipe
-from masterlight.night.recipe import run as run
+from masterlight.night.run import run as run
 from masterlight.processes import PROCESSES as PROCESSES
 from masterlight.processes import replay as replay
 from masterlight.session.plan import plan as plan

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from typing import Any
 
 from masterlight.core import process
 
@@ -27,7 +28,7 @@ def load(name: str) -> type:
     return getattr(importlib.import_module(f"masterlight.{PROCESSES[name]}"), name)
 
 
-def replay(card: str) -> object:
+def replay(card: str) -> Any:
     """The process that a provenance card tells of, equal to the one that wrote it."""
     for name in json.loads(card):
         if name in PROCESSES:

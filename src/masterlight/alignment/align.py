@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from masterlight.alignment.quads import Reference
     from masterlight.alignment.transform import Transform, Transforms
     from masterlight.alignment.view import Registered
-    from masterlight.subframes.select import StarList
+    from masterlight.subframes.measurement import StarList
 
 SHEARING = ("auto", "homography", "affine")
 TURNING = (*SHEARING, "similarity")

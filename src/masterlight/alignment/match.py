@@ -21,7 +21,7 @@ from masterlight.core.errors import Rejected
 from masterlight.subframes.photometry import robust_mean
 
 if TYPE_CHECKING:
-    from masterlight.subframes.select import StarList
+    from masterlight.subframes.measurement import StarList
 
 FIXED_PX = 0.5
 SIGMA_FLOOR_PX = 0.01

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from masterlight.alignment.transform import as_complex, similarity_matrix
 
 if TYPE_CHECKING:
-    from masterlight.subframes.select import StarList
+    from masterlight.subframes.measurement import StarList
 
 TIERS = (25, 50, 100, 200, 400, 800)
 NEIGHBOURS = 6

@@ -4,6 +4,7 @@
     ├── ParameterError     a knob has a value it cannot have: its name, what was given, what is allowed
     ├── FrameError         one file cannot be used: its path, why, what to do
     ├── NothingUsable      no frame is left to work on; the run ends with exit status 2
+    ├── Halted             the doctor found what would spoil the result
     └── OutputError        a product cannot be written: disk full, no permission
 
 A frame that fails inside a run does not raise: it becomes a `Rejected`, a falsy value that

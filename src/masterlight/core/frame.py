@@ -1,6 +1,7 @@
 """`Frame`, an image that can be indexed, and `Meta`, what its header says in our words and units."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
 from typing import Literal, NamedTuple
@@ -244,3 +245,29 @@ class View(Frame):
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
         return self.below.defective(y0, y1, x0, x1)
+
+
+@contextmanager
+def naming(frame: Frame) -> Iterator[None]:
+    """What goes wrong while a frame is read becomes a FrameError that carries the frame's source."""
+    try:
+        yield
+    except FrameError as error:
+        raise error if error.source == frame.source else FrameError(frame.source, str(error)) from error
+    except OSError as error:
+        raise FrameError(frame.source, f"it cannot be read: {error}; leave it out, or copy it again") from error
+
+
+def evenly(first: int, last: int, count: int, step: int = 1, inside: bool = False) -> list[int]:
+    """`count` places spread evenly from `first` to `last`, each once, `step` their common divisor.
+
+    Both ends are among them, or with `inside` the middles of so many equal parts.
+    """
+    at = np.linspace(first, last, 2 * count + 1)[1::2] if inside else np.linspace(first, last, count)
+    return np.unique(at.astype(int) // step * step).tolist()
+
+
+def strips(frame: Frame, count: int, height: int = 1, step: int = 1, inside: bool = False) -> list[np.ndarray]:
+    """A sample of a frame: `count` strips of `height` whole rows, (height, cols) or (3, height, cols), by `evenly`."""
+    rows, cols = frame.shape[-2:]
+    return [frame.pixels(y, y + height, 0, cols) for y in evenly(0, rows - height, count, step, inside)]

@@ -188,9 +188,7 @@ class Knob:
         return ""
 
 
-def knobs(
-    cls: type, prefix: str = "", usual: object = None, when: tuple[tuple[str, tuple[When, ...]], ...] = ()
-) -> Iterator[Knob]:
+def knobs(cls: type, prefix: str = "", usual: Any = None, when: tuple = ()) -> Iterator[Knob]:
     """Every parameter of a process, those of the processes inside it included, in order of declaration.
 
     Defaults are those of `usual`, an instance, if there is one: the process that contains this one may have its own.
@@ -269,7 +267,7 @@ def choices(annotation) -> tuple[str, ...]:
     return ()
 
 
-def build(cls: type[T], values: Mapping[str, object], base: T | None = None) -> T:
+def build(cls: type[T], values: Mapping[str, Any], base: T | None = None) -> T:
     """Make a process from dotted names: `build(ImageIntegration, {"rejection.low": 3})`, the rest as in `base`.
 
     Raises ParameterError for a wrong name or value, and for a value that does nothing beside the others.
@@ -310,6 +308,8 @@ def switched_off(cls: type, tree: Mapping[str, Any]) -> dict[str, Any]:
 def sentence(cls: type, error: Mapping[str, Any]) -> str:
     """One validation error as a sentence: the parameter's path, what was given, what is allowed."""
     path = ".".join(str(p) for p in error["loc"])
+    if isinstance(cause := error.get("ctx", {}).get("error"), ParameterError):
+        return f"{path}.{cause}".lstrip(".")
     known = {k.path: k for k in knobs(cls)}
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         from difflib import get_close_matches
@@ -331,7 +331,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def card(value: object, **extra: object) -> str:
+def card(value: Any, **extra: Any) -> str:
     """One line that says which process was applied, with every parameter: `{"ImageCalibration": {...}}`."""
     return json.dumps({type(value).__name__: plain(value), **extra}, sort_keys=True, default=str)
 
@@ -345,7 +345,7 @@ def replay(text: str) -> Any:
     raise ParameterError(f"card names no known process: {', '.join(entries)}; known: {', '.join(sorted(_REGISTRY))}")
 
 
-def to_toml(value: object) -> str:
+def to_toml(value: Any) -> str:
     """A process as a TOML document that a person can edit: each parameter under its own explanation."""
     import tomlkit
 

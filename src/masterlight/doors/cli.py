@@ -79,7 +79,7 @@ def run(folder, out, recipe_path, preset, quiet, **arguments):
     Exit status: 0 done, 1 done but some frames were rejected, 2 nothing usable.
     """
     from masterlight.doors.console import summary
-    from masterlight.night.recipe import run as walk
+    from masterlight.night.run import run as walk
 
     report = told_as_it_goes(walk(folder, out, recipe_of(recipe_path, arguments, preset)), quiet).result
     summary(report)
@@ -132,7 +132,7 @@ def doctor(folder, out, **arguments):
     for line in (*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected)):
         click.echo(f"plan       {line}")
     with executor(recipe.workers) as pool:
-        findings = told_as_it_goes(diagnose(found, recipe, pool), quiet=True).result
+        findings = told_as_it_goes(diagnose(found, recipe.doctor, recipe.calibrate, pool), quiet=True).result
     click.echo(text(findings))
     if out:
         with atomic(out) as file:
@@ -190,7 +190,7 @@ def make(kind: str, files, out, arguments, bias=None, dark=None) -> typing.NoRet
 
     done = told_as_it_goes(make_master(kind, files, out, recipe_of(None, arguments), bias, dark))
     report = done.result
-    click.echo(report.masters[-1]["quality"]["text"])
+    click.echo(report.masters[-1].quality["text"])
     sys.exit(1 if report.rejected else 0)
 
 

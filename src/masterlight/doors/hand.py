@@ -11,27 +11,29 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.calibration.calibrate import ImageCalibration, auto_pedestal, check_kind
-from masterlight.calibration.overscan import Trimmed
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.calibrated import auto_pedestal, refuse_other_kind
 from masterlight.calibration.superbias import Superbias
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.process import card
-from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
+from masterlight.core.process import card, changed
+from masterlight.core.together import differences
+from masterlight.core.workers import Event, each, executor, keep_freed_memory
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io import FORMATS, read, suffix, write
-from masterlight.io import told as header_of
+from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects, write_defects
-from masterlight.night.masters import Workshop
-from masterlight.night.products import Store
+from masterlight.night.masters import build_master
 from masterlight.night.recipe import Recipe
-from masterlight.session.matching import PLURAL, Group, grouped, hard
-from masterlight.session.plan import MasterJob, Plan, equation, letter
+from masterlight.night.run import Run
+from masterlight.session.matching import PLURAL, Group, grouped
+from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import Session, scan
 from masterlight.subframes.select import SubframeSelector
 
@@ -60,36 +62,37 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
     refuse_mixture(frames)
     keep_freed_memory()
     with executor(recipe.workers) as pool:
-        shop = Workshop(plan, Store(path.parent), recipe, pool, recipe.memory_mb or machine_memory_mb() / 4)
+        run = Run.of(plan, path.parent, recipe, pool)
         for rejected in plan.rejected:
-            yield shop.reject(rejected)
+            yield run.reject(rejected)
         if len(plan.groups) > 1:
-            yield shop.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
+            yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
         masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
         group = Group(kind, tuple(frames))
         taken = {name: Group(name, (frame,)) for name, frame in masters.items()}
-        yield from shop.master(
+        yield from build_master(
+            run,
             MasterJob(
                 group,
                 **masters,
-                equation=letter(group) + " = mean of " + equation("f", taken.get("bias"), taken.get("dark"), None)[4:],
+                equation=letter(group) + " = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:],
             ),
             path,
         )
-        if path not in shop.made.values():
+        if path not in run.made.values():
             raise NothingUsable(f"no {kind} frame could be used; nothing was written")
-        yield Event("done", result=shop.report, message=str(path))
+        yield Event("done", result=run.report, message=str(path))
 
 
 def refuse_mixture(frames: list[Frame]) -> None:
     """Raise FrameError when frames are of more than one camera or setting; one of another size is left out later."""
-    first = hard(frames[0].meta)
+    first = frames[0]
     for frame in frames[1:]:
-        for name, value in hard(frame.meta).items():
-            if name not in ("size", "region") and None not in (value, first[name]) and value != first[name]:
+        for name, mine, other in differences(first.meta, frame.meta):
+            if name not in ("size", "region"):
                 raise FrameError(
                     frame.source,
-                    f"has {name} {value}, and {Path(frames[0].source).name} has {first[name]}: one master is made of "
+                    f"has {name} {other}, and {Path(first.source).name} has {mine}: one master is made of "
                     "frames of one camera and setting",
                 )
 
@@ -118,7 +121,7 @@ def calibrate_files(
         for frame in session.frames:
             with suppress(FrameError):  # told when its turn comes
                 found.append(auto_pedestal(calibrate(frame, masters)))
-        calibrate = replace(calibrate, pedestal_dn=calibrate.pedestal_dn + max(found))
+        calibrate = changed(calibrate, pedestal_dn=calibrate.pedestal_dn + max(found))
         yield Event("calibrate", message=f"pedestal {calibrate.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def step(frame: Frame):
@@ -232,7 +235,7 @@ def make_superbias(master, out, superbias: Superbias | None = None, check: Itera
     superbias = superbias or Superbias()
     refuse_existing(Path(out), overwrite)
     bias = read(master)
-    check_kind("bias", bias, force=False)
+    refuse_other_kind("bias", bias, force=False)
     raw = scan(list(check)).frames
     odd = next((frame for frame in raw if frame.meta.sky_shape != bias.shape), None)
     if odd is not None:

@@ -28,7 +28,7 @@ from masterlight.core.workers import Event
 if TYPE_CHECKING:
     from masterlight.alignment.transform import Transforms
     from masterlight.drizzle.stack import DrizzleStack
-    from masterlight.integration.normalize import LocalModel
+    from masterlight.integration.local.model import LocalModel
     from masterlight.integration.stack import Verdicts
     from masterlight.integration.terms import Terms
 

@@ -11,12 +11,11 @@ from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 
 from masterlight.alignment.transform import apply, matrices_of
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, naming
 from masterlight.core.headers import period, places
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, Verdicts
 from masterlight.integration.terms import Terms
-from masterlight.subframes.measure import naming
 
 CHUNK = 2**19
 """Source pixels of one frame that are in memory at once."""
