@@ -6,7 +6,8 @@ import numpy as np
 from sky import Sky
 
 from masterlight import io
-from masterlight.calibration.calibrate import ImageCalibration, Masters
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.integration.integrate import ImageIntegration
 

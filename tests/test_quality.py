@@ -23,8 +23,9 @@ from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality import sensor as pairs
 from masterlight.doctor.quality import worth as quality
 from masterlight.doctor.quality.page import few_frames
-from masterlight.integration.integrate import ImageIntegration, Rejection
-from masterlight.subframes.glance import glance, sampled
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.rejection import Rejection
+from masterlight.subframes.measure import measure
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
@@ -59,9 +60,8 @@ class Sensor:
 
 def mastered(kind, frames, maps=True):
     """Master and stack of some frames by the settings of their kind, with statistics as the walk has them."""
-    samples = [sampled(f) for f in frames]
-    before = [samples[1 if len(samples) > 1 else 0], *samples[:-1]]
-    statistics = [glance(f, kind, s, b, None) for f, s, b in zip(frames, samples, before, strict=True)]
+    before = [frames[1 if len(frames) > 1 else 0], *frames[:-1]]
+    statistics = [measure(f, kind=kind, before=b)[0] for f, b in zip(frames, before, strict=True)]
     *_, last = getattr(ImageIntegration, f"for_{kind}")()(frames, statistics, maps=maps)
     return ArrayFrame.of(last.result.image, f"master {kind}", frames[0].meta.with_(frames=len(frames))), last.result
 

@@ -37,6 +37,11 @@ WCS_KEYWORDS = tuple(
 COUNT = ("NCOMBINE", "STACKCNT")
 """SNAPSHOT is left out: some programs number their exposures with it."""
 SATURATION = ("SATURATE", "SATLEVEL", "MAXADU")
+WCS_KEYWORDS = tuple(
+    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
+    "A_ B_ AP_ BP_".split()
+)
+"""How the keywords begin that tell where an image lies on the sky."""
 
 SIP_TERM = re.compile(r"(A|B|AP|BP)_(\d)_(\d)")
 """A coefficient of the distortion polynomials of a WCS."""

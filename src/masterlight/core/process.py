@@ -308,6 +308,8 @@ def switched_off(cls: type, tree: Mapping[str, Any]) -> dict[str, Any]:
 def sentence(cls: type, error: Mapping[str, Any]) -> str:
     """One validation error as a sentence: the parameter's path, what was given, what is allowed."""
     path = ".".join(str(p) for p in error["loc"])
+    if isinstance(cause := error.get("ctx", {}).get("error"), ParameterError):
+        return f"{path}.{cause}".lstrip(".")
     known = {k.path: k for k in knobs(cls)}
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         from difflib import get_close_matches

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame, Meta
+from masterlight.core.frame import Frame, Meta, evenly
 from masterlight.core.headers import period
 from masterlight.core.scale import madn
 from masterlight.core.together import differences
@@ -96,9 +96,8 @@ def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
     y0, y1, x0, x1 = region(frame)
     size = period(frame.meta.pattern)
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
-    at = np.linspace(y0, max(y0, y1 - size), count).astype(int)
-    at = np.unique(at - at % size)
-    return (at[at >= y0] if (at >= y0).any() else at[:1]), size
+    at = evenly(y0, max(y0, y1 - size), count, size)
+    return np.array([y for y in at if y >= y0] or at[:1]), size
 
 
 def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.colour.debayer import verify_pattern
+from masterlight.colour.pattern import verify_pattern
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures

@@ -115,7 +115,7 @@ class Doctor:
         """Diagnose one master from small parts of it.
 
         kind: bias, dark, flatdark or flat; bias, dark, flat: the other masters of its lights; frames: what it was made
-        of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `glance` measures it; scaled:
+        of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `measure` tells it; scaled:
         whether the dark is scaled to the lights.
         """
         found: list[Finding] = engine("doctor.examination").master(

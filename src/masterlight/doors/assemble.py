@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight.calibration.overscan import Trimmed
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
 from masterlight.doors.hand import each_file, refuse_existing
 from masterlight.integration.hdr import HDRComposition
-from masterlight.integration.integrate import check_shapes
 from masterlight.integration.normalize import LocalNormalization
+from masterlight.integration.roster import check_shapes
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
 from masterlight.io.raster import preview, write_png
@@ -25,9 +25,11 @@ from masterlight.night.recipe import Recipe
 from masterlight.night.report import by_frame, lost, sentence
 from masterlight.session.plan import Plan
 from masterlight.session.scan import scan
-from masterlight.subframes.measure import Measurement, in_range, measure
+from masterlight.subframes.measure import measure
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.together import in_range
 
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
@@ -46,7 +48,6 @@ def integrate_files(
     """
     recipe, path, files = recipe or Recipe(), Path(out), list(files)
     refuse_existing(path, recipe.overwrite, files)
-    recipe.integrate.check()
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("slope_map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
     session = scan(list(files))

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.calibration.calibrate import ImageCalibration, auto_pedestal, check_kind
-from masterlight.calibration.overscan import Trimmed
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.calibrated import auto_pedestal, refuse_other_kind
 from masterlight.calibration.superbias import Superbias
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.process import card
+from masterlight.core.process import card, changed
 from masterlight.core.together import differences
 from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
 from masterlight.defects.cosmetic import CosmeticCorrection
@@ -32,7 +33,7 @@ from masterlight.night.masters import Workshop
 from masterlight.night.products import Store
 from masterlight.night.recipe import Recipe
 from masterlight.session.matching import PLURAL, Group, grouped
-from masterlight.session.plan import MasterJob, Plan, equation, letter
+from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import Session, scan
 from masterlight.subframes.select import SubframeSelector
 
@@ -73,7 +74,7 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
             MasterJob(
                 group,
                 **masters,
-                equation=letter(group) + " = mean of " + equation("f", taken.get("bias"), taken.get("dark"), None)[4:],
+                equation=letter(group) + " = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:],
             ),
             path,
         )
@@ -119,7 +120,7 @@ def calibrate_files(
         for frame in session.frames:
             with suppress(FrameError):  # told when its turn comes
                 found.append(auto_pedestal(calibrate(frame, masters)))
-        calibrate = replace(calibrate, pedestal_dn=calibrate.pedestal_dn + max(found))
+        calibrate = changed(calibrate, pedestal_dn=calibrate.pedestal_dn + max(found))
         yield Event("calibrate", message=f"pedestal {calibrate.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def step(frame: Frame):
@@ -233,7 +234,7 @@ def make_superbias(master, out, superbias: Superbias | None = None, check: Itera
     superbias = superbias or Superbias()
     refuse_existing(Path(out), overwrite)
     bias = read(master)
-    check_kind("bias", bias, force=False)
+    refuse_other_kind("bias", bias, force=False)
     raw = scan(list(check)).frames
     odd = next((frame for frame in raw if frame.meta.sky_shape != bias.shape), None)
     if odd is not None:

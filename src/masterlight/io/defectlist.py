@@ -10,7 +10,6 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
-from masterlight.defects.kernels import run_lengths
 from masterlight.io import FilePath, atomic, read, suffix, write
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
@@ -208,10 +207,8 @@ def pixinsight_text(mask: np.ndarray) -> str:
     left[lines] = False
     out = [f"Row {y}" for y in lines]
     x, y = np.nonzero(np.ascontiguousarray(left.T))
-    length = run_lengths(x, y)
-    k = 0
-    while k < len(x):
-        first, last = y[k], y[k] + length[k] - 1
-        out.append(f"Col {x[k]}" if length[k] == rows else f"Col {x[k]} {first} {last}")
-        k += length[k]
+    starts = np.flatnonzero((np.diff(x, prepend=-1) != 0) | (np.diff(y, prepend=-1) != 1))
+    for run in np.split(np.arange(len(x)), starts)[1:]:
+        first, last = run[[0, -1]]
+        out.append(f"Col {x[first]}" if run.size == rows else f"Col {x[first]} {y[first]} {y[last]}")
     return "\n".join(out) + "\n"

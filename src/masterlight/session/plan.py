@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.headers import filter_key, object_key
@@ -301,7 +302,7 @@ class Planner:
         if flat_master is None and "F" not in done and wanted.use_flat:
             why = "" if flat else self.why_not("flat")
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
-        told = equation("L", bias, dark, flat_master, scaled)
+        told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
         return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
 
@@ -362,7 +363,7 @@ class Planner:
                 )
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)
-            made = equation("f", bias, dark, None)
+            made = formula("f", bias, dark)
             self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
             if len(group.frames) < ENOUGH:
                 self.warn(
@@ -426,11 +427,7 @@ def has_level(group: Group) -> bool:
     return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
 
 
-def equation(raw: str, bias: Group | None, dark: Group | None, flat, scaled: bool = False) -> str:
+def formula(raw: str, bias: Group | None, dark: Group | None, flat=None, scaled: bool = False) -> str:
     """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
-    terms = "".join(f" - {letter(group)}" for group in (bias, dark) if group)
-    if scaled:
-        terms = " - B - k (D - B)" if dark.contains_bias else " - B - k D"
-    if flat is None:
-        return f"C = {raw}{terms}"
-    return f"C = ({raw}{terms}) * mean(F) / F" if terms else f"C = {raw} * mean(F) / F"
+    letters = (letter(group) if group else "" for group in (bias, dark))
+    return equation(raw, *letters, "F" if flat is not None else "", scaled, bool(dark and dark.contains_bias))

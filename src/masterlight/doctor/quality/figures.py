@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter
 
-from masterlight.calibration.superbias import line_means
+from masterlight.calibration.biasmodel import line_means
 from masterlight.core.frame import Frame
 from masterlight.core.noise import midvariance, noise_mrs
 from masterlight.core.scale import qn, sn
-from masterlight.defects.cosmetic import departing
+from masterlight.defects.outliers import outliers
 from masterlight.doctor.quality import kernels
 from masterlight.doctor.quality.sample import PIXELS, colours, pitch, planes, thin, values
 
@@ -158,7 +158,7 @@ def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float | None
     count, limit = 0, np.inf
     for plane in planes(image):
         for y in starts:
-            _, _, away, noise = departing(plane[y : y + high], sigma, None, size)
+            _, _, away, noise = outliers(plane[y : y + high], sigma, None, size)
             hot = away > sigma * noise
             count += int(np.count_nonzero(hot))
             limit = min(limit, sigma * float(noise[hot].min(initial=np.inf)))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, evenly
 from masterlight.core.headers import period, places
 
 PIXELS = 300_000
@@ -51,8 +51,7 @@ def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
     if rows * cols <= pixels or rows < 2 * height:
         return [(0, rows)]
     count = max(1, min(16, round(pixels / (height * cols))))
-    starts = sorted({int(y) // size * size for y in np.linspace(0, rows - height, 2 * count + 1)[1::2]})
-    return [(y, y + height) for y in starts]
+    return [(y, y + height) for y in evenly(0, rows - height, count, size, inside=True)]
 
 
 def sample(frame: Frame, pixels: int = PIXELS) -> Sample:
@@ -104,7 +103,7 @@ def content_hash(frame: Frame) -> str:
     """
     rows, cols = frame.shape[-2:]
     digest = hashlib.blake2b(repr(tuple(frame.shape)).encode(), digest_size=10)
-    for y in np.unique(np.linspace(0, rows - 1, min(rows, HASHED_ROWS)).astype(int)):
+    for y in evenly(0, rows - 1, HASHED_ROWS):
         line = frame.pixels(int(y), int(y) + 1, 0, cols).astype("<f4") + np.float32(0)
         line[np.isnan(line)] = np.nan
         digest.update(np.ascontiguousarray(line).tobytes())
