@@ -32,11 +32,12 @@ FRAMES = 5
 BAND_ROWS = 256
 
 
-def frames(doctor: Doctor, plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, None]:
+def frames(doctor: Doctor, plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, list[Finding]]:
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
     found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
+    return found
 
 
 def master(doctor: Doctor, *case) -> list[Finding]:
@@ -62,7 +63,7 @@ def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
 
 def diagnose(
     plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: tuple[Executor, int]
-) -> Generator[Event, None, None]:
+) -> Generator[Event, None, list[Finding]]:
     """Examine a night without running it; the last event's result is the list of findings.
 
     Raw frames first, then the masters and one light of each set, with quick masters: medians of at most 5 frames,
@@ -79,6 +80,7 @@ def diagnose(
         yield Event("doctor", event.done, event.total)
     found = by_gravity(found)
     yield Event("doctor", len(sets), len(sets), result=found, message=summary(found))
+    return found
 
 
 class Quick:
