@@ -31,11 +31,12 @@ FRAMES = 5
 BAND_ROWS = 256
 
 
-def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, None]:
+def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, list[Finding]]:
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
     found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
+    return found
 
 
 def master(doctor: Doctor, *case) -> list[Finding]:
