@@ -9,8 +9,8 @@ from click.testing import CliRunner
 import masterlight as ml
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.process import build
-from masterlight.doors.assemble import integrate_files
 from masterlight.doors.cli import main
+from masterlight.doors.steps import by_hand
 from masterlight.night.recipe import Recipe
 
 SHAPE = (120, 160)
@@ -45,7 +45,7 @@ def night(tmp_path):
 def done(paths, out, **settings):
     how = {name: settings.pop(name) for name in ("reference", "roi", "slope_map") if name in settings}
     recipe = build(Recipe, {f"integrate.{name.replace('__', '.')}": value for name, value in settings.items()})
-    *_, last = integrate_files(paths, out, recipe, **how)
+    *_, last = by_hand("integrate", paths, out, recipe, **how)
     return last
 
 

@@ -117,6 +117,10 @@ class Knob:
         words = " | ".join(word or "none" for word in self.choices) or " ".join(w for w in (self.range, self.unit) if w)
         return f"{words} [{self.usual}]".strip()
 
+    def needs(self, call: Callable[[str], str] = str) -> str:
+        """The other choices that this knob is for, in words; empty when it always does something."""
+        return " and ".join(" or ".join(mark.words(prefix, call) for mark in marks) for prefix, marks in self.when)
+
     def idle(self, value: Any, call: Callable[[str], str] = str) -> str:
         """Why this knob does nothing in a process of these values, as a sentence; empty when it does something.
 

@@ -12,7 +12,7 @@ from masterlight.core.workers import Event
 
 
 @contextmanager
-def shown(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
+def process_console(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """A function that shows events as they come: sentences scroll, progress stays below them."""
     console = plain_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
