@@ -3,6 +3,7 @@
 import ast
 import functools
 import inspect
+import re
 import sys
 import types
 import typing
@@ -164,7 +165,7 @@ def words_of(cls: type) -> dict[str, str]:
     """What stands under each field of a process in its source; read when somebody asks, as that takes a while."""
     found: dict[str, str] = {}
     for part in reversed([part for part in cls.__mro__ if "__pydantic_fields__" in vars(part)]):
-        body = bodies_of(sys.modules.get(part.__module__)).get(part.__qualname__, [])
+        body = body_of(part)
         for line, below in zip(body, body[1:], strict=False):
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
                 if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
@@ -172,21 +173,11 @@ def words_of(cls: type) -> dict[str, str]:
     return found
 
 
-@functools.cache
-def bodies_of(module: Any) -> dict[str, list[ast.stmt]]:
-    """What the classes of a module are made of in its source, by qualified name."""
-    bodies: dict[str, list[ast.stmt]] = {}
-
-    def walk(node: ast.AST, prefix: str) -> None:
-        for part in ast.iter_child_nodes(node):
-            if isinstance(part, ast.ClassDef):
-                bodies[prefix + part.name] = part.body
-                walk(part, f"{prefix}{part.name}.")
-            elif isinstance(part, ast.FunctionDef):
-                walk(part, f"{prefix}{part.name}.<locals>.")
-
+def body_of(cls: type) -> list[ast.stmt]:
+    """The lines of a class of a module, parsed; none for one that was typed into an interpreter."""
     try:
-        walk(ast.parse(inspect.getsource(module)), "")
-    except (OSError, TypeError):
-        pass  # typed into an interpreter
-    return bodies
+        source = inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError, KeyError):
+        return []
+    block = re.search(rf"^class {cls.__name__}\b.*?(?=^\S|\Z)", source, re.MULTILINE | re.DOTALL)
+    return ast.parse(block[0]).body[0].body if block else []  # type: ignore[attr-defined]
