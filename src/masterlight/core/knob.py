@@ -47,7 +47,7 @@ class When:
         return " and ".join(told)
 
 
-def matches(value: Any, allowed: tuple) -> bool:
+def matches(value: Any, allowed: tuple[Any, ...]) -> bool:
     return any((value is not None and value is not False) if one is True else value == one for one in allowed)
 
 
@@ -140,7 +140,7 @@ def unit_of(name: str) -> str:
     return next((unit for ending, unit in UNITS.items() if f"_{name}".endswith(f"_{ending}")), "")
 
 
-def bare_type(annotation) -> tuple[Any, list]:
+def bare_type(annotation: Any) -> tuple[Any, list[Any]]:
     """A type without its `Annotated` wrappings, and the rules and marks that were in these."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         parts = [bare_type(part) for part in typing.get_args(annotation)]
@@ -151,7 +151,7 @@ def bare_type(annotation) -> tuple[Any, list]:
     return bare, inner + [rule for mark in annotation.__metadata__ for rule in getattr(mark, "metadata", [mark])]
 
 
-def choices(annotation) -> tuple[str, ...]:
+def choices(annotation: Any) -> tuple[str, ...]:
     """The words a parameter may be, for `Literal` and for unions that contain one."""
     if typing.get_origin(annotation) is typing.Literal:
         return tuple(str(a) for a in typing.get_args(annotation))

@@ -14,7 +14,7 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -24,6 +24,7 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Knob, Unit, When, bare_type, choices, unit_of, value_at
 
 _REGISTRY: dict[str, type] = {}
+_KNOBS: dict[type, tuple[Knob, ...]] = {}
 
 
 T = typing.TypeVar("T")
@@ -38,7 +39,7 @@ def process(cls: type[T]) -> type[T]:
     checked = made.__init__
 
     @functools.wraps(checked)
-    def __init__(self, **values):
+    def __init__(self: Any, **values: Any) -> None:
         try:
             checked(self, **values)
         except ValidationError as error:
@@ -47,7 +48,7 @@ def process(cls: type[T]) -> type[T]:
 
     made.__init__ = __init__
     made.__doc__ = Explained(made.__doc__ or "")
-    return made
+    return cast(type[T], made)
 
 
 class Explained:
@@ -75,46 +76,50 @@ def engine(name: str) -> Any:
 
 def changed(value: T, **changes: Any) -> T:
     """A process with some values changed; one that thereby does nothing any more stays as it is, unlike when given."""
-    return TypeAdapter(type(value)).validate_python({f.name: getattr(value, f.name) for f in fields(value)} | changes)
+    return TypeAdapter(type(value)).validate_python(
+        {f.name: getattr(value, f.name) for f in fields(cast(Any, value))} | changes
+    )
 
 
-@functools.cache
 def knobs(cls: type) -> tuple[Knob, ...]:
     """Every parameter of a process, those of the processes inside it included, in order of declaration.
 
     Defaults of the latter are those that the process which contains them gives them.
     """
+    if cls not in _KNOBS:
+        _KNOBS[cls] = tuple(declared_knobs(cls))
+    return _KNOBS[cls]
+
+
+def declared_knobs(cls: type) -> Iterator[Knob]:
+    """The knobs as the annotations of a process tell them."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    found: list[Knob] = []
     for name in process_fields(cls):
         bare, rules = bare_type(hints[name])
         marks = tuple(rule for rule in rules if isinstance(rule, When))
         when = (("", marks),) if marks else ()
         if is_dataclass(bare):
-            found += inner_knobs(name, typing.cast(type, bare), usual_of(cls, name), when)
+            yield from inner_knobs(name, cast(type, bare), usual_of(cls, name), when)
             continue
         limits = {k: getattr(rule, k, None) for rule in rules for k in ("ge", "gt", "le", "lt") if hasattr(rule, k)}
         limits = {k: v for k, v in limits.items() if v is not None}
         unit = next((rule.name for rule in rules if isinstance(rule, Unit)), None)
-        found.append(
-            Knob(
-                path=name,
-                type=bare,
-                default=usual_of(cls, name),
-                owner=cls,
-                choices=choices(bare),
-                minimum=limits.get("ge", limits.get("gt")),
-                maximum=limits.get("le", limits.get("lt")),
-                above="gt" in limits,
-                below="lt" in limits,
-                unit=unit_of(name) if unit is None else unit,
-                when=when,
-            )
+        yield Knob(
+            path=name,
+            type=bare,
+            default=usual_of(cls, name),
+            owner=cls,
+            choices=choices(bare),
+            minimum=limits.get("ge", limits.get("gt")),
+            maximum=limits.get("le", limits.get("lt")),
+            above="gt" in limits,
+            below="lt" in limits,
+            unit=unit_of(name) if unit is None else unit,
+            when=when,
         )
-    return tuple(found)
 
 
-def inner_knobs(name: str, cls: type, usual: Any, when: tuple) -> Iterator[Knob]:
+def inner_knobs(name: str, cls: type, usual: Any, when: tuple[Any, ...]) -> Iterator[Knob]:
     """The knobs of a process that is the field `name` of another, as that one shows them."""
     for knob in knobs(cls):
         inner = tuple((f"{name}.{prefix}", marks) for prefix, marks in knob.when)
@@ -124,7 +129,7 @@ def inner_knobs(name: str, cls: type, usual: Any, when: tuple) -> Iterator[Knob]
 
 def process_fields(cls: Any) -> dict[str, Any]:
     """The fields of a process by name."""
-    return cls.__pydantic_fields__
+    return cast(dict[str, Any], cls.__pydantic_fields__)
 
 
 def usual_of(cls: type, name: str) -> Any:

@@ -42,6 +42,8 @@ from masterlight.subframes.select import SubframeSelector
 
 Events = Generator[Event, None, None]
 File = str | Path
+Found = Iterator[tuple[str, Defects]]
+Measured = tuple[list[Frame], list[list[Measurement]]]
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
 MEASURE_BYTES = 24
@@ -161,7 +163,7 @@ def find_defects(
     yield Event("done", result=everything, message=f"{out}: {defect_words(everything)}")
 
 
-def of_darks(process: BadPixels, darks: list[Frame], bias, dithered):
+def of_darks(process: BadPixels, darks: list[Frame], bias: Frame | None, dithered: bool) -> Found:
     masters = [dark for dark in darks if dark.meta.is_master]
     raw = [dark for dark in darks if not dark.meta.is_master]
     if len(raw) > 1:
@@ -172,7 +174,7 @@ def of_darks(process: BadPixels, darks: list[Frame], bias, dithered):
         yield f"{len(raw)} darks, one after the other", process.from_darks(raw)
 
 
-def of_flats(process: BadPixels, flats: list[Frame], bias, dithered):
+def of_flats(process: BadPixels, flats: list[Frame], bias: Frame | None, dithered: bool) -> Found:
     calibrate = ImageCalibration(use_dark=False, use_flat=False)
     if bias is not None:
         masters = calibrate.masters(bias=bias)
@@ -183,7 +185,7 @@ def of_flats(process: BadPixels, flats: list[Frame], bias, dithered):
     yield f"{len(flats)} flats", process.from_flats(flats[-1], faint)
 
 
-def of_lights(process: BadPixels, lights: list[Frame], bias, dithered):
+def of_lights(process: BadPixels, lights: list[Frame], bias: Frame | None, dithered: bool) -> Found:
     for stack in [light for light in lights if light.meta.frames > 1]:
         lights.remove(stack)
         if not dithered:
@@ -208,7 +210,7 @@ FINDERS = {"dark": of_darks, "flatdark": of_darks, "bias": of_darks, "flat": of_
 """What looks for defects in each kind of frame; `of_lights` in all others."""
 
 
-def rejection_map(path) -> tuple[np.ndarray, int]:
+def rejection_map(path: File) -> tuple[np.ndarray, int]:
     """How often each pixel was rejected as too bright, and out of how many frames."""
     from astropy.io import fits
 
@@ -226,8 +228,8 @@ def rejection_map(path) -> tuple[np.ndarray, int]:
 def shifts_between(lights: list[Frame]) -> np.ndarray | None:
     """Where each light lies against the first, (n, 2) pixels; None when their stars do not tell."""
     select, align = SubframeSelector(), StarAlignment()
-    stars = [found[1] if (found := select.measure(light)) else None for light in lights]
-    if None in stars:
+    stars = [seen[1] for light in lights if (seen := select.measure(light))]
+    if len(stars) < len(lights):
         return None
     reference = align.prepare(stars[0])
     found = [align.align(reference, s, light.source) for s, light in zip(stars, lights, strict=True)]
@@ -293,7 +295,7 @@ def integrate_files(
         yield from figures(shop, path, stack, own)
 
 
-def of_one_shape(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
+def of_one_shape(shop: Workshop, frames: list[Frame]) -> Generator[Event, None, list[Frame]]:
     """The frames of the shape that most have; the others are rejected. FrameError where no shape has the majority."""
     shapes = Counter(frame.shape for frame in frames)
     usual, count = shapes.most_common(1)[0]
@@ -348,7 +350,7 @@ def crop(frame: Frame, box: tuple[int, ...] | None) -> Frame:
     return Trimmed.of(frame, (y, y + height, x, x + width))
 
 
-def place_of(reference, frames: list[Frame]) -> int | None:
+def place_of(reference: File | None, frames: list[Frame]) -> int | None:
     """The number of the frame that the user named by path or name."""
     if reference is None:
         return None
@@ -360,7 +362,7 @@ def place_of(reference, frames: list[Frame]) -> int | None:
     raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
 
 
-def measured(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
+def measured(shop: Workshop, frames: list[Frame]) -> Generator[Event, None, Measured]:
     """The frames that can be read and their statistics; the others are rejected with the reason."""
     settings = shop.recipe.integrate
     scale = "bwmv" if settings.scale == "stars" else settings.scale
@@ -397,7 +399,7 @@ def examined(frame: Frame, wanted, scale, limits) -> tuple[list[Measurement], fl
     return measure(in_range(frame, *limits), wanted, scale), float(np.mean(there == 0)) if there.size else 0.0
 
 
-def with_fluxes(shop: Workshop, frames, statistics, anchor: int) -> Iterator[Event]:
+def with_fluxes(shop: Workshop, frames, statistics, anchor: int) -> Generator[Event, None, Measured]:
     """(frames, their statistics with the light of the anchor's stars in every frame over that in the anchor)."""
     found = SubframeSelector().measure(frames[anchor])
     if not found:

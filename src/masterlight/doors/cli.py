@@ -1,7 +1,7 @@
 """The command line: a page of verbs, made of the table of steps; what each does is opened when it is called."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,7 +46,8 @@ def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
-    STORY.get(step.verb, do_by_hand)(step, process, **slots)
+    work: Callable[..., None] = STORY.get(step.verb, do_by_hand)
+    work(step, process, **slots)
 
 
 def process_of(step: Step, arguments: dict[str, Any]) -> Any:
@@ -165,7 +166,13 @@ def simulate(step: Step, night: Any, inputs: str) -> None:
     click.echo(f"{count} frames in {inputs}; the truth about them is in truth.json and truth.npz")
 
 
-STORY = {"simulate": simulate, "doctor": doctor, "plan": plan, "run": run, "recipe": recipe}
+STORY: dict[str, Callable[..., None]] = {
+    "simulate": simulate,
+    "doctor": doctor,
+    "plan": plan,
+    "run": run,
+    "recipe": recipe,
+}
 """What verbs do that are not steps by hand: (step, process, what the flags say)."""
 
 for step in STEPS.values():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,7 +17,7 @@ def process_console(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """A function that shows events as they come: sentences scroll, progress stays below them."""
     console = plain_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bars = {}
+    bars: dict[str, Any] = {}
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
 
         def show(event: Event) -> None:
@@ -38,13 +39,12 @@ def plain_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=140)
 
 
-def summary(report) -> None:
+def summary(report: Any) -> None:
     """The table of what was made, and on the last line how many frames were left out."""
     console = plain_console()
     table = Table(title=None, box=None, pad_edge=False)
-    for heading, side in (("product", "left"), ("frames", "right"), ("noise DN", "right"), ("one frame", "right"),
-                          ("FWHM px", "right"), ("rejected low / high %", "right")):  # fmt: skip
-        table.add_column(heading, justify=side, no_wrap=True)
+    for heading in ("product", "frames", "noise DN", "one frame", "FWHM px", "rejected low / high %"):
+        table.add_column(heading, justify="left" if heading == "product" else "right", no_wrap=True)
     for row in report.masters:
         table.add_row(
             Path(row["path"]).name,
@@ -69,5 +69,5 @@ def summary(report) -> None:
         console.print(f"done, {lost}" if count else "done, no frame rejected", markup=False)
 
 
-def number(value, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"

@@ -26,6 +26,8 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
 from masterlight.doors.assemble import (
+    Events,
+    File,
     compose_files,
     defect_words,
     find_defects,
@@ -45,9 +47,8 @@ Ready = Generator[Event, None, tuple[Any, Callable[[Frame], Any]]]
 
 
 def by_hand(
-    verb: str, inputs: Iterable[str | Path] | str | Path, out: str | Path, process: Any = None, *,
-    overwrite: bool = False, **slots: Any,
-) -> Generator[Event, None, None]:  # fmt: skip
+    verb: str, inputs: Iterable[File] | File, out: File, process: Any = None, *, overwrite: bool = False, **slots: Any
+) -> Events:
     """Do one step with files: `by_hand("debayer", ["night"], "colour", Debayer(method="vng"))`.
 
     inputs: files and folders; out: the folder or file to write; process: its knobs, or the recipe that holds them;
@@ -72,7 +73,7 @@ def by_hand(
     yield from each_file(step, session, Path(out), process, apply, overwrite)
 
 
-MAKERS: dict[str, Callable[..., Generator[Event, None, None]]] = {
+MAKERS: dict[str, Callable[..., Events]] = {
     **{kind: partial(make_master, kind=kind) for kind in ("bias", "dark", "flat")},
     "superbias": make_superbias, "defects": find_defects, "integrate": integrate_files, "hdr": compose_files,
 }  # fmt: skip
@@ -86,8 +87,9 @@ def make_ready(process: Any, session: Session) -> Ready:
 
 
 def take_masters(
-    process: ImageCalibration, session: Session, bias=None, dark=None, flat=None, preset=None, integers: bool = False
-) -> Ready:
+    process: ImageCalibration, session: Session, bias: File | None = None, dark: File | None = None,
+    flat: File | None = None, preset: str | None = None, integers: bool = False,
+) -> Ready:  # fmt: skip
     """Calibration with master files.
 
     integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
@@ -108,7 +110,7 @@ def take_masters(
         process = changed(process, pedestal_dn=process.pedestal_dn + max(pedestals))
         yield Event("calibrate", message=f"pedestal {process.pedestal_dn:g} DN, in PEDESTAL of each header")
 
-    def apply(frame: Frame):
+    def apply(frame: Frame) -> Any:
         view = process(frame, masters)
         if view is frame:
             raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
@@ -123,7 +125,9 @@ def take_masters(
     return process, apply
 
 
-def take_defects(process: CosmeticCorrection, session: Session, dark=None, defects=None) -> Ready:
+def take_defects(
+    process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
+) -> Ready:
     """Repair of what a master dark or a list or map of `masterlight defects` shows."""
     known = [process.defects(read(dark))] if dark else []
     if defects:
@@ -132,7 +136,7 @@ def take_defects(process: CosmeticCorrection, session: Session, dark=None, defec
         yield Event("cosmetic", message=f"{Path(part.source).name}: {defect_words(part)}")
     marked = known[0].union(*known[1:]) if known else None
 
-    def apply(frame: Frame):
+    def apply(frame: Frame) -> Any:
         view = process(frame, marked)
         if view is frame:
             words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
@@ -142,18 +146,18 @@ def take_defects(process: CosmeticCorrection, session: Session, dark=None, defec
     return process, apply
 
 
-def take_chart(process: DefectMap, session: Session, defects) -> Ready:
+def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
     """A map as PixInsight's DefectMap takes it, 0 where defective and a weight elsewhere, or a list or map of ours."""
     yield from ()
     try:
-        chart = Defects.of(*read_defects(defects, session.frames[0].shape[-2:])).as_map()
+        known = Defects.of(*read_defects(defects, session.frames[0].shape[-2:]))
+        chart: Frame = ArrayFrame.of(known.as_map(), str(defects))
     except FrameError:
         chart = read(defects)
-    chart = chart if isinstance(chart, Frame) else ArrayFrame.of(chart, str(defects))
     return process, lambda frame: process(frame, chart)
 
 
-def take_reference(process: LocalNormalization, session: Session, reference) -> Ready:
+def take_reference(process: LocalNormalization, session: Session, reference: File) -> Ready:
     """The registered frame whose sky and scale the others get."""
     yield from ()
     like = process.reference(read(reference))
@@ -168,7 +172,7 @@ READY: dict[str, Callable[..., Ready]] = {
 
 def each_file(
     step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool
-) -> Generator[Event, None, None]:
+) -> Events:
     """Write what `apply` makes of every frame of a session into the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,20 +193,23 @@ def each_file(
         write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
         return path
 
-    lost, written = list(session.rejected), []
+    lost, written = list(session.rejected), list[Path]()
     for rejected in session.rejected:
         yield Event(step.verb, item=rejected.source, result=rejected, message=f"rejected {rejected}")
     with executor() as pool:
         for event in each(step.verb, pool, task, session.frames):
-            rejected = isinstance(event.result, Rejected)
-            (lost if rejected else written).append(event.result)
-            yield replace(event, message=f"rejected {event.result}" if rejected else str(event.result))
+            if isinstance(event.result, Rejected):
+                lost.append(event.result)
+                yield replace(event, message=f"rejected {event.result}")
+            else:
+                written.append(event.result)
+                yield replace(event, message=str(event.result))
     if not written:
         raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
     yield Event("done", result=(sorted(written), lost))
 
 
-def refuse_existing(path: Path, overwrite: bool, inputs: Iterable = ()) -> None:
+def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
     """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
     if any(Path(frame).resolve() == path.resolve() for frame in inputs):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
@@ -224,7 +231,7 @@ def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]
     return paths
 
 
-def stem(source: str | Path) -> str:
+def stem(source: File) -> str:
     """The name of a file without its folders and endings, `.fits.gz` and the like."""
     name = Path(source).name
     return name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem
