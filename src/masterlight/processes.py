@@ -59,6 +59,11 @@ class Slot:
     """Its short flag: `q` for -q."""
     metavar: str = "FILE"
 
+    @property
+    def flags(self) -> list[str]:
+        """How the command line calls it: `-q`, `--quiet`."""
+        return ([f"-{self.letter}"] if self.letter else []) + [f"--{self.name.replace('_', '-')}"]
+
 
 @dataclass(frozen=True)
 class Step:

@@ -63,10 +63,11 @@ def successor(name: str) -> str:
 
 def option_of(slot: Slot) -> click.Option:
     """The option of a slot."""
-    names = [f"--{slot.name.replace('_', '-')}", slot.name] + ([f"-{slot.letter}"] if slot.letter else [])
     if slot.kind == "switch":
-        return click.Option(names, is_flag=True)
-    return click.Option(names, required=slot.required, multiple=slot.kind == "files", metavar=slot.metavar)
+        return click.Option([*slot.flags, slot.name], is_flag=True)
+    return click.Option(
+        [*slot.flags, slot.name], required=slot.required, multiple=slot.kind == "files", metavar=slot.metavar
+    )
 
 
 def show_help(step: Step, ctx: click.Context, option: click.Parameter, value: Any) -> None:

@@ -31,8 +31,8 @@ def page(step: Step) -> str:
     again = [Slot("overwrite", "Replace files that exist.", "switch")] if step.writes_again else []
     lines += wrap(f"  {step.takes:20} ", "Images, or folders of them." if step.takes == "FILES..." else "", 23)
     for slot in (*made, *step.slots, *again):
-        name = f"--{slot.name.replace('_', '-')}" + ("" if slot.kind == "switch" else f" {slot.metavar}")
-        lines += wrap(f"  {f'-{slot.letter}, {name}' if slot.letter else name:20} ", slot.words, 23)
+        name = ", ".join(slot.flags) + ("" if slot.kind == "switch" else f" {slot.metavar}")
+        lines += wrap(f"  {name:20} ", slot.words, 23)
     found = {step.flag(knob.path)[2:].replace("-", "_"): knob for knob in step.knobs()}
     lines += ["", "What people turn, with its range and [usual value]:"]
     for name in step.turned:
