@@ -1,11 +1,12 @@
 # make demo: simulate a night, turn it into a master light, say where the pictures are
 # make test: everything the tests need, then the tests
+# make docs: the pages and the API reference, into build/site
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,14 @@ test: $(VENV)/.tested
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench.kernels --write
 	$(BIN)/python -m bench.walk --work build/walk --write
+
+$(VENV)/.documented: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "the pages begin at build/site/index.html"
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis

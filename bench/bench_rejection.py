@@ -8,7 +8,8 @@ import time
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import combine, profiles, rejection, spread
+from masterlight.doctor.quality.figures import profiles
+from masterlight.integration.kernels import combine, rejection, spread
 
 PIXELS = 1_000_000
 NOISE = 10.0

@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from masterlight.core import noise as statistics
 from masterlight.subframes import psf
+from masterlight.subframes.find import find_stars
 from masterlight.subframes.select import SubframeSelector
 
 NOISE_DN = 10.0
@@ -71,8 +72,8 @@ def errors(x, y, truth_x, truth_y):
 
 def compare(name, image, x, y, snr, selector):
     """One row: our time, SEP's, the ratio, and how both centroids and completeness compare."""
-    selector.find(image)
-    ours_s, (found, *_) = best_of(5, selector.find, image)
+    find_stars(selector, image)
+    ours_s, (found, *_) = best_of(5, find_stars, selector, image)
     rival_s, (sep_x, sep_y) = best_of(3, with_sep, image)
     ours, rival = errors(found.x_px, found.y_px, x, y), errors(sep_x, sep_y, x, y)
     both = np.isfinite(ours[:, 0]) & np.isfinite(rival[:, 0]) & (snr > 10)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from masterlight.alignment import match
+from masterlight.alignment import transform
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.warp import warp
 
@@ -47,13 +47,13 @@ def best(task, repeats=5):
 def pose(angle_deg, shape, shift=(10.37, -7.81)):
     """A turn about the middle of a frame, then a shift."""
     a, c = np.exp(1j * np.radians(angle_deg)), complex(shape[1] / 2, shape[0] / 2)
-    return match.similarity_matrix(a, c - a * c + complex(*shift))
+    return transform.similarity_matrix(a, c - a * c + complex(*shift))
 
 
 def scipy_s(image, matrix):
     """Seconds of map_coordinates, quintic spline, for a piece of the frame, scaled to all of it."""
     y, x = np.mgrid[: PIECE[0], : PIECE[1]]
-    u, v = match.apply(matrix, np.column_stack([x.ravel(), y.ravel()])).T
+    u, v = transform.apply(matrix, np.column_stack([x.ravel(), y.ravel()])).T
     piece = np.ascontiguousarray(image[: PIECE[0], : PIECE[1]])
     task = lambda: map_coordinates(piece, [v, u], np.float32, order=5, mode="nearest")  # noqa: E731
     return best(task, 1) * image.size / piece.size
@@ -71,7 +71,7 @@ def warp_rows():
 
 
 def star_list(rng, xy, flux, matrix):
-    at = match.apply(matrix, xy) + rng.normal(0, 0.1, xy.shape)
+    at = transform.apply(matrix, xy) + rng.normal(0, 0.1, xy.shape)
     on = ((at >= 0) & (at <= (SHAPE[1] - 1, SHAPE[0] - 1))).all(axis=1) & (rng.random(len(at)) > 0.1)
     order = np.flatnonzero(on)[np.argsort(-flux[on])[:800]]
     flux = flux[order]

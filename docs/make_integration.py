@@ -3,20 +3,15 @@
 .venv/bin/python docs/make_integration.py [--check]     --check runs the page and makes nothing
 """
 
-import os
-import re
-import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from make_calibration import ROOT, run_page
+from pages import ROOT, make, replace_part, save
 
-from masterlight import ArrayFrame, ImageIntegration, Rejection, read
+from masterlight import ArrayFrame, ImageIntegration, build, read
 from masterlight.core.errors import ParameterError
-from masterlight.integration.largescale import LargeScaleRejection
-from masterlight.io.raster import preview, write_png
-from masterlight.subframes.measure import Measurement
+from masterlight.io.raster import preview
+from masterlight.subframes.measurement import Measurement
 
 PAGE = ROOT / "docs" / "integration.md"
 PICTURES = ROOT / "docs" / "integration"
@@ -24,15 +19,9 @@ COUNTS = (3, 5, 8, 12, 20, 50)
 ALGORITHMS = "auto noise percentile minmax averaged-sigma sigma mad winsorized linear-fit esd chauvenet".split()
 
 
-def main() -> None:
-    check = "--check" in sys.argv
-    with tempfile.TemporaryDirectory() as folder:
-        run_page(Path(folder), PAGE.read_text())
-        if not check:
-            os.chdir(folder)
-            make_pictures()
-            new = f"<!-- table -->\n{table()}\n<!-- /table -->"
-            PAGE.write_text(re.sub("<!-- table -->.*<!-- /table -->", lambda _: new, PAGE.read_text(), flags=re.DOTALL))
+def make_table_and_pictures() -> None:
+    make_pictures()
+    replace_part(PAGE, "table", table())
 
 
 def table() -> str:
@@ -51,8 +40,8 @@ def verdict(name: str, count: int, sky=500.0, noise=8.0) -> str:
     shape = (400, 500)
     rays = rng.random((count, *shape)) < 1e-3
     frames = [ArrayFrame.of(rng.normal(sky, noise, shape) + 10 * noise * ray, f"{i}") for i, ray in enumerate(rays)]
-    known = [Measurement(frame.source, sky, noise, noise, 60.0, 1.0) for frame in frames]
-    settings = ImageIntegration(rejection=Rejection(algorithm=name, large_scale=LargeScaleRejection(trails=False)))
+    known = [Measurement(frame.source, sky, (noise, noise), noise, 60.0, 1.0) for frame in frames]
+    settings = build(ImageIntegration, {"rejection.algorithm": name, "rejection.large_scale.trails": False})
     try:
         *_, done = settings(frames, known, verdicts=True, pool="threads")
     except ParameterError:
@@ -63,7 +52,6 @@ def verdict(name: str, count: int, sky=500.0, noise=8.0) -> str:
 
 def make_pictures() -> None:
     """The pictures of the page, from what its commands left in this folder."""
-    PICTURES.mkdir(exist_ok=True)
     paths = sorted(Path("lights").glob("*.fits"))
     frames = [read(path) for path in paths]
     maps = []
@@ -71,7 +59,7 @@ def make_pictures() -> None:
         *_, done = ImageIntegration(scale="bwmv")(frames[:count], pool="threads")
         part = done.result.rejected_high[:450, :450].astype(np.float32)
         maps.append(np.uint8(np.clip(part * 90, 0, 255)))
-    write_png(PICTURES / "maps.png", np.hstack(maps))
+    save(PICTURES / "maps.png", np.hstack(maps))
     *_, done = ImageIntegration(scale="bwmv")(frames, pool="threads")
     source, _, trail = max(done.result.trails, key=lambda found: found[2].snr)
     y, x = (int(np.clip((a + b) / 2, 150, n - 150)) for a, b, n in (
@@ -79,8 +67,8 @@ def make_pictures() -> None:
     crop = np.s_[y - 150 : y + 150, x - 150 : x + 150]
     light = np.asarray(read(source))[crop]
     left = np.asarray(read("no_trails.fits"))[crop] - np.asarray(read("master.fits"))[crop]
-    write_png(PICTURES / "trail.png", np.hstack([preview(light), np.uint8(np.clip(40 + 25 * left, 0, 255))]))
+    save(PICTURES / "trail.png", np.hstack([preview(light), np.uint8(np.clip(40 + 25 * left, 0, 255))]))
 
 
 if __name__ == "__main__":
-    main()
+    make(PAGE, make_table_and_pictures)

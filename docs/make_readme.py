@@ -3,40 +3,38 @@
 .venv/bin/python docs/make_readme.py
 """
 
-import re
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import numpy as np
+from pages import ROOT, replace_part, save
+
+import masterlight as ml
+from masterlight.io.raster import preview
+
 PICTURE = ROOT / "docs" / "demo.png"
 
 
 def main() -> None:
     program = str(Path(sys.executable).parent / "masterlight")
     with tempfile.TemporaryDirectory() as folder:
-        told = "$ masterlight simulate demo/night\n" + ran(folder, program, "simulate", "demo/night")
+        told = "$ masterlight simulate demo/night\n" + output_of(folder, program, "simulate", "demo/night")
         told += "$ masterlight run demo/night --out demo/result\n"
-        told += shortened(ran(folder, program, "run", "demo/night", "--out", "demo/result"))
+        told += shorten(output_of(folder, program, "run", "demo/night", "--out", "demo/result"))
         one, stack = frame_and_stack(Path(folder))
         beside(one, stack)
     text = (
         f"```\n{told}```\n\n![One calibrated light and the master light of twelve, stretched alike](docs/demo.png)\n\n"
     )
     text += "*Left: one calibrated light. Right: the master light. The same stretch for both.*"
-    page = ROOT / "README.md"
-    new = re.sub(
-        r"<!-- demo -->.*<!-- /demo -->",
-        lambda _: f"<!-- demo -->\n{text}\n<!-- /demo -->",
-        page.read_text(),
-        flags=re.DOTALL,
-    )
-    page.write_text(new)
+    replace_part(ROOT / "README.md", "demo", text)
 
 
-def ran(folder: str, *command: str) -> str:
+def output_of(folder: str, *command: str) -> str:
     """What a command prints on a plain terminal; exit status 1 says that frames were left out, which is no fault."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode not in (0, 1):
@@ -45,7 +43,7 @@ def ran(folder: str, *command: str) -> str:
     return done.stdout
 
 
-def shortened(told: str, most: int = 3) -> str:
+def shorten(told: str, most: int = 3) -> str:
     """At most `most` lines in a row that begin with the same word, and the last of them: the page stays short."""
     lines = [line.rstrip() for line in told.splitlines()]
     words = [line.split(maxsplit=1)[0] if line.startswith(" ") and line.strip() else None for line in lines]
@@ -62,12 +60,6 @@ def shortened(told: str, most: int = 3) -> str:
 
 def frame_and_stack(folder: Path):
     """The reference light, calibrated as the run did it, and the master light."""
-    import json
-
-    import numpy as np
-
-    import masterlight as ml
-
     report = json.loads((folder / "demo/result/report.json").read_text())
     made = {row["kind"]: ml.read(folder / row["path"]) for row in report["masters"]}
     calibration = ml.ImageCalibration()
@@ -78,13 +70,9 @@ def frame_and_stack(folder: Path):
 
 def beside(one, stack) -> None:
     """A detail of both, side by side, with one stretch."""
-    import numpy as np
-
-    from masterlight.io.raster import preview, write_png
-
     rows, cols = np.s_[60:560], np.s_[640:1240]
     pair = np.concatenate([one[rows, cols], np.full((500, 8), np.nan), stack[rows, cols]], axis=1)
-    write_png(PICTURE, preview(pair))
+    save(PICTURE, preview(pair))
 
 
 if __name__ == "__main__":

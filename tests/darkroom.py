@@ -3,12 +3,13 @@
 from functools import cache
 
 import numpy as np
+from sky import Sky
 
 from masterlight import io
-from masterlight.calibration.calibrate import ImageCalibration, Masters
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.simulate import Truth
 
 INTEGRATION = {
     "bias": ImageIntegration.for_bias(),
@@ -18,7 +19,7 @@ INTEGRATION = {
 }
 
 
-def master(truth: Truth, kind: str, calibration: ImageCalibration, **masters: Frame) -> Frame:
+def master(truth: Sky, kind: str, calibration: ImageCalibration, **masters: Frame) -> Frame:
     """All frames of a kind, calibrated by `masters` and integrated, in memory."""
     bound = calibration.masters(**masters)
     views = [calibration(io.read(path), bound) for path in truth.paths(kind)]
@@ -28,7 +29,7 @@ def master(truth: Truth, kind: str, calibration: ImageCalibration, **masters: Fr
 
 
 @cache
-def masters_of(truth: Truth, calibration: ImageCalibration) -> Masters:
+def masters_of(truth: Sky, calibration: ImageCalibration) -> Masters:
     """The masters of a night of `sky.written`: bias, dark that holds it, flat without it, by flat-darks if possible."""
     bias = master(truth, "bias", calibration)
     under = {"dark": master(truth, "flatdark", calibration)} if truth.paths("flatdark") else {"bias": bias}
@@ -36,7 +37,7 @@ def masters_of(truth: Truth, calibration: ImageCalibration) -> Masters:
     return calibration.masters(bias=bias, dark=master(truth, "dark", calibration), flat=flat)
 
 
-def noiseless(truth: Truth, index: int = 0, scene_dn=None) -> Frame:
+def noiseless(truth: Sky, index: int = 0, scene_dn=None) -> Frame:
     """A raw light as a camera without noise and without rounding would write it; no cosmic ray, no satellite."""
     night, camera = truth.night, truth.observatory.camera
     scene_dn = truth.mosaic_dn(index) if scene_dn is None else scene_dn
@@ -47,7 +48,7 @@ def noiseless(truth: Truth, index: int = 0, scene_dn=None) -> Frame:
     return ArrayFrame.of(np.minimum(raw, night.saturation_dn), f"noiseless light {index}", frame.meta)
 
 
-def expected(truth: Truth, index: int = 0, scene_dn=None) -> np.ndarray:
+def expected(truth: Sky, index: int = 0, scene_dn=None) -> np.ndarray:
     """What calibration must make of a light: its scene, times the mean of each colour's flat, 5 % off at both ends."""
     camera = truth.observatory.camera
     scene_dn = truth.mosaic_dn(index) if scene_dn is None else scene_dn

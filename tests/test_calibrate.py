@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from oracles import calibrate as oracle
 
 from masterlight.calibration import kernels
-from masterlight.calibration.calibrate import ImageCalibration, auto_pedestal, needs, preset
+from masterlight.calibration.calibrate import ImageCalibration, needs, preset
+from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.calibration.masters import trimmed_mean
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame, Meta, Stored

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from masterlight.calibration import kernels
 from masterlight.calibration.calibrate import ImageCalibration
-from masterlight.calibration.darkscale import DarkScale, expected_scale, fit, judged, kinds_of
+from masterlight.calibration.darkscale import DarkScale, accept, expected_scale, fit, kinds_of
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import ArrayFrame, Meta
 
@@ -143,12 +143,12 @@ def test_truth_a_fit_that_is_not_believed_falls_back():
     assert not scale.accepted
     assert scale.k == scale.expected == 0.5
     assert "hot pixels to fit to (100 are needed); taken by exposure" in scale.reason
-    assert judged(0.01, 0.002, 500, 0.1, None) == DarkScale(
+    assert accept(0.01, 0.002, 500, 0.1, None) == DarkScale(
         1.0, 0.002, 500, 0.1, None, False,
         "the hot pixels of the dark hardly show in the light (correlation 0.10); the dark is taken as it is",
     )  # fmt: skip
-    assert "too uncertain (0.500 ± 0.060)" in judged(0.5, 0.06, 500, 0.9, 0.5).reason
-    assert "is the dark of this camera" in judged(0.9, 0.01, 500, 0.9, 0.5).reason
+    assert "too uncertain (0.500 ± 0.060)" in accept(0.5, 0.06, 500, 0.9, 0.5).reason
+    assert "is the dark of this camera" in accept(0.9, 0.01, 500, 0.9, 0.5).reason
 
 
 def test_truth_scale_by_exposure_and_by_hand():
@@ -184,7 +184,7 @@ def test_truth_view_is_picklable_and_fitted_once():
     with ThreadPoolExecutor(2) as pool:
         assert len({id(scale) for scale in pool.map(lambda _: view.dark_scale, range(8))}) == 1
     assert again.dark_scale == view.dark_scale
-    assert pickle.loads(pickle.dumps(view))._made["dark_scale"] == view.dark_scale
+    assert pickle.loads(pickle.dumps(view))._made.made["dark_scale"] == view.dark_scale
     assert np.array_equal(again[20:50, 7:90], np.asarray(view)[20:50, 7:90])
 
 
@@ -241,4 +241,4 @@ def test_truth_slope_of_nothing_is_unknown():
     assert np.isnan(kernels.slope(np.ones(5), np.ones(5), np.ones(5), 0.0)[0])
     assert np.isnan(kernels.slope(np.ones(5), np.ones(5), np.zeros(5), 0.0)[0])
     assert np.isnan(fit(np.full(200, np.nan), np.ones(200))[0])
-    assert not judged(*fit(np.ones(200), np.ones(200)), 1.0).accepted
+    assert not accept(*fit(np.ones(200), np.ones(200)), 1.0).accepted

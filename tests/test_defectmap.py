@@ -11,8 +11,9 @@ from oracles import defects as oracle
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import build
-from masterlight.defects.defectmap import LARGEST_RADIUS, DefectMap
+from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
+from masterlight.defects.repaired import LARGEST_RADIUS
 
 SEEDS = st.integers(0, 2**32 - 1)
 OPERATIONS = st.sampled_from(["median", "mean", "gaussian", "minimum", "maximum"])
@@ -68,7 +69,7 @@ def test_truth_a_hole_of_three_by_three_grows_to_two(operation, expected):
     weight[2:5, 2:5] = 0
     view = mapped(image, weight, operation=operation)
     assert view[3, 3] == {"minimum": min(ring), "maximum": max(ring), "median": np.median(ring)}[operation]
-    assert view.holes().halo == 2
+    assert view.layout().halo == 2
     assert expected == {"minimum": 7, "maximum": 41, "median": 24}[operation]
 
 
@@ -116,7 +117,7 @@ def test_truth_a_corner_takes_its_nearest_neighbours():
     weight = np.ones(image.shape)
     weight[0, 0] = 0
     view = mapped(image, weight)
-    assert view.holes().halo == 1
+    assert view.layout().halo == 1
     assert view[0, 0] == 1.0
 
 
@@ -137,7 +138,7 @@ def test_truth_halo_is_bounded():
     weight = np.zeros((3, 400))
     weight[:, 0] = 1
     view = mapped(np.ones((3, 400)), weight)
-    assert view.holes().halo == LARGEST_RADIUS
+    assert view.layout().halo == LARGEST_RADIUS
     repaired = np.asarray(view)
     assert repaired[1, LARGEST_RADIUS] == 1
     assert np.isnan(repaired[1, LARGEST_RADIUS + 1 :]).all()

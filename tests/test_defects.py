@@ -13,7 +13,8 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import LINE, UNSTABLE, ArrayFrame, Meta
 from masterlight.defects import kernels
 from masterlight.defects.cosmetic import CosmeticCorrection
-from masterlight.defects.find import BadPixels, partial_columns
+from masterlight.defects.find import BadPixels
+from masterlight.defects.lines import partial_columns
 from masterlight.defects.lists import Defects
 from masterlight.io import read
 from masterlight.io.defectlist import read_defects, write_defects
@@ -61,10 +62,11 @@ def test_surface_views_pickle_without_the_mask():
     mask = np.random.default_rng(4).random((1000, 1500)) < 1e-3
     light = ArrayFrame(source="light", meta=Meta(shape=mask.shape), array=np.ones((1, 1), np.float32))
     view = CosmeticCorrection()(light, Defects.of(mask))
-    assert view.defects.mask.nbytes == mask.size
+    known = view.layout().defects
+    assert known.mask.nbytes == mask.size
     packed = pickle.dumps(view)
-    assert len(packed) < 10 * len(view.defects) + 8 * 1000 + 5000  # the list, where rows begin, the rest
-    assert np.array_equal(pickle.loads(packed).defects.mask, mask)
+    assert len(packed) < 10 * len(known) + 8 * 1000 + 5000  # the list, where rows begin, the rest
+    assert np.array_equal(pickle.loads(packed).layout().defects.mask, mask)
 
 
 def test_truth_a_map_is_cut_for_a_region_of_the_sensor():

@@ -73,7 +73,7 @@ def healthy():
 def test_truth_a_healthy_night_has_no_error(dialect):
     folder = sky.written(**{**NIGHT, "dialect": dialect}).folder
     with executor("serial") as pool:
-        *_, last = diagnose(plan(scan(folder)), ml.Recipe(), pool)
+        *_, last = diagnose(plan(scan(folder)), Doctor(), ml.ImageCalibration(), pool)
     assert {f.id for f in last.result} <= {"D16"}  # ten frames are few: true, and all there is to say
     assert all(f.severity != "error" for f in last.result)
 

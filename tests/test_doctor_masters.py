@@ -267,7 +267,7 @@ def test_truth_d23_saturation_that_varies():
 
 def diagnosed(folder, **knobs):
     with executor("serial") as pool:
-        *_, last = diagnose(plan(scan(folder)), ml.Recipe(), pool, Doctor(**knobs))
+        *_, last = diagnose(plan(scan(folder)), Doctor(**knobs), ml.ImageCalibration(), pool)
     return last.result
 
 
@@ -287,7 +287,7 @@ def test_truth_flats_of_another_orientation_in_a_whole_night(tmp_path):
 
 def test_surface_diagnose_ends_with_a_list_and_tells_its_progress():
     with executor("threads:2") as pool:
-        events = list(diagnose(plan(scan(sky.written(**NIGHT).folder)), ml.Recipe(), pool))
+        events = list(diagnose(plan(scan(sky.written(**NIGHT).folder)), Doctor(), ml.ImageCalibration(), pool))
     assert events[-1].result is not None and all(e.result is None for e in events[:-1])
     assert max(e.total for e in events) == sum(NIGHT[k] for k in ("lights", "biases", "darks", "flats"))
 
@@ -328,7 +328,7 @@ class Counter(HTMLParser):
 
 
 def some_findings():
-    plot = pictures.line([(np.arange(9), np.arange(9.0))], "frame", "median, DN")
+    plot = pictures.line(np.arange(9.0), "frame", "median, DN")
     return [
         Finding("D16", "info", "Few", ("/night/a.fits",), 3.0, 15.0, "frames", "a.fits is <made> of 3"),
         Finding("D21", "error", "Twins", ("/night/b.fits", "/night/c.fits"), 2.0, 1.0, "equal", "equal", plot),
@@ -369,7 +369,7 @@ def test_surface_finding_as_dict_is_json():
 @pytest.mark.parametrize("values", [np.zeros(5), np.array([1e-9, 1e9]), np.array([np.nan, 1.0, 2.0]), np.ones(1)])
 def test_surface_plots_take_any_numbers(values):
     for made in (
-        pictures.line([(np.arange(values.size), values)], "x", "y"),
+        pictures.line(values, "x", "y"),
         pictures.scatter(np.arange(values.size), np.nan_to_num(values), "x", "y", (1.0, 0.0)),
         pictures.histogram(np.histogram(np.nan_to_num(values), 8), "x", {"mark": 3.0}),
     ):

@@ -11,11 +11,12 @@ from oracles import drizzle as oracle
 from scipy.optimize import curve_fit
 from scipy.special import erf
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import card, from_toml, replay, to_toml
-from masterlight.drizzle import drizzle
+from masterlight.drizzle import engine
 from masterlight.drizzle.drizzle import DrizzleIntegration, finer
 from masterlight.drizzle.drop import Tile, noise_ratio
 from masterlight.integration.stack import HIGH, LOW, Verdicts
@@ -171,7 +172,7 @@ def test_truth_constant_sky_stays_constant(kernel):
     assert np.isfinite(inner).mean() > (0.8 if kernel == "point" else 0.999)
 
 
-@pytest.mark.parametrize(("kernel", "drop"), [("square", 0.9), ("turbo", 0.5), ("gaussian", 0.9), ("lanczos2", 1.0)])
+@pytest.mark.parametrize(("kernel", "drop"), [("square", 0.9), ("turbo", 0.5), ("gaussian", 0.9), ("lanczos2", 0.9)])
 def test_truth_variance_and_correlation_of_white_noise(kernel, drop):
     rng = np.random.default_rng(7)
     count, sigma = 24, np.linspace(1, 3, 24)
@@ -421,7 +422,7 @@ def scene():
 
 
 def test_truth_threads_and_memory_change_no_bit(monkeypatch):
-    monkeypatch.setattr(drizzle, "TILE", (32, 64))
+    monkeypatch.setattr(engine, "TILE", (32, 64))
     first = drizzled(DrizzleIntegration(), *scene())
     for more in ({"pool": "threads:3"}, {"memory_mb": 1}, {"pool": "threads:2", "memory_mb": 20}):
         again = drizzled(DrizzleIntegration(), *scene(), **more)
@@ -434,7 +435,7 @@ def test_truth_threads_and_memory_change_no_bit(monkeypatch):
 def test_truth_tiles_have_no_seams(monkeypatch, kernel):
     settings = DrizzleIntegration(kernel=kernel)
     whole = drizzled(settings, *scene())
-    monkeypatch.setattr(drizzle, "TILE", (32, 64))
+    monkeypatch.setattr(engine, "TILE", (32, 64))
     pieces = drizzled(settings, *scene())
     solid = whole.coverage >= 3
     # Positions are told from the corner of a tile: their last bits differ, and float32 sums of Lanczos cancel.

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.integration.hdr import BAND, HDRComposition, fitted
+from masterlight.integration.compose import BAND, line_through, mask_of
+from masterlight.integration.hdr import HDRComposition
 
 TOP = 60000.0
 
@@ -165,7 +166,7 @@ def test_truth_a_mask_is_the_same_whichever_bands_it_is_made_of():
     at = np.mgrid[: saturated.shape[0], : saturated.shape[1]]
     distance = np.hypot(at[0] - y[:, None, None], at[1] - x[:, None, None]).min(axis=0)
     expected = 0.5 + 0.5 * np.cos(np.pi * np.clip((distance - 3) / 11, 0, 1))
-    np.testing.assert_allclose(HDRComposition(growth=3, smoothness=10).mask(saturated), expected, atol=1e-6)
+    np.testing.assert_allclose(mask_of(HDRComposition(growth=3, smoothness=10), saturated), expected, atol=1e-6)
 
 
 @settings(max_examples=20)
@@ -175,7 +176,7 @@ def test_truth_line_through_noise_and_outliers(ratio, offset, seed):
     x = np.concatenate([rng.normal(1000, 20, 40_000), 1000 + 50_000 * rng.uniform(0, 1, 1500) ** 3])
     v = offset + ratio * x + rng.normal(0, 10, x.size)
     v[rng.integers(0, x.size, 300)] += 5000
-    found = fitted(x.astype(np.float32), v.astype(np.float32))
+    found = line_through(x.astype(np.float32), v.astype(np.float32))
     # 20 pixels in a bin of 780 DN: their medians are sure to 3 DN, over a lever of tens of thousands
     assert abs(found[0] - ratio) < 0.001
     assert abs(found[1] - offset) < 3

@@ -8,11 +8,12 @@ from oracles import combine as oracle
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import card, from_toml, replay, to_toml
-from masterlight.integration.integrate import ImageIntegration, tiles
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.rejection import Rejection
-from masterlight.integration.tile import Tile
-from masterlight.subframes.measure import Measurement, measure
+from masterlight.integration.tile import Tile, tiles
+from masterlight.subframes.measure import measure
+from masterlight.subframes.measurement import Measurement
 
 
 def stack(settings, frames, statistics=None, **how):

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.rejection import Rejection
-from masterlight.subframes.measure import Measurement
+from masterlight.subframes.measurement import Measurement
 
 SKY, NOISE = 500.0, 8.0
 SHAPE = (400, 500)

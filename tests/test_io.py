@@ -20,8 +20,8 @@ from oracles import decode as oracle
 from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.headers import flip_header
 from masterlight.io import atomic, counts, fits_writer, read, rounded, scratch, suffix, supported, write
-from masterlight.io import fits as own
 from masterlight.io.raster import midtones, preview, reduced, write_png
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -129,7 +129,7 @@ def test_truth_sip_is_turned_too(tmp_path):
     cards |= {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3, "A_ORDER": 2, "B_ORDER": 2}
     cards |= {"A_2_0": 1e-5, "A_1_1": 2e-5, "A_0_2": -1e-5, "B_2_0": 3e-5, "B_1_1": -2e-5, "B_0_2": 1e-5}
     header = fits.Header(cards)
-    was, now = WCS(header.copy()), WCS(own.flipped(header, 700))
+    was, now = WCS(header.copy()), WCS(flip_header(header, 700))
     xy = np.array([[100.0, 50.0], [900.0, 650.0]])
     turned = np.column_stack([xy[:, 0], 699 - xy[:, 1]])
     assert np.allclose(was.all_pix2world(xy, 0), now.all_pix2world(turned, 0), rtol=0, atol=1e-9)

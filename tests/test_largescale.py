@@ -8,8 +8,9 @@ from oracles import largescale as oracle
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.process import build, card, replay
-from masterlight.integration.largescale import LargeScaleRejection
-from masterlight.integration.trails.largescale import crowded, disc, row_starts
+from masterlight.integration.rejection import LargeScaleRejection
+from masterlight.integration.trails.largescale import crowded_pixels, disc
+from masterlight.integration.trails.strips import row_starts
 
 EMPTY = np.empty(0, np.uint32)
 
@@ -60,7 +61,7 @@ def test_oracle_crowded(seed, diameter, fraction, filled):
     shape = tuple(rng.integers(1, 24, 2))
     binary = rng.random(shape) < filled
     flat = flat_of(binary)
-    found = crowded(flat, row_starts(flat, *shape), *shape, disc(diameter), fraction)
+    found = crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(diameter), fraction)
     np.testing.assert_array_equal(map_of(found, shape), oracle.crowded(binary, diameter, fraction))
     assert (np.diff(found.astype(np.int64)) > 0).all()
 

@@ -7,12 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import ArrayFrame
 from masterlight.core.process import knobs, replay
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.subframes.select import StarList
+from masterlight.subframes.measurement import StarList
 
 ROWS, COLS = 900, 1100
 SKY, NOISE = 1000.0, 10.0

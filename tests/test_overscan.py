@@ -7,7 +7,9 @@ import pytest
 
 import masterlight as ml
 from masterlight.calibration.calibrate import ImageCalibration
-from masterlight.calibration.overscan import Level, Overscan, Trimmed
+from masterlight.calibration.level import Level
+from masterlight.calibration.overscan import Overscan
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame, Meta, Stored
 from masterlight.core.process import knobs

@@ -4,11 +4,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from masterlight.alignment.align import StarAlignment, Transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import FLOOR, flux_ratio, forced_fluxes, robust_mean, stamps, standards
-from masterlight.subframes.select import StarList, SubframeSelector
+from masterlight.subframes.select import SubframeSelector
 
 SHAPE, STARS, SIGMA = (700, 800), 110, 8.0
 RNG = np.random.default_rng(3)

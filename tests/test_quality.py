@@ -19,11 +19,13 @@ from masterlight.core import scale
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.doctor.quality import kernels
-from masterlight.doctor.quality import sensor as quality_sensor
+from masterlight.doctor.quality import sample as sampling
+from masterlight.doctor.quality import sensor as pairs
 from masterlight.doctor.quality import worth as quality
 from masterlight.doctor.quality.page import few_frames
-from masterlight.integration.integrate import ImageIntegration, Rejection
-from masterlight.subframes.glance import glance, sampled
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.rejection import Rejection
+from masterlight.subframes.measure import measure
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
@@ -58,9 +60,8 @@ class Sensor:
 
 def mastered(kind, frames, maps=True):
     """Master and stack of some frames by the settings of their kind, with statistics as the walk has them."""
-    samples = [sampled(f) for f in frames]
-    before = [samples[1 if len(samples) > 1 else 0], *samples[:-1]]
-    statistics = [glance(f, kind, s, b, None) for f, s, b in zip(frames, samples, before, strict=True)]
+    before = [frames[1 if len(frames) > 1 else 0], *frames[:-1]]
+    statistics = [measure(f, kind=kind, before=b)[0] for f, b in zip(frames, before, strict=True)]
     *_, last = getattr(ImageIntegration, f"for_{kind}")()(frames, statistics, maps=maps)
     return ArrayFrame.of(last.result.image, f"master {kind}", frames[0].meta.with_(frames=len(frames))), last.result
 
@@ -151,7 +152,7 @@ def test_truth_noise_of_a_pair_of_whole_numbers(sigma):
     pair = [np.round(scene + rng.normal(0, sigma, shape)) for _ in "ab"]
     truth = np.std(pair[0] - pair[1]) / np.sqrt(2)
     pair[0].flat[rng.choice(pair[0].size, 1000, False)] += 3000
-    found = quality.pair_noise(*(ArrayFrame.of(p) for p in pair))["mono"]
+    found = pairs.pair_noise(*(ArrayFrame.of(p) for p in pair))["mono"]
     assert found.noise_dn == pytest.approx(truth, rel=0.02 if sigma > 0.6 else 0.03)
     assert found.blocks > 1000
 
@@ -169,7 +170,7 @@ def test_truth_gain_and_read_noise(pattern, gain, read_e):
     frames.append(sensor.frame(rng, "flat", 0.93 * light))
     for frame in frames:
         frame.array.flat[rng.choice(frame.array.size, 2000, False)] += 4000
-    found = quality.gain_and_read_noise(*frames)
+    found = pairs.gain_and_read_noise(*frames)
     assert list(found) == (["R", "G", "B"] if pattern else ["mono"])
     for colour in found.values():
         rounded_e = np.hypot(read_e, gain / np.sqrt(12))  # the rounding to whole DN is read noise too
@@ -180,7 +181,7 @@ def test_truth_gain_and_read_noise(pattern, gain, read_e):
 
 def test_truth_gain_formula():
     """Flats of 20000 and 20050 DN on a bias of 1000, Var(f1 - f2) = 152328, Var(b1 - b2) = 128: 0.25 e-/DN, 2 e-."""
-    gain = quality_sensor.conversion((20000 + 20050) / 2 - 1000, 152328, 128)
+    gain = pairs.conversion((20000 + 20050) / 2 - 1000, 152328, 128)
     assert gain == pytest.approx(0.25)
     assert gain * np.sqrt(128) / np.sqrt(2) == pytest.approx(2.0)
 
@@ -189,45 +190,45 @@ def test_truth_calibrated_flats_tell_the_same_gain():
     rng, sensor = np.random.default_rng(4), Sensor()
     bias, flats = [sensor.frame(rng) for _ in "ab"], [sensor.frame(rng, "flat", 3e4) for _ in "ab"]
     bare = [ArrayFrame.of(f.array - 500, f.source, f.meta.with_(calibration="B", integer=False)) for f in flats]
-    raw = quality.gain_and_read_noise(*bias, *flats)["mono"].gain_e_per_dn
-    assert quality.gain_and_read_noise(*bias, *bare)["mono"].gain_e_per_dn == pytest.approx(raw, rel=2e-3)
+    raw = pairs.gain_and_read_noise(*bias, *flats)["mono"].gain_e_per_dn
+    assert pairs.gain_and_read_noise(*bias, *bare)["mono"].gain_e_per_dn == pytest.approx(raw, rel=2e-3)
 
 
 def test_truth_dark_current_by_level_and_by_noise():
     rng, sensor = np.random.default_rng(6), Sensor(dark_e_s=0.2, read_e=5.0)
     darks = [sensor.frame(rng, "dark", exposure_s=300) for _ in "ab"]
     biases = [sensor.frame(rng) for _ in "ab"]
-    found = quality.dark_current(darks, biases, 1.5)["mono"]
+    found = pairs.dark_current(darks, biases, 1.5)["mono"]
     assert found.by_level_e_s == pytest.approx(0.2, rel=0.02)
     assert found.by_variance_e_s == pytest.approx(0.2, rel=0.1)
-    one = quality.dark_current(darks[0], biases[0], {"mono": 1.5}, 300)["mono"]
+    one = pairs.dark_current(darks[0], biases[0], {"mono": 1.5}, 300)["mono"]
     assert one.by_level_e_s == found.by_level_e_s and one.by_variance_e_s is None
     with pytest.raises(ParameterError, match="exposure"):
-        quality.dark_current(sensor.frame(rng, "dark"), biases[0], 1.5)
+        pairs.dark_current(sensor.frame(rng, "dark"), biases[0], 1.5)
 
 
 def test_truth_content_hash():
     a = np.random.default_rng(8).normal(500, 5, (100, 90)).astype(np.float32)
     a[3, 4] = np.nan
-    one = quality.content_hash(ArrayFrame.of(a, "a", Meta(kind="dark")))
-    assert one == quality.content_hash(ArrayFrame.of(a.copy(), "b", Meta(kind="flat")))
-    assert one != quality.content_hash(ArrayFrame.of(a + 1, "a"))
-    assert one != quality.content_hash(ArrayFrame.of(a.reshape(90, 100), "a"))
-    assert len(quality.content_hash(ArrayFrame.of(np.stack([a, a, a])))) == len(one) == 20
+    one = sampling.content_hash(ArrayFrame.of(a, "a", Meta(kind="dark")))
+    assert one == sampling.content_hash(ArrayFrame.of(a.copy(), "b", Meta(kind="flat")))
+    assert one != sampling.content_hash(ArrayFrame.of(a + 1, "a"))
+    assert one != sampling.content_hash(ArrayFrame.of(a.reshape(90, 100), "a"))
+    assert len(sampling.content_hash(ArrayFrame.of(np.stack([a, a, a])))) == len(one) == 20
 
 
 def test_truth_frames_needed():
-    assert [quality.frames_needed(x) for x in (0.01, 0.02, 0.05)] == [50, 25, 10]
+    assert [pairs.frames_needed(x) for x in (0.01, 0.02, 0.05)] == [50, 25, 10]
     with pytest.raises(ParameterError):
-        quality.frames_needed(0)
+        pairs.frames_needed(0)
 
 
 def test_truth_sample_is_of_the_colours_it_says():
     sensor = Sensor(pattern=XTRANS, shape=(3000, 1200))
     letters = np.array([ord(c) for c in XTRANS], np.float32).reshape(6, 6)
     frame = ArrayFrame.of(np.tile(letters, (500, 200)), "x", Meta(pattern=sensor.pattern))
-    assert len(quality_sensor.strips(frame)) > 1
-    for name, boxes in quality_sensor.sample(frame).items():
+    assert len(sampling.strips(frame)) > 1
+    for name, boxes in sampling.sample(frame).items():
         assert all(np.all(box == ord(name)) for box in boxes)
 
 
@@ -240,19 +241,19 @@ def test_truth_large_frames_are_only_sampled():
             return np.random.default_rng(y0).normal(500, 5, (y1 - y0, x1 - x0)).round().astype(np.float32)
 
     frame = Counting(source="large", meta=Meta(shape=(4000, 6000)))
-    quality.pair_noise(frame, frame), quality.content_hash(frame)
+    pairs.pair_noise(frame, frame), sampling.content_hash(frame)
     assert sum(read) < 0.03 * 24e6  # two samples of an eightieth, and 8 rows
 
 
 def test_truth_frames_that_differ_are_told_by_name():
     a, b = ArrayFrame.of(np.ones((20, 30)), "a.fits"), ArrayFrame.of(np.ones((30, 20)), "b.fits")
     with pytest.raises(FrameError, match=r"b\.fits: is 20 x 30.*a\.fits is 30 x 20"):
-        quality.pair_noise(a, b)
+        pairs.pair_noise(a, b)
     mosaic = ArrayFrame.of(np.ones((20, 30)), "c.fits", Meta(pattern="RGGB"))
     with pytest.raises(FrameError, match="RGGB"):
-        quality.pair_noise(a, mosaic)
+        pairs.pair_noise(a, mosaic)
     missing = ArrayFrame.of(np.full((20, 30), np.nan))
-    assert np.isnan(quality.pair_noise(missing, missing)["mono"].noise_dn)
+    assert np.isnan(pairs.pair_noise(missing, missing)["mono"].noise_dn)
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
@@ -452,7 +453,7 @@ def test_truth_real_darks_of_a_st10():
 def test_truth_real_flats_of_an_atik():
     """A KAF-8300: gain near 0.4-0.5 e-/DN and read noise of 8-13 e-, from its flats and flat-darks."""
     darks = read("galaxy_atik383/darkflats")
-    found = quality.gain_and_read_noise(*darks[:2], *read("galaxy_atik383/flats")[:2])["mono"]
+    found = pairs.gain_and_read_noise(*darks[:2], *read("galaxy_atik383/flats")[:2])["mono"]
     assert 0.35 < found.gain_e_per_dn < 0.55
     assert 7 < found.read_noise_e < 14
 

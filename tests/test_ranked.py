@@ -43,7 +43,7 @@ def linear_fit(pixels, low=5.0, high=4.0, passes=20, keep_fraction=0.0, floor=0.
 def esd(pixels, alpha=0.05, fraction=0.3, relaxation=1.0, floor=0.0, clip_low=True, clip_high=True):
     lanes, count = in_lanes(pixels)
     first, last = bounds()
-    critical, floors = ranked.esd_table(len(lanes), alpha, fraction), np.full(LANES, floor, np.float32)
+    critical, floors = ranked.esd_table(len(lanes), alpha), np.full(LANES, floor, np.float32)
     ranked.esd(lanes, count, first, last, critical, fraction, relaxation, floors, clip_low, clip_high)
     return first, last
 
@@ -109,7 +109,7 @@ def test_authority_linear_fit_of_the_worked_example():
 def test_authority_esd_critical_values():
     lambdas = {15: [2.5483, 2.5073, 2.4620, 2.4116, 2.3547], 20: [2.7082, 2.6809, 2.6516, 2.6200, 2.5857, 2.5483],
                54: [3.159, 3.151, 3.144, 3.136, 3.128, 3.120, 3.112, 3.103, 3.094, 3.085]}  # fmt: skip
-    table = ranked.esd_table(54, 0.05, 0.3)
+    table = ranked.esd_table(54, 0.05)
     assert table.shape == (55,) and table.dtype == np.float32
     for n, values in lambdas.items():
         # the last printed digit
@@ -239,8 +239,8 @@ def test_truth_one_satellite_among_equal_samples_is_found():
 
 def test_truth_critical_values_of_a_thousand_frames_come_at_once():
     start = time.process_time()
-    table = ranked.esd_table(1000, 0.0321, 0.3)
+    table = ranked.esd_table(1000, 0.0321)
     assert time.process_time() - start < 0.05
-    assert ranked.esd_table(1000, 0.0321, 0.3) is table
-    assert ranked.esd_table(10_000, 0.0321, 0.3).nbytes < 50_000
+    assert ranked.esd_table(1000, 0.0321) is table
+    assert ranked.esd_table(10_000, 0.0321).nbytes < 50_000
     assert table[1000] == pytest.approx(oracle.esd_critical(1000, 0, 0.0321), rel=1e-6)

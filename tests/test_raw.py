@@ -102,9 +102,9 @@ def test_truth_the_mosaic_is_given_exactly_as_stored(tmp_path, area):
 
 
 def test_truth_it_is_decoded_once_for_all_boxes_and_threads(tmp_path, monkeypatch):
-    mosaic, calls, decoded = mosaic_of(), [], raw.decoded
+    mosaic, calls, decoded = mosaic_of(), [], raw.decoding
     write_dng(tmp_path / "a.dng", mosaic)
-    monkeypatch.setattr(raw, "decoded", lambda source: calls.append(source) or decoded(source))
+    monkeypatch.setattr(raw, "decoding", lambda source: calls.append(source) or decoded(source))
     frame = pickle.loads(pickle.dumps(read(tmp_path / "a.dng")))
     assert len(calls) == 1, "opening"
     with ThreadPoolExecutor(4) as pool:

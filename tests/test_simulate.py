@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sky import CALM, EVEN, in_memory, written
 
+import masterlight as ml
 from masterlight import io
 from masterlight.core.errors import FrameError
 from masterlight.core.process import card, knobs, replay
@@ -416,6 +417,13 @@ def test_surface_the_same_night_gives_the_same_files(tmp_path):
             assert a.read_bytes() == b.read_bytes()
     assert not np.array_equal(Night(**knobs_).rng(1).uniform(size=3), Night(**knobs_, seed=2).rng(1).uniform(size=3))
     assert not list((tmp_path / "one").rglob("*.part"))
+
+
+def test_surface_the_chapter_is_called_like_the_verb(tmp_path):
+    ml.Night  # noqa: B018  opens the chapter, whose name then stands for the verb
+    for _ in range(2):
+        *_, done = ml.simulate(Night(rows=64, cols=64, lights=1, biases=1, darks=1, flats=1), tmp_path)
+        assert isinstance(done.result, Truth)
 
 
 def test_surface_truth_is_told_again():

@@ -1,6 +1,5 @@
 """Flag, TOML, card and default of every process are the same declaration."""
 
-import functools
 import subprocess
 import sys
 from dataclasses import is_dataclass
@@ -9,7 +8,8 @@ import click
 import pytest
 
 import masterlight as ml
-from masterlight.core.process import from_toml, knobs, plain, to_toml, validate
+from masterlight.core.errors import ParameterError
+from masterlight.core.process import from_toml, knobs, plain, to_toml
 from masterlight.doors.flags import flag, typed_knobs
 from masterlight.night.recipe import Recipe
 from masterlight.processes import PROCESSES, STEPS, load, replay
@@ -39,13 +39,26 @@ def other_value(knob):
     return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
 
 
-def tree(values):
-    """Dotted names as nested mappings, as TOML has them; unlike `build`, nobody asks whether each does something."""
-    nested = {}
-    for path, value in values.items():
-        *parents, leaf = path.split(".")
-        functools.reduce(lambda node, parent: node.setdefault(parent, {}), parents, nested)[leaf] = value
-    return nested
+def all_changed(cls):
+    """A process all of whose knobs have other values, but those that the others put out of use."""
+    values = {knob.path: other_value(knob) for knob in knobs(cls)}
+    while True:
+        try:
+            return ml.build(cls, values)
+        except ParameterError as error:
+            values.pop(str(error).split()[0])
+
+
+def put_to_use(cls, knob):
+    """Another value of a knob, and what lets it do something."""
+    known, values = {k.path: k for k in knobs(cls)}, {knob.path: other_value(knob)}
+    for prefix, marks in knob.when:
+        if not any(mark.holds(cls(), prefix) for mark in marks):
+            for name, allowed in marks[0].values.items():
+                needed = known[prefix + name]
+                values = put_to_use(cls, needed) | values
+                values[needed.path] = other_value(needed) if allowed[0] is True else allowed[0]
+    return values
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -57,7 +70,7 @@ def test_surface_every_knob_is_explained(name):
 @pytest.mark.parametrize("name", ALL)
 def test_surface_toml_and_card_give_the_same_process_back(name):
     cls = process_of(name)
-    changed = validate(cls, tree({knob.path: other_value(knob) for knob in knobs(cls)}))
+    changed = all_changed(cls)
     assert changed != cls() or not list(knobs(cls))
     assert from_toml(cls, to_toml(changed)) == changed
     assert from_toml(cls, to_toml(cls())) == cls()
@@ -68,15 +81,18 @@ def test_surface_toml_and_card_give_the_same_process_back(name):
 @pytest.mark.parametrize("name", ALL)
 def test_surface_flags_give_the_same_process(name):
     """What is typed after a flag, as text, builds the same process as the value itself."""
-    cls, step = process_of(name), STEPS["run"]
+    cls = process_of(name)
+    flags = {knob.path: flag(knob, STEPS["run"]) for knob in knobs(cls)}
     for knob in knobs(cls):
-        value, name = other_value(knob), knob.path.replace("_", "-")
-        typed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words = [f"--{name}", typed]
-        if isinstance(value, bool):
-            words = [f"--{name}" if value else f"--no-{name}"]
-        parsed = click.Command("test", params=[flag(knob, step)]).make_context("test", words).params
-        assert validate(cls, tree(typed_knobs(parsed))) == validate(cls, tree({knob.path: value})), knob.path
+        values, words = put_to_use(cls, knob), []
+        for path, value in values.items():
+            name = path.replace("_", "-")
+            if isinstance(value, bool):
+                words += [f"--{name}" if value else f"--no-{name}"]
+            else:
+                words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+        parsed = click.Command("test", params=[flags[path] for path in values]).make_context("test", words).params
+        assert ml.build(cls, typed_knobs(parsed)) == ml.build(cls, values), knob.path
 
 
 @pytest.mark.parametrize("name", ALL)

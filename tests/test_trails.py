@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from oracles import largescale as oracle
 from scipy.stats import gamma
 
-from masterlight.integration.largescale import LargeScaleRejection
+from masterlight.integration.rejection import LargeScaleRejection
 from masterlight.integration.trails import lines as kernels
-from masterlight.integration.trails.largescale import row_starts
+from masterlight.integration.trails.strips import row_starts
 
 SEEDS = st.integers(0, 2**32 - 1)
 EMPTY = np.empty(0, np.uint32)
@@ -205,11 +205,11 @@ def test_oracle_maps(seed):
     shape = tuple(rng.integers(30, 90, 2))
     binary = rng.random(shape) < rng.uniform(0, 0.1)
     flat = flat_of(binary)
-    filled = kernels.binned(flat, row_starts(flat, *shape), *shape, 4)
+    filled = kernels.fill_bins(flat, row_starts(flat, *shape), *shape, 4)
     np.testing.assert_array_equal(filled, oracle.binned(binary, 4))
     if filled[:-1, :-1].any() and not filled.all():
         assert kernels.clumping(filled) == pytest.approx(oracle.clumping(filled), abs=1e-12)
-    scores = kernels.scored(filled, 8, 0.6, 8)
+    scores = kernels.score_bins(filled, 8, 0.6, 8)
     np.testing.assert_array_equal(scores, oracle.scored(filled, 8, 0.6, 8))
     lines = kernels.steep_lines(scores, 2, 3, 30)
     expected = oracle.steep_lines(scores, 2, 3, 30)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracles import warp as oracle
 from scipy.ndimage import map_coordinates
 
-from masterlight.alignment.warp import HALO, blank_defective, noise_gain, ratio_clamp, warp
+from masterlight.alignment.warp import HALO, noise_gain, ratio_clamp, warp
 
 KERNELS = ("lanczos5", "lanczos4", "lanczos3", "bilinear", "nearest")
 
@@ -200,19 +200,3 @@ def test_surface_any_array_may_be_filled_and_read():
         np.testing.assert_array_equal(strided[:, ::2], whole)
         warp(np.asfortranarray(image), 0, 0, m, strided[:, :512])
         np.testing.assert_array_equal(strided[:, :512], whole)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.floats(0, 360), st.floats(0.4, 2.5), st.integers(0, 2**32 - 1))
-def test_oracle_blank_defective(angle, scale, seed):
-    """Box by box: the pixels whose nearest source pixel is marked, and no others."""
-    rng = np.random.default_rng(seed)
-    mask = (rng.random((23, 31)) < 0.03).astype(np.uint8)
-    matrix = turn(angle, mask.shape, *rng.uniform(-4, 4, 2), scale)
-    expected = np.zeros((26, 30), np.float32)
-    oracle.blank_defective(mask, matrix, expected)
-    for y0, x0 in ((0, 0), (9, 4)):
-        out = np.zeros((26 - y0, 30 - x0), np.float32)
-        count = blank_defective(mask, 0, 0, matrix, out, x0, y0)
-        np.testing.assert_array_equal(np.isnan(out), np.isnan(expected[y0:, x0:]))
-        assert count == np.isnan(out).sum()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.measure import Measurement
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.weights import MODES, needs, weights_of
 
 ONE = Measurement(

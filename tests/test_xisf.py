@@ -12,7 +12,7 @@ import pytest
 
 from masterlight.core.errors import FrameError
 from masterlight.io import read
-from masterlight.io.xisf import unshuffled
+from masterlight.io.xisf import unshuffle
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
@@ -126,7 +126,7 @@ def test_truth_pixels_stored_side_by_side_and_alpha(tmp_path, codec, channels):
 def test_oracle_unshuffled(size):
     data = np.random.default_rng(size).bytes(size)
     for item in (1, 2, 4, 8):
-        assert unshuffled(shuffled(data, item), item) == data
+        assert unshuffle(shuffled(data, item), item) == data
 
 
 def test_truth_floats_from_0_to_1_are_dn_of_65535(tmp_path):

@@ -45,8 +45,8 @@ _WHERE = {
     "scan": "session.scan",
     "Recipe": "night.recipe",
     "run": "night.recipe",
-    "Night": "simulate",
-    "simulate": "simulate",
+    "Night": "simulate.night",
+    "simulate": "simulate.truth",
 }
 
 __all__ = [*_WHERE, "__version__"]

@@ -130,15 +130,6 @@ def local_outliers(image, hot, cold, pitch, spread):
     return out
 
 
-def departures(image, rows, columns, radius):
-    out = []
-    for y, x in zip(rows, columns, strict=True):
-        square = image[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1].copy()
-        square[min(y, radius), min(x, radius)] = np.nan
-        out.append(image[y, x] - np.nanmedian(square) if np.isfinite(square).any() else np.nan)
-    return np.array(out)
-
-
 def outside(image, sky, low, high):
     with np.errstate(invalid="ignore"):
         return np.nonzero(~((image - sky < high) & (image - sky > low)))

@@ -1,16 +1,59 @@
-"""Rejection as other programs do it, one pixel at a time with numpy, slow and obvious.
+"""Rejection as other programs do it, weaknesses included: authorities that ours is compared with, slow and obvious.
 
-`judge` gives the verdict (n,), the slope map's value, what takes the place of outliers, what each pass found, and how
-near any decision was to falling the other way.
+PI19 and PI24 are PixInsight's ImageIntegration as published in 2019 and 2024, SIRIL is Siril of 2026, DSS is
+DeepSkyStacker. Values are on their scale, black 0 and white 1. `judge` gives the verdict (n,), the slope map's value,
+what takes the place of outliers, what each pass found, and how near any decision was to falling the other way.
 """
 
 from math import erf
+from typing import NamedTuple
 
 import numpy as np
 
-from masterlight.integration.kernels import profiles as kernel
-from masterlight.integration.kernels.profiles import DSS, PI19, PI24, SIRIL
 from oracles import ranked
+
+PI19, PI24, SIRIL, DSS = range(1, 5)
+NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAUVENET = range(11)
+AVERAGED, MEDIAN_SIGMA, KAPPA, MEDIAN_KAPPA = range(11, 15)
+OFFERED = {
+    PI19: (NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, AVERAGED, LINEAR, NOISE),
+    PI24: (NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, AVERAGED, LINEAR, NOISE, ESD, CHAUVENET),
+    SIRIL: (NONE, PERCENTILE, SIGMA, MAD, MEDIAN_SIGMA, WINSORIZED, LINEAR, ESD),
+    DSS: (NONE, KAPPA, MEDIAN_KAPPA),
+}
+"""The algorithms that each program has."""
+
+
+class Params(NamedTuple):
+    """The knobs of the programs, in their terms; values as most have them."""
+
+    low: float = 4.0
+    """Limit below the centre in sigma; DSS's kappa."""
+    high: float = 3.0
+    passes: int = 5
+    """Iterations of DSS; the others go on until nothing changes."""
+    cutoff: float = 5.0
+    """PI24: Winsorization cutoff in sigma."""
+    fraction: float = 0.3
+    """ESD: the part of the samples that may be outliers."""
+    alpha: float = 0.05
+    """ESD: significance."""
+    relaxation: float = 1.0
+    """PI24 ESD: how many times wider sigma is for low samples."""
+    limit: float = 0.1
+    """CHAUVENET: samples of which fewer than this are expected go."""
+    read_noise: float = 10.0
+    """NOISE: electrons."""
+    gain: float = 1.0
+    """NOISE: electrons per DN."""
+    scale_noise: float = 0.0
+    clip_low: bool = True
+    """PI: whether low samples are rejected at all."""
+    clip_high: bool = True
+    minmax_low: int = 1
+    minmax_high: int = 1
+    percentile_low: float = 0.2
+    percentile_high: float = 0.1
 
 
 class Told(list):
@@ -73,19 +116,19 @@ def clip_ends(x, a, b, low, high, p, told):
 
 def pi_clip(profile, algorithm, x, p, told):
     a, b, gain = 0, len(x), 0.0
-    if algorithm == kernel.AVERAGED and b >= 3:
+    if algorithm == AVERAGED and b >= 3:
         centre = np.median(x)
         if negligible(centre):
             return b, b
         gain = np.sqrt(((x - centre) ** 2 / centre).sum() / (b - 1))
-    while b - a >= (2 if algorithm == kernel.NOISE else 3):
+    while b - a >= (2 if algorithm == NOISE else 3):
         y = x[a:b]
         centre, passes = np.median(y), 0
-        if algorithm == kernel.SIGMA:
+        if algorithm == SIGMA:
             sigma = sd(y)
-        elif algorithm == kernel.AVERAGED:
+        elif algorithm == AVERAGED:
             sigma = gain * np.sqrt(centre)
-        elif algorithm == kernel.NOISE:
+        elif algorithm == NOISE:
             read = p.read_noise / p.gain
             sigma = np.sqrt((read**2 + centre / p.gain + (p.scale_noise * centre) ** 2) / 65535)
         elif profile == PI19:
@@ -105,7 +148,7 @@ def pi_clip(profile, algorithm, x, p, told):
 
 def pi_once(algorithm, x, p, told):
     n, centre = len(x), np.median(x)
-    if algorithm == kernel.MINMAX:
+    if algorithm == MINMAX:
         a = min(p.minmax_low, n) if p.clip_low else 0
         return a, max(n - p.minmax_high, a) if p.clip_high else n
     if n < 2 or negligible(centre):
@@ -177,18 +220,18 @@ def pi_linear(profile, values, order, p, verdict, told):
 def pixinsight(profile, algorithm, values, p, verdict, told):
     order = np.argsort(values, kind="stable")
     x = values[order]
-    if algorithm == kernel.LINEAR:
+    if algorithm == LINEAR:
         return pi_linear(profile, values, order, p, verdict, told) if len(x) >= 5 else 0.0
-    if algorithm in (kernel.MINMAX, kernel.PERCENTILE):
+    if algorithm in (MINMAX, PERCENTILE):
         a, b = pi_once(algorithm, x, p, told)
-    elif algorithm == kernel.ESD:
+    elif algorithm == ESD:
         a, b = pi_esd(x, p, told)
-    elif algorithm == kernel.CHAUVENET:
+    elif algorithm == CHAUVENET:
         a, b = pi_chauvenet(x, p, told)
     else:
         a, b = pi_clip(profile, algorithm, x, p, told)
     for i in [*range(a), *range(b, len(x))]:
-        low = x[i] < np.median(x) if algorithm == kernel.ESD else i < a
+        low = x[i] < np.median(x) if algorithm == ESD else i < a
         verdict[order[i]] = (1 if p.clip_low else 0) if low else (2 if p.clip_high else 0)
     return 0.0
 
@@ -196,15 +239,15 @@ def pixinsight(profile, algorithm, values, p, verdict, told):
 def siril_clip(algorithm, values, left, p, verdict, told):
     previous, gone = np.median(values[left]), 0
     while True:
-        if algorithm == kernel.LINEAR:
+        if algorithm == LINEAR:
             left = sorted(left, key=lambda i: values[i])
         y, ranks = values[left], np.arange(len(left))
         centre, passes = np.median(y), 0
-        if algorithm == kernel.SIGMA:
+        if algorithm == SIGMA:
             sigma = sd(y)
-        elif algorithm == kernel.MAD:
+        elif algorithm == MAD:
             sigma, previous = np.median(np.abs(y - previous)), centre
-        elif algorithm == kernel.WINSORIZED:
+        elif algorithm == WINSORIZED:
             centre, sigma, passes = winsorized(y, 1)
         else:
             everyone = np.arange(len(values))
@@ -247,9 +290,9 @@ def siril_esd(values, left, p, verdict, told):
 
 def replace(algorithm, values, left, p, verdict, told):
     y = values.copy()
-    for _ in range(p.passes if algorithm == kernel.MEDIAN_KAPPA else 1000):
+    for _ in range(p.passes if algorithm == MEDIAN_KAPPA else 1000):
         x = y[left]
-        dss = algorithm == kernel.MEDIAN_KAPPA
+        dss = algorithm == MEDIAN_KAPPA
         middle, centre, sigma = np.median(x), x.mean() if dss else np.median(x), np.std(x) if dss else sd(x)
         told.append((len(x), centre, sigma))
         low = [i for i in left if y[i] < centre - p.low * sigma]
@@ -278,31 +321,30 @@ def kappa(values, left, p, verdict, told):
 
 def judge(profile, algorithm, values, p):
     values, told, verdict = np.asarray(values, float), Told(), np.zeros(len(values), int)
-    name = {PI19: "PI19", PI24: "PI24", SIRIL: "SIRIL", DSS: "DSS"}[profile]
-    if algorithm not in kernel.OFFERED[name]:
+    if algorithm not in OFFERED[profile]:
         return verdict, -1.0, np.nan, told
     if profile in (SIRIL, DSS):
         verdict[values == 0] = 3
     left = np.flatnonzero(values)
-    if algorithm == kernel.NONE or not len(values):
+    if algorithm == NONE or not len(values):
         return verdict, 0.0, np.nan, told
     if profile in (PI19, PI24):
         return verdict, pixinsight(profile, algorithm, values, p, verdict, told), np.nan, told
     put = np.nan
     if profile == DSS:
         if len(left):
-            kappa(values, left, p, verdict, told) if algorithm == kernel.KAPPA else None
-            put = replace(algorithm, values, left, p, verdict, told) if algorithm != kernel.KAPPA else put
+            kappa(values, left, p, verdict, told) if algorithm == KAPPA else None
+            put = replace(algorithm, values, left, p, verdict, told) if algorithm != KAPPA else put
     elif len(left) > 1:
         middle = np.median(values[left])
         if middle == 0:
             verdict[:] = 3
-        elif algorithm == kernel.PERCENTILE:
+        elif algorithm == PERCENTILE:
             off = (values - middle) / middle
             verdict[left] = np.where(-off > p.percentile_low, 1, np.where(off > p.percentile_high, 2, 0))[left]
-        elif algorithm == kernel.ESD:
+        elif algorithm == ESD:
             siril_esd(values, left, p, verdict, told)
-        elif algorithm == kernel.MEDIAN_SIGMA:
+        elif algorithm == MEDIAN_SIGMA:
             put = replace(algorithm, values, left, p, verdict, told)
         else:
             siril_clip(algorithm, values, left, p, verdict, told)

@@ -142,11 +142,10 @@ def variance(g, w, noise, photon, zero, rule, excess, known):
     return model if model > 0 else np.nan
 
 
-def integrate(samples, columns, rule, combination, judged=None, mass=None, zero=None):
+def integrate(samples, columns, rule, combination, judged=None, zero=None):
     """Image, variance, verdicts (N, pixels) and margins of a tile (N, pixels)."""
     n, pixels = samples.shape
     judged = samples if judged is None else judged
-    mass = np.ones((n, pixels)) if mass is None else mass
     zero = np.zeros(pixels) if zero is None else zero
     image, spread_of = np.full(pixels, np.nan), np.full(pixels, np.nan)
     verdicts, margins = np.zeros((n, pixels), int), np.zeros(pixels)
@@ -158,7 +157,7 @@ def integrate(samples, columns, rule, combination, judged=None, mass=None, zero=
         if not kept.any():
             continue
         g = (columns.scale * samples[:, p] + columns.offset)[kept].astype(float)
-        w = (columns.weight * mass[:, p])[kept].astype(float)
+        w = columns.weight[kept].astype(float)
         image[p] = {
             combine.AVERAGE: lambda g, w: np.average(g, weights=w),
             combine.MEDIAN: lambda g, w: np.median(g),

@@ -73,14 +73,6 @@ def ikss(x):
         before, x = s, [v for v in x if m - 4 * s <= v <= m + 4 * s]
 
 
-def ikss_lite(x):
-    m = np.median(x)
-    mad = np.median([abs(v - m) for v in x])
-    kept = [v for v in x if abs(v - m) <= 6 * mad]
-    m = np.median(kept)
-    return m, (0.991 * midvariance(kept, m, np.median([abs(v - m) for v in kept])) ** 0.5,) * 2
-
-
 def noise_sides(x):
     m = np.median(x)
     found = []

@@ -1,37 +1,32 @@
 """Match: which star is which in two lists, and the transform between them.
 
-Four stars make a quad whose code (Lang et al. 2010) does not change when the field is moved, turned or scaled;
-one pair of equal codes proposes a whole transform, near proposals vote for each other (after Tabur 2007), and a
-proposal is believed when so many stars agree with it that chance cannot explain them. Transforms are 3x3
-matrices that send a position in the reference to one in the source.
+Proposals (the last transform, a shift, equal quads) are believed when so many stars agree that chance cannot explain
+them; the best is then grown to the final model on all common stars, with the errors of each.
 """
 
-from itertools import combinations
+from __future__ import annotations
+
+from collections.abc import Iterator
 from math import lgamma, log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.special import gammainc
 
-TIERS = (25, 50, 100, 200, 400, 800)
-NEIGHBOURS = 6
-CODE_RADIUS = 0.02
-FEW_STARS = 14
-MOST_CANDIDATES = 2000
-MOST_PROPOSALS = 400
-ENOUGH_VOTES = 64
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.quads import FEWEST_STARS, TIERS, Reference, proposals, quads_of, shift_proposal
+from masterlight.alignment.transform import DEGREES, Transform, apply, fit, robust_fit
+from masterlight.core.errors import Rejected
+from masterlight.subframes.photometry import robust_mean
+
+if TYPE_CHECKING:
+    from masterlight.subframes.measurement import StarList
+
+FIXED_PX = 0.5
+SIGMA_FLOOR_PX = 0.01
+FLUX_FLOOR = 0.005
 CERTAIN = -15.0
-DEGREES = {"shift": 2, "similarity": 4, "affine": 6, "homography": 8}
-
-
-class Quads(NamedTuple):
-    """Quads of one star list: star indices (n, 4) in code order, codes (n, 4), longest side (n,) px."""
-
-    stars: np.ndarray
-    codes: np.ndarray
-    length_px: np.ndarray
 
 
 class Pose(NamedTuple):
@@ -43,171 +38,194 @@ class Pose(NamedTuple):
     expected: int
 
 
-@njit(nogil=True, cache=True)
-def quad_codes(xy, quads):
-    """Put the stars of each quad in code order and give the codes.
+NO_POSE = Pose(np.eye(3), 0.0, 0, 0)
 
-    xy (n, 2) px; quads (m, 4) star indices, reordered in place so that the first two are farthest apart and map to
-    (0, 0) and (1, 1) rotated onto 0 and 1 of the complex plane, and the others have ascending real parts whose sum
-    is at most one. Returns codes (m, 4) and the longest sides (m,) px.
+
+def align(
+    settings: StarAlignment, reference: Reference, stars: StarList, source: str, guess: Transform | None
+) -> Transform | Rejected:
+    """The transform of a frame whose stars are given, or why there is none."""
+    counts = len(stars), len(reference.stars)
+    if min(counts) < FEWEST_STARS:
+        return Rejected(
+            source,
+            "align",
+            f"{counts[0]} stars found here and {counts[1]} in the reference, but {FEWEST_STARS} are needed. "
+            "Look for clouds, dew or lost focus, or lower the detection sigma.",
+        )
+    moving = without_fixed(settings, reference, stars)
+    for of_ref, of_src in (moving, (reference, stars)) if moving else ((reference, stars),):
+        pose, method = best_pose(settings, of_ref, of_src, guess)
+        if pose.log10_p <= settings.significance:
+            return refine(settings, of_ref, of_src, source, pose, method)
+    return Rejected(source, "align", not_significant(settings, pose, counts))
+
+
+def not_significant(settings: StarAlignment, pose: Pose, counts: tuple[int, int]) -> str:
+    """Why the best pose is not believed, as a sentence with a hint."""
+    if pose.expected == 0:
+        text = f"no pattern of its {counts[0]} stars is found among the reference's {counts[1]}"
+    else:
+        best = Transform(matrix=pose.matrix)
+        text = (
+            f"no match with the reference: at best {pose.agreed} of {pose.expected} stars agree (turned by "
+            f"{best.rotation_deg:.1f} deg, scale {best.scale:.3f}), which may be an accident "
+            f"(log10 P = {pose.log10_p:.1f}, needed {settings.significance:g})"
+        )
+    mirrored = "" if settings.mirror else " Mirrored frames were not tried: allow them with mirror."
+    return f"{text}. Is it the same target and field? Look for clouds and trailed stars.{mirrored}"
+
+
+def without_fixed(settings: StarAlignment, reference: Reference, stars: StarList) -> tuple[Reference, StarList] | None:
+    """Both lists without what repeats at the very same pixel, such as hot pixels; None if nothing suggests them.
+
+    Stars hardly ever come back to the same hundredth of a pixel, so repeats with a median displacement that
+    is zero within its error belong to the sensor.
     """
-    codes, length = np.empty((len(quads), 4)), np.empty(len(quads))
-    for m in range(len(quads)):
-        far, ia, ib = -1.0, 0, 1
-        for i in range(3):
-            for j in range(i + 1, 4):
-                d = (xy[quads[m, i], 0] - xy[quads[m, j], 0]) ** 2 + (xy[quads[m, i], 1] - xy[quads[m, j], 1]) ** 2
-                if d > far:
-                    far, ia, ib = d, i, j
-        ic = 0
-        while ic == ia or ic == ib:
-            ic += 1
-        a, b, c, d = quads[m, ia], quads[m, ib], quads[m, ic], quads[m, 6 - ia - ib - ic]
-        base = complex(xy[b, 0] - xy[a, 0], xy[b, 1] - xy[a, 1])
-        base = base if far > 0 else complex(1.0, 0.0)
-        wc = complex(xy[c, 0] - xy[a, 0], xy[c, 1] - xy[a, 1]) / base
-        wd = complex(xy[d, 0] - xy[a, 0], xy[d, 1] - xy[a, 1]) / base
-        if wc.real + wd.real > 1.0:
-            a, b, wc, wd = b, a, 1.0 - wc, 1.0 - wd
-        if wc.real > wd.real:
-            c, d, wc, wd = d, c, wd, wc
-        quads[m, 0], quads[m, 1], quads[m, 2], quads[m, 3] = a, b, c, d
-        codes[m, 0], codes[m, 1], codes[m, 2], codes[m, 3] = wc.real, wc.imag, wd.real, wd.imag
-        length[m] = np.sqrt(max(far, 1e-12))
-    return codes, length
+    distance, nearest = reference.everything.query(stars.xy, distance_upper_bound=FIXED_PX)
+    same = np.isfinite(distance)
+    rows, cols = stars.shape
+    accident = len(stars) * len(reference.stars) / (rows * cols) * np.pi * FIXED_PX**2
+    if log10_chance(int(same.sum()), accident) > settings.significance:
+        return None
+    left = np.ones(len(reference.stars), bool)
+    left[nearest[same]] = False
+    if min(int((~same).sum()), int(left.sum())) < FEWEST_STARS + 2:
+        return None
+    moved = stars.xy[same] - reference.stars.xy[nearest[same]]
+    spread = 1.4826 * np.median(np.abs(moved - np.median(moved, axis=0)))
+    if np.abs(np.median(moved, axis=0)).max() > max(4 * spread / np.sqrt(same.sum()), 0.005):
+        return None
+    return Reference.of(reference.stars[left], settings.max_stars), stars[~same]
 
 
-def quads_of(xy: np.ndarray, tiers: tuple[int, ...] = TIERS) -> Quads:
-    """Local quads among the brightest 25, 50 ... 800 stars: each star with three of its six nearest neighbours.
-
-    The tiers make the set independent of depth and scale: some tier of one list has the same stars as neighbours
-    as some tier of the other. xy (n, 2) px, brightest first.
-    """
-    found = []
-    for count in sorted({min(tier, len(xy)) for tier in tiers}):
-        if count <= FEW_STARS:
-            found.append(np.array(list(combinations(range(count), 4)), np.int64).reshape(-1, 4))
-            continue
-        _, near = cKDTree(xy[:count]).query(xy[:count], NEIGHBOURS + 1)
-        triples = np.array(list(combinations(range(1, NEIGHBOURS + 1), 3)))
-        others = near[:, triples].reshape(-1, 3)
-        found.append(np.column_stack([np.repeat(near[:, 0], len(triples)), others]))
-    quads = np.sort(np.concatenate(found), axis=1).astype(np.int64)
-    _, first = np.unique(quads @ (1 << np.array([0, 16, 32, 48])), return_index=True)
-    quads = np.ascontiguousarray(quads[np.sort(first)])
-    return Quads(quads, *quad_codes(np.ascontiguousarray(xy, float), quads))
+def best_pose(
+    settings: StarAlignment, reference: Reference, stars: StarList, guess: Transform | None
+) -> tuple[Pose, str]:
+    """The most significant rigid pose, from cheap tries to thorough ones, and which try found it."""
+    xy = np.ascontiguousarray(stars.xy[: settings.max_stars], float)
+    tree, shape = cKDTree(xy), tuple(stars.shape)
+    rigid, best = settings.model == "shift", (NO_POSE, "")
+    for matrix, trials, method in cheap_tries(reference, xy, guess):
+        pose = verify(matrix, reference.xy, tree, shape, settings.tolerance_px, 2, trials, rigid)
+        if pose.log10_p <= settings.significance:
+            return pose, method
+        best = min(best, (pose, method), key=lambda b: b[0].log10_p)
+    if rigid:
+        return best
+    return min(best, (search(settings, reference, xy, tree, shape), "quads"), key=lambda b: b[0].log10_p)
 
 
-@njit(nogil=True, cache=True)
-def votes(points, order, turn):
-    """How many other proposals lie within 1.5 of each proposal; counting ends at about ENOUGH_VOTES.
-
-    points (n, 5); `order` sorts the first column; the second column is an angle and wraps at `turn`.
-    """
-    count = np.zeros(len(points), np.int64)
-    for i in range(len(order)):
-        p = points[order[i]]
-        for j in range(i + 1, len(order)):
-            q = points[order[j]]
-            if q[0] - p[0] > 1.5 or count[order[i]] >= ENOUGH_VOTES:
-                break
-            angle = abs(p[1] - q[1])
-            angle = min(angle, turn - angle)
-            d = (p[0] - q[0]) ** 2 + angle**2 + (p[2] - q[2]) ** 2 + (p[3] - q[3]) ** 2 + (p[4] - q[4]) ** 2
-            if d < 2.25:
-                count[order[i]] += 1
-                count[order[j]] += 1
-    return count
+def cheap_tries(reference: Reference, xy: np.ndarray, guess: Transform | None) -> Iterator[tuple[np.ndarray, int, str]]:
+    """Transforms worth trying first, with their number of trials: the guess, a shift, a shift after a flip."""
+    if guess is not None:
+        yield guess.matrix, 1, "guess"
+    pairs = min(len(xy), 100) * min(len(reference.xy), 100)
+    yield shift_proposal(reference.xy, xy), pairs, "shift"
+    yield shift_proposal(reference.xy, xy, -1), pairs, "flip"
 
 
-def proposals(reference, tree, xy_ref, quads, xy, shape, scale_range, mirror, tolerance_px=1.5) -> list[np.ndarray]:
-    """Matrices proposed by equal codes, the most voted first.
+def search(settings: StarAlignment, reference: Reference, xy: np.ndarray, tree: cKDTree, shape) -> Pose:
+    """The most significant pose that quads propose: bright stars first, then ever fainter ones."""
+    best, trials, limits = NO_POSE, 0, (settings.scale_min, settings.scale_max)
+    previous = 0
+    for tiers in (TIERS[:3], TIERS[3:4], TIERS[4:]):
+        if min(len(xy), tiers[-1]) <= previous:
+            break
+        previous = tiers[-1]
+        for matrix in proposals(reference, quads_of(xy, tiers), xy, shape, limits, settings.mirror):
+            trials += 1
+            pose = verify(matrix, reference.xy, tree, shape, settings.tolerance_px, 4, trials)
+            best = min(best, pose, key=lambda p: p.log10_p)
+            if best.log10_p <= CERTAIN and best.agreed >= 8:
+                return best
+        if best.log10_p <= settings.significance:
+            break
+    return best
 
-    reference, quads: `Quads` of both lists; tree: cKDTree of the reference's codes; shape: of the source (rows, cols).
-    """
-    parities = (False, True) if mirror else (False,)
-    parts = [code_matches(reference, tree, quads, flip, tolerance_px) for flip in parities]
-    of_ref, of_src = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
-    distance, flipped = np.concatenate([p[2] for p in parts]), np.concatenate([p[3] for p in parts])
-    if len(of_ref) == 0:
-        return []
-    best = np.argsort(distance, kind="stable")[:MOST_CANDIDATES]
-    of_ref, of_src, distance, flipped = of_ref[best], of_src[best], distance[best], flipped[best]
-    z = as_complex(xy_ref[reference.stars[of_ref]])
-    z = np.where(flipped[:, None], z.conj(), z)
-    a, b = complex_similarity(z, as_complex(xy[quads.stars[of_src]]))
-    keep = (np.abs(a) >= scale_range[0]) & (np.abs(a) <= scale_range[1])
-    a, b, distance, flipped = a[keep], b[keep], distance[keep], flipped[keep]
-    centre = as_complex(xy_ref.mean(axis=0))
-    image = a * np.where(flipped, centre.conjugate(), centre) + b
-    unit = 0.01 * max(shape)
-    points = np.column_stack(
-        [np.log(np.abs(a)) / 0.02, np.angle(a) / 0.02, image.real / unit, image.imag / unit, 9.0 * flipped]
+
+def refine(
+    settings: StarAlignment, reference: Reference, stars: StarList, source: str, pose: Pose, method: str
+) -> Transform | Rejected:
+    """Grow a pose to the final model on all common stars, and check that it is a plausible view of the sky."""
+    xy = np.ascontiguousarray(stars.xy[: settings.max_stars], float)
+    tree, matrix, mirrored = cKDTree(xy), pose.matrix, bool(np.linalg.det(pose.matrix[:2, :2]) < 0)
+    scale = np.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    sigma_ref = scale * np.maximum(reference.stars.sigma_px[: settings.max_stars], SIGMA_FLOOR_PX)
+    sigma_src = np.maximum(stars.sigma_px[: settings.max_stars], SIGMA_FLOOR_PX)
+    before, model, extra = None, "similarity", 0.0
+    for reach in (2.0, 1.5, 1.0, 1.0, 1.0, 1.0):
+        of_ref, of_src = pair_up(matrix, reference.xy, tree, reach * settings.tolerance_px)
+        if len(of_ref) < 3:
+            return Rejected(source, "align", not_significant(settings, pose, (len(stars), len(reference.stars))))
+        model = model_for(settings, reference.xy[of_ref], model)
+        base = np.hypot(sigma_ref[of_ref], sigma_src[of_src])
+        sigma = np.hypot(base, extra)
+        matrix, error, spread = robust_fit(model, reference.xy[of_ref], xy[of_src], sigma, mirrored)
+        more = unexplained_px(error, sigma)
+        key = (model, of_ref.tobytes(), of_src.tobytes())
+        if key == before and more == 0:
+            break
+        before, extra = key, np.hypot(extra, more)
+    keep = error < max(3.5, 3 * spread)
+    of_ref, of_src, error_px, base, sigma = (v[keep] for v in (of_ref, of_src, error * sigma, base, sigma))
+    reason = implausible(settings, matrix, reference, of_ref, stars.shape)
+    if reason:
+        return Rejected(source, "align", reason)
+    freedom = max(2 * len(error_px) - DEGREES[model], 1)
+    ratio, ratio_error, ratio_pairs = flux_ratio(reference.stars, of_ref, stars, of_src)
+    return Transform(
+        matrix=matrix,
+        rms_px=float(np.sqrt(np.mean(error_px**2))),
+        matched=len(of_ref),
+        log10_p=pose.log10_p,
+        mirrored=mirrored,
+        method=method,
+        flux_ratio=ratio,
+        flux_ratio_error=ratio_error,
+        flux_pairs=ratio_pairs,
+        model=model,
+        chi2=float(((error_px / base) ** 2).sum() / freedom),
+        corner_error_px=corner_error(model, sigma),
+        shape=reference.shape,
     )
-    count = votes(points, np.argsort(points[:, 0], kind="stable"), 2 * np.pi / 0.02)
-    rank = np.lexsort((distance, -count))
-    return [similarity_matrix(a[i], b[i], flipped[i]) for i in distinct(points, rank)]
 
 
-def code_matches(reference, tree, quads, flip, tolerance_px):
-    """Pairs of quads with equal codes: indices in both sets, code distance, and whether the source is mirrored."""
-    codes = quads.codes * (1, -1, 1, -1) if flip else quads.codes
-    distance, found = tree.query(codes, 3, distance_upper_bound=CODE_RADIUS)
-    of_src, column = np.nonzero(np.isfinite(distance))
-    of_ref, distance = found[of_src, column], distance[of_src, column]
-    limit = 1e-3 + tolerance_px * (1 / reference.length_px[of_ref] + 1 / quads.length_px[of_src])
-    good = distance < limit
-    return of_ref[good], of_src[good], distance[good], np.full(good.sum(), flip)
+def model_for(settings: StarAlignment, xy: np.ndarray, before: str) -> str:
+    """The model that these common stars can carry, at most one step beyond the one before."""
+    if settings.model == "shift":
+        return "shift"
+    order = ("similarity", "affine", "homography")
+    most = order.index(settings.model) if settings.model != "auto" else 2
+    spread = np.sqrt(np.linalg.eigvalsh(np.cov(xy.T)))
+    level = 2 if len(xy) >= 12 else 1 if len(xy) >= 8 else 0
+    level = 0 if spread[0] < 0.1 * spread[1] else level
+    return order[min(most, level, order.index(before) + 1)]
 
 
-def distinct(points, rank) -> list[int]:
-    """The first MOST_PROPOSALS of `rank` that are not within 1 of one before them."""
-    chosen: list[int] = []
-    left = points[rank]
-    while len(rank) and len(chosen) < MOST_PROPOSALS:
-        chosen.append(int(rank[0]))
-        far = ((left - left[0]) ** 2).sum(axis=1) > 1
-        rank, left = rank[far], left[far]
-    return chosen
-
-
-def as_complex(xy):
-    return xy[..., 0] + 1j * xy[..., 1]
-
-
-def complex_similarity(z, w):
-    """Least squares of w = a z + b over the last axis."""
-    z0, w0 = z.mean(axis=-1, keepdims=True), w.mean(axis=-1, keepdims=True)
-    a = ((z - z0).conj() * (w - w0)).sum(axis=-1) / (np.abs(z - z0) ** 2).sum(axis=-1)
-    return a, w0[..., 0] - a * z0[..., 0]
-
-
-def similarity_matrix(a, b, mirrored=False):
-    """The 3x3 matrix of w = a z + b, or w = a conj(z) + b."""
-    sign = -1 if mirrored else 1
-    return np.array([[a.real, -sign * a.imag, b.real], [a.imag, sign * a.real, b.imag], [0, 0, 1.0]])
-
-
-def shift_proposal(xy_ref, xy, turn=1, brightest=100, cell_px=6.0) -> np.ndarray:
-    """The shift that most pairs of bright stars agree on, for a source not rotated (turn 1) or by 180 degrees (-1)."""
-    difference = (xy[:brightest, None] - turn * xy_ref[None, :brightest]).reshape(-1, 2)
-    best = None
-    for offset in (0.0, 0.5):
-        cells = np.floor(difference / cell_px + offset).astype(np.int64)
-        key = cells[:, 0] * (1 << 24) + cells[:, 1]
-        _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
-        top = int(np.argmax(count))
-        if best is None or count[top] > best[0]:
-            best = count[top], np.median(difference[inverse == top], axis=0)
-    dx, dy = best[1]
-    return np.array([[turn, 0, dx], [0, turn, dy], [0, 0, 1.0]])
-
-
-def apply(matrix: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Positions (n, 2) sent through a 3x3 matrix."""
-    xy = np.asarray(xy, float)
-    at = xy @ matrix[:, :2].T + matrix[:, 2]
-    return at[..., :2] / at[..., 2:]
+def implausible(settings: StarAlignment, matrix: np.ndarray, reference: Reference, of_ref, shape) -> str:
+    """Why a transform cannot be a view of the same sky; empty when it can. shape: rows and columns of the source."""
+    rows, cols = reference.shape
+    lines = np.linspace(0, 1, 24)
+    grid = np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2)
+    at = apply(matrix, grid)
+    overlap = ((at >= -0.5) & (at <= (shape[1] - 0.5, shape[0] - 0.5))).all(axis=1).mean() * rows * cols
+    hull = hull_area(reference.xy[of_ref]) / max(overlap, 1.0)
+    if hull < 0.02:
+        return (
+            f"the {len(of_ref)} stars in common lie on a line or in a corner ({hull:.1%} of the common field), "
+            "so the transform is not determined. More stars are needed: lower the detection sigma."
+        )
+    values = np.linalg.svd(matrix[:2, :2], compute_uv=False)
+    shear, scale = values[0] / values[1] - 1, float(np.sqrt(values[0] * values[1]))
+    bend, (low, high) = np.abs(matrix[2, :2]).max() * max(rows, cols), (settings.scale_min, settings.scale_max)
+    if not (low <= scale <= high) or shear > settings.max_shear or bend > 0.02:
+        return (
+            f"the transform is implausible: scale {scale:.3f} (allowed {low:g} to {high:g}), "
+            f"shear {shear:.2%} (allowed {settings.max_shear:.0%}), perspective {bend:.2%} (allowed 2%). "
+            "Was the frame taken with another optical train?"
+        )
+    return ""
 
 
 def log10_chance(agreed: int, expected: float) -> float:
@@ -256,78 +274,41 @@ def verify(matrix, xy_ref, tree, shape, tolerance_px, free=4, trials=1, rigid=Fa
     return Pose(matrix, float(log10_p), agreed, inside)
 
 
-def normaliser(xy):
-    """The matrix that centres positions and makes their mean distance sqrt(2) (Hartley 1997)."""
-    centre = xy.mean(axis=0)
-    size = np.hypot(*(xy - centre).T).mean()
-    k = np.sqrt(2) / size if size > 0 else 1.0
-    return np.array([[k, 0, -k * centre[0]], [0, k, -k * centre[1]], [0, 0, 1.0]])
+def hull_area(xy: np.ndarray) -> float:
+    """Area of the convex hull of points; 0 when they lie on a line."""
+    try:
+        return float(ConvexHull(xy).volume)
+    except QhullError:
+        return 0.0
 
 
-def fit(model, xy_ref, xy, weight=None, mirrored=False) -> np.ndarray:
-    """The 3x3 matrix of a model that sends xy_ref to xy with the least weighted squared error, in pixels of the source.
+def unexplained_px(error: np.ndarray, sigma: np.ndarray) -> float:
+    """Scatter of the better-measured half of the stars, per axis, beyond what `sigma` explains: air, lens, tracking.
 
-    model: shift, similarity, affine or homography; xy_ref, xy (n, 2) px; weight (n,), the inverse variances.
+    error: distances in units of sigma. 0 when it is within a fifth of what is expected.
     """
-    weight = np.ones(len(xy)) if weight is None else weight
-    n_ref, n_src = (np.eye(3), np.eye(3)) if model == "shift" else (normaliser(xy_ref), normaliser(xy))
-    p, q = apply(n_ref, xy_ref), apply(n_src, xy)
-    m = solve(model, p, q, weight, mirrored)
-    for _ in range(4 if model == "homography" else 0):
-        m = m + homography_step(m, p, q, weight)
-    return unscaled(m, n_ref, n_src)
+    best = sigma <= np.median(sigma)
+    spread = float(np.median(error[best])) / 1.1774
+    return float(np.median(sigma[best]) * np.sqrt(spread**2 - 1)) if spread > 1.2 else 0.0
 
 
-def unscaled(m, n_ref, n_src):
-    """A matrix between normalised positions as one between pixels."""
-    m = np.linalg.inv(n_src) @ m @ n_ref
-    return m / m[2, 2]
+def corner_error(model: str, sigma: np.ndarray) -> float:
+    """Expected distance error of a fitted model in the corners, from the errors of the stars it was fitted to."""
+    growth = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}[model]
+    return float(np.sqrt(2 * growth / (1 / sigma**2).sum()))
 
 
-def solve(model, p, q, weight, mirrored=False, start=None):
-    """One linear least-squares solution in normalised positions; a homography takes one step from `start`."""
-    if model == "shift":
-        dx, dy = weight @ (q - p) / weight.sum()
-        return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1.0]])
-    if model == "similarity":
-        z, w, total = as_complex(p), as_complex(q), max(weight.sum(), 1e-300)
-        z = z.conj() if mirrored else z
-        z0, w0 = weight @ z / total, weight @ w / total
-        a = (weight * (z - z0).conj()) @ (w - w0) / max(weight @ np.abs(z - z0) ** 2, 1e-300)
-        return similarity_matrix(a, w0 - a * z0, mirrored)
-    if model == "homography" and start is not None:
-        return start + homography_step(start, p, q, weight)
-    terms = np.column_stack([p, np.ones(len(p))])
-    weighted = terms * weight[:, None]
-    return np.vstack([np.linalg.lstsq(weighted.T @ terms, weighted.T @ q, rcond=None)[0].T, [0, 0, 1.0]])
+def flux_ratio(reference: StarList, of_ref, stars: StarList, of_src) -> tuple[float, float, int]:
+    """Flux of matched unsaturated stars in the source over the reference: ratio, its error, stars used.
 
-
-def homography_step(m, p, q, weight):
-    """One Gauss-Newton step of the eight parameters on the reprojection error; positions are normalised."""
-    terms, zero = np.column_stack([p, np.ones(len(p))]), np.zeros((len(p), 3))
-    at = terms @ m.T
-    z = at[:, 2:]
-    u = at[:, :2] / z
-    along = np.hstack([terms, zero, -u[:, :1] * p]) / z
-    across = np.hstack([zero, terms, -u[:, 1:] * p]) / z
-    design, twice = np.concatenate([along, across]), np.tile(weight, 2)
-    weighted = design * twice[:, None]
-    step = np.linalg.lstsq(weighted.T @ design, weighted.T @ (q - u).T.ravel(), rcond=None)[0]
-    return np.append(step, 0.0).reshape(3, 3)
-
-
-def robust_fit(model, xy_ref, xy, sigma_px, mirrored=False) -> tuple[np.ndarray, np.ndarray, float]:
-    """`fit` with weights 1/sigma^2 that fade for outliers: Huber's, then Tukey's, with the scale from the median.
-
-    Returns the matrix, the errors (n,) in units of sigma, and their robust scale per axis (1 when sigma is honest).
+    A mean of logarithms weighted by the stars' signal to noise, without outliers beyond 3 sigma.
     """
-    n_ref, n_src = (np.eye(3), np.eye(3)) if model == "shift" else (normaliser(xy_ref), normaliser(xy))
-    p, q, unit = apply(n_ref, xy_ref), apply(n_src, xy), n_src[0, 0] * sigma_px
-    fade, m = np.ones(len(xy)), None
-    for step in range(8):
-        m = solve(model, p, q, fade / unit**2, mirrored, m)
-        error = np.hypot(*(apply(m, p) - q).T) / unit
-        scale = max(float(np.median(error)) / 1.1774, 1e-9)
-        t = error / scale
-        fade = np.minimum(1, 2.0 / np.maximum(t, 1e-12)) if step < 3 else np.clip(1 - (t / 5.5) ** 2, 0, None) ** 2
-    return unscaled(m, n_ref, n_src), error, scale
+    flux_ref, flux_src = reference.flux_dn[of_ref], stars.flux_dn[of_src]
+    good = ~(reference.saturated[of_ref] | stars.saturated[of_src]) & (flux_ref > 0) & (flux_src > 0)
+    if good.sum() < 3:
+        return float("nan"), float("nan"), int(good.sum())
+    log_ratio = np.log(flux_src[good] / flux_ref[good])
+    noise = np.hypot(1 / reference.snr[of_ref][good], 1 / stars.snr[of_src][good])
+    sigma = np.hypot(noise, FLUX_FLOOR)
+    mean = robust_mean(log_ratio, sigma)
+    return float(np.exp(mean.ratio)), float(np.exp(mean.ratio) * mean.error), mean.stars

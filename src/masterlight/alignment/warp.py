@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
+from masterlight.alignment.transform import jacobian
+
 HALO = 8
 """Source pixels needed around the positions that are sampled."""
 SAFE = {"contract", "reassoc", "nsz"}
@@ -115,7 +117,7 @@ def lowest(s, b, stride):
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy")
-def careful(s, stride, rows, cols, h, x, y, w, margin, threshold):
+def careful_pixel(s, stride, rows, cols, h, x, y, w, margin, threshold):
     """One pixel by the full rules: taps that are NaN or outside are left out and the others take over.
 
     NaN where one of the nearest 2 x 2 pixels is missing or less than 0.9 of the weight is left.
@@ -214,7 +216,7 @@ def mend_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, marg
             holes += out[o + i] != out[o + i]
         for i in range(x0, x1 if holes or threshold >= 0 else x0):
             if np.isnan(out[o + i]) or threshold >= 0:
-                out[o + i] = careful(s, stride, rows, cols, h, i, y, w, margin, threshold)
+                out[o + i] = careful_pixel(s, stride, rows, cols, h, i, y, w, margin, threshold)
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE)
@@ -372,7 +374,7 @@ def warp_tiles(s, stride, rows, cols, h, out, out_stride, height, width, ax, ay,
             mend_tile(s, stride, rows, cols, h, out, out_stride, xs, xe, ys, ye, w, margin, threshold)
 
 
-def flat(array: np.ndarray) -> tuple[np.ndarray, int]:
+def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
     """A 2-D float32 array as flat memory and the distance between its rows; a copy unless its rows are plain."""
     if array.strides[1] != 4 or array.strides[0] < 4 * array.shape[1] or not array.flags.writeable:
         array = np.array(array, np.float32, order="C")
@@ -380,45 +382,7 @@ def flat(array: np.ndarray) -> tuple[np.ndarray, int]:
     return as_strided(array, ((array.shape[0] - 1) * stride + array.shape[1],), (4,)), stride
 
 
-@njit(nogil=True, cache=True)
-def blank_pixels(rows, columns, there, back, out, out_x, out_y):
-    """Make NaN each pixel of `out` whose nearest source pixel is one of those listed; gives how many.
-
-    rows, columns (n,) int64: pixels of the source; there, back: nine numbers each, the matrix from the result to the
-    source and its inverse; out (h, w) float32 is the box of the result whose first pixel is (out_x, out_y).
-    """
-    blanked = 0
-    size = np.sqrt(abs(back[0] * back[4] - back[1] * back[3]))
-    reach = int(0.75 * size + 0.5)  # half the diagonal of a source pixel, and the rounding
-    for k in range(rows.size):
-        u, v = float(columns[k]), float(rows[k])
-        z = back[6] * u + back[7] * v + back[8]
-        i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
-        j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
-        for j in range(max(0, j0 - reach), min(out.shape[0], j0 + reach + 1)):
-            for i in range(max(0, i0 - reach), min(out.shape[1], i0 + reach + 1)):
-                a, b = float(i + out_x), float(j + out_y)
-                z = there[6] * a + there[7] * b + there[8]
-                near_x = np.rint((there[0] * a + there[1] * b + there[2]) / z)
-                near_y = np.rint((there[3] * a + there[4] * b + there[5]) / z)
-                if near_x == u and near_y == v:
-                    out[j, i] = np.nan
-                    blanked += 1
-    return blanked
-
-
-def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):
-    """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
-
-    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
-    matrix: from the result to the source; out (h, w) float32 is the box of the result that begins at (out_x, out_y).
-    """
-    rows, columns = np.divmod(np.flatnonzero(mask != 0), mask.shape[1])
-    there, back = (tuple(m.ravel().tolist()) for m in (np.asarray(matrix, float), np.linalg.inv(matrix)))
-    return blank_pixels(rows + y_offset, columns + x_offset, there, back, out, out_x, out_y)
-
-
-def spread(array: np.ndarray) -> np.ndarray:
+def spread_rows(array: np.ndarray) -> np.ndarray:
     """The same pixels with rows that do not all fall on the same lines of the cache."""
     if array.strides[0] % 2048:
         return array
@@ -427,7 +391,7 @@ def spread(array: np.ndarray) -> np.ndarray:
     return wider[:, : array.shape[1]]
 
 
-def turned(source: np.ndarray, h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
+def upright(source: np.ndarray, h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
     """The source turned by exact 90 or 180 degrees or mirrored so that the matrix at (x, y) comes near identity."""
     rows, cols = source.shape
     _, (a, b, c, e) = jacobian(h, x, y)
@@ -439,14 +403,6 @@ def turned(source: np.ndarray, h: np.ndarray, x: float, y: float) -> tuple[np.nd
     if e < 0:
         source, h = source[::-1], np.array([[1, 0, 0], [0, -1, rows - 1], [0, 0, 1.0]]) @ h
     return source, h
-
-
-def jacobian(h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Where a matrix sends (x, y), and its derivatives (du/dx, du/dy, dv/dx, dv/dy) there."""
-    u, v, z = h @ (x, y, 1.0)
-    at = np.array([u, v]) / z
-    derivatives = (h[:2, :2] - np.outer(at, h[2, :2])) / z
-    return at, tuple(derivatives.ravel())
 
 
 def whole_shift(h: np.ndarray, x: float, y: float) -> tuple[int, int] | None:
@@ -499,15 +455,15 @@ def warp(
     h = before @ np.asarray(matrix, float) @ after
     fast = fast and threshold < 0
     if fast:
-        other, g = turned(source, h, -out_x, -out_y)
+        other, g = upright(source, h, -out_x, -out_y)
         shift = whole_shift(g, -out_x, -out_y)
         if shift is not None:
             return copy_shifted(other, *shift, out)
         _, (_, _, c, e) = jacobian(g, -out_x, -out_y)
         fast = abs(c) * (GROUP - 1) < 1.1 and abs(e - 1) < 0.002
         source, h = (other, g) if fast else (source, h)
-    s, stride = flat(source if fast else spread(source))
-    target, out_stride = flat(out)
+    s, stride = flat_rows(source if fast else spread_rows(source))
+    target, out_stride = flat_rows(out)
     (rows, cols), (height, width) = source.shape, out.shape
     numbers, limits = tuple(h.ravel().tolist()), (float(margin_dn), float(threshold))
     ax, ay = int(out_x) % TILE, int(out_y) % TILE

@@ -179,7 +179,7 @@ def noise_model(d: np.ndarray, residual: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(a + b * d, max(0.25 * min(variances), floor)))
 
 
-def judged(k: float, sigma: float, n: int, r: float, expected: float | None) -> DarkScale:
+def accept(k: float, sigma: float, n: int, r: float, expected: float | None) -> DarkScale:
     """Accept a fit, or fall back to what exposures let expect, or to 1, and say why."""
     if n < FEWEST_PIXELS:
         why = f"only {n} hot pixels to fit to ({FEWEST_PIXELS} are needed)"

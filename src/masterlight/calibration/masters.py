@@ -1,17 +1,18 @@
 """Master frames bound together: the arrays of the calibration equation, made from them once."""
 
-import threading
 from dataclasses import dataclass, field
 from math import isqrt
-from typing import Any
 
 import numpy as np
 
 from masterlight.calibration.darkscale import HotPixels, hot_pixels
+from masterlight.calibration.equation import equation
 from masterlight.calibration.kernels import flat_factor, sum_between
-from masterlight.calibration.overscan import Trimmed, scatter
+from masterlight.calibration.level import scatter
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame
+from masterlight.core.once import Once
 
 _NOTHING = np.zeros((1, 1), np.float32)
 _ONE = np.ones((1, 1), np.float32)
@@ -34,15 +35,8 @@ class Masters:
     """Whether the dark is multiplied with a factor of each light's own."""
     pattern: str | None = None
     """Colour pattern from the first pixel of the masters on; None when they do not tell it."""
-    _made: dict = field(default_factory=dict, repr=False)
-    _fitted: dict = field(default_factory=dict, repr=False)
-    _lock: Any = field(default_factory=threading.RLock, repr=False)
-
-    def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _made={}, _fitted={}, _lock=threading.RLock())
+    _made: Once = field(default_factory=Once, repr=False)
+    _cut: Once = field(default_factory=Once, repr=False)
 
     def __bool__(self):
         return any(master is not None for master in (self.bias, self.dark, self.flat))
@@ -57,7 +51,7 @@ class Masters:
             return self.dark is not None and self.dark.meta.contains_bias
         if "B" in self.dark.meta.calibration:
             return False
-        return self.bias is None or self._once("holds", self._dark_is_at_bias_level)
+        return self.bias is None or self._made("holds", self._dark_is_at_bias_level)
 
     @property
     def level_masters(self) -> list[Frame]:
@@ -74,81 +68,64 @@ class Masters:
     @property
     def equation(self) -> str:
         """The sum that is done, in symbols: `C = (L - D) * mean(F) / F`."""
-        return self.told("L")
+        return self.equation_for("L")
 
-    def told(self, light: str) -> str:
+    def equation_for(self, light: str) -> str:
         """The equation with these words for the light: `L - overscan`."""
-        terms = light
-        if self.bias is not None and (self.scaled or not self.dark_holds_bias):
-            terms += " - B"
-        if self.dark is not None and self.scaled:
-            terms += " - k (D - B)" if self.bias is not None and self.dark_holds_bias else " - k D"
-        elif self.dark is not None:
-            terms += " - D"
-        if self.flat is None:
-            return f"C = {terms}"
-        return f"C = ({terms}) * mean(F) / F" if " " in terms else f"C = {terms} * mean(F) / F"
+        names = ("B", self.bias), ("D", self.dark), ("F", self.flat)
+        letters = (letter if master is not None else "" for letter, master in names)
+        return equation(light, *letters, scaled=self.scaled, holds_bias=self.dark_holds_bias)
 
     def subtract(self) -> np.ndarray:
         """What is subtracted from every light, float32 DN; (1, 1) zero when there is nothing to subtract."""
-        return self._once("subtract", lambda: self._subtract(np.s_[:]))
+        return self._made("subtract", lambda: self._subtract(np.s_[:]))
 
     def current(self) -> np.ndarray:
         """The dark without bias, which is subtracted k times when darks are scaled; (1, 1) zero otherwise."""
-        return self._once("current", self._current)
+        return self._made("current", self._current)
 
     def factor(self) -> np.ndarray:
         """What every light is multiplied with, mean(F) / F, float32; NaN where the flat saw no light."""
-        return self._once("factor", self._factor)
+        return self._made("factor", self._factor)
 
     def flat_means(self) -> np.ndarray:
         """mean(F) of the colour at each place of the pattern, (p, p) DN; without pattern or flat (1, 1)."""
-        return self._once("means", lambda: _ONE if self.flat is None else self._means(self._flat(np.s_[:])))
+        return self._made("means", lambda: _ONE if self.flat is None else self._means(self._flat(np.s_[:])))
 
     def hot_pixels(self, sigma: float, window_px: int) -> HotPixels:
         """The pixels of the dark to which the scale of a light is fitted."""
         make = lambda: hot_pixels(self.current(), self.subtract(), self.pattern, sigma, window_px)  # noqa: E731
-        return self._once(("hot", sigma, window_px), make)
+        return self._made(("hot", sigma, window_px), make)
 
     def release(self) -> None:
         """Let the arrays go; they are made again when they are asked for."""
-        with self._lock:
-            self._made.clear()
-            for fitted in self._fitted.values():
-                fitted.release()
+        self._made.clear()
+        for masters in list(self._cut.made.values()):
+            masters.release()
 
-    def fitted(self, frame: Frame, window: tuple[int, int, int, int], scaled: bool) -> "Masters":
+    def cut_for(self, frame: Frame, window: tuple[int, int, int, int], scaled: bool) -> "Masters":
         """These masters for lights like `frame` that are cut to `window`; untrimmed masters are cut like them."""
         light = Trimmed.of(frame, window)
-        if scaled == self.scaled and light.meta.pattern == self.pattern and self._sizes() <= {light.shape}:
+        own = [self.bias, self.dark, self.flat]
+        alike = scaled == self.scaled and light.meta.pattern == self.pattern
+        if alike and {m.shape for m in own if m is not None} <= {light.shape}:
             return self
-        wanted = frame.shape, window, light.meta.pattern, scaled
-        with self._lock:
-            if wanted not in self._fitted:
-                cut = (trimmed_like(light, frame, window, m) for m in (self.bias, self.dark, self.flat))
-                self._fitted[wanted] = Masters(
-                    *cut, self.trim_fraction, self.separate_colours, scaled, light.meta.pattern
-                )
-            return self._fitted[wanted]
+
+        def cut() -> Masters:
+            parts = (cut_like(light, frame, window, master) for master in own)
+            return Masters(*parts, self.trim_fraction, self.separate_colours, scaled, light.meta.pattern)
+
+        return self._cut((frame.shape, window, light.meta.pattern, scaled), cut)
 
     def lowest_saturation(self, ceiling_dn: float, level: np.ndarray) -> float:
         """The least that a raw pixel at `ceiling_dn` can be after calibration, from 48 rows of the masters.
 
         level (p, p) or (1, 1) is subtracted before the masters. The dimmest 1 % of each colour are left out.
         """
-        subtract, factor = self._once("typical", self._typical)
+        subtract, factor = self._made("typical", self._typical)
         level = level if level.shape in ((1, 1), subtract.shape) else level.max()
         lowest = (ceiling_dn - level - subtract) * factor
         return float(np.nanmin(lowest)) if np.isfinite(lowest).any() else float("nan")
-
-    def _once(self, name, make):
-        with self._lock:
-            if name not in self._made:
-                self._made[name] = make()
-            return self._made[name]
-
-    def _sizes(self):
-        return {m.shape for m in (self.bias, self.dark, self.flat) if m is not None}
 
     def _subtract(self, rows):
         if self.dark is None or self.scaled:
@@ -194,7 +171,7 @@ class Masters:
         if self.flat is None:
             return _ONE
         flat = self._flat(np.s_[:])
-        means = self._once("means", lambda: self._means(flat))
+        means = self._made("means", lambda: self._means(flat))
         out = np.empty_like(flat)
         flat_factor(flat, spread_over(means, flat.shape[1]), out)
         return out
@@ -245,7 +222,7 @@ def part(frame: Frame, rows) -> np.ndarray:
     return pixels - np.float32(frame.meta.pedestal_dn) if frame.meta.pedestal_dn else pixels
 
 
-def trimmed_like(light: Frame, raw: Frame, window, master: Frame | None) -> Frame | None:
+def cut_like(light: Frame, raw: Frame, window, master: Frame | None) -> Frame | None:
     """A master cut to the size of a trimmed light, by the light's window or its own; as it is when it has that size."""
     if master is None or master.shape == light.shape:
         return master

@@ -23,7 +23,6 @@ TWO = np.float32(2)
 FOUR = np.float32(4)
 FIVE = np.float32(5)
 SIX = np.float32(6)
-LARGEST = np.float32(3.4e38)
 TINY = np.float32(1e-10)
 
 
@@ -240,26 +239,28 @@ def threshold(a, b, c, d, e, f, g, h):
     return SIX_QUARTERS * least + HALF * (most - least) + TINY
 
 
+@njit(inline="always", error_model="numpy")
+def neighbourhood(a, b, y, t, m):
+    """The 24 pixels about each of a row and itself, as rows of the two arrays, from the north down and west to east."""
+    return (
+        a[y - 2, m - 1 :], a[y - 2, m:], a[y - 2, m + 1 :], b[y - 2, m - 1 + t :], b[y - 2, m + t :],
+        b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :],
+        a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :],
+        b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :],
+        a[y + 2, m - 1 :], a[y + 2, m:], a[y + 2, m + 1 :], b[y + 2, m - 1 + t :], b[y + 2, m + t :],
+    )  # fmt: skip
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_row(a, b, y, t, m, green, other):
     """Green and the other colour at red or blue pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    n2w, n2, n2e, n1w, n1e = (
-        a[y - 2, m - 1 :],
-        a[y - 2, m:],
-        a[y - 2, m + 1 :],
-        b[y - 2, m - 1 + t :],
-        b[y - 2, m + t :],
-    )
-    nww, n, nee, nw, ne = b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :]
-    w2, here, e2, w, e = a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :]
-    sww, s, see, sw, se = b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :]
-    s2w, s2, s2e, s1w, s1e = (
-        a[y + 2, m - 1 :],
-        a[y + 2, m:],
-        a[y + 2, m + 1 :],
-        b[y + 2, m - 1 + t :],
-        b[y + 2, m + t :],
-    )
+    (
+        n2w, n2, n2e, n1w, n1e,
+        nww, n, nee, nw, ne,
+        w2, here, e2, w, e,
+        sww, s, see, sw, se,
+        s2w, s2, s2e, s1w, s1e,
+    ) = neighbourhood(a, b, y, t, m)  # fmt: skip
     for k in range(green.size):
         p = here[k]
         pn, ps, pw, pe, pnw, pne, psw, pse = n[k], s[k], w[k], e[k], nw[k], ne[k], sw[k], se[k]
@@ -300,23 +301,13 @@ def vng_row(a, b, y, t, m, green, other):
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_green_row(a, b, y, t, m, beside, above):
     """Both colours at green pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    n2w, n2, n2e, n1w, n1e = (
-        a[y - 2, m - 1 :],
-        a[y - 2, m:],
-        a[y - 2, m + 1 :],
-        b[y - 2, m - 1 + t :],
-        b[y - 2, m + t :],
-    )
-    nww, n, nee, nw, ne = b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :]
-    w2, here, e2, w, e = a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :]
-    sww, s, see, sw, se = b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :]
-    s2w, s2, s2e, s1w, s1e = (
-        a[y + 2, m - 1 :],
-        a[y + 2, m:],
-        a[y + 2, m + 1 :],
-        b[y + 2, m - 1 + t :],
-        b[y + 2, m + t :],
-    )
+    (
+        n2w, n2, n2e, n1w, n1e,
+        nww, n, nee, nw, ne,
+        w2, here, e2, w, e,
+        sww, s, see, sw, se,
+        s2w, s2, s2e, s1w, s1e,
+    ) = neighbourhood(a, b, y, t, m)  # fmt: skip
     for k in range(beside.size):
         p = here[k]
         pn, ps, pw, pe, pnw, pne, psw, pse = n[k], s[k], w[k], e[k], nw[k], ne[k], sw[k], se[k]

@@ -89,8 +89,8 @@ def even_green_row(b, y, t, low, g_c):
     line = g_c[i, m:]
     for k in range(n):
         here = low0[k]
-        column = corrected(n1[k], here, low_n[k]) + corrected(s1[k], here, low_s[k])
-        line[k] = QUARTER * (column + (corrected(w1[k], here, low_w[k]) + corrected(e1[k], here, low_e[k])))
+        column = carry(n1[k], here, low_n[k]) + carry(s1[k], here, low_s[k])
+        line[k] = QUARTER * (column + (carry(w1[k], here, low_w[k]) + carry(e1[k], here, low_e[k])))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -199,14 +199,14 @@ def direction_rows(y, s, vert_c, flat_c, vert_g, flat_g, rising, falling, dir_c,
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def decided(here, nw, ne, sw, se):
+def direction(here, nw, ne, sw, se):
     """The direction of a pixel or of its four diagonal neighbours, whichever is the more decided."""
     around = QUARTER * ((nw + se) + (ne + sw))
     return around if abs(HALF - here) < abs(HALF - around) else here
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def corrected(green, here, far):
+def carry(green, here, far):
     """A green neighbour carried to the pixel by the ratio of low-passes; additive where there is hardly any light."""
     lowest = max(here + far + TWO * PEDESTAL_DN, EPS)
     share = min(max((green + PEDESTAL_DN) / lowest, ZERO), ONE)
@@ -238,9 +238,9 @@ def green_row(a, b, y, t, dir_c, low, g_c):
         grad_s = column + abs(p - s2[k]) + abs(s1[k] - s3[k]) + abs(s2[k] - s4[k])
         grad_w = row + abs(p - w2[k]) + abs(w1[k] - w3[k]) + abs(w2[k] - w4[k])
         grad_e = row + abs(p - e2[k]) + abs(e1[k] - e3[k]) + abs(e2[k] - e4[k])
-        v = between(corrected(n1[k], low_p, low_n[k]), grad_n, corrected(s1[k], low_p, low_s[k]), grad_s)
-        h = between(corrected(w1[k], low_p, low_w[k]), grad_w, corrected(e1[k], low_p, low_e[k]), grad_e)
-        line[k] = v + decided(d0[k], d_nw[k], d_ne[k], d_sw[k], d_se[k]) * (h - v)
+        v = between(carry(n1[k], low_p, low_n[k]), grad_n, carry(s1[k], low_p, low_s[k]), grad_s)
+        h = between(carry(w1[k], low_p, low_w[k]), grad_w, carry(e1[k], low_p, low_e[k]), grad_e)
+        line[k] = v + direction(d0[k], d_nw[k], d_ne[k], d_sw[k], d_se[k]) * (h - v)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -265,7 +265,7 @@ def other_row(a, y, t, dir_d, g_c, x_c):
         grad_sw = rise + abs(sw1[k] - sw3[k]) + abs(g - g_sw2[k])
         p = between(nw1[k] - g_nw[k], grad_nw, se1[k] - g_se[k], grad_se)
         q = between(ne1[k] - g_ne[k], grad_ne, sw1[k] - g_sw[k], grad_sw)
-        line[k] = g + (p + decided(d0[k], d_nw[k], d_ne[k], d_sw[k], d_se[k]) * (q - p))
+        line[k] = g + (p + direction(d0[k], d_nw[k], d_ne[k], d_sw[k], d_se[k]) * (q - p))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -292,4 +292,4 @@ def green_site_row(c, g, y, s, dir_g, g_c, x_c, beside, above):
             grad_w, grad_e = row + abs(p - w2[k]) + abs(w1[k] - w3[k]), row + abs(p - e2[k]) + abs(e1[k] - e3[k])
             v = between(n1[k] - g_n[k], grad_n, s1[k] - g_s[k], grad_s)
             h = between(w1[k] - g_w[k], grad_w, e1[k] - g_e[k], grad_e)
-            line[k] = p + (v + decided(d0[k], d_nw[k], d_ne[k], d_sw[k], d_se[k]) * (h - v))
+            line[k] = p + (v + direction(d0[k], d_nw[k], d_ne[k], d_sw[k], d_se[k]) * (h - v))

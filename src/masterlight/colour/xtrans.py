@@ -101,7 +101,7 @@ def interpolate(block: np.ndarray, codes: np.ndarray, passes: int) -> np.ndarray
     smooth = np.empty(rough.shape, np.uint8)
     homogeneity(rough, smooth)
     colour = np.empty((3, rows, cols), np.float32)
-    chosen(sets, smooth, colour)
+    choose(sets, smooth, colour)
     return colour
 
 
@@ -277,7 +277,7 @@ def homogeneity(rough, smooth):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def chosen(sets, smooth, out):
+def choose(sets, smooth, out):
     """Average the candidates that are smooth in most of the 5 x 5 square; of a candidate before and after the later
     passes, the smoother one counts."""
     n, _, rows, cols = sets.shape

@@ -268,11 +268,11 @@ class Parser:
             if links > DEEPEST:
                 self.fail(token, f"more than {DEEPEST} operations in a row; write it shorter")
             right = self.value(operator.binding - (operator.binding == POWER))
-            left = self.joined(token, operator, left, right)
+            left = self.join(token, operator, left, right)
         self.depth -= 1
         return left
 
-    def joined(self, token: Token, operator: Operator, left: Node, right: Node) -> Node:
+    def join(self, token: Token, operator: Operator, left: Node, right: Node) -> Node:
         for side in (left, right):
             self.expect(side, operator.takes, f"'{token.text}'")
         if token.text == "/" and not any(n.name for n in right.parts) and not right.evaluate({}, 1)[0]:

@@ -1,6 +1,7 @@
 """`Frame`, an image that can be indexed, and `Meta`, what its header says in our words and units."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -197,6 +198,12 @@ def bounds_of(index, size: int):
     return at, at + 1, 0
 
 
+def boxes_of(rows: int, cols: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Boxes (y0, y1, x0, x1) of this height and width that cover an image, smaller at its end, row by row."""
+    starts = [(y, x) for y in range(0, rows, height) for x in range(0, cols, width)]
+    return [(y, min(y + height, rows), x, min(x + width, cols)) for y, x in starts]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayFrame(Frame):
     """A frame whose pixels are in memory."""
@@ -229,3 +236,29 @@ class View(Frame):
 
     def defective(self, y0, y1, x0, x1):
         return self.below.defective(y0, y1, x0, x1)
+
+
+@contextmanager
+def naming(frame: Frame) -> Iterator[None]:
+    """What goes wrong while a frame is read becomes a FrameError that carries the frame's source."""
+    try:
+        yield
+    except FrameError as error:
+        raise error if error.source == frame.source else FrameError(frame.source, str(error)) from error
+    except OSError as error:
+        raise FrameError(frame.source, f"it cannot be read: {error}; leave it out, or copy it again") from error
+
+
+def evenly(first: int, last: int, count: int, step: int = 1, inside: bool = False) -> list[int]:
+    """`count` places spread evenly from `first` to `last`, each once, `step` their common divisor.
+
+    Both ends are among them, or with `inside` the middles of so many equal parts.
+    """
+    at = np.linspace(first, last, 2 * count + 1)[1::2] if inside else np.linspace(first, last, count)
+    return np.unique(at.astype(int) // step * step).tolist()
+
+
+def strips(frame: Frame, count: int, height: int = 1, step: int = 1, inside: bool = False) -> list[np.ndarray]:
+    """A sample of a frame: `count` strips of `height` whole rows, (height, cols) or (3, height, cols), by `evenly`."""
+    rows, cols = frame.shape[-2:]
+    return [frame.pixels(y, y + height, 0, cols) for y in evenly(0, rows - height, count, step, inside)]

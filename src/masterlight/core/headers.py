@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
+from typing import Any
 
 TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "OBSTYPE")
 EXPOSURE = ("EXPTIME", "EXPOSURE", "EXP")
@@ -28,9 +29,22 @@ PROGRAM = ("SWCREATE", "CREATOR", "PROGRAM", "SOFTWARE")
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 DATA = ("TRIMSEC", "DATASEC")
+WCS_KEYWORDS = tuple(
+    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
+    "A_ B_ AP_ BP_".split()
+)
+"""How the keywords begin that tell where an image lies on the sky."""
 COUNT = ("NCOMBINE", "STACKCNT")
 """SNAPSHOT is left out: some programs number their exposures with it."""
 SATURATION = ("SATURATE", "SATLEVEL", "MAXADU")
+WCS_KEYWORDS = tuple(
+    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
+    "A_ B_ AP_ BP_".split()
+)
+"""How the keywords begin that tell where an image lies on the sky."""
+
+SIP_TERM = re.compile(r"(A|B|AP|BP)_(\d)_(\d)")
+"""A coefficient of the distortion polynomials of a WCS."""
 
 KINDS = {
     "light": "light", "science": "light", "object": "light", "lightstack": "light", "tricolor": "light",
@@ -396,11 +410,36 @@ def regridded(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) ->
         size = as_number(new[key])
         new[key] = size * factor if size is not None else new[key]
     if factor != 1:
-        terms = [re.fullmatch(r"(A|B|AP|BP)_(\d)_(\d)", key) for key in new]
-        for term in filter(None, terms):
+        for term in filter(None, map(SIP_TERM.fullmatch, list(new))):
             order = int(term[2]) + int(term[3])
             new[term[0]] = (as_number(new[term[0]]) or 0.0) * float(factor) ** (order - 1)
     return new
+
+
+def flip_header(header: Any, rows: int) -> Any:
+    """A header (astropy or dict, changed and returned) of the image turned upside down: WCS, SIP, pattern, ROWORDER."""
+    pattern = pattern_of({str(k): header[k] for k in header if str(k) in ("BAYERPAT", "XBAYROFF", "YBAYROFF")}, ())
+    if pattern:
+        header["BAYERPAT"], header["XBAYROFF"], header["YBAYROFF"] = flipped_pattern(pattern, rows), 0, 0
+    header["ROWORDER"] = "TOP-DOWN"
+    for key in (*OVERSCAN, *DATA):
+        box = section(header.get(key))
+        if box:
+            header[key] = f"[{box[2] + 1}:{box[3]},{rows - box[1] + 1}:{rows - box[0]}]"
+    crpix = as_number(header.get("CRPIX2"))
+    if crpix is not None:
+        header["CRPIX2"] = rows + 1 - crpix
+    told = {"CD": ("CD2_2", "CD1_2"), "PC": ("PC1_1", "PC2_2")}
+    matrix = next((name for name, keys in told.items() if any(key in header for key in keys)), None)
+    if matrix == "PC" and "PC2_2" not in header:
+        header["PC2_2"] = 1.0
+    negated = [f"{matrix}1_2", f"{matrix}2_2"] if matrix else ["CDELT2"]
+    for key in [str(key) for key in header]:
+        term = SIP_TERM.fullmatch(key)
+        odd = term is not None and (int(term[3]) % 2 == 1) != term[1].startswith("B")
+        if (odd or key in negated) and as_number(header[key]) is not None:
+            header[key] = -as_number(header[key])
+    return header
 
 
 def pointing_of(cards: Mapping) -> tuple[float | None, float | None]:

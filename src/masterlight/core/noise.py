@@ -62,11 +62,21 @@ def two_sided_scale(sample):
         return np.nan, np.nan, np.nan
     centre = float(np.median(x))
     low, high = x[x <= centre], x[x > centre]
-    mad_low = centre - float(np.median(low))
-    mad_high = float(np.median(high)) - centre if high.size else 0.0
-    if min(mad_low, mad_high) <= 1e-12 * max(abs(centre), mad_low, mad_high):
-        mad_low = mad_high = float(np.median(np.abs(x - centre)))
+    mad_low, mad_high = deviations(low, high, centre, x)
     return centre, midvariance(low, centre, mad_low) ** 0.5, midvariance(high, centre, mad_high) ** 0.5
+
+
+def deviations(low, high, centre, x):
+    """Median deviation of x below and above its median; that of all where half of a side is the median itself."""
+    below = centre - float(np.median(low))
+    above = float(np.median(high)) - centre if high.size else 0.0
+    if min(below, above) <= 1e-12 * max(abs(centre), below, above):
+        below = above = mad_about(x, centre)
+    return below, above
+
+
+def mad_about(x, centre):
+    return float(np.median(np.abs(x - centre)))
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE)

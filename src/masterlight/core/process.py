@@ -10,6 +10,7 @@ import enum
 import functools
 import importlib
 import json
+import re
 import tomllib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -199,6 +200,9 @@ def complete(cls: type, tree: Mapping[str, Any]) -> dict[str, Any]:
 def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = str) -> str:
     """One validation error as a sentence: the parameter's path, what was given, what is allowed."""
     path = ".".join(str(p) for p in error["loc"])
+    if isinstance(cause := error.get("ctx", {}).get("error"), ParameterError):
+        knob, rest = re.match(r"([\w.]*)(.*)", str(cause), re.DOTALL).groups()
+        return call(f"{path}.{knob}".lstrip(".")) + rest
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         from difflib import get_close_matches
 

@@ -4,11 +4,13 @@ None is multiplied by the constant that would make it the sigma of Gaussian nois
 are compared. Location and scale come in the unit of the sample; what is not finite is left out.
 """
 
+from functools import wraps
+
 import numpy as np
 from numba import njit
 
 from masterlight.core.mesh import mesh, mesh_row
-from masterlight.core.noise import finite, midvariance, two_sided_scale
+from masterlight.core.noise import deviations, finite, mad_about, midvariance, two_sided_scale
 
 IKSS_LIMIT = 4.0
 IKSS_CONVERGED = 1e-6
@@ -88,82 +90,81 @@ def qn(x):
     return 2.21914 * factor * max(0.0, high)
 
 
-def quartered(sample):
-    """The finite values of a sample with its quartiles at their places: medians of it and its halves come quickly."""
-    x = finite(sample)
-    return np.partition(x, [x.size // 4, (x.size - 1) // 2, x.size // 2, 3 * x.size // 4]) if x.size else x
+def quartered(x):
+    """A sample with its quartiles at their places: medians of it and its halves come quickly."""
+    return np.partition(x, [x.size // 4, (x.size - 1) // 2, x.size // 2, 3 * x.size // 4])
 
 
-def mad_about(x, centre):
-    return float(np.median(np.abs(x - centre)))
+def estimator(order=None):
+    """Make what tells the sides of finite values, put in order, about their median an estimator of any sample.
+
+    It gives (location, (low, high)), all NaN for a sample without finite values.
+    """
+
+    def made(sides):
+        @wraps(sides)
+        def of_sample(sample):
+            x = finite(sample)
+            if not x.size:
+                return np.nan, (np.nan, np.nan)
+            x = order(x) if order else x
+            centre = float(np.median(x))
+            return centre, sides(x, centre)
+
+        return of_sample
+
+    return made
 
 
-def average_deviation(sample):
-    """Median, and average absolute deviation from it below and above: (location, (low, high))."""
-    x = finite(sample)
-    if not x.size:
-        return np.nan, (np.nan, np.nan)
-    centre = float(np.median(x))
+@estimator()
+def average_deviation(x, centre):
+    """Median, and average absolute deviation from it below and above."""
     low, high = x[x <= centre], x[x > centre]
     below = float(np.mean(np.abs(low - centre), dtype=np.float64))
-    return centre, (below, float(np.mean(high - centre, dtype=np.float64)) if high.size else 0.0)
+    return below, float(np.mean(high - centre, dtype=np.float64)) if high.size else 0.0
 
 
-def median_deviation(sample):
-    """Median, and median absolute deviation from it below and above: (location, (low, high)).
+@estimator(quartered)
+def median_deviation(x, centre):
+    """Median, and median absolute deviation from it below and above.
 
     Where half of the values on one side are the median itself, both sides get the deviation of all together.
     """
-    x = quartered(sample)
-    if not x.size:
-        return np.nan, (np.nan, np.nan)
-    centre = float(np.median(x))
-    high = x[x > centre]
-    below = centre - float(np.median(x[x <= centre]))
-    above = float(np.median(high)) - centre if high.size else 0.0
-    if min(below, above) <= 1e-12 * max(abs(centre), below, above):
-        below = above = mad_about(x, centre)
-    return centre, (below, above)
+    return deviations(x[x <= centre], x[x > centre], centre, x)
 
 
-def biweight(sample):
+@estimator(quartered)
+def biweight(x, centre):
     """Median, and root of the biweight midvariance below and above it (Beers, Flynn & Gebhardt 1990)."""
-    centre, low, high = two_sided_scale(quartered(sample))
-    return centre, (low, high)
+    return two_sided_scale(x)[1:]
 
 
-def percentage_bend(sample, beta=0.2):
-    """Median, and root of the percentage bend midvariance about it, `beta` of the values bent (Wilcox 2012)."""
-    x = finite(sample)
-    if not x.size:
-        return np.nan, (np.nan, np.nan)
-    centre = float(np.median(x))
-    at = min(int((1.0 - beta) * x.size + 0.5), x.size - 1)
+@estimator()
+def percentage_bend(x, centre):
+    """Median, and root of the percentage bend midvariance about it, a fifth of the values bent (Wilcox 2012)."""
+    at = min(int(0.8 * x.size + 0.5), x.size - 1)
     width = float(np.partition(np.abs(x - centre), at)[at])
     if width <= 0.0:
-        return centre, (0.0, 0.0)
+        return 0.0, 0.0
     y = (x - centre) / width
     inside = int(np.count_nonzero(np.abs(y) < 1.0))
     bent = float(np.sum(np.clip(y, -1.0, 1.0) ** 2, dtype=np.float64))
-    return centre, 2 * (width * np.sqrt(x.size * bent) / inside if inside else 0.0,)
+    return 2 * (width * np.sqrt(x.size * bent) / inside if inside else 0.0,)
 
 
-def typical_distance(sample):
+@estimator()
+def typical_distance(x, centre):
     """Median, and Sn, the typical distance of the values from each other (Rousseeuw & Croux 1993)."""
-    x = finite(sample)
-    centre = float(np.median(x)) if x.size else np.nan
-    return centre, 2 * (float(sn(x)) / 1.1926 if x.size else np.nan,)
+    return 2 * (float(sn(x)) / 1.1926,)
 
 
-def first_distances(sample):
+@estimator()
+def first_distances(x, centre):
     """Median, and Qn, the first quartile of the distances between values (Rousseeuw & Croux 1993).
 
     Of large samples every k-th value is looked at, so that at most `QN_SAMPLES` are.
     """
-    x = finite(sample)
-    centre = float(np.median(x)) if x.size else np.nan
-    few = x[:: -(-x.size // QN_SAMPLES) or 1]
-    return centre, 2 * (float(qn(few)) / 2.21914 if x.size else np.nan,)
+    return 2 * (float(qn(x[:: -(-x.size // QN_SAMPLES)])) / 2.21914,)
 
 
 def ikss(sample):
@@ -187,17 +188,6 @@ def ikss(sample):
         x = x[low : max(high, np.searchsorted(x, centre + IKSS_LIMIT * sigma, "right"))]
 
 
-def ikss_lite(sample):
-    """Middle and scale of what remains when values beyond 6 median deviations are left out once."""
-    x = finite(sample)
-    if not x.size:
-        return np.nan, (np.nan, np.nan)
-    centre = float(np.median(x))
-    kept = x[np.abs(x - centre) <= 6.0 * mad_about(x, centre)]
-    centre = float(np.median(kept))
-    return centre, 2 * (GAUSSIAN_BIWEIGHT * float(midvariance(kept, centre, mad_about(kept, centre))) ** 0.5,)
-
-
 SCALES = {
     "bwmv": biweight,
     "avgdev": average_deviation,
@@ -206,7 +196,6 @@ SCALES = {
     "sn": typical_distance,
     "qn": first_distances,
     "ikss": ikss,
-    "ikss-lite": ikss_lite,
 }
 """Estimators by name: each takes a sample of any shape and gives (location, (low, high)), all NaN for an empty one.
 

@@ -15,7 +15,7 @@ SIDE = 3
 
 
 @njit(nogil=True, cache=True)
-def listed(row_start, columns, rules, y0, y1, x0, x1):
+def defects_of_box(row_start, columns, rules, y0, y1, x0, x1):
     """The defects of a box as (rows, columns, rules) arrays counted from its first pixel, in row order.
 
     `columns[row_start[y]:row_start[y + 1]]` are the defects of sensor row y, in rising order.
@@ -61,7 +61,7 @@ def replace_defects(image, y0, x0, ys, xs, rules, tables, weight, limits, wanted
         if n < limits[rule, 2] and rule != 0:
             rule = 0
             n, radius = gather(image, y, x, table[0], weight, limits[0], samples)
-        new[k] = combined(samples, n, radius, operation) if n > 0 and n >= limits[rule, 2] else np.nan
+        new[k] = value_of(samples, n, radius, operation) if n > 0 and n >= limits[rule, 2] else np.nan
     for k in range(ys.size):
         y, x = ys[k], xs[k]
         if y < top or y >= bottom or x < left or x >= right:
@@ -106,7 +106,7 @@ def gather(image, y, x, table, weight, limit, samples):
 
 
 @njit(nogil=True, cache=True)
-def combined(samples, n, radius, operation):
+def value_of(samples, n, radius, operation):
     """One value from n samples (value, weight, squared distance)."""
     values = samples[0, :n]
     if operation == MEDIAN:
@@ -248,28 +248,6 @@ def votes(image, y, offsets, start, stop, floor, ceiling, below, above):
 
 
 # --- finding, by calibration frames -----------------------------------------------------------------------------------
-
-
-@njit(nogil=True, cache=True)
-def departures(image, rows, columns, radius):
-    """How far each of the given pixels stands above the median of the square around it; float32, NaN where unknown.
-
-    image (rows, cols) float32; rows, columns (n,) integers. Every pixel is compared with the others of its square,
-    (2 radius + 1) pixels wide, as far as they are inside the image and finite.
-    """
-    out = np.empty(rows.size, np.float32)
-    values = np.empty((2 * radius + 1) ** 2, np.float32)
-    for k in range(rows.size):
-        y, x = rows[k], columns[k]
-        n = 0
-        for j in range(max(y - radius, 0), min(y + radius + 1, image.shape[0])):
-            for i in range(max(x - radius, 0), min(x + radius + 1, image.shape[1])):
-                v = image[j, i]
-                if v == v and not (j == y and i == x):
-                    values[n] = v
-                    n += 1
-        out[k] = image[y, x] - np.median(values[:n]) if n else np.nan
-    return out
 
 
 @njit(nogil=True, cache=True)

@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import DEFECTS, LINE, Frame, Meta
 from masterlight.core.headers import camera_key, period, shifted_pattern
-from masterlight.defects.kernels import listed, run_lengths
+from masterlight.defects.kernels import defects_of_box, run_lengths
 
 HALO = 6
 """Rows and columns around a box from which replacements may come: the farthest neighbour that is asked."""
@@ -125,7 +125,7 @@ class Defects:
     def box(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """The mask of a part of the sensor, made anew."""
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        y, x, bits = listed(self.row_start, self.columns, self.bits, y0, y1, x0, x1)
+        y, x, bits = defects_of_box(self.row_start, self.columns, self.bits, y0, y1, x0, x1)
         mask[y, x] = bits
         return mask
 
@@ -215,7 +215,7 @@ def pattern_for(frame: Frame, cfa: str) -> str | None:
     return frame.meta.pattern or ("abcd" if cfa == "yes" else None)
 
 
-def margined(box, margin: int, shape) -> tuple[int, int, int, int]:
+def with_margin(box, margin: int, shape) -> tuple[int, int, int, int]:
     """A box (y0, y1, x0, x1) with a margin, as far as it is inside an image of this shape."""
     y0, y1, x0, x1 = box
     return max(0, y0 - margin), min(shape[0], y1 + margin), max(0, x0 - margin), min(shape[1], x1 + margin)

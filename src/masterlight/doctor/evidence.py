@@ -2,16 +2,22 @@
 
 import hashlib
 import math
+from collections.abc import Generator, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, Meta, evenly
+from masterlight.core.headers import period
 from masterlight.core.scale import madn
+from masterlight.core.together import differences
 from masterlight.core.workers import Event, each
-from masterlight.doctor.quality import sensor
+from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality.kernels import common_step
+from masterlight.doctor.quality.sensor import Difference
+from masterlight.doctor.quality.sensor import differences as colour_differences
 from masterlight.session.matching import Group
 from masterlight.session.plan import LightSet, MasterJob, Plan
 
@@ -22,6 +28,7 @@ ZONES = 6, 8
 HIGH, BESIDE = 8.0, 3.0
 """A peak is this many sigma high; the pixels beside that of a star are above the second."""
 BINS = 64
+READ_OUT = ("gain", "offset", "readout mode", "binning")
 PAIR_PIXELS, PAIR_BLOCKS = 150_000, 80
 """Pixels and blocks of a pair: its noise is sure to 1 %."""
 
@@ -87,11 +94,10 @@ def large(frame: Frame) -> bool:
 def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
     """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
     y0, y1, x0, x1 = region(frame)
-    size = math.isqrt(len(frame.meta.pattern or "x"))
+    size = period(frame.meta.pattern)
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
-    at = np.linspace(y0, max(y0, y1 - size), count).astype(int)
-    at = np.unique(at - at % size)
-    return (at[at >= y0] if (at >= y0).any() else at[:1]), size
+    at = evenly(y0, max(y0, y1 - size), count, size)
+    return np.array([y for y in at if y >= y0] or at[:1]), size
 
 
 def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
@@ -106,16 +112,9 @@ def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
     return np.where(np.isinf(rows), np.float32(np.nan), rows)
 
 
-def cut(array: np.ndarray, like: Frame) -> np.ndarray:
-    """The pixels of an array (rows, cols) that `sample` takes of a frame."""
-    at, size = sampled_rows(like)
-    y0, y1, x0, x1 = region(like)
-    return np.stack([array[y : y + min(size, y1 - y0), x0:x1] for y in at])
-
-
 def phase_of(frame: Frame, y: int) -> tuple[int, int]:
     """Place in the pattern of row y and of the first column that is read."""
-    size = math.isqrt(len(frame.meta.pattern or "x"))
+    size = period(frame.meta.pattern)
     return y % size, region(frame)[2] % size
 
 
@@ -146,7 +145,7 @@ def look(frame: Frame) -> Look:
 def by_colour(frame: Frame, x: np.ndarray, level: float):
     """Means of the pattern's pixels, medians of its colours, the sample with colours brought to one level, clipping."""
     pattern = frame.meta.pattern or "x"
-    size = math.isqrt(len(pattern))
+    size = period(frame.meta.pattern)
     ceiling = 0.98 * (frame.meta.saturation_dn or np.inf)
     y, left = phase_of(frame, int(sampled_rows(frame)[0][0]))
     letters = np.array(list(pattern)).reshape(size, size)
@@ -183,7 +182,7 @@ def middle_of(x: np.ndarray) -> float:
     return float(np.median(good)) if good.size else 0.0
 
 
-def beside(rows: np.ndarray) -> float:
+def neighbour_noise(rows: np.ndarray) -> float:
     """The noise of a pixel of a sample, from the differences of pixels of one colour beside each other."""
     step = 2 if rows.shape[1] == 2 else rows.shape[1]
     return madn(rows[..., step:] - rows[..., :-step]) / math.sqrt(2)
@@ -248,7 +247,7 @@ class Pair:
     """What two frames of one group tell by their difference."""
 
     sources: tuple[str, str]
-    colours: dict[str, sensor.Difference]
+    colours: dict[str, Difference]
     signal_dn: float
     """Mean level of the colours of the first, without the bias."""
     noise_dn: float
@@ -263,13 +262,13 @@ class Pair:
     """Means of the rows of the difference."""
 
 
-def pair(item) -> Pair:
+def pair(item: tuple[Frame, Frame, float, bool]) -> Pair:
     """Compare two frames; item is (frame, frame, bias level in DN, whether one is scaled to the other)."""
     one, two, bias_dn, scaled = item
-    a, b = sensor.sample(one, PAIR_PIXELS), sensor.sample(two, PAIR_PIXELS)
-    colours = sensor.differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
+    a, b = sampling.sample(one, PAIR_PIXELS), sampling.sample(two, PAIR_PIXELS)
+    colours = colour_differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
     name = list(a)[-1]
-    known, places = colours[name], len(sensor.colours(one)[name])
+    known, places = colours[name], len(sampling.colours(one)[name])
     first, second = (np.concatenate(boxes[name][::places]) for boxes in (a, b))
     step = max(1, len(first) // ROWS)
     difference = first[::step] - np.float32(known.ratio) * second[::step]
@@ -321,7 +320,7 @@ class Evidence:
     def level(self, master: "MasterJob | Frame | None") -> float | None:
         """Level of what a master is made of, None when it is ready-made or there is none."""
         looks = self.of(master.group) if isinstance(master, MasterJob) else []
-        return float(np.median([seen.level_dn for seen in looks])) if looks else None
+        return level_of(looks) if looks else None
 
     def job(self, group: Group) -> MasterJob | None:
         """The job that makes a master of this group."""
@@ -335,20 +334,29 @@ class Evidence:
         if levels:
             return levels[0]
         same = [g for g in self.groups("bias") if g.meta.shape == group.meta.shape and alike(g.meta, group.meta)]
-        return float(np.median([seen.level_dn for seen in self.of(same[0])])) if same else None
+        return level_of(self.of(same[0])) if same else None
 
     @property
     def sets(self) -> list[LightSet]:
         return [part for job in self.plan.lights for part in job.sets]
 
 
-def alike(a, b) -> bool:
+def level_of(looks: Iterable[Look]) -> float:
+    """The median level of some frames, DN."""
+    return float(np.median([one.level_dn for one in looks]))
+
+
+def noise_of(looks: Iterable[Look]) -> float:
+    """The median spread of some frames, DN."""
+    return float(np.median([one.spread_dn for one in looks]))
+
+
+def alike(one: Meta, other: Meta) -> bool:
     """Whether two frames were read out alike, as far as their headers tell."""
-    pairs = [(a.gain, b.gain), (a.offset, b.offset), (a.readout_mode, b.readout_mode), (a.binning, b.binning)]
-    return all(x == y or x is None or y is None for x, y in pairs)
+    return not any(differences(one, other, READ_OUT))
 
 
-def gathered(plan: Plan, pool):
+def gather(plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, "Evidence"]:
     """Look at every raw frame of a plan, and at one pair of each group: events; the generator's value is `Evidence`."""
     evidence = Evidence(plan)
     raw = [f for group in plan.groups if not group.is_master for f in group.frames if large(f)]

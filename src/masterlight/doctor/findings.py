@@ -1,12 +1,15 @@
 """`Finding`: one thing that is wrong with a night's calibration, in a photographer's words."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
+Severity = Literal["info", "warn", "error"]
 SEVERITIES = ("error", "warn", "info")
 """From the gravest on: an error stops a run, a warning is told, an info is good to know."""
 
@@ -48,7 +51,7 @@ class Finding:
 
     id: str
     """D01 to D25; H01 and H02 are lies of headers."""
-    severity: Literal["info", "warn", "error"]
+    severity: Severity
     title: str
     sources: tuple[str, ...]
     """The frames concerned, as paths."""
@@ -59,7 +62,7 @@ class Finding:
     unit: str
     sentence: str
     """What is wrong, how much, and what to do."""
-    picture: np.ndarray | None = None
+    picture: "np.ndarray | None" = None
     """A crop or a plot, uint8 (rows, cols) or (3, rows, cols)."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,18 +74,35 @@ class Finding:
 
 def plain(value) -> float | None:
     """A number of any kind as a finite float of 7 digits; None for what is not one."""
-    return float(f"{value:.7g}") if value is not None and np.isfinite(value) else None
+    return float(f"{value:.7g}") if value is not None and math.isfinite(value) else None
 
 
-def finding(id, severity, sources, figure, threshold, unit, sentence, picture=None) -> Finding:
+def finding(
+    id: str,
+    severity: Severity,
+    sources: Iterable[Any],
+    figure: Any,
+    threshold: Any,
+    unit: str,
+    sentence: str,
+    picture: "np.ndarray | None" = None,
+) -> Finding:
     """A finding with the title of its id."""
     sources = tuple(str(source) for source in sources)
     return Finding(id, severity, TITLES[id], sources, plain(figure), plain(threshold), unit, sentence, picture)
 
 
-def ordered(findings: Iterable[Finding]) -> list[Finding]:
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
     """Findings from the gravest on, then by id and frames."""
     return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.id, f.sources))
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """How many findings of which severity, as a sentence."""
+    words = {"error": "errors", "warn": "warnings", "info": "things good to know"}
+    counts = {name: sum(f.severity == name for f in findings) for name in words}
+    told = ", ".join(f"{n} {words[name]}" for name, n in counts.items() if n)
+    return f"the doctor finds {told}" if told else "the doctor finds nothing wrong"
 
 
 def some(sources: Sequence, most: int = 3) -> str:

@@ -12,6 +12,7 @@ from masterlight.core.scale import madn
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.process import Doctor
 from masterlight.session.matching import PLURAL, Group
 from masterlight.subframes.select import SubframeSelector
 
@@ -39,7 +40,7 @@ def full_scale(evidence: Evidence, group: Group) -> tuple[float, float] | None:
     return next((float(2**bits - 1) for bits in (10, 12, 14) if highest < 2**bits), told), told
 
 
-def flat_level(doctor, evidence: Evidence) -> Iterator[Finding]:
+def flat_level(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D04: flats too faint to be good, or so bright that the camera may not be linear."""
     for group in evidence.groups("flat"):
         scale = full_scale(evidence, group)
@@ -69,7 +70,7 @@ def flat_level(doctor, evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def flat_clipping(doctor, evidence: Evidence) -> Iterator[Finding]:
+def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D05: flats with pixels at saturation or at zero, for each colour."""
     for group in evidence.groups("flat"):
         worst, bad, what = 0.0, [], ""
@@ -103,7 +104,7 @@ def sources(looks: list[Look]) -> list[str]:
     return [one.source for one in looks]
 
 
-def outliers(doctor, evidence: Evidence) -> Iterator[Finding]:
+def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D20: bias frames and darks whose level is unlike the others, and bias levels that drift."""
     for group in evidence.groups("bias", "dark", "flatdark"):
         looks = sorted(evidence.of(group), key=lambda one: one.source)
@@ -114,9 +115,7 @@ def outliers(doctor, evidence: Evidence) -> Iterator[Finding]:
         away = np.abs(levels - middle)
         far = (away > doctor.outlier_sigma * madn(levels)) & (away > doctor.outlier_dn)
         bad = [one for one, odd in zip(looks, far, strict=True) if odd]
-        picture = pictures.line(
-            [(np.arange(1, len(levels) + 1), levels)], "frame, in the order of their names", "median, DN"
-        )
+        picture = pictures.line(levels, "frame, in the order of their names", "median, DN")
         if bad:
             worst = float(away.max())
             sentence = (
@@ -134,7 +133,7 @@ def outliers(doctor, evidence: Evidence) -> Iterator[Finding]:
             yield finding("D20", "info", sources(looks), drift, doctor.outlier_dn, "DN", sentence, picture)
 
 
-def twins(doctor, evidence: Evidence) -> Iterator[Finding]:
+def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D21: the same exposure twice; what a small sample finds equal is compared whole."""
     by_digest: dict[tuple, list[Look]] = {}
     for one in evidence.looks.values():
@@ -163,7 +162,7 @@ def equals(a: Frame, b: Frame) -> bool:
         return False
 
 
-def calibrated_already(doctor, evidence: Evidence) -> Iterator[Finding]:
+def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D22: frames that were calibrated before, as they say, or as their pixels show."""
     done = [g for g in evidence.groups("light", "flat", "dark", "bias", "flatdark") if g.meta.calibration]
     for group in done:
@@ -214,7 +213,7 @@ def history(frame: Frame) -> str:
     return str(frame.header["HISTORY"]) if "HISTORY" in frame.header else ""
 
 
-def kinds(doctor, evidence: Evidence) -> Iterator[Finding]:
+def kinds(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """H01: frames that are not what their headers say, as their pixels show."""
     yield from stars_in_the_dark(doctor, evidence)
     yield from starless_lights(doctor, evidence)
@@ -245,7 +244,7 @@ def counted_stars(one: Look) -> int:
     return found[0].stars if found else 0
 
 
-def stars_in_the_dark(doctor, evidence: Evidence) -> Iterator[Finding]:
+def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """Darks, bias frames and flats that show stars."""
     for group in evidence.groups("dark", "bias", "flatdark", "flat"):
         looks = evidence.of(group)
@@ -267,7 +266,7 @@ def stars_in_the_dark(doctor, evidence: Evidence) -> Iterator[Finding]:
         yield finding("H01", "error" if sure else "warn", sources(starry), count, 10, "peaks", sentence, picture)
 
 
-def starless_lights(doctor, evidence: Evidence) -> Iterator[Finding]:
+def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """Lights that are as dark as a dark, or as even and bright as a flat."""
     for part in evidence.sets:
         dark = evidence.level(part.dark) or evidence.level(part.bias)

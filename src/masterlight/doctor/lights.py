@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import erf, sqrt
+from typing import Any
 
 import numpy as np
 
-from masterlight.core.frame import Frame
+from masterlight.calibration.masters import Masters
+from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.scale import madn
+from masterlight.defects.lists import Defects
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import beside, cut, large, middle_of, sample
-from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
+from masterlight.doctor.findings import Finding, Severity, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
+from masterlight.doctor.process import Doctor
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
@@ -30,7 +34,7 @@ class Patient:
 
     raw: Frame
     view: Frame
-    masters: object
+    masters: Masters
     rows: np.ndarray
     """A sample of the calibrated pixels, with those that the dark shows to be defective left out (NaN)."""
     level_dn: float
@@ -44,20 +48,27 @@ class Patient:
     def name(self) -> str:
         return some([self.source])
 
+    def finding(
+        self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
+    ) -> Finding:
+        return finding(id, severity, [self.source], figure, threshold, unit, sentence, picture)
 
-def patient(raw: Frame, view: Frame, masters, defects=None) -> Patient:
+
+def patient(raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None) -> Patient:
     """Look at a calibrated light once."""
     rows = sample(view)
-    dark = getattr(masters, "dark", None)
+    dark = masters.dark
     if dark is not None and dark.shape[-2:] == view.shape[-2:]:
         seen = sample(dark, like=view)
         rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
-        rows = np.where(cut(defects.mask, view) > 0, np.nan, rows)
-    return Patient(raw, view, masters, rows, middle_of(rows), beside(rows))
+        rows = np.where(sample(ArrayFrame.of(defects.mask), like=view) > 0, np.nan, rows)
+    return Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
 
 
-def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[Finding]:
+def examine(
+    doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None
+) -> Iterator[Finding]:
     """All findings about one calibrated light; see `Doctor.light`."""
     if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
         return
@@ -71,7 +82,7 @@ def examine(doctor, raw: Frame, view: Frame, masters, defects=None) -> Iterator[
     yield from leftovers(doctor, light)
 
 
-def negative(doctor, light: Patient) -> Iterator[Finding]:
+def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D02: more negative pixels than noise makes; D10: a sky below zero."""
     values = light.rows[np.isfinite(light.rows)]
     if not values.size or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
@@ -90,7 +101,7 @@ def negative(doctor, light: Patient) -> Iterator[Finding]:
             "which no sky can be: too much was subtracted, as when the bias is taken off twice, or the dark has "
             "another offset, gain or exposure"
         )
-        yield finding("D10", "error", [light.source], level, -sigma, "DN", sentence, plot)
+        yield light.finding("D10", "error", level, -sigma, "DN", sentence, plot)
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
         grave = deep > 0.01 or (level < 0 and deep > 1e-3)
         sentence = (
@@ -98,9 +109,7 @@ def negative(doctor, light: Patient) -> Iterator[Finding]:
             "pixels of the dark left out: noise alone does not do that. Look at the dark and the bias: wrong offset, "
             "exposure or temperature, or pixels that flicker"
         )
-        yield finding(
-            "D02", "error" if grave else "warn", [light.source], 100 * deep, 0.01, "% below -5 sigma", sentence, plot
-        )
+        yield light.finding("D02", "error" if grave else "warn", 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
         sentence = (
@@ -109,8 +118,8 @@ def negative(doctor, light: Patient) -> Iterator[Finding]:
                f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit")
             + ". Nothing is cut here; programs that cut negatives need a pedestal"
         )  # fmt: skip
-        yield finding(
-            "D02", "info" if expected else "warn", [light.source], 100 * share, 100 * doctor.negative_fraction,
+        yield light.finding(
+            "D02", "info" if expected else "warn", 100 * share, 100 * doctor.negative_fraction,
             "% negative", sentence, plot,
         )  # fmt: skip
 
@@ -129,10 +138,10 @@ def read_noise(light: Patient) -> Iterator[Finding]:
             f"variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is "
             "usual with narrow filters; files of integers need a pedestal"
         )
-        yield finding("D03", "info", [light.source], photons / camera, 3, "times the variance", sentence)
+        yield light.finding("D03", "info", photons / camera, 3, "times the variance", sentence)
 
 
-def scaling(doctor, light: Patient) -> Iterator[Finding]:
+def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D13: the fitted factor of the dark was not accepted; D08: it is far from one."""
     scale = getattr(light.view, "dark_scale", None)
     if scale is None:
@@ -143,7 +152,7 @@ def scaling(doctor, light: Patient) -> Iterator[Finding]:
             f"{scale.k:.3f} ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of "
             "exposures is taken. Darks of the exposure of the lights need no factor"
         )
-        yield finding("D13", "warn", [light.source], scale.r, 0.3, "correlation", sentence)
+        yield light.finding("D13", "warn", scale.r, 0.3, "correlation", sentence)
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
         sentence = (
@@ -152,7 +161,7 @@ def scaling(doctor, light: Patient) -> Iterator[Finding]:
             + "; take darks at least as long as the lights"
         )
         limit = 0.1 if scale.k < 0.1 else 10 if grave else 1.2
-        yield finding("D08", "error" if grave else "warn", [light.source], scale.k, limit, "", sentence)
+        yield light.finding("D08", "error" if grave else "warn", scale.k, limit, "", sentence)
 
 
 def saturation(light: Patient) -> Iterator[Finding]:
@@ -168,10 +177,10 @@ def saturation(light: Patient) -> Iterator[Finding]:
             f"as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw "
             "pixels here, but other programs take a single level: give them the lower one"
         )
-        yield finding("D23", "info", [light.source], high / low, 1.5, "times", sentence)
+        yield light.finding("D23", "info", high / low, 1.5, "times", sentence)
 
 
-def leftovers(doctor, light: Patient) -> Iterator[Finding]:
+def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D14, D06: vignetting that is left or overdone; D11: glow that is left; D15: dust that is not where it was."""
     flat, dark = light.masters.flat, light.masters.dark
     same = [m for m in (flat, dark) if m is not None and m.shape[-2:] == light.view.shape[-2:]]
@@ -186,7 +195,7 @@ def leftovers(doctor, light: Patient) -> Iterator[Finding]:
             yield from dust(doctor, light, flat)
 
 
-def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
+def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
     """D11: the light still holds the glow of the dark, or a negative of it."""
     zones = Coarse.of(dark).zones
     pattern = sample(dark, like=light.view)
@@ -206,13 +215,13 @@ def glow(doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Findi
             f"{'takes too little' if left > 0 else 'takes too much'}; take darks of the exposure and temperature of "
             "the lights"
         )
-        yield finding(
-            "D11", "warn", [light.source], abs(r), doctor.glow_correlation, "correlation", sentence,
-            pictures.beside(sky, zones),
+        yield light.finding(
+            "D11", "warn", abs(r), doctor.glow_correlation, "correlation", sentence,
+            pictures.side_by_side(sky, zones),
         )  # fmt: skip
 
 
-def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
+def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
     """D14: the sky follows the flat, or its inverse, after it was divided by it; D06: since the bias is still there."""
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = np.log(flat / middle_of(flat)), np.log(sky / middle_of(sky))
@@ -229,7 +238,7 @@ def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Ite
             f"flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level when it is divided by the "
             "flat. Add darks or bias frames"
         )
-        yield finding("D06", "error", [light.source], slope, -0.1, "slope", sentence, plot)
+        yield light.finding("D06", "error", slope, -0.1, "slope", sentence, plot)
         return
     if not firm(y, x, slope):
         return
@@ -241,7 +250,7 @@ def vignetting(doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Ite
         f"{doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {'flat' if slope > 0 else 'light'}, "
         "stray light, or a flat of another focus or filter"
     )
-    yield finding("D14", "warn", [light.source], slope, doctor.flat_slope, "slope", sentence, plot)
+    yield light.finding("D14", "warn", slope, doctor.flat_slope, "slope", sentence, plot)
 
 
 def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
@@ -251,7 +260,7 @@ def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
     return abs(r) > FIRM and 0.5 < outer / slope < 2
 
 
-def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
+def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
     """D15: at the motes of the flat the sky is brighter, as dust that moved or went away leaves it."""
     bad, told = [], 0
     for mote in motes(Coarse.of(flat, whole=True)):
@@ -269,10 +278,8 @@ def dust(doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
             f"{left:.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
             "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
         )
-        crops = pictures.beside(*(around(frame, *mote) for frame in (flat, light.view)))
-        yield finding(
-            "D15", "warn", [light.source], 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops
-        )
+        crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
+        yield light.finding("D15", "warn", 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops)
 
 
 def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:

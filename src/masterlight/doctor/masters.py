@@ -1,128 +1,152 @@
 """What is wrong with a master: too few frames, bias in the flat, glow and light in the dark."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from masterlight.colour.debayer import verify_pattern
+from masterlight.colour.pattern import verify_pattern
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import beside, large, middle_of, sample
-from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
+from masterlight.doctor.findings import Finding, Severity, finding, some
 from masterlight.doctor.maps import Coarse, common
+from masterlight.doctor.process import Doctor
 from masterlight.session.matching import PLURAL
 
 UNLIKE = 0.05
 """Pixels of a square of two that differ by more than this fraction see other colours."""
 
 
-def examine(
-    doctor,
-    kind: str,
-    master: Frame,
-    *,
-    bias: Frame | None = None,
-    dark: Frame | None = None,
-    flat: Frame | None = None,
-    frames: Sequence[Frame] = (),
-    noise_dn: Sequence[float] = (),
-    scaled: bool = False,
-) -> Iterator[Finding]:
-    """All findings about one master; see `Doctor.master`."""
-    yield from count(doctor, kind, master, frames)
-    if not large(master) or not np.isfinite(sample(master)).mean() > 0.5:
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A master, and what is known of it; see `Doctor.master`."""
+
+    kind: str
+    master: Frame
+    bias: Frame | None = None
+    dark: Frame | None = None
+    flat: Frame | None = None
+    frames: Sequence[Frame] = ()
+    noise_dn: Sequence[float] = ()
+    scaled: bool = False
+
+    @property
+    def source(self) -> str:
+        return self.master.source
+
+    @property
+    def name(self) -> str:
+        return some([self.source])
+
+    def finding(
+        self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
+    ) -> Finding:
+        return finding(id, severity, [self.source], figure, threshold, unit, sentence, picture)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """A sample of the master's pixels."""
+        return sample(self.master)
+
+    @cached_property
+    def level_dn(self) -> float:
+        return middle_of(self.rows)
+
+
+def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
+    """All findings about one master."""
+    yield from frame_count(doctor, case)
+    if not large(case.master) or not np.isfinite(case.rows).mean() > 0.5:
         return
-    if kind == "flat":
-        yield from flat_depth(doctor, master, frames, noise_dn)
-        yield from bias_in_flat(master, bias)
-        yield from blind_pixels(doctor, master)
-        yield from unmarked_mosaic(master)
-        if not frames:
-            yield from pattern(master)  # the doctor of the raw frames has looked at theirs
-    if kind in ("dark", "flatdark") and master.shape[-2:] == (bias or master).shape[-2:]:
-        yield from dark_against_bias(doctor, master, bias, frames, scaled)
-        yield from glow(doctor, master, bias, flat, scaled)
+    if case.kind == "flat":
+        yield from flat_depth(doctor, case)
+        yield from bias_in_flat(case)
+        yield from blind_pixels(doctor, case)
+        yield from unmarked_mosaic(case.master)
+        if not case.frames:
+            yield from greens(
+                case.master, case.master.meta.pattern, case.name, [case.master.source]
+            )  # the doctor of the raw frames has looked at theirs
+    if case.kind in ("dark", "flatdark") and case.master.shape[-2:] == (case.bias or case.master).shape[-2:]:
+        yield from dark_against_bias(doctor, case)
+        yield from glow(doctor, case)
 
 
-def name(master: Frame) -> str:
-    return some([master.source])
-
-
-def count(doctor, kind: str, master: Frame, frames: Sequence[Frame]) -> Iterator[Finding]:
+def frame_count(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D16: masters of few frames."""
-    wanted = {"flat": doctor.flats, "bias": doctor.biases}.get(kind, doctor.darks)
-    n = len(frames) or (master.meta.frames if master.meta.frames > 1 else 0)
+    wanted = {"flat": doctor.flats, "bias": doctor.biases}.get(case.kind, doctor.darks)
+    told = case.master.meta.frames
+    n = len(case.frames) or (told if told > 1 else 0)
     if 0 < n < wanted:
         share = 100 * (np.sqrt(1 + 1 / n) - 1)
         sentence = (
-            f"{name(master)} is made of {n} {PLURAL[kind] if n > 1 else PLURAL[kind][:-1]} ({wanted} are better): its "
-            f"noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"
+            f"{case.name} is made of {n} {PLURAL[case.kind] if n > 1 else PLURAL[case.kind][:-1]} ({wanted} are "
+            f"better): its noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"
         )
-        yield finding("D16", "info", [master.source], n, wanted, "frames", sentence)
+        yield case.finding("D16", "info", n, wanted, "frames", sentence)
 
 
-def flat_depth(doctor, master: Frame, frames: Sequence[Frame], noise_dn: Sequence[float]) -> Iterator[Finding]:
+def flat_depth(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D16: signal to noise of a flat's pixel, from the noise of its frames."""
-    n = max(len(frames), len(noise_dn), 1)
-    if not len(noise_dn):
+    n = max(len(case.frames), len(case.noise_dn), 1)
+    if not len(case.noise_dn):
         return
-    rows = sample(master)
-    level = middle_of(rows)
-    snr = level / (float(np.median(noise_dn)) / np.sqrt(n))
+    snr = case.level_dn / (float(np.median(case.noise_dn)) / np.sqrt(n))
     if snr < doctor.flat_snr:
         sentence = (
-            f"{name(master)}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
+            f"{case.name}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
             f" good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"
         )
-        yield finding("D16", "warn", [master.source], snr, doctor.flat_snr, "signal to noise", sentence)
+        yield case.finding("D16", "warn", snr, doctor.flat_snr, "signal to noise", sentence)
 
 
-def bias_in_flat(master: Frame, bias: Frame | None) -> Iterator[Finding]:
+def bias_in_flat(case: Case) -> Iterator[Finding]:
     """D06: a ready-made flat that does not say whether its bias was taken off, and looks as if it was not."""
-    meta = master.meta
+    master, bias, meta = case.master, case.bias, case.master.meta
     if meta.contains_bias is False or "B" in meta.calibration or bias is None or bias.shape[-2:] != master.shape[-2:]:
         return
-    rows, pedestal = sample(master), middle_of(sample(bias))
-    level, lowest = middle_of(rows), float(np.nanmin(rows))
+    pedestal, level, lowest = middle_of(sample(bias)), case.level_dn, float(np.nanmin(case.rows))
     if meta.contains_bias is True or not (pedestal > 0 and lowest >= pedestal and level > 2 * pedestal):
         return
-    dead = rows[rows < pedestal + 0.2 * (level - pedestal)]
+    dead = case.rows[case.rows < pedestal + 0.2 * (level - pedestal)]
     sure = dead.size >= 3 and float(np.median(dead)) < pedestal + 0.1 * (level - pedestal)
     sentence = (
-        f"{name(master)} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is "
+        f"{case.name} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is "
         f"below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too "
         f"little, by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"
     )
-    yield finding("D06", "error" if sure else "warn", [master.source], lowest, pedestal, "DN", sentence)
+    yield case.finding("D06", "error" if sure else "warn", lowest, pedestal, "DN", sentence)
 
 
-def blind_pixels(doctor, master: Frame) -> Iterator[Finding]:
+def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D05: pixels of a master flat that saw no light or hold nothing."""
-    rows = sample(master)
-    level = middle_of(rows)
-    blind = ~(rows > 0.01 * level)
+    blind = ~(case.rows > 0.01 * case.level_dn)
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
         sentence = (
-            f"{name(master)}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
+            f"{case.name}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
             "they are left out of the result. Is something in front of the sensor?"
         )
-        yield finding(
-            "D05", "warn", [master.source], 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
-            pictures.image(Coarse.of(master).zones),
+        yield case.finding(
+            "D05", "warn", 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
+            pictures.image(Coarse.of(case.master).zones),
         )  # fmt: skip
 
 
-def pattern(master: Frame) -> Iterator[Finding]:
-    """D17: a flat whose greens are not where its colour pattern has them."""
-    letters = master.meta.pattern
-    if not letters or set(letters) != set("RGB") or len(master.shape) != 2:
-        return
-    verdict = verify_pattern(master, letters)
-    if not verdict:
-        sentence = f"{name(master)}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
-        yield finding("D17", "error", [master.source], None, None, "", sentence)
+def greens(pixels: Frame | np.ndarray, letters: str | None, name: str, sources: Sequence[str]) -> Iterator[Finding]:
+    """D17: flats whose greens are not where their colour pattern has them: the pixels that are equally bright.
+
+    pixels: a mosaic, or the means of the pixels of its pattern (size, size).
+    """
+    if letters and set(letters) == set("RGB") and len(pixels.shape) == 2:
+        verdict = verify_pattern(pixels, letters)
+        if not verdict:
+            sentence = f"{name}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
+            yield finding("D17", "error", sources, None, None, "", sentence)
 
 
 def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
@@ -137,7 +161,7 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
     greens = min(abs(a - d), abs(b - c))
     if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
         sentence = (
-            f"{name(frame)}: the four pixels of each square differ by {100 * spread / level:.0f} % "
+            f"{some([frame.source])}: the four pixels of each square differ by {100 * spread / level:.0f} % "
             f"({a:.0f}, {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour "
             "pattern: give it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"
         )
@@ -145,49 +169,49 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
                       pictures.image(middle[:60, :80]))  # fmt: skip
 
 
-def dark_against_bias(doctor, master, bias, frames, scaled: bool) -> Iterator[Finding]:
+def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D01: the dark current is lost in noise; D10: the dark is darker than the bias."""
+    master, bias = case.master, case.bias
     if bias is None or master.meta.contains_bias is False:
         return
-    current = sample(master) - sample(bias)
+    current = case.rows - sample(bias)
     level, sigma = middle_of(current), madn(current)
     negative = float(np.mean(current[np.isfinite(current)] < 0))
-    if level < -max(doctor.outlier_dn, sigma) and not frames:
+    if level < -max(doctor.outlier_dn, sigma) and not case.frames:
         sentence = (
-            f"{name(master)} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
+            f"{case.name} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
             "take both with the same settings"
         )
         yield finding("D10", "error", [master.source, bias.source], level, 0, "DN", sentence)
-    elif scaled and (negative > 0.10 or level < 2 * sigma):
+    elif case.scaled and (negative > 0.10 or level < 2 * sigma):
         sentence = (
-            f"{name(master)}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "
+            f"{case.name}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "
             f"(2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark "
             "current to scale; take darks of the exposure of the lights and subtract them as they are"
         )
-        yield finding("D01", "warn", [master.source], level / max(sigma, 1e-9), 2, "sigma", sentence)
+        yield case.finding("D01", "warn", level / max(sigma, 1e-9), 2, "sigma", sentence)
 
 
-def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
+def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D11: glow in a dark that is scaled; D12: a dark that is shaded like the flat."""
+    master, bias, flat = case.master, case.bias, case.flat
     shaded = bias is not None and flat is not None and flat.shape[-2:] == master.shape[-2:]
-    if not (scaled or shaded):
+    if not (case.scaled or shaded):
         return
     zones = Coarse.of(master).zones
     zones = zones - (Coarse.of(bias).zones if bias is not None else middle_of(zones))
     if not np.isfinite(zones).any():
         return
-    noise = beside(sample(master)) or 1.0
+    noise = neighbour_noise(case.rows) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
-    if scaled and high - low > doctor.glow_sigma * noise:
+    if case.scaled and high - low > doctor.glow_sigma * noise:
         sentence = (
-            f"{name(master)}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel "
+            f"{case.name}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel "
             f"({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current"
             " does. Take darks of the exposure of the lights"
         )
         figure = (high - low) / noise
-        yield finding(
-            "D11", "warn", [master.source], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones)
-        )
+        yield case.finding("D11", "warn", figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:
         return
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
@@ -197,10 +221,8 @@ def glow(doctor, master, bias, flat, scaled: bool) -> Iterator[Finding]:
     reach = slope * float(np.nanmax(light) - np.nanmin(light))
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
         sentence = (
-            f"{name(master)}: without the bias it is shaded like the flat (correlation {r:.2f}, limit "
+            f"{case.name}: without the bias it is shaded like the flat (correlation {r:.2f}, limit "
             f"{doctor.leak_correlation:g}; {reach:.1f} DN over the frame): light came through the telescope. "
             "Take darks in darkness, with the cap on"
         )
-        yield finding(
-            "D12", "warn", [master.source], r, doctor.leak_correlation, "correlation", sentence, pictures.image(zones)
-        )
+        yield case.finding("D12", "warn", r, doctor.leak_correlation, "correlation", sentence, pictures.image(zones))

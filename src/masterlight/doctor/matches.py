@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from masterlight.colour.debayer import verify_pattern
 from masterlight.core.headers import camera_key, seconds_of
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, Look, alike
+from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.levels import sources
+from masterlight.doctor.masters import greens
+from masterlight.doctor.process import Doctor
 from masterlight.doctor.quality.sensor import gains_of
 from masterlight.session.matching import Group
 from masterlight.session.plan import MasterJob
@@ -26,7 +27,7 @@ def paths(group: Group) -> list[str]:
     return [frame.source for frame in group.frames]
 
 
-def flat_darks(doctor, evidence: Evidence) -> Iterator[Finding]:
+def flat_darks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D07: flats whose darks have another exposure, where that matters."""
     for job in evidence.plan.masters:
         dark = group_of(job.dark)
@@ -42,7 +43,7 @@ def flat_darks(doctor, evidence: Evidence) -> Iterator[Finding]:
         error = None
         if level is not None and bias is not None and dark_s > 0:
             error = abs(level - bias) / dark_s * apart
-            usual = np.median([one.level_dn for one in evidence.of(job.group)])
+            usual = level_of(evidence.of(job.group))
             if error < 1e-3 * usual:
                 continue
         known = f", which is {error:.1f} DN of dark current" if error else ""
@@ -53,7 +54,7 @@ def flat_darks(doctor, evidence: Evidence) -> Iterator[Finding]:
         yield finding("D07", "warn", paths(job.group), apart, limit, "s", sentence)
 
 
-def dark_exposure(doctor, evidence: Evidence) -> Iterator[Finding]:
+def dark_exposure(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D08: lights and their darks differ in exposure, and nothing scales the dark."""
     for part in evidence.sets:
         dark, lights = group_of(part.dark), Group("light", part.frames)
@@ -77,7 +78,7 @@ def dark_exposure(doctor, evidence: Evidence) -> Iterator[Finding]:
             yield finding("D08", "warn", paths(dark), 100 * abs(off), 100 * doctor.exposure_fraction, "%", sentence)
 
 
-def temperature(doctor, evidence: Evidence) -> Iterator[Finding]:
+def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D09: darks warmer or colder than the lights, coolers that do not hold, set points that were not reached."""
     for part in evidence.sets:
         dark, lights = group_of(part.dark), Group("light", part.frames)
@@ -105,7 +106,7 @@ def temperature(doctor, evidence: Evidence) -> Iterator[Finding]:
                 f"{values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): the cooler did not hold; let it "
                 "settle, or choose a warmer set point"
             )
-            order = pictures.line([(np.arange(1, len(values) + 1), values)], "frame", "temperature, °C")
+            order = pictures.line(values, "frame", "temperature, °C")
             yield finding("D09", "warn", paths(group), rms, doctor.temperature_spread_c, "°C", sentence, order)
         far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
         if far:
@@ -117,7 +118,7 @@ def temperature(doctor, evidence: Evidence) -> Iterator[Finding]:
             yield finding("D09", "warn", [f.source for f in far], worst, 1.0, "°C", sentence)
 
 
-def offset(doctor, evidence: Evidence) -> Iterator[Finding]:
+def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D10: lights darker than their dark, darks darker than the bias: another offset, gain or read-out mode."""
     for part in evidence.sets:
         dark = evidence.of(getattr(part.dark, "group", None)) or evidence.of(getattr(part.bias, "group", None))
@@ -125,8 +126,8 @@ def offset(doctor, evidence: Evidence) -> Iterator[Finding]:
         meta = part.frames[0].meta
         if not (dark and lights) or part.scaled or "B" in meta.calibration or meta.overscan_px:
             continue  # overscan follows a level that drifts
-        level = float(np.median([one.level_dn for one in dark]))
-        noise = float(np.median([one.spread_dn for one in dark]))
+        level = level_of(dark)
+        noise = noise_of(dark)
         under = [one for one in lights if one.level_dn < level - max(doctor.outlier_dn, 2 * noise)]
         if under:
             worst = min(one.level_dn for one in under) - level
@@ -139,12 +140,12 @@ def offset(doctor, evidence: Evidence) -> Iterator[Finding]:
             severity = "error" if 2 * len(under) > len(lights) else "warn"  # a few bad lights never end a night
             yield finding("D10", severity, sources(under), worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
-        level = float(np.median([one.level_dn for one in evidence.of(bias)]))
-        noise = float(np.median([one.spread_dn for one in evidence.of(bias)]))
+        level = level_of(evidence.of(bias))
+        noise = noise_of(evidence.of(bias))
         for dark in evidence.groups("dark", "flatdark", "flat"):
             if dark.meta.shape != bias.meta.shape or not alike(dark.meta, bias.meta) or dark.meta.calibration:
                 continue
-            median = float(np.median([one.level_dn for one in evidence.of(dark)]))
+            median = level_of(evidence.of(dark))
             if median >= level - max(doctor.outlier_dn, 2 * noise):
                 continue
             together = subtracted_together(evidence, bias, dark)
@@ -166,7 +167,7 @@ def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
     return both or (job is not None and group_of(job.bias) is bias)
 
 
-def leaks(doctor, evidence: Evidence) -> Iterator[Finding]:
+def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D12: darks whose coarse map changes from frame to frame, or whose dark current is not a steady rate."""
     for group in evidence.groups("dark", "flatdark"):
         looks = evidence.of(group)
@@ -193,14 +194,14 @@ def leaks(doctor, evidence: Evidence) -> Iterator[Finding]:
     yield from unsteady_rates(doctor, evidence)
 
 
-def unsteady_rates(doctor, evidence: Evidence) -> Iterator[Finding]:
+def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """Darks of different exposures and one temperature whose rates differ."""
     known = []
     for group in evidence.groups("dark", "flatdark"):
         bias = evidence.bias_for(group)
         if bias is None or not group.exposure_s:
             continue
-        excess = float(np.median([one.level_dn for one in evidence.of(group)])) - bias
+        excess = level_of(evidence.of(group)) - bias
         if excess > 10.0:
             known.append((excess / group.exposure_s, group))
     for i, (rate, group) in enumerate(known):
@@ -217,7 +218,7 @@ def unsteady_rates(doctor, evidence: Evidence) -> Iterator[Finding]:
                 yield finding("D12", "warn", [*paths(group), *paths(other)], ratio, 1.2, "times", sentence)
 
 
-def pattern(doctor, evidence: Evidence) -> Iterator[Finding]:
+def pattern(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D17: colour patterns that differ, or that the greens of a flat contradict."""
     lights = evidence.groups("light")
     for group in evidence.groups("flat", "dark", "bias", "flatdark"):
@@ -236,22 +237,12 @@ def pattern(doctor, evidence: Evidence) -> Iterator[Finding]:
             yield finding("D17", "error" if grave else "warn", paths(group), None, None, "", sentence)
             break
     for group in evidence.groups("flat"):
-        yield from greens(group, evidence.of(group))
+        phases = np.median([one.phases for one in evidence.of(group)], axis=0)
+        if np.isfinite(phases).all():
+            yield from greens(phases, group.meta.pattern, str(group), paths(group))
 
 
-def greens(group: Group, looks: list[Look]) -> Iterator[Finding]:
-    """The greens of a flat: the pixels that are equally bright must be those that the pattern calls green."""
-    letters = group.meta.pattern
-    if not letters or set(letters) != set("RGB"):
-        return
-    phases = np.median([one.phases for one in looks], axis=0)
-    verdict = verify_pattern(phases, letters) if np.isfinite(phases).all() else True
-    if not verdict:
-        sentence = f"{group}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
-        yield finding("D17", "error", paths(group), None, None, "", sentence)
-
-
-def shutter(doctor, evidence: Evidence) -> Iterator[Finding]:
+def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D18: short flats that show another illumination than longer ones of the same filter: a mechanical shutter."""
     for group, looks, maps in flat_maps(evidence):
         exposure = np.array([one.frame.meta.exposure_s or np.nan for one in looks])
@@ -274,7 +265,7 @@ def shutter(doctor, evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def illumination(doctor, evidence: Evidence) -> Iterator[Finding]:
+def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D19: flats whose gradient or colour changes through the set."""
     for group, looks, maps in flat_maps(evidence):
         if len(looks) < 3:
@@ -300,9 +291,7 @@ def illumination(doctor, evidence: Evidence) -> Iterator[Finding]:
                     ": the light is not even, as twilight near the horizon or a panel that wobbles; the master flat is "
                     "a mean of different flats. Point near the zenith, or use a panel"
                 )
-                picture = pictures.line(
-                    [(np.arange(1, len(values) + 1), values[order])], "flat, in order of time", name
-                )
+                picture = pictures.line(values[order], "flat, in order of time", name)
                 yield finding(
                     "D19", "warn", sources(looks), 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture
                 )
@@ -331,7 +320,7 @@ def zone_error(evidence: Evidence, group: Group, looks) -> float:
     return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
 
 
-def gain(doctor, evidence: Evidence) -> Iterator[Finding]:
+def gain(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """H02: electrons per DN as two flats and two bias frames show them, against the header; D24: coarse steps."""
     told = set()
     for group in evidence.groups("light", "flat", "bias", "dark"):
@@ -357,7 +346,7 @@ def gain(doctor, evidence: Evidence) -> Iterator[Finding]:
             yield from gain_lie(doctor, evidence, bias, flat)
 
 
-def gain_lie(doctor, evidence: Evidence, bias: Group, flat: Group) -> Iterator[Finding]:
+def gain_lie(doctor: Doctor, evidence: Evidence, bias: Group, flat: Group) -> Iterator[Finding]:
     """One group of flats against one of bias frames."""
     b, f = evidence.pairs.get(id(bias)), evidence.pairs.get(id(flat))
     header = flat.meta.gain_e_per_dn or bias.meta.gain_e_per_dn
@@ -381,7 +370,7 @@ def gain_lie(doctor, evidence: Evidence, bias: Group, flat: Group) -> Iterator[F
         yield finding("H02", "warn", f.sources, measured, header, "e-/DN", sentence)
 
 
-def banding(doctor, evidence: Evidence) -> Iterator[Finding]:
+def banding(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D25: rows or columns that change from frame to frame more than noise lets them."""
     for group in evidence.groups("bias", "dark", "flatdark"):
         pair = evidence.pairs.get(id(group))
@@ -396,7 +385,5 @@ def banding(doctor, evidence: Evidence) -> Iterator[Finding]:
                 f"of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither, take "
                 "more frames, or correct rows and columns"
             )
-            picture = pictures.line(
-                [(np.arange(pair.profile_dn.size), pair.profile_dn)], "row of the sample", "difference of two, DN"
-            )
+            picture = pictures.line(pair.profile_dn, "row of the sample", "difference of two, DN", first=0)
             yield finding("D25", "warn", pair.sources, power, doctor.banding_power, "times", sentence, picture)

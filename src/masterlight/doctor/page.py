@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight.doctor.findings import SEVERITIES, Finding, ordered
+from masterlight.doctor.findings import SEVERITIES, Finding, by_gravity
 
 WORDS = {"error": "error", "warn": "warning", "info": "good to know"}
 STYLE = """
@@ -27,12 +27,12 @@ def text(findings: Sequence[Finding]) -> str:
     """Findings as lines of the console, the gravest first."""
     if not findings:
         return "The doctor finds nothing wrong with these calibration frames."
-    return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {f.sentence}" for f in ordered(findings))
+    return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {f.sentence}" for f in by_gravity(findings))
 
 
 def html(findings: Sequence[Finding], title: str) -> str:
     """One self-contained page: findings from the gravest on, each with its figure, advice, frames and picture."""
-    found = ordered(findings)
+    found = by_gravity(findings)
     counts = [sum(f.severity == s for f in found) for s in SEVERITIES]
     plural = [f"{n} {WORDS[s]}{'s' if n > 1 and s != 'info' else ''}" for n, s in zip(counts, SEVERITIES, strict=True)]
     told = ", ".join(words for n, words in zip(counts, plural, strict=True) if n)
@@ -50,11 +50,11 @@ def article(f: Finding) -> str:
     frames = f"<details><summary>{len(f.sources)} frames</summary><ul>{files}</ul></details>"
     return (
         f'<article class="{f.severity}">{picture}<h2>{escape(f.title)} <span class="id">{f.id}, {WORDS[f.severity]}'
-        f"</span></h2>\n{measured(f)}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
+        f"</span></h2>\n{figure_line(f)}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
     )
 
 
-def measured(f: Finding) -> str:
+def figure_line(f: Finding) -> str:
     if f.figure is None:
         return ""
     limit = f", threshold {f.threshold:.4g}" if f.threshold is not None else ""

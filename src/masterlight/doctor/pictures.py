@@ -28,16 +28,16 @@ class Plot:
 
         self.image = Image.new("RGB", (WIDTH, HEIGHT), "white")
         self.draw = ImageDraw.Draw(self.image)
-        self.x0, self.x1 = widened(*x_range)
-        self.y0, self.y1 = widened(*y_range)
+        self.x0, self.x1 = with_margin(*x_range)
+        self.y0, self.y1 = with_margin(*y_range)
         for value in ticks(self.x0, self.x1):
             x, _ = self.at(value, self.y0)
             self.draw.line([(x, TOP), (x, HEIGHT - BOTTOM)], GRID)
-            self.draw.text((x, HEIGHT - BOTTOM + 5), told(value), INK, font(), anchor="ma")
+            self.draw.text((x, HEIGHT - BOTTOM + 5), tick_label(value), INK, font(), anchor="ma")
         for value in ticks(self.y0, self.y1):
             _, y = self.at(self.x0, value)
             self.draw.line([(LEFT, y), (WIDTH - RIGHT, y)], GRID)
-            self.draw.text((LEFT - 5, y), told(value), INK, font(), anchor="rm")
+            self.draw.text((LEFT - 5, y), tick_label(value), INK, font(), anchor="rm")
         self.draw.rectangle([LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM], outline=INK)
         self.draw.text(((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 6), x_label, INK, font(13), anchor="ms")
         upright = Image.new("L", (HEIGHT, 18), 0)
@@ -73,7 +73,7 @@ class Plot:
         return np.ascontiguousarray(np.moveaxis(np.asarray(self.image, np.uint8), -1, 0))
 
 
-def widened(low, high) -> tuple[float, float]:
+def with_margin(low, high) -> tuple[float, float]:
     low, high = float(low), float(high)
     if not (math.isfinite(low) and math.isfinite(high)):
         return 0.0, 1.0
@@ -89,7 +89,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step) + 1)]
 
 
-def told(value: float) -> str:
+def tick_label(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
@@ -108,12 +108,11 @@ def histogram(counts_edges, x_label: str, marks: dict[str, float]) -> np.ndarray
     return plot.pixels()
 
 
-def line(series, x_label: str, y_label: str) -> np.ndarray:
-    """Lines through points; series: [(x, y), ...]."""
-    xs, ys = (np.concatenate([np.ravel(s[i]) for s in series]) for i in (0, 1))
-    plot = Plot((np.nanmin(xs), np.nanmax(xs)), (np.nanmin(ys), np.nanmax(ys)), x_label, y_label)
-    for (x, y), colour in zip(series, COLOURS, strict=False):
-        plot.line(x, y, colour)
+def line(values, x_label: str, y_label: str, first: int = 1) -> np.ndarray:
+    """A line through values that are counted from `first` on."""
+    x, y = np.arange(first, first + len(values)), np.ravel(values)
+    plot = Plot((x.min(), x.max()), (np.nanmin(y), np.nanmax(y)), x_label, y_label)
+    plot.line(x, y)
     return plot.pixels()
 
 
@@ -140,7 +139,7 @@ def image(array, long_side_px: int = WIDTH) -> np.ndarray:
     return np.kron(preview(array, long_side_px), np.ones((grow, grow), np.uint8))
 
 
-def beside(*arrays) -> np.ndarray:
+def side_by_side(*arrays) -> np.ndarray:
     """Crops side by side, each with a stretch of its own."""
     made = [image(a, WIDTH // len(arrays) - 4) for a in arrays]
     rows = max(m.shape[0] for m in made)

@@ -1,33 +1,30 @@
 """`Doctor`: the thresholds of the diagnoses, and the three places where they are made."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from typing import Annotated
+from collections.abc import Generator, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame
-from masterlight.core.process import process
+from masterlight.core.process import Unit, engine, process
 from masterlight.core.workers import Event
-from masterlight.doctor import levels, lights, masters, matches
-from masterlight.doctor.evidence import gathered
-from masterlight.doctor.findings import TITLES, Finding, ordered
-from masterlight.session.plan import Plan
+from masterlight.doctor.findings import TITLES, Finding
+
+if TYPE_CHECKING:
+    from masterlight.calibration.masters import Masters
+    from masterlight.core.frame import Frame
+    from masterlight.defects.lists import Defects
+    from masterlight.session.plan import Plan
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FullScale = Annotated[float, Field(ge=0, le=1), Unit("of full scale")]
+Correlation = Annotated[float, Field(ge=0, le=1), Unit("correlation")]
 Amount = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-
-CHECKS = (
-    levels.twins, levels.kinds, levels.calibrated_already, levels.flat_level, levels.flat_clipping, levels.outliers,
-    matches.flat_darks, matches.dark_exposure, matches.temperature, matches.offset, matches.leaks, matches.pattern,
-    matches.shutter, matches.illumination, matches.gain, matches.banding,
-)  # fmt: skip
-"""The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
+Sigmas = Annotated[float, Field(ge=0), Unit("sigma")]
+Count = Annotated[int, Field(ge=0), Unit("frames")]
 
 
-def known(off: tuple[str, ...]) -> tuple[str, ...]:
+def diagnosis_ids(off: tuple[str, ...]) -> tuple[str, ...]:
     """Ids of diagnoses as the knob holds them, in capitals; ValueError with those that there are."""
     ids = tuple(word.strip().upper() for word in off)
     for word, id in zip(off, ids, strict=True):
@@ -40,15 +37,15 @@ def known(off: tuple[str, ...]) -> tuple[str, ...]:
 class Doctor:
     """Look for what goes wrong in calibration, from headers, from samples of every frame, and from the masters."""
 
-    off: Annotated[tuple[str, ...], AfterValidator(known)] = ()
+    off: Annotated[tuple[str, ...], AfterValidator(diagnosis_ids)] = ()
     """Diagnoses to leave out, by their ids: D04,D16."""
-    flat_low: Fraction = 0.2
+    flat_low: FullScale = 0.2
     """Flats below this fraction of full scale are warned of."""
-    flat_high: Fraction = 0.6
+    flat_high: FullScale = 0.6
     """Flats above this fraction of full scale are warned of."""
-    flat_lowest: Fraction = 0.1
+    flat_lowest: FullScale = 0.1
     """Flats below this fraction of full scale are an error."""
-    flat_highest: Fraction = 0.8
+    flat_highest: FullScale = 0.8
     """Flats above this fraction of full scale are an error."""
     clipped_fraction: Fraction = 1e-4
     """Fraction of a flat's pixels that may be saturated, or zero."""
@@ -68,19 +65,19 @@ class Doctor:
     """How far darks of a cooled camera may be from the temperature of the lights before it is an error, °C."""
     temperature_spread_c: Amount = 0.5
     """Spread of the sensor's temperature within a set, °C rms."""
-    outlier_sigma: Amount = 5.0
+    outlier_sigma: Sigmas = 5.0
     """A bias frame or dark whose level is this many robust sigma from the others does not belong to them."""
     outlier_dn: Amount = 3.0
     """Differences of level smaller than this are let pass, DN."""
     negative_fraction: Fraction = 0.05
     """Fraction of negative pixels in a calibrated light that is told."""
-    glow_sigma: Amount = 5.0
+    glow_sigma: Sigmas = 5.0
     """Glow of a dark over the frame, in sigma of its pixels, above which it counts."""
-    glow_correlation: Fraction = 0.3
+    glow_correlation: Correlation = 0.3
     """Correlation of the calibrated sky with the glow of the dark that is let pass."""
-    leak_correlation: Fraction = 0.3
+    leak_correlation: Correlation = 0.3
     """Correlation of a dark with the flat that is let pass."""
-    flat_correlation: Fraction = 0.5
+    flat_correlation: Correlation = 0.5
     """Correlation of the calibrated sky with the flat that is let pass."""
     flat_slope: Amount = 0.02
     """Slope of the calibrated sky on the flat, both as logarithms, that is let pass."""
@@ -90,60 +87,43 @@ class Doctor:
     """How much gradient or colour may change through a set of flats."""
     shutter_fraction: Fraction = 0.005
     """How much flats of two exposures may differ over the frame."""
-    banding_power: Amount = 3.0
+    banding_power: Annotated[float, Field(ge=0), Unit("times")] = 3.0
     """Power of rows and columns in the difference of two frames, over that of white noise, that is let pass."""
     gain_fraction: Fraction = 0.15
     """How far the measured gain may be from that of the header."""
 
-    def frames(self, plan: Plan, pool) -> Iterator[Event]:
+    def frames(self, plan: "Plan", pool: tuple[Executor, int]) -> Generator[Event, None, None]:
         """Diagnose the raw frames of a plan; the last event's result is the list of findings.
 
         At most 24 rows and 72 000 pixels of each frame are read, and of two frames of each group once more. A frame
         that cannot be read is passed over. pool: an executor and its width, as `workers.executor` gives them.
         """
-        evidence = yield from gathered(plan, pool)
-        found = self.kept(finding for check in CHECKS for finding in check(self, evidence))
-        yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
+        yield from engine("doctor.examination").frames(self, plan, pool)
 
     def master(
         self,
         kind: str,
-        master: Frame,
+        master: "Frame",
         *,
-        bias: Frame | None = None,
-        dark: Frame | None = None,
-        flat: Frame | None = None,
-        frames: Sequence[Frame] = (),
+        bias: "Frame | None" = None,
+        dark: "Frame | None" = None,
+        flat: "Frame | None" = None,
+        frames: "Sequence[Frame]" = (),
         noise_dn: Sequence[float] = (),
         scaled: bool = False,
     ) -> list[Finding]:
         """Diagnose one master from small parts of it.
 
         kind: bias, dark, flatdark or flat; bias, dark, flat: the other masters of its lights; frames: what it was made
-        of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `glance` measures it; scaled:
+        of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `measure` tells it; scaled:
         whether the dark is scaled to the lights.
         """
-        more = {"bias": bias, "dark": dark, "flat": flat, "frames": frames, "noise_dn": noise_dn, "scaled": scaled}
-        return self.kept(masters.examine(self, kind, master, **more))
+        found: list[Finding] = engine("doctor.examination").master(
+            self, kind, master, bias, dark, flat, frames, noise_dn, scaled
+        )
+        return found
 
-    def light(self, raw: Frame, view: Frame, masters, defects=None) -> list[Finding]:
+    def light(self, raw: "Frame", view: "Frame", masters: "Masters", defects: "Defects | None" = None) -> list[Finding]:
         """Diagnose one calibrated light: `view` is `raw` calibrated by `masters`; about a quarter of it is computed."""
-        return self.kept(lights.examine(self, raw, view, masters, defects))
-
-    def kept(self, findings: Iterable[Finding]) -> list[Finding]:
-        """Findings that are not switched off, the gravest first.
-
-        A file that cannot be read any more ends the list: whoever uses it next tells why.
-        """
-        found = []
-        with suppress(FrameError, OSError):
-            found.extend(findings)
-        return ordered(one for one in found if one.id not in self.off)
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """How many findings of which severity, as a sentence."""
-    counts = {name: sum(f.severity == name for f in findings) for name in ("error", "warn", "info")}
-    words = {"error": "errors", "warn": "warnings", "info": "things good to know"}
-    told = ", ".join(f"{n} {words[name]}" for name, n in counts.items() if n)
-    return f"the doctor finds {told}" if told else "the doctor finds nothing wrong"
+        found: list[Finding] = engine("doctor.examination").light(self, raw, view, masters, defects)
+        return found

@@ -13,32 +13,37 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.calibration.calibrate import ImageCalibration, check_kind
-from masterlight.calibration.overscan import Trimmed
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.calibrated import refuse_other_kind
 from masterlight.calibration.superbias import Superbias
+from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
+from masterlight.core.together import differences
 from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.hdr import HDRComposition
-from masterlight.integration.integrate import ImageIntegration, check_shapes
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.roster import check_shapes
 from masterlight.integration.stack import Stack
+from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
-from masterlight.io import told as header_of
 from masterlight.io.defectlist import write_defects
 from masterlight.io.raster import preview, write_png
 from masterlight.night.masters import Workshop
 from masterlight.night.products import Store, header, inherited
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import by_frame, lost, sentence
-from masterlight.session.matching import PLURAL, Group, grouped, hard
-from masterlight.session.plan import MasterJob, Plan, equation, letter
+from masterlight.session.matching import PLURAL, Group, grouped
+from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import scan
-from masterlight.subframes.measure import Measurement, in_range, measure
+from masterlight.subframes.measure import measure
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.together import in_range
 
 Events = Generator[Event, None, None]
 File = str | Path
@@ -97,19 +102,19 @@ def job_of(kind: str, frames: list[Frame], masters: dict[str, Frame]) -> MasterJ
     """The master to make of raw frames, with the masters that are taken out of each before."""
     group = Group(kind, tuple(frames))
     taken = {name: Group(name, (frame,)) for name, frame in masters.items()}
-    words = f"{letter(group)} = mean of " + equation("f", taken.get("bias"), taken.get("dark"), None)[4:]
+    words = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
     return MasterJob(group, **masters, equation=words)
 
 
 def refuse_mixture(frames: list[Frame]) -> None:
     """Raise FrameError when frames are of more than one camera or setting; one of another size is left out later."""
-    first = hard(frames[0].meta)
+    first = frames[0]
     for frame in frames[1:]:
-        for name, value in hard(frame.meta).items():
-            if name not in ("size", "region") and None not in (value, first[name]) and value != first[name]:
+        for name, mine, other in differences(first.meta, frame.meta):
+            if name not in ("size", "region"):
                 raise FrameError(
                     frame.source,
-                    f"has {name} {value}, and {Path(frames[0].source).name} has {first[name]}: one master is made of "
+                    f"has {name} {other}, and {Path(first.source).name} has {mine}: one master is made of "
                     "frames of one camera and setting",
                 )
 
@@ -120,7 +125,7 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
         raise ParameterError(f"a superbias is made of one master bias (given: {len(files)} files)")
     master = files[0]
     bias = read(master)
-    check_kind("bias", bias, force=False)
+    refuse_other_kind("bias", bias, force=False)
     raw = scan(check).frames
     odd = next((frame for frame in raw if frame.meta.sky_shape != bias.shape), None)
     if odd is not None:
@@ -260,7 +265,6 @@ def integrate_files(
     height): the part of the frames to integrate, for trying settings; slope_map: keep that of linear fit clipping.
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
-    recipe.integrate.check()
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
     box = box_of(roi)

@@ -143,7 +143,7 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     for line in (*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected)):
         click.echo(f"plan       {line}")
     with executor(recipe.workers) as pool:
-        findings, _ = show(diagnose(found, recipe, pool), quiet=True)
+        findings, _ = show(diagnose(found, recipe.doctor, recipe.calibrate, pool), quiet=True)
     click.echo(text(findings))
     if out:
         with atomic(out) as file:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.calibration.calibrate import ImageCalibration, auto_pedestal, needs
+from masterlight.calibration.calibrate import ImageCalibration, needs
+from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import changed
@@ -37,7 +38,7 @@ from masterlight.doors.assemble import (
 )
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, read, suffix, write
-from masterlight.io import told as header_of
+from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan

@@ -4,21 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 
-from masterlight.alignment import match
-from masterlight.alignment.align import Transform
+from masterlight.alignment.transform import apply, matrices_of
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, naming
 from masterlight.core.headers import period, places
+from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, Verdicts
-from masterlight.subframes.measure import naming
-
-if TYPE_CHECKING:
-    from masterlight.integration.terms import Terms
+from masterlight.integration.terms import Terms
 
 CHUNK = 2**19
 """Source pixels of one frame that are in memory at once."""
@@ -46,7 +43,7 @@ def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
             frame.source, "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
         )
     if not pattern or cfa == "off":
-        return [(plane, plane, WHOLE) for plane in range(frame.shape[0] if len(frame.shape) == 3 else 1)]
+        return [(plane, plane, WHOLE) for plane in range(frame.planes)]
     if not set("RGB") == set(pattern):
         raise FrameError(
             frame.source, f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
@@ -54,10 +51,15 @@ def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
     return [("RGB".index(c), 0, Places(period(pattern), tuple(at))) for c, at in places(pattern).items()]
 
 
-def matrices_of(transform, planes: int) -> list[np.ndarray]:
-    """The 3x3 matrix of each plane, from the reference to the source."""
-    several = (transform,) if isinstance(transform, Transform) else tuple(transform)
-    return [t.matrix for t in several] * (planes // len(several))
+def drop_area(settings: DrizzleIntegration) -> float:
+    """Area of a drop in source pixels, as weights count it."""
+    return 1.0 if settings.kernel in ("point", "lanczos2", "lanczos3") else settings.drop_shrink**2
+
+
+def frame_weights(settings: DrizzleIntegration, terms: Terms) -> np.ndarray:
+    """What each frame counts for, the best of them 1; 0 for all where the terms have no weight at all."""
+    weights = np.asarray(terms.weights, float) if settings.weighting else np.ones(len(terms.weights))
+    return weights / (weights.max() or 1.0)
 
 
 def to_output(matrix: np.ndarray, scale: float) -> np.ndarray:
@@ -194,12 +196,11 @@ class Sums:
 class Tile:
     """The task of one tile of the result: drop all frames on it, in their order."""
 
-    settings: object
-    """The `DrizzleIntegration`."""
+    settings: DrizzleIntegration
     frames: tuple[Frame, ...]
     transforms: tuple
     reference: tuple[int, int]
-    terms: "tuple[Terms, ...]"
+    terms: tuple[Terms, ...]
     verdicts: Verdicts | None = None
     local: Sequence | None = None
 
@@ -210,13 +211,13 @@ class Tile:
     @cached_property
     def pixel(self) -> list[float]:
         """Size of a source pixel of each frame, in output pixels."""
-        found = []
+        sizes = []
         for frame, transform in zip(self.frames, self.transforms, strict=True):
             rows, cols = frame.shape[-2:]
             matrix = to_output(matrices_of(transform, len(self.terms))[0], self.settings.scale)
             a, b, c, d = positions(matrix, (rows / 2, rows / 2 + 1), (cols / 2, cols / 2 + 1)).reshape(4, 2)
-            found.append(float(np.sqrt(abs(np.linalg.det([b - a, c - a])))))
-        return found
+            sizes.append(float(np.sqrt(abs(np.linalg.det([b - a, c - a])))))
+        return sizes
 
     @cached_property
     def gap(self) -> int:
@@ -243,10 +244,10 @@ class Tile:
         window = Window(y0 - m, x0 - m, y1 - y0 + 2 * m, x1 - x0 + 2 * m, m)
         sums = Sums(len(self.terms), window.rows, window.cols)
         tallies = np.zeros((5, len(self.terms), len(self.frames)))
-        weights = [self.settings.frame_weights(t) / self.settings.frame_weights(t).max() for t in self.terms]
+        weights = [frame_weights(self.settings, t) for t in self.terms]
         for i in range(len(self.frames)):
-            laid = self.laid(i, window, [float(w[i]) for w in weights], tallies[..., i])
-            for plane, frame_on_tile in laid.items():
+            layers = self.lay_frame(i, window, [float(w[i]) for w in weights], tallies[..., i])
+            for plane, frame_on_tile in layers.items():
                 sums.add(plane, frame_on_tile, SLIVER * weights[plane][i])
                 tallies[4, plane, i] += frame_on_tile.out_wht[window.core].sum(dtype=float) / weights[plane][i]
         return self.result(sums, window, tallies)
@@ -263,21 +264,21 @@ class Tile:
             np.divide(sums.value[plane][window.core], weight, out=image[plane], where=there, casting="same_kind")
             weight2 = np.square(weight)
             np.divide(sums.variance[plane][window.core], weight2, out=variance[plane], where=there, casting="same_kind")
-            np.multiply(weight, self.settings.drop_area, out=area[plane], where=there, casting="same_kind")
+            np.multiply(weight, drop_area(self.settings), out=area[plane], where=there, casting="same_kind")
             np.copyto(coverage[plane], count, where=there)
             holes[:, plane] = holes_in(sums.coverage[plane] > 0, self.gap, window.core)
         return Drops(image, variance, area, coverage, tallies, holes)
 
-    def laid(self, i: int, window: Window, weights: list[float], tallies: np.ndarray) -> dict:
+    def lay_frame(self, i: int, window: Window, weights: list[float], tallies: np.ndarray) -> dict:
         """Frame `i` on a window, alone: the library's `Drizzle` of each plane; `tallies` (5, planes) are added to."""
         frame, matrices = self.frames[i], matrices_of(self.transforms[i], len(self.terms))
         layers = [layer for layer in self.layers[i] if weights[layer[0]] > 0]
         laid = {}
         for core in self.chunks(i, window, matrices) if layers else ():
-            pixels = padded(frame, core, layers[0][2].period)
+            pixels = pad_box(frame, core, layers[0][2].period)
             for plane, of_frame, of_colour in layers:
                 if plane not in laid:
-                    laid[plane] = blank(self.settings.kernel, window)
+                    laid[plane] = empty_drizzle(self.settings.kernel, window)
                 share = Share(i, plane, of_colour.period, weights[plane], tallies[:, plane])
                 out = to_output(matrices[plane], self.settings.scale)
                 for values, at in lattices(pixels[of_frame], core, of_colour, out, window):
@@ -290,7 +291,7 @@ class Tile:
         shrink = {"square": s.drop_shrink / share.period, "lanczos2": 1.0, "lanczos3": 1.0}
         good = np.isfinite(values)
         self.judge(share, at, window, good)
-        value, variance = self.normalized(share, values, at, window)
+        value, variance = self.normalize(share, values, at, window)
         onto.add_image(
             np.where(good, value, np.float32(0)),
             exptime=1.0,
@@ -320,7 +321,7 @@ class Tile:
             share.tallies[row] += (mine & (verdict == kind)).sum()
         good &= verdict == 0
 
-    def normalized(self, share: Share, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def normalize(self, share: Share, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and their variance on the scale of the reference, float32.
 
         Variance is that of the background, and of the photons above it where that is known.
@@ -363,7 +364,7 @@ class Tile:
             [(x, y) for x in (window.x0, window.x0 + window.cols) for y in (window.y0, window.y0 + window.rows)]
         )
         corners = (edges + 0.5) / self.settings.scale - 0.5
-        spread = np.concatenate([match.apply(matrix, corners) for matrix in matrices])
+        spread = np.concatenate([apply(matrix, corners) for matrix in matrices])
         left, top = np.maximum(np.floor(spread.min(axis=0)).astype(int) - 1, 0) // n * n
         right, bottom = -(-np.minimum(np.ceil(spread.max(axis=0)).astype(int) + 2, (cols, rows)) // n) * n
         if left >= right or top >= bottom:
@@ -392,7 +393,7 @@ def verdicts_in(verdicts: Verdicts, i: int, plane: int, box: tuple[int, int, int
     return out.reshape(bottom - top, right - left)
 
 
-def padded(frame: Frame, core: tuple[int, int, int, int], n: int) -> np.ndarray:
+def pad_box(frame: Frame, core: tuple[int, int, int, int], n: int) -> np.ndarray:
     """A box of a frame with `n` missing pixels around it: (planes, h + 2 n, w + 2 n), NaN where missing or defective.
 
     The library finds the corners of drops between the positions of neighbours, so every drop needs some.
@@ -411,7 +412,7 @@ def padded(frame: Frame, core: tuple[int, int, int, int], n: int) -> np.ndarray:
     return out
 
 
-def blank(kernel: str, window: Window):
+def empty_drizzle(kernel: str, window: Window):
     """A `Drizzle` of the library on which nothing has fallen."""
     from drizzle.resample import Drizzle
 

@@ -1,47 +1,122 @@
-"""Rejection: which samples of a pixel do not belong, as knobs and as the numbers that the kernel takes."""
+"""Rejection: which samples of a pixel do not belong, as knobs; and the table of algorithms, one row for each."""
 
-from dataclasses import replace
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.process import process
-from masterlight.integration.kernels import profiles, rejection
-from masterlight.integration.largescale import LargeScaleRejection
+from masterlight.core.process import Unit, When, engine, process
 
-CODES = {
-    "none": rejection.NONE,
-    "minmax": rejection.MINMAX,
-    "percentile": rejection.PERCENTILE,
-    "sigma": rejection.SIGMA,
-    "winsorized": rejection.WINSORIZED,
-    "mad": rejection.MAD,
-    "noise": rejection.NOISE,
-    "auto": rejection.AUTO,
-    "linear-fit": rejection.LINEAR,
-    "esd": rejection.ESD,
-    "chauvenet": rejection.CHAUVENET,
-    "averaged-sigma": profiles.AVERAGED,
-    "ccd": rejection.NOISE,
-    "median-sigma": profiles.MEDIAN_SIGMA,
-    "kappa-sigma": profiles.KAPPA,
-    "median-kappa-sigma": profiles.MEDIAN_KAPPA,
-}
-"""What the kernels call each algorithm."""
-FEWEST = {"sigma": 3, "winsorized": 3, "mad": 3, "averaged-sigma": 3, "linear-fit": 5, "esd": 3, "chauvenet": 3}
-"""Frames that an algorithm needs to tell anything."""
-MOST_CHAUVENET = 200
-BY_OWN_SIGMA = ("sigma", "winsorized", "mad", "auto", "linear-fit", "esd", "chauvenet")
-PROFILES = {"pixinsight-2019": "PI19", "pixinsight": "PI24", "siril": "SIRIL", "deepskystacker": "DSS"}
-UNKNOWN_SEEING = 0.1
-"""`signal_fraction` where nothing is known of the seeing of the frames."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from masterlight.integration.stack import Grown
 
 Algorithm = Literal[
     "auto", "none", "minmax", "percentile", "sigma", "winsorized", "mad", "averaged-sigma", "linear-fit", "ccd",
-    "esd", "chauvenet", "noise", "median-sigma", "kappa-sigma", "median-kappa-sigma",
+    "esd", "chauvenet", "noise",
 ]  # fmt: skip
+SIGMA = 4.0, 3.0
+CLIPPED = "clip_low", "clip_high", "min_keep_fraction"
+OWN = "floor", "signal_fraction"
+"""What is read where the samples of a pixel tell their own sigma."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What there is to know of an algorithm; its arithmetic stands in `kernels.rejection` under the same name."""
+
+    reads: tuple[str, ...]
+    """The knobs of `Rejection` that mean something to it, beside `low` and `high`."""
+    limits: tuple[float, float] | None = SIGMA
+    """Usual `low` and `high`; None where there are no two limits."""
+    takes: Literal["sigma", "deviations", "fraction", "samples"] = "sigma"
+    """What the limits count."""
+    fewest: int = 1
+    """Frames that it needs to tell anything."""
+
+
+KINDS: dict[str, Kind] = {
+    "none": Kind(("signal_fraction",), None),
+    "minmax": Kind(("clip_low", "clip_high", "signal_fraction"), (1, 1), "samples"),
+    "percentile": Kind((*CLIPPED, "signal_fraction"), (0.2, 0.1), "fraction"),
+    "sigma": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
+    "winsorized": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
+    "mad": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
+    "noise": Kind((*CLIPPED, "signal_fraction", "max_passes")),
+    "auto": Kind((*CLIPPED, *OWN, "max_passes", "few")),
+    "linear-fit": Kind((*CLIPPED, *OWN, "max_passes"), (5.0, 4.0), "deviations", 5),
+    "esd": Kind(
+        ("clip_low", "clip_high", *OWN, "esd_fraction", "esd_significance", "esd_low_relaxation"), None, fewest=3
+    ),
+    "chauvenet": Kind((*CLIPPED, *OWN, "chauvenet_limit"), None, fewest=3),
+    "averaged-sigma": Kind((*CLIPPED, "max_passes"), fewest=3),
+    "ccd": Kind((*CLIPPED, "max_passes", "read_noise_e", "scale_noise")),
+}
+"""Every algorithm."""
+MOST_CHAUVENET = 200
+TAKES = {
+    "sigma": "a number of sigma, above 0 to 50",
+    "deviations": "a number of the line's deviations, above 0 to 50",
+    "fraction": "a fraction of the pixel's median, above 0, and low at most 1",
+    "samples": "how many samples go, a whole number",
+}
+Limit = Annotated[float, Field(ge=0, le=50)]
+TWO_LIMITS = tuple(name for name, kind in KINDS.items() if kind.limits)
+ANY = When(algorithm=tuple(name for name in KINDS if name != "none"))
+
+
+def read_by(knob: str) -> When:
+    """That a knob is for the algorithms that read it."""
+    return When(algorithm=tuple(name for name, kind in KINDS.items() if knob in kind.reads))
+
+
+def check_limits(algorithm: str, **limits: float | None) -> None:
+    """Raise ParameterError for a limit, `low` or `high`, that the algorithm cannot take; None is its usual one."""
+    kind = KINDS[algorithm]
+    for (name, value), usual in zip(limits.items(), kind.limits or (), strict=False):
+        if value is None:
+            continue
+        most = 1 if kind.takes == "fraction" and name == "low" else 50
+        if not (value == int(value) if kind.takes == "samples" else 0 < value <= most):
+            raise ParameterError(
+                f"{name}: {algorithm} takes {TAKES[kind.takes]}; usual is {usual:g} (given: {value:g})"
+            )
+
+
+@process
+class LargeScaleRejection:
+    """Reject whole structures of which clipping found only a part: trails along their line, large shapes all around."""
+
+    trails: bool = True
+    """Find straight trails of satellites, meteors and aeroplanes, of 100 px or more, and reject them end to end."""
+    trail_sigma: Annotated[float, Field(ge=5, le=100), When(trails=True)] = 7.5
+    """How far, in sigma, a line of rejected pixels must stand out from chance to be a trail."""
+    trail_growth_px: Annotated[float, Field(ge=0, le=50), When(trails=True)] = 1.0
+    """Trails are rejected this much wider on either side than where rejected pixels abound."""
+    low: bool = False
+    """Grow large structures of pixels that were rejected as too faint."""
+    high: bool = False
+    """Grow large structures of pixels that were rejected as too bright."""
+    layers_low: Annotated[int, Field(ge=1, le=6), When(low=True)] = 2
+    """Faint structures narrower than about 2 to this power, in pixels, are small and not grown."""
+    layers_high: Annotated[int, Field(ge=1, le=6), When(high=True)] = 2
+    """Bright structures narrower than about 2 to this power, in pixels, are small and not grown."""
+    growth_low: Annotated[int, Field(ge=1, le=20), Unit("px"), When(low=True)] = 2
+    """Faint structures grow by so many pixels on all sides."""
+    growth_high: Annotated[int, Field(ge=1, le=20), Unit("px"), When(high=True)] = 2
+    """Bright structures grow by so many pixels on all sides."""
+
+    def grown(self, low: "np.ndarray", high: "np.ndarray", shape: tuple[int, int]) -> "Grown":
+        """What else is to be rejected in a frame of which clipping rejected the pixels `low` and `high`.
+
+        low, high: sorted flat indices y * cols + x of pixels, any whole-number dtype, uint32 without a copy (of a map,
+        `np.flatnonzero(map)`); shape: (rows, cols). The result holds sorted uint32 indices of pixels that are not in
+        the list of their own side, empty where nothing is to be added. One plane of one frame at a time.
+        """
+        found: Grown = engine("integration.trails.largescale").grown(self, low, high, shape)
+        return found
 
 
 @process
@@ -49,68 +124,63 @@ class Rejection:
     """Leave out what is in one frame and not in the others: cosmic rays, satellites, aircraft, hot pixels."""
 
     algorithm: Algorithm = "auto"
-    """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples.
-    Median-sigma (siril), kappa-sigma and median-kappa-sigma (deepskystacker) are for these profiles alone."""
-    profile: Literal["best", "pixinsight-2019", "pixinsight", "siril", "deepskystacker"] = "best"
-    """Whose rules are followed: ours, or to the letter those of another program, its weaknesses included."""
-    low: Annotated[float, Field(gt=0, le=50)] = 4.0
-    """Samples fainter than the pixel's median by more than this many sigma are rejected."""
-    high: Annotated[float, Field(gt=0, le=50)] = 3.0
-    """Samples brighter than the pixel's median by more than this many sigma are rejected."""
-    normalization: Literal["none", "scale+zero offset", "equalize fluxes", "local"] = "scale+zero offset"
+    """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
+    low: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS, clip_low=True)] = None
+    """How far below a pixel's median samples are rejected. Left out, what is usual: 4 sigma; 5 deviations of the line
+    for linear-fit; 0.2 of the median for percentile; for minmax, how many of the faintest go: 1."""
+    high: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
+    """How far above a pixel's median samples are rejected. Left out, what is usual: 3 sigma; 4 deviations of the line
+    for linear-fit; 0.1 of the median for percentile; for minmax, how many of the brightest go: 1."""
+    normalization: Annotated[Literal["none", "scale+zero offset", "equalize fluxes", "local"], ANY] = (
+        "scale+zero offset"
+    )
     """How frames are made comparable for this decision alone."""
-    clip_low: bool = True
+    clip_low: Annotated[bool, ANY] = True
     """Reject faint outliers."""
-    clip_high: bool = True
+    clip_high: Annotated[bool, ANY] = True
     """Reject bright outliers."""
-    percentile_low: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Percentile clipping rejects what is fainter than the median by more than this fraction of it."""
-    percentile_high: Annotated[float, Field(gt=0)] = 0.1
-    """Percentile clipping rejects what is brighter than the median by more than this fraction of it."""
-    minmax_low: Annotated[int, Field(ge=0)] = 1
-    """How many of the faintest samples min/max rejection leaves out."""
-    minmax_high: Annotated[int, Field(ge=0)] = 1
-    """How many of the brightest samples min/max rejection leaves out."""
-    linear_fit_low: Annotated[float, Field(gt=0, le=50)] = 5.0
-    """Linear fit clipping rejects samples below the line by more than this many of its deviations."""
-    linear_fit_high: Annotated[float, Field(gt=0, le=50)] = 4.0
-    """Linear fit clipping rejects samples above the line by more than this many of its deviations."""
-    esd_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.3
+    esd_fraction: Annotated[float, Field(gt=0, le=0.5), read_by("esd_fraction")] = 0.3
     """Generalized ESD rejects at most this part of a pixel's samples."""
-    esd_significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    esd_significance: Annotated[float, Field(gt=0, lt=1), read_by("esd_significance")] = 0.05
     """Chance at which generalized ESD rejects something from a pixel without outliers."""
-    esd_low_relaxation: Annotated[float, Field(ge=1, le=5)] = 1.0
+    esd_low_relaxation: Annotated[float, Field(ge=1, le=5), read_by("esd_low_relaxation")] = 1.0
     """How many times farther off than bright samples faint ones may lie in generalized ESD."""
-    chauvenet_limit: Annotated[float, Field(gt=0, le=1)] = 0.1
+    chauvenet_limit: Annotated[float, Field(gt=0, le=1), read_by("chauvenet_limit")] = 0.1
     """Robust Chauvenet rejection leaves out samples of which fewer than this many are expected; more rejects more."""
-    winsorization_cutoff: Annotated[float, Field(ge=3, le=10)] = 5.0
-    """Sigma beyond which Winsorization takes samples for the mean (profile pixinsight)."""
-    range_low: float | None = None
+    range_low: Annotated[float, Unit("DN")] | None = None
     """Values at or below this, in DN as they come to integration, never take part."""
-    range_high: float | None = None
+    range_high: Annotated[float, Unit("DN")] | None = None
     """Values at or above this, in DN as they come to integration, never take part."""
-    few: Annotated[int, Field(ge=3)] = 10
+    few: Annotated[int, Field(ge=3), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
     gain_e_per_dn: Annotated[float, Field(gt=0)] | None = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
-    read_noise_e: Annotated[float, Field(ge=0)] | None = None
+    read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, read_by("read_noise_e")] = None
     """Read noise in electrons, for the CCD noise model; left out, what the headers say."""
-    scale_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    scale_noise: Annotated[float, Field(ge=0, le=1), Unit("fraction"), read_by("scale_noise")] = 0.0
     """Noise of the CCD noise model that grows with the signal, as a fraction of it: sensitivity, scintillation."""
-    signal_fraction: Annotated[float, Field(ge=0, le=2)] | None = None
+    signal_fraction: Annotated[Annotated[float, Field(ge=0, le=2)] | None, read_by("signal_fraction")] = None
     """Part of a star's light by which seeing may change a pixel between frames; left out, as their FWHM tells."""
-    floor: Annotated[float, Field(ge=0, le=1)] = 1.0
+    floor: Annotated[float, Field(ge=0, le=1), Unit("of the noise"), read_by("floor")] = 1.0
     """Sigma of a pixel is never taken smaller than this part of the frames' noise: few samples may agree by chance."""
-    min_keep_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_keep_fraction: Annotated[float, Field(ge=0, le=1), read_by("min_keep_fraction")] = 0.5
     """At least this part of a pixel's samples survives clipping, and never fewer than two."""
-    max_passes: Annotated[int, Field(ge=1, le=1000)] = 20
+    max_passes: Annotated[int, Field(ge=1, le=1000), read_by("max_passes")] = 20
     """Clipping is repeated until nothing more goes, at most this many times."""
-    large_scale: LargeScaleRejection = LargeScaleRejection()
+    large_scale: Annotated[LargeScaleRejection, ANY] = LargeScaleRejection()
 
-    @classmethod
-    def for_master(cls, **settings) -> "Rejection":
-        """Rejection among calibration frames: there are no trails."""
-        return cls(large_scale=LargeScaleRejection(trails=False), **settings)
+    def __post_init__(self) -> None:
+        check_limits(self.algorithm, low=self.low, high=self.high)
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.algorithm]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """(low, high) as they count: those given, or the usual ones of the algorithm."""
+        low, high = self.kind.limits or SIGMA
+        return low if self.low is None else self.low, high if self.high is None else self.high
 
     @property
     def ranges(self) -> bool:
@@ -118,94 +188,42 @@ class Rejection:
         return self.range_low is not None or self.range_high is not None
 
     @property
-    def is_ccd(self) -> bool:
-        """Whether samples are judged by the model of a sensor."""
-        return self.algorithm == "ccd" and self.profile == "best"
-
-    @property
-    def is_averaged(self) -> bool:
-        """Whether the variance of samples is taken to go with their level, at one rate for all pixels."""
-        return self.algorithm == "averaged-sigma" and self.profile == "best"
-
-    @property
     def looks_larger(self) -> bool:
         """Whether what clipping rejects is looked at for larger structures."""
         larger = self.large_scale
         return self.algorithm != "none" and (larger.trails or larger.low or larger.high)
 
-    def resolved(self) -> "Rejection":
-        """These settings with auto, under the rules of another program, as that program's usual algorithm."""
-        if self.profile == "best" or self.algorithm != "auto":
-            return self
-        return replace(self, algorithm="kappa-sigma" if self.profile == "deepskystacker" else "winsorized")
-
     def check(self, count: int) -> None:
-        """Raise ParameterError where this algorithm cannot work on `count` frames, or is not what a profile offers."""
-        if self.profile == "best" and self.algorithm in ("median-sigma", "kappa-sigma", "median-kappa-sigma"):
-            raise ParameterError(
-                f"rejection.algorithm={self.algorithm} is what another program does: add rejection.profile=siril "
-                "(median-sigma) or deepskystacker (kappa-sigma, median-kappa-sigma), or take sigma or winsorized"
-            )
-        if self.profile != "best":
-            codes = profiles.OFFERED[PROFILES[self.profile]]
-            names = tuple(name for name, code in CODES.items() if code in codes and name not in ("noise", "auto"))
-            if self.algorithm not in names:
-                raise ParameterError(
-                    f"rejection.profile={self.profile} has no {self.algorithm}; it has {', '.join(names)}"
-                )
+        """Raise ParameterError where this algorithm cannot work on `count` frames."""
         if self.algorithm == "chauvenet" and count > MOST_CHAUVENET:
             raise ParameterError(
                 f"rejection.algorithm=chauvenet takes hours on {count} frames, since it rejects one sample at a time; "
                 f"with more than {MOST_CHAUVENET} take esd or winsorized"
             )
-        needed = FEWEST.get(self.algorithm, 1)
-        if self.algorithm == "minmax":
-            needed = self.minmax_low + self.minmax_high + 1
+        needed = int(sum(self.limits)) + 1 if self.algorithm == "minmax" else self.kind.fewest
         if count < needed:
             raise ParameterError(
                 f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}; "
                 "take auto or noise, which judge by the noise of the frames, or none"
             )
 
-    def limits(self) -> tuple[float, float]:
-        """(low, high) as the kernel takes them for this algorithm."""
-        return {
-            "percentile": (self.percentile_low, self.percentile_high),
-            "minmax": (float(self.minmax_low), float(self.minmax_high)),
-            "linear-fit": (self.linear_fit_low, self.linear_fit_high),
-        }.get(self.algorithm, (self.low, self.high))
 
-    def fraction(self, fwhm_px) -> float:
-        """`signal_fraction`, or what these FWHM of the frames tell.
+@process
+class MasterRejection:
+    """Leave out what is in one calibration frame and not in the others, such as cosmic rays."""
 
-        The core of a star goes with 1 / FWHM^2, its wings with FWHM^5 (those of a Moffat profile of beta 3.5).
-        """
-        if self.signal_fraction is not None:
-            return self.signal_fraction
-        if any(f is None or not f > 0 for f in fwhm_px):
-            return UNKNOWN_SEEING
-        usual = float(np.median(fwhm_px))
-        change = max((usual / min(fwhm_px)) ** 2, (max(fwhm_px) / usual) ** 5) - 1
-        return float(np.clip(change / min(self.low, self.high), UNKNOWN_SEEING, 1.0))
+    normalization: Annotated[Literal["none", "scale+zero offset", "equalize fluxes"], ANY] = "none"
+    """How frames are made comparable for this decision alone."""
+    algorithm: Algorithm = "auto"
+    """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
+    low: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS)] = 6.0
+    """How far below a pixel's median samples are rejected; as in integrate.rejection.low, and so is what is usual."""
+    high: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS)] = 6.0
+    """How far above a pixel's median samples are rejected; as in integrate.rejection.high, and so is what is usual."""
+    range_low: Annotated[float, Unit("DN")] | None = None
+    """Values at or below this, in DN as they come to integration, never take part."""
+    range_high: Annotated[float, Unit("DN")] | None = None
+    """Values at or above this, in DN as they come to integration, never take part."""
 
-    def params(self) -> profiles.Params:
-        """The numbers that reproductions of other programs take."""
-        return profiles.Params(
-            low=self.limits()[0],
-            high=self.limits()[1],
-            passes=self.max_passes,
-            cutoff=self.winsorization_cutoff,
-            fraction=self.esd_fraction,
-            alpha=self.esd_significance,
-            relaxation=self.esd_low_relaxation,
-            limit=self.chauvenet_limit,
-            read_noise=self.read_noise_e or 0.0,
-            gain=self.gain_e_per_dn or 1.0,
-            scale_noise=self.scale_noise,
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
-            minmax_low=self.minmax_low,
-            minmax_high=self.minmax_high,
-            percentile_low=self.percentile_low,
-            percentile_high=self.percentile_high,
-        )
+    def __post_init__(self) -> None:
+        check_limits(self.algorithm, low=self.low, high=self.high)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.core.errors import Rejected
-from masterlight.integration.largescale import Trail
 
 LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
 """Verdicts on a sample: rejected as too faint, as too bright, as part of a larger structure, as out of range."""
@@ -98,6 +97,43 @@ class Verdicts:
         y, x = np.divmod(flat[a:b].astype(np.int64), width)
         inside = (x >= x0) & (x < x1)
         return (y[inside] - y0) * (x1 - x0) + x[inside] - x0
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A straight trail in one frame, from (x0, y0) to (x1, y1) in pixels of that frame."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    width_px: float
+    """Of the band that is rejected, its growth included."""
+    snr: float
+    """Square root of twice the logarithm of how much likelier the rejected pixels are with a trail than without."""
+    rejected_fraction: float
+    """Share of the band's pixels that had been rejected one by one."""
+
+    @property
+    def length_px(self) -> float:
+        return float(np.hypot(self.x1 - self.x0, self.y1 - self.y0))
+
+    def __str__(self):
+        ends = f"from ({self.x0:.0f}, {self.y0:.0f}) to ({self.x1:.0f}, {self.y1:.0f})"
+        return f"satellite trail {ends}, {self.width_px:.0f} px wide"
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """Pixels of one frame to be rejected on top of those that clipping rejected: sorted flat indices, uint32."""
+
+    low: np.ndarray
+    high: np.ndarray
+    """Those of trails included."""
+    trails: tuple[Trail, ...] = ()
+
+    def __bool__(self):
+        return bool(self.low.size or self.high.size)
 
 
 @dataclass(frozen=True, eq=False)

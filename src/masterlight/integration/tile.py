@@ -2,20 +2,18 @@
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from masterlight.core.frame import Frame
-from masterlight.integration.entropy import entropy_weights
+from masterlight.core.frame import Frame, naming
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.rejection import tables_for
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.integration.terms import Terms
-from masterlight.subframes.measure import naming
 
-if TYPE_CHECKING:
-    from masterlight.integration.integrate import ImageIntegration
+Box = tuple[int, int, int, int]
+"""(y0, y1, x0, x1)"""
 
 COMBINATIONS = {
     "average": combine.AVERAGE,
@@ -23,20 +21,22 @@ COMBINATIONS = {
     "minimum": combine.MINIMUM,
     "maximum": combine.MAXIMUM,
     "adaptive": combine.ADAPTIVE,
-    "entropy": combine.AVERAGE,
 }
-NOTHING = np.empty((0, 0), np.float32)
+CACHE_BYTES = 16_000_000
+SMALL_TILE = 2**16
+CUT_PX = 128
+"""Where trails lie, tiles are integrated once more in parts so many columns wide."""
 
 
 def integrate_tile(
-    settings: "ImageIntegration", samples: np.ndarray, terms: Terms, *, judged=None, mass=None, zero=None,
-    slope=False, verdicts=False, marked=False,
+    settings: ImageIntegration, samples: np.ndarray, terms: Terms, *, judged=None, zero=None, slope=False,
+    verdicts=False, marked=False,
 ) -> TileResult:  # fmt: skip
     """Integrate one box: samples (N, h, w) float32 DN, NaN where missing.
 
     judged: what rejection looks at when that is not the samples themselves, -inf or inf where a sample is taken out
-    beforehand (all that is out of range when they are `marked`); mass (N, h, w): extra weight of each sample; zero
-    (h, w): the sky below each pixel, on the scale of the reference, by default the same everywhere.
+    beforehand (all that is out of range when they are `marked`); zero (h, w): the sky below each pixel, on the scale of
+    the reference, by default the same everywhere.
     """
     n, h, w = samples.shape
     flat = np.ascontiguousarray(samples, np.float32).reshape(n, h * w)
@@ -48,11 +48,10 @@ def integrate_tile(
     combine.integrate(
         flat,
         judged,
-        NOTHING if mass is None else np.ascontiguousarray(mass, np.float32).reshape(n, h * w),
         np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w),
         terms.columns(settings.combination),
         rule,
-        tables_for(rule, n, settings.rejection.params(), settings.rejection.esd_significance),
+        tables_for(rule.algorithm, n, settings.rejection.esd_significance, settings.rejection.chauvenet_limit),
         COMBINATIONS[settings.combination],
         planes,
         found,
@@ -83,11 +82,11 @@ def indices_of(verdicts: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]
     return found
 
 
-def sample_bytes(settings: "ImageIntegration", verdicts: bool) -> int:
+def sample_bytes(settings: ImageIntegration, verdicts: bool) -> int:
     """Memory that one sample takes while its tile is integrated."""
     modes = {settings.normalization, settings.rejection.normalization}
-    decided = settings.rejection.profile != "best" or settings.rejection.algorithm in ("linear-fit", "esd", "chauvenet")
-    others = 4 * (len(modes) == 2 and "local" in modes) + 4 * (settings.combination == "entropy")
+    decided = settings.rejection.algorithm in ("linear-fit", "esd", "chauvenet")
+    others = 4 * (len(modes) == 2 and "local" in modes)
     return 4 + others + verdicts + decided
 
 
@@ -95,13 +94,13 @@ class Tile:
     """The task of one tile; buffers are kept for the thread's next."""
 
     def __init__(
-        self, settings: "ImageIntegration", frames: Sequence[Frame], terms: Sequence[Terms], *, local=None,
-        entropy=None, sky=None, slope=False, verdicts=False, larger: Verdicts | None = None,
+        self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
+        slope=False, verdicts=False, larger: Verdicts | None = None,
     ):  # fmt: skip
-        """local: a `LocalModel` for each frame; entropy: for each frame the grids of its planes; sky: the large-scale
-        background of the reference; larger: what is known of larger structures, on a second look."""
+        """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; larger: what is
+        known of larger structures, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
-        self.more = {"local": local, "entropy": entropy, "sky": sky, "slope": slope}
+        self.more = {"local": local, "sky": sky, "slope": slope}
         self.verdicts, self.larger = verdicts, larger
         self.kept = threading.local()
 
@@ -131,7 +130,6 @@ class Tile:
                 samples[p],
                 terms,
                 judged=None if judged is samples else judged[p],
-                mass=self.masses(p, box),
                 zero=self.below(p, box),
                 slope=self.more["slope"],
                 verdicts=self.verdicts,
@@ -199,17 +197,41 @@ class Tile:
         for i, (frame, model) in enumerate(zip(self.frames, self.more["local"], strict=True)):
             model.apply(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
 
-    def masses(self, plane: int, box) -> np.ndarray | None:
-        """Entropy of each sample's surroundings, (N, h, w), where that is what samples count for."""
-        if self.more["entropy"] is None:
-            return None
-        y0, y1, x0, x1 = box
-        out = self.buffer("mass", (len(self.frames), y1 - y0, x1 - x0))
-        for i, grids in enumerate(self.more["entropy"]):
-            out[i] = entropy_weights(grids[plane], self.frames[i].shape[-2:], y0, y1, x0, x1)
-        return out
-
 
 def rebuilt(settings, frames, terms, more, verdicts, larger) -> Tile:
     """A tile's task as it arrives in another process."""
     return Tile(settings, frames, terms, **more, verdicts=verdicts, larger=larger)
+
+
+def tiles(shape, count: float, memory_mb: float, threads: int, aspect: float | None) -> list[Box]:
+    """Boxes (y0, y1, x0, x1) that cover an image so that `count` samples a pixel fit into the memory on all threads.
+
+    Bands of whole rows, or boxes `aspect` times as wide as high. Small enough that the samples of a tile
+    stay in the processor's cache from reading to combining, unless a tile would become too small to be worth its call.
+    """
+    rows, cols = shape
+    pixels = memory_mb * 1e6 / threads / (4 * count + 32)
+    pixels = max(64, min(pixels, max(SMALL_TILE, CACHE_BYTES / (4 * count))))
+    width = min(cols, max(64, int(np.sqrt(pixels * aspect)))) if aspect else min(cols, int(pixels))
+    width = -(-cols // -(-cols // width))
+    height = max(1, min(rows, int(pixels / width)))
+    height = -(-rows // -(-rows // height))
+    return [
+        (y, min(y + height, rows), x, min(x + width, cols))
+        for y in range(0, rows, height)
+        for x in range(0, cols, width)
+    ]
+
+
+def parts_of(box, touched: np.ndarray) -> list[Box]:
+    """Those parts of a box, cut along its columns, in which pixels are touched (rows, cols) bool."""
+    y0, y1, x0, x1 = box
+    inside = touched[y0:y1, x0:x1]
+    rows = np.flatnonzero(inside.any(axis=1))
+    if not rows.size:
+        return []
+    starts = np.arange(0, x1 - x0, CUT_PX)
+    cells = np.concatenate([[False], np.add.reduceat(inside.any(axis=0), starts) > 0, [False]])
+    edges = np.flatnonzero(cells[1:] != cells[:-1]).reshape(-1, 2) * CUT_PX
+    top, bottom = y0 + int(rows[0]), y0 + int(rows[-1]) + 1
+    return [(top, bottom, x0 + int(a), min(x0 + int(b), x1)) for a, b in edges]

@@ -14,6 +14,8 @@ import numpy as np
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import Frame
 
+FilePath = str | os.PathLike[str]
+
 RAW = (
     ".crw", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".dng", ".srw", ".3fr", ".iiq",
 )  # fmt: skip
@@ -57,18 +59,18 @@ def rounded(array: np.ndarray, step: float) -> Scaled:
     return Scaled(out, float(step))
 
 
-def supported(path) -> bool:
+def supported(path: FilePath) -> bool:
     """Whether the name of a file ends as one of the formats that are read."""
     return suffix(path, FORMATS) is not None
 
 
-def suffix(path, table: Iterable[str]) -> str | None:
+def suffix(path: FilePath, table: Iterable[str]) -> str | None:
     """The longest entry of `table` with which the name of a file ends."""
     name = os.path.basename(os.fspath(path)).lower()
     return max((end for end in table if name.endswith(end)), key=len, default=None)
 
 
-def read(path) -> Frame:
+def read(path: FilePath) -> Frame:
     """Open a file as a frame: its header is read now, its pixels when they are asked for."""
     end = suffix(path, FORMATS)
     if end is None:
@@ -77,10 +79,17 @@ def read(path) -> Frame:
         known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
-    return getattr(import_module(module), name)(path)
+    frame: Frame = getattr(import_module(module), name)(path)
+    return frame
 
 
-def write(path, planes: Any, header: Any = None, history: Iterable[str] = (), compress: Iterable[str] = ()) -> None:
+def write(
+    path: FilePath,
+    planes: Frame | np.ndarray | Mapping[str, Any],
+    header: Mapping[str, Any] | Iterable[tuple[Any, ...]] | None = None,
+    history: Iterable[str] = (),
+    compress: Iterable[str] = (),
+) -> None:
     """Write a FITS file that appears whole or not at all.
 
     planes: a frame, an array, or a mapping of names to arrays, astropy tables and texts, the first of which becomes
@@ -92,7 +101,7 @@ def write(path, planes: Any, header: Any = None, history: Iterable[str] = (), co
     if suffix(path, (".fits", ".fit", ".fts")) is None:
         raise ParameterError(f"{path}: products are written as FITS; let the name end in .fits")
     if isinstance(planes, Frame):
-        header = told(planes) if header is None else header
+        header = header_cards(planes) if header is None else header
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
         planes = {"IMAGE": np.asarray(planes)}
@@ -103,7 +112,7 @@ RAW_LEVELS = ("SATLEVEL", "MAXADU", "DATAMAX", "DATAMIN", *(f"BLKLEV{i}" for i i
 """Levels of a raw frame, which are no longer those of its pixels when it is calibrated."""
 
 
-def told(frame: Frame) -> dict[str, Any]:
+def header_cards(frame: Frame) -> dict[str, Any]:
     """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
     meta = frame.meta
     now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
@@ -117,7 +126,7 @@ def told(frame: Frame) -> dict[str, Any]:
 
 
 @contextmanager
-def atomic(path) -> Iterator[Any]:
+def atomic(path: FilePath) -> Iterator[Any]:
     """A binary file to write into, beside its place and renamed into it when all went well; else nothing is left."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")

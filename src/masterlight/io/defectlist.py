@@ -10,8 +10,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
-from masterlight.defects.kernels import run_lengths
-from masterlight.io import atomic, read, suffix, write
+from masterlight.io import FilePath, atomic, read, suffix, write
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
 """Keywords that count the pixels of each bit of a map."""
@@ -39,7 +38,7 @@ class Entry(NamedTuple):
     bits: int
 
 
-def read_defects(path, shape: tuple[int, int] | None = None) -> DefectList:
+def read_defects(path: FilePath, shape: tuple[int, int] | None = None) -> DefectList:
     """Read a list of defects for a sensor of `shape` (rows, cols), whichever program wrote it.
 
     A FITS map of bits tells its shape itself. Lists of PixInsight (`Col x y0 y1`, `Row y`) and Siril (`P x y H`, `C x`,
@@ -144,7 +143,7 @@ def read_map(path: str, shape: tuple[int, int] | None) -> DefectList:
     return DefectList(mask, frame.header.get("DEFSOURC") or path, frame.meta)
 
 
-def write_defects(path, defects: Any, thresholds: str = "") -> None:
+def write_defects(path: FilePath, defects: Any, thresholds: str = "") -> None:
     """Write defects as a FITS map of bits (.fits), a list of Siril (.lst) or of PixInsight (.txt), by the name's end.
 
     defects: what has a `mask` (rows, cols) uint8 of bits, a `source` and a `meta`; thresholds: the card of the process
@@ -208,10 +207,8 @@ def pixinsight_text(mask: np.ndarray) -> str:
     left[lines] = False
     out = [f"Row {y}" for y in lines]
     x, y = np.nonzero(np.ascontiguousarray(left.T))
-    length = run_lengths(x, y)
-    k = 0
-    while k < len(x):
-        first, last = y[k], y[k] + length[k] - 1
-        out.append(f"Col {x[k]}" if length[k] == rows else f"Col {x[k]} {first} {last}")
-        k += length[k]
+    starts = np.flatnonzero((np.diff(x, prepend=-1) != 0) | (np.diff(y, prepend=-1) != 1))
+    for run in np.split(np.arange(len(x)), starts)[1:]:
+        first, last = run[[0, -1]]
+        out.append(f"Col {x[first]}" if run.size == rows else f"Col {x[first]} {y[first]} {y[last]}")
     return "\n".join(out) + "\n"

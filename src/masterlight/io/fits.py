@@ -18,8 +18,8 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
-from masterlight.core.headers import DATA, OVERSCAN, as_number, flipped_pattern, pattern_of, section
-from masterlight.io.plain import Layout, PlainFrame, truncated
+from masterlight.core.headers import as_number, flip_header
+from masterlight.io.plain import Layout, PlainFrame, reading, truncation
 
 BLOCK = 2880
 HEADER_BLOCKS = 500
@@ -41,12 +41,12 @@ class FitsFrame(PlainFrame):
     """The header's cards, 80 characters each."""
 
     @property
-    def header(self):
+    def header(self) -> Any:
         """The header as `astropy.io.fits.Header`, upright as the pixels are given."""
         from astropy.io import fits
 
         header = fits.Header.fromstring(self.text)
-        return flipped(header, self.layout.rows) if self.layout.flip else header
+        return flip_header(header, self.layout.rows) if self.layout.flip else header
 
     def unpack(self, target: str) -> None:
         """Write the plain form of a compressed file: the whole file for gzip, the bare pixels for tiles."""
@@ -54,7 +54,7 @@ class FitsFrame(PlainFrame):
             with gzip.open(self.source, "rb") as packed, open(target, "wb") as plain:
                 shutil.copyfileobj(packed, plain, 1 << 20)
             if os.path.getsize(target) < self.layout.end_bytes:
-                raise FrameError(self.source, truncated(os.path.getsize(target), self.layout.end_bytes))
+                raise FrameError(self.source, truncation(os.path.getsize(target), self.layout.end_bytes))
             return
         from astropy.io import fits
 
@@ -65,26 +65,24 @@ class FitsFrame(PlainFrame):
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_fits(path) -> FitsFrame:
+def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
     """Open the first image of a FITS file, plain, gzip- or tile-compressed; only its header is read."""
     source = os.fspath(path)
     try:
-        with open(source, "rb") as file:
+        with reading(source), open(source, "rb") as file:
             status = os.fstat(file.fileno())
             packing = "gzip" if file.read(2) == b"\x1f\x8b" else ""
             file.seek(0)
             text, cards, hdu, packing, offset = find_image(
                 gzip.GzipFile(fileobj=file) if packing else file, source, packing
             )
-    except OSError as error:
-        raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
     except (EOFError, zlib.error) as error:
         raise FrameError(source, f"the gzip archive is damaged ({error}); copy or download it again") from error
     layout = layout_of(cards, source, offset, packing, hdu, (status.st_size, status.st_mtime_ns))
     if not packing and status.st_size < layout.end_bytes:
-        raise FrameError(source, truncated(status.st_size, layout.end_bytes))
+        raise FrameError(source, truncation(status.st_size, layout.end_bytes))
     if layout.flip:
-        cards = flipped(cards, layout.rows)
+        cards = flip_header(cards, layout.rows)
     return FitsFrame(source=source, meta=Meta.from_header(cards, source, layout.shape), layout=layout, text=text)
 
 
@@ -97,11 +95,11 @@ def find_image(file, source: str, packing: str) -> tuple[str, dict, int, str, in
             break
         cards = parse_cards(text)
         if cards.get("ZIMAGE") is True:
-            text = merged(untiled(text), primary)
+            text = with_primary(without_tiling(text), primary)
             return text, parse_cards(text), hdu, "tiles", 0
         axes = as_number(cards.get("NAXIS")) or 0
         if axes >= 2 and ("SIMPLE" in cards or cards.get("XTENSION") == "IMAGE"):
-            text = merged(text, primary) if primary else text
+            text = with_primary(text, primary) if primary else text
             return text, parse_cards(text) if primary else cards, hdu, packing, offset
         primary = primary or text
         sizes = [int(as_number(cards.get(f"NAXIS{i + 1}")) or 0) for i in range(int(axes))]
@@ -135,7 +133,7 @@ def read_text(file, source: str, offset: int, first: bool) -> tuple[str, int]:
     raise FrameError(source, "the header has no END card, the file is damaged; copy it again from the camera card")
 
 
-def merged(text: str, primary: str) -> str:
+def with_primary(text: str, primary: str) -> str:
     """An extension's cards, and after them those of the primary header that it does not have itself."""
     cards = [text[i : i + 80] for i in range(0, len(text), 80)]
     have = {card[:8] for card in cards}
@@ -143,7 +141,7 @@ def merged(text: str, primary: str) -> str:
     return "".join(cards + [c for c in more if c[:8] not in have and not STRUCTURE.fullmatch(c[:8].strip())])
 
 
-def untiled(text: str) -> str:
+def without_tiling(text: str) -> str:
     """The header of a tile-compressed image as that of the image itself."""
     rename = {
         "ZBITPIX": "BITPIX",
@@ -228,32 +226,3 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
         part=hdu,
         stamp=stamp,
     )
-
-
-def flipped(header, rows: int):
-    """A header (astropy or dict, changed and returned) of the image turned upside down: WCS, SIP, pattern, ROWORDER."""
-    pattern = pattern_of({str(k): header[k] for k in header if str(k) in ("BAYERPAT", "XBAYROFF", "YBAYROFF")}, ())
-    if pattern:
-        header["BAYERPAT"], header["XBAYROFF"], header["YBAYROFF"] = flipped_pattern(pattern, rows), 0, 0
-    header["ROWORDER"] = "TOP-DOWN"
-    for key in (*OVERSCAN, *DATA):
-        box = section(header.get(key))
-        if box:
-            header[key] = f"[{box[2] + 1}:{box[3]},{rows - box[1] + 1}:{rows - box[0]}]"
-    crpix = as_number(header.get("CRPIX2"))
-    if crpix is not None:
-        header["CRPIX2"] = rows + 1 - crpix
-    matrix = (
-        "CD" if "CD2_2" in header or "CD1_2" in header else "PC" if "PC1_1" in header or "PC2_2" in header else None
-    )
-    if matrix == "PC" and "PC2_2" not in header:
-        header["PC2_2"] = 1.0
-    for key in (f"{matrix}1_2", f"{matrix}2_2") if matrix else ("CDELT2",):
-        if as_number(header.get(key)) is not None:
-            header[key] = -as_number(header[key])
-    for key in list(header):
-        term = re.fullmatch(r"(A|B|AP|BP)_(\d)_(\d)", str(key))
-        if term and as_number(header[key]) is not None:
-            odd = int(term[3]) % 2 == 1
-            header[key] = as_number(header[key]) * (-1 if odd != term[1].startswith("B") else 1)
-    return header

@@ -113,7 +113,7 @@ def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
     flat = (flat ^ 0x8000) if unsigned else flat
     datasum = words_sum(flat)
     head["CHECKSUM"], head["DATASUM"] = "0" * 16, str(datasum)
-    total = folded(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
+    total = fold_carries(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
     head["CHECKSUM"] = checksum_text(total ^ 0xFFFFFFFF)
     write_all(file, header_bytes(head))
     step = CHUNK_BYTES // flat.itemsize
@@ -145,13 +145,13 @@ def small_hdu(name: str, plane) -> bytes:
         hdu = fits.table_to_hdu(plane)
         hdu.header["EXTNAME"] = name
     else:
-        hdu = packed(plane, name)
+        hdu = packed_hdu(plane, name)
     out = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(out, checksum=True)
     return out.getvalue()[BLOCK:]
 
 
-def packed(plane, name: str):
+def packed_hdu(plane, name: str):
     """An image as a tile-compressed extension: integers and scaled integers by Rice, floats by gzip, without loss."""
     from astropy.io import fits
 
@@ -174,13 +174,13 @@ def words_sum(flat: np.ndarray) -> int:
     bits = flat.view(f"u{size}")
     if size >= 4:
         total = int((bits.view("u4")).sum(dtype=np.uint64))
-        return folded(total)
+        return fold_carries(total)
     lanes = 4 // size
     total = sum(int(bits[i::lanes].sum(dtype=np.uint64)) << (8 * size * (lanes - 1 - i)) for i in range(lanes))
-    return folded(total)
+    return fold_carries(total)
 
 
-def folded(total: int) -> int:
+def fold_carries(total: int) -> int:
     """A sum with its carries added back into 32 bits."""
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)

@@ -1,13 +1,15 @@
 """Pixels that lie plain in a file: a box of them costs its own bytes, read row by row."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, Stored
-from masterlight.io.scratch import unpacked
+from masterlight.io.scratch import plain_twin
 
 CHUNK_BYTES = 2 << 20
 
@@ -80,7 +82,7 @@ class PlainFrame(Frame):
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         rows, cols = out.shape[-2:]
         step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
-        with self.opened() as file:
+        with self.plain_file() as file:
             for plane, target in enumerate(out if out.ndim == 3 else out[None]):
                 for top in range(0, rows, step):
                     bottom = min(top + step, rows)
@@ -92,16 +94,16 @@ class PlainFrame(Frame):
         place = self.layout
         if len(self.shape) != 2 or place.item_bytes != 2 or place.blank is not None:
             return None
-        with self.opened() as file:
+        with self.plain_file() as file:
             raw = self.rows_of(file, 0, y0, y1, x0, x1)
         return Stored(raw.view(np.int16), place.int16_zero, place.scale, place.swapped)
 
-    def opened(self):
+    def plain_file(self):
         """The plain file that holds the pixels, open for reading."""
         place, path = self.layout, self.source
         try:
             if place.packing:
-                path = unpacked(path, (place.stamp, place.part), place.end_bytes, self.unpack)
+                path = plain_twin(path, (place.stamp, place.part), place.end_bytes, self.unpack)
             return open(path, "rb", buffering=0)
         except OSError as error:
             raise FrameError(self.source, f"cannot be read ({error.strerror}); was it moved?") from error
@@ -137,10 +139,31 @@ class PlainFrame(Frame):
             while done < len(view):
                 count = file.readinto(view[done:])
                 if not count:
-                    raise FrameError(self.source, truncated(start + done, self.layout.end_bytes))
+                    raise FrameError(self.source, truncation(start + done, self.layout.end_bytes))
                 done += count
         except OSError as error:
             raise FrameError(self.source, f"cannot be read ({error.strerror}); copy it again") from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeywordFrame(PlainFrame):
+    """An image in a file whose header is no FITS header, but tells the same in FITS keywords."""
+
+    keywords: dict[str, Any]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the file told, in FITS keywords."""
+        return dict(self.keywords)
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """What the system does not let be read is told as a FrameError."""
+    try:
+        yield
+    except OSError as error:
+        raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
 
 
 def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
@@ -160,6 +183,6 @@ def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
             out[values == layout.blank] = np.nan
 
 
-def truncated(found: int, wanted: int) -> str:
+def truncation(found: int, wanted: int) -> str:
     """The reason for a file that ends too early."""
     return f"truncated: {found:,} of {wanted:,} bytes; copy it again from the camera card"

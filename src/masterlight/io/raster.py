@@ -1,7 +1,11 @@
 """Pictures for the eye: an automatic stretch to 8 bits, and PNG files."""
 
+from os import PathLike
+from typing import Any
+
 import numpy as np
 
+from masterlight.core.scale import madn
 from masterlight.io import atomic
 
 SHADOWS = -2.8
@@ -13,7 +17,7 @@ SAMPLES = 500_000
 """Pixels of the picture that tell its median: to a thousandth of the noise."""
 
 
-def preview(array, long_side_px: int = LONG_SIDE_PX, linked: bool = True) -> np.ndarray:
+def preview(array: Any, long_side_px: int = LONG_SIDE_PX, linked: bool = True) -> np.ndarray:
     """Stretch an image so that faint things show, as uint8; measure nothing on it.
 
     array (rows, cols) or (3, rows, cols), any numbers, NaN becomes black; all planes get the same stretch, or each
@@ -22,19 +26,18 @@ def preview(array, long_side_px: int = LONG_SIDE_PX, linked: bool = True) -> np.
     transfer function brings the median to a quarter.
     """
     image = reduced(np.asarray(array), long_side_px)
-    return stretched(image) if linked or image.ndim == 2 else np.stack([stretched(plane) for plane in image])
+    return stretch(image) if linked or image.ndim == 2 else np.stack([stretch(plane) for plane in image])
 
 
-def stretched(image: np.ndarray) -> np.ndarray:
+def stretch(image: np.ndarray) -> np.ndarray:
     """An image stretched to uint8 as one."""
     finite = image.ravel()[:: max(1, image.size // SAMPLES)]
     finite = finite[np.isfinite(finite)].astype(np.float64)
     if not finite.size:
         return np.zeros(image.shape, np.uint8)
-    median = np.median(finite)
-    madn = 1.4826 * np.median(np.abs(finite - median))
+    median, sigma = np.median(finite), madn(finite)
     white = float(np.nanmax(image))
-    black = max(median + SHADOWS * madn, finite.min()) if madn > 0 else finite.min()
+    black = max(median + SHADOWS * sigma, finite.min()) if sigma > 0 else finite.min()
     if not white > black:
         return np.where(np.isfinite(image), np.uint8(255 * BACKGROUND), np.uint8(0))
     x = np.clip((image - np.float32(black)) * np.float32(1 / (white - black)), 0, 1, dtype=np.float32)
@@ -43,7 +46,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(image), np.rint(255 * bright), 0).astype(np.uint8)
 
 
-def midtones(x, balance: float):
+def midtones(x: Any, balance: float) -> Any:
     """Midtones transfer function: 0, `balance` and 1 become 0, a half and 1."""
     return (balance - 1) * x / ((2 * balance - 1) * x - balance)
 
@@ -67,7 +70,7 @@ def reduced(image: np.ndarray, long_side_px: int) -> np.ndarray:
         return total / np.where(count > 0, count, np.nan)
 
 
-def write_png(path, array) -> None:
+def write_png(path: str | PathLike[str], array: Any) -> None:
     """Write uint8 (rows, cols) or (3, rows, cols) as a PNG file that appears whole or not at all."""
     from PIL import Image
 

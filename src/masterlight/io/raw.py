@@ -15,7 +15,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
 from masterlight.io.exif import Exif, read_exif
-from masterlight.io.plain import Layout, PlainFrame, truncated
+from masterlight.io.plain import KeywordFrame, Layout, reading, truncation
 
 NATIVE = np.dtype(np.int16).str
 ZERO = 32768.0
@@ -29,19 +29,12 @@ LEAST_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RawFrame(PlainFrame):
+class RawFrame(KeywordFrame):
     """The mosaic of a camera raw file, masked borders included. It is decoded once, into a scratch file."""
-
-    keywords: dict[str, Any]
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """What the camera told, in FITS keywords."""
-        return dict(self.keywords)
 
     def unpack(self, target: str) -> None:
         """Write the mosaic as signed 16-bit integers to the path `target`."""
-        with decoded(self.source) as raw:
+        with decoding(self.source) as raw:
             mosaic = raw.raw_image
             if mosaic.shape != self.shape:
                 raise FrameError(self.source, "has changed since it was opened; start again")
@@ -60,23 +53,21 @@ class Sensor(NamedTuple):
     """Exposure, ISO, aperture and focal length, as far as LibRaw tells them."""
 
 
-def open_raw(path) -> RawFrame:
+def open_raw(path: str | os.PathLike[str]) -> RawFrame:
     """Open a camera raw file: pixel geometry, levels and EXIF are read now, pixels when they are indexed.
 
     LibRaw tells its facts only after it has decoded the file; the decoded pixels are not kept. FrameError for what is
     damaged, holds no mosaic, or has colour filters other than red, green and blue.
     """
     source = os.fspath(path)
-    try:
+    with reading(source):
         status = os.stat(source)
         exif = read_exif(source)
-    except OSError as error:
-        raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
     if not status.st_size:
         raise FrameError(source, "the file is empty; copy it again from the camera card")
     if status.st_size < exif.end_bytes:
-        raise FrameError(source, truncated(status.st_size, exif.end_bytes))
-    with decoded(source) as raw:
+        raise FrameError(source, truncation(status.st_size, exif.end_bytes))
+    with decoding(source) as raw:
         sensor = sensor_of(raw, source, exif.filters)
     notes: list[str] = []
     cards = cards_of(sensor, exif, notes)
@@ -95,7 +86,7 @@ def open_raw(path) -> RawFrame:
 
 
 @contextmanager
-def decoded(source: str) -> Iterator[Any]:
+def decoding(source: str) -> Iterator[Any]:
     """A raw file with its pixels decoded, as a `rawpy.RawPy`."""
     try:
         import rawpy

@@ -26,7 +26,7 @@ def scratch_folder() -> str:
     return folder
 
 
-def unpacked(source: str, what: tuple, size_bytes: int, unpack: Callable[[str], None]) -> str:
+def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str], None]) -> str:
     """The path of the plain twin of `source`, made at the first call; threads wait for one another.
 
     what: what tells this twin from others, such as the time of the file; unpack: writes it to the path it is given.

@@ -19,7 +19,7 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import as_number
 from masterlight.io.fits import card_value
-from masterlight.io.plain import Layout, PlainFrame, truncated
+from masterlight.io.plain import KeywordFrame, Layout, reading, truncation
 
 SIGNATURE = b"XISF0100"
 SAMPLES = {
@@ -71,16 +71,10 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class XisfFrame(PlainFrame):
+class XisfFrame(KeywordFrame):
     """An image in an XISF file. Its header was read; pixels are read when they are indexed."""
 
     block: Block
-    keywords: dict[str, Any]
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """The FITS keywords of the file, and properties in FITS keywords where those say nothing."""
-        return dict(self.keywords)
 
     def unpack(self, target: str) -> None:
         """Write the planes of a compressed or interleaved image, one after the other, to the path `target`."""
@@ -89,7 +83,7 @@ class XisfFrame(PlainFrame):
         wanted = np.dtype(place.dtype).itemsize * place.rows * place.cols * max(place.planes, block.interleaved)
         if len(data) < wanted:
             raise FrameError(self.source, "is damaged, its pixels unpack to too few bytes; copy it again")
-        pixels = np.frombuffer(unshuffled(data, block.shuffled_bytes), np.uint8)[:wanted]
+        pixels = np.frombuffer(unshuffle(data, block.shuffled_bytes), np.uint8)[:wanted]
         if block.interleaved > 1:
             pixels = pixels.reshape(place.rows * place.cols, block.interleaved, -1).transpose(1, 0, 2)[: place.planes]
         np.ascontiguousarray(pixels).tofile(target)
@@ -126,7 +120,7 @@ def inflate(source: str, packed: bytes, codec: str, plain_bytes: int) -> bytes:
         raise FrameError(source, f"is damaged and cannot be unpacked ({error}); copy it again") from error
 
 
-def unshuffled(data: bytes, item_bytes: int) -> bytes:
+def unshuffle(data: bytes, item_bytes: int) -> bytes:
     """Bytes in their order, from a store of all first bytes of the items, all second bytes, ...; the rest as it is."""
     count = len(data) // item_bytes
     if item_bytes < 2:
@@ -138,26 +132,23 @@ def unshuffled(data: bytes, item_bytes: int) -> bytes:
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_xisf(path) -> XisfFrame:
+def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     """Open the first image of a monolithic XISF file; only its header is read.
 
     Integers are kept as stored. Floats whose bounds are 0:1 are read as 0 to 65535 DN, which a note tells; other
     floats are kept. FrameError for damaged files and for what XISF allows but nobody takes pictures with.
     """
     source = os.fspath(path)
-    try:
-        with open(source, "rb") as file:
-            status = os.fstat(file.fileno())
-            root = header_of(file, source, status.st_size)
-    except OSError as error:
-        raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
-    image = next((part for part in root.iter() if named(part) == "Image"), None)
+    with reading(source), open(source, "rb") as file:
+        status = os.fstat(file.fileno())
+        root = header_of(file, source, status.st_size)
+    image = next((part for part in root.iter() if tag_of(part) == "Image"), None)
     if image is None:
         raise FrameError(source, "holds no image; export it again")
     notes: list[str] = []
-    block, layout = placed(image, source, notes, (status.st_size, status.st_mtime_ns))
+    block, layout = block_and_layout(image, source, notes, (status.st_size, status.st_mtime_ns))
     if block.offset + block.size_bytes > status.st_size:
-        raise FrameError(source, truncated(status.st_size, block.offset + block.size_bytes))
+        raise FrameError(source, truncation(status.st_size, block.offset + block.size_bytes))
     cards = cards_of(root, image, layout)
     if layout.scale == FULL_DN:
         notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
@@ -179,19 +170,19 @@ def header_of(file, source: str, size: int) -> ET.Element:
         raise FrameError(source, f"{told}; export it again as XISF or FITS")
     length = struct.unpack("<I", head[8:12])[0] if len(head) == 16 else 0
     if size < 16 + length or not length:
-        raise FrameError(source, truncated(size, 16 + length))
+        raise FrameError(source, truncation(size, 16 + length))
     try:
         return ET.fromstring(file.read(length).rstrip(b"\0"))
     except (ET.ParseError, ValueError, LookupError) as error:
         raise FrameError(source, f"its header is damaged ({error}); copy it again") from error
 
 
-def named(element: ET.Element) -> str:
+def tag_of(element: ET.Element) -> str:
     """The name of an element without its namespace."""
     return str(element.tag).rsplit("}", 1)[-1]
 
 
-def placed(image: ET.Element, source: str, notes: list[str], stamp: tuple[int, int]) -> tuple[Block, Layout]:
+def block_and_layout(image: ET.Element, source: str, notes: list[str], stamp: tuple[int, int]) -> tuple[Block, Layout]:
     """Where the pixels of an image lie and what they mean."""
     code = SAMPLES.get(image.get("sampleFormat", ""))
     if code is None:
@@ -261,16 +252,16 @@ def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, A
     """The header in FITS keywords: those of the file, and what properties add; the image type goes before IMAGETYP."""
     cards: dict[str, Any] = {}
     for part in image:
-        if named(part) == "FITSKeyword" and part.get("name"):
+        if tag_of(part) == "FITSKeyword" and part.get("name"):
             key, value = part.get("name").strip().upper(), part.get("value", "").strip()
             if key in ("COMMENT", "HISTORY"):
                 line = part.get("comment", "").strip() or value.strip("'")
                 cards[key] = f"{cards[key]}\n{line}" if key in cards else line
             else:
                 cards.setdefault(key, keyword_value(value))
-    metadata = (part for element in root if named(element) == "Metadata" for part in element)
+    metadata = (part for element in root if tag_of(element) == "Metadata" for part in element)
     for part in (*image, *metadata):
-        key, factor = PROPERTIES.get(part.get("id", ""), ("", 1)) if named(part) == "Property" else ("", 1)
+        key, factor = PROPERTIES.get(part.get("id", ""), ("", 1)) if tag_of(part) == "Property" else ("", 1)
         value = part.get("value") or part.text
         if key and value and cards.get(key) in (None, ""):
             metres = as_number(value) if factor != 1 else None
@@ -294,7 +285,7 @@ def keyword_value(words: str) -> Any:
 
 def pattern_of(image: ET.Element, source: str) -> str | None:
     """Colour filters row by row, as the file declares them for its first pixel."""
-    filters = next((part for part in image if named(part) == "ColorFilterArray"), None)
+    filters = next((part for part in image if tag_of(part) == "ColorFilterArray"), None)
     if filters is None:
         return None
     pattern, size = filters.get("pattern", ""), (filters.get("width"), filters.get("height"))

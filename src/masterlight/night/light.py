@@ -6,15 +6,20 @@ from functools import lru_cache
 
 import numpy as np
 
-from masterlight.alignment.align import Reference, Registered, StarAlignment, Transform
-from masterlight.alignment.warp import jacobian, warp
-from masterlight.colour.debayer import Debayer, colour_planes
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.quads import Reference
+from masterlight.alignment.transform import Transform, jacobian
+from masterlight.alignment.view import Registered
+from masterlight.alignment.warp import warp
+from masterlight.colour.debayer import Debayer
+from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.session.plan import LightJob
-from masterlight.subframes.measure import Measurement, keywords_of, psf_signal
+from masterlight.subframes.measure import keywords_of, measure_sky, sky_of_mean, stars_of
+from masterlight.subframes.measurement import Measurement, StarList
 from masterlight.subframes.photometry import ENOUGH_STARS
-from masterlight.subframes.select import StarList, SubframeMeasurement, SubframeSelector, sky_of
+from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
@@ -37,8 +42,8 @@ class Light:
     view: Frame
     """What is measured and integrated: that of a mosaic has three planes."""
     saturation_dn: float | None
-    measurement: SubframeMeasurement | None = None
-    channels: tuple[SubframeMeasurement, ...] = ()
+    measurement: Measurement | None = None
+    channels: tuple[Measurement, ...] = ()
     """The sky of each plane, of a mosaic before its colours were interpolated."""
     stars: StarList | None = None
     plane_stars: tuple[StarList | Rejected, ...] = ()
@@ -52,29 +57,17 @@ class Light:
 
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
-        t, m = self.transform, self.measurement
+        t, keywords = self.transform, keywords_of(self.view)
         ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
-        flux, mean_flux = psf_signal(self.stars)
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         return [
-            Measurement(
-                source=self.source,
-                location_dn=channel.location_dn,
-                scale_dn=(channel.scale_low_dn, channel.scale_high_dn),
-                noise_dn=channel.noise_dn,
-                exposure_s=self.view.meta.exposure_s,
+            replace(
+                channel,
                 flux_ratio=ratio,
-                psf_flux_dn=flux,
-                psf_mean_flux_dn=mean_flux,
-                fwhm_px=m.fwhm_px,
-                eccentricity=m.eccentricity,
-                stars=m.stars,
                 pixel_noise_dn=channel.noise_dn * gain,
                 correlation=spread / gain**2,
-                gain_e_per_dn=self.view.meta.gain_e_per_dn,
-                read_noise_e=self.view.meta.read_noise_e,
-                keywords=keywords_of(self.view),
+                keywords=keywords,
             )
             for channel, (gain, spread) in zip(self.channels, gains, strict=False)
         ]
@@ -133,30 +126,27 @@ class Measure:
         """(measurement, channels, stars, stars of each plane), or the reason why there are none."""
         image = self.buffer("sensor", light.sensor.shape)
         light.sensor.pixels_into(image, 0, 0)
-        meta, known = light.sensor.meta, {"source": light.source, "saturation_dn": light.saturation_dn}
-        known["gain_e_per_dn"] = meta.gain_e_per_dn
-        if image.ndim == 2 and not meta.pattern:
-            found = self.selector.measure(image, **known)
-            return (found[0], (found[0],), found[1], ()) if found else found
-        if meta.pattern:
-            planes = colour_planes(image, meta.pattern)
-            channels = [sky_of(light.source, planes[colour], light.saturation_dn) for colour in "RGB"]
-            whole = self.debayer(ArrayFrame(source=light.source, meta=meta.with_(shape=image.shape), array=image))
+        pattern, ceiling = light.sensor.meta.pattern, light.saturation_dn
+        whole = ArrayFrame(source=light.source, meta=light.sensor.meta.with_(shape=image.shape), array=image)
+        how = {"source": light.source, "saturation_dn": ceiling, "gain_e_per_dn": whole.meta.gain_e_per_dn}
+        if pattern:
+            planes = colour_planes(image, pattern)
+            boxes, whole = [planes[colour] for colour in "RGB"], self.debayer(whole)
         else:
-            channels = [sky_of(light.source, [plane], light.saturation_dn) for plane in image]
-            whole = ArrayFrame(source=light.source, meta=meta.with_(shape=image.shape), array=image)
-        reason = next((channel for channel in channels if isinstance(channel, Rejected)), None)
-        if reason is not None:
-            return reason
-        found = self.selector.measure(self.luminance(whole, light.saturation_dn), sky=mixed(channels), **known)
+            boxes = [[plane] for plane in image.reshape(-1, *image.shape[-2:])]
+        channels = [measure_sky(light.source, light.view.meta, planes, ceiling) for planes in boxes]
+        lost = next((channel for channel in channels if not channel), None)
+        if lost is not None:
+            return lost
+        one = len(channels) == 1
+        plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
+        found = self.selector.measure(plain, sky=channels[0] if one else sky_of_mean(channels), **how)
         if not found:
             return found
-        return found[0], tuple(channels), found[1], self.planes(whole, channels, known) if self.each_plane else ()
-
-    def planes(self, whole: Frame, channels, known) -> tuple:
-        """The stars of each plane by itself."""
-        found = [self.selector.measure(whole[c], sky=channel, **known) for c, channel in enumerate(channels)]
-        return tuple(f[1] if f else f for f in found)
+        apart = range(len(channels)) if self.each_plane and not one else ()
+        alone = [self.selector.measure(whole[c], sky=channels[c], **how) for c in apart]
+        channels = tuple(replace(channel, **stars_of(found[0])) for channel in channels)
+        return found[0], channels, found[1], tuple(stars[1] if stars else stars for stars in alone)
 
     def luminance(self, whole: Frame, saturation_dn: float | None) -> np.ndarray:
         """The mean of the planes; the brightest of them where one is saturated, so that it shows."""
@@ -176,17 +166,6 @@ class Measure:
         if getattr(self.kept, name, np.empty(0)).shape != shape:
             setattr(self.kept, name, np.empty(shape, np.float32))
         return getattr(self.kept, name)
-
-
-def mixed(channels) -> SubframeMeasurement:
-    """The sky of the mean of planes whose noise is independent."""
-    names = ("location_dn", "saturated_fraction")
-    mean = {name: float(np.mean([getattr(c, name) for c in channels])) for name in names}
-    noise = {
-        name: float(np.sqrt(np.sum([getattr(c, name) ** 2 for c in channels]))) / len(channels)
-        for name in ("scale_low_dn", "scale_high_dn", "noise_dn")
-    }
-    return replace(channels[0], **mean, **noise)
 
 
 @dataclass(frozen=True)

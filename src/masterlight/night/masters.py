@@ -18,9 +18,9 @@ from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.noise import noise_mrs
 from masterlight.core.process import card, to_toml
 from masterlight.core.workers import Event
-from masterlight.doctor import Finding
+from masterlight.doctor.findings import Finding
 from masterlight.doctor.page import html
-from masterlight.doctor.quality.worth import MasterReport
+from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.depth import depth_of
 from masterlight.integration.integrate import ImageIntegration
@@ -30,7 +30,7 @@ from masterlight.io.raster import preview, write_png
 from masterlight.night.products import Store, header, key
 from masterlight.night.report import Report
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, calibration_of, resident_mb
-from masterlight.subframes.glance import glance, sampled
+from masterlight.subframes.measure import measure
 
 if TYPE_CHECKING:
     from masterlight.night.recipe import Recipe
@@ -102,7 +102,7 @@ class Workshop:
     def master(self, job: MasterJob, path: Path | None = None) -> Iterator[Event]:
         """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
         masters = yield from self.masters_of(job)
-        integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind)
+        integration = getattr(self.recipe, "dark" if job.kind == "flatdark" else job.kind).integration()
         path = path or self.store.path("master", *job.words, folder="masters")
         inputs = [Path(f.source) for f in job.frames]
         superbias = [self.recipe.superbias] if job.kind == "bias" else []
@@ -147,15 +147,13 @@ class Workshop:
     def calibrated(self, job: MasterJob, masters) -> Iterator[Event]:
         """The frames of a job through its masters, and their statistics; those that fail are rejected."""
         calibration = calibration_of(job, self.recipe.calibrate)
-        views, statistics, before = [], [], None
+        views, statistics = [], []
         for frame in job.frames:
             try:
                 view = calibration(frame, masters)
-                sample = sampled(view)
-                ceiling = calibration.saturation(frame, masters)
-                statistics.append(glance(view, job.kind, sample, before, ceiling))
+                before, ceiling = views[-1] if views else None, calibration.saturation(frame, masters)
+                statistics += measure(view, kind=job.kind, before=before, saturation_dn=ceiling)
                 views.append(view)
-                before = sample
             except (FrameError, OSError) as error:
                 yield self.reject(Rejected.of(frame.source, "masters", error), kind=job.kind)
         if len(statistics) > 1:
@@ -171,7 +169,7 @@ class Workshop:
             halves = []
             for i in (0, 1):
                 half, _, _ = yield from self.integrate(
-                    "superbias", self.recipe.bias, views[i::2], statistics[i::2], maps=False
+                    "superbias", self.recipe.bias.integration(), views[i::2], statistics[i::2], maps=False
                 )
                 halves.append(ArrayFrame.of(half.image, "half of the bias frames", meta))
             verdict = superbias.validate(*halves)

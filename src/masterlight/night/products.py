@@ -13,14 +13,10 @@ from typing import Any
 
 from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.frame import Meta
+from masterlight.core.headers import WCS_KEYWORDS
 from masterlight.core.process import plain
 from masterlight.io import read
 
-WCS_KEYWORDS = tuple(
-    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
-    "A_ B_ AP_ BP_".split()
-)
-"""How the keywords begin that tell where an image lies on the sky."""
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
 VERSION = "2"

@@ -10,12 +10,12 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
-from masterlight.core.process import process
+from masterlight.core.process import engine, process
 from masterlight.core.workers import Event, executor, keep_freed_memory, machine_memory_mb
 from masterlight.defects.cosmetic import CosmeticCorrection
-from masterlight.doctor import Doctor
+from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
-from masterlight.integration.integrate import ImageIntegration, compiled
+from masterlight.integration.integrate import ImageIntegration, MasterIntegration
 from masterlight.night.products import Store
 from masterlight.night.walk import Walk
 from masterlight.session.plan import Plan, plan
@@ -27,13 +27,13 @@ from masterlight.subframes.select import SubframeSelector
 class Recipe:
     """Every process of a night, in its order, with every control."""
 
-    bias: ImageIntegration = ImageIntegration.for_bias()
+    bias: MasterIntegration = MasterIntegration.for_bias()
     """How bias frames become the master bias."""
     superbias: Superbias = Superbias()
     """Whether and how the master bias is replaced by its pattern of rows and columns."""
-    dark: ImageIntegration = ImageIntegration.for_dark()
+    dark: MasterIntegration = MasterIntegration.for_dark()
     """How darks and flat-darks become masters."""
-    flat: ImageIntegration = ImageIntegration.for_flat()
+    flat: MasterIntegration = MasterIntegration.for_flat()
     """How calibrated flats become the master flat."""
     calibrate: ImageCalibration = ImageCalibration()
     """How masters are taken out of flats and lights."""
@@ -75,7 +75,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     """
     recipe = recipe or Recipe()
     night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
-    if not compiled():
+    if not engine("integration.engine").compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
     keep_freed_memory()
     with executor(recipe.workers) as pool:

@@ -17,16 +17,15 @@ from functools import partial
 from pathlib import Path
 
 from masterlight import __version__
-from masterlight.alignment.align import Transform
-from masterlight.calibration.calibrate import Masters
+from masterlight.alignment.transform import Transform
+from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
 from masterlight.core.frame import Frame
-from masterlight.core.process import card, plain
+from masterlight.core.process import card, changed, plain
 from masterlight.core.workers import Event, each
 from masterlight.defects.lists import Defects
 from masterlight.drizzle.drizzle import finer
-from masterlight.integration.integrate import OnFrame
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
@@ -36,6 +35,7 @@ from masterlight.night.products import header, inherited
 from masterlight.night.report import by_frame, contribution, measured_row, sentence, told
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, calibration_of, loads, resident_mb
 from masterlight.subframes.measure import measure
+from masterlight.subframes.together import OnFrame
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Walk(Workshop):
     @property
     def debayer(self) -> Debayer:
         """The recipe's debayering; frames know their pattern already, which trimming may have shifted."""
-        return replace(self.recipe.debayer, pattern="auto")
+        return changed(self.recipe.debayer, pattern="auto")
 
     def events(self) -> Iterator[Event]:
         """The whole walk; the last event carries the report."""
@@ -189,7 +189,7 @@ class Walk(Workshop):
             found = []
             with suppress(FrameError):  # each light tells that its masters do not fit
                 if masters.dark:
-                    found.append(self.recipe.cosmetic.defects(calibrate.fitted(light, masters).dark))
+                    found.append(self.recipe.cosmetic.defects(calibrate.masters_for(light, masters).dark))
             if self.recipe.defects:
                 found.append(Defects.of(*read_defects(self.recipe.defects, shape)))
             for note in [note for one in found for note in one.notes]:

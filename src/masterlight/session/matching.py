@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any
 
 from masterlight.core.frame import Frame, Meta
-from masterlight.core.headers import camera_key, filter_key, object_key, same_filter, seconds_of
+from masterlight.core.headers import filter_key, object_key, same_filter, seconds_of
+from masterlight.core.together import differences, settings
 
 EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
 """Darks match an exposure within the larger of these two."""
@@ -25,6 +26,9 @@ NIGHT_S = 18 * 3600
 """Flats and lights further apart than this belong to different nights."""
 ENOUGH = 3
 """Raw frames that make a master preferable to a ready-made one."""
+
+DOUBTFUL = ("colour pattern", "gain", "offset")
+"""Settings that are worth a doubt when only one of two headers tells them."""
 
 PLURAL = {"light": "lights", "dark": "darks", "flat": "flats", "bias": "bias frames", "flatdark": "flat-darks"}
 
@@ -93,21 +97,6 @@ class Group:
         return " ".join([PLURAL[self.kind], *of_object, *self.labels])
 
 
-def hard(meta: Meta) -> dict[str, Any]:
-    """What must be equal for frames to be used together, None where it is not known."""
-    tells_binning = meta.binning != (1, 1) or meta.camera or meta.pixel_um
-    return {
-        "camera": camera_key(meta.camera) or None,
-        "size": " x ".join(map(str, meta.sky_shape[:-3:-1])),
-        "region": meta.origin_px if meta.camera else None,
-        "binning": "{}x{}".format(*meta.binning) if tells_binning else None,
-        "colour pattern": meta.sky_pattern,
-        "readout mode": meta.readout_mode.lower() if meta.readout_mode else None,
-        "gain": meta.gain,
-        "offset": meta.offset,
-    }
-
-
 def grouped(kind: str, frames: Iterable[Frame]) -> list[Group]:
     """Split frames of one kind into groups of equal settings, exposure, temperature, and for flats and lights night."""
     frames = list(frames)
@@ -118,7 +107,7 @@ def grouped(kind: str, frames: Iterable[Frame]) -> list[Group]:
             meta = frame.meta
             of_object = object_key(meta.object) if kind == "light" else ""
             of_filter = filter_key(meta.filter) if kind in ("light", "flat") else ""
-            equal.setdefault((of_object, of_filter, meta.calibration, *hard(meta).values()), []).append(frame)
+            equal.setdefault((of_object, of_filter, meta.calibration, *settings(meta).values()), []).append(frame)
     for members in equal.values():
         parts = [members]
         if kind in ("light", "dark", "flatdark"):
@@ -214,14 +203,14 @@ def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) 
 
 def compare(need: str, target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
     """What speaks against a group, what is in doubt because a header is silent, and how far away it is."""
-    against, doubts, cost = [], [], 0.0
-    ours, theirs = hard(target.meta), hard(group.meta)
-    them = PLURAL[target.kind]
-    for name, mine in ours.items():
-        if mine is not None and theirs[name] is not None and mine != theirs[name]:
-            against.append(f"{name} {theirs[name]}, the {them} have {mine}")
-        elif name in ("gain", "offset", "colour pattern") and (mine is None) != (theirs[name] is None):
-            doubts.append(f"the {name} is known on one side only and taken to be the same")
+    ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
+    odd = differences(target.meta, group.meta)
+    against = [f"{name} {other}, the {PLURAL[target.kind]} have {mine}" for name, mine, other in odd]
+    doubts = [
+        f"the {name} is known on one side only and taken to be the same"
+        for name in DOUBTFUL
+        if (ours[name] is None) != (theirs[name] is None)
+    ]
     if need == "flat":
         more = compare_flat(target, group)
     elif need == "bias":
@@ -231,7 +220,7 @@ def compare(need: str, target: Group, group: Group, scaled: bool = False) -> tup
         temperature = compare_temperature(target, group, None if scaled else TEMPERATURE_C)
         more = tuple(a + b for a, b in zip(exposure, temperature, strict=True))
     age_days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
-    cost += more[2] + age_days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
+    cost = more[2] + age_days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
     return against + more[0], doubts + more[1], cost
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.headers import filter_key, object_key
+from masterlight.core.process import changed
+from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped, hard
+from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped
 from masterlight.session.scan import Session, unsuitable
 
 
@@ -138,13 +141,13 @@ class Plan:
             self.name,
             "",
             "Groups",
-            *(f"  {g} ({hard(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
+            *(f"  {g} ({settings(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
         ]
         lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
         lines += ["", "Master lights"]
         for job in self.lights:
             lines.append(f"  {' '.join(job.words) or 'target without a name'}: {len(job.frames)} lights")
-            lines += [f"    {part.equation} for {len(part.frames)}{told_masters(part)}" for part in job.sets]
+            lines += [f"    {part.equation} for {len(part.frames)}{masters_in_words(part)}" for part in job.sets]
         lines += ["", "Why"]
         for choice in self.choices:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
@@ -182,7 +185,7 @@ def loads(job: LightJob) -> float:
     return len(job.sets) + sum(0.45 for part in job.sets if part.scaled)
 
 
-def told_masters(part: LightSet) -> str:
+def masters_in_words(part: LightSet) -> str:
     """Which masters a set uses, as words."""
     named = [(letter, getattr(part, kind)) for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True)]
     told = [
@@ -255,8 +258,7 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            size = hard(meta)
-            same = [size[name] for name in ("camera", "size", "binning", "colour pattern")]
+            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
             key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
@@ -291,14 +293,14 @@ class Planner:
             bias = bias or self.pick("bias", group)
         elif not scaled:
             bias = None
-        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not levelled(group):
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
             self.warn(
                 f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
             )
             dark = None
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
-        level_off = bias or (dark and dark.contains_bias) or levelled(group) or set("BO") & set(done)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
         if flat and not level_off:
             self.warn(
                 f"{group.title}: nothing takes their bias level off, so the flat is unused; add bias frames or darks"
@@ -308,7 +310,7 @@ class Planner:
         if flat_master is None and "F" not in done and wanted.use_flat:
             why = "" if flat else self.why_not("flat")
             self.warn(f"{group.title}: no flat{why}; vignetting and dust stay in the picture")
-        told = equation("L", bias, dark, flat_master, scaled)
+        told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
         return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
 
@@ -363,14 +365,14 @@ class Planner:
             return group.frames[0] if group else None
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
-            if group.kind == "flat" and not (bias or dark or levelled(group)) and group.contains_bias:
+            if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
                 self.warn(
                     f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
                     "they are unused. Add flat-darks or bias frames"
                 )
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)
-            made = equation("f", bias, dark, None)
+            made = formula("f", bias, dark)
             self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
             if len(group.frames) < ENOUGH:
                 self.warn(
@@ -394,12 +396,8 @@ class Planner:
 
     def nearest_dark(self, group: Group) -> Group | None:
         """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
-        wanted = hard(group.meta)
         same = [
-            dark
-            for dark in self.groups["dark"]
-            if dark.contains_bias
-            and all(value == wanted[name] or None in (value, wanted[name]) for name, value in hard(dark.meta).items())
+            dark for dark in self.groups["dark"] if dark.contains_bias and not any(differences(group.meta, dark.meta))
         ]
         if not same:
             return None
@@ -427,21 +425,17 @@ def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> Im
     What is left out for lights (`use_bias` ...) is left out for them only, and so is the pedestal of the result.
     """
     if isinstance(job, LightSet):
-        return calibrate if job.scaled else replace(calibrate, dark_scaling="none", dark_scale=None)
+        return calibrate if job.scaled else changed(calibrate, dark_scaling="none", dark_scale=None)
     used = {"use_bias": True, "use_dark": True, "use_flat": True}
-    return replace(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
+    return changed(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
 
 
-def levelled(group: Group) -> bool:
+def has_level(group: Group) -> bool:
     """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
     return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
 
 
-def equation(raw: str, bias: Group | None, dark: Group | None, flat, scaled: bool = False) -> str:
+def formula(raw: str, bias: Group | None, dark: Group | None, flat=None, scaled: bool = False) -> str:
     """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
-    terms = "".join(f" - {letter(group)}" for group in (bias, dark) if group)
-    if scaled:
-        terms = " - B - k (D - B)" if dark.contains_bias else " - B - k D"
-    if flat is None:
-        return f"C = {raw}{terms}"
-    return f"C = ({raw}{terms}) * mean(F) / F" if terms else f"C = {raw} * mean(F) / F"
+    letters = (letter(group) if group else "" for group in (bias, dark))
+    return equation(raw, *letters, "F" if flat is not None else "", scaled, bool(dark and dark.contains_bias))

@@ -1,7 +1,29 @@
-"""Synthetic nights with known truth: the demo's input and the tests' sky."""
+"""Synthetic nights with known truth: the demo's input and the tests' sky.
 
-from masterlight.simulate.night import Night, Pointing
-from masterlight.simulate.observatory import Observatory
-from masterlight.simulate.truth import Truth, simulate
+Both the chapter and the verb are called simulate, so the chapter can be called: `simulate(Night(), folder)`.
+"""
 
-__all__ = ["Night", "Observatory", "Pointing", "Truth", "simulate"]
+import sys
+from collections.abc import Generator
+from types import ModuleType
+from typing import Any
+
+from masterlight.core.process import engine
+
+_WHERE = {"Night": "night", "Observatory": "observatory", "Pointing": "pointing", "Truth": "truth", "simulate": "truth"}
+
+
+class Chapter(ModuleType):
+    """This package, which does what its name says when it is called."""
+
+    def __call__(self, *values: Any, **knobs: Any) -> Generator[Any, None, None]:
+        night: Generator[Any, None, None] = engine("simulate.truth").simulate(*values, **knobs)
+        return night
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        return getattr(engine(f"simulate.{_WHERE[name]}"), name)
+
+
+sys.modules[__name__].__class__ = Chapter

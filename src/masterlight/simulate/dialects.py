@@ -1,7 +1,9 @@
 """How capture programs write a frame: header keywords, file name and folder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from masterlight.core.headers import flipped_pattern
 from masterlight.simulate.night import Night
@@ -36,8 +38,16 @@ class Shot:
         return "2600MC" if self.night.pattern else "2600MM"
 
     @property
-    def set_temperature_c(self) -> float:
-        return self.night.temperature_of(self.kind)
+    def evening(self) -> str:
+        return str((self.time - timedelta(hours=12)).date())
+
+    @property
+    def type(self) -> str:
+        """Light, Dark, Flat, Bias: flat-darks are darks to most programs."""
+        return {"flatdark": "Dark"}.get(self.kind, self.kind.capitalize())
+
+    def instant(self, places: str) -> str:
+        return self.time.isoformat(timespec=places)
 
 
 def shots(night: Night) -> list[Shot]:
@@ -57,242 +67,199 @@ def shots(night: Night) -> list[Shot]:
     return taken
 
 
-def nina(shot: Shot):
+VALUES: dict[str, Callable[[Shot], Any]] = {
+    **dict.fromkeys(("EXPOSURE", "EXPTIME"), lambda shot: shot.exposure_s),
+    **dict.fromkeys(("XBINNING", "YBINNING", "CCDXBIN", "CCDYBIN"), lambda shot: 1),
+    **dict.fromkeys(("XPIXSZ", "YPIXSZ", "PIXSIZE1", "PIXSIZE2"), lambda shot: 3.76),
+    **dict.fromkeys(("XORGSUBF", "YORGSUBF"), lambda shot: 0),
+    "IMAGETYP": lambda shot: shot.type,
+    "DATE-OBS": lambda shot: shot.instant("milliseconds"),
+    "GAIN": lambda shot: 0,
+    "OFFSET": lambda shot: 50,
+    "EGAIN": lambda shot: shot.night.gain_e_per_dn,
+    "INSTRUME": lambda shot: f"Simulated {shot.model}",
+    "TELESCOP": lambda shot: "Simulated mount",
+    "SET-TEMP": lambda shot: shot.night.temperature_of(shot.kind),
+    "CCD-TEMP": lambda shot: round(shot.temperature_c, 1),
+    "FOCALLEN": lambda shot: 530.0,
+    "SCALE": lambda shot: 1.4633,
+    "RA": lambda shot: 13.246,
+    "DEC": lambda shot: 56.622,
+    "ROWORDER": lambda shot: "TOP-DOWN",
+    "FILTER": lambda shot: shot.filter,
+    "PIERSIDE": lambda shot: "WEST" if shot.flipped else "EAST",
+    "OBJECT": lambda shot: shot.night.target if shot.kind == "light" else None,
+}
+"""What cards hold, unless a dialect says otherwise; a card that holds None is not written."""
+
+
+def join_words(*words: str | None) -> str:
+    return "_".join(word for word in words if word)
+
+
+def nina(shot: Shot) -> tuple[str, dict[str, Any]]:
     """N.I.N.A.: its default file pattern, a folder for the night and one for each kind."""
-    night, kind = shot.night, {"flatdark": "DARKFLAT"}.get(shot.kind, shot.kind.upper())
-    evening = (shot.time - timedelta(hours=12)).date()
-    stamp, filter = shot.time.strftime("%Y-%m-%d_%H-%M-%S"), shot.filter or ""
-    name = f"{evening}/{kind}/{stamp}_{filter}_{shot.temperature_c:.2f}_{shot.exposure_s:.2f}s_{shot.number:04d}.fits"
-    cards = {
-        "IMAGETYP": (kind, "Type of exposure"),
-        "EXPOSURE": (shot.exposure_s, "[s] Exposure duration"),
-        "EXPTIME": (shot.exposure_s, "[s] Exposure duration"),
-        "DATE-LOC": (
-            (shot.time + timedelta(hours=2)).isoformat(timespec="milliseconds"),
-            "Time of observation (local)",
-        ),
-        "DATE-OBS": (shot.time.isoformat(timespec="milliseconds"), "Time of observation (UTC)"),
-        "XBINNING": (1, "X axis binning factor"),
-        "YBINNING": (1, "Y axis binning factor"),
-        "GAIN": (0, "Sensor gain"),
-        "OFFSET": (50, "Sensor gain offset"),
-        "EGAIN": (night.gain_e_per_dn, "[e-/ADU] Electrons per A/D unit"),
-        "XPIXSZ": (3.76, "[um] Pixel X axis size"),
-        "YPIXSZ": (3.76, "[um] Pixel Y axis size"),
-        "INSTRUME": (f"Simulated {shot.model}", "Imaging instrument name"),
-        "SET-TEMP": (shot.set_temperature_c, "[degC] CCD temperature setpoint"),
-        "CCD-TEMP": (round(shot.temperature_c, 1), "[degC] CCD temperature"),
-        "READOUTM": ("Default", "Sensor readout mode"),
-        "USBLIMIT": (40, "Camera-specific USB setting"),
-        "TELESCOP": ("Simulated 530", "Name of telescope"),
-        "FOCALLEN": (530.0, "[mm] Focal length"),
-        "FOCRATIO": (5.0, "Focal ratio"),
-        "RA": (13.246, "[deg] RA of telescope"),
-        "DEC": (56.622, "[deg] Declination of telescope"),
-        "PIERSIDE": ("West" if shot.flipped else "East", "Telescope pointing state"),
-        "SITEELEV": (600.0, "[m] Observation site elevation"),
-        "SITELAT": (46.5, "[deg] Observation site latitude"),
-        "SITELONG": (7.2, "[deg] Observation site longitude"),
-        "FWHEEL": ("Simulated wheel", "Filter Wheel name") if shot.filter else None,
-        "FILTER": (shot.filter, "Active filter name"),
-        "OBJECT": (night.target, "Name of the object of interest") if shot.kind == "light" else None,
-        "ROWORDER": ("TOP-DOWN", "FITS Image Orientation"),
-        "EQUINOX": (2000.0, "Equinox of celestial coordinate system"),
-        "SWCREATE": ("N.I.N.A. 3.1.2.9001 (x64)", "Software that created this file"),
+    kind = {"flatdark": "DARKFLAT"}.get(shot.kind, shot.kind.upper())
+    stamp = shot.time.strftime("%Y-%m-%d_%H-%M-%S")
+    told = f"{shot.filter or ''}_{shot.temperature_c:.2f}_{shot.exposure_s:.2f}s_{shot.number:04d}"
+    return f"{shot.evening}/{kind}/{stamp}_{told}.fits", {
+        "IMAGETYP": kind,
+        "DATE-LOC": (shot.time + timedelta(hours=2)).isoformat(timespec="milliseconds"),
+        "READOUTM": "Default",
+        "USBLIMIT": 40,
+        "TELESCOP": "Simulated 530",
+        "FOCRATIO": 5.0,
+        "PIERSIDE": "West" if shot.flipped else "East",
+        "SITEELEV": 600.0,
+        "SITELAT": 46.5,
+        "SITELONG": 7.2,
+        "FWHEEL": "Simulated wheel" if shot.filter else None,
+        "EQUINOX": 2000.0,
+        "SWCREATE": "N.I.N.A. 3.1.2.9001 (x64)",
     }
-    return name, cards
 
 
-def maxim(shot: Shot):
+def maxim(shot: Shot) -> tuple[str, dict[str, Any]]:
     """MaxIm DL: everything in one folder, types as words, a pedestal keyword."""
-    night = shot.night
-    words = {
-        "light": "Light Frame",
-        "dark": "Dark Frame",
-        "flat": "Flat Field",
-        "bias": "Bias Frame",
-        "flatdark": "Dark Frame",
+    stem = {"light": shot.night.target.replace(" ", ""), "flatdark": "FlatDark"}.get(shot.kind, shot.type)
+    return f"{stem}-{shot.number:03d}{'-' + shot.filter if shot.filter else ''}.fit", {
+        "DATE-OBS": shot.instant("seconds"),
+        "IMAGETYP": f"{shot.type} {'Field' if shot.kind == 'flat' else 'Frame'}",
+        "APTDIA": 106.0,
+        "OBJECT": shot.night.target if shot.kind == "light" else "",
+        "TELESCOP": "",
+        "SWCREATE": "MaxIm DL Version 6.30",
+        "CALSTAT": "",
+        "PEDESTAL": 0,
     }
-    stem = {
-        "light": night.target.replace(" ", ""),
-        "flat": "Flat",
-        "bias": "Bias",
-        "dark": "Dark",
-        "flatdark": "FlatDark",
-    }[shot.kind]
-    name = f"{stem}-{shot.number:03d}{'-' + shot.filter if shot.filter else ''}.fit"
-    cards = {
-        "DATE-OBS": (shot.time.isoformat(timespec="seconds"), "YYYY-MM-DDThh:mm:ss observation start, UT"),
-        "EXPTIME": (shot.exposure_s, "Exposure time in seconds"),
-        "EXPOSURE": (shot.exposure_s, "Exposure time in seconds"),
-        "SET-TEMP": (shot.set_temperature_c, "CCD temperature setpoint in C"),
-        "CCD-TEMP": (round(shot.temperature_c, 1), "CCD temperature at start of exposure in C"),
-        "XPIXSZ": (3.76, "Pixel Width in microns (after binning)"),
-        "YPIXSZ": (3.76, "Pixel Height in microns (after binning)"),
-        "XBINNING": (1, "Binning factor in width"),
-        "YBINNING": (1, "Binning factor in height"),
-        "XORGSUBF": (0, "Subframe X position in binned pixels"),
-        "YORGSUBF": (0, "Subframe Y position in binned pixels"),
-        "EGAIN": (night.gain_e_per_dn, "Electronic gain in e-/ADU"),
-        "FILTER": (shot.filter, "Filter used when taking image"),
-        "IMAGETYP": (words[shot.kind], "Type of image"),
-        "FOCALLEN": (530.0, "Focal length of telescope in mm"),
-        "APTDIA": (106.0, "Aperture diameter of telescope in mm"),
-        "OBJECT": (night.target if shot.kind == "light" else "", ""),
-        "INSTRUME": (f"Simulated {shot.model}", "instrument or camera used"),
-        "TELESCOP": ("", "telescope used to acquire this image"),
-        "SWCREATE": ("MaxIm DL Version 6.30", "Name of software that created the image"),
-        "CALSTAT": ("", ""),
-        "PEDESTAL": (0, "Correction to add for zero-based ADU"),
-    }
-    return name, cards
 
 
-def sgp(shot: Shot):
+def sgp(shot: Shot) -> tuple[str, dict[str, Any]]:
     """Sequence Generator Pro: a folder for the target and one for each kind, EXPOSURE only."""
-    night, kind = shot.night, {"flatdark": "Dark"}.get(shot.kind, shot.kind.capitalize())
-    filter = f"_{shot.filter}" if shot.filter else ""
-    stem = night.target.replace(" ", "")
-    label = "FlatDark" if shot.kind == "flatdark" else kind
-    name = f"{stem}/{kind}/{stem}_{label}_{shot.exposure_s:g}sec_1x1{filter}_frame{shot.number}.fit"
-    cards = {
-        "OBJECT": (night.target, "Object name"),
-        "TELESCOP": ("Simulated mount", "Telescope name"),
-        "INSTRUME": (f"Simulated {shot.model}", "Instrument name"),
-        "DATE-OBS": (
-            shot.time.isoformat(timespec="milliseconds"),
-            "UTC start of the exposure",
-        ),
-        "IMAGETYP": (kind.upper(), "Type of image"),
-        "EXPOSURE": (shot.exposure_s, "Duration of exposure in seconds"),
-        "CCD-TEMP": (round(shot.temperature_c, 1), "CCD temperature in celsius"),
-        "SET-TEMP": (shot.set_temperature_c, "CCD setpoint in celsius"),
-        "XBINNING": (1, "Camera X Bin"),
-        "CCDXBIN": (1, "Camera X Bin"),
-        "YBINNING": (1, "Camera Y Bin"),
-        "CCDYBIN": (1, "Camera Y Bin"),
-        "GAIN": (0, "Camera gain"),
-        "EGAIN": (night.gain_e_per_dn, "Electrons Per ADU"),
-        "XPIXSZ": (3.76, "Pixel width in microns"),
-        "FILTER": (shot.filter, "Filter name"),
-        "FOCALLEN": (530.0, "Focal length of telescope in mm"),
-        "SCALE": (1.4633, "Image scale (arcsec/pixel)"),
-        "PIERSIDE": ("WEST" if shot.flipped else "EAST", "The pier side"),
-        "ANGLE": (180.0 if shot.flipped else 0.0, "Image angle"),
-        "SITELAT": ("46 30 0.000 N", "Latitude of the imaging site"),
-        "CREATOR": ("Sequence Generator Pro v4.3.0.1391", "Program"),
+    stem, label = shot.night.target.replace(" ", ""), "FlatDark" if shot.kind == "flatdark" else shot.type
+    name = join_words(stem, label, f"{shot.exposure_s:g}sec_1x1", shot.filter, f"frame{shot.number}")
+    return f"{stem}/{shot.type}/{name}.fit", {
+        "OBJECT": shot.night.target,
+        "IMAGETYP": shot.type.upper(),
+        "ANGLE": 180.0 if shot.flipped else 0.0,
+        "SITELAT": "46 30 0.000 N",
+        "CREATOR": "Sequence Generator Pro v4.3.0.1391",
     }
-    return name, cards
 
 
-def ekos(shot: Shot):
+def ekos(shot: Shot) -> tuple[str, dict[str, Any]]:
     """KStars/Ekos with INDI: folders by target, kind and filter; FRAME beside IMAGETYP."""
-    night, kind = shot.night, {"flatdark": "Dark"}.get(shot.kind, shot.kind.capitalize())
-    stem = night.target.replace(" ", "_")
-    folder = "/".join(p for p in (stem, kind, shot.filter) if p)
-    words = [stem, kind, shot.filter, f"{shot.exposure_s:g}_secs", f"{shot.number:03d}"]
-    cards = {
-        "INSTRUME": (f"Simulated {shot.model}", "CCD Name"),
-        "TELESCOP": ("Simulated mount", "Telescope name"),
-        "ROWORDER": ("TOP-DOWN", "Row Order"),
-        "EXPTIME": (shot.exposure_s, "Total Exposure Time (s)"),
-        "CCD-TEMP": (round(shot.temperature_c, 1), "CCD Temperature (Celsius)"),
-        "PIXSIZE1": (3.76, "Pixel Size 1 (microns)"),
-        "PIXSIZE2": (3.76, "Pixel Size 2 (microns)"),
-        "XBINNING": (1, "Binning factor in width"),
-        "YBINNING": (1, "Binning factor in height"),
-        "XPIXSZ": (3.76, "X binned pixel size in microns"),
-        "FRAME": (kind, "Frame Type"),
-        "IMAGETYP": (f"{kind} Frame", "Frame Type"),
-        "FILTER": (shot.filter, "Filter"),
-        "FOCALLEN": (530.0, "Focal Length (mm)"),
-        "SCALE": (1.4633, "arcsecs per pixel"),
-        "PIERSIDE": ("WEST" if shot.flipped else "EAST", "West, looking East"),
-        "RA": (13.246, "Object J2000 RA in Degrees"),
-        "DEC": (56.622, "Object J2000 DEC in Degrees"),
-        "OBJECT": (night.target, "Object name"),
-        "DATE-OBS": (shot.time.isoformat(timespec="milliseconds"), "UTC start date of observation"),
-        "GAIN": (0.0, "Gain"),
-        "OFFSET": (50.0, "Offset"),
-        "COMMENT": ("Generated by INDI", ""),
+    stem, last = shot.night.target.replace(" ", "_"), "flatdark" if shot.kind == "flatdark" else None
+    folder = "/".join(p for p in (stem, shot.type, shot.filter) if p)
+    name = join_words(stem, shot.type, shot.filter, f"{shot.exposure_s:g}_secs", f"{shot.number:03d}", last)
+    return f"{folder}/{name}.fits", {
+        "FRAME": shot.type,
+        "IMAGETYP": f"{shot.type} Frame",
+        "OBJECT": shot.night.target,
+        "GAIN": 0.0,
+        "OFFSET": 50.0,
+        "COMMENT": "Generated by INDI",
     }
-    return f"{folder}/{'_'.join(w for w in words if w)}{'_flatdark' if shot.kind == 'flatdark' else ''}.fits", cards
 
 
-def asiair(shot: Shot):
+def asiair(shot: Shot) -> tuple[str, dict[str, Any]]:
     """ASIAIR: everything told in the file name."""
-    night, kind = shot.night, {"flatdark": "Dark"}.get(shot.kind, shot.kind.capitalize())
-    target = night.target.replace(" ", "_")
+    target = shot.night.target.replace(" ", "_") if shot.kind == "light" else None
     seconds = f"{shot.exposure_s:.1f}s" if shot.exposure_s >= 1 else f"{shot.exposure_s * 1000:.1f}ms"
-    words = [kind, target if shot.kind == "light" else None, seconds, "Bin1", shot.model, shot.filter, "gain0"]
-    words += [shot.time.strftime("%Y%m%d-%H%M%S"), f"{shot.temperature_c:.1f}C", f"{shot.number:04d}"]
-    folder = (
-        f"Autorun/{kind}/{target}"
-        if shot.kind == "light"
-        else f"Autorun/{'FlatDark' if shot.kind == 'flatdark' else kind}"
-    )
-    cards = {
-        "CREATOR": ("ZWO ASIAIR Plus", "Capture software"),
-        "EXPOSURE": (shot.exposure_s, "Exposure time in seconds"),
-        "EXPTIME": (shot.exposure_s, "Exposure time in seconds"),
-        "XBINNING": (1, "Camera X Bin"),
-        "YBINNING": (1, "Camera Y Bin"),
-        "XPIXSZ": (3.76, "pixel size in microns (with binning)"),
-        "YPIXSZ": (3.76, "pixel size in microns (with binning)"),
-        "OFFSET": (50, "camera offset"),
-        "GAIN": (0, "gain value"),
-        "IMAGETYP": (kind, "Type of image"),
-        "DATE-OBS": (shot.time.isoformat(timespec="microseconds"), "Image created time"),
-        "SET-TEMP": (shot.set_temperature_c, "Temperature setpoint in C"),
-        "CCD-TEMP": (round(shot.temperature_c, 1), "sensor temperature in C"),
-        "FILTER": (shot.filter, "Filter used when taking image"),
-        "EGAIN": (night.gain_e_per_dn, "Electronic gain in e-/ADU"),
-        "INSTRUME": (f"ZWO ASI{shot.model} Pro (simulated)", "Camera model"),
-        "FOCALLEN": (530, "Focal length of telescope in mm"),
-        "RA": (13.246, "Object J2000 RA in degrees") if shot.kind == "light" else None,
-        "DEC": (56.622, "Object J2000 Dec in degrees") if shot.kind == "light" else None,
-        "OBJECT": (night.target, "Target name") if shot.kind == "light" else None,
+    stamp = f"{shot.time:%Y%m%d-%H%M%S}_{shot.temperature_c:.1f}C_{shot.number:04d}"
+    name = join_words(shot.type, target, seconds, "Bin1", shot.model, shot.filter, "gain0", stamp)
+    folder = f"{shot.type}/{target}" if target else "FlatDark" if shot.kind == "flatdark" else shot.type
+    return f"Autorun/{folder}/{name}.fit", {
+        "CREATOR": "ZWO ASIAIR Plus",
+        "DATE-OBS": shot.instant("microseconds"),
+        "INSTRUME": f"ZWO ASI{shot.model} Pro (simulated)",
+        "FOCALLEN": 530,
+        **({} if target else {"RA": None, "DEC": None}),
     }
-    return f"{folder}/{'_'.join(w for w in words if w)}.fit", cards
 
 
-def sharpcap(shot: Shot):
+def sharpcap(shot: Shot) -> tuple[str, dict[str, Any]]:
     """SharpCap set to write the last row first: a folder for the evening and each kind, seven digits of a second."""
-    night, kind = shot.night, {"flatdark": "Dark"}.get(shot.kind, shot.kind.capitalize())
-    evening = (shot.time - timedelta(hours=12)).date()
-    folder = night.target if shot.kind == "light" else "FlatDarks" if shot.kind == "flatdark" else f"{kind}s"
-    name = f"{evening}/{folder}/{'_'.join(w for w in (kind, shot.filter, f'{shot.number:05d}') if w)}.fits"
-    cards = {
-        "ROWORDER": ("BOTTOM-UP", ""),
-        "EXPTIME": (shot.exposure_s, "seconds"),
-        "GAIN": (0, ""),
-        "BLKLEVEL": (50, ""),
-        "CCD-TEMP": (round(shot.temperature_c, 1), "C"),
-        "SET-TEMP": (shot.set_temperature_c, "C"),
-        "XPIXSZ": (3.76, "microns, includes binning if any"),
-        "YPIXSZ": (3.76, "microns, includes binning if any"),
-        "XBINNING": (1, ""),
-        "YBINNING": (1, ""),
-        "IMAGETYP": (kind, ""),
-        "FILTER": (shot.filter, ""),
-        "EGAIN": (night.gain_e_per_dn, "electrons per ADU"),
-        "FOCALLEN": (530, "mm"),
-        "OBJECT": (night.target, "") if shot.kind == "light" else None,
-        "INSTRUME": (f"Simulated {shot.model}", ""),
-        "DATE-OBS": (f"{shot.time.isoformat(timespec='microseconds')}0", "System Clock:Est. Frame Start"),
-        "SWCREATE": ("SharpCap v4.1.11817.0, 64 bit", ""),
+    folders = {"light": shot.night.target, "flatdark": "FlatDarks"}
+    name = join_words(shot.type, shot.filter, f"{shot.number:05d}")
+    return f"{shot.evening}/{folders.get(shot.kind, f'{shot.type}s')}/{name}.fits", {
+        "ROWORDER": "BOTTOM-UP",
+        "BLKLEVEL": 50,
+        "FOCALLEN": 530,
+        "DATE-OBS": f"{shot.instant('microseconds')}0",
+        "SWCREATE": "SharpCap v4.1.11817.0, 64 bit",
     }
-    return name, cards
 
 
 DIALECTS = {"nina": nina, "maxim": maxim, "sgp": sgp, "ekos": ekos, "asiair": asiair, "sharpcap": sharpcap}
+"""Each gives the file name of a shot, and what its cards hold that is not in `VALUES`."""
+CARDS = {
+    "nina": """
+IMAGETYP Type of exposure | EXPOSURE [s] Exposure duration | EXPTIME [s] Exposure duration
+DATE-LOC Time of observation (local) | DATE-OBS Time of observation (UTC) | XBINNING X axis binning factor
+YBINNING Y axis binning factor | GAIN Sensor gain | OFFSET Sensor gain offset | EGAIN [e-/ADU] Electrons per A/D unit
+XPIXSZ [um] Pixel X axis size | YPIXSZ [um] Pixel Y axis size | INSTRUME Imaging instrument name
+SET-TEMP [degC] CCD temperature setpoint | CCD-TEMP [degC] CCD temperature | READOUTM Sensor readout mode
+USBLIMIT Camera-specific USB setting | TELESCOP Name of telescope | FOCALLEN [mm] Focal length | FOCRATIO Focal ratio
+RA [deg] RA of telescope | DEC [deg] Declination of telescope | PIERSIDE Telescope pointing state
+SITEELEV [m] Observation site elevation | SITELAT [deg] Observation site latitude
+SITELONG [deg] Observation site longitude | FWHEEL Filter Wheel name | FILTER Active filter name
+OBJECT Name of the object of interest | ROWORDER FITS Image Orientation | EQUINOX Equinox of celestial coordinate system
+SWCREATE Software that created this file
+""",
+    "maxim": """
+DATE-OBS YYYY-MM-DDThh:mm:ss observation start, UT | EXPTIME Exposure time in seconds
+EXPOSURE Exposure time in seconds | SET-TEMP CCD temperature setpoint in C
+CCD-TEMP CCD temperature at start of exposure in C | XPIXSZ Pixel Width in microns (after binning)
+YPIXSZ Pixel Height in microns (after binning) | XBINNING Binning factor in width | YBINNING Binning factor in height
+XORGSUBF Subframe X position in binned pixels | YORGSUBF Subframe Y position in binned pixels
+EGAIN Electronic gain in e-/ADU | FILTER Filter used when taking image | IMAGETYP Type of image
+FOCALLEN Focal length of telescope in mm | APTDIA Aperture diameter of telescope in mm | OBJECT
+INSTRUME instrument or camera used | TELESCOP telescope used to acquire this image
+SWCREATE Name of software that created the image | CALSTAT | PEDESTAL Correction to add for zero-based ADU
+""",
+    "sgp": """
+OBJECT Object name | TELESCOP Telescope name | INSTRUME Instrument name | DATE-OBS UTC start of the exposure
+IMAGETYP Type of image | EXPOSURE Duration of exposure in seconds | CCD-TEMP CCD temperature in celsius
+SET-TEMP CCD setpoint in celsius | XBINNING Camera X Bin | CCDXBIN Camera X Bin | YBINNING Camera Y Bin
+CCDYBIN Camera Y Bin | GAIN Camera gain | EGAIN Electrons Per ADU | XPIXSZ Pixel width in microns | FILTER Filter name
+FOCALLEN Focal length of telescope in mm | SCALE Image scale (arcsec/pixel) | PIERSIDE The pier side | ANGLE Image angle
+SITELAT Latitude of the imaging site | CREATOR Program
+""",
+    "ekos": """
+INSTRUME CCD Name | TELESCOP Telescope name | ROWORDER Row Order | EXPTIME Total Exposure Time (s)
+CCD-TEMP CCD Temperature (Celsius) | PIXSIZE1 Pixel Size 1 (microns) | PIXSIZE2 Pixel Size 2 (microns)
+XBINNING Binning factor in width | YBINNING Binning factor in height | XPIXSZ X binned pixel size in microns
+FRAME Frame Type | IMAGETYP Frame Type | FILTER Filter | FOCALLEN Focal Length (mm) | SCALE arcsecs per pixel
+PIERSIDE West, looking East | RA Object J2000 RA in Degrees | DEC Object J2000 DEC in Degrees | OBJECT Object name
+DATE-OBS UTC start date of observation | GAIN Gain | OFFSET Offset | COMMENT
+""",
+    "asiair": """
+CREATOR Capture software | EXPOSURE Exposure time in seconds | EXPTIME Exposure time in seconds | XBINNING Camera X Bin
+YBINNING Camera Y Bin | XPIXSZ pixel size in microns (with binning) | YPIXSZ pixel size in microns (with binning)
+OFFSET camera offset | GAIN gain value | IMAGETYP Type of image | DATE-OBS Image created time
+SET-TEMP Temperature setpoint in C | CCD-TEMP sensor temperature in C | FILTER Filter used when taking image
+EGAIN Electronic gain in e-/ADU | INSTRUME Camera model | FOCALLEN Focal length of telescope in mm
+RA Object J2000 RA in degrees | DEC Object J2000 Dec in degrees | OBJECT Target name
+""",
+    "sharpcap": """
+ROWORDER | EXPTIME seconds | GAIN | BLKLEVEL | CCD-TEMP C | SET-TEMP C | XPIXSZ microns, includes binning if any
+YPIXSZ microns, includes binning if any | XBINNING | YBINNING | IMAGETYP | FILTER | EGAIN electrons per ADU
+FOCALLEN mm | OBJECT | INSTRUME | DATE-OBS System Clock:Est. Frame Start | SWCREATE
+""",
+}
+"""The cards of each dialect in their order, each a keyword and its comment."""
 
 
-def described(shot: Shot) -> tuple[str, dict]:
+def name_and_cards(shot: Shot) -> tuple[str, dict[str, tuple[Any, str]]]:
     """File name relative to the night's folder, and header cards in order, `keyword: (value, comment)`."""
-    name, cards = DIALECTS[shot.night.dialect](shot)
+    name, own = DIALECTS[shot.night.dialect](shot)
+    cards = {}
+    for card in CARDS[shot.night.dialect].strip().replace("\n", " | ").split(" | "):
+        keyword, _, comment = card.partition(" ")
+        cards[keyword] = (own[keyword] if keyword in own else VALUES[keyword](shot), comment)
     cards |= colour_cards(shot.night) | section_cards(shot.night)
-    return name, {k: v for k, v in cards.items() if v is not None and v[0] is not None}
+    return name, {keyword: card for keyword, card in cards.items() if card[0] is not None}
 
 
 def colour_cards(night: Night) -> dict:

@@ -1,41 +1,44 @@
-"""`Night`: what the sky and the camera of a simulated night are like, and where each light points."""
+"""`Night`: what the sky and the camera of a simulated night are like."""
 
-import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 
-from masterlight.core.process import process
+from masterlight.core.process import Unit, process
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Count = Annotated[int, Ge(0)]
+Frames = Annotated[int, Ge(0), Unit("frames")]
 Amount = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
-Fraction = Annotated[float, Ge(0), Le(1)]
+Fraction = Annotated[float, Ge(0), Le(1), Unit("fraction")]
 
 XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
 """Colour filters of a Fuji X-Trans sensor, six rows of six."""
 THROUGHPUT = {"L": 1.0, "R": 0.34, "G": 0.34, "B": 0.3, "Ha": 0.06, "OIII": 0.05, "SII": 0.04}
+COUNTED = {"light": "lights", "dark": "darks", "bias": "biases", "flat": "flats", "flatdark": "flat_darks"}
+"""Which knob tells the number of frames of a kind."""
 
 
 @process
 class Night:
     """Simulate a night at the telescope, with everything that goes wrong in one, and know the truth about it."""
 
-    rows: Annotated[int, Ge(64)] = 1000
+    rows: Annotated[int, Ge(64), Unit("px")] = 1000
     """Rows of the sensor, pixels."""
-    cols: Annotated[int, Ge(64)] = 1500
+    cols: Annotated[int, Ge(64), Unit("px")] = 1500
     """Columns of the sensor, pixels."""
-    lights: Count = 12
+    lights: Frames = 12
     """Light frames for each filter."""
-    biases: Count = 10
+    biases: Frames = 10
     """Bias frames."""
-    darks: Count = 10
+    darks: Frames = 10
     """Dark frames."""
-    flats: Count = 10
+    flats: Frames = 10
     """Flat frames for each filter, at twilight levels."""
-    flat_darks: Count = 0
+    flat_darks: Frames = 0
     """Dark frames of the exposure of the flats."""
     filters: Annotated[tuple[str, ...], MinLen(1)] = ("L",)
     """Filters used, one after the other; a colour camera behind L has no filter before it."""
@@ -45,7 +48,7 @@ class Night:
     """Exposure of darks, seconds; left out, that of the lights."""
     flat_exposure_s: Positive = 2.5
     """Exposure of flats and flat-darks, seconds."""
-    flat_level: Annotated[float, Gt(0)] = 0.45
+    flat_level: Annotated[float, Gt(0), Unit("of full scale")] = 0.45
     """Level of the first flat, as a fraction of saturation; above 1 it is over-exposed."""
     stars: Count | None = None
     """Stars in the field; left out, a thousand for each megapixel."""
@@ -69,15 +72,15 @@ class Night:
     """How much the field turns from light to light, degrees (1 sigma)."""
     meridian_flip: bool = True
     """Turn the field by 180 degrees after half of the lights."""
-    cloudy: Count = 1
+    cloudy: Frames = 1
     """Lights taken through clouds."""
-    clouds: Annotated[float, Ge(0), Le(0.95)] = 0.45
+    clouds: Annotated[float, Ge(0), Le(0.95), Unit("fraction")] = 0.45
     """Fraction of the starlight that clouds take away."""
-    cosmic_rays: Amount = 8.0
+    cosmic_rays: Annotated[float, Ge(0), Unit("per megapixel")] = 8.0
     """Cosmic rays in a light or dark, on average, for each megapixel."""
-    trails: Count = 2
+    trails: Frames = 2
     """Lights crossed by a satellite."""
-    tracking_errors: Count = 1
+    tracking_errors: Frames = 1
     """Lights with elongated stars."""
     read_noise_e: Amount = 3.3
     """Read noise, electrons."""
@@ -93,7 +96,7 @@ class Night:
     """How much the bias level changes from frame to frame, DN (1 sigma)."""
     overscan_px: Count = 0
     """Columns at the right that see no light, only the bias level."""
-    dark_e_s: Amount = 0.02
+    dark_e_s: Annotated[float, Ge(0), Unit("e-/s")] = 0.02
     """Dark current at the temperature of the night, electrons per second; twice that for each 6 degrees."""
     glow_dn: Amount = 0.0
     """Amplifier glow in a corner after the exposure of a light, DN; it grows more slowly than the exposure."""
@@ -101,15 +104,15 @@ class Night:
     """Fraction of hot pixels; one in twenty flickers, one in a hundred saturates; and there is a cold one for fifty."""
     bad_columns: Count = 0
     """Defective columns, hot or of little response; every second one only in part."""
-    vignetting: Annotated[float, Ge(0), Le(0.9)] = 0.3
+    vignetting: Annotated[float, Ge(0), Le(0.9), Unit("fraction")] = 0.3
     """Light lost in the corners, as a fraction."""
     dust: Count = 7
     """Dust motes on the window and the filter, for each filter."""
-    prnu: Annotated[float, Ge(0), Le(0.1)] = 0.005
+    prnu: Annotated[float, Ge(0), Le(0.1), Unit("fraction")] = 0.005
     """Pixel response non-uniformity, as a fraction (1 sigma)."""
     saturation_dn: Annotated[float, Gt(0), Le(65535)] = 65535.0
     """Level at which the camera saturates, DN."""
-    bit_shift: Annotated[int, Ge(0), Le(4)] = 0
+    bit_shift: Annotated[int, Ge(0), Le(4), Unit("bits")] = 0
     """Bits by which the camera shifts its values up: 2 for a converter of 14 bits, 4 for one of 12."""
     pattern: Literal["", "RGGB", "BGGR", "GBRG", "GRBG", "XTRANS"] = ""
     """Colour filters on the pixels, from the top left pixel on; left out for a mono camera."""
@@ -150,20 +153,16 @@ class Night:
         own = self.dark_temperature_c if kind == "dark" else None
         return self.temperature_c if own is None else own
 
-    def rng(self, *path: int) -> np.random.Generator:
+    def rng(self, *path: int) -> "np.random.Generator":
         """A generator of its own for each part of the night, so that any frame can be made alone."""
+        import numpy as np
+
         return np.random.default_rng([self.seed, *path])
 
     def each(self, kind: str) -> int:
         """Frames of a kind; of lights and flats, for each filter."""
-        names = {
-            "light": self.lights,
-            "dark": self.darks,
-            "bias": self.biases,
-            "flat": self.flats,
-            "flatdark": self.flat_darks,
-        }
-        return names[kind]
+        count: int = getattr(self, COUNTED[kind])
+        return count
 
     def count(self, kind: str) -> int:
         """Frames of a kind, those of all filters together."""
@@ -176,89 +175,3 @@ class Night:
     def throughput(self, filter: str) -> float:
         """Light that a filter lets through, against a clear one."""
         return THROUGHPUT.get(filter, 0.33)
-
-
-@dataclass(frozen=True, eq=False)
-class Pointing:
-    """The truth about one light: where it looks, through what air."""
-
-    index: int
-    filter: str
-    matrix: np.ndarray
-    """3x3, pixel of light 0 -> pixel of this light."""
-    fwhm_px: float
-    """Width along the narrow axis."""
-    elongation: float
-    """Width along the wide axis, over that along the narrow one."""
-    angle_rad: float
-    """Direction of the wide axis, from x towards y."""
-    transparency: float
-    """Fraction of the starlight that arrives."""
-    sky_dn: float
-    """Level of the sky at the centre, before the flat."""
-    slope: tuple[float, float]
-    """Sky gradient along x and y of the frame, from the centre to the edge, as a fraction of the sky."""
-    cloudy: bool
-    tracking_error: bool
-    trail: tuple[float, ...] | None
-    """A satellite: x and y of a point, direction in radians, sigma in pixels, peak in DN."""
-
-
-def pointings(night: Night) -> list[Pointing]:
-    """Where each light of the night points, in order; light 0 is where the others are measured from."""
-    rng = night.rng(1)
-    total = night.count("light")
-    odd = iter(rng.permutation(np.arange(1, max(total, 1))))
-    cloudy, bad, crossed = (
-        {int(i) for i, _ in zip(odd, range(n), strict=False)}
-        for n in (night.cloudy, night.tracking_errors, night.trails)
-    )
-    heading = rng.uniform(0, 2 * np.pi)
-    made = []
-    for i in range(total):
-        filter = night.filter_of("light", i)
-        turn = night.rotation_deg * rng.standard_normal() if i else 0.0
-        distance, toward = night.dither_px * math.sqrt(rng.uniform()) * (i > 0), rng.uniform(0, 2 * np.pi)
-        shift = np.array([distance * math.cos(toward), distance * math.sin(toward)])
-        if night.meridian_flip and i >= (total + 1) // 2:
-            turn, shift = turn + 180.0, shift + night.dither_px * np.array([1.4, -0.9])
-        air = 1.0 - 0.04 * i / max(total, 1)
-        clear = air * (1 - 0.02 * rng.uniform())
-        sky = night.sky_dn * night.throughput(filter) * (1.1 - 0.15 * air + 0.03 * rng.standard_normal())
-        lost = night.clouds * rng.uniform(0.85, 1.0) if i in cloudy else 0.0
-        drift = heading + 0.02 * i
-        matrix = rigid(night.shape, turn, shift)
-        slope = matrix[:2, :2] @ (night.gradient * np.array([math.cos(drift), math.sin(drift)]))
-        made.append(
-            Pointing(
-                index=i,
-                filter=filter,
-                matrix=matrix,
-                fwhm_px=night.fwhm_px * math.exp(night.fwhm_spread * rng.standard_normal()),
-                elongation=rng.uniform(1.7, 2.4) if i in bad else rng.uniform(1.0, 1.08),
-                angle_rad=rng.uniform(0, np.pi),
-                transparency=clear * (1 - lost),
-                sky_dn=sky * (1 + 0.9 * lost),
-                slope=(float(slope[0]), float(slope[1])),
-                cloudy=i in cloudy,
-                tracking_error=i in bad,
-                trail=satellite(night, rng, sky) if i in crossed else None,
-            )
-        )
-    return made
-
-
-def rigid(shape: tuple[int, int], turn_deg: float, shift_px) -> np.ndarray:
-    """The 3x3 matrix that turns about the centre of the frame, then shifts."""
-    c, s = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
-    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    matrix = np.eye(3)
-    matrix[:2, :2] = [[c, -s], [s, c]]
-    matrix[:2, 2] = centre + shift_px - matrix[:2, :2] @ centre
-    return matrix
-
-
-def satellite(night: Night, rng: np.random.Generator, sky_dn: float) -> tuple[float, ...]:
-    """A satellite's line across the frame: x, y, direction, sigma, peak."""
-    x, y = rng.uniform(0.25, 0.75) * night.cols, rng.uniform(0.25, 0.75) * night.rows
-    return x, y, rng.uniform(0, np.pi), 0.5 * night.fwhm_px, rng.uniform(0.4, 2.0) * (sky_dn + 50.0)

@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from masterlight.simulate.camera import KINDS, RESPONSE, Camera, grid_shape
 from masterlight.simulate.kernels import STEP, render_stars
-from masterlight.simulate.night import Night, Pointing, pointings
+from masterlight.simulate.night import Night
+from masterlight.simulate.pointing import Pointing, pointings
 
 FLOOR_E = 0.02
 """Surface brightness at which a star ends, electrons per pixel."""

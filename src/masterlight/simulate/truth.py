@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -15,10 +15,10 @@ from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.process import plain, validate
 from masterlight.core.workers import Event, each, executor
 from masterlight.simulate.camera import DOUBLING_C
-from masterlight.simulate.dialects import Shot, described, shots
-from masterlight.simulate.kernels import upsample_row
-from masterlight.simulate.night import Night, Pointing
+from masterlight.simulate.dialects import Shot, name_and_cards, shots
+from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import Observatory, apply
+from masterlight.simulate.pointing import Pointing
 
 
 class Truth:
@@ -52,10 +52,6 @@ class Truth:
         """The files of one kind (`light`, `dark`, `flat`, `bias`, `flatdark`), in the order they were taken."""
         return [self.folder / name for name in self.files.get(kind, [])]
 
-    def transform(self, index: int, reference: int = 0) -> np.ndarray:
-        """3x3, pixel of light `reference` -> pixel of light `index`."""
-        return self.pointings[index].matrix @ np.linalg.inv(self.pointings[reference].matrix)
-
     def expected_stars(self, index: int) -> np.ndarray:
         """Stars centred in a light, brightest first: a record array x_px, y_px, flux_dn, peak_dn (before the flat).
 
@@ -76,68 +72,12 @@ class Truth:
         table = np.rec.fromarrays([v[inside] for v in columns.values()], names=list(columns))
         return table[np.argsort(-table.flux_dn, kind="stable")]
 
-    def scene_dn(self, index: int = 0) -> np.ndarray:
-        """A light without noise, flat, dark, bias, satellites or cosmic rays, float32 DN.
-
-        `(rows, cols)`; of a colour camera `(3, rows, cols)`, red, green and blue at every pixel.
-        """
-        letters = self.observatory.camera.letters
-        planes = np.stack([self.plane_dn(index, letter) for letter in letters])
-        return planes if len(letters) > 1 else planes[0]
-
-    def plane_dn(self, index: int, letter: str = "") -> np.ndarray:
-        """One colour of `scene_dn`, `(rows, cols)`."""
-        pointing, row = self.pointings[index], np.empty(self.night.cols)
-        scene = self.observatory.starlight_e(pointing, letter)
-        grid = self.observatory.background_e(pointing, letter)
-        for y in range(self.night.rows):
-            upsample_row(grid, y, row)
-            scene[y] += row
-        return scene / np.float32(self.night.gain_e_per_dn)
-
-    def mosaic_dn(self, index: int = 0) -> np.ndarray:
-        """`scene_dn` as the sensor sees it, each pixel in its own colour: `(rows, cols)` float32 DN."""
-        camera = self.observatory.camera
-        return camera.mosaic(self.plane_dn(index, letter) for letter in camera.letters)
-
-    def cosmic_mask(self, index: int) -> np.ndarray:
-        """Pixels of a light that cosmic rays struck, `(rows, cols)` bool."""
-        mask = np.zeros(self.night.shape, bool)
-        mask.flat[self.observatory.cosmic_rays("light", index)[0]] = True
-        return mask
-
-    def trail_mask(self, index: int, faintest_dn: float = 1.0) -> np.ndarray:
-        """Pixels of a light that a satellite brightened by more than `faintest_dn`, `(rows, cols)` bool."""
-        mask = np.zeros(self.night.shape, bool)
-        y, x, dn = self.observatory.trail(self.pointings[index])
-        mask[y[dn > faintest_dn], x[dn > faintest_dn]] = True
-        return mask
-
-    def flat(self, filter: str) -> np.ndarray:
-        """The true flat, `(rows, cols)` float32, about 1 at the centre in every colour."""
-        return self.observatory.camera.flat(filter)
-
-    @property
-    def dark_dn_s(self) -> np.ndarray:
-        """The true dark current at the temperature of the lights, `(rows, cols)` float32 DN per second, no glow."""
-        return self.observatory.camera.dark_e_s / np.float32(self.night.gain_e_per_dn)
-
-    def dark_dn(self, kind: str = "light") -> np.ndarray:
-        """What frames of a kind hold above the bias without light, glow included: `(rows, cols)` float32 DN."""
-        charge = self.observatory.camera.dark_charge_e(self.night.exposure_of(kind), self.night.temperature_of(kind))
-        return charge / np.float32(self.night.gain_e_per_dn)
-
     @property
     def k(self) -> float:
         """The factor that makes the dark current of the darks that of the lights; glow does not follow it."""
         night = self.night
         warmer = night.temperature_of("light") - night.temperature_of("dark")
         return night.exposure_of("light") / night.exposure_of("dark") * 2 ** (warmer / DOUBLING_C)
-
-    @property
-    def bias_dn(self) -> np.ndarray:
-        """The true bias of the pixels that see the sky, `(rows, cols)` float32 DN, without drift."""
-        return np.broadcast_to(self.observatory.camera.bias_level_dn[:, : self.night.cols], self.night.shape)
 
     @property
     def defects(self) -> np.ndarray:
@@ -164,7 +104,7 @@ class Truth:
         whole(self.folder / "truth.npz", lambda file: np.savez_compressed(file, **arrays))
 
 
-def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Iterator[Event]:
+def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Generator[Event, None, None]:
     """Photograph a night: 16-bit FITS frames as the capture program lays them out, and the truth about them.
 
     An `Event` after each frame; the last one, of stage `done`, has the `Truth` as its result. The same night gives
@@ -174,7 +114,7 @@ def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> It
     observatory.prepare()
     files: dict[str, list[str]] = {"light": []}
     for shot in taken:
-        files.setdefault(shot.kind, []).append(described(shot)[0])
+        files.setdefault(shot.kind, []).append(name_and_cards(shot)[0])
     with executor(workers) as pool:
         yield from each("simulate", pool, lambda shot: write(observatory, shot, folder), taken, keep_going=False)
     truth = Truth(night, files, folder)
@@ -185,7 +125,7 @@ def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> It
 
 def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
     """Expose one frame and write it as 16-bit unsigned FITS; its name comes back."""
-    name, cards = described(shot)
+    name, cards = name_and_cards(shot)
     image = observatory.frame(shot.kind, shot.index)
     structure = [("SIMPLE", True, "file does conform to FITS standard"), ("BITPIX", 16), ("NAXIS", 2)]
     header = Header(

@@ -1,175 +1,148 @@
-"""What integration must know of each frame before it starts: level, scale, noise, and on demand more."""
+"""Measure what a frame is like: level, spread, noise, and on demand more, of each of its planes one `Measurement`."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import uniform_filter
-from scipy.special import erfc
 
 from masterlight.core.errors import FrameError, ParameterError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
 from masterlight.core.headers import period, places
-from masterlight.core.scale import SCALES, background_fluctuation, noise_sides
-from masterlight.subframes.select import StarList, SubframeSelector
+from masterlight.core.noise import noise_mrs, sample, two_sided_scale
+from masterlight.core.scale import SCALES, background_fluctuation, madn, noise_sides
+from masterlight.subframes.find import find_stars, star_statistics
+from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
+from masterlight.subframes.select import SubframeSelector
 
-SAMPLES = 250_000
-"""Pixels that `measure` looks at: the median of so many is sure to 0.3 % of their scatter."""
+SAMPLES, STRIPS = 250_000, 16
+"""Pixels that `measure` looks at, in so many strips: the median of them is sure to 0.3 % of their scatter."""
+FEW_ROWS, FEW_COLS = 24, 5000
+"""Rows, and pixels of each, that are looked at of a calibration frame."""
 BAND_PIXELS = 1 << 21
 """Pixels in memory at once while the background of a whole frame is looked at."""
 LIKELY = 2.5
 """A keyword of noise that differs by more than this factor from what the pixels show tells of other pixels."""
-NEAR, FAR = 2, 8
+APART = {1: (2, 8), 2: (2, 8), 6: (6, 12)}
+"""Columns between pixels of one colour that are compared for their noise, by the period of the colours: near ones in a
+frame as it was taken, where a gradient counts least; far ones in an interpolated frame, where those up to 5 columns
+apart share their noise."""
 CELL_PX, AROUND_PX = 256, 7
 """Plain sky is told in cells of so many columns, by the mean of a square of this side around each pixel."""
-"""Columns between pixels that are compared for their noise: near ones in a frame as it was taken, where a gradient
-counts least; far ones in an interpolated frame, where those up to 5 columns apart share their noise."""
-STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars")
-SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_noise_dn")
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What integration must know of one plane of a frame before it starts; of a light, before registration."""
-
-    source: str
-    location_dn: float
-    """Median of the background."""
-    scale_dn: float | tuple[float, float]
-    """Dispersion about the median, one number or (below, above)."""
-    noise_dn: float
-    """Of one pixel, before interpolation made neighbours alike, where a keyword tells it."""
-    exposure_s: float | None = None
-    flux_ratio: float | None = None
-    """Flux of stars in this frame over that of the same stars in the reference."""
-    mean_dn: float | None = None
-    mean_deviation_dn: float | None = None
-    """Average absolute deviation from the median."""
-    noise_scale_dn: float | None = None
-    """Spread of the pixels near the median, mean of both sides: the signal of the SNR weight."""
-    background_noise_dn: float | None = None
-    """M*: how far the pixels below the large-scale background lie below it, in the median."""
-    psf_flux_dn: float | None = None
-    """Light of all stars together."""
-    psf_mean_flux_dn: float | None = None
-    """Sum over the stars of their light per pixel."""
-    fwhm_px: float | None = None
-    eccentricity: float | None = None
-    stars: int | None = None
-    pixel_noise_dn: float | None = None
-    """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
-    correlation: float | None = None
-    """Variance of the sum of many pixels over the sum of their variances; None where what is known of noise tells."""
-    gain_e_per_dn: float | None = None
-    read_noise_e: float | None = None
-    keywords: Mapping = field(default_factory=dict)
-    """The frame's header, where weights come from it."""
-    notes: tuple[str, ...] = ()
-    """What had to be decided while it was measured."""
+# --- frames from a sample of their pixels -----------------------------------------------------------------------------
 
 
-@contextmanager
-def naming(frame: Frame) -> Iterator[None]:
-    """What goes wrong while a frame is read becomes a FrameError that carries the frame's source."""
-    try:
-        yield
-    except FrameError as error:
-        raise error if error.source == frame.source else FrameError(frame.source, str(error)) from error
-    except OSError as error:
-        raise FrameError(frame.source, f"it cannot be read: {error}; leave it out, or copy it again") from error
+def measure(
+    frame: Frame,
+    wanted: Collection[str] = (),
+    scale: str = "bwmv",
+    *,
+    kind: Kind = "light",
+    before: Frame | None = None,
+    saturation_dn: float | None = None,
+) -> list[Measurement]:
+    """What each plane of a frame is like, from a sample of its pixels; what else is `wanted` costs more.
 
+    scale: a name of `core.scale.SCALES`; it also tells the location. wanted: names of `SKY_FIELDS` and of
+    `STAR_FIELDS`, "keywords" for the header; others are left to the caller. The stars of a colour frame are those of
+    the mean of its planes, found in all of its pixels; without any, `stars` is 0 and what else stars tell is None.
+    FrameError for a frame without pixels, and for calibration frames that are empty or saturated (`saturation_dn`).
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InRange(Frame):
-    """A frame without the pixels that are out of range: they are missing."""
+    Noise is told by what is known of a frame:
 
-    frame: Frame
-    low: float
-    high: float
+    - A bias, dark or flat (`kind`): by its difference from the frame taken `before`, brought to the same level, since
+      the pattern of the sensor is in both; for the first of them it is the scatter within the frame.
+    - A frame with the keywords NOISE00, NOISE01 ... or NOISE, which calibration and debayering write before pixels are
+      interpolated: by these. A registered frame looks smoother than it is, since its neighbours share their noise, and
+      by how much depends on the fraction of a pixel that it was shifted by, so that weights by what is seen would be
+      wrong by up to a factor of four.
+    - Where there is no keyword, or none that can be true of these pixels (by a factor of 5; a stack with the header of
+      a sub): 1.4826 MAD of the difference of pixels of one colour two columns apart, over sqrt(2), to which neither a
+      gradient nor a colour filter array adds.
 
-    @property
-    def header(self):
-        return self.frame.header
-
-    def pixels(self, y0, y1, x0, x1):
-        pixels = np.array(self.frame.pixels(y0, y1, x0, x1))
-        with np.errstate(invalid="ignore"):
-            pixels[(pixels <= self.low) | (pixels >= self.high)] = np.nan
-        return pixels
-
-
-def in_range(frame: Frame, low: float | None, high: float | None) -> Frame:
-    """The frame as it is measured when values from `low` down and from `high` up take no part."""
-    if low is None and high is None:
-        return frame
-    limits = -np.inf if low is None else low, np.inf if high is None else high
-    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, frame=frame, low=limits[0], high=limits[1])
-
-
-def measure(frame: Frame, wanted: tuple[str, ...] = (), scale: str = "bwmv") -> list[Measurement]:
-    """Level, spread and noise of each plane, from 16 strips spread over the frame; what else is `wanted` costs more.
-
-    scale: a name of `kernels.scale.SCALES`; it also tells the location. wanted: names of `SKY_FIELDS` and of
-    `STAR_FIELDS`, others are left to the caller; the stars of a colour frame are those of the mean of its planes, found
-    in all of its pixels; without any, `stars` is 0 and the other fields of stars are None.
-
-    Noise is that of a keyword NOISE00, NOISE01 ... or NOISE, which calibration and debayering write before pixels are
-    interpolated: a registered frame looks smoother than it is, since its neighbours share their noise, and by how much
-    depends on the fraction of a pixel that it was shifted by, so that weights by what is seen would be wrong by up to a
-    factor of four. Where there is none, or none that can be true of these pixels (by a factor of 5; a stack with the
-    header of a sub), it is 1.4826 MAD of the difference of pixels two columns apart, over sqrt(2): neither a gradient
-    nor a colour filter array adds to it.
+    A light whose stars are wanted as well is best measured by `SubframeSelector.measure`, before anything interpolates
+    it: in all of its pixels, stars left out of its noise by their structure.
     """
     if scale not in SCALES:
         raise ParameterError(f"scale: '{scale}' is not known; there are {', '.join(SCALES)}")
     with naming(frame):
-        strips = strips_of(frame)
+        if kind in ("bias", "dark", "flat", "flatdark"):
+            return [measure_calibration(frame, kind, before, saturation_dn)]
+        rows, cols = frame.shape[-2:]
+        height = max(2, min(rows, round(SAMPLES / STRIPS / cols)))
+        parts = strips(frame, STRIPS, height) if rows > STRIPS * height else [frame.pixels(0, rows, 0, cols)]
         keywords = keywords_of(frame)
-        told = noises_told(frame, keywords)
-        stars = star_fields(frame) if set(wanted) & set(STAR_FIELDS) else {}
-        fluctuation = fluctuations(frame) if "background_noise_dn" in wanted else [None] * len(told)
-    found = []
-    for plane, (noise, background) in enumerate(zip(told, fluctuation, strict=True)):
-        flat = [s[plane] if s.ndim == 3 else s for s in strips]
+        claims = keyword_noise(frame, keywords)
+        more: dict[str, Any] = star_fields(frame) if set(wanted) & set(STAR_FIELDS) else {}
+        fluctuation = fluctuations(frame) if "background_noise_dn" in wanted else [None] * len(claims)
+    more |= header_fields(frame.meta) | {"keywords": keywords if "keywords" in wanted else {}}
+    near, far = APART[period(frame.meta.pattern)] if len(frame.shape) == 2 else APART[1]
+    out = []
+    for plane, (claim, background) in enumerate(zip(claims, fluctuation, strict=True)):
+        flat = [s[plane] if s.ndim == 3 else s for s in parts]
         values = np.concatenate([s[np.isfinite(s)] for s in flat])
         if not values.size:
             raise FrameError(frame.source, "it has no pixel that is not missing; leave it out")
         location, sides = SCALES[scale](values)
-        seen = noise_seen(flat[::2], FAR) if noise else 0.0
-        likely = noise and (seen == 0 or seen / LIKELY <= noise <= seen * LIKELY)
-        doubtful = bool(noise) and not likely
-        found.append(
+        seen = noise_of_steps(flat[::2], far, sloping=True) if claim else 0.0
+        likely = claim and (seen == 0 or seen / LIKELY <= claim <= seen * LIKELY)
+        doubtful = bool(claim) and not likely
+        out.append(
             Measurement(
                 source=frame.source,
                 location_dn=location,
                 scale_dn=sides,
-                noise_dn=noise if likely else noise_seen(flat, NEAR),
-                exposure_s=frame.meta.exposure_s,
+                noise_dn=claim if likely else noise_of_steps(flat, near),
                 pixel_noise_dn=seen if likely and seen > 0 else None,
-                gain_e_per_dn=frame.meta.gain_e_per_dn,
-                read_noise_e=frame.meta.read_noise_e,
                 background_noise_dn=background,
-                keywords=keywords if "keywords" in wanted else {},
                 notes=("its keyword NOISE is not true of its pixels, whose noise was measured",) if doubtful else (),
                 **sky_fields(values, wanted),
-                **stars,
+                **more,
             )
         )
-    return found
+    return out
 
 
-def strips_of(frame: Frame) -> list[np.ndarray]:
-    """About `SAMPLES` pixels of a frame as 16 strips of whole rows; all of a small one."""
-    rows, cols = frame.shape[-2:]
-    height = max(2, min(rows, round(SAMPLES / 16 / cols)))
-    if rows <= 16 * height:
-        return [frame.pixels(0, rows, 0, cols)]
-    return [frame.pixels(y, y + height, 0, cols) for y in sorted({int(y) for y in np.linspace(0, rows - height, 16)})]
+def header_fields(meta: Meta) -> dict[str, float | None]:
+    """What a Measurement holds of a frame's header."""
+    return {name: getattr(meta, name) for name in ("exposure_s", "gain_e_per_dn", "read_noise_e")}
 
 
-def noise_seen(strips: list[np.ndarray], apart: int) -> float:
-    """Noise as the differences of pixels so many columns apart show it; of far ones about their median, the slope.
+def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturation_dn: float | None) -> Measurement:
+    """Level, scatter and noise of a calibration frame, as `measure` gives them."""
+    pixels = few_rows(frame)
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size < pixels.size / 2:
+        raise FrameError(frame.source, "more than half of its pixels are missing (NaN); leave it out")
+    if not np.any(finite != finite[0]):
+        raise FrameError(
+            frame.source, f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
+        )
+    level, flat = float(np.median(finite)), kind == "flat"
+    if flat and saturation_dn is not None and level > saturation_dn:
+        raise FrameError(
+            frame.source, f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter"
+        )
+    if flat and level <= 0:
+        raise FrameError(frame.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
+    scatter = noise = madn(finite)
+    other = few_rows(before) if before is not None and before.shape == frame.shape else None
+    if other is not None:
+        ratio = level / np.median(other[np.isfinite(other)]) if flat else 1.0
+        noise = float(madn(pixels - ratio * other) / np.sqrt(1 + ratio**2)) or scatter
+    return Measurement(frame.source, level, (scatter, scatter), noise, exposure_s=frame.meta.exposure_s)
+
+
+def few_rows(frame: Frame) -> np.ndarray:
+    """Pixels from some rows spread over a frame: (rows, n) float32."""
+    return np.concatenate(strips(frame, FEW_ROWS), axis=-2)[..., :: -(-frame.shape[-1] // FEW_COLS)]
+
+
+def noise_of_steps(strips: list[np.ndarray], apart: int, sloping: bool = False) -> float:
+    """Noise as the differences of pixels so many columns apart show it; about their median where the sky is `sloping`.
 
     Pixels whose surroundings stand above the sky are left out: stars would count as noise.
     """
@@ -179,7 +152,7 @@ def noise_seen(strips: list[np.ndarray], apart: int) -> float:
         step = strip[:, apart:] - strip[:, :-apart]
         found.append(step[dark[:, apart:] & dark[:, :-apart] & np.isfinite(step)])
     steps = np.concatenate(found)
-    middle = np.median(steps) if apart == FAR and steps.size else np.float32(0)
+    middle = np.median(steps) if sloping and steps.size else np.float32(0)
     return 1.4826 / 2**0.5 * float(np.median(np.abs(steps - middle))) if steps.size else 0.0
 
 
@@ -220,20 +193,19 @@ def keywords_of(frame: Frame) -> dict:
     return found
 
 
-def noises_told(frame: Frame, keywords: Mapping) -> list[float | None]:
+def keyword_noise(frame: Frame, keywords: Mapping[str, Any]) -> list[float | None]:
     """Noise of each plane before interpolation as keywords tell it; None where they do not.
 
     NOISE00, NOISE01 ... are planes, or the colours of a mosaic, whose noise is their root mean square by share.
     """
-    planes = frame.shape[0] if len(frame.shape) == 3 else 1
+    planes = frame.planes
     if frame.meta.frames > 1:
         return [None] * planes
     numbered = [positive(keywords.get(f"NOISE{i:02d}")) for i in range(planes)]
     if planes == 1 and frame.meta.pattern:
         shares = [len(at) for at in places(frame.meta.pattern).values()]
         colours = [positive(keywords.get(f"NOISE{i:02d}")) for i in range(len(shares))]
-        known = None not in colours
-        numbered = [float(np.sqrt(np.average(np.square(colours), weights=shares))) if known else None]
+        numbered = [None if None in colours else float(np.sqrt(np.average(np.square(colours), weights=shares)))]
     elif planes == 1 and positive(keywords.get("NOISE01")):
         numbered = [None]
     return [noise or positive(keywords.get("NOISE")) for noise in numbered]
@@ -245,7 +217,7 @@ def positive(value) -> float | None:
     return float(value) if number else None
 
 
-def sky_fields(values: np.ndarray, wanted: tuple[str, ...]) -> dict[str, float]:
+def sky_fields(values: np.ndarray, wanted: Collection[str]) -> dict[str, float]:
     """Those optional fields that a sample of pixels tells."""
     made = {
         "mean_dn": lambda: np.mean(values, dtype=np.float64),
@@ -265,52 +237,118 @@ def fluctuations(frame: Frame) -> list[float]:
     return [background_fluctuation(plane)[0] for plane in (sparse if sparse.ndim == 3 else sparse[None])]
 
 
-def star_fields(frame: Frame) -> dict[str, float | int]:
+def star_fields(frame: Frame) -> dict[str, float | int | None]:
     """Those optional fields that the stars of a frame tell."""
     found = SubframeSelector().measure(frame)
-    if isinstance(found, Rejected):
-        return {"stars": 0}
-    row, stars = found
-    flux, mean_flux = psf_signal(stars)
-    return {
-        "psf_flux_dn": flux,
-        "psf_mean_flux_dn": mean_flux,
-        "fwhm_px": row.fwhm_px,
-        "eccentricity": row.eccentricity,
-        "stars": row.stars,
-    }
+    return {"stars": 0} if isinstance(found, Rejected) else stars_of(found[0])
 
 
-def psf_signal(stars: StarList) -> tuple[float, float]:
-    """Light of all unsaturated stars, and the sum of each star's light per pixel of its disc, outliers tamed.
+def stars_of(measurement: Measurement) -> dict[str, Any]:
+    """What stars tell of a frame, for the measurements of its other planes."""
+    return {name: getattr(measurement, name) for name in STAR_FIELDS}
 
-    The disc ends at a tenth of the profile's height. Light per pixel that robust Chauvenet rejection finds out of place
-    counts as the nearest that is not.
+
+# --- lights as the sensor gave them, all of their pixels --------------------------------------------------------------
+
+
+def measure_light(
+    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None
+) -> tuple[Measurement, StarList] | Rejected:
+    """One light and its stars; see `SubframeSelector.measure`."""
+    frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
+    source = source or frame.source
+    saturation_dn = saturation_dn or frame.meta.saturation_dn
+    image, boxes = to_measure(np.asarray(frame), frame.meta.pattern)
+    row = sky or measure_sky(source, frame.meta, boxes, saturation_dn)
+    if not row:
+        return row
+    ceiling = 0.99 * saturation_dn if saturation_dn else None
+    found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn or frame.meta.gain_e_per_dn)
+    if len(found) < settings.min_stars:
+        few = "no star" if not len(found) else f"only {len(found)} of the {settings.min_stars} stars needed"
+        words = f"{few} found above {settings.sigma:g} sigma (noise {row.noise_dn:.3g} DN, background "
+        return Rejected(source, "measure", f"{words}{row.location_dn:.5g} DN): clouds, lens cap or focus?")
+    more = {"stars": total, "eccentricity": elongation, "gradient_dn": gradient(level)}
+    return replace(row, **more, **star_statistics(found)), found
+
+
+def to_measure(array: np.ndarray, pattern: str | None = None) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What to measure of a frame: (image for stars, planes for its sky), all (rows, cols) float32.
+
+    The mean of the planes of a colour frame; of a mosaic its green pixels, the others NaN. Its sky is told by those of
+    one place of a Bayer pattern, but by all of X-Trans, where one place has but 1/36 of the pixels.
     """
-    use = ~stars.saturated
-    exponent = 1.0 / stars.beta
-    wider = np.log2(10.0) ** 0.5 if np.isnan(stars.beta) else ((10**exponent - 1) / (2**exponent - 1)) ** 0.5
-    per_pixel = stars.flux_dn[use] / (np.pi / 4 * (wider * stars.fwhm_px[use]) ** 2)
-    low, high = chauvenet(per_pixel) if per_pixel.size else (0.0, 0.0)
-    return float(stars.flux_dn[use].sum()), float(np.clip(per_pixel, low, high).sum())
+    if array.ndim == 3:
+        image = np.ascontiguousarray(array.mean(axis=0, dtype=np.float32))
+        return image, [image]
+    if not pattern:
+        return np.ascontiguousarray(array), [array]
+    image, n, at = array.copy(), period(pattern), places(pattern.upper())
+    for y, x in [place for colour in at if colour != "G" for place in at[colour]]:
+        image[y::n, x::n] = np.nan
+    return image, [array[y::n, x::n] for y, x in (at["G"][:1] if n == 2 else at["G"])]
 
 
-def chauvenet(values: np.ndarray, limit: float = 0.5) -> tuple[float, float]:
-    """Lowest and highest value that belong to the others (Maples et al. 2018).
+def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation_dn=None) -> Measurement | Rejected:
+    """Level, spread and noise of one colour, the mean of its (rows, cols) planes, or why it is not usable.
 
-    One by one the most deviant is left out as long as fewer than `limit` of so many are expected beyond it on its side:
-    first by the median and the 68.3 percentile of the distances from it, corrected for small samples, then by mean and
-    standard deviation.
+    The planes are as the sensor gave them, neighbours of one colour with noise of their own: it is told by what is left
+    of them without structure (`core.noise.noise_mrs`).
     """
-    x = np.sort(np.asarray(values, np.float64))
-    for robust in (True, False):
-        while x.size > 2:
-            centre = np.median(x) if robust else x.mean()
-            away = np.sort(np.abs(x - centre))
-            small = 1.0 / (1.0 - 2.9442 * x.size**-1.073)
-            sigma = small * away[int(0.683 * x.size)] if robust else x.std(ddof=1)
-            low, high = centre - x[0], x[-1] - centre
-            if not 0.5 * x.size * erfc(max(low, high) / sigma / 2**0.5 if sigma > 0 else 0.0) < limit:
-                break
-            x = x[1:] if low >= high else x[:-1]
-    return float(x[0]), float(x[-1])
+    rows = []
+    for box in boxes:
+        row = sky_of_plane(np.ascontiguousarray(box), saturation_dn)
+        if isinstance(row, str):
+            return Rejected(source, "measure", row)
+        rows.append(row)
+    location, low, high, noise, free, saturated, missing = (float(np.mean(v)) for v in zip(*rows, strict=True))
+    shares = {"noise_fraction": free, "saturated_fraction": saturated, "missing_fraction": missing}
+    return Measurement(source, location, (low, high), noise, **header_fields(meta), **shares)
+
+
+def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple[float, ...] | str:
+    """(location, scale below, above, noise, share of it free of structure, saturated, missing), or the reason."""
+    values, missing = sample(image)
+    if missing > 0.7:
+        return f"{100 * missing:.0f} % of its pixels are missing"
+    location, low, high = two_sided_scale(values)
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest == highest:
+        return "every pixel is zero: an empty frame" if lowest == 0 else f"every pixel is {lowest:g} DN: an empty frame"
+    if saturation_dn and location > 0.9 * saturation_dn:
+        return f"its median {location:.5g} DN is above 90 % of saturation ({saturation_dn:.5g} DN): overexposed"
+    if location == highest:
+        return f"half of its pixels are at its highest value {highest:.5g} DN: overexposed"
+    if location == 0 and low == 0 and np.count_nonzero(values) < 0.05 * values.size:
+        return "nearly every pixel is zero: an empty frame"
+    ceiling = 0.99 * saturation_dn if saturation_dn else np.inf
+    noise, free = noise_mrs(image, ceiling)
+    if not noise > 0:
+        return "its noise is 0: too coarsely quantised, or smoothed already; give the frame as it was taken"
+    return location, low, high, noise, free, float(np.mean(values >= ceiling)), missing
+
+
+def sky_of_mean(planes: Sequence[Measurement]) -> Measurement:
+    """The sky of the mean of planes whose noise is independent."""
+
+    def mean(values):
+        return float(np.mean(list(values)))
+
+    def lowered(values):
+        return float(np.sqrt(np.sum([value**2 for value in values]))) / len(planes)
+
+    return replace(
+        planes[0],
+        location_dn=mean(p.location_dn for p in planes),
+        saturated_fraction=mean(p.saturated_fraction for p in planes),
+        scale_dn=tuple(lowered(p.scale_dn[side] for p in planes) for side in (0, 1)),
+        noise_dn=lowered(p.noise_dn for p in planes),
+    )
+
+
+def gradient(level):
+    """Highest minus lowest corner of the plane through the sky mesh, DN."""
+    y, x = np.mgrid[-1 : 1 : level.shape[0] * 1j, -1 : 1 : level.shape[1] * 1j]
+    design = np.stack([np.ones(level.size), x.ravel(), y.ravel()], axis=-1)
+    _, a, b = np.linalg.lstsq(design, level.ravel().astype(float), rcond=None)[0]
+    return float(2.0 * (abs(a) + abs(b)))

@@ -1,14 +1,14 @@
 """The light of the reference's stars in a registered frame: apertures at known places, read as small boxes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from masterlight.core.frame import Frame
-from masterlight.subframes.measure import naming
-from masterlight.subframes.select import StarList
+from masterlight.core.frame import Frame, naming
+from masterlight.subframes.measurement import Measurement, StarList
 
 APERTURE = 1.8
 """Radius of the aperture in widths (FWHM) of the stars of the frame itself, so that it holds the same share of their
@@ -30,7 +30,7 @@ PROFILE_STARS = 60
 PASSES = 3
 """How often the width is found: the ring of the sky follows it."""
 ENOUGH_STARS = 8
-"""Stars in common that make a flux ratio worth more than a ratio of background dispersions."""
+"""Stars in common by which a flux ratio is trusted."""
 FEWEST_STARS = 3
 FLOOR = 0.005
 """Relative error of a flux below which none is believed: flat field, changes of the profile over the field."""
@@ -56,6 +56,11 @@ class Ratio(NamedTuple):
     error: float
     stars: int
 
+    @property
+    def trusted(self) -> float | None:
+        """The factor, where enough stars tell it to be worth more than a ratio of background dispersions."""
+        return self.ratio if self.stars >= ENOUGH_STARS else None
+
 
 def standards(stars: StarList, most: int = 120) -> StarList:
     """The stars of a reference that tell fluxes well: the brightest unsaturated ones that stand alone."""
@@ -79,7 +84,7 @@ def forced_fluxes(frame: Frame, stars: StarList) -> Fluxes:
     different seeing compare; the sky is the median of a ring. Stars at the edge, saturated ones and those that miss a
     pixel of the aperture are NaN; all are when fewer than 3 are left. Only boxes around the stars are read.
     """
-    planes = frame.shape[0] if len(frame.shape) == 3 else 1
+    planes = frame.planes
     nothing = np.full((planes, len(stars)), np.nan)
     if not len(stars):
         return Fluxes(nothing, nothing, np.full(planes, np.nan))
@@ -99,9 +104,8 @@ def forced_fluxes(frame: Frame, stars: StarList) -> Fluxes:
 def stamps(frame: Frame, stars: StarList, half: int) -> np.ndarray:
     """Boxes (n, planes, 2 half + 1, 2 half + 1) around stars; NaN throughout at the edge and where the core is bad."""
     rows, cols = frame.shape[-2:]
-    planes = frame.shape[0] if len(frame.shape) == 3 else 1
     size = 2 * half + 1
-    out = np.full((len(stars), planes, size, size), np.nan, np.float32)
+    out = np.full((len(stars), frame.planes, size, size), np.nan, np.float32)
     corners = np.round(stars.xy).astype(int) - half
     ceiling = NEAR_SATURATION * frame.meta.saturation_dn if frame.meta.saturation_dn else np.inf
     with naming(frame):
@@ -207,14 +211,14 @@ def flux_ratio(fluxes, reference_fluxes, errors, reference_errors=0.0) -> Ratio:
     return robust_mean(ratios, np.hypot(np.hypot(noise, usual * of_reference) / reference, FLOOR * usual))
 
 
-def with_star_light(statistics, fluxes: Fluxes, reference: Fluxes) -> list:
-    """The `Measurement` of a frame's planes with what its stars tell: their flux ratio, and their width."""
+def with_star_light(planes: Sequence[Measurement], fluxes: Fluxes, reference: Fluxes) -> list[Measurement]:
+    """The measurements of a frame's planes with what its stars tell: their flux ratio, and their width."""
     out = []
-    for p, known in enumerate(statistics):
+    for p, plane in enumerate(planes):
         ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])
         width = float(fluxes.fwhm_px[p])
-        seen = known.fwhm_px or (width if np.isfinite(width) else None)
-        out.append(replace(known, flux_ratio=ratio.ratio if ratio.stars >= ENOUGH_STARS else None, fwhm_px=seen))
+        width_px = plane.fwhm_px or (width if np.isfinite(width) else None)
+        out.append(replace(plane, flux_ratio=ratio.trusted, fwhm_px=width_px))
     return out
 
 

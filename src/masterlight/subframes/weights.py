@@ -8,7 +8,7 @@ import numpy as np
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.expression import Expression
-from masterlight.subframes.measure import SKY_FIELDS, STAR_FIELDS, Measurement
+from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
 """What the names of keywords that hold weights have in them: SFSWEIGHT, SSWEIGHT, WBPPWGHT."""

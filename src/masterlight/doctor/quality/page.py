@@ -114,7 +114,7 @@ class MasterReport:
 
     def sentence(self) -> str:
         """The report in one line, for the process console."""
-        told = [f"{NAMES.get(self.kind, self.kind)} of {counted(self.frames)}"]
+        told = [f"{NAMES.get(self.kind, self.kind)} of {frames_in_words(self.frames)}"]
         for name, c in self.colours.items():
             words = [f"{c.median_dn:.1f} DN"]
             words += [f"noise {c.noise_dn:.2f} DN"] if c.noise_dn else []
@@ -127,7 +127,7 @@ class MasterReport:
 
     def text(self) -> str:
         """The report on one page, in plain words."""
-        title = f"{NAMES.get(self.kind, self.kind).capitalize()} of {counted(self.frames)}: {self.source}"
+        title = f"{NAMES.get(self.kind, self.kind).capitalize()} of {frames_in_words(self.frames)}: {self.source}"
         size = f"{self.shape[-1]} x {self.shape[-2]} pixels"
         size += f", exposures of {self.exposure_s:g} s" if self.exposure_s else ""
         lines = [title, size, self.equation] if self.equation else [title, size]
@@ -170,7 +170,7 @@ def row(name: str, words: str) -> str:
     return f"{name:<16}{words}"
 
 
-def counted(frames: int) -> str:
+def frames_in_words(frames: int) -> str:
     return f"{frames} frame{'' if frames == 1 else 's'}"
 
 

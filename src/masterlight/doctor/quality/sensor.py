@@ -1,31 +1,20 @@
-"""What pairs of calibration frames tell of a sensor: noise, gain, read noise, dark current.
+"""What pairs of calibration frames tell of a sensor, colour by colour: noise, gain, read noise, dark current."""
 
-All look at a bounded, repeatable sample of a frame, at all of it when it is small, and at each colour of a mosaic by
-itself: results are dictionaries with the keys "R", "G", "B" of a colour frame, or "mono".
-"""
-
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.doctor.quality import kernels
+from masterlight.doctor.quality.sample import Boxes, level, levels_of, middle_mean, sample, values
 
-PIXELS = 300_000
-"""Pixels that a sample of a frame holds at most, about."""
 BLOCKS = 400
 """Blocks of 8 x 8 pixels in which noise is measured, for each of the four offsets: the middle of so many is sure to
 0.5 %."""
-LEVEL_SAMPLES = 25_000
-"""Pixels from which a level is told where many are: sure to a percent of their scatter."""
-STRIP = 12
-"""Rows of a strip of the sample, in rows of one colour: a block and half a block."""
-HASHED_ROWS = 8
 TYPICAL_SN = 0.9979
 """Middle of the Sn of blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
 
@@ -55,80 +44,6 @@ class DarkCurrent(NamedTuple):
     by_level_e_s: float
     by_variance_e_s: float | None
     """From the shot noise of the dark current; None without pairs of darks and bias frames."""
-
-
-# --- what is looked at ------------------------------------------------------------------------------------------------
-
-
-def colours(frame: Frame) -> dict[str, list[tuple[int, int, int]]]:
-    """Where each colour of a frame is: its pixels are those of plane p from row y, column x on, every `pitch`-th."""
-    if len(frame.shape) == 3:
-        return {name: [(p, 0, 0)] for p, name in enumerate("RGB")}
-    pattern, size = frame.meta.pattern, pitch(frame)
-    if not pattern:
-        return {"mono": [(0, 0, 0)]}
-    names = dict.fromkeys(sorted(pattern, key=("RGB" + pattern).index))
-    return {name: [(0, k // size, k % size) for k, c in enumerate(pattern) if c == name] for name in names}
-
-
-def pitch(frame: Frame) -> int:
-    """After how many pixels the colours repeat."""
-    return math.isqrt(len(frame.meta.pattern)) if frame.meta.pattern and len(frame.shape) == 2 else 1
-
-
-def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
-    """First and last row of the bands of a sample: spread over the frame, of the same colours, all of a small frame."""
-    rows, cols = frame.shape[-2:]
-    size = pitch(frame)
-    height = STRIP * size
-    if rows * cols <= pixels or rows < 2 * height:
-        return [(0, rows)]
-    count = max(1, min(16, round(pixels / (height * cols))))
-    starts = sorted({int(y) // size * size for y in np.linspace(0, rows - height, 2 * count + 1)[1::2]})
-    return [(y, y + height) for y in starts]
-
-
-def sample(frame: Frame, pixels: int = PIXELS) -> dict[str, list[np.ndarray]]:
-    """A sample of each colour as boxes of neighbours of that colour, float32 (rows, cols)."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in colours(frame)}
-    size = pitch(frame)
-    for y0, y1 in strips(frame, pixels):
-        band = frame.pixels(y0, y1, 0, frame.shape[-1])
-        band = band if band.ndim == 3 else band[None]
-        for name, places in colours(frame).items():
-            found[name] += [np.ascontiguousarray(band[p, y::size, x::size]) for p, y, x in places]
-    return found
-
-
-def values(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """The finite pixels of some boxes, flat."""
-    flat = np.concatenate([box.ravel() for box in boxes])
-    good = np.isfinite(flat)
-    return flat if good.all() else flat[good]
-
-
-def thinned(x: np.ndarray, count: int) -> np.ndarray:
-    """At most about so many of some values, evenly taken."""
-    return np.ascontiguousarray(x[:: max(1, -(-x.size // count))])
-
-
-def middle_mean(x: np.ndarray) -> float:
-    """Mean of the middle half of the values: as robust as needed, and finer than the step of whole numbers."""
-    if not x.size:
-        return math.nan
-    quarter = x.size // 4
-    ordered = np.partition(x, (quarter, x.size - quarter - 1))
-    return float(ordered[quarter : x.size - quarter].mean(dtype=np.float64))
-
-
-def level(boxes: Sequence[np.ndarray]) -> float:
-    """The level of some boxes of one colour, DN."""
-    return middle_mean(thinned(values(boxes), LEVEL_SAMPLES))
-
-
-def levels_of(frame: Frame) -> dict[str, float]:
-    """The level of each colour of a frame, DN."""
-    return {name: level(boxes) for name, boxes in sample(frame).items()}
 
 
 def check_alike(*frames: Frame) -> None:
@@ -188,7 +103,10 @@ def typical(by_offset: Sequence[np.ndarray]) -> float:
 
 
 def differences(
-    first: Mapping, second: Mapping, base: Mapping[str, float] | None = None, blocks: int = BLOCKS
+    first: Mapping[str, Boxes],
+    second: Mapping[str, Boxes],
+    base: Mapping[str, float] | None = None,
+    blocks: int = BLOCKS,
 ) -> dict[str, Difference]:
     """Compare two samples colour by colour, in about so many blocks of all colours together for each offset.
 
@@ -205,14 +123,17 @@ def differences(
     return found
 
 
-def in_blocks(first, second, ratio: float = 1.0, step: float = 0.0, blocks: int = BLOCKS):
+def in_blocks(
+    first: Boxes, second: Boxes, ratio: float = 1.0, step: float = 0.0, blocks: int = BLOCKS
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Levels and noises of first - ratio second in blocks of 8 x 8, each a list of four arrays, one for each offset.
 
     Two lists of boxes (rows, cols) float32 of the same shapes; step: that of their whole numbers, 0 for others.
     """
     total = sum((box.shape[0] // kernels.BLOCK) * (box.shape[1] // kernels.BLOCK) for box in first)
     stride = max(1, -(-total // blocks))
-    levels, noises = [[], [], [], []], [[], [], [], []]
+    levels: list[Boxes] = [[], [], [], []]
+    noises: list[Boxes] = [[], [], [], []]
     for one, two in zip(first, second, strict=True):
         room = (4, max(1, one.size // kernels.BLOCK**2))
         level_dn, noise = np.empty(room, np.float32), np.empty(room, np.float32)
@@ -259,7 +180,7 @@ def gains_of(
     return found
 
 
-def conversion(signal_dn, flat_variance, bias_variance, ratio: float = 1.0) -> float:
+def conversion(signal_dn: Any, flat_variance: Any, bias_variance: float, ratio: float = 1.0) -> float:
     """Gain in electrons per DN from levels above the bias, Var(f1 - ratio f2) and Var(b1 - b2); NaN if there is none.
 
     With the arrays' i-th elements for the i-th block. For ratio 1: 2 signal / (flat_variance - bias_variance).
@@ -269,7 +190,7 @@ def conversion(signal_dn, flat_variance, bias_variance, ratio: float = 1.0) -> f
     return float(1 / per_dn) if per_dn > 0 else math.nan
 
 
-# --- dark current, identity -------------------------------------------------------------------------------------------
+# --- dark current -----------------------------------------------------------------------------------------------------
 
 
 def dark_current(
@@ -298,20 +219,6 @@ def dark_current(
         by_variance = extra * gain**2 / exposure_s if pairs else None
         found[name] = DarkCurrent((levels[name] - base[name]) * gain / exposure_s, by_variance)
     return found
-
-
-def content_hash(frame: Frame) -> str:
-    """A short word that tells frames of different pixels apart, whatever their names and headers; NaN counts as NaN.
-
-    BLAKE2 of 8 rows spread over the frame, as float32, and of its shape: of two exposures not one row is the same.
-    """
-    rows, cols = frame.shape[-2:]
-    digest = hashlib.blake2b(repr(tuple(frame.shape)).encode(), digest_size=10)
-    for y in np.unique(np.linspace(0, rows - 1, min(rows, HASHED_ROWS)).astype(int)):
-        line = frame.pixels(int(y), int(y) + 1, 0, cols).astype("<f4") + np.float32(0)
-        line[np.isnan(line)] = np.nan
-        digest.update(np.ascontiguousarray(line).tobytes())
-    return digest.hexdigest()
 
 
 def frames_needed(extra_fraction: float = 0.02) -> int:

@@ -3,67 +3,39 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import median_filter
 
-from masterlight.calibration.superbias import line_means
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.noise import midvariance, noise_mrs
-from masterlight.core.scale import qn, sn
-from masterlight.defects.cosmetic import departing
-from masterlight.doctor.quality import kernels
+from masterlight.doctor.quality.figures import figures, hot_pixels, noises
 from masterlight.doctor.quality.page import ColourReport, Drift, MasterReport
-from masterlight.doctor.quality.sensor import (
-    BLOCKS,
-    PIXELS,
-    check_alike,
+from masterlight.doctor.quality.sample import (
+    Boxes,
     colours,
     content_hash,
-    dark_current,
-    frames_needed,
-    gain_and_read_noise,
-    in_blocks,
     level,
     levels_of,
     middle_mean,
-    pair_noise,
-    pitch,
     sample,
-    thinned,
-    typical,
     values,
 )
-
-__all__ = [
-    "ColourReport",
-    "Drift",
-    "MasterReport",
-    "content_hash",
-    "dark_current",
-    "frames_needed",
-    "gain_and_read_noise",
-    "hot_pixels",
-    "pair_noise",
-    "report",
-]
+from masterlight.doctor.quality.sensor import (
+    BLOCKS,
+    DarkCurrent,
+    PairNoise,
+    check_alike,
+    dark_current,
+    gain_and_read_noise,
+    in_blocks,
+    pair_noise,
+    typical,
+)
+from masterlight.integration.stack import Stack
 
 FULL = 0.98
 """Pixels from this part of the saturation level on count as saturated."""
-SCALE_SAMPLES = 20_000
-"""Pixels from which Sn and Qn are told: sure to 1 %."""
-LINE_SAMPLES = 128
-TRIMMING, TRIMMED_VARIANCE = 0.2, 1.145
-"""Part left out at each end of a line, and what that does to the variance of its mean, for Gaussian noise."""
-SMOOTH_LINES = 65
-"""Profiles of rows and columns are told from a running median over so many lines."""
-ZONES, ZONE_SAMPLES = 8, 4096
-HOT_SIGMA = 8.0
-WHOLE_PIXELS, WINDOW_PX, WINDOWS, BANDS = 4 << 20, 256, 3, 8
-"""Of larger frames the noise is told from 3 x 3 windows of so many pixels of a colour across, and hot pixels are
-counted in 8 bands of rows."""
 
 
 # --- a master and its frames ------------------------------------------------------------------------------------------
@@ -74,7 +46,7 @@ def report(
     master: Frame,
     frames: Sequence[Frame],
     *,
-    stack=None,
+    stack: Stack | None = None,
     bias: Frame | None = None,
     biases: Sequence[Frame] = (),
     flats: Sequence[Frame] = (),
@@ -97,6 +69,8 @@ def report(
     levels, halves = survey(kind, frames)
     gain = gains(frames[0], biases, flats, gain_e_per_dn)
     electrons = {name: known.gain_e_per_dn for name, known in gain.items()}
+    full = frames[0].meta.saturation_dn
+    ceiling = None if full is None else FULL * full
     raw_flats = kind == "flat" and not set("BD") & set(frames[0].meta.calibration)
     facts = Facts(
         kind=kind,
@@ -107,15 +81,16 @@ def report(
         current=currents(kind, master, frames, bias, biases, electrons),
         base=levels_of(bias or biases[0]) if raw_flats and (bias or biases) else {},
     )
+    single = noises(frames[0], math.inf if ceiling is None else ceiling)
     hot = hot_pixels(master) if kind in ("dark", "flatdark") else (None, None)
-    rejected, (inputs, notes) = rejections(stack), listed(frames)
+    rejected, (inputs, notes) = rejections(stack), inputs_and_copies(frames)
     return MasterReport(
         kind=kind,
         source=master.source,
         frames=len(frames),
         shape=tuple(master.shape),
         exposure_s=frames[0].meta.exposure_s,
-        colours=colour_reports(master, facts),
+        colours={name: colour_report(facts, name, own, single[name]) for name, own in figures(master, ceiling).items()},
         drift=drift(frames, levels) if len(frames) > 1 else None,
         hot_pixels=hot[0],
         hot_limit_dn=hot[1],
@@ -128,7 +103,7 @@ def report(
     )
 
 
-def rejections(stack) -> tuple[dict, ...]:
+def rejections(stack: Stack | None) -> tuple[dict, ...]:
     """What each frame lost in the integration, as fractions of its samples."""
     return tuple(
         {"source": r.source, "plane": r.plane, "low": r.rejected_low_fraction, "high": r.rejected_high_fraction}
@@ -136,7 +111,7 @@ def rejections(stack) -> tuple[dict, ...]:
     )
 
 
-def listed(frames: Sequence[Frame]) -> tuple[tuple[dict, ...], tuple[str, ...]]:
+def inputs_and_copies(frames: Sequence[Frame]) -> tuple[tuple[dict, ...], tuple[str, ...]]:
     """Every frame with the hash of its pixels, and a sentence for each that is a copy of another."""
     hashes = [content_hash(frame) for frame in frames]
     first = [hashes.index(h) for h in hashes]
@@ -154,15 +129,15 @@ class Facts:
 
     kind: str
     frames: list[Frame]
-    single: Mapping
-    noise: Mapping
-    gain: Mapping
-    current: Mapping
-    base: Mapping
+    single: Mapping[str, PairNoise]
+    noise: Mapping[str, tuple[float, str]]
+    gain: Mapping[str, "SensorGain"]
+    current: Mapping[str, DarkCurrent]
+    base: Mapping[str, float]
     """Level of the bias that is still in the master."""
 
 
-def survey(kind: str, frames: Sequence[Frame]):
+def survey(kind: str, frames: Sequence[Frame]) -> tuple[list[float], dict[str, tuple[Boxes, Boxes | None]]]:
     """One look at every frame: its level, and the means of every other frame, from the same sample of each.
 
     Returns levels (N,) and {colour: (boxes of the one half, boxes of the other)}; flats are brought to the level of
@@ -181,7 +156,9 @@ def survey(kind: str, frames: Sequence[Frame]):
     return levels, {name: (one, halves[1].get(name)) for name, one in halves[0].items()}
 
 
-def master_noise(master: Frame, halves, count: int, stack) -> dict[str, tuple[float, str]]:
+def master_noise(
+    master: Frame, halves: Mapping[str, tuple[Boxes, Boxes | None]], count: int, stack: Stack | None
+) -> dict[str, tuple[float, str]]:
     """Noise of each colour of a master that would be another in the next master, and how it is known.
 
     From the variance that the integration measured, if it did; else from the means of every other frame of `count`:
@@ -201,7 +178,7 @@ def master_noise(master: Frame, halves, count: int, stack) -> dict[str, tuple[fl
     }
 
 
-class Known(NamedTuple):
+class SensorGain(NamedTuple):
     """What is known of the sensor in one colour: electrons per DN, how that is known, and the read noise in DN."""
 
     gain_e_per_dn: float | None
@@ -209,19 +186,21 @@ class Known(NamedTuple):
     read_noise_dn: float | None
 
 
-def gains(frame: Frame, biases, flats, told: float | None) -> dict[str, Known]:
+def gains(frame: Frame, biases: Sequence[Frame], flats: Sequence[Frame], told: float | None) -> dict[str, SensorGain]:
     """Gain of each colour and how it is known: measured on pairs, else told, else from the header."""
     if len(biases) > 1 and len(flats) > 1:
         measured = gain_and_read_noise(biases[0], biases[1], flats[0], flats[1])
         if all(math.isfinite(g.gain_e_per_dn) for g in measured.values()):
             method = "measured on pairs of bias frames and flats"
-            return {name: Known(g.gain_e_per_dn, method, g.read_noise_dn) for name, g in measured.items()}
+            return {name: SensorGain(g.gain_e_per_dn, method, g.read_noise_dn) for name, g in measured.items()}
     header = frame.meta.gain_e_per_dn
     method = "as told" if told else "from the header, not measured" if header else None
-    return dict.fromkeys(colours(frame), Known(told or header, method, None))
+    return dict.fromkeys(colours(frame), SensorGain(told or header, method, None))
 
 
-def currents(kind: str, master: Frame, frames, bias, biases, gain: Mapping) -> Mapping:
+def currents(
+    kind: str, master: Frame, frames: list[Frame], bias: Frame | None, biases: list[Frame], gain: Mapping
+) -> dict[str, DarkCurrent]:
     """Dark current of each colour of a master dark, as far as bias frames and a gain tell it."""
     exposure_s = frames[0].meta.exposure_s
     if kind not in ("dark", "flatdark") or not exposure_s or not all(gain.values()) or not (bias or biases):
@@ -247,38 +226,9 @@ def drift(frames: Sequence[Frame], levels: Sequence[float]) -> Drift:
 # --- one colour -------------------------------------------------------------------------------------------------------
 
 
-def colour_reports(master: Frame, facts: Facts) -> dict[str, ColourReport]:
-    """Every figure of every colour of a master."""
-    image = np.asarray(master)
-    image = image if image.ndim == 3 else image[None]
-    full, size = facts.frames[0].meta.saturation_dn, pitch(master)
-    ceiling = np.inf if full is None else FULL * full
-    counts = tallied(master, ceiling)
-    noise, single = noises(master), noises(facts.frames[0], ceiling)
-    found = {}
-    for name, places in colours(master).items():
-        p, y, x = places[0]
-        plane = image[p, y::size, x::size]
-        step = max(1, math.isqrt(plane.size * len(places) // PIXELS))
-        pixels = values([image[p, y :: step * size, x :: step * size] for p, y, x in places])
-        exact = counts[name]
-        scales = spreads(pixels)
-        rows, columns = profiles(plane)
-        found[name] = ColourReport(
-            **exact | {"saturated_fraction": exact["saturated_fraction"] if full is not None else None},
-            **scales,
-            noise_mrs_dn=noise[name],
-            single_noise_mrs_dn=single[name],
-            row_profile_dn=rows,
-            column_profile_dn=columns,
-            zones_dn=zones(plane),
-            **told(facts, name, scales["median_dn"], exact["mean_dn"]),
-        )
-    return found
-
-
-def told(facts: Facts, name: str, median_dn: float, mean_dn: float) -> dict:
-    """What pairs and sets of frames tell of one colour."""
+def colour_report(facts: Facts, name: str, figures: dict[str, Any], single_noise_mrs_dn: float) -> ColourReport:
+    """The figures of one colour of a master with what pairs and sets of frames tell of it."""
+    median_dn = figures["median_dn"]
     single = facts.single[name].noise_dn if name in facts.single else None
     single = single if single is not None and math.isfinite(single) else None
     noise, method = facts.noise.get(name, (math.nan, None))
@@ -286,150 +236,20 @@ def told(facts: Facts, name: str, median_dn: float, mean_dn: float) -> dict:
     gain, gain_method, read = facts.gain[name]
     current = facts.current.get(name)
     read = single if facts.kind == "bias" else read
-    electrons = {"mean": mean_dn, "median": median_dn, "single_noise": single, "noise": noise}
-    return {
-        "single_noise_dn": single,
-        "noise_dn": noise,
-        "noise_method": method,
-        "efficiency": single / (noise * math.sqrt(len(facts.frames))) if noise and single else None,
-        "snr": (median_dn - facts.base.get(name, 0.0)) / noise if noise else None,
-        "gain_e_per_dn": gain,
-        "gain_method": gain_method,
-        "read_noise_dn": read,
-        "read_noise_e": read * gain if read is not None and gain else None,
-        "dark_current_e_s": current.by_level_e_s if current else None,
-        "dark_current_by_variance_e_s": current.by_variance_e_s if current else None,
-        "electrons": {key: value * gain for key, value in electrons.items() if gain and value is not None},
-    }
-
-
-def noises(frame: Frame, saturation_dn: float = np.inf) -> dict[str, float]:
-    """The noise of each colour of one frame, DN, structures left out: the median over windows of a large frame."""
-    size, (rows, cols) = pitch(frame), frame.shape[-2:]
-    side = WINDOW_PX * size
-    boxes = [(0, rows, 0, cols)]
-    if rows * cols > WHOLE_PIXELS and min(rows, cols) >= side:
-        at = [np.linspace(0, n - side, 2 * WINDOWS + 1)[1::2].astype(int) // size * size for n in (rows, cols)]
-        boxes = [(y, y + side, x, x + side) for y in at[0].tolist() for x in at[1].tolist()]
-    found: dict[str, list[float]] = {name: [] for name in colours(frame)}
-    for box in boxes:
-        pixels = frame.pixels(*box)
-        pixels = pixels if pixels.ndim == 3 else pixels[None]
-        for name, places in colours(frame).items():
-            p, y, x = places[0]
-            found[name].append(noise_mrs(pixels[p, y::size, x::size], saturation_dn)[0])
-    return {name: float(np.median(noise)) for name, noise in found.items()}
-
-
-def spreads(pixels: np.ndarray) -> dict[str, float]:
-    """Median and the robust scales of some pixels, DN; NaN when there are none."""
-    names = ("median_dn", "average_deviation_dn", "madn_dn", "biweight_dn", "sn_dn", "qn_dn")
-    if not pixels.size:
-        return dict.fromkeys(names, math.nan)
-    centre = float(np.median(pixels))
-    away = np.abs(pixels - np.float32(centre))
-    mad = float(np.median(away))
-    few = thinned(pixels, SCALE_SAMPLES)
-    return dict(
-        zip(
-            names,
-            (
-                centre,
-                float(away.mean(dtype=float)),
-                1.4826 * mad,
-                math.sqrt(midvariance(pixels, centre, mad)),
-                float(sn(few)),
-                float(qn(few)),
-            ),
-            strict=True,
-        )
+    electrons = {"mean": figures["mean_dn"], "median": median_dn, "single_noise": single, "noise": noise}
+    return ColourReport(
+        **figures,
+        single_noise_mrs_dn=single_noise_mrs_dn,
+        single_noise_dn=single,
+        noise_dn=noise,
+        noise_method=method,
+        efficiency=single / (noise * math.sqrt(len(facts.frames))) if noise and single else None,
+        snr=(median_dn - facts.base.get(name, 0.0)) / noise if noise else None,
+        gain_e_per_dn=gain,
+        gain_method=gain_method,
+        read_noise_dn=read,
+        read_noise_e=read * gain if read is not None and gain else None,
+        dark_current_e_s=current.by_level_e_s if current else None,
+        dark_current_by_variance_e_s=current.by_variance_e_s if current else None,
+        electrons={key: value * gain for key, value in electrons.items() if gain and value is not None},
     )
-
-
-def tallied(master: Frame, saturation_dn: float) -> dict[str, dict]:
-    """Exact counts of every pixel of each colour: mean, extremes and where, and fractions of odd values."""
-    image, size = np.asarray(master), pitch(master)
-    places, found = colours(master), {}
-    group = np.zeros((size, size), np.int64)
-    if image.ndim == 2:
-        for k, name in enumerate(places):
-            for _, y, x in places[name]:
-                group[y, x] = k
-    for k, name in enumerate(places):
-        if k and image.ndim == 2:
-            break
-        count, sums = np.zeros((len(places), 5), np.int64), np.zeros(len(places))
-        extremes = np.tile([np.inf, -np.inf], (len(places), 1))
-        at = np.zeros((len(places), 4), np.int64)
-        kernels.tally(image[k] if image.ndim == 3 else image, group, saturation_dn, count, sums, extremes, at)
-        for j, colour in enumerate([name] if image.ndim == 3 else places):
-            found[colour] = facts_of(count[j], sums[j], extremes[j], at[j])
-    return found
-
-
-def facts_of(count, total, extremes, at) -> dict:
-    """The counts of one colour as a report has them."""
-    finite, zero, negative, saturated, missing = (int(n) for n in count)
-    y0, x0, y1, x1 = (int(n) for n in at)
-    low, high = (float(v) if finite else math.nan for v in extremes)
-    return {
-        "mean_dn": float(total / finite) if finite else math.nan,
-        "minimum_dn": low,
-        "minimum_xy": (x0, y0),
-        "maximum_dn": high,
-        "maximum_xy": (x1, y1),
-        "zero_fraction": zero / max(1, finite),
-        "negative_fraction": negative / max(1, finite),
-        "saturated_fraction": saturated / max(1, finite),
-        "missing_fraction": missing / max(1, finite + missing),
-    }
-
-
-def profiles(plane: np.ndarray) -> tuple[float, float]:
-    """How much rows and columns of an image differ from their neighbours, rms in DN, less what its noise does to them.
-
-    Trimmed means of lines, about 128 pixels of each, against their running median over 65 lines.
-    """
-    found = []
-    for lines in (plane, plane.T):
-        few = lines[:, :: max(1, lines.shape[1] // LINE_SAMPLES)]
-        means = line_means(few, TRIMMING).astype(float)
-        away = means - median_filter(means, min(SMOOTH_LINES, len(means) | 1), mode="nearest")
-        step = np.diff(few, axis=1)
-        noise = float(sn(thinned(values([step]), SCALE_SAMPLES))) / math.sqrt(2)
-        found.append(math.sqrt(max(0.0, float(np.mean(away**2)) - TRIMMED_VARIANCE * noise**2 / few.shape[1])))
-    return found[0], found[1]
-
-
-def zones(plane: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    """Medians of 8 x 8 equal zones of an image, row by row; NaN for a zone without pixels."""
-    edges = [np.linspace(0, n, ZONES + 1).astype(int) for n in plane.shape]
-    found = []
-    for y0, y1 in zip(edges[0][:-1], edges[0][1:], strict=True):
-        parts = [plane[y0:y1, x0:x1] for x0, x1 in zip(edges[1][:-1], edges[1][1:], strict=True)]
-        steps = [max(1, math.isqrt(part.size // ZONE_SAMPLES)) for part in parts]
-        pixels = [values([part[::step, ::step]]) for part, step in zip(parts, steps, strict=True)]
-        found.append(tuple(float(np.median(x)) if x.size else math.nan for x in pixels))
-    return tuple(found)
-
-
-def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float | None]:
-    """How many pixels of a dark are hot, as `CosmeticCorrection` finds them, and from how many DN on: (count, limit).
-
-    Of large darks a quarter is counted. Every place of a colour pattern is looked at by itself; amplifier glow is not
-    hot. Without any hot pixel the limit is None.
-    """
-    image, size = np.asarray(dark), pitch(dark)
-    rows, high = image.shape[-2], image.shape[-2]
-    starts = [0]
-    if rows * image.shape[-1] > WHOLE_PIXELS and rows >= 64 * BANDS:
-        high = rows // (4 * BANDS) // size * size
-        starts = (np.linspace(0, rows - high, BANDS).astype(int) // size * size).tolist()
-    count, limit = 0, np.inf
-    for plane in image.reshape(-1, *image.shape[-2:]):
-        for y in starts:
-            _, _, away, noise = departing(plane[y : y + high], sigma, None, size)
-            hot = away > sigma * noise
-            count += int(np.count_nonzero(hot))
-            limit = min(limit, sigma * float(noise[hot].min(initial=np.inf)))
-    return round(count * rows / (high * len(starts))), limit if count else None

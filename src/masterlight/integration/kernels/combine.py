@@ -15,13 +15,13 @@ from masterlight.integration.kernels.rejection import (
     WD,
     WWD,
     WWDD,
+    count_samples,
+    find_undisputed,
     least_variance,
     make_scratch,
     reject,
     set_aside,
     sort,
-    tell,
-    undisputed,
 )
 from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
 
@@ -101,7 +101,7 @@ def make_room(n):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def told(believe, excess, scattered, squares, spare, dark, photon, light, fraction):
+def mean_variance(believe, excess, scattered, squares, spare, dark, photon, light, fraction):
     """Variance of a weighted mean: what the known noise gives, or the samples' scatter where that shows much more.
 
     scattered is sum w^2 (g - mean)^2, squares sum w^2, spare (sum w)^2 - sum w^2, dark and photon sum w^2 times the
@@ -119,7 +119,7 @@ def told(believe, excess, scattered, squares, spare, dark, photon, light, fracti
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def doubts(columns):
-    """`excess` as `told` needs it: below any scatter when some frame's noise is unknown."""
+    """`excess` as `mean_variance` needs it: below any scatter when some frame's noise is unknown."""
     known = True
     for variance in columns.noise_variance:
         known &= variance > 0
@@ -127,7 +127,7 @@ def doubts(columns):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def add_up(samples, mass, columns, room, begin, stop):
+def add_up(samples, columns, room, begin, stop):
     """Add the kept samples of the frames begin:stop to the sums of 64 pixels, those of SHARE and WD from 0 on.
 
     room's sums: FIRST, the first sample kept, then SHARE sum w, WD sum w d with d the distance from the first, WWD sum
@@ -143,10 +143,6 @@ def add_up(samples, mass, columns, room, begin, stop):
         noise, photon, row = columns.noise_variance[i], columns.photon[i], np.uint64(i)
         for lane in range(LANES):
             sums[np.uint64(lane) + WEIGHT] = w if code[row, np.uint64(lane)] == KEPT else np.float32(0)
-        for lane in range(LANES if mass.size else 0):
-            k = np.uint64(lane)
-            heavy = sums[k + WEIGHT] * mass[row, k]
-            sums[k + WEIGHT] = heavy if heavy > np.float32(0) else np.float32(0)
         for lane in range(LANES):
             k = np.uint64(lane)
             w, g, first = sums[k + WEIGHT], a * samples[row, k] + b, sums[k + FIRST]
@@ -164,12 +160,11 @@ def add_up(samples, mass, columns, room, begin, stop):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def average(samples, mass, zero, columns, rule, excess, room):
-    """Weighted mean of the kept samples of 64 pixels and its variance as in `told`: fills room.
+def average(samples, zero, columns, rule, excess, room):
+    """Weighted mean of the kept samples of 64 pixels and its variance as in `mean_variance`: fills room.
 
-    mass (N, 64) float32 multiplies the frames' weights, or has size 0; zero (64,) is the level of the sky. The mean is
-    the first sample plus a float64 sum over float32 sums of 32 distances from it: right to 33 eps = 2e-6 of the range
-    of the samples kept.
+    zero (64,) is the level of the sky. The mean is the first sample plus a float64 sum over float32 sums of 32
+    distances from it: right to 33 eps = 2e-6 of the range of the samples kept.
     """
     value, total, sums, fraction = room.value, room.total, room.sums, np.float32(rule.noise_fraction)
     for lane in range(LANES):
@@ -177,7 +172,7 @@ def average(samples, mass, zero, columns, rule, excess, room):
         sums[k + WWD] = sums[k + WWDD] = sums[k + SQUARES] = sums[k + DARK] = sums[k + LIGHT] = np.float32(0)
         sums[k + FIRST], value[lane], total[lane] = np.float32(np.nan), 0.0, 0.0
     for begin in range(0, samples.shape[0], BLOCK):
-        add_up(samples, mass, columns, room, begin, min(begin + BLOCK, samples.shape[0]))
+        add_up(samples, columns, room, begin, min(begin + BLOCK, samples.shape[0]))
         for lane in range(LANES):
             value[lane] += np.float64(sums[np.uint64(lane) + WD])
             total[lane] += np.float64(sums[np.uint64(lane) + SHARE])
@@ -190,7 +185,7 @@ def average(samples, mass, zero, columns, rule, excess, room):
         spare, dark, light = whole * whole - squares, sums[k + DARK], sums[k + LIGHT]
         value[lane] = sums[k + FIRST] + mean if total[lane] > 0 else np.nan
         above = np.float32(value[lane]) - zero[lane]
-        variance = told(n >= 3, excess[n], scattered, squares, spare, dark, light, above, fraction)
+        variance = mean_variance(n >= 3, excess[n], scattered, squares, spare, dark, light, above, fraction)
         room.variance[lane] = columns.factor[n] * variance if n > 0 else np.float32(np.nan)
 
 
@@ -217,14 +212,7 @@ def order(samples, columns, combination, lanes, room):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def heft(columns, mass, room, i, lane):
-    """What a sample counts for; 0 where it is left out."""
-    kept = room.code[i, lane] == KEPT
-    return np.float64(columns.weight[i] * (mass[i, lane] if mass.size else np.float32(1))) if kept else 0.0
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def adapt(samples, mass, columns, room):
+def adapt(samples, columns, room):
     """Auto-adaptive weighted average of the kept samples of 64 pixels, into `value`, which holds their mean.
 
     Five times: s^2 = mean (x - mu)^2, w = 1 / (1 + ((x - mu) / s)^2), mu = sum w x / sum w (Stetson 1989), every mean
@@ -234,14 +222,14 @@ def adapt(samples, mass, columns, room):
         for _ in range(ADAPTIVE_PASSES if room.tally[0, lane] >= 3 else 0):
             mu, square, total, moved = room.value[lane], 0.0, 0.0, 0.0
             for i in range(samples.shape[0]):
-                k = heft(columns, mass, room, i, lane)
+                k = np.float64(columns.weight[i]) if room.code[i, lane] == KEPT else 0.0
                 if k > 0:
                     square += k * (columns.scale[i] * np.float64(samples[i, lane]) + columns.offset[i] - mu) ** 2
             square /= room.total[lane]
             if not square > 0:
                 break
             for i in range(samples.shape[0]):
-                k = heft(columns, mass, room, i, lane)
+                k = np.float64(columns.weight[i]) if room.code[i, lane] == KEPT else 0.0
                 if k > 0:
                     d = columns.scale[i] * np.float64(samples[i, lane]) + columns.offset[i] - mu
                     w = k / (1 + d * d / square)
@@ -308,7 +296,7 @@ def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard
         scattered = sums[k + WWDD] - np.float32(2) * d * sums[k + WWD] + d * d * squares
         scattered = scattered if scattered > np.float32(0) else np.float32(0)
         value = sums[k + FIRST] + d
-        variance = told(believe, least, scattered, squares, spare, dark, photon, value - zero[k], fraction)
+        variance = mean_variance(believe, least, scattered, squares, spare, dark, photon, value - zero[k], fraction)
         sums[k + FIRST], sums[k + WD] = value, factor * variance
         easy[k] = easy[k] if abs(value) < INFINITY else np.float32(0)
     for lane in range(width):
@@ -323,33 +311,28 @@ def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard
     return waiting
 
 
-def integrate(samples, judged, mass, zero, columns, rule, tables, combination, planes, verdicts, frames):
+def integrate(samples, judged, zero, columns, rule, tables, combination, planes, verdicts, frames):
     """Reject and combine a tile.
 
     samples (N, pixels) float32 as stored, NaN where missing, are combined; judged (N, pixels) float32 are what
     rejection looks at, usually the very same array: NaN where missing, -inf or +inf where a sample was taken out
-    before as too faint or too bright. mass (N, pixels) float32 multiplies the frames' weights, or is (0, 0);
-    zero (pixels,) float32 is the level of the sky on the scale of rejection: what stands above it is light.
+    before as too faint or too bright. zero (pixels,) float32 is the level of the sky on the scale of rejection: what
+    stands above it is light.
     Fills the (pixels,) arrays of `planes` and, unless it is (0, 0), verdicts (N, pixels) uint8 with 0 for kept or
     missing, 1 for rejected low, 2 for high; adds to frames (3, N) int64 how many samples of each frame were rejected
     low, rejected high, and there at all. Each pixel is computed by itself in the order of frames: the same in whatever
     tile it lies.
     """
     planes.slope[:] = 0
-    decided, replaced = np.empty((0, 0), np.uint8), np.empty(0)
-    if rule.profile > 0:
-        decided, replaced = np.empty(samples.shape, np.uint8), np.empty(samples.shape[1])
-        decide.by_profile(judged, columns, rule, tables, decided, planes.slope, replaced)
-    elif LINEAR <= rule.algorithm <= CHAUVENET:
+    decided = np.empty((0, 0), np.uint8)
+    if LINEAR <= rule.algorithm <= CHAUVENET:
         decided = np.empty(samples.shape, np.uint8)
         decide.by_rank(judged, zero, columns, rule, tables, decided, planes.slope)
-    stack(samples, judged, mass, zero, decided, columns, rule, combination, planes, verdicts, frames)
-    if combination == AVERAGE and not np.isnan(replaced).all():
-        decide.put_back(samples, judged, decided, replaced, columns, rule, planes.image)
+    stack(samples, judged, zero, decided, columns, rule, combination, planes, verdicts, frames)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def stack(samples, judged, mass, zero, decided, columns, rule, combination, planes, verdicts, frames):
+def stack(samples, judged, zero, decided, columns, rule, combination, planes, verdicts, frames):
     """Reject, unless it is `decided` (N, pixels) already, and combine a tile: see `integrate`.
 
     Where sigma has a floor, most pixels have no sample that could be rejected; they are averaged at once, and the
@@ -360,9 +343,8 @@ def stack(samples, judged, mass, zero, decided, columns, rule, combination, plan
     scratch, room, same = make_scratch(n), make_room(n), samples.ctypes.data == judged.ctypes.data
     gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
     looked = gathered if same else np.empty((n, LANES), np.float32)
-    heavy = np.empty((n if mass.size else 0, LANES), np.float32)
     known = least_variance(rule) > 0 or rule.algorithm == NOISE
-    if combination == AVERAGE and mass.size + decided.size == 0 and known:
+    if combination == AVERAGE and decided.size == 0 and known:
         hard = quick(samples, judged, zero, columns, rule, excess, planes, frames)
     else:
         hard = np.arange(samples.shape[1])
@@ -371,17 +353,16 @@ def stack(samples, judged, mass, zero, decided, columns, rule, combination, plan
         pick(samples, who, gathered)
         if not same:
             pick(judged, who, looked)
-        pick(mass, who, heavy)
         for lane in range(who.size):
             ground[lane] = zero[who[lane]]
         if decided.size:
             adopt(decided, who, room)
         else:
             reject(looked, ground, columns, rule, scratch, room.code)
-        tell(room.code, room.tally, frames)
-        average(gathered, heavy, ground, columns, rule, excess, room)
+        count_samples(room.code, room.tally, frames)
+        average(gathered, ground, columns, rule, excess, room)
         if combination == ADAPTIVE:
-            adapt(gathered, heavy, columns, room)
+            adapt(gathered, columns, room)
         elif combination != AVERAGE:
             order(gathered, columns, combination, scratch.lanes, room)
         place(room, who, planes, verdicts)
@@ -404,7 +385,7 @@ def quick(samples, judged, zero, columns, rule, excess, planes, frames):
         for lane in range(width):
             ground[lane] = zero[start + lane]
         survey(source, looked, at, columns, rule, aside, sums)
-        undisputed(looked, at, ground, columns, rule, aside, sums, easy)
+        find_undisputed(looked, at, ground, columns, rule, aside, sums, easy)
         waiting = take_all(sums, easy, ground, columns, rule, excess, start, width, planes, hard, waiting)
     frames[2] += pixels - waiting
     return hard[:waiting]

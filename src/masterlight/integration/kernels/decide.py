@@ -1,4 +1,4 @@
-"""Rejection by the ranked algorithms and by the rules of other programs: what becomes of each sample of a tile.
+"""Rejection by the ranked algorithms: what becomes of each sample of a tile.
 
 Apart from `rejection`, which is compiled for every run; these are compiled when they are first asked for.
 """
@@ -6,9 +6,9 @@ Apart from `rejection`, which is compiled for every run; these are compiled when
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import profiles, ranked
-from masterlight.integration.kernels.rejection import HIGH, LOOSE, LOW, MISSING, bound, load, make_scratch, mark, sort
-from masterlight.integration.kernels.spread import ESD, INFINITY, LANES, LINEAR, expected
+from masterlight.integration.kernels import ranked
+from masterlight.integration.kernels.rejection import LOOSE, bound, load, make_scratch, mark, sort
+from masterlight.integration.kernels.spread import ESD, INFINITY, LANES, LINEAR, modelled_sigma
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -23,7 +23,7 @@ def judge_ranks(rule, tables, lanes, zero, count, first, last, work, slope, limi
     for lane in range(LANES if rule.floor > 0 else 0):
         if count[lane] > 0:
             centre = np.float32(0.5) * (lanes[(count[lane] - 1) >> 1, lane] + lanes[count[lane] >> 1, lane])
-            floor[lane] = expected(rule, rule.floor * rule.floor, centre - zero[lane])
+            floor[lane] = modelled_sigma(rule, rule.floor * rule.floor, centre - zero[lane])
     if rule.algorithm == LINEAR:
         ranked.linear_fit(lanes, count, first, last, slope, low, high, rule.passes, rule.keep_fraction, floor, work)
     elif rule.algorithm == ESD:
@@ -73,49 +73,3 @@ def by_rank(judged, zero, columns, rule, tables, code, slope):
         code[:, start:stop] = found[:, : stop - start]
         if slope.size:
             slope[start:stop] = steep[: stop - start]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def by_profile(judged, columns, rule, tables, code, slope, replaced):
-    """Fill code (N, pixels) uint8 with KEPT, LOW, HIGH or MISSING for each sample, as another program would judge it.
-
-    replaced (pixels,) float64 gets what takes the place of the samples rejected, NaN for most algorithms; it is on the
-    scale of rejection. Otherwise as `by_rank`. PixInsight's rules see DN of 16 bits as it does, from 0 to 1.
-    """
-    n, pixels = judged.shape
-    white = profiles.WHITE if rule.profile == profiles.PI19 or rule.profile == profiles.PI24 else 1.0
-    range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
-    values, verdict, who = np.empty(n), np.empty(n, np.uint8), np.empty(n, np.int64)
-    for p in range(pixels):
-        m = 0
-        for i in range(n):
-            x = judged[i, p]
-            code[i, p] = LOW if x <= range_low else (HIGH if x >= range_high else MISSING)
-            if range_low < x < range_high:
-                values[m], who[m] = (columns.reject_scale[i] * x + columns.reject_offset[i]) / white, i
-                m += 1
-        found, replaced[p] = profiles.judge(
-            rule.profile, rule.algorithm, values[:m], tables.params, verdict[:m], tables.critical
-        )
-        for j in range(m):
-            code[who[j], p] = verdict[j]
-        if slope.size:
-            slope[p] = max(found, 0.0)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def put_back(samples, judged, code, replaced, columns, rule, image):
-    """The weighted mean of kept samples and of what was put in the place of rejected ones, into `image` (pixels,)."""
-    range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
-    for p in range(replaced.size):
-        if replaced[p] == replaced[p]:
-            total, whole = 0.0, 0.0
-            for i in range(samples.shape[0]):
-                w, x = np.float64(columns.weight[i]), judged[i, p]
-                if code[i, p] == LOW or code[i, p] == HIGH:
-                    inside = range_low < x < range_high
-                    total, whole = total + inside * w * replaced[p], whole + inside * w
-                elif code[i, p] != MISSING:
-                    g = np.float64(columns.scale[i]) * samples[i, p] + columns.offset[i]
-                    total, whole = total + w * g, whole + w
-            image[p] = total / whole

@@ -170,11 +170,11 @@ def linear_fit(lanes, count, first, last, slope, low, high, passes, keep_fractio
 
 
 @lru_cache(maxsize=16)
-def esd_table(n_max, alpha, fraction):
+def esd_table(n_max, alpha):
     """Critical values of the generalized ESD test: number m, of (n_max + 1,) float32, is for m samples left.
 
     Rosner's (1983) lambda depends on the number of samples and the step only through the number of samples still there,
-    so one row serves every pixel and step, whatever `fraction` of the samples may go; infinite below 3 samples.
+    so one row serves every pixel and step; infinite below 3 samples.
     """
     m = np.arange(3, n_max + 1, dtype=float)
     t = special.stdtrit(m - 2, 1 - alpha / (2 * m))
@@ -271,7 +271,7 @@ def weighted_median(values, weights, n):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def pivoted(x, y, n, p, values, weights):
+def line_through_point(x, y, n, p, values, weights):
     """Slope of the line through point `p` with the least sum of absolute distances from `n` points, and that sum."""
     m = 0
     for i in range(n):
@@ -293,7 +293,7 @@ def least_absolute_line(x, y, n, values, weights, p):
     lies on it, until none is better (Wesolowsky 1981); also gives the last such point. x ascends; values, weights (n,)
     are scratch.
     """
-    slope, best = pivoted(x, y, n, p, values, weights)
+    slope, best = line_through_point(x, y, n, p, values, weights)
     base = y[p] - slope * x[p]
     better = True
     while better:
@@ -301,7 +301,7 @@ def least_absolute_line(x, y, n, values, weights, p):
         tiny = 1e-12 * (abs(base) + abs(slope * x[n - 1])) + 1e-300
         for i in range(n):
             if i != p and abs(y[i] - base - slope * x[i]) <= tiny:
-                trial, total = pivoted(x, y, n, i, values, weights)
+                trial, total = line_through_point(x, y, n, i, values, weights)
                 if total < best * (1 - 1e-12):
                     p, best, slope, base = i, total, trial, y[i] - trial * x[i]
                     better = True

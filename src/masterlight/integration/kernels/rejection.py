@@ -2,9 +2,11 @@
 
 Work goes by chunks of 64 neighbouring pixels of all N frames. Their samples, normalised for
 rejection, lie in `lanes` (N, 64) float32 with +inf where there is none; one sorting network orders
-all lanes at once. What tells the sigma of a lane is in `spread`. Most lanes are seen at a glance to keep all they have;
-from the others `settle` clips from both ends what is farther than `low` or `high` sigma from the median, and again
-until nothing more goes.
+all lanes at once. Most lanes are seen at a glance to keep all they have; from the others `settle` clips from both ends
+what is farther than `low` or `high` sigma from the median, and again until nothing more goes.
+
+An algorithm that clips so is a function that tells the sigma of a lane from its sorted samples, a number with its name
+in `CODES`, a line in the switch `sigma_of`; and its row in `integration.rejection.KINDS`.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import profiles, ranked
+from masterlight.integration.kernels import ranked
 from masterlight.integration.kernels.spread import (  # noqa: F401 the names of the algorithms are for callers
     AUTO,
     CENTRE,
@@ -31,10 +33,12 @@ from masterlight.integration.kernels.spread import (  # noqa: F401 the names of 
     WINSORIZED,
     Rule,
     add_up,
-    expected,
+    deviation,
     glance,
-    spread,
+    median_deviation,
+    modelled_sigma,
     suffices,
+    winsorized,
 )
 
 LOOSE = np.float32(1.25)
@@ -42,8 +46,22 @@ LOOSE = np.float32(1.25)
 KEPT, LOW, HIGH, MISSING = (np.uint8(k) for k in range(4))
 VOTES = 5
 """With fewer regular samples than this in a pixel, all have a say."""
-
-
+CODES = {
+    "none": NONE,
+    "minmax": MINMAX,
+    "percentile": PERCENTILE,
+    "sigma": SIGMA,
+    "winsorized": WINSORIZED,
+    "mad": MAD,
+    "noise": NOISE,
+    "auto": AUTO,
+    "linear-fit": LINEAR,
+    "esd": ESD,
+    "chauvenet": CHAUVENET,
+    "averaged-sigma": NOISE,
+    "ccd": NOISE,
+}
+"""By the name of an algorithm, the number by which the kernels know it."""
 FIRST, WD, WWD, WWDD, LOWEST, HIGHEST, UNDER, OVER, REACH = (np.uint64(LANES * k) for k in range(9))
 """Where the 64 numbers of each kind lie in the sums of a survey."""
 
@@ -55,20 +73,17 @@ class Tables(NamedTuple):
     """ESD: (N + 1,) float32 by number of samples left, see `ranked.esd_table`."""
     z_limit: np.ndarray
     """CHAUVENET: (N + 1,) float32 by number of samples left, see `ranked.chauvenet_table`."""
-    params: profiles.Params
-    """For the rules of other programs."""
 
 
-def tables_for(rule: Rule, n: int, params: profiles.Params, significance: float = 0.05) -> Tables:
-    """The tables that the rule needs for up to n samples; of size 1 for those that need none.
+def tables_for(algorithm: int, n: int, significance: float = 0.05, limit: float = 0.1) -> Tables:
+    """The tables that an algorithm needs for up to n samples, of size 1 where it needs none.
 
-    params: the knobs of `profiles`, whose `limit` is that of our CHAUVENET as well; significance is that of ESD.
+    significance is that of ESD, limit that of CHAUVENET.
     """
     none = np.full(1, np.inf, np.float32)
     return Tables(
-        ranked.esd_table(n, significance, rule.esd_fraction) if rule.algorithm == ESD else none,
-        ranked.chauvenet_table(n, params.limit) if rule.algorithm == CHAUVENET else none,
-        params,
+        ranked.esd_table(n, significance) if algorithm == ESD else none,
+        ranked.chauvenet_table(n, limit) if algorithm == CHAUVENET else none,
     )
 
 
@@ -145,6 +160,28 @@ def sort(lanes, n):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def sigma_of(rule, lanes, lane, first, last, total, centre, light, sums):
+    """The switch: sigma of the sorted samples first:last of a lane; 0 means that nothing is to be rejected.
+
+    centre is their median, `light` above the level of the sky; total counts the samples that were there before any was
+    rejected; sums as `add_up` left them, for those that need them.
+    """
+    if rule.algorithm == PERCENTILE:
+        return centre
+    if rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and total < rule.few):
+        return modelled_sigma(rule, rule.noise_variance, light)
+    floor = modelled_sigma(rule, rule.floor * rule.floor, light) if rule.floor > 0 else np.float32(0)
+    if rule.algorithm == SIGMA:
+        n = np.float64(last - first)
+        sigma = deviation(n, sums[0, last] - sums[0, first], sums[1, last] - sums[1, first])
+        return max(np.float32(sigma), floor)
+    if rule.algorithm == MAD:
+        return max(median_deviation(lanes, lane, first, last, centre), floor)
+    base = np.float64(lanes[total >> 1, lane])
+    return np.float32(winsorized(lanes, lane, first, last, base, centre, sums, floor))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def trim(low, high, least, lanes, lane, start, stop, centre, sigma):
     """Bounds of the sorted samples start:stop of a lane, moved inwards past what is too far.
 
@@ -182,7 +219,7 @@ def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
             need = max((centre - lanes[np.uint64(a), k]) / low, (lanes[np.uint64(b - 1), k] - centre) / high)
             if suffices(lanes, lane, a, b, np.float64(lanes[np.uint64(n >> 1), k]), centre, sums, need):
                 break
-        sigma = spread(rule, lanes, lane, a, b, n, centre, centre - zero, sums)
+        sigma = sigma_of(rule, lanes, lane, a, b, n, centre, centre - zero, sums)
         reach = sigma if sigma > 0 else INFINITY
         limits[0, k], limits[1, k], limits[2, k] = centre, low * reach, high * reach
         start, stop = a, b
@@ -194,7 +231,7 @@ def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def needed(judged, columns, rule, low, high, lanes, count, apart, state):
+def find_need(judged, columns, rule, low, high, lanes, count, apart, state):
     """CENTRE of each sorted lane, and NEED, the least sigma at which none of its samples would be rejected.
 
     Tells whether there are loose frames, which count as well.
@@ -231,7 +268,7 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
     low = np.float32(rule.low) if rule.clip_low else INFINITY
     high = np.float32(rule.high) if rule.clip_high else INFINITY
     safe, rows = state[7 * LANES :], 0
-    exact = needed(judged, columns, rule, low, high, lanes, count, apart, state)
+    exact = find_need(judged, columns, rule, low, high, lanes, count, apart, state)
     for lane in range(LANES):
         rows = max(rows, count[lane])
     glance(rule, lanes, rows, zero, count, state, safe)
@@ -246,7 +283,7 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
 def least_variance(rule):
     """The smallest variance of dark sky that the rule can come to, 0 for unknown, inf where nothing is rejected."""
     known = np.float32(rule.noise_variance)
-    if rule.profile > 0 or (LINEAR <= rule.algorithm <= CHAUVENET):
+    if LINEAR <= rule.algorithm <= CHAUVENET:
         return np.float32(0)
     if rule.algorithm == NONE:
         return INFINITY
@@ -269,7 +306,7 @@ def set_aside(loose):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def undisputed(judged, at, zero, columns, rule, aside, sums, easy):
+def find_undisputed(judged, at, zero, columns, rule, aside, sums, easy):
     """Fill `easy` (64,) with 1 for pixels of which no sample can be rejected: nothing is `low` or `high` sigma away.
 
     sums (9 * 64,) float32 as `survey` leaves them. Without sorting: sigma is at least that of the lowest sample's
@@ -281,7 +318,7 @@ def undisputed(judged, at, zero, columns, rule, aside, sums, easy):
     high = np.float32(rule.high) if rule.clip_high else np.float32(3e38)
     for lane in range(LANES):
         k = np.uint64(lane)
-        reach = expected(rule, variance, sums[k + LOWEST] - zero[k])
+        reach = modelled_sigma(rule, variance, sums[k + LOWEST] - zero[k])
         easy[k] = one if sums[k + HIGHEST] < INFINITY else np.float32(0)
         sums[k + HIGHEST] -= high * reach
         sums[k + LOWEST] += low * reach
@@ -351,7 +388,7 @@ def mark(judged, scale, offset, loose, rule, bounds, code):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
-def tell(code, tally, frames):
+def count_samples(code, tally, frames):
     """Count the samples of `code` (N, 64) uint8.
 
     tally (3, 64) float32 gets the samples kept, rejected low, rejected high of each pixel;

@@ -1,8 +1,7 @@
 """How far the samples of a pixel spread: the estimators of sigma, for one of 64 sorted pixels at a time.
 
-An algorithm is a function that tells the sigma of a lane from its sorted samples, and a line in `spread`; and maybe one
-in `glance`, where all 64 lanes are looked at together for those whose sigma need not be known, because it must be large
-enough to keep all samples.
+`glance` looks at all 64 together for those whose sigma need not be known, because it must be large enough to keep all
+samples.
 """
 
 from typing import NamedTuple
@@ -47,8 +46,6 @@ class Rule(NamedTuple):
     """At most this part of a pixel's samples can be outliers for ESD."""
     esd_relaxation: float
     """ESD takes sigma so many times wider for faint outliers."""
-    profile: int
-    """0 for our own algorithms, or the number of another program's in `kernels.profiles`."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -113,7 +110,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
         if rule.algorithm == PERCENTILE:
             sigma = state[k + CENTRE]
         elif modelled:
-            sigma = expected(rule, rule.noise_variance, light)
+            sigma = modelled_sigma(rule, rule.noise_variance, light)
         elif rule.algorithm == MAD:
             sigma = state[k + NEED] if state[k + DRAWN] > np.float32(0.5) * n else sigma
         elif summed:
@@ -123,7 +120,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
             drawn *= ease * ease
             sigma = np.sqrt(plain if plain < drawn else drawn) * (one - np.float32(1e-5) - np.float32(1e-7) * n)
         if rule.floor > 0 and not modelled and rule.algorithm != PERCENTILE:
-            sigma = max(sigma, expected(rule, rule.floor * rule.floor, light))
+            sigma = max(sigma, modelled_sigma(rule, rule.floor * rule.floor, light))
         safe[lane] = one if state[k + NEED] <= sigma or n < 3 else np.float32(0)
 
 
@@ -156,7 +153,7 @@ def deviation(n, total, square):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def drawn(lanes, lane, first, last, a, b, base, middle, limit, sums):
+def drawn_deviation(lanes, lane, first, last, a, b, base, middle, limit, sums):
     """1.134 times the deviation of the samples first:last, drawn in to `middle` +-limit; and those not drawn in, a:b.
 
     Values are counted from `base`, and a:b holds at least what is within the limit.
@@ -188,7 +185,7 @@ def winsorized(lanes, lane, first, last, base, centre, sums, floor):
         if sigma <= floor:
             return np.float64(floor)
         limit = min(limit, 1.5 * sigma)
-        new, a, b = drawn(lanes, lane, first, last, a, b, base, middle, limit, sums)
+        new, a, b = drawn_deviation(lanes, lane, first, last, a, b, base, middle, limit, sums)
         if i > 0 and abs(sigma - new) < 0.0005 * sigma:
             return max(new, floor)
         sigma = new
@@ -202,7 +199,9 @@ def suffices(lanes, lane, first, last, base, centre, sums, need):
     if deviation(np.float64(last - first), sums[0, last] - sums[0, first], sums[1, last] - sums[1, first]) < least:
         return False
     middle = np.float64(centre) - base
-    return drawn(lanes, lane, first, last, first, last, base, middle, 1.5 * np.float64(need), sums)[0] >= least
+    return (
+        drawn_deviation(lanes, lane, first, last, first, last, base, middle, 1.5 * np.float64(need), sums)[0] >= least
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -234,30 +233,8 @@ def median_deviation(lanes, lane, first, last, centre):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def expected(rule, variance, light):
+def modelled_sigma(rule, variance, light):
     """Sigma that the noise model expects where the median is `light` above the sky, whose `variance` is given."""
     s = max(np.float32(0), light)
     slope, fraction = np.float32(rule.noise_slope), np.float32(rule.noise_fraction)
     return np.sqrt(np.float32(variance) + slope * s + (fraction * s) * (fraction * s))
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def spread(rule, lanes, lane, first, last, total, centre, light, sums):
-    """The switch: sigma of the sorted samples first:last of a lane; 0 means that nothing is to be rejected.
-
-    centre is their median, `light` above the level of the sky; total counts the samples that were there before any was
-    rejected; sums as `add_up` left them, for those that need them.
-    """
-    if rule.algorithm == PERCENTILE:
-        return centre
-    if rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and total < rule.few):
-        return expected(rule, rule.noise_variance, light)
-    floor = expected(rule, rule.floor * rule.floor, light) if rule.floor > 0 else np.float32(0)
-    if rule.algorithm == SIGMA:
-        n = np.float64(last - first)
-        sigma = deviation(n, sums[0, last] - sums[0, first], sums[1, last] - sums[1, first])
-        return max(np.float32(sigma), floor)
-    if rule.algorithm == MAD:
-        return max(median_deviation(lanes, lane, first, last, centre), floor)
-    base = np.float64(lanes[total >> 1, lane])
-    return np.float32(winsorized(lanes, lane, first, last, base, centre, sums, floor))

@@ -1,7 +1,45 @@
-"""Which pixels have company: discs counted over sparse maps, for medians and dilations of binary images."""
+"""What clipping leaves of a satellite's trail or of a reflection: whole structures in maps of rejected pixels."""
 
 import numpy as np
 from numba import njit
+
+from masterlight.integration.rejection import LargeScaleRejection
+from masterlight.integration.stack import Grown, Trail
+from masterlight.integration.trails.lines import find_lines
+from masterlight.integration.trails.strips import row_starts
+
+NONE = np.empty(0, np.uint32)
+
+
+def grown(settings: LargeScaleRejection, low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Grown:
+    """What else is to be rejected in a frame: see `LargeScaleRejection.grown`."""
+    low, high = np.ascontiguousarray(low, np.uint32), np.ascontiguousarray(high, np.uint32)
+    more_low = large(low, shape, settings.layers_low, settings.growth_low) if settings.low else NONE
+    more_high = large(high, shape, settings.layers_high, settings.growth_high) if settings.high else NONE
+    bands, lines = NONE, ()
+    if settings.trails:
+        bands, lines = find_lines(high, shape, settings.trail_sigma, settings.trail_growth_px)
+    trails = tuple(Trail(*line) for line in lines)
+    return Grown(without(more_low, low), without(unite(more_high, bands), high), trails)
+
+
+def large(flat: np.ndarray, shape: tuple[int, int], layers: int, growth: int) -> np.ndarray:
+    """The large structures of a sparse binary map, grown: those that outlive medians of diameter 3, 5, 9 ... pixels."""
+    for layer in range(layers):
+        flat = crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(2 ** (layer + 1) + 1), 0.5)
+    return crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(2 * growth + 1), 0.0)
+
+
+def unite(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.union1d(a, b) if a.size and b.size else (a if a.size else b)
+
+
+def without(more: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The elements of one sorted list that are not in another."""
+    if not more.size or not known.size:
+        return more
+    at = np.minimum(np.searchsorted(known, more), known.size - 1)
+    return more[known[at] != more]
 
 
 def disc(diameter):
@@ -11,13 +49,8 @@ def disc(diameter):
     return np.floor(np.sqrt((diameter / 2) ** 2 - dy.astype(float) ** 2)).astype(np.int64)
 
 
-def row_starts(flat, rows, cols):
-    """Where each row begins in a sorted list of flat indices: (rows + 1,) int64."""
-    return np.searchsorted(flat, np.arange(rows + 1, dtype=np.uint64) * np.uint64(cols)).astype(np.int64)
-
-
 @njit(nogil=True, cache=True)
-def crowded(flat, starts, rows, cols, half_widths, fraction):
+def crowded_pixels(flat, starts, rows, cols, half_widths, fraction):
     """The pixels of which more than `fraction` of the surrounding disc is set; 0.5 is a median, 0 a dilation.
 
     flat (n,) uint32: the pixels that are set, sorted indices y * cols + x; starts as `row_starts` gives them;

@@ -7,8 +7,17 @@ on scores whose sum is a logarithm of odds; then each promising line is followed
 import numpy as np
 from numba import njit
 
-from masterlight.integration.trails.largescale import row_starts
-from masterlight.integration.trails.strips import along, band, by_chance, cells, evidence, fewest_for, inside, lonely
+from masterlight.integration.trails.strips import (
+    along,
+    band,
+    by_chance,
+    cells,
+    evidence,
+    fewest_for,
+    inside,
+    lonely,
+    row_starts,
+)
 
 SCALES = ((4, 3, 5, 0.6), (8, 5, 7, 0.4))
 """Pixels per bin; shortest and longest lines, as powers of two in bins; share of bins that a trail is taken to fill."""
@@ -63,7 +72,7 @@ TRIMMED_SHIFT = 0.51
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def binned(flat, starts, rows, cols, side):
+def fill_bins(flat, starts, rows, cols, side):
     """How many bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
     out = np.zeros(((rows + side - 1) // side, (cols + side - 1) // side), np.uint8)
     for y in range(rows):
@@ -90,7 +99,7 @@ def clumping(filled):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def scored(filled, cell, share, unit):
+def score_bins(filled, cell, share, unit):
     """Each bin's evidence for a trail, whole numbers of 1 / unit nat: filled ones speak for it, empty ones against.
 
     A trail fills `share` of its bins; chance fills as many as are filled in the 3 x 3 cells around. int16, the shape
@@ -122,7 +131,7 @@ def scored(filled, cell, share, unit):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def doubled(src, dst, height):
+def join_strips(src, dst, height):
     """Join the line sums of strips of `height` rows in pairs: twice the rows, twice the slopes (Brady 1998)."""
     size, width = src.shape
     for j in range(0, size, 2 * height):
@@ -186,18 +195,18 @@ def steep_lines(scores, shortest, longest, threshold):
                 inner = row0 + y < rows and size <= x < size + cols
                 a[y, x] = scores[row0 + y, x - size] if inner else 0
         for k in range(1, longest + 1):
-            doubled(a, b, 2 ** (k - 1))
+            join_strips(a, b, 2 ** (k - 1))
             a, b = b, a
             if k >= shortest:
                 found = best_lines(a, 2**k, row0, size, threshold, lines, found)
     return lines[:found].copy()
 
 
-def promising(flat, starts, shape):
+def promising_lines(flat, starts, shape):
     """Where trails may be: (n, 5) float64 score in nats, x0, y0, x1, y1 in pixels of the frame; best first."""
     out = []
     for side, shortest, longest, share in SCALES:
-        scores = scored(binned(flat, starts, *shape, side), CELL, share, UNIT)
+        scores = score_bins(fill_bins(flat, starts, *shape, side), CELL, share, UNIT)
         for turned in (False, True):
             for mirrored in (False, True):
                 view = scores.T if turned else scores
@@ -307,7 +316,7 @@ def longest_run(filled, usual, middle):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def turned(line, t, d, n, t0, t1, low, high):
+def refit_line(line, t, d, n, t0, t1, low, high):
     """The straight line of least squares through the pixels between t0, t1 and low, high: (line, t0, t1) on it."""
     count, st, sd, stt, std = 0, 0.0, 0.0, 0.0, 0.0
     for i in range(n):
@@ -359,7 +368,7 @@ def follow(flat, starts, taken, rows, cols, seed, index, t, d):
         if end <= first or nats < 5.0:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
         settled = turn > 1 and abs(a + first * size - t0) <= size and abs(a + end * size - t1) <= size
-        line, t0, t1 = turned(line, t, d, n, a + first * size, min(b, a + end * size), low, high)
+        line, t0, t1 = refit_line(line, t, d, n, a + first * size, min(b, a + end * size), low, high)
         turn += 1
         settled = settled or turn == 16
 
@@ -369,8 +378,8 @@ def significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual
 
     whole: the square root of twice the log-likelihood ratio of the filled cells along the line, as many as there are
     against those of chance, which is divided by how much more than chance the strips beside it differ among
-    themselves. spread: that of the line without its fullest block, see `spread_out`; 0 if whole is less than sigma.
-    share: of the line's pixels, held by the map.
+    themselves. spread: that of the line without its fullest block, see `spread_significance`; 0 if whole is less than
+    sigma. share: of the line's pixels, held by the map.
     """
     room = index, t, d
     width, length = high - low, t1 - t0
@@ -399,7 +408,7 @@ def significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual
     lonely(t, d, n, t0, size, low, high, fewest, filled)
     block = int(np.ceil(BLOCK_PX / size))
     chances = by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, SAMPLES, *room)
-    return whole, spread_out(filled, block, surprise(chances)), share
+    return whole, spread_significance(filled, block, surprise(chances)), share
 
 
 def surprise(chances):
@@ -413,7 +422,7 @@ def surprise(chances):
     return np.where(k > last, nats[last] * k / last, nats)
 
 
-def spread_out(filled, block, nats):
+def spread_significance(filled, block, nats):
     """How far a line stands out from chance, in sigma, without its fullest block: 0 where nothing else is left.
 
     filled (m,) bool: its cells; block: cells in a block; nats (block + 1,): the evidence of a block with so many
@@ -433,7 +442,7 @@ def spread_out(filled, block, nats):
     return float(np.sqrt(2.0 * max(0.0, total - np.logaddexp.reduce(np.append(terms, 0.0)))))
 
 
-def found(flat, shape, sigma, growth):
+def find_lines(flat, shape, sigma, growth):
     """The straight trails in a frame, from the pixels that clipping rejected as too bright.
 
     flat (n,) uint32: their sorted flat indices; shape (rows, cols); sigma: what a trail's significance must reach;
@@ -442,12 +451,12 @@ def found(flat, shape, sigma, growth):
     """
     rows, cols = shape
     starts = row_starts(flat, rows, cols)
-    lines = promising(flat, starts, shape)
+    lines = promising_lines(flat, starts, shape)
     taken = np.zeros(flat.size, np.bool_)
     index, t, d = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
     room = (index, t, d)
     bands, trails = [], []
-    clumped = clumping(binned(flat, starts, rows, cols, SCALES[0][0]))
+    clumped = clumping(fill_bins(flat, starts, rows, cols, SCALES[0][0]))
     vain = 0
     while len(lines) and vain < LOOKS:
         vain += 1
@@ -463,13 +472,13 @@ def found(flat, shape, sigma, growth):
         if snr < sigma or spread < SPREAD * sigma:
             continue
         vain -= 1
-        line, t0, t1, half = framed(shape, line, t0, t1, low, high, growth)
+        line, t0, t1, half = frame_trail(shape, line, t0, t1, low, high, growth)
         bands.append(band(rows, cols, line, t0, t1, half))
         n = along(flat, starts, taken, rows, cols, line, t0, t1, half + 2.0, *room)
         taken[index[:n]] = True
         lines = lines[~within(lines, line, t0, t1, half + 8.0)]
         trails.append((*ends_of(shape, line, t0, t1), 2 * half, float(snr), float(share)))
-    return merged(bands), trails
+    return merge_bands(bands), trails
 
 
 def beside_border(ends, shape):
@@ -482,7 +491,7 @@ def beside_border(ends, shape):
     return any(max(side) < BORDER_PX for side in sides)
 
 
-def merged(bands):
+def merge_bands(bands):
     """Sorted lists of flat indices as one, each index once."""
     if not bands:
         return np.empty(0, np.uint32)
@@ -490,7 +499,7 @@ def merged(bands):
     return flat[np.append(True, flat[1:] != flat[:-1])]
 
 
-def framed(shape, line, t0, t1, low, high, growth):
+def frame_trail(shape, line, t0, t1, low, high, growth):
     """A trail as it is rejected: its line in the middle of the band, carried on to the border where that is near."""
     px, py, ux, uy = line
     middle, half = 0.5 * (low + high), 0.5 * (high - low) + growth

@@ -4,6 +4,11 @@ import numpy as np
 from numba import njit
 
 
+def row_starts(flat, rows, cols):
+    """Where each row begins in a sorted list of flat indices: (rows + 1,) int64."""
+    return np.searchsorted(flat, np.arange(rows + 1, dtype=np.uint64) * np.uint64(cols)).astype(np.int64)
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def bounds(ux, uy, dy, t0, t1, half):
     """Where a row, dy below a line's point, runs inside the strip around that line: lowest and highest x - x of it."""

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, naming
 from masterlight.integration.kernels import surface
-from masterlight.subframes.measure import naming
 
 CELL_PX = 64
 ROWS = 16
@@ -35,7 +34,7 @@ def sky_below(frame: Frame) -> Sky:
     Robust levels of cells of 64 pixels, smoothed by a cubic B-spline; empty cells have the median of the others.
     """
     rows, cols = frame.shape[-2:]
-    planes = frame.shape[0] if len(frame.shape) == 3 else 1
+    planes = frame.planes
     ny, nx = max(1, round(rows / CELL_PX)), max(1, round(cols / CELL_PX))
     levels = np.empty((planes, ny, nx))
     cells = np.empty((nx, 5))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import statistics as oracle
+from oracles import noise as oracle
 
 from masterlight.core import noise as statistics
 

@@ -1,53 +1,91 @@
-"""`diagnose`: the whole examination of a night, with quick masters made in memory."""
+"""The examination: of raw frames, of a master, of a light, and of a whole night with quick masters made in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
+from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.process import changed
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, Serial, each
-from masterlight.doctor.evidence import middle_of, sample
-from masterlight.doctor.findings import Finding, ordered
-from masterlight.doctor.process import Doctor, summary
+from masterlight.defects.lists import Defects
+from masterlight.doctor import levels, lights, masters, matches
+from masterlight.doctor.evidence import gather, middle_of, sample
+from masterlight.doctor.findings import Finding, by_gravity, summary
+from masterlight.doctor.process import Doctor
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
-if TYPE_CHECKING:
-    from masterlight.night.recipe import Recipe
-
+CHECKS = (
+    levels.twins, levels.kinds, levels.calibrated_already, levels.flat_level, levels.flat_clipping, levels.outliers,
+    matches.flat_darks, matches.dark_exposure, matches.temperature, matches.offset, matches.leaks, matches.pattern,
+    matches.shutter, matches.illumination, matches.gain, matches.banding,
+)  # fmt: skip
+"""The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 FRAMES = 5
 """Frames that a quick master is made of, at most."""
 BAND_ROWS = 256
 
 
-def diagnose(plan: Plan, recipe: "Recipe", pool, doctor: Doctor | None = None) -> Iterator[Event]:
+def frames(doctor: Doctor, plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, None]:
+    """See `Doctor.frames`."""
+    evidence = yield from gather(plan, pool)
+    found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
+    yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
+
+
+def master(doctor: Doctor, *case) -> list[Finding]:
+    """See `Doctor.master`."""
+    return kept(doctor, masters.examine(doctor, masters.Case(*case)))
+
+
+def light(doctor: Doctor, raw: Frame, view: Frame, bound: Masters, defects: Defects | None) -> list[Finding]:
+    """See `Doctor.light`."""
+    return kept(doctor, lights.examine(doctor, raw, view, bound, defects))
+
+
+def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
+    """Findings that are not switched off, the gravest first.
+
+    A file that cannot be read any more ends the list: whoever uses it next tells why.
+    """
+    found: list[Finding] = []
+    with suppress(FrameError, OSError):
+        found.extend(findings)
+    return by_gravity(one for one in found if one.id not in doctor.off)
+
+
+def diagnose(
+    plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: tuple[Executor, int]
+) -> Generator[Event, None, None]:
     """Examine a night without running it; the last event's result is the list of findings.
 
     Raw frames first, then the masters and one light of each set, with quick masters: medians of at most 5 frames,
     calibrated as the plan says. Holds the masters of one set at a time: about 30 bytes for each pixel of a frame.
     """
-    doctor = doctor or getattr(recipe, "doctor", None) or Doctor()
     found: list[Finding] = []
     for event in doctor.frames(plan, pool):
         found += event.result or []
         yield replace(event, result=None, message="")
     sets = [part for job in plan.lights for part in job.sets]
-    work = Quick(doctor, recipe)
+    work = Quick(doctor, calibrate)
     for event in each("doctor", (Serial(), 1), work.examine, sets):
         found += event.result or []
         yield Event("doctor", event.done, event.total)
-    found = ordered(found)
+    found = by_gravity(found)
     yield Event("doctor", len(sets), len(sets), result=found, message=summary(found))
 
 
 class Quick:
     """Masters of the set at hand, and which of them were examined already."""
 
-    def __init__(self, doctor: Doctor, recipe: "Recipe"):
-        self.doctor, self.calibrate = doctor, replace(recipe.calibrate, pedestal_dn=0.0)
+    def __init__(self, doctor: Doctor, calibrate: ImageCalibration):
+        self.doctor, self.calibrate = doctor, changed(calibrate, pedestal_dn=0.0)
         self.made: dict[int, Frame | None] = {}
         self.seen: set[int] = set()
 

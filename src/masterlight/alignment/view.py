@@ -1,0 +1,124 @@
+"""A frame as it looks on the reference's grid: a view that resamples it box by box, defective pixels left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from masterlight.alignment.transform import apply
+from masterlight.alignment.warp import HALO, noise_gain, warp, whole_shift
+from masterlight.core.frame import View
+from masterlight.core.headers import WCS_KEYWORDS
+
+WIDEST_BOX_PX = 256
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Registered(View):
+    """A frame resampled onto the reference's grid, box by box, when it is indexed."""
+
+    matrices: tuple[np.ndarray, ...]
+    """One for all planes, or one for each."""
+    keep_defective: bool = False
+    kernel: str = "lanczos5"
+    margin_dn: float = np.inf
+    threshold: float = -1.0
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The header without its place on the sky, which is no longer that of these pixels."""
+        header = self.below.header
+        return {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+
+    @property
+    def noise_gain(self) -> float:
+        """Factor by which the interpolation lowers white noise, the mean over the frame."""
+        if whole_shift(self.matrices[0], 0, 0) is not None:
+            return 1.0
+        rows, cols = self.shape[-2:]
+        y, x = np.meshgrid(np.linspace(0, rows - 1, 37), np.linspace(0, cols - 1, 37), indexing="ij")
+        at = apply(self.matrices[0], np.stack([x.ravel(), y.ravel()], axis=-1))
+        return noise_gain(self.kernel, at % 1)
+
+    def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:
+        """Nothing: pixels that were defective are missing here, or were asked for as they are."""
+        return None
+
+    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
+        self.pixels_into(out, y0, x0)
+        return out
+
+    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        """Fill `out` (h, w) or (3, h, w) float32, rows contiguous, with the box whose first pixel is (y0, x0)."""
+        height, width = out.shape[-2:]
+        box = self.source_box(y0, x0, height, width)
+        if box is None:
+            out[...] = np.nan
+            return
+        top, bottom, left, right = box
+        if (bottom - top) * (right - left) > 4 * height * width and max(height, width) > WIDEST_BOX_PX:
+            down, across = (height // 2, 0) if height > width else (0, width // 2)
+            self.pixels_into(out[..., :down, :] if down else out[..., :across], y0, x0)
+            self.pixels_into(out[..., down:, across:], y0 + down, x0 + across)
+            return
+        pixels, defective = (
+            (self.below.pixels(*box), None) if self.keep_defective else self.below.pixels_and_defective(*box)
+        )
+        pixels = np.asarray(pixels, np.float32)
+        planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
+        matrices = self.matrices * (len(planes) // len(self.matrices))
+        for plane, target, matrix in zip(planes, targets, matrices, strict=True):
+            warp(plane, left, top, matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
+            if defective is not None:
+                blank_defective(defective, left, top, matrix, target, x0, y0)
+
+    def source_box(self, y0: int, x0: int, height: int, width: int) -> tuple[int, int, int, int] | None:
+        """Bounds (y0, y1, x0, x1) of the source pixels that a box needs; None when it lies outside the source."""
+        rows, cols = self.below.shape[-2:]
+        corners = np.array([(x, y) for x in (x0, x0 + width - 1) for y in (y0, y0 + height - 1)], float)
+        at = np.concatenate([apply(matrix, corners) for matrix in self.matrices])
+        left, top = np.maximum(np.floor(at.min(axis=0)).astype(int) - HALO, 0)
+        right, bottom = np.minimum(np.ceil(at.max(axis=0)).astype(int) + HALO + 1, (cols, rows))
+        return (int(top), int(bottom), int(left), int(right)) if top < bottom and left < right else None
+
+
+@njit(nogil=True, cache=True)
+def blank_pixels(rows, columns, there, back, out, out_x, out_y):
+    """Make NaN each pixel of `out` whose nearest source pixel is one of those listed; gives how many.
+
+    rows, columns (n,) int64: pixels of the source; there, back: nine numbers each, the matrix from the result to the
+    source and its inverse; out (h, w) float32 is the box of the result whose first pixel is (out_x, out_y).
+    """
+    blanked = 0
+    size = np.sqrt(abs(back[0] * back[4] - back[1] * back[3]))
+    reach = int(0.75 * size + 0.5)  # half the diagonal of a source pixel, and the rounding
+    for k in range(rows.size):
+        u, v = float(columns[k]), float(rows[k])
+        z = back[6] * u + back[7] * v + back[8]
+        i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
+        j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
+        for j in range(max(0, j0 - reach), min(out.shape[0], j0 + reach + 1)):
+            for i in range(max(0, i0 - reach), min(out.shape[1], i0 + reach + 1)):
+                a, b = float(i + out_x), float(j + out_y)
+                z = there[6] * a + there[7] * b + there[8]
+                near_x = np.rint((there[0] * a + there[1] * b + there[2]) / z)
+                near_y = np.rint((there[3] * a + there[4] * b + there[5]) / z)
+                if near_x == u and near_y == v:
+                    out[j, i] = np.nan
+                    blanked += 1
+    return blanked
+
+
+def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):
+    """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
+
+    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
+    matrix: from the result to the source; out (h, w) float32 is the box of the result that begins at (out_x, out_y).
+    """
+    rows, columns = np.divmod(np.flatnonzero(mask != 0), mask.shape[1])
+    there, back = (tuple(m.ravel().tolist()) for m in (np.asarray(matrix, float), np.linalg.inv(matrix)))
+    return blank_pixels(rows + y_offset, columns + x_offset, there, back, out, out_x, out_y)

@@ -1,0 +1,338 @@
+"""Calibrating a frame: which masters go with it, what its level is told by, and the view through all of them."""
+
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masterlight.calibration import kernels
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.darkscale import DarkScale, accept, by_exposure, expected_scale, fit, lights_excess
+from masterlight.calibration.level import Level
+from masterlight.calibration.masters import Masters
+from masterlight.calibration.trimmed import Trimmed
+from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.frame import Frame, Stored, View
+from masterlight.core.headers import period, places
+from masterlight.core.noise import noise_mrs
+from masterlight.core.once import Once
+from masterlight.core.process import card
+from masterlight.core.together import differences
+
+CHUNK_PIXELS = 1 << 20
+"""Pixels calibrated at once, so that what is read is still in the cache when it is decoded."""
+UNKNOWN_LEVEL = 0.04
+"""A level that only the overscan tells is reckoned as this fraction of the range where saturation is estimated."""
+MOST_PEDESTAL_DN = 1000.0
+KINDS = "bias", "dark", "flat"
+
+# --- which masters, and what they do ----------------------------------------------------------------------------------
+
+
+def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | None, flat: Frame | None) -> Masters:
+    """The masters that the process uses, as they come."""
+    for kind, master in zip(KINDS, (bias, dark, flat), strict=True):
+        refuse_other_kind(kind, master, process.force)
+    used = bias if process.use_bias else None, dark if process.use_dark else None, flat if process.use_flat else None
+    scaled = used[1] is not None and (process.dark_scaling != "none" or process.dark_scale is not None)
+    pattern = next((m.meta.sky_pattern for m in used if m is not None and m.meta.pattern), None)
+    return Masters(*used, process.flat_trim_fraction, process.separate_colours, scaled, pattern)
+
+
+def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Frame:
+    """The calibrated view of a frame; a trimmed view or the frame itself when there is nothing to do."""
+    twice = [letter for letter in masters.letters if letter in frame.meta.calibration]
+    if twice:
+        raise FrameError(
+            frame.source,
+            f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied "
+            "twice. Give the raw frame, or take these masters away",
+        )
+    masters = masters_for(process, frame, masters)
+    level = level_from(process, frame, masters)
+    raw = Trimmed.of(frame, process.overscan.window(frame))
+    used = {kind: getattr(masters, kind) for kind in KINDS}
+    if masters.dark_holds_bias and not masters.scaled:
+        del used["bias"]
+    names = {kind: master.source for kind, master in used.items() if master is not None}
+    equation = masters.equation_for(f"L - {level}" if level in ("overscan", "black") else "L")
+    cards = (*frame.cards, card(process, masters=names, equation=equation))
+    if not masters and not level and not process.pedestal_dn:
+        return raw if raw is frame else replace(raw, cards=cards)
+    done = frame.meta.calibration + masters.letters + {"overscan": "O", "black": "B"}.get(level, "")
+    letters = "".join(c for c in "OBDF" if c in done)
+    if frame.meta.kind == "light" and set("DF") & set(letters) and not set("BO") & set(letters) and not process.force:
+        raise FrameError(
+            frame.source,
+            "its bias level would stay in and be scaled by the flat: add a master bias, or a dark that holds it, "
+            "or pass force",
+        )
+    meta = raw.meta.with_(
+        calibration=letters,
+        pedestal_dn=process.pedestal_dn,
+        contains_bias=False if "B" in letters else frame.meta.contains_bias,
+        saturation_dn=ceiling(process, raw, masters, level),
+        black_dn=None if set("BO") & set(letters) else raw.meta.black_dn,
+    )
+    return Calibrated(
+        source=frame.source, meta=meta, cards=cards, below=raw, masters=masters, process=process, whole=frame,
+        level_from=level, equation=equation,
+    )  # fmt: skip
+
+
+def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Masters:
+    """The masters as they serve this frame; FrameError where they do not go with it."""
+    if len(frame.shape) != 2:
+        raise FrameError(frame.source, "is a colour image; calibration works on the raw frame of one plane")
+    pattern = frame.meta.pattern or ""
+    if len(pattern) not in (0, period(pattern) ** 2):
+        raise FrameError(frame.source, f"has colour pattern '{pattern}'; 4 letters or 36 are understood")
+    window = process.overscan.window(frame)
+    scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
+    found = masters.cut_for(frame, window, scaled)
+    light = Trimmed.of(frame, window)
+    for kind in KINDS:
+        if getattr(found, kind) is not None:
+            refuse_unlike(light, kind, getattr(found, kind), process.force)
+    if scaled and found.dark_holds_bias and found.bias is None:
+        raise FrameError(
+            frame.source,
+            f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias: add "
+            "a master bias, or set dark_scaling none",
+        )
+    return found
+
+
+def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str:
+    """What takes a level off the frame before the masters: "overscan", "black", "pedestal", or "" for nothing.
+
+    Raises FrameError when overscan was subtracted from the frame and not from its masters, or the other way.
+    """
+    overscan = process.overscan
+    wanted, done = overscan.wanted(frame), "O" in frame.meta.calibration
+    levels = masters.level_masters
+    plain = [m for m in levels if "O" not in m.meta.calibration]
+    without = [m for m in levels if "O" in m.meta.calibration]
+    if plain and without:
+        raise FrameError(
+            frame.source,
+            f"of its masters, {without[0].source} had its overscan subtracted and {plain[0].source} had not; make "
+            "both in the same way",
+        )
+    if plain and (done or (wanted and (overscan.model, overscan.region) != ("auto", None))):
+        raise FrameError(
+            frame.source,
+            f"its overscan is subtracted, but the master {plain[0].source} was made without: make it anew with "
+            "overscan, or set overscan.model auto or none",
+        )
+    if without and not wanted and not done:
+        raise FrameError(
+            frame.source,
+            f"the master {without[0].source} was made with overscan subtracted, which this frame lacks: set "
+            "overscan.region and a model, or make the master anew with overscan.model none",
+        )
+    if wanted and not plain:
+        return "overscan"
+    keeps_level = frame.meta.kind in ("bias", "dark", "flatdark") or set("BDO") & set(frame.meta.calibration)
+    if process.black_level and any(frame.meta.black_dn or ()) and not levels and not keeps_level:
+        return "black"
+    return "pedestal" if frame.meta.pedestal_dn else ""
+
+
+def saturation(process: ImageCalibration, frame: Frame, masters: Masters) -> float | None:
+    """Where saturated pixels of a raw frame begin after calibration; None if it is not known."""
+    masters = masters_for(process, frame, masters)
+    raw = Trimmed.of(frame, process.overscan.window(frame))
+    return ceiling(process, raw, masters, level_from(process, frame, masters))
+
+
+def ceiling(process: ImageCalibration, raw: Frame, masters: Masters, level: str) -> float | None:
+    """Where saturated pixels of a trimmed raw frame begin after calibration; None if it is not known."""
+    saturation = raw.meta.saturation_dn
+    if saturation is None:
+        return None
+    known = {"black": raw.meta.black_dn, "overscan": UNKNOWN_LEVEL * saturation, "pedestal": raw.meta.pedestal_dn}
+    phases = Level.of(known.get(level, 0.0)).phases
+    lowest = masters.lowest_saturation(0.98 * saturation, phases) + process.pedestal_dn
+    return lowest if isfinite(lowest) else None
+
+
+def refuse_other_kind(kind: str, master: Frame | None, force: bool) -> None:
+    """Raise when a master is no frame, or one of another kind."""
+    if master is not None and not isinstance(master, Frame):
+        raise ParameterError(f"{kind}: a frame is needed, as masterlight.read(path) gives one (given: {master!r:.60})")
+    fits = {"dark": ("dark", "flatdark", "unknown")}.get(kind, (kind, "unknown"))
+    if master is not None and master.meta.kind not in fits and not force:
+        raise FrameError(
+            master.source,
+            f"says that it is a {master.meta.kind}, and is given as the {kind}: give the right file, or pass force",
+        )
+
+
+ADVICE = {
+    "colour pattern": "were they read from the same corner?",
+    "binning": "take calibration frames with the same binning",
+    "gain": "take {} frames with the same gain, or pass force",
+    "offset": "take {} frames with the same offset, or pass force",
+    "filter": "take flats through the same filter, or pass force",
+}
+"""What to do about a setting that a light and its master do not share."""
+
+
+def refuse_unlike(light: Frame, kind: str, master: Frame, force: bool) -> None:
+    """Raise FrameError, which names both, when a master does not go with a trimmed light."""
+    if len(master.shape) != 2:
+        raise FrameError(
+            light.source, f"has one plane but the master {master.source} has {master.shape[0]}; give the mosaic itself"
+        )
+    if master.shape != light.shape:
+        raise FrameError(
+            light.source,
+            f"is {size(light)} pixels but the master {master.source} is {size(master)}; "
+            "take calibration frames with the same camera, binning and region",
+        )
+    names = ["colour pattern", "binning"]
+    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset"]
+    for name, mine, theirs in differences(light.meta, master.meta.with_(data_px=None), names):
+        mine, theirs = (f"{value:g}" if name in ("gain", "offset") else value for value in (mine, theirs))
+        raise FrameError(
+            light.source,
+            f"has {name} {mine} but the master {master.source} has {theirs}; {ADVICE[name].format(kind)}",
+        )
+
+
+def size(frame: Frame) -> str:
+    return f"{frame.shape[-1]} x {frame.shape[-2]}"
+
+
+# --- the view ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibrated(View):
+    """A view of a raw frame, trimmed to its size, through its masters.
+
+    What is found out about the frame is found once, on first use.
+    """
+
+    masters: Masters
+    process: ImageCalibration
+    whole: Frame
+    """The raw frame with its overscan."""
+    level_from: str = ""
+    equation: str = ""
+    _made: Once = field(default_factory=lambda: Once(kept=True), repr=False)
+
+    @property
+    def dark_scale(self) -> DarkScale | None:
+        """The factor of the dark for this frame; None when the dark is not scaled."""
+        return self._made("dark_scale", self.find_dark_scale) if self.masters.scaled else None
+
+    @property
+    def level(self) -> Level:
+        """What is subtracted before the masters, measured in the overscan of this frame or told by its header."""
+        return self._made("level", self.find_level)
+
+    def pixels(self, y0, y1, x0, x1):
+        out = np.empty((y1 - y0, x1 - x0), np.float32)
+        self.pixels_into(out, y0, x0)
+        return out
+
+    def pixels_into(self, out, y0, x0):
+        step = max(1, CHUNK_PIXELS // out.shape[1])
+        for top in range(0, out.shape[0], step):
+            self.fill(out[top : top + step], y0 + top, x0)
+
+    def fill(self, out, y0, x0):
+        """Decode and calibrate a box in one pass, rows as they come from the file."""
+        box = y0, y0 + out.shape[0], x0, x0 + out.shape[1]
+        stored = self.below.stored(*box)
+        if stored is None:
+            stored = Stored(np.ascontiguousarray(self.below.pixels(*box), np.float32), 0.0, 1.0, False)
+        top, left = (0, 0) if self.below is self.whole else (self.below.top, self.below.left)
+        lines, level = self.level.box(box[0] + top, box[1] + top, box[2] + left, box[3] + left)
+        m = self.masters
+        arrays = m.subtract(), m.current(), m.factor()
+        subtract, dark, factor = (a[y0 : box[1], x0 : box[3]] if a.size > 1 else a for a in arrays)
+        k = self.dark_scale.k if m.scaled else 0.0
+        kernels.calibrate(
+            stored.array, stored.swapped, stored.zero, stored.scale, lines, level, subtract, dark, k, factor,
+            self.process.pedestal_dn, out,
+        )  # fmt: skip
+
+    def find_level(self) -> Level:
+        if self.level_from == "overscan":
+            return self.process.overscan.level(self.whole)
+        meta = self.whole.meta
+        return Level.of({"black": meta.black_dn, "pedestal": meta.pedestal_dn}.get(self.level_from, 0.0))
+
+    def find_dark_scale(self) -> DarkScale:
+        p, m = self.process, self.masters
+        if p.dark_scale is not None:
+            return DarkScale(p.dark_scale, reason="set by hand")
+        expected = expected_scale(self.below.meta, m.dark.meta, p.doubling_c)
+        if p.dark_scaling == "exposure":
+            return by_exposure(expected)
+        hot = m.hot_pixels(p.dark_sigma, p.dark_window_px)
+        return accept(*fit(hot.dark_dn, lights_excess(self.below, hot), hot.noise_dn), expected)
+
+
+# --- what a header is told --------------------------------------------------------------------------------------------
+
+
+def keywords(view: Frame) -> list[tuple[str, Any, str]]:
+    """What was done to a calibrated view, as header cards (keyword, value, comment). Reads all of its pixels."""
+    image = np.asarray(view)
+    masters, scale = getattr(view, "masters", Masters()), getattr(view, "dark_scale", None)
+    rows = [("CALSTAT", view.meta.calibration or None, "done to the pixels: Overscan Bias Dark Flat")]
+    for key, kind in zip(("CALB", "CALD", "CALF"), KINDS, strict=True):
+        master = getattr(masters, kind)
+        rows.append((key, Path(master.source).name if master is not None else None, f"master {kind}"))
+    if scale is not None:
+        error = scale.sigma if scale.accepted else None
+        rows += [("CALK00", scale.k, "scale of the dark"), ("CALKE00", error, "standard error of CALK00")]
+    if masters.flat is not None:
+        means = masters.flat_means()
+        own = places(masters.pattern or masters.flat.meta.pattern if means.size > 1 else None).values()
+        rows += [(f"CALS{i:02d}", float(means[at[0]]), "[DN] mean of the flat") for i, at in enumerate(own)]
+    finite = np.isfinite(image)
+    negative = float(np.count_nonzero(image[finite] < 0) / max(1, np.count_nonzero(finite)))
+    rows += [
+        ("CALPED", view.meta.pedestal_dn, "[DN] added after calibration"),
+        ("CALNEG", negative, "fraction of negative pixels"),
+        ("CALVER", version(), "version of masterlight"),
+    ]
+    rows += noise_rows(image, view.meta.pattern, view.meta.saturation_dn)
+    return [row for row in rows if row[1] is not None]
+
+
+def version() -> str:
+    from masterlight import __version__
+
+    return __version__
+
+
+def noise_rows(image: np.ndarray, pattern: str | None, saturation_dn: float | None) -> list[tuple[str, float, str]]:
+    """The noise of each colour of a mosaic as header cards: the mean over its places in the pattern; all for mono."""
+    p, rows = period(pattern), []
+    for i, (letter, at) in enumerate(places(pattern).items()):
+        planes = [np.ascontiguousarray(image[y::p, x::p]) for y, x in at]
+        noise = float(np.mean([noise_mrs(plane, saturation_dn or np.inf)[0] for plane in planes]))
+        rows.append((f"NOISE{i:02d}", noise, f"[DN] noise {letter}".strip()))
+    return rows
+
+
+def auto_pedestal(values, limit: float = 1e-4) -> float:
+    """The pedestal in DN that leaves about a fraction `limit` of the pixels negative, for files of whole numbers.
+
+    values: any array, NaN left out. 0 when nothing is negative, else whole DN from 1 to 1000.
+    """
+    values = np.asarray(values, np.float32).ravel()
+    values = values[np.isfinite(values)]
+    low = values[values < 2 * np.finfo(np.float32).eps * 65535]
+    n = max(1, int(limit * values.size))
+    if low.size < n or not np.any(low < 0):
+        return 0.0
+    return float(min(MOST_PEDESTAL_DN, max(1.0, np.round(abs(np.partition(low, n - 1)[n - 1])))))

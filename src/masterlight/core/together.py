@@ -1,0 +1,59 @@
+"""What must be equal for frames to be used together, as far as their headers tell."""
+
+from collections.abc import Callable, Iterable, Iterator
+from math import isclose
+from typing import Any, NamedTuple
+
+from masterlight.core.frame import Meta
+from masterlight.core.headers import camera_key, same_filter
+
+
+class Difference(NamedTuple):
+    """One setting that two frames do not share, each value as a sentence calls it."""
+
+    name: str
+    mine: Any
+    theirs: Any
+
+
+def binning_of(meta: Meta) -> str | None:
+    """The binning if a header told it; 1x1 is also what is taken for granted."""
+    told = meta.binning != (1, 1) or meta.camera or meta.pixel_um
+    return "{}x{}".format(*meta.binning) if told else None
+
+
+SETTINGS: dict[str, Callable[[Meta], Any]] = {
+    "camera": lambda meta: camera_key(meta.camera) or None,
+    "size": lambda meta: " x ".join(map(str, meta.sky_shape[:-3:-1])),
+    "region": lambda meta: meta.origin_px if meta.camera else None,
+    "binning": binning_of,
+    "colour pattern": lambda meta: meta.sky_pattern,
+    "readout mode": lambda meta: meta.readout_mode.lower() if meta.readout_mode else None,
+    "gain": lambda meta: meta.gain,
+    "offset": lambda meta: meta.offset,
+    "filter": lambda meta: meta.filter,
+}
+"""What tells frames apart, by the name that a sentence gives it, as the part of the sensor that saw the sky has it;
+None where a header does not tell."""
+SENSOR = tuple(name for name in SETTINGS if name != "filter")
+"""Settings of the sensor and its read-out: what darks and bias frames must share with the lights."""
+
+
+def settings(meta: Meta, names: Iterable[str] = SENSOR) -> dict[str, Any]:
+    """The settings of these names, None where the header does not tell."""
+    return {name: SETTINGS[name](meta) for name in names}
+
+
+def differences(mine: Meta, theirs: Meta, names: Iterable[str] = SENSOR) -> Iterator[Difference]:
+    """The settings that both headers tell and tell differently; what only one of them tells excludes nothing."""
+    for name in names:
+        a, b = SETTINGS[name](mine), SETTINGS[name](theirs)
+        if a is not None and b is not None and not same(name, a, b):
+            yield Difference(name, a, b)
+
+
+def same(name: str, a: Any, b: Any) -> bool:
+    """Whether two values of a setting mean the same: names of a filter by meaning, numbers within rounding."""
+    if name == "filter":
+        return same_filter(a, b) is not False
+    return isclose(a, b, rel_tol=1e-6) if isinstance(a, float) and isinstance(b, float) else a == b

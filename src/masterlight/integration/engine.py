@@ -1,0 +1,246 @@
+"""The integration of a set of frames: who takes part, tile by tile, again where larger structures lie, the stack."""
+
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr
+
+from masterlight.core import workers
+from masterlight.core.errors import NothingUsable, ParameterError
+from masterlight.core.frame import Frame
+from masterlight.core.process import changed
+from masterlight.core.workers import Event
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.kernels import combine
+from masterlight.integration.local.sky import sky_below
+from masterlight.integration.rejection import LargeScaleRejection, Rejection
+from masterlight.integration.roster import Planes, Roster, check_shapes, roster_of
+from masterlight.integration.stack import HIGH, LOW, Canvas, FrameRow, Grown, Stack, Verdicts
+from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
+from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.together import Pool
+
+MUCH = 0.1
+"""Part of a frame's samples, beyond the algorithm's own share, that is not rejected without a reason worth telling."""
+LISTED = 0.01
+"""Part of the samples that rejection may take and list, at most, when room for it is planned."""
+
+
+class Room(NamedTuple):
+    """Where and in what memory an integration runs, and the width of its tiles over their height."""
+
+    pool: Pool
+    memory_mb: float
+    aspect: float | None = None
+
+
+def integrate(
+    settings: ImageIntegration, frames: Sequence[Frame], measurements, reference: int | None, room: Room,
+    maps: bool = True, slope: bool = False, verdicts: bool = False,
+) -> Generator[Event, None, Stack]:  # fmt: skip
+    """Integrate frames of which everything is measured: see `ImageIntegration.__call__`."""
+    check_shapes(frames)
+    shape = (frames[0].planes, *frames[0].shape[-2:])
+    planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
+    if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
+        raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
+    roster = yield from roster_of(settings, room.pool, frames, planes, reference)
+    work = Work(settings, roster, shape, room)
+    canvas = yield from work.integrated(maps, slope, verdicts)
+    result = stack_of(settings, canvas, frames, planes, roster, work.notes)
+    yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
+    return result
+
+
+class Work:
+    """One integration at work: tiles, and where larger structures are looked for those that these change once more."""
+
+    def __init__(self, settings: ImageIntegration, roster: Roster, shape: tuple[int, int, int], room: Room):
+        self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
+        self.shape, self.room, self.done = shape, room, 0
+        self.more: dict = {"local": roster.local, "sky": None}
+        self.notes: list[str] = []
+        self.larger = settings.rejection.looks_larger
+        if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
+            self.more["sky"] = sky_below(roster.reference)
+
+    def integrated(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
+        """Yield an event for each tile; gives the canvas."""
+        room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
+        if self.larger and not verdicts and room_mb > self.room.memory_mb / 4:
+            self.larger = False
+            self.notes.append(
+                f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f} MB, "
+                f"more than a quarter of the {self.room.memory_mb:.0f} MB to work in (--memory-mb)"
+            )
+        listed = verdicts or self.larger
+        count = len(self.frames) * self.shape[0] * sample_bytes(self.settings, listed) / 4
+        boxes = tiles(self.shape[-2:], count, self.room.memory_mb, self.room.pool[1], self.room.aspect)
+        self.done = len(boxes)
+        yield Event("integrate", 0, len(boxes), message=plan_sentence(len(self.frames), self.shape, boxes))
+        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed)
+        yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed)
+        if canvas.verdicts is not None:
+            canvas.verdicts.settle()
+        if self.larger:
+            touched = yield from self.grow(canvas)
+            again = [part for box in boxes for part in parts_of(box, touched)]
+            yield from self.look(canvas, again, "reject larger", touched, slope=slope, larger=canvas.verdicts)
+        return canvas
+
+    def look(self, canvas: Canvas, boxes, stage: str, touched=None, **more) -> Iterator[Event]:
+        """Integrate some tiles; on a second look what was rejected before stays so, and only that is left out."""
+        settings = self.settings
+        if touched is not None:
+            settings = changed(settings, rejection=changed(settings.rejection, algorithm="none"))
+        task = Tile(settings, self.frames, self.terms, **self.more, **more)
+        for event in workers.each(stage, self.room.pool, task, boxes, keep_going=False):
+            canvas.place(event.item, event.result, touched)
+            yield Event(stage, event.done, event.total, event.item)
+
+    def grow(self, canvas: Canvas) -> Generator[Event, None, np.ndarray]:
+        """Find trails and other larger structures in what was rejected of each frame; gives where there are any."""
+        touched = np.zeros(self.shape[-2:], bool)
+        flat = touched.reshape(-1)
+        items, found = [(i, p) for i in range(len(self.frames)) for p in range(self.shape[0])], {}
+        task = Larger(self.settings.rejection.large_scale, canvas.verdicts)
+        for event in workers.each("find trails", self.room.pool, task, items, keep_going=False):
+            (i, p), grown = event.item, event.result
+            if grown:
+                for side, more in ((LOW, grown.low), (HIGH, grown.high)):
+                    canvas.verdicts.large(i, p, side, more)
+                    flat[more] = True
+            found[i, p] = grown.trails
+            yield Event("find trails", event.done, event.total)
+        canvas.trails = [(self.frames[i].source, p, trail) for i, p in items for trail in found[i, p]]
+        return touched
+
+
+class Larger:
+    """The task of one frame after it was judged sample by sample: what belongs to the structures that were found."""
+
+    def __init__(self, settings: LargeScaleRejection, verdicts: Verdicts):
+        self.settings, self.verdicts = settings, verdicts
+
+    def __call__(self, item: tuple[int, int]) -> Grown:
+        low, high = (self.verdicts.indices(*item, side) for side in (LOW, HIGH))
+        return self.settings.grown(low, high, self.verdicts.shape)
+
+
+def stack_of(
+    settings: ImageIntegration,
+    canvas: Canvas,
+    frames: Sequence[Frame],
+    measured: Planes,
+    roster: Roster,
+    notes: Sequence[str],
+) -> Stack:
+    """The result of an integration, with a row for every frame, those that were left out included."""
+    place = {int(i): k for k, i in enumerate(roster.kept)}
+    rows, nothing = [], (0.0, float("nan"), float("nan"), 0.0, 0.0, 0.0)
+    for p, (t, plane) in enumerate(zip(roster.terms, measured, strict=True)):
+        for i, frame in enumerate(frames):
+            k = place.get(i)
+            gave = nothing
+            if k is not None:
+                gave = (*(float(v[k]) for v in (t.weights, t.out_scale, t.out_offset)), *canvas.fractions(p, k))
+            if k is not None and settings.normalization == "local":
+                gave = (gave[0], roster.local[k].scale[p], float(roster.local[k].offset[p].mean()), *gave[3:])
+            noise = float("nan") if k is None else float(t.noise_dn[k])
+            rows.append(FrameRow(frame.source, p, *gave, float(plane[i].location_dn), noise))
+    notes = [*notes, *(note for t in roster.terms for note in t.notes)]
+    notes += [f"{model.source}: {note}" for model in roster.local or () for note in model.notes]
+    notes += remarks(settings, rows, len(roster.frames))
+    if not np.isfinite(canvas.planes["image"]).any():
+        low, high = settings.rejection.range_low, settings.rejection.range_high
+        limits = f", range_low {low} and range_high {high}" if settings.rejection.ranges else ""
+        levels = [row.location_dn for row in rows]
+        raise NothingUsable(
+            f"every sample of every frame was rejected or is missing (rejection.algorithm "
+            f"{settings.rejection.algorithm}{limits}); the levels of the frames go from {min(levels):.4g} to "
+            f"{max(levels):.4g} DN: there is nothing to write"
+        )
+    names = ("image", "variance", "coverage", "low", "high", "slope")
+    planes = {name: canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None for name in names}
+    return Stack(
+        image=planes["image"],
+        variance=planes["variance"],
+        coverage=planes["coverage"],
+        rejected_low=planes["low"],
+        rejected_high=planes["high"],
+        slope=planes["slope"],
+        frames=tuple(rows),
+        n=len(roster.frames),
+        notes=tuple(dict.fromkeys(notes)),
+        verdicts=canvas.verdicts,
+        trails=tuple(canvas.trails),
+        lost=tuple(roster.lost.values()),
+        correlation=float(np.mean([t.correlation for t in roster.terms])),
+        terms=tuple(roster.terms),
+        models=tuple(roster.local or ()),
+        reference=roster.reference.source,
+    )
+
+
+def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) -> Iterator[str]:
+    """What a user should know of a result and would not see in it."""
+    rule = settings.rejection
+    reach = (count - 1) / np.sqrt(max(count, 1))
+    if rule.algorithm != "none" and count < 3:
+        yield f"of {count} frames nothing can be told to be an outlier: nothing was rejected but by range"
+    elif rule.algorithm == "sigma" and reach <= min(rule.limits):
+        yield (
+            f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off, so sigma clipping "
+            "cannot reject it: take auto"
+        )
+    for row in rows:
+        share = row.rejected_low_fraction + row.rejected_high_fraction
+        own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)
+        if share > MUCH + own and not settings.localizes and not rule.ranges:
+            yield (
+                f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven (cloud, moon), "
+                "normalization local and rejection.normalization local level it"
+            )
+
+
+def own_share(rule: Rejection, count: int, level_sigma: float) -> float:
+    """Part of the samples of clean frames that the algorithm takes, among `count` whose level is so many sigma."""
+    if rule.algorithm == "none":
+        return 0.0
+    if rule.kind.limits is None:
+        return min(1.0, 2 * rule.chauvenet_limit / count) if rule.algorithm == "chauvenet" else 0.0
+    sides = [limit for limit, clip in zip(rule.limits, (rule.clip_low, rule.clip_high), strict=True) if clip]
+    if rule.kind.takes == "samples":
+        return sum(sides) / count
+    sigma = {"fraction": level_sigma, "deviations": 0.15 * (1 + 0.6 * np.log(count))}.get(rule.kind.takes, 1.0)
+    return float(sum(ndtr(-limit * sigma) for limit in sides))
+
+
+def compiled() -> bool:
+    """Whether the kernels were compiled on this machine before; their cache lies beside them, or in the user's."""
+    return any(Path(combine.stack.stats.cache_path).glob("combine.stack-*.nbi"))
+
+
+def plan_sentence(count: int, shape, boxes) -> str:
+    y0, y1, x0, x1 = boxes[0]
+    megabytes = count * shape[0] * (y1 - y0) * (x1 - x0) * 4 / 1e6
+    return (
+        f"{count} frames of {shape[-1]} x {shape[-2]} in {len(boxes)} tiles of {x1 - x0} x {y1 - y0},"
+        f" {megabytes:.0f} MB of samples each"
+    )
+
+
+def result_sentence(stack: Stack) -> str:
+    used = [row for row in stack.frames if row.weight > 0]
+    low, high, large = (
+        100 * np.mean([getattr(row, name) for row in used])
+        for name in ("rejected_low_fraction", "rejected_high_fraction", "large_scale_fraction")
+    )
+    more = f", {len(stack.lost)} left out" if stack.lost else ""
+    words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
+    return (
+        f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones;"
+        f" rejected {low:.3f} % of samples low, {high:.3f} % high{words}"
+    )

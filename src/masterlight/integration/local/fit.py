@@ -1,0 +1,259 @@
+"""How a registered frame becomes like a reference: its scale by the stars in common, its sky by a smooth surface."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from masterlight.core.errors import FrameError, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.process import card
+from masterlight.integration.kernels import surface
+from masterlight.integration.local.model import LocalModel, LocalReference, Normalized
+from masterlight.integration.normalize import LocalNormalization
+from masterlight.subframes.measurement import StarList
+from masterlight.subframes.photometry import flux_ratio, forced_fluxes, standards
+from masterlight.subframes.select import SubframeSelector
+
+FEWEST_CELLS = 4
+"""Cells along the shorter side of a frame, at least."""
+MOST_CELLS = 160
+"""Cells along the longer side, at most."""
+GUARD_PX = 3
+"""Pixels around a star, or around what is in one frame only, that are left out with it."""
+LEAST_SHARE = 0.25
+"""Share of the samples of a full cell that a cell must have to tell its level."""
+LEAST_OVERLAP = 0.1
+"""Share of the reference's cells that a frame must cover."""
+CELL_LIMIT = 6.0
+"""Cells farther than this many sigma from the surface through the others do not count."""
+STARS, LOCAL_STARS = 100, 400
+"""Stars that tell the scale, at most: of the whole frame, and over the field."""
+FIRM = 5.0
+"""The scale is known when it is so many times its error."""
+FIRM_SNR = 20.0
+"""Signal to noise of stars that tell the scale of their place."""
+FLUX_FLOOR = 0.005
+"""Relative error of a flux below which none is believed."""
+FEW_KEPT = 0.8
+"""Share of the cells below which it is told how many do not count."""
+GAIN_CELLS = 8
+"""Cells of the local scale along the longer side, at most."""
+STARS_A_CELL = 6
+"""Stars for each cell of the local scale, on average, at least."""
+BELIEVED = 0.87
+"""A local scale goes by this factor beyond what nearly all stars tell, at most."""
+INSTEAD = "normalize it globally (additive+scaling) or leave it out"
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Factor that brings the stars of one plane to those of the reference, one number or varying over the field."""
+
+    scale: float
+    error: float
+    stars: int
+    gain: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """Coefficients of the local scale over `scale`; none where it is 1 everywhere."""
+    notes: tuple[str, ...] = ()
+
+    def at(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The factor at places (n,) in units of the whole field, 0 to 1."""
+        out = np.full(len(y), self.scale)
+        if self.gain.size:
+            ny, nx = self.gain.shape[0] - 3, self.gain.shape[1] - 3
+            surface.surface_at(self.gain, y * ny, x * nx, out)
+            out *= self.scale
+        return out
+
+
+def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarList | None) -> LocalReference:
+    """What is kept of a reference: see `LocalNormalization.reference`."""
+    shape = tuple(frame.shape)
+    if stars is None and not settings.no_scale:
+        measured = SubframeSelector().measure(frame)
+        if not measured:
+            raise FrameError(frame.source, f"it cannot be the reference of local normalization: {measured.reason}")
+        stars = measured[1]
+    ny, nx = cells_of(shape, settings.scale_px)
+    height = min(settings.sampling_px, shape[-2] // ny)
+    tops = tuple(int((j + 0.5) * shape[-2] / ny - 0.5 * height) for j in range(ny))
+    strips = np.empty((ny, frame.planes, height, shape[-1]), np.float32)
+    for top, strip in zip(tops, strips, strict=True):
+        for plane, rows in zip(strip, in_planes(frame.pixels(top, top + height, 0, shape[-1])), strict=True):
+            level = np.empty((nx, 5))
+            surface.cell_levels(rows, rows, np.zeros(nx), settings.target_rejection, GUARD_PX, level)
+            limit = level[:, 0] + settings.reference_rejection * level[:, 1]
+            surface.blank_outside(rows, np.full(nx, -np.inf), limit, GUARD_PX, plane)
+    sky = float(np.isfinite(strips).mean())
+    if sky < LEAST_OVERLAP:
+        raise FrameError(
+            frame.source,
+            f"it cannot be the reference of local normalization: {sky:.0%} of its pixels are sky, the rest is "
+            "missing or in stars. Choose another reference, or raise reference_rejection",
+        )
+    if settings.no_scale:
+        return LocalReference(frame.source, shape, (ny, nx), tops, strips)
+    chosen = standards(stars, LOCAL_STARS if settings.local_scale else STARS)
+    return LocalReference(frame.source, shape, (ny, nx), tops, strips, chosen, forced_fluxes(frame, chosen))
+
+
+def model_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> LocalModel | Rejected:
+    """How a frame becomes like the reference: see `LocalNormalization.model`."""
+    if tuple(frame.shape) != reference.shape:
+        raise FrameError(
+            frame.source,
+            f"its shape {tuple(frame.shape)} is not that of the reference {reference.source}, {reference.shape}: "
+            "register it first",
+        )
+    scales = scales_of(settings, reference, frame)
+    if isinstance(scales, Rejected):
+        return scales
+    ny, nx = reference.cells
+    rows, cols = reference.shape[-2:]
+    levels = levels_above(settings, reference, frame, scales)
+    least = LEAST_SHARE * reference.strips.shape[2] * cols / nx
+    covered = float(np.mean(levels[..., 2] >= least, axis=(1, 2)).min())
+    if covered < LEAST_OVERLAP:
+        return Rejected(
+            frame.source,
+            "normalize",
+            f"it covers {covered:.0%} of the reference {reference.source}, less than the {LEAST_OVERLAP:.0%} that "
+            f"local normalization needs: {INSTEAD}",
+        )
+    fits = [offset_surface(plane, least) for plane in levels]
+    return LocalModel(
+        source=frame.source,
+        scale=tuple(s.scale for s in scales),
+        scale_error=tuple(s.error for s in scales),
+        stars=tuple(s.stars for s in scales),
+        pitch_px=(rows / ny, cols / nx),
+        offset=np.stack([coefficients for coefficients, _ in fits]),
+        gain=tuple(s.gain for s in scales),
+        notes=(*(note for s in scales for note in s.notes), *stray_cells(levels[..., 2] >= least, fits)),
+    )
+
+
+def levels_above(
+    settings: LocalNormalization, reference: LocalReference, frame: Frame, scales: tuple[Scale, ...]
+) -> np.ndarray:
+    """What the reference is above the scaled frame in every cell: (planes, cells down, cells across, 5) float64.
+
+    The last axis is that of `kernels.surface.cell_levels`, with the last two as the place of the samples in units
+    of cells, across and down.
+    """
+    ny, nx = reference.cells
+    rows, cols = reference.shape[-2:]
+    height = reference.strips.shape[2]
+    out = np.empty((len(scales), ny, nx, 5))
+    across = np.arange(nx) + 0.5
+    for j, top in enumerate(reference.tops):
+        down = (top + 0.5 * height) * ny / rows
+        seen = in_planes(frame.pixels(top, top + height, 0, cols))
+        for ours, theirs, scale, level in zip(reference.strips[j], seen, scales, out[:, j], strict=True):
+            factor = scale.at(np.full(nx, down / ny), across / nx)
+            surface.cell_levels(ours, theirs, factor, settings.target_rejection, GUARD_PX, level)
+        out[:, j, :, 3] = (out[:, j, :, 3] + 0.5) * nx / cols
+        out[:, j, :, 4] = (out[:, j, :, 4] + top + 0.5) * ny / rows
+    return out
+
+
+def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> tuple[Scale, ...] | Rejected:
+    """The scale of each plane from the stars in common, or why there is none."""
+    if settings.no_scale:
+        return tuple(Scale(1.0, 0.0, 0) for _ in range(reference.strips.shape[1]))
+    fluxes, found = forced_fluxes(frame, reference.stars), []
+    for light, error, usual, usual_error in zip(
+        fluxes.flux_dn, fluxes.error_dn, reference.fluxes.flux_dn, reference.fluxes.error_dn, strict=True
+    ):
+        ratio, ratio_error, count = flux_ratio(light, usual, error, usual_error)
+        if count < settings.min_stars or not ratio > FIRM * ratio_error:
+            count = count if ratio > FIRM * ratio_error else 0
+            return Rejected(
+                frame.source,
+                "normalize",
+                f"{count} of the stars of {reference.source} can be measured in it, and {settings.min_stars} must tell "
+                f"its scale (min_stars): {INSTEAD}",
+            )
+        one = Scale(1 / ratio, ratio_error / ratio**2, count)
+        if settings.local_scale:
+            good = (light > FIRM_SNR * error) & (usual > FIRM_SNR * usual_error)
+            each = usual[good] / light[good]
+            sigma = each * np.sqrt((error / light)[good] ** 2 + (usual_error / usual)[good] ** 2 + FLUX_FLOOR**2)
+            one = varying_scale(one, reference.stars.xy[good], each, sigma, reference.shape)
+        found.append(one)
+    return tuple(found)
+
+
+def normalized_view(settings: LocalNormalization, frame: Frame, reference: LocalReference) -> Normalized | Rejected:
+    """A frame with the sky and the scale of the reference."""
+    model = model_of(settings, reference, frame)
+    if isinstance(model, Rejected):
+        return model
+    done = card(settings, reference=reference.source, scale=model.scale, scale_error=model.scale_error)
+    return Normalized(source=frame.source, meta=frame.meta, cards=(*frame.cards, done), below=frame, model=model)
+
+
+def varying_scale(one: Scale, xy: np.ndarray, factors: np.ndarray, sigma: np.ndarray, shape: tuple[int, ...]) -> Scale:
+    """A scale that varies over the field as its stars tell, as far as that is more than their noise.
+
+    xy (n, 2) px; factors, sigma (n,) what each star says. A surface of up to 8 cells along the longer side, each of 6
+    stars or more on average, is drawn towards the one scale by as much as makes the stars most likely; without
+    evidence that it varies, three units of log likelihood, and far from any star the one scale holds.
+    """
+    rows, cols = shape[-2:]
+    pitch = max(max(rows, cols) / GAIN_CELLS, np.sqrt(rows * cols * STARS_A_CELL / max(len(xy), 1)))
+    ny, nx = max(1, round(rows / pitch)), max(1, round(cols / pitch))
+    v, u = (xy[:, 1] + 0.5) * ny / rows, (xy[:, 0] + 0.5) * nx / cols
+    excess = surface.fit_shrunk(v, u, factors / one.scale - 1, sigma / one.scale, ny, nx)
+    if not excess.size:
+        return replace(
+            one, notes=(f"{len(xy)} stars tell of no change of its scale over the field: one scale is used",)
+        )
+    factor = replace(one, gain=1 + excess).at(*(np.stack(np.mgrid[:8, :8]).reshape(2, -1) + 0.5) / 8)
+    told = np.sort(factors)
+    least, most = told[len(told) // 20], told[-1 - len(told) // 20]
+    if factor.min() < BELIEVED * min(least, one.scale) or factor.max() > max(most, one.scale) / BELIEVED:
+        words = f"few of its {len(xy)} stars tell of a scale from {factor.min():.3f} to {factor.max():.3f}"
+        return replace(one, notes=(f"{words}, which is not believed: one scale is used",))
+    mean = float(factor.mean())
+    note = f"its scale varies over the field from {factor.min():.3f} to {factor.max():.3f}: thin cloud?"
+    return replace(one, scale=mean, gain=(1 + excess) * (one.scale / mean), notes=(note,))
+
+
+def stray_cells(good: np.ndarray, fits) -> Iterator[str]:
+    """What to tell when many points of a plane do not lie on the smooth sky through the others."""
+    for p, (cells, (_, kept)) in enumerate(zip(good, fits, strict=True)):
+        total = int(cells.sum())
+        if kept < FEW_KEPT * total:
+            plane = f" in plane {p}" if len(good) > 1 else ""
+            yield f"{total - kept} of {total} points of its sky{plane} do not lie on a smooth surface: clouds, ghosts?"
+
+
+def offset_surface(levels: np.ndarray, least: float) -> tuple[np.ndarray, int]:
+    """Coefficients of A0 from the levels of one plane's cells, and how many cells count.
+
+    levels (cells down, cells across, 5); least: samples that a cell must have to count. Cells with fewer samples than
+    most, or with more scatter, have less weight: a trail runs through them.
+    """
+    ny, nx = levels.shape[:2]
+    level, sigma, count, u, v = levels.reshape(-1, 5).T
+    good = count >= least
+    usual = np.median(sigma[good])
+    calm = (usual / np.maximum(sigma, usual)) ** 4 if usual > 0 else 1.0
+    weight = np.where(good, np.minimum(count / np.median(count[good]), 1.0) * calm, 0.0)
+    floor = float(np.median(sigma[good] / np.sqrt(count[good])))
+    points = (np.ascontiguousarray(a) for a in (v, u, np.where(good, level, 0.0), weight))
+    return surface.fit_surface(*points, ny, nx, CELL_LIMIT, floor)
+
+
+def cells_of(shape: tuple[int, ...], pitch_px: int) -> tuple[int, int]:
+    """How many cells, down and across, the grid of the sky has."""
+    rows, cols = shape[-2:]
+    pitch = max(min(pitch_px, min(rows, cols) / FEWEST_CELLS), max(rows, cols) / MOST_CELLS, 1.0)
+    return max(1, round(rows / pitch)), max(1, round(cols / pitch))
+
+
+def in_planes(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (h, w) or (3, h, w) as planes (n, h, w)."""
+    return np.ascontiguousarray(pixels.reshape(-1, *pixels.shape[-2:]))

@@ -1,0 +1,327 @@
+"""Who takes part in an integration, and by which numbers: from what was measured of all frames."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.process import changed
+from masterlight.core.workers import Event
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.local.model import LocalModel
+from masterlight.integration.rejection import SIGMA, Rejection
+from masterlight.integration.terms import ONE_SAMPLE, Terms
+from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.together import Pool, each_frame
+from masterlight.subframes.weights import weights_of
+
+UNKNOWN_SEEING = 0.1
+"""Part of a star's light by which seeing may change a pixel where nothing is known of the seeing of the frames."""
+Planes = Sequence[Sequence[Measurement]]
+"""What was measured: for each plane a list with one for each frame."""
+
+
+class Roster(NamedTuple):
+    """Who takes part in an integration, and how."""
+
+    frames: list[Frame]
+    terms: list[Terms]
+    """One for each plane."""
+    local: list[LocalModel] | None
+    """One for each frame, when they are normalized locally."""
+    kept: np.ndarray
+    """Where the frames stand among all that were given."""
+    lost: dict[int, Rejected]
+    """Those of them that were left out."""
+    reference: Frame
+
+
+def roster_of(
+    settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None
+) -> Generator[Event, None, Roster]:
+    """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not."""
+    planes, lost = scaled_alike(settings, planes, reference)
+    reference = best_frame(settings, planes, lost) if reference is None else reference
+    models = None
+    if settings.localizes:
+        known = settings.local.reference(frames[reference])
+        models = yield from each_frame("normalize", running, partial(settings.local.model, known), frames)
+        lost |= {i: model for i, model in enumerate(models) if isinstance(model, Rejected)}
+        if reference in lost:
+            raise FrameError(frames[reference].source, f"it cannot be the reference: {lost[reference].reason}")
+    first = None
+    least = max(settings.min_weight, np.finfo(float).tiny)
+    while True:
+        kept = np.array([i for i in range(len(frames)) if i not in lost])
+        settings.rejection.check(len(kept))
+        at, local = int(np.searchsorted(kept, reference)), [models[i] for i in kept] if models else None
+        terms = []
+        for p, plane in enumerate(planes):
+            scales = np.array([model.scale[p] for model in local]) if local else None
+            terms.append(terms_of(settings, [plane[i] for i in kept], at, scales))
+        if first is not None:  # weights are those among all, or a formula's worst frame would go again and again
+            terms = [replace(t, weights=w[kept] / w[kept].max()) for t, w in zip(terms, first, strict=True)]
+        else:
+            first = [np.full(len(frames), np.nan) for _ in terms]
+            for whole, t in zip(first, terms, strict=True):
+                whole[kept] = t.weights
+        weights = np.min([t.weights for t in terms], axis=0)
+        light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= least and i != reference]
+        if not light:
+            return Roster([frames[i] for i in kept], terms, local, kept, lost, frames[reference])
+        words = f"it counts for less than {settings.min_weight:g} of the best (min_weight)"
+        lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
+
+
+def scaled_alike(
+    settings: ImageIntegration, planes: Planes, reference: int | None
+) -> tuple[Planes, dict[int, Rejected]]:
+    """The measurements so that all frames, in all planes, get their scale in one way, and who is left out for it.
+
+    A few frames without stars in common are left out; where most have none, none is scaled by stars.
+    """
+    if not settings.looks_at_stars:
+        return planes, {}
+    count = len(planes[0])
+    unknown = [i for i in range(count) if any(plane[i].flux_ratio is None for plane in planes)]
+    if len(unknown) < count / 2 and reference not in unknown:
+        why = "too few of its stars are found in the other frames to tell its scale; take another --scale to keep it"
+        return planes, {i: Rejected(planes[0][i].source, "integrate", why) for i in unknown}
+    return [[replace(s, flux_ratio=None) for s in plane] for plane in planes], {}
+
+
+def best_frame(settings: ImageIntegration, planes: Planes, lost: dict[int, Rejected]) -> int:
+    """The frame of greatest weight; under local normalization, whose scale is not known yet, by that of stars."""
+    if settings.normalization == "local":
+        settings = changed(settings, normalization="additive+scaling")
+    kept = [i for i in range(len(planes[0])) if i not in lost]
+    weights = np.mean([terms_of(settings, [plane[i] for i in kept]).weights for plane in planes], axis=0)
+    return kept[int(np.argmax(weights))]
+
+
+def check_shapes(frames: Sequence[Frame]) -> None:
+    """Raise FrameError for a frame of another size than the first."""
+    if not frames:
+        raise NothingUsable("there is no frame to integrate")
+    for frame in frames:
+        if frame.shape != frames[0].shape:
+            raise FrameError(
+                frame.source,
+                f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}: frames are combined "
+                "pixel by pixel, so register them first, or integrate them apart",
+            )
+
+
+def terms_of(
+    settings: ImageIntegration,
+    statistics: Sequence[Measurement],
+    reference: int = 0,
+    local_scale: np.ndarray | None = None,
+) -> Terms:
+    """The numbers by which each frame enters; `reference` stays as it is.
+
+    local_scale: (N,) factors by which local normalization brought the frames to the reference, where it did.
+    """
+    check_numbers(settings, statistics)
+    location = np.array([s.location_dn for s in statistics], float)
+    noise = np.array([s.noise_dn for s in statistics], float)
+    pixel_noise = np.array([s.noise_dn if s.pixel_noise_dn is None else s.pixel_noise_dn for s in statistics], float)
+    factor, notes = scale_factors(settings, statistics, reference)
+    done = {
+        mode: normalization(mode, location, factor, reference, local_scale)
+        for mode in (settings.normalization, settings.rejection.normalization)
+    }
+    out_scale, out_offset, out_gain = done[settings.normalization]
+    rej_scale, rej_offset, rej_gain = done[settings.rejection.normalization]
+    weights = weights_of(
+        settings.weights,
+        statistics,
+        out_gain if settings.weights == "noise" else factor,
+        keyword=settings.weight_keyword,
+        expression=settings.weight_expression or "",
+    )
+    rejected = np.abs(rej_gain) * pixel_noise
+    pooled = float(np.median(rejected**2))
+    known = bool(np.isfinite(pooled) and pooled > 0)
+    photons = photon_noise(settings.rejection, statistics)
+    lowered = (pixel_noise / noise) ** 2 if known else np.ones(len(noise))
+    special = {"noise_variance": (out_gain * pixel_noise) ** 2}
+    algorithm = settings.rejection.algorithm
+    if algorithm == "ccd":
+        special = sensor_of(settings.rejection, statistics, rej_scale, rej_offset, out_gain, lowered)
+    elif algorithm == "averaged-sigma":
+        special |= {"dark_dn": 0.0, "noise_variance": np.zeros(len(noise))}
+    elif settings.normalization == "local" and settings.local.local_scale:
+        special = {"noise_variance": np.zeros(len(noise))}
+    if settings.combination in ONE_SAMPLE:
+        weights = np.ones(len(noise))
+    return Terms(
+        out_scale=out_scale,
+        out_offset=out_offset,
+        rej_scale=rej_scale,
+        rej_offset=rej_offset,
+        weights=weights / weights.max(),
+        noise_dn=np.abs(out_gain) * pixel_noise,
+        source_noise_dn=np.abs(out_gain) * noise,
+        source_photon=np.abs(out_gain) * photons,
+        photon=np.abs(out_gain) * photons * lowered,
+        rejection_variance=pooled if known else 0.0,
+        rejection_photon=float(np.median(np.abs(rej_gain) * photons)),
+        signal_fraction=signal_fraction(settings.rejection, [s.fwhm_px for s in statistics]),
+        background_dn=float(location[reference]),
+        looseness=np.maximum(1.0, rejected / np.sqrt(pooled)) if known else np.ones(len(noise)),
+        **special,
+        correlation=correlation_of(statistics, (weights * out_gain * pixel_noise) ** 2),
+        notes=(*notes, *notes_of(statistics)),
+    )
+
+
+def notes_of(statistics: Sequence[Measurement]) -> tuple[str, ...]:
+    """What measuring the frames had to decide, one sentence for all alike."""
+    first = {}
+    for s in statistics:
+        for note in s.notes:
+            first.setdefault(note, []).append(s.source)
+    return tuple(
+        f"{who[0]}{f' and {len(who) - 1} more' if len(who) > 1 else ''}: {note}" for note, who in first.items()
+    )
+
+
+def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale, rej_offset, out_gain, lowered):
+    """What the CCD noise model needs: read noise and gain of the frames, brought to the scale of rejection.
+
+    A frame k f + o of f = n / g electrons has the variance k^2 (r / g)^2 + k (v - o) / g (Mortara and Fowler 1981).
+    lowered (N,): what interpolation has left of the variance of pixels.
+    """
+    pairs = []
+    for s in statistics:
+        read = s.read_noise_e if settings.read_noise_e is None else settings.read_noise_e
+        gain = settings.gain_e_per_dn or s.gain_e_per_dn
+        if read is None or not gain:
+            missing = "gain (EGAIN): give --rejection.gain-e-per-dn"
+            if gain:
+                missing = "read noise (RDNOISE): give --rejection.read-noise-e"
+            raise ParameterError(f"{s.source}: its header does not tell its {missing}, or take auto")
+        pairs.append((float(read), float(gain)))
+    scale, offset = float(np.median(rej_scale)), float(np.median(rej_offset))
+    read, gain = np.median(pairs, axis=0)
+    model = (scale * read / gain) ** 2, scale / gain
+    own = np.array([(out_gain[i] * r / g) ** 2 for i, (r, g) in enumerate(pairs)])
+    return {"dark_dn": offset, "sensor": model, "noise_variance": own * lowered}
+
+
+def correlation_of(statistics: Sequence[Measurement], variances: np.ndarray) -> float:
+    """Variance of sums of many pixels of the result over the sum of their variances: that of the frames, by share."""
+    own = [
+        s.correlation or (s.noise_dn / s.pixel_noise_dn) ** 2 if s.correlation or s.pixel_noise_dn else 1.0
+        for s in statistics
+    ]
+    return float(np.average(own, weights=variances)) if np.isfinite(variances).all() and variances.sum() > 0 else 1.0
+
+
+def signal_fraction(settings: Rejection, fwhm_px: Sequence[float | None]) -> float:
+    """`signal_fraction` as given, or what these FWHM of the frames tell.
+
+    The core of a star goes with 1 / FWHM^2, its wings with FWHM^5 (those of a Moffat profile of beta 3.5).
+    """
+    if settings.signal_fraction is not None:
+        return settings.signal_fraction
+    known = [f for f in fwhm_px if f is not None and f > 0]
+    if len(known) < len(fwhm_px):
+        return UNKNOWN_SEEING
+    usual = float(np.median(known))
+    change = max((usual / min(known)) ** 2, (max(known) / usual) ** 5) - 1
+    sides = zip(settings.limits if settings.kind.takes == "sigma" else SIGMA, SIGMA, strict=True)
+    limits = [
+        own if clip else sigma
+        for (own, sigma), clip in zip(sides, (settings.clip_low, settings.clip_high), strict=True)
+    ]
+    return float(np.clip(change / min(limits), UNKNOWN_SEEING, 1.0))
+
+
+def photon_noise(settings: Rejection, statistics: Sequence[Measurement]) -> np.ndarray:
+    """Variance per DN of each frame as it is, 1 / gain, (N,); 0 for all when the gain of some is unknown."""
+    gains = [settings.gain_e_per_dn or s.gain_e_per_dn for s in statistics]
+    known = all(gain is not None and np.isfinite(gain) and gain > 0 for gain in gains)
+    return 1 / np.array(gains, float) if known else np.zeros(len(statistics))
+
+
+def check_numbers(settings: ImageIntegration, statistics: Sequence[Measurement]) -> None:
+    """Raise ParameterError, naming the frame, where a number is missing that these settings need."""
+    if not statistics:
+        raise NothingUsable("there is no frame to integrate")
+    settings.rejection.check(len(statistics))
+    modes = (settings.normalization, settings.rejection.normalization)
+    for s in statistics:
+        if not np.isfinite(s.location_dn):
+            raise ParameterError(
+                f"{s.source}: location_dn is {s.location_dn}; it must be a number: is the frame empty?"
+            )
+        if s.location_dn <= 0 and any("multiplicative" in m or m == "equalize fluxes" for m in modes):
+            raise ParameterError(
+                f"{s.source}: location_dn is {s.location_dn:g}; multiplicative normalization needs a positive level:"
+                " leave the frame out, or use additive"
+            )
+        if s.location_dn <= 0 and settings.rejection.algorithm in ("percentile", "averaged-sigma"):
+            raise ParameterError(
+                f"{s.source}: location_dn is {s.location_dn:g}; {settings.rejection.algorithm} rejection compares with"
+                " the level itself, which must be positive: take sigma, winsorized or auto"
+            )
+        if s.flux_ratio is not None and not (np.isfinite(s.flux_ratio) and s.flux_ratio > 0):
+            raise ParameterError(f"{s.source}: flux_ratio is {s.flux_ratio:g}; it must be positive, or None if unknown")
+    if settings.rejection.algorithm in ("noise", "averaged-sigma"):
+        for s in statistics:
+            if not (np.isfinite(s.noise_dn) and s.noise_dn > 0):
+                raise ParameterError(
+                    f"{s.source}: noise_dn is {s.noise_dn:g}; {settings.rejection.algorithm} rejection judges by the"
+                    " noise of the frames, which must be positive: take sigma or winsorized"
+                )
+
+
+def scale_factors(settings: ImageIntegration, statistics, reference: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Factor k_i that brings frame i to the scale of the reference, and what is to be told about it."""
+    if not settings.needs_scale:
+        return np.ones(len(statistics)), ()
+    ratios = [s.flux_ratio for s in statistics]
+    unknown = [s.source for s, r in zip(statistics, ratios, strict=True) if r is None]
+    if settings.scale == "stars" and not unknown:
+        return ratios[reference] / np.array(ratios), ()
+    if settings.weights == "psf-scale-snr":
+        raise ParameterError(
+            f"{unknown[0] if unknown else 'scale'}: weights='psf-scale-snr' needs the flux of stars in every frame and "
+            "scale='stars': leave the frame out, or use weights='noise'"
+        )
+    sides = np.array([np.broadcast_to(np.asarray(s.scale_dn, float), 2) for s in statistics])
+    for s, pair in zip(statistics, sides, strict=True):
+        if not (np.isfinite(pair).all() and (pair > 0).all()):
+            raise ParameterError(
+                f"{s.source}: scale_dn is {s.scale_dn}; scaling by dispersion needs more: use additive normalization"
+            )
+    notes = ()
+    if settings.scale == "stars" and len(statistics) > 1:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        notes = (f"scaled by the dispersion of the background: the star flux of {unknown[0]}{more} is unknown",)
+    return (sides[reference] / sides).mean(axis=1), notes
+
+
+def normalization(mode: str, location, factor, reference: int, local_scale=None):
+    """(scale, offset, gain) of each frame: x becomes scale * x + offset, and its noise gain times as large.
+
+    Local normalization is done before, so that nothing is left to do but to know what it did to the noise.
+    """
+    level, one = location[reference], np.ones_like(location)
+    if mode == "none":
+        return one, 0 * one, one
+    if mode == "local":
+        return one, 0 * one, one if local_scale is None else local_scale
+    if mode == "additive":
+        return one, level - location, one
+    if mode in ("multiplicative", "equalize fluxes"):
+        return level / location, 0 * one, level / location
+    if mode == "multiplicative+scaling":
+        return factor * level / location, 0 * one, factor * level / location
+    return factor, level - factor * location, factor

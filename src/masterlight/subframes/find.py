@@ -1,0 +1,240 @@
+"""Find and fit the stars of an image, and tell what they say together."""
+
+import numpy as np
+from scipy.special import erfc
+
+from masterlight.subframes import detect as stars
+from masterlight.subframes import psf
+from masterlight.subframes.measurement import StarList
+
+BIN_ABOVE_FWHM_PX = 6.0
+BETA_STARS = 40
+FIRM_SNR = 25.0
+"""Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
+
+
+def find_stars(settings, image, saturation_dn=None, gain_e_per_dn=None) -> tuple[StarList, int, float, np.ndarray]:
+    """The stars of an image (rows, cols): (StarList, number above the threshold, frame eccentricity, sky mesh)."""
+    scale, (searched, candidates, level, _, ceiling) = search(image, settings.sigma, saturation_dn)
+    nothing = np.empty((0, 16))
+    empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
+    if not len(candidates.x):
+        return empty, 0, float("nan"), level
+    keep = stars.balanced(candidates.x, candidates.y, searched.shape, settings.max_stars)
+    chosen = stars.Candidates(*(column[keep] for column in candidates))
+    near = stars.neighbours(chosen.x, chosen.y, candidates.x, candidates.y)
+    fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
+    if fits is None:
+        return empty, 0, float("nan"), level
+    good = accept(fits, placed, chosen, beta, searched.shape)
+    who = stars.Candidates(*(c[good] for c in chosen))
+    found = build(fits[good], placed[good], who, scale, image.shape, beta)
+    share = len(found) / max(1, len(keep))
+    return found, round(share * len(candidates.x)), shared_eccentricity(fits[good], found, beta), level
+
+
+def fixed_beta(settings, free):
+    """The exponent to fit with, None for a Gaussian; `free` when the stars are to tell it."""
+    return None if settings.psf == "gaussian" else settings.beta or free
+
+
+def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
+    """Fit all chosen candidates: (fits, placed, beta); None for both when there is no width to start from.
+
+    `placed` has the faint stars fitted again with the shape that the others share: noise that bends a faint star's
+    shape moves its centre too.
+    """
+    fwhm = stars.typical_fwhm(image, chosen)
+    beta = fixed_beta(settings, 3.3)
+    if not fwhm > 0:
+        return None, None, beta
+    bright = np.flatnonzero(chosen.core == 0)[:BETA_STARS]
+    height = chosen.peak - chosen.level
+    some = [column[bright] for column in (chosen.x, chosen.y, height, chosen.level)]
+    first = psf.round_start(*some, fwhm, beta)
+    fits = np.empty((len(bright), 16))
+    disc = np.full(len(bright), np.clip(2.0 * fwhm + 1.0, 4.0, 24.0))
+    psf.fit_stars(image, first, chosen.noise[bright], disc, near[bright], psf.profile(beta), 0.0, ceiling, 15, 7, fits)
+    widths = np.where(fits[:, psf.PEAK] > 0, psf.shape(fits, beta)[0], np.nan)
+    if np.isfinite(widths).any():
+        fwhm = float(np.clip(np.nanmedian(widths), 0.5 * fwhm, 1.5 * fwhm))
+    alike = np.abs(widths / fwhm - 1.0) < 0.3
+    inverse_gain = 1.0 / gain_e_per_dn if gain_e_per_dn else 0.0
+    if alike.any() and beta is not None:
+        some = bright[alike]
+        free, measured = psf.fit_beta(image, first[alike], fwhm, chosen.noise[some], disc[alike], near[some], ceiling)
+        beta = fixed_beta(settings, free)
+        inverse_gain = inverse_gain or measured
+    start = psf.round_start(chosen.x, chosen.y, height, chosen.level, fwhm, beta)
+    radius = np.clip(2.0 * fwhm, 3.5, 24.0) + np.minimum(chosen.core, 24.0)
+    out = np.empty((len(start), 16))
+    known = psf.profile(beta), inverse_gain, ceiling, 15
+    psf.fit_stars(image, start, chosen.noise, radius, near, *known, 7, out)
+    placed, firm = out.copy(), (out[:, psf.SNR] > FIRM_SNR) & (chosen.core == 0)
+    faint = np.flatnonzero((out[:, psf.SNR] <= FIRM_SNR) & (out[:, psf.PEAK] > 0))
+    if len(faint) and np.count_nonzero(firm) >= 10:
+        start = out[faint, :7].copy()
+        start[:, psf.A : psf.C + 1] = np.median(out[firm, psf.A : psf.C + 1], axis=0)
+        again = np.empty((len(faint), 16))
+        psf.fit_stars(image, start, chosen.noise[faint], radius[faint], near[faint], *known, 4, again)
+        better = np.hypot(again[:, psf.X] - start[:, psf.X], again[:, psf.Y] - start[:, psf.Y]) < 1.5
+        placed[faint[better]] = again[better]
+    return out, placed, beta
+
+
+def search(image, sigma, saturation_dn):
+    """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image).
+
+    Stars wider than 6 px, and frames where hardly any star shows, are searched again in the frame binned by 2, then 4.
+    """
+    latest = stars.detect(image, sigma, saturation_dn)
+    best = 1, latest
+    for scale in (2, 4):
+        before = best[1].candidates
+        wide = stars.typical_fwhm(best[1].image, before) > BIN_ABOVE_FWHM_PX
+        if min(latest.binned.shape) < 64 or not (wide or len(before.x) < 10):
+            break
+        latest = stars.detect(latest.binned, sigma, saturation_dn)
+        if wide or len(latest.candidates.x) > 2 * len(before.x):
+            best = scale, latest
+    return best
+
+
+def accept(fits, placed, chosen, beta, shape):
+    """Indices of the fits that are stars, brightest first, each star once."""
+    from scipy.spatial import cKDTree
+
+    fwhm, chi, *_ = psf.shape(fits, beta)
+    flux = psf.shape(placed, beta)[3]
+    with np.errstate(invalid="ignore"):
+        x, y, peak, snr = fits[:, psf.X], fits[:, psf.Y], fits[:, psf.PEAK], fits[:, psf.SNR]
+        calm = (snr > 5) & (peak > 0) & (chosen.core == 0)
+        usual = np.median(fwhm[calm]) if calm.any() else np.nanmedian(fwhm)
+        narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
+        moved = np.hypot(x - chosen.x, y - chosen.y)
+        good = (
+            (snr > 4)
+            & (peak > 0)
+            & (fwhm > max(0.9, 0.5 * usual))
+            & (fwhm < 2.5 * usual)
+            & (narrow > max(0.6, 0.5 * usual))
+        )
+        good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
+        good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
+    order = np.flatnonzero(good)
+    order = order[np.argsort(-flux[order], kind="stable")]
+    if len(order) > 1:
+        pairs = cKDTree(np.stack([x[order], y[order]], axis=-1)).query_pairs(
+            max(1.5, 0.5 * usual), output_type="ndarray"
+        )
+        order = np.delete(order, np.unique(pairs.max(axis=1)) if len(pairs) else [])
+    return order
+
+
+def build(fits, placed, chosen, scale, shape, beta):
+    """The StarList of accepted fits, in pixels of the frame that was binned by `scale` to find them.
+
+    Shapes come from `fits`, places and fluxes from `placed`.
+    """
+    fwhm, chi, theta, _ = psf.shape(fits, beta)
+    error = np.sqrt(0.5 * (placed[:, psf.VAR_X] + placed[:, psf.VAR_Y]) * stretch_of(fits))
+    n = len(fits)
+    return StarList(
+        x_px=scale * placed[:, psf.X] + 0.5 * (scale - 1),
+        y_px=scale * placed[:, psf.Y] + 0.5 * (scale - 1),
+        flux_dn=scale**2 * psf.shape(placed, beta)[3],
+        peak_dn=chosen.peak[:n],
+        background_dn=placed[:, psf.LEVEL],
+        fwhm_px=scale * fwhm,
+        eccentricity=psf.eccentricity(np.sqrt(np.maximum(0.0, chi**2 - spread_of_shape(fits)))),
+        theta_rad=theta,
+        sigma_px=np.maximum(0.01, scale * error),
+        snr=fits[:, psf.SNR],
+        saturated=chosen.core[:n] > 0,
+        residual=fits[:, psf.RESIDUAL],
+        shape=tuple(shape),
+        beta=float("nan") if beta is None else float(beta),
+    )
+
+
+def star_statistics(found: StarList) -> dict[str, float]:
+    """What the stars of a frame say together: medians weighted by the square of their signal-to-noise, up to 100."""
+    use = found[~found.saturated] if (~found.saturated).any() else found
+    weight = np.minimum(use.snr, 100.0) ** 2
+    flux, mean_flux = psf_signal(found)
+    return {
+        "fwhm_px": weighted_median(use.fwhm_px, weight),
+        "residual": weighted_median(use.residual, weight),
+        "fwhm_mean_dev_px": float(np.mean(np.abs(use.fwhm_px - np.median(use.fwhm_px)))),
+        "psf_flux_dn": flux,
+        "psf_mean_flux_dn": mean_flux,
+    }
+
+
+def shared_eccentricity(fits, found, beta):
+    """The eccentricity of a frame's stars, without the elongation that noise alone gives to each of them.
+
+    The mean of chi^2 minus its variance has no bias; it is weighted by that variance and stars far off are left out.
+    """
+    use = ~found.saturated if (~found.saturated).any() else slice(None)
+    variance = spread_of_shape(fits[use])
+    value = psf.shape(fits[use], beta)[1] ** 2 - variance
+    if not len(value):
+        return float("nan")
+    weight = 1.0 / (variance + 1e-3) ** 2
+    middle = weighted_median(value, weight)
+    near = np.abs(value - middle) <= 6.0 * weighted_median(np.abs(value - middle), weight) + 1e-12
+    mean = np.sum((weight * value)[near]) / np.sum(weight[near])
+    return float(psf.eccentricity(np.sqrt(max(0.0, mean))))
+
+
+def stretch_of(fits):
+    """How far the residuals exceed the noise, as a factor on variances, 1 at least."""
+    return np.maximum(1.0, fits[:, psf.CHI2] / np.maximum(1.0, fits[:, psf.PIXELS] - 7.0))
+
+
+def spread_of_shape(fits):
+    """Variance of the ellipticity chi of each fit, both components together."""
+    return fits[:, psf.VAR_SHAPE] * stretch_of(fits)
+
+
+def weighted_median(values, weights):
+    """The value at which half of the weight lies below; ties and order do not matter."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(values[order][min(np.searchsorted(total, 0.5 * total[-1]), len(values) - 1)])
+
+
+def psf_signal(stars: StarList) -> tuple[float, float]:
+    """Light of all unsaturated stars, and the sum of each star's light per pixel of its disc, outliers tamed.
+
+    The disc ends at a tenth of the profile's height. Light per pixel that robust Chauvenet rejection finds out of place
+    counts as the nearest that is not.
+    """
+    use = ~stars.saturated
+    exponent = 1.0 / stars.beta
+    wider = np.log2(10.0) ** 0.5 if np.isnan(stars.beta) else ((10**exponent - 1) / (2**exponent - 1)) ** 0.5
+    per_pixel = stars.flux_dn[use] / (np.pi / 4 * (wider * stars.fwhm_px[use]) ** 2)
+    low, high = chauvenet(per_pixel) if per_pixel.size else (0.0, 0.0)
+    return float(stars.flux_dn[use].sum()), float(np.clip(per_pixel, low, high).sum())
+
+
+def chauvenet(values: np.ndarray, limit: float = 0.5) -> tuple[float, float]:
+    """Lowest and highest value that belong to the others (Maples et al. 2018).
+
+    One by one the most deviant is left out as long as fewer than `limit` of so many are expected beyond it on its side:
+    first by the median and the 68.3 percentile of the distances from it, corrected for small samples, then by mean and
+    standard deviation.
+    """
+    x = np.sort(np.asarray(values, np.float64))
+    for robust in (True, False):
+        while x.size > 2:
+            centre = np.median(x) if robust else x.mean()
+            away = np.sort(np.abs(x - centre))
+            small = 1.0 / (1.0 - 2.9442 * x.size**-1.073)
+            sigma = small * away[int(0.683 * x.size)] if robust else x.std(ddof=1)
+            low, high = centre - x[0], x[-1] - centre
+            if not 0.5 * x.size * erfc(max(low, high) / sigma / 2**0.5 if sigma > 0 else 0.0) < limit:
+                break
+            x = x[1:] if low >= high else x[:-1]
+    return float(x[0]), float(x[-1])

@@ -1,0 +1,99 @@
+"""The nouns of this chapter: what one plane of a frame is like, and the stars of one frame."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars")
+SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_noise_dn")
+"""Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one plane of a frame is like, in numbers; None for what was not asked for, or cannot be told."""
+
+    source: str
+    location_dn: float
+    """Median of the background."""
+    scale_dn: tuple[float, float]
+    """Dispersion about the median, below and above it."""
+    noise_dn: float
+    """Of one pixel, before interpolation made neighbours alike, where that can be told."""
+    exposure_s: float | None = None
+    flux_ratio: float | None = None
+    """Flux of stars in this frame over that of the same stars in the reference."""
+    mean_dn: float | None = None
+    mean_deviation_dn: float | None = None
+    """Average absolute deviation from the median."""
+    noise_scale_dn: float | None = None
+    """Spread of the pixels near the median, mean of both sides: the signal of the SNR weight."""
+    background_noise_dn: float | None = None
+    """M*: how far the pixels below the large-scale background lie below it, in the median."""
+    psf_flux_dn: float | None = None
+    """Light of all stars together."""
+    psf_mean_flux_dn: float | None = None
+    """Sum over the stars of their light per pixel."""
+    fwhm_px: float | None = None
+    eccentricity: float | None = None
+    stars: int | None = None
+    """How many stars stand above the threshold; those that were fitted may be fewer."""
+    pixel_noise_dn: float | None = None
+    """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
+    correlation: float | None = None
+    """Variance of the sum of many pixels over the sum of their variances; None where what is known of noise tells."""
+    gain_e_per_dn: float | None = None
+    read_noise_e: float | None = None
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """The frame's header, where weights come from it."""
+    notes: tuple[str, ...] = ()
+    """What had to be decided while it was measured."""
+    noise_fraction: float | None = None
+    """Share of the pixels that were found free of structure, where that tells the noise."""
+    residual: float | None = None
+    """How far the stars are from their fitted profiles, in units of their heights."""
+    fwhm_mean_dev_px: float | None = None
+    saturated_fraction: float | None = None
+    missing_fraction: float | None = None
+    gradient_dn: float | None = None
+    """Highest minus lowest corner of the plane through the sky."""
+
+
+@dataclass(frozen=True, eq=False)
+class StarList:
+    """The stars of one frame, brightest first; arrays (n,), positions zero-based, pixel centres at integers."""
+
+    x_px: np.ndarray
+    y_px: np.ndarray
+    flux_dn: np.ndarray
+    """All the light of the fitted profile, DN."""
+    peak_dn: np.ndarray
+    """Brightest pixel as it is in the frame, sky included."""
+    background_dn: np.ndarray
+    fwhm_px: np.ndarray
+    """Full width at half maximum before the blur by the pixel, geometric mean of both axes."""
+    eccentricity: np.ndarray
+    theta_rad: np.ndarray
+    """Direction of the longer axis, from x towards y, 0 to pi."""
+    sigma_px: np.ndarray
+    """1-sigma error of the position along each axis, 0.01 at least."""
+    snr: np.ndarray
+    saturated: np.ndarray
+    residual: np.ndarray
+    """Mean absolute difference from the profile, in units of its height."""
+    shape: tuple[int, int] = (0, 0)
+    beta: float = float("nan")
+    """Moffat exponent that the frame's stars share; NaN for a Gaussian."""
+
+    def __len__(self) -> int:
+        return len(self.x_px)
+
+    @property
+    def xy(self) -> np.ndarray:
+        return np.stack([self.x_px, self.y_px], axis=-1)
+
+    def __getitem__(self, index: Any) -> "StarList":
+        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-2]}
+        return replace(self, **arrays)

@@ -1,0 +1,82 @@
+"""Registered: a frame seen on the reference's grid, in any box, without what was defective."""
+
+import pickle
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import warp as oracle
+from test_warp import turn
+
+from masterlight.alignment import transform
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
+from masterlight.alignment.view import blank_defective
+from masterlight.core.frame import ArrayFrame
+from masterlight.core.process import replay
+
+
+def test_truth_a_registered_frame_shows_the_reference():
+    rng = np.random.default_rng(13)
+    y, x = np.mgrid[:300, :400].astype(float)
+    matrix = transform.similarity_matrix(np.exp(1j * np.radians(12)), 40 - 30j)
+    stars = rng.uniform([0, 0], [400, 300], (60, 2))
+
+    def image(points):
+        return sum(100 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 4.0) for u, v in points).astype(np.float32)
+
+    frame = ArrayFrame.of(np.stack([image(transform.apply(matrix, stars))] * 3), "colour.fits")
+    process = StarAlignment()
+    view = process.registered(frame, Transform(matrix=matrix), (300, 400), 1.0, 3.3)
+    whole = np.asarray(view)
+    assert whole.shape == view.shape == (3, 300, 400) and view.source == "colour.fits"
+    good = ~np.isnan(whole[0])
+    assert good.mean() > 0.6 and np.abs(whole[0] - image(stars))[good].max() < 1.0  # 1 % of a peak, FWHM 3.3 px
+    np.testing.assert_allclose(view[1, 50:90, 100:200], whole[1, 50:90, 100:200], atol=0.05)
+    stack = np.zeros((2, 3, 40, 100), np.float32)
+    pickle.loads(pickle.dumps(view)).pixels_into(stack[1], 50, 100)
+    np.testing.assert_array_equal(stack[1], view[:, 50:90, 100:200])
+    assert replay(view.cards[-1]) == process
+    assert (
+        0.9 < view.noise_gain < 1 and process.registered(frame, Transform.identity(), (300, 400), 1.0).noise_gain == 1
+    )
+
+
+def test_truth_the_reference_itself_comes_back_untouched_and_far_frames_are_empty():
+    frame = ArrayFrame.of(np.random.default_rng(14).normal(100, 5, (70, 90)), "reference.fits")
+    process = StarAlignment()
+    np.testing.assert_array_equal(process.registered(frame, Transform.identity(), (70, 90), 5.0), frame)
+    away = process.registered(frame, Transform(matrix=np.array([[1, 0, 500], [0, 1, 0], [0, 0, 1.0]])), (70, 90), 5.0)
+    assert np.isnan(np.asarray(away)).all()
+
+
+def test_truth_wide_boxes_of_turned_frames_are_read_in_pieces():
+    class Counting(ArrayFrame):
+        def pixels(self, y0, y1, x0, x1):
+            sizes.append((y1 - y0) * (x1 - x0))
+            return super().pixels(y0, y1, x0, x1)
+
+    sizes: list[int] = []
+    array = np.random.default_rng(15).normal(100, 5, (1500, 1500)).astype(np.float32)
+    frame = Counting(source="a", meta=ArrayFrame.of(array).meta, array=array)
+    view = StarAlignment().registered(
+        frame, Transform(matrix=transform.similarity_matrix(np.exp(0.8j), 700 - 300j)), (1500, 1500), 5.0
+    )
+    strip = view[700:740]
+    assert max(sizes) < 300 * 300 and np.isfinite(strip).mean() > 0.5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 360), st.floats(0.4, 2.5), st.integers(0, 2**32 - 1))
+def test_oracle_blank_defective(angle, scale, seed):
+    """Box by box: the pixels whose nearest source pixel is marked, and no others."""
+    rng = np.random.default_rng(seed)
+    mask = (rng.random((23, 31)) < 0.03).astype(np.uint8)
+    matrix = turn(angle, mask.shape, *rng.uniform(-4, 4, 2), scale)
+    expected = np.zeros((26, 30), np.float32)
+    oracle.blank_defective(mask, matrix, expected)
+    for y0, x0 in ((0, 0), (9, 4)):
+        out = np.zeros((26 - y0, 30 - x0), np.float32)
+        count = blank_defective(mask, 0, 0, matrix, out, x0, y0)
+        np.testing.assert_array_equal(np.isnan(out), np.isnan(expected[y0:, x0:]))
+        assert count == np.isnan(out).sum()
