@@ -11,7 +11,8 @@ import typing
 from pathlib import Path
 
 import masterlight as ml
-from masterlight.core.process import Knob, knobs, unwrapped
+from masterlight.core.knob import Knob, bare_type, words_of
+from masterlight.core.process import knobs
 
 ROOT = Path(__file__).parents[1]
 OF_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
@@ -106,7 +107,7 @@ def is_process(value) -> bool:
 
 def fields_of(cls) -> dict:
     """The fields of a process and their types, without bounds; none of anything else."""
-    return {name: unwrapped(hint)[0] for name, hint in typing.get_type_hints(cls, include_extras=True).items()
+    return {name: bare_type(hint)[0] for name, hint in typing.get_type_hints(cls, include_extras=True).items()
             if name in cls.__pydantic_fields__} if is_process(cls) else {}  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def knob_table(cls: type) -> str:
     own = {knob.path: knob for knob in knobs(cls)}
     for name, inner in fields_of(cls).items():
         if is_process(inner):
-            words = cls.__pydantic_fields__[name].description or first_line(inner)
+            words = words_of(cls).get(name) or first_line(inner)
             lines.append(f"| `{name}` | {cell(words)} | [`{inner.__name__}`][{place_of(inner)}] | |")
         else:
             knob = own[name]

@@ -7,7 +7,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,18 @@ class When:
 
     def words(self, prefix: str, call: Callable[[str], str] = str) -> str:
         """What must be set, in words: `algorithm sigma or mad`; `call` says how a door calls a knob."""
-        told = [f"{call(prefix + name)} {' or '.join(map(word_of, allowed))}" for name, allowed in self.values.items()]
+        told = [f"{call(prefix + name)} {either(map(word_of, allowed))}" for name, allowed in self.values.items()]
         return " and ".join(told)
 
 
 def matches(value: Any, allowed: tuple[Any, ...]) -> bool:
     return any((value is not None and value is not False) if one is True else value == one for one in allowed)
+
+
+def either(words: Iterable[str]) -> str:
+    """Words of which one is meant: `a, b or c`."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def word_of(value: Any) -> str:
