@@ -41,7 +41,7 @@ def test_surface_a_chapter_of_the_flags():
     chapter = shown("run", "--help", "drizzle")
     assert "--drizzle.kernel" in chapter and "--integrate" not in chapter
     assert chapter == shown("help", "run", "drizzle") and "0.1 to 1" in chapter
-    assert shown("help", "run", "drizzle.scale").count("--") == 1
+    assert shown("help", "run", "drizzle.scale").count("\n  --") == 1
     wrong = CliRunner().invoke(main, ["run", "--help", "driz"])
     assert wrong.exit_code == 2 and "there are bias" in wrong.output
 

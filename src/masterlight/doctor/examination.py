@@ -1,7 +1,6 @@
 """The examination: of raw frames, of a master, of a light, and of a whole night with quick masters made in memory."""
 
 from collections.abc import Generator, Iterable
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import changed
 from masterlight.core.scale import madn
-from masterlight.core.workers import Event, Serial, each
+from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.defects.lists import Defects
 from masterlight.doctor import levels, lights, masters, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
@@ -32,11 +31,12 @@ FRAMES = 5
 BAND_ROWS = 256
 
 
-def frames(doctor: Doctor, plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, None]:
+def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, list[Finding]]:
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
     found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
+    return found
 
 
 def master(doctor: Doctor, *case) -> list[Finding]:
@@ -61,8 +61,8 @@ def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def diagnose(
-    plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: tuple[Executor, int]
-) -> Generator[Event, None, None]:
+    plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: Pool
+) -> Generator[Event, None, list[Finding]]:
     """Examine a night without running it; the last event's result is the list of findings.
 
     Raw frames first, then the masters and one light of each set, with quick masters: medians of at most 5 frames,
@@ -79,6 +79,7 @@ def diagnose(
         yield Event("doctor", event.done, event.total)
     found = by_gravity(found)
     yield Event("doctor", len(sets), len(sets), result=found, message=summary(found))
+    return found
 
 
 class Quick:

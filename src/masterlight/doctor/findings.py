@@ -87,9 +87,9 @@ def finding(
     sentence: str,
     picture: "np.ndarray | None" = None,
 ) -> Finding:
-    """A finding with the title of its id."""
-    sources = tuple(str(source) for source in sources)
-    return Finding(id, severity, TITLES[id], sources, plain(figure), plain(threshold), unit, sentence, picture)
+    """A finding with the title of its id; sources: paths, or frames and looks at frames."""
+    names = tuple(map(source_of, sources))
+    return Finding(id, severity, TITLES[id], names, plain(figure), plain(threshold), unit, sentence, picture)
 
 
 def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
@@ -105,8 +105,13 @@ def summary(findings: Sequence[Finding]) -> str:
     return f"the doctor finds {told}" if told else "the doctor finds nothing wrong"
 
 
-def some(sources: Sequence, most: int = 3) -> str:
+def source_of(one: Any) -> str:
+    """The path of a frame, of a look at one, or of what is a path already."""
+    return str(getattr(one, "source", one))
+
+
+def some(sources: Sequence[Any], most: int = 3) -> str:
     """File names in a sentence: `a.fits, b.fits, c.fits and 4 more`."""
-    names = [Path(str(source)).name for source in sources]
+    names = [Path(source_of(one)).name for one in sources]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

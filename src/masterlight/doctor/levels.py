@@ -62,12 +62,10 @@ def flat_level(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             side = "below" if beyond is np.less else "above"
             sentence = (
                 f"{len(bad)} of {len(looks)} {group.title} have a level {side} {limit:.0%} of full scale "
-                f"({some(sources(bad))}; the worst is at {worst:.0%}): {advice}, a third to a half is best"
+                f"({some(bad)}; the worst is at {worst:.0%}): {advice}, a third to a half is best"
             )
             picture = pictures.histogram(bad[0].histogram, "level of a flat, DN", {"full scale": scale[1]})
-            yield finding(
-                "D04", "error" if grave else "warn", sources(bad), worst, limit, "of full scale", sentence, picture
-            )
+            yield finding("D04", "error" if grave else "warn", bad, worst, limit, "of full scale", sentence, picture)
 
 
 def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -86,22 +84,16 @@ def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 worst, what = max((worst, what), (shares[name], name))
         if bad:
             sentence = (
-                f"{worst:.2%} of the pixels of {some(sources(bad))} are {what} "
+                f"{worst:.2%} of the pixels of {some(bad)} are {what} "
                 f"(allowed: {doctor.clipped_fraction:.2%}): such pixels are corrected wrongly; expose these flats "
                 + ("longer" if what == "zero" else "shorter")
             )
             picture = pictures.histogram(bad[0].histogram, "level of a flat, DN", {})
-            yield finding(
-                "D05", "warn", sources(bad), 100 * worst, 100 * doctor.clipped_fraction, "%", sentence, picture
-            )
+            yield finding("D05", "warn", bad, 100 * worst, 100 * doctor.clipped_fraction, "%", sentence, picture)
 
 
 def of(colour: str) -> str:
     return f" in {colour}" if colour else ""
-
-
-def sources(looks: list[Look]) -> list[str]:
-    return [one.source for one in looks]
 
 
 def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -119,18 +111,18 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if bad:
             worst = float(away.max())
             sentence = (
-                f"{some(sources(bad))}: {worst:.1f} DN away from the {middle:.1f} DN of the other {PLURAL[group.kind]}"
+                f"{some(bad)}: {worst:.1f} DN away from the {middle:.1f} DN of the other {PLURAL[group.kind]}"
                 f" (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN): light got in, or"
                 " another temperature or offset; leave out what does not belong"
             )
-            yield finding("D20", "warn", sources(bad), worst, doctor.outlier_dn, "DN", sentence, picture)
+            yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0
         if group.kind == "bias" and drift > doctor.outlier_dn:
             sentence = (
                 f"the level of {group} drifts by {drift:.1f} DN (usual: {doctor.outlier_dn:g}): correct by overscan or "
                 "masked borders if the camera has them, and take bias frames when the camera is at its temperature"
             )
-            yield finding("D20", "info", sources(looks), drift, doctor.outlier_dn, "DN", sentence, picture)
+            yield finding("D20", "info", looks, drift, doctor.outlier_dn, "DN", sentence, picture)
 
 
 def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -139,7 +131,9 @@ def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     for one in evidence.looks.values():
         by_digest.setdefault((one.digest, one.frame.meta.shape), []).append(one)
     for same in by_digest.values():
-        equal = sorted({s for a, b in combinations(same[:20], 2) if equals(a.frame, b.frame) for s in sources([a, b])})
+        equal = sorted(
+            {s for a, b in combinations(same[:20], 2) if equals(a.frame, b.frame) for s in (a.source, b.source)}
+        )
         if equal:
             sentence = (
                 f"{some(equal)} hold the same pixels: a frame that counts twice makes the noise look smaller than it "
@@ -170,7 +164,7 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             f"{group}: calibrated already (CALSTAT '{group.meta.calibration}'); what was done is not done again. "
             "Raw frames give the most control"
         )
-        yield finding("D22", "info", [f.source for f in group.frames], None, None, "", sentence)
+        yield finding("D22", "info", group.frames, None, None, "", sentence)
     silent = [one for g in evidence.groups("light", "flat", "dark", "bias", "flatdark") if g not in done
               for one in evidence.of(g)]  # fmt: skip
     odd = [one for one in silent if max(one.missing, one.negative) > 0.001 * one.pixels]
@@ -181,7 +175,7 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         again |= {f.source for job in evidence.plan.masters for f in job.frames}
         twice = any(one.source in again for one in processed)
         sentence = (
-            f"{some(sources(processed))}: floating-point files of which up to {worst:.2g} % of the pixels are missing "
+            f"{some(processed)}: floating-point files of which up to {worst:.2g} % of the pixels are missing "
             "or negative, as no camera writes them: they were calibrated or stacked before, though the headers do not "
             "say so"
             + (
@@ -191,22 +185,22 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             )
         )
         severity = "error" if twice else "info"
-        yield finding("D22", severity, sources(processed), worst, 0.1, "% of pixels", sentence)
+        yield finding("D22", severity, processed, worst, 0.1, "% of pixels", sentence)
     wrapped = [one for one in odd if one.frame.meta.integer]
     if wrapped:
         worst = 100 * max(one.negative / one.pixels for one in wrapped)
         sentence = (
-            f"{some(sources(wrapped))}: {worst:.2g} % of the pixels are negative in a file of integers: something was "
+            f"{some(wrapped)}: {worst:.2g} % of the pixels are negative in a file of integers: something was "
             "subtracted before, or the header lost its BZERO; look at the program that wrote them"
         )
-        yield finding("D22", "warn", sources(wrapped), worst, 0.1, "% of pixels", sentence)
+        yield finding("D22", "warn", wrapped, worst, 0.1, "% of pixels", sentence)
     told = [one for one in silent if one not in odd and CALIBRATED.search(history(one.frame))]
     if told:
         sentence = (
-            f"{some(sources(told))}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are "
+            f"{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are "
             "calibrated, take their bias, darks and flats away, or they are applied twice"
         )
-        yield finding("D22", "warn", sources(told), None, None, "", sentence)
+        yield finding("D22", "warn", told, None, None, "", sentence)
 
 
 def history(frame: Frame) -> str:
@@ -218,7 +212,7 @@ def kinds(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     yield from stars_in_the_dark(doctor, evidence)
     yield from starless_lights(doctor, evidence)
     for group in evidence.groups("bias"):
-        exposed = [f.source for f in group.frames if (f.meta.exposure_s or 0) > 1]
+        exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
         if exposed:
             longest = max(f.meta.exposure_s or 0 for f in group.frames)
             sentence = (
@@ -227,7 +221,7 @@ def kinds(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             )
             yield finding("H01", "warn", exposed, longest, 1, "s", sentence)
     for group in evidence.groups("dark"):
-        zero = [f.source for f in group.frames if f.meta.exposure_s == 0]
+        zero = [f for f in group.frames if f.meta.exposure_s == 0]
         if zero:
             sentence = f"{some(zero)}: darks with an exposure of 0 s: bias frames by another name?"
             yield finding("H01", "warn", zero, 0, None, "s", sentence)
@@ -259,11 +253,11 @@ def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         sure = len(others) >= 2 and apart > max(doctor.outlier_dn, 5 * np.ptp(others))
         count = max(counted_stars(one) for one in starry)
         sentence = (
-            f"{some(sources(starry))}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a "
+            f"{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a "
             "light with a wrong header? Move it to the lights or leave it out"
         )
         picture = pictures.crop_of(starry[0].frame)
-        yield finding("H01", "error" if sure else "warn", sources(starry), count, 10, "peaks", sentence, picture)
+        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, picture)
 
 
 def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -278,16 +272,16 @@ def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             capped = [one for one in blank if abs(one.level_dn - dark) < max(2.0, 0.2 * one.spread_dn)]
             if capped and lit and min(one.level_dn for one in lit) > dark + max(4.0, 0.5 * capped[0].spread_dn):
                 sentence = (
-                    f"{some(sources(capped))}: called light, but there is no star, and the level is that of the darks "
+                    f"{some(capped)}: called light, but there is no star, and the level is that of the darks "
                     f"({capped[0].level_dn:.1f} DN, darks {dark:.1f} DN): a dark with a wrong header, or the cap was on"
                 )
-                yield finding("H01", "warn", sources(capped), capped[0].level_dn, dark, "DN", sentence)
+                yield finding("H01", "warn", capped, capped[0].level_dn, dark, "DN", sentence)
         flats = evidence.of(getattr(part.flat, "group", None))
         usual = min((one.level_dn for one in flats), default=np.inf)
         even = [one for one in blank if lit and one.level_dn > 0.5 * usual]
         if even:
             sentence = (
-                f"{some(sources(even))}: called light, but without stars and at {even[0].level_dn:.0f} DN as bright as "
+                f"{some(even)}: called light, but without stars and at {even[0].level_dn:.0f} DN as bright as "
                 f"the flats (from {usual:.0f} DN on): a flat with a wrong header?"
             )
-            yield finding("H01", "warn", sources(even), even[0].level_dn, usual, "DN", sentence)
+            yield finding("H01", "warn", even, even[0].level_dn, usual, "DN", sentence)

@@ -41,17 +41,13 @@ class Patient:
     noise_dn: float
 
     @property
-    def source(self) -> str:
-        return self.view.source
-
-    @property
     def name(self) -> str:
-        return some([self.source])
+        return some([self.view])
 
     def finding(
         self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
     ) -> Finding:
-        return finding(id, severity, [self.source], figure, threshold, unit, sentence, picture)
+        return finding(id, severity, [self.view], figure, threshold, unit, sentence, picture)
 
 
 def patient(raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None) -> Patient:
@@ -119,9 +115,14 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
             + ". Nothing is cut here; programs that cut negatives need a pedestal"
         )  # fmt: skip
         yield light.finding(
-            "D02", "info" if expected else "warn", 100 * share, 100 * doctor.negative_fraction,
-            "% negative", sentence, plot,
-        )  # fmt: skip
+            "D02",
+            "info" if expected else "warn",
+            100 * share,
+            100 * doctor.negative_fraction,
+            "% negative",
+            sentence,
+            plot,
+        )
 
 
 def read_noise(light: Patient) -> Iterator[Finding]:
@@ -216,9 +217,8 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
             "the lights"
         )
         yield light.finding(
-            "D11", "warn", abs(r), doctor.glow_correlation, "correlation", sentence,
-            pictures.side_by_side(sky, zones),
-        )  # fmt: skip
+            "D11", "warn", abs(r), doctor.glow_correlation, "correlation", sentence, pictures.side_by_side(sky, zones)
+        )
 
 
 def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:

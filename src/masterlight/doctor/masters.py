@@ -35,17 +35,13 @@ class Case:
     scaled: bool = False
 
     @property
-    def source(self) -> str:
-        return self.master.source
-
-    @property
     def name(self) -> str:
-        return some([self.source])
+        return some([self.master])
 
     def finding(
         self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
     ) -> Finding:
-        return finding(id, severity, [self.source], figure, threshold, unit, sentence, picture)
+        return finding(id, severity, [self.master], figure, threshold, unit, sentence, picture)
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -132,12 +128,17 @@ def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
             "they are left out of the result. Is something in front of the sensor?"
         )
         yield case.finding(
-            "D05", "warn", 100 * share, 100 * doctor.clipped_fraction, "%", sentence,
+            "D05",
+            "warn",
+            100 * share,
+            100 * doctor.clipped_fraction,
+            "%",
+            sentence,
             pictures.image(Coarse.of(case.master).zones),
-        )  # fmt: skip
+        )
 
 
-def greens(pixels: Frame | np.ndarray, letters: str | None, name: str, sources: Sequence[str]) -> Iterator[Finding]:
+def greens(pixels: Frame | np.ndarray, letters: str | None, name: str, frames: Sequence[Frame]) -> Iterator[Finding]:
     """D17: flats whose greens are not where their colour pattern has them: the pixels that are equally bright.
 
     pixels: a mosaic, or the means of the pixels of its pattern (size, size).
@@ -146,7 +147,7 @@ def greens(pixels: Frame | np.ndarray, letters: str | None, name: str, sources: 
         verdict = verify_pattern(pixels, letters)
         if not verdict:
             sentence = f"{name}: {verdict.sentence}; correct BAYERPAT or ROWORDER in the headers"
-            yield finding("D17", "error", sources, None, None, "", sentence)
+            yield finding("D17", "error", frames, None, None, "", sentence)
 
 
 def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
@@ -161,11 +162,11 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
     greens = min(abs(a - d), abs(b - c))
     if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
         sentence = (
-            f"{some([frame.source])}: the four pixels of each square differ by {100 * spread / level:.0f} % "
+            f"{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} % "
             f"({a:.0f}, {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour "
             "pattern: give it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"
         )
-        yield finding("D17", "error", [frame.source], 100 * spread / level, 100 * UNLIKE, "%", sentence,
+        yield finding("D17", "error", [frame], 100 * spread / level, 100 * UNLIKE, "%", sentence,
                       pictures.image(middle[:60, :80]))  # fmt: skip
 
 
@@ -182,7 +183,7 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
             f"{case.name} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
             "take both with the same settings"
         )
-        yield finding("D10", "error", [master.source, bias.source], level, 0, "DN", sentence)
+        yield finding("D10", "error", [master, bias], level, 0, "DN", sentence)
     elif case.scaled and (negative > 0.10 or level < 2 * sigma):
         sentence = (
             f"{case.name}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "

@@ -8,7 +8,6 @@ from masterlight.core.headers import camera_key, seconds_of
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of
 from masterlight.doctor.findings import Finding, finding, some
-from masterlight.doctor.levels import sources
 from masterlight.doctor.masters import greens
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.quality.sensor import gains_of
@@ -21,10 +20,6 @@ def group_of(master) -> Group | None:
     if master is None:
         return None
     return master.group if isinstance(master, MasterJob) else Group(master.meta.kind, (master,))
-
-
-def paths(group: Group) -> list[str]:
-    return [frame.source for frame in group.frames]
 
 
 def flat_darks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -51,7 +46,7 @@ def flat_darks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             f"the flats {job.group.title} have {flat_s:g} s, the darks that are subtracted from them ({dark}) "
             f"{dark_s:g} s: {apart:g} s apart{known}; take flat-darks of {flat_s:g} s"
         )
-        yield finding("D07", "warn", paths(job.group), apart, limit, "s", sentence)
+        yield finding("D07", "warn", job.group.frames, apart, limit, "s", sentence)
 
 
 def dark_exposure(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -68,14 +63,14 @@ def dark_exposure(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                     f"{lights.title}: the darks of {dark.exposure_s:g} s would be scaled by {k:.3g} "
                     "(0.1 to 10 makes sense); take darks of the exposure of the lights"
                 )
-                yield finding("D08", "error", paths(dark), k, 0.1 if k < 1 else 10, "", sentence)
+                yield finding("D08", "error", dark.frames, k, 0.1 if k < 1 else 10, "", sentence)
         elif abs(off) > doctor.exposure_fraction and abs(dark.exposure_s - lights.exposure_s) > 0.05:
             sentence = (
                 f"{lights.title}: the exposure of the dark is off by {100 * off:+.1f} % "
                 f"({dark.exposure_s:g} s against {lights.exposure_s:g} s, allowed {doctor.exposure_fraction:.0%}): "
                 "hot pixels stay or turn black; take darks of the exposure of the lights, or scale them"
             )
-            yield finding("D08", "warn", paths(dark), 100 * abs(off), 100 * doctor.exposure_fraction, "%", sentence)
+            yield finding("D08", "warn", dark.frames, 100 * abs(off), 100 * doctor.exposure_fraction, "%", sentence)
 
 
 def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -95,7 +90,7 @@ def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 f"{lights.temperature_c:.1f} °C ({apart:.1f} °C apart, limit {limit:g}): dark current differs by "
                 f"{100 * (2 ** (apart / 6) - 1):.0f} %; take darks at the temperature of the lights"
             )
-            yield finding("D09", "error" if grave else "warn", paths(dark), apart, limit, "°C", sentence)
+            yield finding("D09", "error" if grave else "warn", dark.frames, apart, limit, "°C", sentence)
     for group in evidence.groups("light", "dark", "bias", "flatdark"):
         frames = [f for f in group.frames if f.meta.temperature_c is not None]
         values = np.array([f.meta.temperature_c for f in frames])
@@ -107,15 +102,15 @@ def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 "settle, or choose a warmer set point"
             )
             order = pictures.line(values, "frame", "temperature, °C")
-            yield finding("D09", "warn", paths(group), rms, doctor.temperature_spread_c, "°C", sentence, order)
+            yield finding("D09", "warn", group.frames, rms, doctor.temperature_spread_c, "°C", sentence, order)
         far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
         if far:
             worst = max(abs(f.meta.temperature_c - f.meta.set_temperature_c) for f in far)
             sentence = (
-                f"{some([f.source for f in far])}: the sensor was {worst:.1f} °C away from the set point "
+                f"{some(far)}: the sensor was {worst:.1f} °C away from the set point "
                 "(1 °C is usual): the cooler had not got there; wait for it, or match darks by the temperature reached"
             )
-            yield finding("D09", "warn", [f.source for f in far], worst, 1.0, "°C", sentence)
+            yield finding("D09", "warn", far, worst, 1.0, "°C", sentence)
 
 
 def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -132,13 +127,13 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if under:
             worst = min(one.level_dn for one in under) - level
             sentence = (
-                f"{some(sources(under))}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): "
+                f"{some(under)}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): "
                 "no sky is darker than a dark. Another offset, gain, read-out mode or temperature; take darks with "
                 "the settings of the lights"
             )
             limit = -max(doctor.outlier_dn, 2 * noise)
             severity = "error" if 2 * len(under) > len(lights) else "warn"  # a few bad lights never end a night
-            yield finding("D10", severity, sources(under), worst, limit, "DN", sentence)
+            yield finding("D10", severity, under, worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
         level = level_of(evidence.of(bias))
         noise = noise_of(evidence.of(bias))
@@ -156,7 +151,7 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             )
             severity = "error" if together else "warn"
             limit = -max(doctor.outlier_dn, 2 * noise)
-            yield finding("D10", severity, [*paths(dark), *paths(bias)], median - level, limit, "DN", sentence)
+            yield finding("D10", severity, [*dark.frames, *bias.frames], median - level, limit, "DN", sentence)
 
 
 def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
@@ -183,14 +178,12 @@ def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if bad:
             worst = max(bad, key=lambda i: reach[i])
             sentence = (
-                f"{some([looks[i].source for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do "
+                f"{some([looks[i] for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do "
                 f"not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the "
                 "viewfinder and gaps, or darkness"
             )
             picture = pictures.image(change[worst])
-            yield finding(
-                "D12", "warn", [looks[i].source for i in bad], reach[worst], limit[worst], "DN", sentence, picture
-            )
+            yield finding("D12", "warn", [looks[i] for i in bad], reach[worst], limit[worst], "DN", sentence, picture)
     yield from unsteady_rates(doctor, evidence)
 
 
@@ -215,7 +208,7 @@ def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                     f"dark current is {rate:.3g} DN/s in {group} and {other_rate:.3g} DN/s in {other}: a factor of "
                     f"{ratio:.2f} (20 % are usual): light gets in, or the bias level differs; take them in darkness"
                 )
-                yield finding("D12", "warn", [*paths(group), *paths(other)], ratio, 1.2, "times", sentence)
+                yield finding("D12", "warn", [*group.frames, *other.frames], ratio, 1.2, "times", sentence)
 
 
 def pattern(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -234,12 +227,12 @@ def pattern(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 + ("" if silent else "Take both with one program and one region")
             )
             grave = not silent and group.kind == "flat"
-            yield finding("D17", "error" if grave else "warn", paths(group), None, None, "", sentence)
+            yield finding("D17", "error" if grave else "warn", group.frames, None, None, "", sentence)
             break
     for group in evidence.groups("flat"):
         phases = np.median([one.phases for one in evidence.of(group)], axis=0)
         if np.isfinite(phases).all():
-            yield from greens(phases, group.meta.pattern, str(group), paths(group))
+            yield from greens(phases, group.meta.pattern, str(group), group.frames)
 
 
 def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -260,9 +253,7 @@ def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 "more than a second, by a dimmer light"
             )
             picture = pictures.image(ratio)
-            yield finding(
-                "D18", "warn", sources(bad), 100 * reach, 100 * doctor.shutter_fraction, "%", sentence, picture
-            )
+            yield finding("D18", "warn", bad, 100 * reach, 100 * doctor.shutter_fraction, "%", sentence, picture)
 
 
 def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -292,9 +283,7 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                     "a mean of different flats. Point near the zenith, or use a panel"
                 )
                 picture = pictures.line(values[order], "flat, in order of time", name)
-                yield finding(
-                    "D19", "warn", sources(looks), 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture
-                )
+                yield finding("D19", "warn", looks, 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture)
                 break
 
 
@@ -332,7 +321,7 @@ def gain(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 f"every value of {group} is a multiple of {2 ** min(bits)}: a converter of {16 - min(bits)} bits, whose"
                 " data were shifted up. Gains told for the converter are that many times too large for these files"
             )
-            yield finding("D24", "info", paths(group), min(bits), 0, "bits", sentence)
+            yield finding("D24", "info", group.frames, min(bits), 0, "bits", sentence)
     for bias in evidence.groups("bias"):
         pair = evidence.pairs.get(id(bias))
         step = 2 ** min(one.shift_bits for one in evidence.of(bias))

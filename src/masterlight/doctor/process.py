@@ -92,13 +92,14 @@ class Doctor:
     gain_fraction: Fraction = 0.15
     """How far the measured gain may be from that of the header."""
 
-    def frames(self, plan: "Plan", pool: tuple[Executor, int]) -> Generator[Event, None, None]:
+    def frames(self, plan: "Plan", pool: tuple[Executor, int]) -> Generator[Event, None, list[Finding]]:
         """Diagnose the raw frames of a plan; the last event's result is the list of findings.
 
         At most 24 rows and 72 000 pixels of each frame are read, and of two frames of each group once more. A frame
         that cannot be read is passed over. pool: an executor and its width, as `workers.executor` gives them.
         """
-        yield from engine("doctor.examination").frames(self, plan, pool)
+        found: list[Finding] = yield from engine("doctor.examination").frames(self, plan, pool)
+        return found
 
     def master(
         self,

@@ -95,7 +95,7 @@ def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) ->
 
     result, rejected = show(by_hand(step.verb, inputs, out, process, **slots))
     for row in getattr(result, "masters", ()):
-        click.echo((row.get("quality") or {"text": ""})["text"])
+        click.echo((row.quality or {"text": ""})["text"])
     sys.exit(1 if rejected else 0)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers import filter_key, object_key, same_filter, seconds_of
@@ -83,12 +83,8 @@ class Group:
     def __str__(self) -> str:
         if self.is_master:
             return f"the master {Path(self.frames[0].source).name}"
-        count = len(self.frames)
-        return (
-            f"{count} {self.title}"
-            if count > 1
-            else f"1 {self.title.replace(PLURAL[self.kind], PLURAL[self.kind][:-1], 1)}"
-        )
+        one = self.title.replace(PLURAL[self.kind], PLURAL[self.kind][:-1], 1)
+        return f"{len(self.frames)} {self.title}" if len(self.frames) > 1 else f"1 {one}"
 
     @property
     def title(self) -> str:
@@ -173,6 +169,17 @@ class Choice:
     doubts: tuple[str, ...] = ()
 
 
+class Comparison(NamedTuple):
+    """What speaks against a group, what is in doubt because a header is silent, and how far away it is."""
+
+    against: list[str]
+    doubts: list[str]
+    cost: float
+
+    def plus(self, other: "Comparison") -> "Comparison":
+        return Comparison(self.against + other.against, self.doubts + other.doubts, self.cost + other.cost)
+
+
 def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) -> tuple[Group | None, Choice]:
     """The best of `groups` to serve `target` as its `need` (bias, dark, flat, flatdark), with the reasons.
 
@@ -180,79 +187,81 @@ def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) 
     """
     rated = []
     for group in groups:
-        against, doubts, cost = compare(need, target, group, scaled)
+        seen = compare(need, target, group, scaled)
         few = len(group.frames) < ENOUGH
-        rated.append((bool(against), 1 if group.is_master else 2 * few, cost, str(group), group, against, doubts))
+        tier = 1 if group.is_master else 2 * few
+        rated.append((bool(seen.against), tier, seen.cost, str(group), group, seen))
     rated.sort(key=lambda row: row[:4])
-    best = rated[0] if rated and not rated[0][0] else None
-    told = []
-    for row in rated:
-        refused, tier, cost, name, _, against, _ = row
-        if row is best:
+    refused, best_tier, best_cost, chosen, best, best_seen = rated[0] if rated else (True, 0, 0.0, "", None, None)
+    candidates = []
+    for unfit, tier, cost, name, group, seen in rated:
+        if unfit:
+            reason = "; ".join(seen.against)
+        elif group is best:
             reason = ""
-        elif refused:
-            reason = "; ".join(against)
-        elif tier != best[1]:
+        elif tier != best_tier:
             reason = f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
         else:
-            reason = f"further away (cost {cost:.2f} against {best[2]:.2f})"
-        told.append(Candidate(name, None if refused else round(cost, 3), reason))
-    doubts = tuple(f"{target.title}: {doubt} ({best[3]})" for doubt in best[6]) if best else ()
-    return best[4] if best else None, Choice(str(target), need, best[3] if best else None, tuple(told), doubts)
+            reason = f"further away (cost {cost:.2f} against {best_cost:.2f})"
+        candidates.append(Candidate(name, None if unfit else round(cost, 3), reason))
+    if refused:
+        return None, Choice(str(target), need, None, tuple(candidates))
+    doubts = tuple(f"{target.title}: {doubt} ({chosen})" for doubt in best_seen.doubts)
+    return best, Choice(str(target), need, chosen, tuple(candidates), doubts)
 
 
-def compare(need: str, target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
-    """What speaks against a group, what is in doubt because a header is silent, and how far away it is."""
-    ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
-    odd = differences(target.meta, group.meta)
-    against = [f"{name} {other}, the {PLURAL[target.kind]} have {mine}" for name, mine, other in odd]
-    doubts = [
-        f"the {name} is known on one side only and taken to be the same"
-        for name in DOUBTFUL
-        if (ours[name] is None) != (theirs[name] is None)
-    ]
+def compare(need: str, target: Group, group: Group, scaled: bool = False) -> Comparison:
+    """How a group would serve: its settings, then what matters for the need, and its age."""
     if need == "flat":
         more = compare_flat(target, group)
     elif need == "bias":
         more = compare_temperature(target, group, limit=None)
     else:
-        exposure = compare_exposure(target, group, scaled)
         temperature = compare_temperature(target, group, None if scaled else TEMPERATURE_C)
-        more = tuple(a + b for a, b in zip(exposure, temperature, strict=True))
-    age_days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
-    cost = more[2] + age_days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
-    return against + more[0], doubts + more[1], cost
+        more = compare_exposure(target, group, scaled).plus(temperature)
+    days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
+    age = Comparison([], [], days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0))
+    return compare_settings(target, group).plus(more).plus(age)
 
 
-def compare_exposure(target: Group, group: Group, scaled: bool = False) -> tuple[list[str], list[str], float]:
+def compare_settings(target: Group, group: Group) -> Comparison:
+    odd = differences(target.meta, group.meta)
+    against = [f"{name} {other}, the {PLURAL[target.kind]} have {mine}" for name, mine, other in odd]
+    ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
+    silent = [name for name in DOUBTFUL if (ours[name] is None) != (theirs[name] is None)]
+    return Comparison(against, [f"the {name} is known on one side only and taken to be the same" for name in silent], 0)
+
+
+def unknown(name: str, target: Group, mine: float | None, group: Group, theirs: float | None) -> str:
+    """A doubt about a number that at least one side does not tell."""
+    whose = "of both" if mine is theirs else f"of the {PLURAL[(target if mine is None else group).kind]}"
+    return f"the {name} {whose} is unknown and taken to be the same"
+
+
+def compare_exposure(target: Group, group: Group, scaled: bool = False) -> Comparison:
     mine, theirs = target.exposure_s, group.exposure_s
     if mine is None or theirs is None:
-        whose = "of both" if mine is theirs else f"of the {PLURAL[(target if mine is None else group).kind]}"
-        return [], [f"the exposure {whose} is unknown and taken to be the same"], 1.0
+        return Comparison([], [unknown("exposure", target, mine, group, theirs)], 1.0)
     if scaled and min(mine, theirs) > 0 and max(mine, theirs) / min(mine, theirs) <= LARGEST_SCALE:
-        return [], [], abs(math.log(theirs / mine)) / EXPOSURE_FRACTION
+        return Comparison([], [], abs(math.log(theirs / mine)) / EXPOSURE_FRACTION)
     if not same_exposure(mine, theirs):
-        return [f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s"], [], 0.0
-    return [], [], abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION
+        return Comparison([f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s"], [], 0.0)
+    return Comparison([], [], abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION)
 
 
-def compare_temperature(target: Group, group: Group, limit: float | None) -> tuple[list[str], list[str], float]:
+def compare_temperature(target: Group, group: Group, limit: float | None) -> Comparison:
     mine, theirs = target.temperature_c, group.temperature_c
     if mine is None or theirs is None:
-        whose = "of both" if mine is theirs else f"of the {PLURAL[(target if mine is None else group).kind]}"
-        return [], ([f"the temperature {whose} is unknown and taken to be the same"] if limit else []), 0.5
+        return Comparison([], [unknown("temperature", target, mine, group, theirs)] if limit else [], 0.5)
     apart = abs(mine - theirs)
     if limit and apart > limit:
-        return [f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C"], [], 0.0
-    warm = (
-        [f"{apart:.1f} °C apart, dark current differs by {100 * (2 ** (apart / 6) - 1):.0f} %"]
-        if limit and apart > 1
-        else []
-    )
-    return [], warm, apart if limit else apart / 5
+        against = f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C"
+        return Comparison([against], [], 0.0)
+    warm = f"{apart:.1f} °C apart, dark current differs by {100 * (2 ** (apart / 6) - 1):.0f} %"
+    return Comparison([], [warm] if limit and apart > 1 else [], apart if limit else apart / 5)
 
 
-def compare_flat(target: Group, group: Group) -> tuple[list[str], list[str], float]:
+def compare_flat(target: Group, group: Group) -> Comparison:
     against, doubts, cost = [], [], 0.0
     same = same_filter(target.meta.filter, group.meta.filter)
     if same is False:
@@ -265,4 +274,4 @@ def compare_flat(target: Group, group: Group) -> tuple[list[str], list[str], flo
     if None not in angles and abs((angles[0] - angles[1] + 180) % 360 - 180) > 1:
         doubts.append(f"the rotator stood at {angles[1]:.1f}° for the flats and at {angles[0]:.1f}° for the lights")
         cost += 10.0
-    return against, doubts, cost
+    return Comparison(against, doubts, cost)

@@ -187,13 +187,9 @@ def loads(job: LightJob) -> float:
 
 def masters_in_words(part: LightSet) -> str:
     """Which masters a set uses, as words."""
-    named = [(letter, getattr(part, kind)) for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True)]
-    told = [
-        f"{letter} = {' '.join(master.words) if isinstance(master, MasterJob) else Path(master.source).name}"
-        for letter, master in named
-        if master is not None
-    ]
-    return "; " + ", ".join(told) if told else ""
+    named = {"B": part.bias, "D": part.dark, "F": part.flat}
+    words = {k: " ".join(m.words) if isinstance(m, MasterJob) else Path(m.source).name for k, m in named.items() if m}
+    return "; " + ", ".join(f"{name} = {made}" for name, made in words.items()) if words else ""
 
 
 def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto") -> Plan:
@@ -239,8 +235,8 @@ class Planner:
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
 
-    def warn(self, sentence: str) -> None:
-        self.warnings[sentence] = None
+    def warn(self, words: str, about: Group | None = None) -> None:
+        self.warnings[f"{about.title}: {words}" if about else words] = None
 
     def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
         """The best group for a need; the choice and its doubts are recorded."""
@@ -274,17 +270,17 @@ class Planner:
         """The masters and the equation of one group of lights."""
         done, wanted = group.meta.calibration, self.calibrate
         if len(group.meta.shape) > 2:
-            self.warn(f"{group.title}: have 3 planes already; they are taken as they are, no masters are applied")
+            self.warn("have 3 planes already; they are taken as they are, no masters are applied", group)
             return LightSet(group.frames, None, None, None, "C = L")
         if done:
-            self.warn(f"{group.title}: already calibrated (CALSTAT '{done}'); what was done is not done again")
+            self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
         bias = dark = flat = None
         scaled = scales_darks(wanted) and wanted.use_dark and wanted.use_bias and not set("BD") & set(done)
         if scaled:
             bias = self.pick("bias", group)
             scaled = bias is not None
             if not scaled:
-                self.warn(f"{group.title}: darks can be scaled only with bias frames, and there are none; add some")
+                self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
         if "D" not in done and wanted.use_dark:
             dark = self.dark_for_lights(group, scaled)
         scaled = scaled and dark is not None
@@ -294,22 +290,18 @@ class Planner:
         elif not scaled:
             bias = None
         if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
-            self.warn(
-                f"{group.title}: {dark} has no bias in it and there are no bias frames, so it is unused; add some"
-            )
+            self.warn(f"{dark} has no bias in it and there are no bias frames, so it is unused; add some", group)
             dark = None
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
         if flat and not level_off:
-            self.warn(
-                f"{group.title}: nothing takes their bias level off, so the flat is unused; add bias frames or darks"
-            )
+            self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat:
             why = "" if flat else self.why_not("flat")
-            self.warn(f"{group.title}: no flat{why}; vignetting and dust stay in the picture")
+            self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
         told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
         return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
@@ -319,9 +311,7 @@ class Planner:
         known = next((m.meta for m in masters if m is not None and m.meta.sky_pattern), None)
         if known is None or group.meta.pattern or len(group.meta.shape) > 2 or group.meta.shape != known.shape:
             return group.frames
-        self.warn(
-            f"{group.title}: do not tell their colour pattern; {known.pattern} is taken from their calibration frames"
-        )
+        self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
 
     def why_not(self, need: str) -> str:
@@ -346,7 +336,7 @@ class Planner:
             if dark.is_master and dark.meta.contains_bias is None:
                 self.warn(f"{dark} does not say whether the bias is in it; taken to hold it, as masters usually do")
             if dark.contains_bias and "B" in group.meta.calibration:
-                self.warn(f"{group.title}: their bias is subtracted already, {dark} still holds it and is not used")
+                self.warn(f"their bias is subtracted already, {dark} still holds it and is not used", group)
                 return None
             return dark
         wanted = " ".join(
@@ -356,7 +346,7 @@ class Planner:
         nearest = (
             f" (not {'; not '.join(why[:4])}; darks are scaled only when calibrate.dark-scaling says so)" if why else ""
         )
-        self.warn(f"{group.title}: no matching dark{nearest}; add darks of {wanted or 'the same settings'}")
+        self.warn(f"no matching dark{nearest}; add darks of {wanted or 'the same settings'}", group)
         return None
 
     def master(self, group: Group | None) -> MasterJob | Frame | None:
@@ -367,8 +357,9 @@ class Planner:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
             if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
                 self.warn(
-                    f"{group.title}: nothing takes their bias level off, and with it they would correct too little; "
-                    "they are unused. Add flat-darks or bias frames"
+                    "nothing takes their bias level off, and with it they would correct too little; "
+                    "they are unused. Add flat-darks or bias frames",
+                    group,
                 )
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)
@@ -404,8 +395,9 @@ class Planner:
         flat_s = group.meta.exposure_s or 0.0
         dark = min(same, key=lambda d: abs((d.meta.exposure_s or 0.0) - flat_s))
         self.warn(
-            f"{group.title}: no flat-darks of their exposure and no bias; {dark} takes their bias level off, with a "
-            "little too much dark current. Flat-darks or bias frames would do it exactly"
+            f"no flat-darks of their exposure and no bias; {dark} takes their bias level off, with a "
+            "little too much dark current. Flat-darks or bias frames would do it exactly",
+            group,
         )
         return dark
 

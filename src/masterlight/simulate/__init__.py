@@ -6,9 +6,16 @@ Both the chapter and the verb are called simulate, so the chapter can be called:
 import sys
 from collections.abc import Generator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from masterlight.core.process import engine
+
+if TYPE_CHECKING:
+    from masterlight.simulate.night import Night as Night
+    from masterlight.simulate.observatory import Observatory as Observatory
+    from masterlight.simulate.pointing import Pointing as Pointing
+    from masterlight.simulate.truth import Truth as Truth
+    from masterlight.simulate.truth import simulate as simulate
 
 _WHERE = {"Night": "night", "Observatory": "observatory", "Pointing": "pointing", "Truth": "truth", "simulate": "truth"}
 
@@ -16,8 +23,8 @@ _WHERE = {"Night": "night", "Observatory": "observatory", "Pointing": "pointing"
 class Chapter(ModuleType):
     """This package, which does what its name says when it is called."""
 
-    def __call__(self, *values: Any, **knobs: Any) -> Generator[Any, None, None]:
-        night: Generator[Any, None, None] = engine("simulate.truth").simulate(*values, **knobs)
+    def __call__(self, *values: Any, **knobs: Any) -> Generator[Any, None, Any]:
+        night: Generator[Any, None, Any] = engine("simulate.truth").simulate(*values, **knobs)
         return night
 
     def __getattr__(self, name: str) -> Any:

@@ -104,7 +104,7 @@ class Truth:
         whole(self.folder / "truth.npz", lambda file: np.savez_compressed(file, **arrays))
 
 
-def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Generator[Event, None, None]:
+def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Generator[Event, None, Truth]:
     """Photograph a night: 16-bit FITS frames as the capture program lays them out, and the truth about them.
 
     An `Event` after each frame; the last one, of stage `done`, has the `Truth` as its result. The same night gives
@@ -121,6 +121,7 @@ def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Ge
     truth.observatory = observatory
     truth.save()
     yield Event("done", result=truth)
+    return truth
 
 
 def write(observatory: Observatory, shot: Shot, folder: Path) -> str:

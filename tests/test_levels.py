@@ -1,0 +1,150 @@
+"""The calibration doctor on raw frames, one group at a time: each condition provoked on a simulated night."""
+
+import numpy as np
+import sky
+from astropy.io import fits
+from clinic import NIGHT, altered, examined, names, of_kind, only
+from numpy.testing import assert_allclose
+
+
+def test_truth_d04_flats_too_bright_and_too_faint(tmp_path):
+    def expose(factor):
+        def change(kind, i, pixels, header):
+            return np.rint(500 + (pixels - 500) * factor) if kind == "flat" else None
+
+        return change
+
+    bright = only(examined(altered(tmp_path / "bright", expose(2.1))), "D04")
+    assert [f.severity for f in bright] == ["error"]
+    assert names(bright[0]) == of_kind("flat")
+    # the level at the centre of the brightest flat is 0.45 of full scale; the median of a vignetted frame is lower
+    assert 0.8 < bright[0].figure < 2.1 * 0.46
+    faint = only(examined(altered(tmp_path / "faint", expose(0.3))), "D04")
+    assert [f.severity for f in faint] == ["warn"]
+    assert 0.1 < faint[0].figure < 0.15
+    assert faint[0].picture.shape == (3, 320, 480)
+
+
+def test_truth_d04_low_level_of_a_12_bit_camera_is_not_faint(tmp_path):
+    def twelve_bits(kind, i, pixels, header):
+        return np.rint(np.minimum(pixels / 16, 4095))
+
+    assert only(examined(altered(tmp_path, twelve_bits)), "D04") == []
+
+
+def test_truth_d05_clipped_flat(tmp_path):
+    def clip(kind, i, pixels, header):
+        if kind == "flat" and i == 2:
+            pixels[100:110, :] = 65535
+        return pixels
+
+    # 10 of 300 rows; the sample of 24 rows meets one of them
+    found = only(examined(altered(tmp_path, clip)), "D05")
+    assert [(f.severity, names(f)) for f in found] == [("warn", of_kind("flat", 2))]
+    assert 100 / 24 * 0.9 < found[0].figure < 100 / 24 * 2.1
+
+
+def test_truth_d20_outlier(tmp_path):
+    def odd(kind, i, pixels, header):
+        return pixels + 25 if kind == "bias" and i == 4 else None
+
+    found = only(examined(altered(tmp_path, odd)), "D20")
+    assert [(f.severity, names(f)) for f in found] == [("warn", of_kind("bias", 4))]
+    assert_allclose(found[0].figure, 25, atol=1)
+
+
+def test_truth_d20_drift(tmp_path):
+    def drift(kind, i, pixels, header):
+        return pixels + 2 * i if kind == "bias" else None
+
+    found = only(examined(altered(tmp_path, drift)), "D20")
+    assert [f.severity for f in found] == ["info"]
+    assert_allclose(found[0].figure, 10, atol=1)
+
+
+def test_truth_d21_twins(tmp_path):
+    kept = {}
+
+    def copied(kind, i, pixels, header):
+        if kind == "dark" and i == 1:
+            kept["pixels"] = pixels
+        return kept["pixels"].copy() if kind == "dark" and i == 5 else None
+
+    found = only(examined(altered(tmp_path, copied)), "D21")
+    assert [(f.severity, names(f), f.figure) for f in found] == [("error", of_kind("dark", 1, 5), 2)]
+
+
+def test_truth_d21_frames_alike_in_the_sample_only(tmp_path):
+    kept = {}
+
+    def nearly(kind, i, pixels, header):
+        if kind == "dark" and i == 1:
+            kept["pixels"] = pixels
+        if kind != "dark" or i != 5:
+            return None
+        pixels = kept["pixels"].copy()
+        pixels[1, 1] += 1
+        return pixels
+
+    assert only(examined(altered(tmp_path, nearly)), "D21") == []
+
+
+def test_truth_d22_calibrated_before(tmp_path):
+    def calibrated(kind, i, pixels, header):
+        return pixels - 600.5 if kind == "dark" else None
+
+    found = only(examined(altered(tmp_path / "silent", calibrated)), "D22")
+    assert [(f.severity, names(f)) for f in found] == [("error", of_kind("dark"))]
+    assert found[0].figure > 90  # nearly every pixel is negative
+
+    def lights(kind, i, pixels, header):
+        return pixels - 1200.5 if kind == "light" else None
+
+    alone = altered(tmp_path / "alone", lights, biases=0, darks=0, flats=0)
+    assert [f.severity for f in only(examined(alone), "D22")] == ["info"]  # nothing would be taken off them again
+
+    def told(kind, i, pixels, header):
+        if kind == "light":
+            header["CALSTAT"] = "BD"
+            return pixels - 500.5
+
+    found = only(examined(altered(tmp_path / "told", told)), "D22")
+    assert [(f.severity, names(f)) for f in found] == [("info", of_kind("light"))]
+
+    def floats(kind, i, pixels, header):
+        return pixels + 0.25 if kind == "light" else None
+
+    assert only(examined(altered(tmp_path / "floats", floats)), "D22") == []
+
+
+def test_truth_h01_light_called_dark(tmp_path):
+    light = fits.getdata(sky.written(**NIGHT).paths("light")[0]).astype(float)
+
+    def mixed(kind, i, pixels, header):
+        return light if kind == "dark" and i == 2 else None
+
+    found = only(examined(altered(tmp_path, mixed)), "H01")
+    assert [(f.severity, names(f)) for f in found] == [("error", of_kind("dark", 2))]
+
+
+def test_truth_h01_dark_and_flat_called_light(tmp_path):
+    dark, flat = (fits.getdata(sky.written(**NIGHT).paths(kind)[0]).astype(float) for kind in ("dark", "flat"))
+
+    def mixed(kind, i, pixels, header):
+        return {1: dark, 2: flat}.get(i) if kind == "light" else None
+
+    found = only(examined(altered(tmp_path, mixed)), "H01")
+    assert {f.severity for f in found} == {"warn"}
+    assert [names(f) for f in found] in (
+        [of_kind("light", 1), of_kind("light", 2)],
+        [of_kind("light", 2), of_kind("light", 1)],
+    )
+
+
+def test_truth_h01_exposed_bias(tmp_path):
+    def exposed(kind, i, pixels, header):
+        if kind == "bias":
+            header["EXPTIME"] = header["EXPOSURE"] = 120.0
+
+    found = only(examined(altered(tmp_path, exposed)), "H01")
+    assert [(f.severity, f.figure) for f in found] == [("warn", 120.0)]
