@@ -1,5 +1,6 @@
 """The command line: a page of verbs, made of the table of steps; what each does is opened when it is called."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from masterlight.doors.flags import Verb, typed_knobs
 from masterlight.processes import STEPS, Step, load
 
 NOTHING, INTERRUPTED = 2, 130
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+"""Help need not look through all that is installed for plugins of pydantic."""
 
 
 class Verbs(click.Group):
