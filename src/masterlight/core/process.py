@@ -182,7 +182,12 @@ class Knob:
         for prefix, marks in self.when:
             if not any(mark.holds(value, prefix) for mark in marks):
                 needed = " or ".join(mark.words(prefix) for mark in marks)
-                names = dict.fromkeys(prefix + name for mark in marks for name in mark.values)
+                names = dict.fromkeys(
+                    prefix + name
+                    for mark in marks
+                    for name, allowed in mark.values.items()
+                    if not matches(value_at(value, prefix + name), allowed)
+                )
                 told = " and ".join(f"{name} {word_of(value_at(value, name))}" for name in names)
                 return f"{self.path} does nothing with {told}; it is for {needed}"
         return ""
