@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from masterlight.core.process import Knob
+    from masterlight.core.knob import Knob
 
 PROCESSES = {
     "ImageCalibration": "calibration.calibrate",
