@@ -11,6 +11,7 @@ carries its reason, and the night goes on.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 class MasterlightError(Exception):
@@ -58,7 +59,7 @@ class Rejected:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         return cls(str(source), stage, reason)
 
-    def __bool__(self):
+    def __bool__(self) -> Literal[False]:
         return False
 
     def __str__(self):
