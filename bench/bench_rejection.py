@@ -8,7 +8,6 @@ import time
 import numpy as np
 from numba import njit
 
-from masterlight.doctor.quality.figures import profiles
 from masterlight.integration.kernels import combine, rejection, spread
 
 PIXELS = 1_000_000
@@ -28,7 +27,6 @@ SETTINGS = {
 }
 """Algorithm and floor of sigma; the walk knows the noise of its frames, and most pixels then need no judging."""
 LIMITS = {spread.MINMAX: (1.0, 1.0), spread.PERCENTILE: (0.2, 0.1), spread.LINEAR: (5.0, 4.0)}
-PARAMS = profiles.Params(4.0, 3.0, 20, 5.0, 0.3, 0.05, 1.0, 0.1, 10.0, 1.0, 0.0, True, True, 1, 1, 0.2, 0.1)
 IN_CACHE = 300_000
 """Samples of a tile that stays in the cache."""
 
@@ -94,13 +92,12 @@ def ours(samples, algorithm, floor):
         floor=floor,
         esd_fraction=0.3,
         esd_relaxation=1.0,
-        profile=0,
     )
     kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
     planes = combine.Planes(*(np.empty(pixels, kind) for kind in kinds), np.empty(0, np.float32))
-    none, tables = np.empty((0, 0), np.float32), rejection.tables_for(rule, n, PARAMS)
-    verdicts, counts = np.empty((0, 0), np.uint8), np.zeros((3, n), np.int64)
-    combine.integrate(samples, samples, none, level, columns, rule, tables, combine.AVERAGE, planes, verdicts, counts)
+    tables, verdicts = rejection.tables_for(algorithm, n), np.empty((0, 0), np.uint8)
+    counts = np.zeros((3, n), np.int64)
+    combine.integrate(samples, samples, level, columns, rule, tables, combine.AVERAGE, planes, verdicts, counts)
     return planes.image
 
 

@@ -19,6 +19,7 @@ from bench.page import machine, write_section
 from masterlight import read
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.rejection import Rejection
+from masterlight.integration.tile import integrate_tile
 from masterlight.subframes.measure import measure
 
 SETTINGS = ImageIntegration(rejection=Rejection(algorithm="winsorized", low=4.0, high=3.0, range_low=0.0))
@@ -250,7 +251,7 @@ def kernels(frames, tiles: int = 16, high: int = 64, wide: int = 1024) -> rivals
 
     def integrate():
         for box in samples:
-            SETTINGS.tile(box, terms)
+            integrate_tile(SETTINGS, box, terms)
 
     integrate()
     run = timed("reject and combine", integrate, scale=rows * cols / (tiles * high * wide))

@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 
 import masterlight as ml
-from masterlight.core.process import Knob, knobs, unwrapped
+from masterlight.core.process import knobs
 
 ROOT = Path(__file__).parents[1]
 OF_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
@@ -63,9 +63,7 @@ def index_page() -> str:
 def chapter_page(title: str, rooms: tuple[str, ...], others: tuple[str, ...]) -> str:
     """The public names of some rooms, the processes inside of these, then what they give and take."""
     places = list(public(rooms).values())
-    for place in places:  # grows while it is walked: a process inside of one may hold another
-        inside = [place_of(cls) for cls in fields_of(value_at(place)).values() if is_process(cls)]
-        places += [inner for inner in inside if inner not in places and is_in(inner, rooms)]
+    places += [place for place in processes() if place not in places and is_in(place, rooms)]
     places += [place for name in others if (place := defined(name, rooms)) not in places]
     return "\n".join([f"# {title}", "", *map(entry, places)])
 
@@ -78,6 +76,15 @@ def public(rooms: tuple[str, ...]) -> dict[str, str]:
         for name, value in found.items()
         if hasattr(value, "__qualname__") and is_in(place_of(value), rooms)
     }
+
+
+def processes() -> list[str]:
+    """Where every public process stands, and every one inside of these."""
+    found = [cls for cls in map(public_value, ml.__all__) if is_process(cls)]
+    for cls in found:  # grows while it is walked
+        inside = dict.fromkeys(inner for inner in fields_of(cls).values() if is_process(inner))
+        found += [inner for inner in inside if inner not in found]
+    return [place_of(cls) for cls in found]
 
 
 def public_value(name: str):
@@ -106,8 +113,8 @@ def is_process(value) -> bool:
 
 def fields_of(cls) -> dict:
     """The fields of a process and their types, without bounds; none of anything else."""
-    return {name: unwrapped(hint)[0] for name, hint in typing.get_type_hints(cls, include_extras=True).items()
-            if name in cls.__pydantic_fields__} if is_process(cls) else {}  # fmt: skip
+    hints = typing.get_type_hints(cls) if is_process(cls) else {}
+    return {name: hint for name, hint in hints.items() if name in cls.__pydantic_fields__}
 
 
 def defined(name: str, rooms: tuple[str, ...]) -> str:
@@ -142,21 +149,20 @@ def knob_table(cls: type) -> str:
     own = {knob.path: knob for knob in knobs(cls)}
     for name, inner in fields_of(cls).items():
         if is_process(inner):
-            words = cls.__pydantic_fields__[name].description or first_line(inner)
-            lines.append(f"| `{name}` | {cell(words)} | [`{inner.__name__}`][{place_of(inner)}] | |")
+            lines.append(f"| `{name}` | {first_line(inner)} | [`{inner.__name__}`][{place_of(inner)}] | |")
         else:
             knob = own[name]
             lines.append(f"| `{name}` | {cell(knob.help)}{when(knob)} | {allowed(knob)} | `{cell(knob.usual)}` |")
     return "\n".join(lines)
 
 
-def when(knob: Knob) -> str:
+def when(knob) -> str:
     """For what it is, where it does something only beside certain values of others."""
     words = [" or ".join(mark.words(prefix) for mark in marks) for prefix, marks in knob.when]
     return f" *With {cell('; '.join(words))}.*" if words else ""
 
 
-def allowed(knob: Knob) -> str:
+def allowed(knob) -> str:
     """Choices, or range and unit."""
     if knob.choices:
         return ", ".join(f"`{cell(word) or 'none'}`" for word in knob.choices)

@@ -90,7 +90,7 @@ def test_truth_files_give_what_the_process_gives(night, tmp_path):
     row, lost = done(night, tmp_path / "a.fits", scale="bwmv", reference=night[3]).result
     *_, last = ml.ImageIntegration(scale="bwmv")([ml.read(path) for path in night], reference=3)
     np.testing.assert_array_equal(fits.getdata(tmp_path / "a.fits"), last.result.image)
-    assert not lost and row["reference"] == str(night[3])
+    assert not lost and row.reference == str(night[3])
 
 
 def test_truth_stars_tell_the_scale_of_registered_files(night, tmp_path):
@@ -104,7 +104,7 @@ def test_truth_stars_tell_the_scale_of_registered_files(night, tmp_path):
 
 def test_truth_the_best_weighted_frame_is_the_reference(night, tmp_path):
     row, _ = done(night, tmp_path / "a.fits", weights="keyword").result
-    assert row["reference"] == str(night[7])
+    assert row.reference == str(night[7])
     np.testing.assert_allclose(fits.getdata(tmp_path / "a.fits", "FRAMES")["weight"], np.arange(1, 9) / 8, rtol=1e-12)
 
 
@@ -145,7 +145,7 @@ def test_truth_nothing_usable_is_said(night, tmp_path):
 def test_truth_frames_of_another_size_are_told(night, tmp_path):
     changed(night[4], np.ones((120, 161), np.float32))
     _, lost = done(night, tmp_path / "a.fits").result
-    assert len(lost) == 1 and "its shape is (120, 161)" in lost[0]["reason"] and "register" in lost[0]["reason"]
+    assert len(lost) == 1 and "its shape is (120, 161)" in lost[0].reason and "register" in lost[0].reason
     for path in night[:4]:
         changed(path, np.ones((120, 161), np.float32))
     with pytest.raises(FrameError, match=r"its shape is .*register"):
@@ -163,7 +163,7 @@ def test_truth_no_frame_is_overwritten_and_nothing_is_written_of_nothing(night, 
 
 def test_truth_a_formula_leaves_out_the_worst_frame_alone(night, tmp_path):
     _, lost = done(night, tmp_path / "a.fits", weights="expression", weight_expression="inv(Noise)").result
-    assert len(lost) == 1 and "counts for less" in lost[0]["reason"]
+    assert len(lost) == 1 and "counts for less" in lost[0].reason
 
 
 @pytest.mark.parametrize("value, said", [(None, "SSWEIGHT"), (-1.0, "-1"), ("good", "good"), (0.0, "0")])

@@ -29,9 +29,9 @@ samples = rng.normal(1000, 10, (15, 30, 64)).astype(np.float32)
 rays = rng.random(samples.shape) < 0.03
 samples[rays] += 200
 frames = [ml.ArrayFrame.of(array, f"{i}") for i, array in enumerate(samples)]
-known = [Measurement(frame.source, location_dn=1000.0, scale_dn=10.0, noise_dn=1.0) for frame in frames]
+known = [Measurement(frame.source, location_dn=1000.0, scale_dn=(10.0, 10.0), noise_dn=1.0) for frame in frames]
 rejection = Rejection(algorithm=name, normalization="none")
-settings = ml.ImageIntegration(scale="bwmv", weights="none", normalization="none", rejection=rejection)
+settings = ml.ImageIntegration(weights="none", normalization="none", rejection=rejection)
 *_, done = settings(frames, known, verdicts=True)
 found = np.array([done.result.verdicts.mask(i) for i in range(len(frames))])
 terms, zero = done.result.terms[0], np.full(samples[0].size, 1000.0)

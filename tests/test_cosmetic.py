@@ -206,7 +206,7 @@ def test_truth_colours_have_a_spread_of_their_own():
     assert mixed.shape == (1, 1) and mixed[0, 0] > 500
 
 
-def test_truth_spread_is_the_same_for_all_threads_and_known_defects_do_not_count():
+def test_surface_spread_is_the_same_for_all_threads_and_known_defects_do_not_count():
     image = np.random.default_rng(5).normal(1000, 10, (900, 800)).astype(np.float32)
     known = np.zeros(image.shape, bool)
     known[:, 100] = True
@@ -328,7 +328,7 @@ def test_truth_too_many_defects_keep_the_worst():
     assert CosmeticCorrection().defects(ArrayFrame.of(rng.normal(500, 1, (200, 200)))).notes == ()
 
 
-def test_truth_repairs_leave_the_array_of_the_user_alone():
+def test_surface_repairs_leave_the_array_of_the_user_alone():
     image = np.full((40, 50), 100, np.float32)
     image[5, 5] = 9999
     view = CosmeticCorrection(hot_auto=8.0)(

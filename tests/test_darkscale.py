@@ -136,7 +136,7 @@ def test_truth_expected_scale(exposure_s, temperature_c, expected):
     assert expected_scale(light, Meta(exposure_s=300, temperature_c=-10.0), 6.0) == expected
 
 
-def test_truth_a_fit_that_is_not_believed_falls_back():
+def test_surface_a_fit_that_is_not_believed_falls_back():
     light, bias, dark = night(np.random.default_rng(5), 0.5, hot=0.0002)
     calibration = ImageCalibration(dark_scaling="fit")
     scale = calibration(light, calibration.masters(bias, dark)).dark_scale
@@ -160,7 +160,7 @@ def test_truth_scale_by_exposure_and_by_hand():
         assert np.allclose(view, expected, atol=0.01)  # float32 at 60,000 DN resolves 0.004
 
 
-def test_truth_only_lights_are_scaled():
+def test_surface_only_lights_are_scaled():
     light, bias, dark = night(np.random.default_rng(7), 0.25)
     calibration = ImageCalibration(dark_scaling="fit")
     flat = ArrayFrame.of(light.array, "flat", light.meta.with_(kind="flat"))
@@ -176,7 +176,7 @@ def test_bad_dark_with_bias_is_not_scaled_without_a_bias():
         calibration(light, calibration.masters(dark=dark))
 
 
-def test_truth_view_is_picklable_and_fitted_once():
+def test_surface_view_is_picklable_and_scaled_once():
     light, bias, dark = night(np.random.default_rng(10), 0.5)
     calibration = ImageCalibration(dark_scaling="fit")
     view = calibration(light, calibration.masters(bias, dark))
@@ -237,7 +237,7 @@ def test_oracle_slope(n, noise, seed):
     assert np.allclose(kernels.slope(d, t, w, noise), oracle.slope(d, t, w, noise), rtol=1e-6)
 
 
-def test_truth_slope_of_nothing_is_unknown():
+def test_surface_slope_of_nothing_is_unknown():
     assert np.isnan(kernels.slope(np.ones(5), np.ones(5), np.ones(5), 0.0)[0])
     assert np.isnan(kernels.slope(np.ones(5), np.ones(5), np.zeros(5), 0.0)[0])
     assert np.isnan(fit(np.full(200, np.nan), np.ones(200))[0])

@@ -1,6 +1,7 @@
 """Debayer: colours from mosaics of every pattern."""
 
 import pickle
+import sys
 import warnings
 from functools import cache
 
@@ -12,7 +13,7 @@ from oracles import cfa as oracle
 
 from masterlight.colour import cfa, xtrans
 from masterlight.colour.debayer import BAYER, XTRANS, Debayer
-from masterlight.colour.pattern import colour_codes, colour_planes, verify_pattern
+from masterlight.colour.pattern import colour_codes
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.headers import flipped_pattern, shifted_pattern
@@ -21,11 +22,20 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.lists import Defects
 
 SEEDS = st.integers(0, 2**32 - 1)
+
+
 METHODS = "rcd", "vng", "mhc", "bilinear", "super-pixel"
+
+
 SHIFTED = shifted_pattern(XTRANS, 4, 1)
+
+
 SHARP = [*((p, m) for p in BAYER for m in (*METHODS[:3], "directions"))]
-SHARP += [(p, m) for p in (XTRANS, SHIFTED) for m in ("rcd", "directions")]
+
+
 ALL = [*SHARP, *((p, "bilinear") for p in (*BAYER, XTRANS, SHIFTED))]
+
+
 EPS = float(np.finfo(np.float32).eps)
 
 
@@ -70,9 +80,6 @@ def apertures(planes, xy, radius_px):
     """Sums within a radius of each place: (stars, 3)."""
     y, x = np.ogrid[: planes.shape[1], : planes.shape[2]]
     return np.array([planes[:, (x - a) ** 2 + (y - b) ** 2 < radius_px**2].sum(axis=1) for a, b in xy])
-
-
-# --- surface ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("pattern", "method"), [*ALL, *((p, "super-pixel") for p in (*BAYER, XTRANS, SHIFTED))])
@@ -217,9 +224,6 @@ def test_surface_frames_that_cannot_be_debayered():
             Debayer()(framed(np.ones(shape), pattern))
 
 
-# --- oracles ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("method", [*METHODS[:4], "directions"])
 @settings(max_examples=12, deadline=None)
 @given(st.sampled_from(BAYER), st.integers(6, 20), st.integers(6, 20), SEEDS)
@@ -273,23 +277,20 @@ def test_oracle_missing_pixels_and_superpixels(pattern, rows, cols, fraction, se
     assert np.allclose(debayer(image, pattern, "super-pixel"), slow, equal_nan=True)
 
 
-# --- authorities ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("pattern", BAYER)
 @pytest.mark.parametrize("method", ["bilinear", "mhc"])
 def test_authority_colour_demosaicing(pattern, method):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of drawing libraries that are not there
         import colour_demosaicing as authority
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        if getattr(sys.modules[name], "__spec__", None) is None:  # what it puts there in its place confuses others
+            del sys.modules[name]
     name = {"bilinear": "bilinear", "mhc": "Malvar2004"}[method]
     pixels = np.random.default_rng(4).uniform(0, 1, (40, 52)).astype(np.float32)
     theirs = getattr(authority, f"demosaicing_CFA_Bayer_{name}")(pixels, pattern)  # rows, cols, planes
     ours = debayer(pixels, pattern, method).transpose(1, 2, 0)
     assert np.allclose(ours[2:-2, 2:-2], theirs[2:-2, 2:-2], atol=20 * EPS)  # borders are each one's own
-
-
-# --- truth ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("pattern", "method"), ALL)
@@ -442,39 +443,6 @@ def test_truth_upside_down(pattern, method, rows):
     turned = debayer(pixels[::-1], flipped_pattern(pattern, rows), method)[:, ::-1]
     close = np.isclose(turned, debayer(pixels, pattern, method), rtol=1e-4, atol=0.05)
     assert close.mean() > 0.999  # directions that tie within rounding
-
-
-# --- patterns ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("pattern", [*BAYER, XTRANS])
-def test_truth_pattern_verified_from_a_flat(pattern):
-    rng = np.random.default_rng(14)
-    y, x = np.mgrid[:301, :401]
-    vignette = 1 - 0.4 * np.hypot((y - 150) / 300, (x - 200) / 400) ** 2
-    planes = np.array([9000.0, 20000.0, 14000.0])[:, None, None] * vignette
-    flat = rng.normal(mosaic(planes, pattern), 100)
-    right = verify_pattern(framed(flat, pattern), pattern)
-    assert right
-    assert len(right.means_dn) == len(pattern)
-    wrong = verify_pattern(flat, shifted_pattern(pattern, 1, 0))
-    assert not wrong
-    assert "the pattern or the order of rows is wrong" in wrong.sentence
-    grey = verify_pattern(rng.normal(1000, 30, (300, 400)), pattern)
-    assert grey
-    uneven = np.tile((1.0 + np.arange(36)).reshape(6, 6) ** 2, (4, 4))
-    assert "nothing is proved" in verify_pattern(uneven, pattern).sentence
-
-
-def test_truth_colour_planes_hold_every_pixel_once():
-    pixels = np.arange(35 * 50.0).reshape(35, 50)
-    for pattern, counts in (("GRBG", (1, 2, 1)), (XTRANS, (8, 20, 8))):
-        planes = colour_planes(pixels, pattern)
-        assert tuple(len(planes[c]) for c in "RGB") == counts
-        assert np.shares_memory(planes["R"][0], pixels)
-        colour = oracle.letters(pattern, *pixels.shape)
-        for c in "RGB":
-            assert sorted(np.concatenate([p.ravel() for p in planes[c]])) == sorted(pixels[colour == c])
 
 
 def test_surface_a_view_is_a_frame_of_its_own():

@@ -134,7 +134,7 @@ def test_truth_three_planes_share_a_map():
     assert np.abs(np.asarray(view) - 100).max() < 6
 
 
-def test_truth_halo_is_bounded():
+def test_surface_halo_is_bounded():
     weight = np.zeros((3, 400))
     weight[:, 0] = 1
     view = mapped(np.ones((3, 400)), weight)

@@ -1,6 +1,7 @@
 """The pages: every public name is in the API reference, every knob in its tables, every link leads somewhere."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,3 +54,9 @@ def test_surface_links_lead_to_files(page):
     made = {"api/index.md", "contributing.md", "changelog.md"}
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert target in made or target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_surface_the_integration_page_runs():
+    script = ROOT / "docs" / "make_integration.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

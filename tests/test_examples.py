@@ -25,7 +25,7 @@ def night(name: str) -> Path:
 def told(name: str, out: Path) -> str:
     """What an example prints when it works on its night."""
     script = EXAMPLES / f"{name}.py"
-    done = subprocess.run([sys.executable, script, night(name), out], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script, night(name), out], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

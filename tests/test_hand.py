@@ -189,7 +189,7 @@ def test_bad_masters_by_hand_speak(tmp_path):
         write(tmp_path / f"b{i}.fits", ArrayFrame.of(noise, meta=Meta(kind="bias")))
     write(tmp_path / "odd.fits", np.ones((10, 12), np.float32))
     *_, done = make_master("bias", [*tmp_path.glob("b?.fits"), tmp_path / "odd.fits"], tmp_path / "m.fits")
-    assert [Path(row["path"]).name for row in done.result.rejected] == ["odd.fits"] and read(
+    assert [Path(row.path).name for row in done.result.rejected] == ["odd.fits"] and read(
         tmp_path / "m.fits"
     ).meta.frames == 3
 

@@ -43,7 +43,7 @@ def test_truth_level_is_subtracted_and_the_frame_trimmed():
     assert np.array_equal(again, view)
 
 
-def test_truth_header_says_what_is_left():
+def test_surface_header_says_what_is_left():
     header = {"BIASSEC": "[201:240,1:160]", "TRIMSEC": "[3:198,5:156]", "CRPIX1": 100.0, "CRPIX2": 80.0, "OBJECT": "M1"}
     meta = Meta.from_header(header, "x.fits", (ROWS, COLS))
     assert (meta.overscan_px, meta.data_px) == ((STRIP,), DATA)
@@ -116,7 +116,7 @@ def test_truth_wide_strip_runs_along_the_columns():
     assert np.array_equal(view[3:90, 11:50], np.asarray(view)[3:90, 11:50])
 
 
-def test_truth_regions_by_hand_override_the_header():
+def test_surface_regions_by_hand_override_the_header():
     frame = raw(np.random.default_rng(7), overscan_px=((0, ROWS, 100, 140),), data_px=None)
     by_hand = Overscan(model="constant", region="[201:240,1:160]", image="[3:198,5:156]")
     calibration = ImageCalibration(overscan=by_hand)
@@ -132,7 +132,7 @@ def test_truth_regions_by_hand_override_the_header():
     assert np.mean(untrimmed[:, 200:]) == pytest.approx(0, abs=0.2)
 
 
-def test_truth_masters_are_trimmed_like_the_light():
+def test_surface_masters_are_trimmed_like_the_light():
     rng = np.random.default_rng(8)
     light, calibration = raw(rng), ImageCalibration()
     bias = raw(rng, sky=0.0, kind="bias", source="bias", noise=0.0)
@@ -170,7 +170,7 @@ def test_truth_a_master_without_overscan_subtraction_decides():
         scaled(light, scaled.masters(new, dark))
 
 
-def test_truth_nothing_is_subtracted_twice():
+def test_surface_nothing_is_subtracted_twice():
     calibration = ImageCalibration()
     once = calibration(raw(np.random.default_rng(10)), calibration.masters())
     assert calibration(once, calibration.masters()) is once
@@ -282,7 +282,7 @@ def test_surface_overscan_knobs_are_part_of_calibration():
     assert ml.build(ImageCalibration, {"overscan.region": "[1:5,1:9]"}).overscan.region == "[1:5,1:9]"
 
 
-def test_truth_a_trimmed_frame_is_a_frame_like_any_other():
+def test_surface_a_trimmed_frame_is_a_frame_like_any_other():
     frame = raw(np.random.default_rng(18), pattern="RGGB", black_dn=(999.0, 1000.0, 1001.0, 1002.0))
     part = Trimmed.of(frame, (5, 100, 3, 150))
     calibration = ImageCalibration()

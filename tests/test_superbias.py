@@ -127,7 +127,7 @@ def test_truth_verdict():
     assert not Superbias().validate(*halves(truth + 0.4 * cmos, (50, 50)))
 
 
-def test_truth_colour_and_words_of_the_master():
+def test_surface_colour_and_words_of_the_master():
     truth = np.broadcast_to(columns(), SHAPE)
     bias = noisy(truth, kind="bias", frames=25, pattern="RGGB", is_master=True, contains_bias=True)
     out = Superbias(rows=True)(bias)
@@ -143,7 +143,7 @@ def test_truth_colour_and_words_of_the_master():
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 31), (33, 17), (130, 100)])
 @pytest.mark.parametrize("layers", [1, 4, 10])
-def test_truth_small_and_odd_frames(shape, layers):
+def test_surface_small_and_odd_frames(shape, layers):
     """A constant stays a constant, whatever the shape."""
     for transform in ("median", "starlet"):
         out = np.asarray(Superbias(layers=layers, rows=True, transform=transform)(ArrayFrame.of(np.full(shape, 7.0))))

@@ -257,9 +257,9 @@ def test_oracle_blocks_by_chance(seed):
 def test_truth_evidence_must_be_spread():
     """A block as full as chance makes one in exp(9) alone is none; four of them, one of which does not count, are."""
     nats, full, empty = np.linspace(0, 9, 12), np.ones(11, bool), np.zeros(11, bool)
-    assert kernels.spread_out(full, 11, nats) == 0
-    assert kernels.spread_out(np.concatenate((full, empty)), 11, nats) == 0
-    four = kernels.spread_out(np.concatenate((full, empty, full, full, full)), 11, nats)
+    assert kernels.spread_significance(full, 11, nats) == 0
+    assert kernels.spread_significance(np.concatenate((full, empty)), 11, nats) == 0
+    four = kernels.spread_significance(np.concatenate((full, empty, full, full, full)), 11, nats)
     expected = -gamma.logsf(27, 4)  # three full blocks and an empty one of 9 + 9 + 9 + 0 nats
     assert four == pytest.approx(np.sqrt(2 * expected))
 

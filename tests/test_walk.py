@@ -41,22 +41,22 @@ def night():
     truth = sky.written(**NIGHT)
     out = Path(truth.folder) / ".." / f"{Path(truth.folder).name}-result"
     report, _ = walked(truth.folder, out)
-    with fits.open(report.lights[0]["path"]) as hdus:
+    with fits.open(report.lights[0].path) as hdus:
         planes = {hdu.name: hdu.data for hdu in hdus}
     return truth, report, planes[next(iter(planes))].astype(float), planes
 
 
-def index_of(truth, row):
-    """Which of the night's lights a row of the report is about."""
-    return [p.name for p in truth.paths("light")].index(Path(row["path"]).name)
+def index_of(truth, path):
+    """Which of the night's lights a file is."""
+    return [p.name for p in truth.paths("light")].index(Path(path).name)
 
 
 def reference_of(truth, report):
-    return index_of(truth, {"path": report.lights[0]["reference"]})
+    return index_of(truth, report.lights[0].reference)
 
 
 def used(report):
-    return [row for row in report.frames if row["status"] == "used"]
+    return [row for row in report.frames if row.status == "used"]
 
 
 def test_truth_every_light_is_used():
@@ -71,8 +71,8 @@ def test_truth_transforms_at_the_corners():
     corners = np.array([[0, 0, 1], [cols - 1, 0, 1], [0, rows - 1, 1], [cols - 1, rows - 1, 1.0]]).T
     errors = []
     for row in used(report):
-        found = np.reshape(row["matrix"], (3, 3)) @ corners
-        true = truth.transform(index_of(truth, row), reference_of(truth, report)) @ corners
+        found = np.reshape(row.matrix, (3, 3)) @ corners
+        true = truth.transform(index_of(truth, row.path), reference_of(truth, report)) @ corners
         errors += list(np.hypot(*(found[:2] / found[2] - true[:2] / true[2])))
     errors = [e for e in errors if e > 0]
     assert np.median(errors) < 0.02
@@ -130,7 +130,7 @@ def on_reference(truth, report, mask_of):
     y, x = np.mgrid[: shape[0], : shape[1]]
     hit = np.zeros(shape, bool)
     for row in used(report):
-        i = index_of(truth, row)
+        i = index_of(truth, row.path)
         mask = mask_of(i)
         if not mask.any():
             continue
@@ -155,10 +155,10 @@ def test_truth_trails_and_cosmic_rays_leave_nothing(what):
 def test_truth_noise_is_that_of_inverse_variance_weights(tmp_path):
     truth = sky.written(**NIGHT | {"nebula_dn": 0.0, "gradient": 0.02, "stars": 200})  # room between the stars
     report, _ = walked(truth.folder, tmp_path / "out")
-    image = fits.getdata(report.lights[0]["path"]).astype(float)
+    image = fits.getdata(report.lights[0].path).astype(float)
     rows = used(report)
-    weights = np.array([r["weight"] for r in rows])
-    noise = np.array([r["noise"] * r["scale"] for r in rows])
+    weights = np.array([r.weight for r in rows])
+    noise = np.array([r.noise * r.scale for r in rows])
     assert np.allclose(weights, noise**-2 / (noise**-2).max(), rtol=1e-3)
     theory = np.sqrt(1 / np.sum(noise**-2))
     z = ndimage.gaussian_filter(image, 6)
@@ -178,14 +178,14 @@ def test_truth_noise_is_that_of_inverse_variance_weights(tmp_path):
 def test_truth_variance_plane_is_honest():
     _, report, _, planes = night()
     row = report.lights[0]
-    assert row["noise_claimed"] == pytest.approx(row["noise"], rel=0.1)
+    assert row.noise_claimed == pytest.approx(row.noise, rel=0.1)
     assert np.nanmax(planes["COVERAGE"]) == NIGHT["lights"]
 
 
 def test_surface_outputs():
     truth, report, image, planes = night()
     row = report.lights[0]
-    path = Path(row["path"])
+    path = Path(row.path)
     assert list(planes)[1:] == ["VARIANCE", "COVERAGE", "REJ_LOW", "REJ_HIGH", "FRAMES", "RECIPE"]
     assert 0 < planes["REJ_HIGH"].max() <= 1
     assert len(planes["FRAMES"]) == NIGHT["lights"]
@@ -200,7 +200,7 @@ def test_surface_outputs():
     assert head["EXPTIME"] == 120
     assert head["LIVETIME"] == 120 * NIGHT["lights"]
     assert head["CALSTAT"] == "BDF"
-    assert Path(row["preview"]).stat().st_size > 1000
+    assert Path(row.preview).stat().st_size > 1000
     told = json.loads((path.parent / "report.json").read_text())
     assert {m["kind"] for m in told["masters"]} == {"bias", "dark", "flat", "light"}
     assert all(Path(m["path"]).is_file() for m in told["masters"])
@@ -272,15 +272,15 @@ def test_bad_light_is_told_and_the_night_goes_on(folder, tmp_path, how):
     bad = frames(folder, "LIGHT")[2]
     do(bad)
     report, events = walked(folder, tmp_path / "out")
-    rows = [r for r in report.frames if Path(r["path"]).name == bad.name]
+    rows = [r for r in report.frames if Path(r.path).name == bad.name]
     if how == "another size":  # a job of its own without masters of its size; the others are not touched
-        assert [r["status"] for r in rows] in (["used"], ["rejected"])
-        assert max(m["frames_used"] for m in report.lights) == 5
+        assert [r.status for r in rows] in (["used"], ["rejected"])
+        assert max(m.frames_used for m in report.lights) == 5
         return
-    assert [r["status"] for r in rows] == ["rejected"]
-    assert set(COLUMNS) <= set(rows[0])
-    assert re.search(words, rows[0]["reason"]), rows[0]["reason"]
-    assert report.lights[0]["frames_used"] == 5
+    assert [r.status for r in rows] == ["rejected"]
+    assert set(COLUMNS) == set(vars(rows[0]))
+    assert re.search(words, rows[0].reason), rows[0].reason
+    assert report.lights[0].frames_used == 5
     assert report.exit_status == 1
     assert any(bad.name in e.message for e in events)
 
@@ -291,10 +291,10 @@ def test_bad_calibration_frame_is_told_and_the_night_goes_on(folder, tmp_path, k
     bad = frames(folder, kind)[which]
     SPOILED[how][0](bad)
     report, _ = walked(folder, tmp_path / "out")
-    assert [Path(r["path"]).name for r in report.rejected] == [bad.name]
-    made = next(m for m in report.masters if m["kind"] == kind.lower())
-    assert made["frames_used"] == 4
-    assert report.lights[0]["frames_used"] == 6
+    assert [Path(r.path).name for r in report.rejected] == [bad.name]
+    made = next(m for m in report.masters if m.kind == kind.lower())
+    assert made.frames_used == 4
+    assert report.lights[0].frames_used == 6
 
 
 def test_bad_pixels_that_are_nan_are_filled_by_dithering(folder, tmp_path):
@@ -306,8 +306,8 @@ def test_bad_pixels_that_are_nan_are_filled_by_dithering(folder, tmp_path):
     for path in frames(folder, "LIGHT"):
         spoil(path, holes)
     report, _ = walked(folder, tmp_path / "out")
-    image = fits.getdata(report.lights[0]["path"])
-    assert report.lights[0]["frames_used"] == 6
+    image = fits.getdata(report.lights[0].path)
+    assert report.lights[0].frames_used == 6
     assert np.isfinite(image[50:350, 50:450]).mean() > 0.9995
 
 
@@ -316,7 +316,7 @@ def test_bad_no_calibration_frames(folder, tmp_path):
         for path in frames(folder, kind):
             path.unlink()
     report, events = walked(folder, tmp_path / "out")
-    assert report.lights[0]["frames_used"] == 6
+    assert report.lights[0].frames_used == 6
     assert any("C = L" in e.message for e in events)
     assert any("no dark" in note or "uncalibrated" in note for note in report.notes)
 
@@ -357,8 +357,8 @@ def test_bad_frame_that_vanishes_between_the_passes(folder, tmp_path):
         if event.stage == "align" and lost.exists():
             lost.unlink()
         report = event.result
-    assert [Path(r["path"]).name for r in report.rejected] == [lost.name]
-    assert report.lights[0]["frames_used"] == 5
+    assert [Path(r.path).name for r in report.rejected] == [lost.name]
+    assert report.lights[0].frames_used == 5
 
 
 def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
@@ -385,8 +385,8 @@ def test_bad_calibration_frame_that_vanishes_after_the_scan(folder, tmp_path):
     lost = frames(folder, "DARK")[2]
     lost.unlink()
     *_, last = ml.run(night, tmp_path / "out")
-    assert [Path(r["path"]).name for r in last.result.rejected] == [lost.name]
-    assert last.result.lights[0]["frames_used"] == 6
+    assert [Path(r.path).name for r in last.result.rejected] == [lost.name]
+    assert last.result.lights[0].frames_used == 6
 
 
 def test_bad_reference_that_vanishes_between_the_passes(folder, tmp_path):
@@ -398,12 +398,12 @@ def test_bad_reference_that_vanishes_between_the_passes(folder, tmp_path):
         if event.stage == "align" and "reference" in event.message:
             lost.unlink()
     report = event.result
-    assert [Path(r["path"]).name for r in report.rejected] == [lost.name]
-    assert report.lights[0]["frames_used"] == 5
-    assert fits.getheader(report.lights[0]["path"])["NCOMBINE"] == 5
+    assert [Path(r.path).name for r in report.rejected] == [lost.name]
+    assert report.lights[0].frames_used == 5
+    assert fits.getheader(report.lights[0].path)["NCOMBINE"] == 5
 
 
-def test_truth_masters_are_used_again(folder, tmp_path):
+def test_masters_are_used_again(folder, tmp_path):
     walked(folder, tmp_path / "out")
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "masters").glob("*.fits")}
     report, _ = walked(folder, tmp_path / "out")
@@ -415,20 +415,20 @@ def test_truth_masters_are_used_again(folder, tmp_path):
     assert "dark" in changed.pop()
 
 
-def test_truth_result_does_not_depend_on_threads_or_memory(folder, tmp_path):
+def test_result_does_not_depend_on_threads_or_memory(folder, tmp_path):
     one, _ = walked(folder, tmp_path / "one", workers="serial")
     two, _ = walked(folder, tmp_path / "two", workers="threads:3", memory_mb=310)
     for a, b in zip(one.masters, two.masters, strict=True):
-        with fits.open(a["path"]) as first, fits.open(b["path"]) as second:
-            assert np.array_equal(first[0].data, second[0].data, equal_nan=True), a["kind"]
+        with fits.open(a.path) as first, fits.open(b.path) as second:
+            assert np.array_equal(first[0].data, second[0].data, equal_nan=True), a.kind
 
 
 def test_truth_several_filters_share_one_grid(tmp_path):
     truth = sky.written(filters=("R", "B"), lights=4, flats=4)
     report, _ = walked(truth.folder, tmp_path / "out")
-    assert sorted(m["filter"] for m in report.lights) == ["B", "R"]
-    assert len({m["reference"] for m in report.lights}) == 1
-    red, blue = (fits.getdata(m["path"]) for m in report.lights)
+    assert sorted(m.filter for m in report.lights) == ["B", "R"]
+    assert len({m.reference for m in report.lights}) == 1
+    red, blue = (fits.getdata(m.path) for m in report.lights)
     stars = [ml.SubframeSelector().measure(image, source="stack")[1].xy for image in (red, blue)]
     from scipy.spatial import cKDTree
 
@@ -443,29 +443,29 @@ def without(folder, *kinds):
 
 
 def median_of(report):
-    return float(np.nanmedian(fits.getdata(report.lights[0]["path"])))
+    return float(np.nanmedian(fits.getdata(report.lights[0].path)))
 
 
-def test_truth_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
+def test_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
     whole, _ = walked(folder, tmp_path / "whole")
     without(folder, "BIAS")
     report, _ = walked(folder, tmp_path / "nobias")
-    assert report.lights[0]["frames_used"] == 6
+    assert report.lights[0].frames_used == 6
     assert any("takes their bias level off" in note for note in report.notes)
     assert median_of(report) == pytest.approx(median_of(whole), rel=0.01)
     without(folder, "DARK")
     report, _ = walked(folder, tmp_path / "flats-alone")
-    assert report.lights[0]["frames_used"] == 6
-    assert {m["kind"] for m in report.masters} == {"light"}
+    assert report.lights[0].frames_used == 6
+    assert {m.kind for m in report.masters} == {"light"}
 
 
-def test_truth_ready_made_masters_serve_as_well(folder, tmp_path):
+def test_ready_made_masters_serve_as_well(folder, tmp_path):
     first, _ = walked(folder, tmp_path / "out")
     without(folder, "BIAS", "DARK", "FLAT")
     for path in (tmp_path / "out" / "masters").glob("*.fits"):
         shutil.copy(path, folder)
     again, _ = walked(folder, tmp_path / "again")
-    assert np.array_equal(fits.getdata(first.lights[0]["path"]), fits.getdata(again.lights[0]["path"]), equal_nan=True)
+    assert np.array_equal(fits.getdata(first.lights[0].path), fits.getdata(again.lights[0].path), equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", ["dark", "flat"])
@@ -476,25 +476,25 @@ def test_bad_ready_made_master_is_told_and_the_night_goes_on(folder, tmp_path, k
         data = path.read_bytes()
         (folder / path.name).write_bytes(data[: len(data) // 2] if kind in path.name else data)
     report, _ = walked(folder, tmp_path / "again")
-    assert [kind in Path(r["path"]).name for r in report.rejected] == [True]
-    assert report.lights[0]["frames_used"] == 6
+    assert [kind in Path(r.path).name for r in report.rejected] == [True]
+    assert report.lights[0].frames_used == 6
 
 
-def test_truth_pedestal_is_in_the_result_and_in_its_header(folder, tmp_path):
+def test_pedestal_is_in_the_result_and_in_its_header(folder, tmp_path):
     plain, _ = walked(folder, tmp_path / "plain")
     raised, _ = walked(folder, tmp_path / "raised", calibrate__pedestal_dn=200)
     assert median_of(raised) - median_of(plain) == pytest.approx(200, abs=0.5)
-    assert fits.getheader(raised.lights[0]["path"])["PEDESTAL"] == -200
+    assert fits.getheader(raised.lights[0].path)["PEDESTAL"] == -200
 
 
-def test_truth_two_targets_and_a_reference_of_one(folder, tmp_path):
+def test_two_targets_and_a_reference_of_one(folder, tmp_path):
     lights = frames(folder, "LIGHT")
     for path in lights[3:]:
         with fits.open(path, mode="update") as hdus:
             hdus[0].header["OBJECT"] = "M 42"
     report, _ = walked(folder, tmp_path / "out", reference=lights[4].name)
-    assert sorted(m["frames_used"] for m in report.lights) == [3, 3]
-    assert lights[4].name in {Path(m["reference"]).name for m in report.lights}
+    assert sorted(m.frames_used for m in report.lights) == [3, 3]
+    assert lights[4].name in {Path(m.reference).name for m in report.lights}
     report, _ = walked(folder, tmp_path / "other", reference="nothing.fits")
     assert any("nothing.fits is not among the lights" in note for note in report.notes)
 
@@ -503,10 +503,10 @@ def test_bad_light_without_noise_is_told(folder, tmp_path):
     bad = frames(folder, "LIGHT")[0]
     spoil(bad, lambda d: (d // 2048 * 2048).astype(np.uint16))
     report, _ = walked(folder, tmp_path / "out")
-    assert report.lights[0]["frames_used"] >= 5
+    assert report.lights[0].frames_used >= 5
 
 
-def test_truth_three_lights_one_of_them_noisy(folder, tmp_path):
+def test_three_lights_one_of_them_noisy(folder, tmp_path):
     """A cosmic ray in a good frame must not win against a noisier one that does not have it."""
     lights = frames(folder, "LIGHT")
     for path in lights[3:]:
@@ -516,7 +516,7 @@ def test_truth_three_lights_one_of_them_noisy(folder, tmp_path):
     report, _ = walked(folder, tmp_path / "clean")
     spoil(lights[0], lambda d: struck(d, 150, 180))
     after, _ = walked(folder, tmp_path / "struck")
-    before, image = (fits.getdata(r.lights[0]["path"]) for r in (report, after))
+    before, image = (fits.getdata(r.lights[0].path) for r in (report, after))
     assert np.nanmax(abs(image - before)[100:300, 100:400]) < 400
 
 
@@ -525,7 +525,7 @@ def struck(data, y, x):
     return data
 
 
-def test_truth_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
+def test_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
     binned = frames(folder, "LIGHT")[2]
     with fits.open(binned) as hdus:
         header, data = hdus[0].header, hdus[0].data.astype(float)
@@ -534,8 +534,8 @@ def test_truth_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
     small = data.reshape(200, 2, 250, 2).mean(axis=(1, 3))
     fits.writeto(binned, small.astype(np.uint16), header, overwrite=True)
     report, _ = walked(folder, tmp_path / "out")
-    assert {fits.getdata(m["path"]).shape for m in report.lights} == {(400, 500)}
-    assert max(m["frames_used"] for m in report.lights) == 5
+    assert {fits.getdata(m.path).shape for m in report.lights} == {(400, 500)}
+    assert max(m.frames_used for m in report.lights) == 5
 
 
 def test_bad_darks_all_of_them_leave_the_bias(folder, tmp_path):
@@ -543,29 +543,29 @@ def test_bad_darks_all_of_them_leave_the_bias(folder, tmp_path):
     for path in frames(folder, "DARK"):
         SPOILED["truncated"][0](path)
     report, _ = walked(folder, tmp_path / "out")
-    assert report.lights[0]["frames_used"] == 6
+    assert report.lights[0].frames_used == 6
     assert any("is subtracted instead" in note or "L - B" in note for note in report.notes)
     assert median_of(report) == pytest.approx(median_of(good), abs=15)  # the dark current
 
 
-def test_truth_mixed_exposures_are_told_as_the_reference_has_them(folder, tmp_path):
+def test_mixed_exposures_are_told_as_the_reference_has_them(folder, tmp_path):
     lights = frames(folder, "LIGHT")
     for path in lights[:3]:
         with fits.open(path, mode="update") as hdus:
             hdus[0].header["EXPTIME"] = hdus[0].header["EXPOSURE"] = 60.0
     report, _ = walked(folder, tmp_path / "out", reference=lights[5].name)
-    head = fits.getheader(report.lights[0]["path"])
+    head = fits.getheader(report.lights[0].path)
     assert head["EXPTIME"] == 120
     assert head["LIVETIME"] == 540
     assert head["CALSTAT"] == "BF"  # the short ones have no dark of their exposure
     assert any("3 of its 6 lights are only 'BF'" in note for note in report.notes)
 
 
-def test_truth_an_output_inside_the_input_is_not_taken_for_input(folder):
+def test_an_output_inside_the_input_is_not_taken_for_input(folder):
     first, _ = walked(folder, folder)
     again, _ = walked(folder, folder)
     assert (first.exit_status, again.exit_status) == (0, 0)
-    assert first.lights[0]["frames_used"] == again.lights[0]["frames_used"] == 6
+    assert first.lights[0].frames_used == again.lights[0].frames_used == 6
 
 
 # real nights
@@ -576,20 +576,20 @@ def test_truth_an_output_inside_the_input_is_not_taken_for_input(folder):
     ("name", "frames_used", "masters", "least_gain"),
     [("tres1_st10", 8, {"dark"}, 2.2), ("galaxy_atik383", 4, {"dark", "flat", "flatdark"}, 1.8)],
 )
-def test_truth_real_night(tmp_path, name, frames_used, masters, least_gain):
+def test_real_night(tmp_path, name, frames_used, masters, least_gain):
     report, _ = walked(DATA / name, tmp_path / "out")
     assert report.exit_status == 0
     row = report.lights[0]
-    assert row["frames_used"] == frames_used
-    assert {m["kind"] for m in report.masters} == masters | {"light"}
-    assert row["noise_before"] / row["noise"] > least_gain
-    image = fits.getdata(row["path"])
+    assert row.frames_used == frames_used
+    assert {m.kind for m in report.masters} == masters | {"light"}
+    assert row.noise_before / row.noise > least_gain
+    image = fits.getdata(row.path)
     assert np.isfinite(image[50:-50, 150:-150]).all()
 
 
 @real
-def test_truth_real_satellite_trails_are_gone(tmp_path):
+def test_real_satellite_trails_are_gone(tmp_path):
     report, _ = walked(DATA / "tres1_st10", tmp_path / "out")
-    rejected = {Path(r["path"]).stem: r["rejected_high"] for r in used(report)}
+    rejected = {Path(r.path).stem: r.rejected_high for r in used(report)}
     crossed = [rejected[f"tres1-{n}"] for n in ("061", "114", "228")]
     assert min(crossed) > 5e-4

@@ -1,6 +1,5 @@
 """The walk with colour cameras, regions, scaled darks, the doctor and other file formats."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -53,9 +52,9 @@ def star_fluxes(image, stars, radius=7):
 
 def test_truth_colours_of_stars_in_the_master_light(colour):
     truth, out, report, _ = colour
-    master = read(report.lights[0]["path"])
+    master = read(report.lights[0].path)
     assert master.shape == (3, 400, 500) and master.meta.pattern is None
-    index = [p.name for p in truth.paths("light")].index(Path(report.lights[0]["reference"]).name)
+    index = [p.name for p in truth.paths("light")].index(Path(report.lights[0].reference).name)
     stars = truth.expected_stars(index)
     bright = np.sort(stars["flux_dn"])[-60]
     stars = stars[(stars["flux_dn"] > bright) & (stars["flux_dn"] < 250_000)]
@@ -73,7 +72,7 @@ def test_truth_colours_of_stars_in_the_master_light(colour):
 
 def test_truth_colour_master_has_no_checkerboard_and_honest_planes(colour):
     truth, out, report, _ = colour
-    with fits.open(report.lights[0]["path"]) as hdus:
+    with fits.open(report.lights[0].path) as hdus:
         image, variance, coverage = hdus[0].data, hdus["VARIANCE"].data, hdus["COVERAGE"].data
         header = hdus[0].header
         assert len(hdus["FRAMES"].data) == 15  # five lights, three planes
@@ -84,26 +83,26 @@ def test_truth_colour_master_has_no_checkerboard_and_honest_planes(colour):
         step = np.nanmedian(inner[::2] - inner[1::2]), np.nanmedian(inner[:, ::2] - inner[:, 1::2])
         assert np.abs(step).max() < 0.1 * np.sqrt(np.nanmedian(v))
     row = report.frames[0]
-    assert len(row["background_rgb"]) == len(row["noise_rgb"]) == 3
+    assert len(row.background_rgb) == len(row.noise_rgb) == 3
     # the sensor sees 0.30, 0.40 and 0.28 of white light; flats of each colour are divided by their own mean
-    assert row["background_rgb"][1] > row["background_rgb"][0] and row["noise_rgb"][1] > 0
+    assert row.background_rgb[1] > row.background_rgb[0] and row.noise_rgb[1] > 0
 
 
-def test_truth_super_pixels_halve_the_result(colour, tmp_path):
+def test_super_pixels_halve_the_result(colour, tmp_path):
     truth, out, report, _ = colour
     half, _ = walked(truth.folder, tmp_path / "half", **{"debayer.method": "super-pixel"})
-    header = fits.getheader(half.lights[0]["path"])
+    header = fits.getheader(half.lights[0].path)
     assert (header["NAXIS1"], header["NAXIS2"], header["NAXIS3"]) == (250, 200, 3)
-    whole = fits.getheader(report.lights[0]["path"])
+    whole = fits.getheader(report.lights[0].path)
     assert header["XPIXSZ"] == pytest.approx(2 * whole["XPIXSZ"])
-    assert half.lights[0]["fwhm_px"] == pytest.approx(report.lights[0]["fwhm_px"] / 2, rel=0.25)
+    assert half.lights[0].fwhm_px == pytest.approx(report.lights[0].fwhm_px / 2, rel=0.25)
 
 
-def test_truth_planes_can_be_aligned_each_by_its_own_stars(colour, tmp_path):
+def test_planes_can_be_aligned_each_by_its_own_stars(colour, tmp_path):
     truth, out, report, _ = colour
     each, _ = walked(truth.folder, tmp_path / "each", **{"align.planes": "each"})
-    together, apart = (np.asarray(read(r.lights[0]["path"])) for r in (report, each))
-    noise = report.lights[0]["noise"]
+    together, apart = (np.asarray(read(r.lights[0].path)) for r in (report, each))
+    noise = report.lights[0].noise
     good = np.isfinite(together) & np.isfinite(apart)
     # nothing shifts the colours against one another here: the results differ by the errors of the alignment
     assert 0 < np.median(np.abs(together - apart)[good]) < noise
@@ -113,7 +112,7 @@ def test_truth_defective_pixels_bring_nothing_where_others_saw_the_sky(tmp_path)
     truth = written(**CALM, hot_fraction=0.01, lights=6, darks=9, dither_px=20.0)
     kept, _ = walked(truth.folder, tmp_path / "kept", **{"align.defective": "interpolated"})
     missing, _ = walked(truth.folder, tmp_path / "missing")
-    with fits.open(kept.lights[0]["path"]) as a, fits.open(missing.lights[0]["path"]) as b:
+    with fits.open(kept.lights[0].path) as a, fits.open(missing.lights[0].path) as b:
         few, many = (h["COVERAGE"].data.astype(int)[30:-30, 30:-30] for h in (b, a))
     # 1 % of the pixels of each of six lights are defective
     assert (many - few).mean() == pytest.approx(6 * 0.0102, rel=0.15)
@@ -124,26 +123,26 @@ def test_truth_darks_are_scaled_to_each_light(tmp_path):
     report, told = walked(truth.folder, tmp_path, **{"calibrate.dark_scaling": "fit"})
     assert "C = (L - B - k (D - B)) * mean(F) / F" in told
     for row in report.frames:
-        assert row["dark_scale"] == pytest.approx(truth.k, abs=4 * row["dark_scale_error"])
+        assert row.dark_scale == pytest.approx(truth.k, abs=4 * row.dark_scale_error)
     plain, told = walked(truth.folder, tmp_path / "plain")
-    assert "darks are scaled only when calibrate.dark-scaling says so" in told and plain.frames[0]["dark_scale"] is None
+    assert "darks are scaled only when calibrate.dark-scaling says so" in told and plain.frames[0].dark_scale is None
 
 
 def test_truth_overscan_is_trimmed_and_subtracted(tmp_path):
     truth = written(**CALM, overscan_px=24, bias_drift_dn=6.0, lights=4)
     report, _ = walked(truth.folder, tmp_path)
-    assert read(report.lights[0]["path"]).shape == (400, 500)
-    assert fits.getheader(report.lights[0]["path"])["CALSTAT"].startswith("O")
+    assert read(report.lights[0].path).shape == (400, 500)
+    assert fits.getheader(report.lights[0].path)["CALSTAT"].startswith("O")
     steady, _ = walked(written(**CALM, lights=4).folder, tmp_path / "steady")
     without, _ = walked(truth.folder, tmp_path / "without", **{"calibrate.overscan.model": "none"})
-    skies = [np.array([row["background"] for row in sorted(r.frames, key=lambda row: row["path"])])
+    skies = [np.array([row.background for row in sorted(r.frames, key=lambda row: row.path)])
              for r in (report, steady, without)]  # fmt: skip
     # 9600 pixels of overscan know the level of a frame to 0.05 DN, and so does the median of a sky of 35 DN noise
     assert np.abs(skies[0] - skies[1]).max() < 0.6
     assert np.abs(skies[2] - skies[1]).max() > 3
 
 
-def test_truth_the_doctor_stops_a_run_and_force_goes_on(tmp_path):
+def test_the_doctor_stops_a_run_and_force_goes_on(tmp_path):
     truth = written(**CALM, lights=4)
     night = tmp_path / "night"
     shutil.copytree(truth.folder, night)
@@ -154,7 +153,7 @@ def test_truth_the_doctor_stops_a_run_and_force_goes_on(tmp_path):
     assert "data:image/png" in (page := (tmp_path / "out" / "report.html").read_text()) or "D21" in page
     assert not list((tmp_path / "out").glob("master_light*"))
     report, told = walked(night, tmp_path / "out", force=True)
-    assert len(report.lights) == 1 and "D21" in json.dumps(report.findings)
+    assert len(report.lights) == 1 and "D21" in {finding.id for finding in report.findings}
     report, told = walked(night, tmp_path / "out2", **{"doctor.off": ("D21",)})
     assert len(report.lights) == 1 and "D21" not in told
 
@@ -173,14 +172,14 @@ def test_truth_superbias_is_used_where_it_is_better(tmp_path):
     )
 
 
-def test_truth_a_list_of_defects_is_used(tmp_path):
+def test_a_list_of_defects_is_used(tmp_path):
     truth = written(**CALM, darks=0, lights=4)
     (tmp_path / "list.lst").write_text("".join(f"P {x} {y} H\n" for x, y in [(100, 150), (200, 250), (50, 60)]))
     _, told = walked(truth.folder, tmp_path / "out", defects=str(tmp_path / "list.lst"))
     assert "3 hot and 0 cold pixels repaired" in told
 
 
-def test_truth_colour_images_are_integrated_as_they_are(colour, tmp_path):
+def test_colour_images_are_integrated_as_they_are(colour, tmp_path):
     """Three planes made elsewhere, debayered already: no masters are applied, colours stay."""
     truth, _, _, _ = colour
     lights = tmp_path / "night" / "lights"
@@ -189,37 +188,37 @@ def test_truth_colour_images_are_integrated_as_they_are(colour, tmp_path):
         write(lights / path.name, Debayer()(read(path)))
     report, told = walked(tmp_path / "night", tmp_path / "out")
     assert "have 3 planes already" in told and report.lights, told
-    assert read(report.lights[0]["path"]).shape == (3, 400, 500)
+    assert read(report.lights[0].path).shape == (3, 400, 500)
 
 
 @real
-def test_truth_real_colour_night(tmp_path):
+def test_real_colour_night(tmp_path):
     """M27 in six short lights of a colour camera: shifts as another program found them, the nebula above the sky."""
     report, _ = walked(DATA / "m27_asi224mc", tmp_path)
     (row,) = report.lights
-    image = np.asarray(read(row["path"]))
-    assert image.shape == (3, 976, 1304) and row["frames_used"] == 6
-    where = {Path(r["path"]).stem: (r["dx_px"], r["dy_px"]) for r in report.frames}
+    image = np.asarray(read(row.path))
+    assert image.shape == (3, 976, 1304) and row.frames_used == 6
+    where = {Path(r.path).stem: (r.dx_px, r.dy_px) for r in report.frames}
     ours = np.subtract(where["Light_1283"], where["Light_1069"]) / 2
     assert np.allclose(ours, (-13.77, 7.21), atol=0.5) or np.allclose(ours, (13.77, -7.21), atol=0.5)
     # the nebula is green-blue: oxygen
     sky = np.nanmedian(image, axis=(1, 2))
     nebula = np.nanmedian(image[:, 380:520, 500:640], axis=(1, 2)) - sky
-    assert nebula[1] > 3 * row["noise"] and nebula[1] > nebula[0]
+    assert nebula[1] > 3 * row.noise and nebula[1] > nebula[0]
 
 
 @real
-def test_truth_real_raw_files_open_and_are_developed(tmp_path):
+def test_real_raw_files_open_and_are_developed(tmp_path):
     """Not skies: the Canon's picture has enough points of light to pass as one."""
     report, _ = walked(DATA / "dslr_raw", tmp_path)
     (row,) = report.lights
-    image = np.asarray(read(row["path"]))
+    image = np.asarray(read(row.path))
     assert image.shape[0] == 3
     view = ImageCalibration()(frame := read(next((DATA / "dslr_raw").glob("*.CRW"))), ImageCalibration().masters())
     assert view.shape == frame.meta.sky_shape and view.meta.pattern and view.meta.calibration in ("B", "O", "")
 
 
-def test_truth_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
+def test_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
     """BAYERPAT may be missing: in lights alone, then their darks tell it; in all frames, then the user does."""
     truth, _, report, _ = colour
     for name, kinds in (("lights", {"LIGHT"}), ("all", {"LIGHT", "DARK", "BIAS", "FLAT"})):
@@ -237,12 +236,12 @@ def test_truth_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
     with pytest.raises(Halted, match=r"D17.*--debayer.pattern"):
         walked(tmp_path / "bare", tmp_path / "stopped2")
     by_hand, _ = walked(tmp_path / "all", tmp_path / "b", **{"debayer.pattern": "GRBG"})
-    first, *others = (np.asarray(read(r.lights[0]["path"])) for r in (report, given, by_hand))
+    first, *others = (np.asarray(read(r.lights[0].path)) for r in (report, given, by_hand))
     for other in others:
         assert np.array_equal(first, other, equal_nan=True)
 
 
-def test_truth_switches_are_about_lights_alone(tmp_path):
+def test_switches_are_about_lights_alone(tmp_path):
     """Without the bias for lights, flats still have theirs taken off; without darks, the bias takes the level off."""
     truth = written(**CALM, lights=3)
     report, told = walked(truth.folder, tmp_path / "a", **{"calibrate.use_bias": False})
@@ -255,7 +254,7 @@ def test_truth_switches_are_about_lights_alone(tmp_path):
     assert "darks can be scaled only with bias frames" in told and len(scaling.lights) == 1
 
 
-def test_truth_ready_made_masters_are_examined_too(tmp_path):
+def test_ready_made_masters_are_examined_too(tmp_path):
     """A master flat that holds its bias level, and whose header does not say so: the doctor sees it."""
     truth = written(**CALM, flats=0, lights=3)
     night = tmp_path / "night"
@@ -265,11 +264,11 @@ def test_truth_ready_made_masters_are_examined_too(tmp_path):
     flat = ArrayFrame.of(np.broadcast_to(level, (400, 500)))
     write(night / "master_flat.fits", flat, {"IMAGETYP": "Master Flat", "FILTER": "L", "NCOMBINE": 20})
     report, told = walked(night, tmp_path / "out", force=True)
-    assert "D06" in {finding["id"] for finding in report.findings}
+    assert "D06" in {finding.id for finding in report.findings}
     again, told = walked(truth.folder, tmp_path / "first")
     again, told = walked(truth.folder, tmp_path / "first")
-    dark = next(row for row in again.masters if row["kind"] == "dark")
-    assert dark["reused"] and dark["quality"]["frames"] == 5 and dark["noise"] == pytest.approx(2.09, rel=0.1)
+    dark = next(row for row in again.masters if row.kind == "dark")
+    assert dark.reused and dark.quality["frames"] == 5 and dark.noise == pytest.approx(2.09, rel=0.1)
 
 
 @real
@@ -280,20 +279,18 @@ def test_bad_compressed_file_that_breaks_inside_is_rejected(tmp_path):
     packed[200_000:260_000] = bytes(60_000)
     (night / "broken.fits.fz").write_bytes(packed)
     report, _ = walked(night, tmp_path / "out")
-    assert report.lights[0]["frames_used"] == 6 and [Path(r["path"]).name for r in report.rejected] == [
-        "broken.fits.fz"
-    ]
+    assert report.lights[0].frames_used == 6 and [Path(r.path).name for r in report.rejected] == ["broken.fits.fz"]
 
 
 @real
-def test_truth_real_single_light_is_passed_through(tmp_path):
+def test_real_single_light_is_passed_through(tmp_path):
     report, _ = walked(DATA / "lpseb35_arcsat_bsd", tmp_path / "out")
-    assert report.lights[0]["frames_used"] == 1
+    assert report.lights[0].frames_used == 1
     assert any("only usable light" in note for note in report.notes)
-    assert fits.getheader(report.lights[0]["path"])["CALSTAT"] == "BDF"
+    assert fits.getheader(report.lights[0].path)["CALSTAT"] == "BDF"
 
 
-def test_truth_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypatch):
+def test_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypatch):
     """A bias frame that cannot be read in the middle of the integration: the halves are of what is left."""
     truth = written(**CALM, biases=8, darks=0, lights=3)
     night = tmp_path / "night"
@@ -308,10 +305,10 @@ def test_truth_superbias_goes_on_without_a_bias_that_vanished(tmp_path, monkeypa
     assert "the superbias is a better bias" in "\n".join(told) and len(event.result.lights) == 1
 
 
-def test_truth_glow_of_scaled_darks_is_told_in_a_run(tmp_path):
+def test_glow_of_scaled_darks_is_told_in_a_run(tmp_path):
     """What the doctor says of a dark depends on how it is used: glow matters where the dark is scaled."""
     truth = written(**CALM, glow_dn=150.0, dark_exposure_s=300.0, hot_fraction=0.005, lights=3)
     scaled, _ = walked(truth.folder, tmp_path / "scaled", **{"calibrate.dark_scaling": "fit"})
-    assert "D11" in {finding["id"] for finding in scaled.findings}
+    assert "D11" in {finding.id for finding in scaled.findings}
     matched, _ = walked(written(**CALM, glow_dn=150.0, lights=3).folder, tmp_path / "matched")
-    assert "D11" not in {finding["id"] for finding in matched.findings}
+    assert "D11" not in {finding.id for finding in matched.findings}

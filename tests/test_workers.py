@@ -1,9 +1,17 @@
 """Executors behind one interface: the same results, in any of them."""
 
-import pytest
+import pickle
+from pathlib import Path
 
+import pytest
+import sky
+from astropy.io import fits
+
+import masterlight as ml
 from masterlight.core.errors import FrameError, ParameterError, Rejected
-from masterlight.core.workers import each, executor
+from masterlight.core.workers import Serial, Shared, each, executor
+from masterlight.night.run import Run
+from masterlight.night.walk import walk
 
 
 def halve(n):
@@ -13,7 +21,7 @@ def halve(n):
 
 
 @pytest.mark.parametrize("where", ["serial", "threads", "threads:3"])
-def test_truth_every_item_is_done_once(where):
+def test_every_item_is_done_once(where):
     with executor(where) as pool:
         events = list(each("halve", pool, halve, range(20)))
     assert sorted(e.item for e in events) == list(range(20))
@@ -25,17 +33,17 @@ def test_truth_every_item_is_done_once(where):
     assert all(e.result == e.item / 2 for e in events if e.item != 3)
 
 
-def test_truth_an_error_ends_the_work_when_nothing_may_be_lost():
+def test_an_error_ends_the_work_when_nothing_may_be_lost():
     with executor("threads:2") as pool, pytest.raises(FrameError, match="light_3.fits: is torn"):
         list(each("halve", pool, halve, range(20), keep_going=False))
 
 
-def test_truth_a_fault_of_the_program_is_not_taken_for_a_bad_frame():
+def test_a_fault_of_the_program_is_not_taken_for_a_bad_frame():
     with executor("serial") as pool, pytest.raises(TypeError):
         list(each("add", pool, lambda n: n + "1", [1]))
 
 
-def test_truth_work_in_flight_is_bounded():
+def test_work_in_flight_is_bounded():
     running, most = [0], [0]
 
     def task(_):
@@ -52,3 +60,109 @@ def test_truth_work_in_flight_is_bounded():
 def test_bad_place_is_told(where):
     with pytest.raises(ParameterError, match="workers="), executor(where):
         pass
+
+
+class Elsewhere(Serial):
+    """Stands for other processes: what goes there is pickled, and weighed."""
+
+    def __init__(self):
+        self.bytes_each, self.bytes_once = [], []
+
+    def share(self, task, items):
+        self.bytes_once.append(len(content := pickle.dumps((task, items))))
+        return Shared(content)
+
+    def submit(self, fn, task, item):
+        self.bytes_each.append(len(pickle.dumps((fn, item))))
+        return super().submit(fn, task, item)
+
+
+def test_what_is_sent_with_each_item_does_not_grow_with_the_night(tmp_path):
+    sizes = {}
+    for lights in (20, 200):
+        truth = sky.written(**sky.CALM, rows=160, cols=200, stars=60, lights=lights, biases=3, darks=3, flats=3)
+        there = Elsewhere()
+        run = Run.of(ml.plan(ml.scan(truth.folder)), tmp_path / str(lights), ml.Recipe(force=True), (there, 1))
+        *_, done = walk(run)
+        assert done.result.lights[0].frames_used > 0.9 * lights
+        assert len(there.bytes_each) > 4 * len(there.bytes_once)
+        sizes[lights] = max(there.bytes_each)
+    assert sizes[20] == sizes[200] < 100
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a dask scheduler with two worker processes."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as two:
+        yield "dask" + two.scheduler_address.removeprefix("tcp")
+
+
+def test_bad_scheduler_without_workers_is_told():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp") as none:
+        where = "dask" + none.scheduler_address.removeprefix("tcp")
+        with pytest.raises(ParameterError, match="has no workers"), executor(where):
+            pass
+
+
+class Counted:
+    """Counts how often it was called where it is."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, n):
+        self.calls += 1
+        return self.calls
+
+
+def test_a_task_is_made_once_in_each_process(cluster):
+    with executor(cluster) as pool:
+        assert pool[1] == 2
+        counts = [event.result for event in each("count", pool, Counted(), range(20))]
+    assert max(counts) >= 10, "of two counters that count to 20 together, one comes to 10"
+
+
+def test_functions_without_a_name_run_on_a_cluster_and_errors_come_back(cluster):
+    with executor(cluster) as pool:
+        results = {event.item: event.result for event in each("divide", pool, lambda n: 6 / (n - 3), range(5))}
+    assert results.pop(3) == Rejected("3", "divide", "division by zero")
+    assert results == {n: 6 / (n - 3) for n in (0, 1, 2, 4)}
+
+
+def contents(report):
+    """Every plane and table of every product but the recipe, which names the place where it was made."""
+    found = {}
+    for row in report.masters:
+        with fits.open(row.path) as hdus:
+            found |= {
+                (Path(row.path).name, hdu.name): hdu.data.tobytes()
+                for hdu in hdus
+                if hdu.data is not None and hdu.name != "RECIPE"
+            }
+    return found
+
+
+@pytest.mark.parametrize(
+    ("night", "knobs"),
+    [
+        ({"lights": 5}, {}),
+        (
+            {"lights": 5, "pattern": "GRBG", "dark_exposure_s": 300.0},
+            {"calibrate.dark_scaling": "fit", "align.planes": "each", "drizzled": True},
+        ),
+    ],
+    ids=["mono", "colour, scaled darks, drizzle"],
+)
+def test_a_night_on_two_processes_has_the_bits_of_threads(cluster, tmp_path, night, knobs):
+    if "drizzled" in knobs:
+        pytest.importorskip("drizzle")
+    truth, made = sky.written(**night, trails=1, cloudy=0), {}
+    for name, workers in (("threads", "threads:2"), ("processes", cluster)):
+        recipe = ml.build(ml.Recipe, {"workers": workers, "force": True, **knobs})
+        *_, done = ml.run(truth.folder, tmp_path / name, recipe)
+        made[name] = contents(done.result)
+        assert done.result.exit_status == 0
+    assert len(made["threads"]) >= 9
+    assert made["threads"] == made["processes"]

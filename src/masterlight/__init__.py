@@ -5,49 +5,18 @@
     for event in ml.run("night", "result"):
         print(event.message)
 
-The public names are loaded when they are first used, so that importing the package takes no time.
+The public names stand in `__init__.pyi`, which editors and type checkers read too. Each is loaded when it is first
+used, so that importing the package takes no time.
 """
 
 import importlib
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "ArrayFrame": "core.frame",
-    "Frame": "core.frame",
-    "Meta": "core.frame",
-    "build": "core.process",
-    "card": "core.process",
-    "from_toml": "core.process",
-    "knobs": "core.process",
-    "process": "core.process",
-    "replay": "processes",
-    "to_toml": "core.process",
-    "Event": "core.workers",
-    "executor": "core.workers",
-    "read": "io",
-    "write": "io",
-    "BadPixels": "defects.find",
-    "CosmeticCorrection": "defects.cosmetic",
-    "Debayer": "colour.debayer",
-    "DefectMap": "defects.defectmap",
-    "ImageCalibration": "calibration.calibrate",
-    "DrizzleIntegration": "drizzle.drizzle",
-    "HDRComposition": "integration.hdr",
-    "ImageIntegration": "integration.integrate",
-    "LocalNormalization": "integration.normalize",
-    "Rejection": "integration.rejection",
-    "StarAlignment": "alignment.align",
-    "SubframeSelector": "subframes.select",
-    "Superbias": "calibration.superbias",
-    "PROCESSES": "processes",
-    "plan": "session.plan",
-    "scan": "session.scan",
-    "Recipe": "night.recipe",
-    "run": "night.recipe",
-    "Night": "simulate.night",
-    "simulate": "simulate.truth",
-}
+with open(f"{__path__[0]}/__init__.pyi", encoding="utf-8") as _names:
+    _LINES = [line.split() for line in _names if line.startswith("from ")]
+_WHERE = {name: module for _, module, _, name, _, _ in _LINES}
+"""The module of each public name: `from masterlight.io import read as read`."""
 
 __all__ = [*_WHERE, "__version__"]
 
@@ -55,8 +24,9 @@ __all__ = [*_WHERE, "__version__"]
 def __getattr__(name):
     if name not in _WHERE:
         raise AttributeError(f"module 'masterlight' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"masterlight.{_WHERE[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(_WHERE[name]), name)
+    return value
 
 
 def __dir__():
-    return sorted([*globals(), *_WHERE])
+    return sorted({*globals(), *_WHERE})

@@ -18,14 +18,13 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import FEWEST_STARS, TIERS, Reference, proposals, quads_of, shift_proposal
 from masterlight.alignment.transform import DEGREES, Transform, apply, fit, robust_fit
 from masterlight.core.errors import Rejected
-from masterlight.subframes.photometry import robust_mean
+from masterlight.subframes.photometry import matched_flux_ratio
 
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
 FIXED_PX = 0.5
 SIGMA_FLOOR_PX = 0.01
-FLUX_FLOOR = 0.005
 CERTAIN = -15.0
 
 
@@ -173,7 +172,7 @@ def refine(
     if reason:
         return Rejected(source, "align", reason)
     freedom = max(2 * len(error_px) - DEGREES[model], 1)
-    ratio, ratio_error, ratio_pairs = flux_ratio(reference.stars, of_ref, stars, of_src)
+    ratio, ratio_error, ratio_pairs = matched_flux_ratio(reference.stars[of_ref], stars[of_src])
     return Transform(
         matrix=matrix,
         rms_px=float(np.sqrt(np.mean(error_px**2))),
@@ -296,19 +295,3 @@ def corner_error(model: str, sigma: np.ndarray) -> float:
     """Expected distance error of a fitted model in the corners, from the errors of the stars it was fitted to."""
     growth = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}[model]
     return float(np.sqrt(2 * growth / (1 / sigma**2).sum()))
-
-
-def flux_ratio(reference: StarList, of_ref, stars: StarList, of_src) -> tuple[float, float, int]:
-    """Flux of matched unsaturated stars in the source over the reference: ratio, its error, stars used.
-
-    A mean of logarithms weighted by the stars' signal to noise, without outliers beyond 3 sigma.
-    """
-    flux_ref, flux_src = reference.flux_dn[of_ref], stars.flux_dn[of_src]
-    good = ~(reference.saturated[of_ref] | stars.saturated[of_src]) & (flux_ref > 0) & (flux_src > 0)
-    if good.sum() < 3:
-        return float("nan"), float("nan"), int(good.sum())
-    log_ratio = np.log(flux_src[good] / flux_ref[good])
-    noise = np.hypot(1 / reference.snr[of_ref][good], 1 / stars.snr[of_src][good])
-    sigma = np.hypot(noise, FLUX_FLOOR)
-    mean = robust_mean(log_ratio, sigma)
-    return float(np.exp(mean.ratio)), float(np.exp(mean.ratio) * mean.error), mean.stars

@@ -83,7 +83,7 @@ class ImageCalibration:
         """
         return engine(ENGINE).masters_for(self, frame, masters)
 
-    def keywords(self, view: Frame) -> list[tuple[str, Any, str]]:
+    def keywords(self, view: Frame) -> list[tuple[str, object, str]]:
         """What was done to a calibrated view, as header cards (keyword, value, comment). Reads all of its pixels.
 
         Noise is measured on each colour of the mosaic, before anything is interpolated or cut off.

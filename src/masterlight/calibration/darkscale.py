@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.calibration.kernels import excesses, peaks, slope
-from masterlight.core.frame import Frame, Meta
+from masterlight.core.frame import Frame, Meta, evenly
 from masterlight.core.headers import period
 from masterlight.core.scale import madn
 
@@ -85,8 +85,7 @@ def hot_pixels(dark: np.ndarray, bias: np.ndarray, pattern: str | None, sigma: f
     """
     kinds, radius = kinds_of(pattern)
     distance = 2 * kinds.shape[0] if kinds.shape[0] > 1 else 2
-    lines = np.linspace(0, dark.shape[0] - 1, min(dark.shape[0], 64)).astype(int)
-    sample = dark[lines]
+    sample = dark[evenly(0, dark.shape[0] - 1, 64)]
     bend = sample[:, distance:-distance] - 0.5 * (sample[:, : -2 * distance] + sample[:, 2 * distance :])
     noise = madn(bend) / np.sqrt(1.5)
     top, bottom, left, right = central(dark.shape, window_px)

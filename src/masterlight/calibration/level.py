@@ -7,7 +7,8 @@ import numpy as np
 
 from masterlight.calibration.trimmed import Box
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, evenly
+from masterlight.core.headers import period
 from masterlight.core.scale import madn
 
 FEWEST_SAMPLES = 16
@@ -48,7 +49,7 @@ def measure(frame: Frame, strips: tuple[Box, ...], window: Box, model: str, orde
     window: the part that saw the sky, which must be brighter and rougher.
     """
     parts = [samples_of(frame, box) for box in strips]
-    p = isqrt(len(frame.meta.pattern)) if frame.meta.pattern else 1
+    p = period(frame.meta.pattern)
     phases = phase_levels(parts, strips, p, frame)
     rests = [(part - tile(phases, box)).ravel() for part, box in zip(parts, strips, strict=True)]
     rough = scatter(np.concatenate(rests))
@@ -86,8 +87,8 @@ def lines_of(strips: list, starts: list[int], count: int, sigma: float) -> tuple
 def check(frame: Frame, window: Box, level: float, rough: float) -> None:
     """Raise FrameError unless this level and scatter can be those of pixels that saw no light."""
     y0, y1, x0, x1 = window
-    rows = np.linspace(y0, y1 - 1, min(24, y1 - y0)).astype(int)
-    sky = np.concatenate([frame.pixels(y, y + 1, x0, x1)[:, :: max(1, (x1 - x0) // 2000) | 1] for y in rows])
+    step = max(1, (x1 - x0) // 2000) | 1
+    sky = np.concatenate([frame.pixels(y, y + 1, x0, x1)[:, ::step] for y in evenly(y0, y1 - 1, 24)])
     sky = sky[np.isfinite(sky)]
     todo = "; set overscan.region, or switch it off with overscan.model none"
     if sky.size and level > np.median(sky) + 5 * rough + 1:

@@ -1,7 +1,6 @@
 """Master frames bound together: the arrays of the calibration equation, made from them once."""
 
 from dataclasses import dataclass, field
-from math import isqrt
 
 import numpy as np
 
@@ -11,7 +10,8 @@ from masterlight.calibration.kernels import flat_factor, sum_between
 from masterlight.calibration.level import scatter
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, evenly
+from masterlight.core.headers import period, places
 from masterlight.core.once import Once
 
 _NOTHING = np.zeros((1, 1), np.float32)
@@ -38,7 +38,7 @@ class Masters:
     _made: Once = field(default_factory=Once, repr=False)
     _cut: Once = field(default_factory=Once, repr=False)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return any(master is not None for master in (self.bias, self.dark, self.flat))
 
     @property
@@ -179,11 +179,11 @@ class Masters:
     def _typical(self):
         """Median of what is subtracted and first percentile of the factor, at each place of the pattern, (p, p)."""
         some = next((m for m in (self.bias, self.dark, self.flat) if m is not None), None)
-        p = isqrt(len(self.pattern)) if self.pattern else 1
+        p = period(self.pattern)
         subtract, factor = np.zeros((p, p)), np.ones((p, p))
         rows = np.arange(some.shape[0]) if some is not None else np.zeros(1, int)
         if rows.size > 48:
-            rows = (np.linspace(0, rows.size - 6, 8).astype(int)[:, None] + np.arange(6)).ravel()
+            rows = np.add.outer(evenly(0, rows.size - 6, 8), np.arange(6)).ravel()
         minus = self._subtract(rows)
         if self.flat is not None:
             flat = self._flat(rows)
@@ -206,7 +206,7 @@ class Masters:
 
     def _dark_is_at_bias_level(self):
         rows = min(self.bias.shape[-2], self.dark.shape[-2])
-        lines = np.linspace(0, rows - 1, min(24, rows)).astype(int)
+        lines = evenly(0, rows - 1, 24)
         bias, dark = part(self.bias, lines), part(self.dark, lines)
         level = np.nanmedian(bias)
         return bool(level < 5 * scatter(bias) or np.nanmedian(dark) >= 0.2 * level)
@@ -242,12 +242,10 @@ def colour_means(flat: np.ndarray, pattern: str | None, fraction: float) -> np.n
     """Trimmed mean of each colour, all greens together, at each place of the pattern (p, p); (1, 1) without one."""
     if not pattern:
         return np.array([[trimmed_mean([flat], fraction)]])
-    p = isqrt(len(pattern))
-    letters = np.array(list(pattern)).reshape(p, p)
+    p = period(pattern)
     means = np.empty((p, p))
-    for letter in set(pattern):
-        planes = [flat[y::p, x::p] for y, x in np.argwhere(letters == letter)]
-        means[letters == letter] = trimmed_mean(planes, fraction)
+    for at in places(pattern).values():
+        means[tuple(zip(*at, strict=True))] = trimmed_mean([flat[y::p, x::p] for y, x in at], fraction)
     return means
 
 

@@ -35,7 +35,7 @@ class PatternVerdict:
     """Median level of each place in the pattern, row by row."""
     sentence: str
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
 

@@ -4,6 +4,7 @@
     ├── ParameterError     a knob has a value it cannot have: its name, what was given, what is allowed
     ├── FrameError         one file cannot be used: its path, why, what to do
     ├── NothingUsable      no frame is left to work on; the run ends with exit status 2
+    ├── Halted             the doctor found what would spoil the result
     └── OutputError        a product cannot be written: disk full, no permission
 
 A frame that fails inside a run does not raise: it becomes a `Rejected`, a falsy value that
@@ -11,6 +12,7 @@ carries its reason, and the night goes on.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 class MasterlightError(Exception):
@@ -24,7 +26,7 @@ class ParameterError(MasterlightError, ValueError):
 class FrameError(MasterlightError):
     """A file cannot be used as a frame; the message names it and what to do."""
 
-    def __init__(self, source, reason):
+    def __init__(self, source: object, reason: object) -> None:
         super().__init__(f"{source}: {reason}")
         self.source, self.reason = str(source), str(reason)
 
@@ -53,13 +55,13 @@ class Rejected:
     reason: str
 
     @classmethod
-    def of(cls, source, stage: str, error: Exception) -> "Rejected":
+    def of(cls, source: object, stage: str, error: Exception) -> "Rejected":
         """What an error made of a frame: its reason without the path, which `source` tells already."""
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         return cls(str(source), stage, reason)
 
-    def __bool__(self):
+    def __bool__(self) -> Literal[False]:
         return False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.source}: {self.reason} ({self.stage})"

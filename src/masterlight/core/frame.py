@@ -3,15 +3,22 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from types import EllipsisType
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from masterlight.core.errors import FrameError
 from masterlight.core.headers import read_header, shifted_pattern
 
 Kind = Literal["light", "dark", "flat", "bias", "flatdark", "unknown"]
 HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
+Index = int | slice | EllipsisType
+Header = Mapping[str, bool | int | float | str]
+"""Keywords of a frame and their values."""
+Setting = bool | int | float | str | tuple[object, ...] | None
+"""What a field of `Meta` can be."""
 DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
 """The bits of a mask of defective pixels: in which way one is defective."""
 
@@ -73,7 +80,7 @@ class Meta:
     """What had to be guessed or mended while reading the header, as sentences."""
 
     @classmethod
-    def from_header(cls, header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> "Meta":
+    def from_header(cls, header: Header, source: str = "", shape: tuple[int, ...] = ()) -> "Meta":
         """What a header says, whichever capture program wrote it; file and folder names of `source` fill the gaps."""
         return cls(**read_header(header, source, shape))
 
@@ -90,7 +97,7 @@ class Meta:
         """The colour pattern from the first pixel of the region that saw the sky."""
         return shifted_pattern(self.pattern, *self.data_px[::2]) if self.data_px else self.pattern
 
-    def with_(self, **changes: Any) -> "Meta":
+    def with_(self, **changes: Setting) -> "Meta":
         return replace(self, **changes)
 
 
@@ -126,7 +133,7 @@ class Frame:
         return self.meta.shape
 
     @property
-    def header(self) -> Any:
+    def header(self) -> Header:
         """The header as a mapping of keywords; empty for frames that never were a file."""
         return {}
 
@@ -160,7 +167,7 @@ class Frame:
         """Room that a plain copy of this frame takes among the temporary files; 0 when none is made."""
         return 0
 
-    def __getitem__(self, box) -> np.ndarray:
+    def __getitem__(self, box: Index | tuple[Index, ...]) -> np.ndarray:
         box = box if isinstance(box, tuple) else (box,)
         if Ellipsis in box:
             at = box.index(Ellipsis)
@@ -179,7 +186,7 @@ class Frame:
             )
         return self.pixels(*bounds)[(*box[:-2], *rest)]
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         pixels = self.pixels(0, self.shape[-2], 0, self.shape[-1])
         return pixels if dtype is None else pixels.astype(dtype)
 
@@ -211,12 +218,14 @@ class ArrayFrame(Frame):
     array: np.ndarray
 
     @classmethod
-    def of(cls, array, source: str = "array", meta: Meta | None = None, cards: tuple[str, ...] = ()) -> "ArrayFrame":
+    def of(
+        cls, array: ArrayLike, source: str = "array", meta: Meta | None = None, cards: tuple[str, ...] = ()
+    ) -> "ArrayFrame":
         """A frame of any numeric array; integers become float32."""
         array = np.ascontiguousarray(array, np.float32)
         return cls(source=source, meta=(meta or Meta()).with_(shape=array.shape), cards=cards, array=array)
 
-    def pixels(self, y0, y1, x0, x1):
+    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         return self.array[..., y0:y1, x0:x1]
 
 
@@ -227,14 +236,14 @@ class View(Frame):
     below: Frame
 
     @property
-    def header(self) -> Any:
+    def header(self) -> Header:
         return self.below.header
 
     @property
     def scratch_bytes(self) -> int:
         return self.below.scratch_bytes
 
-    def defective(self, y0, y1, x0, x1):
+    def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
         return self.below.defective(y0, y1, x0, x1)
 
 

@@ -29,11 +29,6 @@ PROGRAM = ("SWCREATE", "CREATOR", "PROGRAM", "SOFTWARE")
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 DATA = ("TRIMSEC", "DATASEC")
-WCS_KEYWORDS = tuple(
-    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
-    "A_ B_ AP_ BP_".split()
-)
-"""How the keywords begin that tell where an image lies on the sky."""
 COUNT = ("NCOMBINE", "STACKCNT")
 """SNAPSHOT is left out: some programs number their exposures with it."""
 SATURATION = ("SATURATE", "SATLEVEL", "MAXADU")

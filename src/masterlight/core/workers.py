@@ -2,17 +2,23 @@
 
 Kernels release the GIL, so threads are enough on one machine. `each` hands items to an executor
 and yields an `Event` as each is done; the caller watches events and never sees the executor.
+An executor of other processes gets a task and its items once for each process, and then numbers of items.
 """
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Iterator
+import pickle
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from masterlight.core.errors import MasterlightError, ParameterError, Rejected
+from masterlight.core.once import Once
+
+Pool = tuple[Executor, int]
+"""An executor and how many tasks it runs at once."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,49 @@ class Serial(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class Cluster(Executor):
+    """The processes of a dask scheduler, on this machine or others that see the same files."""
+
+    def __init__(self, client: Any):
+        self.client, self.tasks = client, client.get_executor()
+        threads = client.ncores()
+        self.width, self.processes = sum(threads.values()), len(threads)
+
+    def submit(self, fn, /, *args, **kwargs):
+        return self.tasks.submit(fn, *args, **kwargs)
+
+    def share(self, task: Callable, items: Sequence) -> Any:
+        """What stands for `Shared(task, items)` in `submit`: it goes to every process now, and not with each item."""
+        return self.client.scatter(Shared.of(task, items), broadcast=True, hash=False)
+
+
+class Shared:
+    """A task and its items in another process, made there of their bytes once; called with the number of an item."""
+
+    def __init__(self, content: bytes):
+        self.content, self.made = content, Once()
+
+    @classmethod
+    def of(cls, task: Callable, items: Sequence) -> "Shared":
+        """Pickled together, so that what frames have in common, such as their masters, stays in common."""
+        import cloudpickle  # comes with dask; takes functions that a module does not name, too
+
+        return cls(cloudpickle.dumps((task, items)))
+
+    def __call__(self, i: int) -> Any:
+        task, items = self.made("task", lambda: pickle.loads(self.content))
+        return task(items[i])
+
+
+def call(task: Callable, item: Any) -> Any:
+    return task(item)
+
+
+def processes(pool: Pool) -> int:
+    """How many processes an executor works in; each has masters and other things of its own in memory."""
+    return getattr(pool[0], "processes", 1)
 
 
 def core_count() -> int:
@@ -68,7 +117,7 @@ def machine_memory_mb() -> float:
 
 
 @contextmanager
-def executor(where: str = "threads") -> Iterator[tuple[Executor, int]]:
+def executor(where: str = "threads") -> Iterator[Pool]:
     """Open the executor named by `where` and tell how many tasks it runs at once.
 
     "serial", "threads" (one per core), "threads:4", or "dask://host:port" for a distributed
@@ -88,28 +137,39 @@ def executor(where: str = "threads") -> Iterator[tuple[Executor, int]]:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
     elif kind == "dask":
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise ParameterError(
-                "workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'"
-            ) from error
-        with Client("tcp" + where[4:]) as client:
-            yield client.get_executor(), max(1, sum(client.ncores().values()))
+        with dask_client(where) as client:
+            cluster = Cluster(client)
+            yield cluster, cluster.width
     else:
         raise ParameterError(
             f"workers='{where}' is not a place to compute; use 'serial', 'threads', 'threads:N' or 'dask://host:port'"
         )
 
 
+def dask_client(where: str) -> Any:
+    """The client of the scheduler at `dask://host:port`, which has workers."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ParameterError("workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'") from error
+    try:
+        client = Client("tcp" + where.removeprefix("dask"), timeout=10)
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"workers='{where}': no dask scheduler answers there ({error})") from error
+    if not client.ncores():
+        client.close()
+        raise ParameterError(f"workers='{where}': this scheduler has no workers; start some with `dask worker`")
+    return client
+
+
 def each(
     stage: str,
-    pool: tuple[Executor, int],
+    pool: Pool,
     task: Callable,
     items: Iterable,
     keep_going: bool = True,
     in_flight: int | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run `task(item)` for every item and yield an Event as each is done, in order of completion.
 
     With `keep_going` an error in one item becomes its result, a `Rejected`; without, it is raised.
@@ -118,11 +178,13 @@ def each(
     run, width = pool
     in_flight = in_flight or 2 * width
     items = list(items)
-    waiting, pending, done = iter(items), {}, 0
+    shared = run.share(task, items) if items and hasattr(run, "share") else None
+    waiting, pending, done = iter(enumerate(items)), {}, 0
 
     def feed():
-        for item in waiting:
-            pending[run.submit(task, item)] = item
+        for i, item in waiting:
+            future = run.submit(task, item) if shared is None else run.submit(call, shared, i)
+            pending[future] = item
             if len(pending) >= in_flight:
                 return
 

@@ -111,7 +111,7 @@ class Defects:
     def none(cls, shape: tuple[int, int]) -> "Defects":
         return cls.of(np.zeros(shape, np.uint8))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.columns.size
 
     def __getstate__(self):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame, View
+from masterlight.core.frame import Frame, View, evenly
 from masterlight.core.once import Once
 from masterlight.core.process import card
 from masterlight.defects.cosmetic import CosmeticCorrection
@@ -220,8 +220,7 @@ class Spread:
         if rows * cols <= SAMPLE_PIXELS:
             boxes = [(0, rows)]
         else:
-            starts = np.linspace(0, rows - BAND_ROWS, bands).astype(int) // BAND_ROWS * BAND_ROWS
-            boxes = [(y, y + BAND_ROWS) for y in np.unique(starts).tolist()]
+            boxes = [(y, y + BAND_ROWS) for y in evenly(0, rows - BAND_ROWS, bands, BAND_ROWS)]
         pixels = [self.frame.pixels(y0, y1, 0, cols).reshape(-1, y1 - y0, cols) for y0, y1 in boxes]
         planes = np.concatenate(pixels, axis=1)
         good = np.concatenate([self.defects.box(y0, y1, 0, cols) == 0 for y0, y1 in boxes])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame
+from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, strips
 from masterlight.core.headers import period
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.scale import madn
@@ -87,7 +87,7 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
     """Pixels that keep off their surroundings in dithered lights, calibrated but not registered."""
     first = alike(lights, 5, "lights")
     require_dither(process, shifts_px, len(lights), f"{len(lights)} lights")
-    skies = np.array([np.nanmedian(sample_of(light)) for light in lights], np.float32)
+    skies = np.array([np.nanmedian(np.concatenate(strips(light, 24))) for light in lights], np.float32)
     allowed = int((1 - process.present) * len(lights))
     low, high = np.empty(first.shape, np.float32), np.empty(first.shape, np.float32)
     for y0, y1, stack in bands(lights):
@@ -185,14 +185,6 @@ def bands(frames: Sequence[Frame]) -> Iterator[tuple[int, int, np.ndarray]]:
         for frame, into in zip(frames, stack, strict=True):
             frame.pixels_into(into, y0, 0)
         yield y0, y1, stack
-
-
-def sample_of(frame: Frame) -> np.ndarray:
-    """Pixels of some rows that are spread over a frame."""
-    rows, cols = frame.shape
-    return np.concatenate(
-        [frame.pixels(y, y + 1, 0, cols) for y in np.linspace(0, rows - 1, min(24, rows)).astype(int)]
-    )
 
 
 def moments_without_highest(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """The examination: of raw frames, of a master, of a light, and of a whole night with quick masters made in memory."""
 
 from collections.abc import Generator, Iterable
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import changed
 from masterlight.core.scale import madn
-from masterlight.core.workers import Event, Serial, each
+from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.defects.lists import Defects
 from masterlight.doctor import levels, lights, masters, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
@@ -32,7 +31,7 @@ FRAMES = 5
 BAND_ROWS = 256
 
 
-def frames(doctor: Doctor, plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, list[Finding]]:
+def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, list[Finding]]:
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
     found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
@@ -62,7 +61,7 @@ def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def diagnose(
-    plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: tuple[Executor, int]
+    plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: Pool
 ) -> Generator[Event, None, list[Finding]]:
     """Examine a night without running it; the last event's result is the list of findings.
 

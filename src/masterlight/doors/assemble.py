@@ -11,7 +11,7 @@ from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
-from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
+from masterlight.core.workers import Event, each, executor, keep_freed_memory
 from masterlight.doors.hand import each_file, refuse_existing
 from masterlight.integration.hdr import HDRComposition
 from masterlight.integration.normalize import LocalNormalization
@@ -19,10 +19,10 @@ from masterlight.integration.roster import check_shapes
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
 from masterlight.io.raster import preview, write_png
-from masterlight.night.masters import Workshop
-from masterlight.night.products import Store, header, inherited
+from masterlight.night.products import header, place_keywords, save
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import by_frame, lost, sentence
+from masterlight.night.report import MasterRow, by_frame, rejection_words
+from masterlight.night.run import Run, integrate
 from masterlight.session.plan import Plan
 from masterlight.session.scan import scan
 from masterlight.subframes.measure import measure
@@ -56,34 +56,34 @@ def integrate_files(
     nothing = Plan(session.name, (), (), (), (), (), ())
     keep_freed_memory()
     with executor(recipe.workers) as pool:
-        shop = Workshop(nothing, Store(path.parent), recipe, pool, recipe.memory_mb or machine_memory_mb() / 4)
+        run = Run.of(nothing, path.parent, recipe, pool)
         for rejected in session.rejected:
-            yield shop.reject(rejected)
+            yield run.reject(rejected)
         frames = [cropped(frame, roi) for frame in session.frames]
-        frames = yield from of_one_shape(shop, frames)
-        frames, statistics = yield from measured(shop, frames)
+        frames = yield from of_one_shape(run, frames)
+        frames, statistics = yield from measured(run, frames)
         chosen = place_of(reference, frames)
         if recipe.integrate.looks_at_stars and min(frames[0].shape[-2:]) >= 32:
-            frames, statistics = yield from with_fluxes(shop, frames, statistics, chosen or 0)
+            frames, statistics = yield from with_fluxes(run, frames, statistics, chosen or 0)
             chosen = place_of(reference, frames)
-        stack, frames, _ = yield from shop.integrate(
-            "integrate", recipe.integrate, frames, statistics, chosen, slope=slope_map, named=chosen is not None
+        stack, frames, _ = yield from integrate(
+            run, "integrate", recipe.integrate, frames, statistics, chosen, slope=slope_map, named=chosen is not None
         )
         if stack is None:
             raise NothingUsable("no frame could be read to its end; nothing was written")
         for note in stack.notes:
-            yield shop.note("integrate", note)
+            yield run.note("integrate", note)
         for lost in stack.lost:
-            yield shop.reject(lost)
+            yield run.reject(lost)
         own = next(frame for frame in frames if frame.source == stack.reference)
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
-        cards = header(own.meta, metas, metas[0].kind) + inherited(own.header)
-        shop.save(path, stack, cards, (*own.cards, card(recipe.integrate)), full=True)
-        yield from told(shop, path, stack, own)
+        cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
+        save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
+        yield from told(run, path, stack, own)
 
 
-def of_one_shape(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
+def of_one_shape(run: Run, frames: list[Frame]) -> Iterator[Event]:
     """The frames of the shape that most have; the others are rejected. FrameError where no shape has the majority."""
     shapes = Counter(frame.shape for frame in frames)
     usual, count = shapes.most_common(1)[0]
@@ -95,23 +95,24 @@ def of_one_shape(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
             try:
                 check_shapes([first, frame])
             except FrameError as error:
-                yield shop.reject(Rejected.of(frame.source, "measure", error))
+                yield run.reject(Rejected.of(frame.source, "measure", error))
     return [frame for frame in frames if frame.shape == usual]
 
 
-def told(shop: Workshop, path: Path, stack, own: Frame) -> Iterator[Event]:
+def told(run: Run, path: Path, stack, own: Frame) -> Iterator[Event]:
     """The figures of a result: a line for each frame, one for the whole."""
     for used in by_frame(stack):
         if not used.weight > 0:
             continue
         words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
-        words += f", noise {used.noise_dn:.3g} DN, {lost(used)}"
+        lost = used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction
+        words += f", noise {used.noise_dn:.3g} DN, {rejection_words(*lost)}"
         yield Event("integrate", message=f"{Path(used.source).name}: {words}")
     for source, _, trail in stack.trails:
         yield Event("integrate", message=f"{Path(source).name}: {trail}")
-    row = shop.row(own.meta.kind, own.meta.filter, path, stack) | {"reference": own.source}
+    row = MasterRow.of(own.meta.kind, own.meta.filter, path, stack, reference=own.source)
     yield Event("integrate", message=f"reference: {Path(own.source).name}")
-    yield Event("done", result=(row, shop.report.rejected), message=sentence(row))
+    yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 
 def cropped(frame: Frame, roi) -> Frame:
@@ -139,23 +140,23 @@ def place_of(reference, frames: list[Frame]) -> int | None:
     raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
 
 
-def measured(shop: Workshop, frames: list[Frame]) -> Iterator[Event]:
+def measured(run: Run, frames: list[Frame]) -> Iterator[Event]:
     """The frames that can be read and their statistics; the others are rejected with the reason."""
-    settings = shop.recipe.integrate
+    settings = run.recipe.integrate
     scale = "bwmv" if settings.scale == "stars" else settings.scale
     found = {}
     megabytes = MEASURE_BYTES * frames[0].shape[-1] * frames[0].shape[-2] / 1e6 if settings.measures else 1.0
-    at_once = max(1, min(2 * shop.pool[1], int(shop.memory_mb // megabytes)))
+    at_once = max(1, min(2 * run.pool[1], int(run.memory_mb // megabytes)))
     limits = settings.rejection.range_low, settings.rejection.range_high
     task = partial(examined, wanted=settings.measures, scale=scale, limits=limits)
-    for event in each("measure", shop.pool, task, frames, in_flight=at_once):
+    for event in each("measure", run.pool, task, frames, in_flight=at_once):
         if isinstance(event.result, Rejected):
-            yield shop.reject(event.result)
+            yield run.reject(event.result)
             continue
         found[event.item.source], zeros = event.result
         yield Event("measure", event.done, event.total)
-        if zeros > BORDER_ZEROS and shop.recipe.integrate.rejection.range_low is None:
-            yield shop.note(
+        if zeros > BORDER_ZEROS and run.recipe.integrate.rejection.range_low is None:
+            yield run.note(
                 "measure",
                 f"{Path(event.item.source).name}: {100 * zeros:.1f} % of its pixels are exactly 0 and count as light; "
                 "if they are borders without data, pass --rejection.range-low 0",
@@ -176,15 +177,15 @@ def examined(frame: Frame, wanted, scale, limits) -> tuple[list[Measurement], fl
     return measure(in_range(frame, *limits), wanted, scale), float(np.mean(there == 0)) if there.size else 0.0
 
 
-def with_fluxes(shop: Workshop, frames, statistics, anchor: int) -> Iterator[Event]:
+def with_fluxes(run: Run, frames, statistics, anchor: int) -> Iterator[Event]:
     """(frames, their statistics with the light of the anchor's stars in every frame over that in the anchor)."""
     found = SubframeSelector().measure(frames[anchor])
     if not found:
         return frames, statistics
     stars, fluxes = standards(found[1]), {}
-    for event in each("photometry", shop.pool, partial(forced_fluxes, stars=stars), frames):
+    for event in each("photometry", run.pool, partial(forced_fluxes, stars=stars), frames):
         if isinstance(event.result, Rejected):
-            yield shop.reject(event.result)
+            yield run.reject(event.result)
             continue
         fluxes[event.item.source] = event.result
         yield Event("photometry", event.done, event.total)

@@ -79,7 +79,7 @@ def run(folder, out, recipe_path, preset, quiet, **arguments):
     Exit status: 0 done, 1 done but some frames were rejected, 2 nothing usable.
     """
     from masterlight.doors.console import summary
-    from masterlight.night.recipe import run as walk
+    from masterlight.night.run import run as walk
 
     report = told_as_it_goes(walk(folder, out, recipe_of(recipe_path, arguments, preset)), quiet).result
     summary(report)
@@ -190,7 +190,7 @@ def make(kind: str, files, out, arguments, bias=None, dark=None) -> typing.NoRet
 
     done = told_as_it_goes(make_master(kind, files, out, recipe_of(None, arguments), bias, dark))
     report = done.result
-    click.echo(report.masters[-1]["quality"]["text"])
+    click.echo(report.masters[-1].quality["text"])
     sys.exit(1 if report.rejected else 0)
 
 

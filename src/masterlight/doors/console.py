@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from masterlight.core.workers import Event
+from masterlight.night.report import Report
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def plain_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=140)
 
 
-def summary(report) -> None:
+def summary(report: Report) -> None:
     """The table of what was made, and on the last line how many frames were left out."""
     console = plain_console()
     table = Table(title=None, box=None, pad_edge=False)
@@ -47,20 +48,18 @@ def summary(report) -> None:
         table.add_column(heading, justify=side, no_wrap=True)
     for row in report.masters:
         table.add_row(
-            Path(row["path"]).name,
-            str(row["frames_used"]),
-            number(row.get("noise_measured") or row["noise"], 3),
-            number(row.get("noise_before"), 3),
-            number(row["fwhm_px"], 2),
-            ""
-            if row["rejected_low"] is None
-            else f"{100 * row['rejected_low']:.3f} / {100 * row['rejected_high']:.3f}",
+            Path(row.path).name,
+            str(row.frames_used),
+            number(row.noise_measured or row.noise, 3),
+            number(row.noise_before, 3),
+            number(row.fwhm_px, 2),
+            "" if row.rejected_low is None else f"{100 * row.rejected_low:.3f} / {100 * row.rejected_high:.3f}",
         )
     console.print(table)
     for row in report.lights:
-        console.print(f"picture: {row['preview']}", markup=False)
+        console.print(f"picture: {row.preview}", markup=False)
     count = len(report.rejected)
-    names = ", ".join(sorted({Path(str(row["path"])).name for row in report.rejected})[:5])
+    names = ", ".join(sorted({Path(row.path).name for row in report.rejected})[:5])
     names += f" and {count - 5} more" if count > 5 else ""
     lost = f"{count} frame{'s' if count != 1 else ''} rejected: {names} (reasons in report.json)"
     if not report.lights:

@@ -20,7 +20,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Para
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card, changed
 from masterlight.core.together import differences
-from masterlight.core.workers import Event, each, executor, keep_freed_memory, machine_memory_mb
+from masterlight.core.workers import Event, each, executor, keep_freed_memory
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.find import BadPixels
@@ -29,9 +29,9 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.io import FORMATS, read, suffix, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects, write_defects
-from masterlight.night.masters import Workshop
-from masterlight.night.products import Store
+from masterlight.night.masters import build_master
 from masterlight.night.recipe import Recipe
+from masterlight.night.run import Run
 from masterlight.session.matching import PLURAL, Group, grouped
 from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import Session, scan
@@ -62,15 +62,16 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
     refuse_mixture(frames)
     keep_freed_memory()
     with executor(recipe.workers) as pool:
-        shop = Workshop(plan, Store(path.parent), recipe, pool, recipe.memory_mb or machine_memory_mb() / 4)
+        run = Run.of(plan, path.parent, recipe, pool)
         for rejected in plan.rejected:
-            yield shop.reject(rejected)
+            yield run.reject(rejected)
         if len(plan.groups) > 1:
-            yield shop.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
+            yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
         masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
         group = Group(kind, tuple(frames))
         taken = {name: Group(name, (frame,)) for name, frame in masters.items()}
-        yield from shop.master(
+        yield from build_master(
+            run,
             MasterJob(
                 group,
                 **masters,
@@ -78,9 +79,9 @@ def make_master(kind: str, files: Iterable, out, recipe: Recipe | None = None, b
             ),
             path,
         )
-        if path not in shop.made.values():
+        if path not in run.made.values():
             raise NothingUsable(f"no {kind} frame could be used; nothing was written")
-        yield Event("done", result=shop.report, message=str(path))
+        yield Event("done", result=run.report, message=str(path))
 
 
 def refuse_mixture(frames: list[Frame]) -> None:

@@ -48,7 +48,7 @@ def integrate(
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
     roster = yield from roster_of(settings, room.pool, frames, planes, reference)
     work = Work(settings, roster, shape, room)
-    canvas = yield from work.integrated(maps, slope, verdicts)
+    canvas = yield from work.run(maps, slope, verdicts)
     result = stack_of(settings, canvas, frames, planes, roster, work.notes)
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
     return result
@@ -66,7 +66,7 @@ class Work:
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
 
-    def integrated(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
+    def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
         room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
         if self.larger and not verdicts and room_mb > self.room.memory_mb / 4:

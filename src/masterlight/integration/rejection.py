@@ -19,7 +19,9 @@ Algorithm = Literal[
 ]  # fmt: skip
 SIGMA = 4.0, 3.0
 CLIPPED = "clip_low", "clip_high", "min_keep_fraction"
-OWN = "floor", "signal_fraction"
+LIGHT = "gain_e_per_dn", "signal_fraction"
+"""What tells how noisy and how changing the light above the sky is; the variance of the result knows it, too."""
+OWN = "floor", *LIGHT
 """What is read where the samples of a pixel tell their own sigma."""
 
 
@@ -38,13 +40,13 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "none": Kind(("signal_fraction",), None),
-    "minmax": Kind(("clip_low", "clip_high", "signal_fraction"), (1, 1), "samples"),
-    "percentile": Kind((*CLIPPED, "signal_fraction"), (0.2, 0.1), "fraction"),
+    "none": Kind(LIGHT, None),
+    "minmax": Kind(("clip_low", "clip_high", *LIGHT), (1, 1), "samples"),
+    "percentile": Kind((*CLIPPED, *LIGHT), (0.2, 0.1), "fraction"),
     "sigma": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
     "winsorized": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
     "mad": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
-    "noise": Kind((*CLIPPED, "signal_fraction", "max_passes")),
+    "noise": Kind((*CLIPPED, *LIGHT, "max_passes")),
     "auto": Kind((*CLIPPED, *OWN, "max_passes", "few")),
     "linear-fit": Kind((*CLIPPED, *OWN, "max_passes"), (5.0, 4.0), "deviations", 5),
     "esd": Kind(
@@ -52,7 +54,7 @@ KINDS: dict[str, Kind] = {
     ),
     "chauvenet": Kind((*CLIPPED, *OWN, "chauvenet_limit"), None, fewest=3),
     "averaged-sigma": Kind((*CLIPPED, "max_passes"), fewest=3),
-    "ccd": Kind((*CLIPPED, "max_passes", "read_noise_e", "scale_noise")),
+    "ccd": Kind((*CLIPPED, "max_passes", "gain_e_per_dn", "read_noise_e", "scale_noise")),
 }
 """Every algorithm."""
 MOST_CHAUVENET = 200
@@ -153,7 +155,7 @@ class Rejection:
     """Values at or above this, in DN as they come to integration, never take part."""
     few: Annotated[int, Field(ge=3), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
-    gain_e_per_dn: Annotated[float, Field(gt=0)] | None = None
+    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0)] | None, read_by("gain_e_per_dn")] = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
     read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, read_by("read_noise_e")] = None
     """Read noise in electrons, for the CCD noise model; left out, what the headers say."""

@@ -235,7 +235,7 @@ def signal_fraction(settings: Rejection, fwhm_px: Sequence[float | None]) -> flo
         return UNKNOWN_SEEING
     usual = float(np.median(known))
     change = max((usual / min(known)) ** 2, (max(known) / usual) ** 5) - 1
-    sides = zip(settings.limits if settings.kind.takes == "sigma" else SIGMA, SIGMA, strict=True)
+    sides = zip(settings.limits if settings.kind.limits == SIGMA else SIGMA, SIGMA, strict=True)
     limits = [
         own if clip else sigma
         for (own, sigma), clip in zip(sides, (settings.clip_low, settings.clip_high), strict=True)

@@ -105,7 +105,7 @@ class Tile:
         self.kept = threading.local()
 
     def __reduce__(self):
-        return rebuilt, (self.settings, self.frames, self.terms, self.more, self.verdicts, self.larger)
+        return rebuild_tile, (self.settings, self.frames, self.terms, self.more, self.verdicts, self.larger)
 
     def buffer(self, name: str, shape) -> np.ndarray:
         size = int(np.prod(shape))
@@ -122,7 +122,7 @@ class Tile:
                 frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], y0, x0)
         forced = self.force(samples, box) if self.larger else None
         self.mark(samples)
-        judged = self.localized(samples, box) if self.more["local"] else samples
+        judged = self.localize(samples, box) if self.more["local"] else samples
         results = []
         for p, terms in enumerate(self.terms):
             result = integrate_tile(
@@ -182,7 +182,7 @@ class Tile:
                     frame[frame <= low] = -np.inf
                 frame[frame >= self.ceiling] = np.inf
 
-    def localized(self, samples: np.ndarray, box) -> np.ndarray:
+    def localize(self, samples: np.ndarray, box) -> np.ndarray:
         """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at."""
         combined = self.settings.normalization == "local"
         if combined == (self.settings.rejection.normalization == "local"):
@@ -198,7 +198,7 @@ class Tile:
             model.apply(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
 
 
-def rebuilt(settings, frames, terms, more, verdicts, larger) -> Tile:
+def rebuild_tile(settings, frames, terms, more, verdicts, larger) -> Tile:
     """A tile's task as it arrives in another process."""
     return Tile(settings, frames, terms, **more, verdicts=verdicts, larger=larger)
 

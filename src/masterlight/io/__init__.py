@@ -85,8 +85,8 @@ def read(path: FilePath) -> Frame:
 
 def write(
     path: FilePath,
-    planes: Frame | np.ndarray | Mapping[str, Any],
-    header: Mapping[str, Any] | Iterable[tuple[Any, ...]] | None = None,
+    planes: Frame | np.ndarray | Mapping[str, object],
+    header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
     history: Iterable[str] = (),
     compress: Iterable[str] = (),
 ) -> None:

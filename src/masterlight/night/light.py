@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -11,14 +12,19 @@ from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, jacobian
 from masterlight.alignment.view import Registered
 from masterlight.alignment.warp import warp
+from masterlight.calibration.darkscale import DarkScale
+from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
 from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
-from masterlight.session.plan import LightJob
-from masterlight.subframes.measure import keywords_of, measure_sky, sky_of_mean, stars_of
-from masterlight.subframes.measurement import Measurement, StarList
-from masterlight.subframes.photometry import ENOUGH_STARS
+from masterlight.core.process import changed
+from masterlight.defects.lists import Defects
+from masterlight.night.recipe import Recipe
+from masterlight.session.plan import LightSet, calibration_of
+from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
+from masterlight.subframes.measurement import SKY_FIELDS, Measurement, StarList
+from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
@@ -31,11 +37,13 @@ NOISE_PX = 288
 """Side of the mosaic of noise that tells what debayering makes of it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Light:
     """One light on its way: the calibrated view, then what was measured on it, then where it lies."""
 
-    job: LightJob
+    raw: Frame
+    job: int
+    """Number of the master light that it belongs to, in the plan."""
     calibrated: Frame
     sensor: Frame
     """Calibrated and repaired, as the sensor gave it: one plane, a mosaic for colour."""
@@ -55,10 +63,31 @@ class Light:
     def source(self) -> str:
         return self.view.source
 
+    @property
+    def measure_mb(self) -> float:
+        """Memory that measuring it takes."""
+        rows, cols = self.sensor.shape[-2:]
+        return (MEASURE_BYTES if self.view.planes == 1 else MEASURE_COLOUR_BYTES) * rows * cols / 1e6
+
+    @property
+    def dark_scale(self) -> DarkScale | None:
+        """The factor that was fitted to its dark, when darks are scaled."""
+        return getattr(self.calibrated, "dark_scale", None)
+
+    def sentence(self) -> str:
+        """What was measured on it as a line of the process console."""
+        m, scale = self.measurement, self.dark_scale
+        words = f"{Path(self.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
+        words += f"eccentricity {m.eccentricity:.2f}, noise {m.noise_dn:.2f} DN"
+        if scale is None:
+            return words
+        words += f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"
+        return words if scale.accepted else f"{words} ({scale.reason})"
+
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
         t, keywords = self.transform, keywords_of(self.view)
-        ratio = 1.0 if is_reference else t.flux_ratio if t.flux_pairs >= ENOUGH_STARS else None
+        ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         return [
@@ -72,11 +101,32 @@ class Light:
             for channel, (gain, spread) in zip(self.channels, gains, strict=False)
         ]
 
-    def registered(self, align: StarAlignment, shape) -> Registered:
+    def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
         noise_dn = max(m.noise_dn for m in self.channels)
         where = self.plane_transforms or self.transform
         return align.registered(self.view, where, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
+
+
+def light_of(
+    recipe: Recipe, number: int, part: LightSet, frame: Frame, masters: Masters, defects: Defects | None
+) -> Light:
+    """A raw frame as a light: views of it, calibrated, repaired, and debayered where it is a mosaic.
+
+    An image of three planes is taken as it is.
+    """
+    if len(frame.shape) > 2:
+        return Light(frame, number, frame, frame, frame, frame.meta.saturation_dn)
+    calibrate = calibration_of(part, recipe.calibrate)
+    calibrated = calibrate(frame, masters)
+    sensor = recipe.cosmetic(calibrated, defects)
+    view = debayer_of(recipe)(sensor) if sensor.meta.pattern else sensor
+    return Light(frame, number, calibrated, sensor, view, calibrate.saturation(frame, masters))
+
+
+def debayer_of(recipe: Recipe) -> Debayer:
+    """The recipe's debayering; frames know their pattern already, which trimming may have shifted."""
+    return changed(recipe.debayer, pattern="auto")
 
 
 def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list[tuple[float, float]]:
@@ -115,12 +165,13 @@ def mosaic_noise(debayer: Debayer, pattern: str) -> np.ndarray:
 class Measure:
     """The task of pass 1: all of a light's pixels, once, into buffers kept for the next, and what they tell."""
 
-    def __init__(self, selector: SubframeSelector, debayer: Debayer, each_plane: bool):
-        self.selector, self.debayer, self.each_plane = selector, debayer, each_plane
+    def __init__(self, selector: SubframeSelector, debayer: Debayer, each_plane: bool, wanted=(), scale="bwmv"):
+        self.how = selector, debayer, each_plane, wanted, scale
+        self.selector, self.debayer, self.each_plane, self.wanted, self.scale = self.how
         self.kept = threading.local()
 
     def __reduce__(self):
-        return Measure, (self.selector, self.debayer, self.each_plane)
+        return Measure, self.how
 
     def __call__(self, light: Light):
         """(measurement, channels, stars, stars of each plane), or the reason why there are none."""
@@ -140,13 +191,22 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        found = self.selector.measure(plain, sky=channels[0] if one else sky_of_mean(channels), **how)
+        found = measure_light(self.selector, plain, sky=channels[0] if one else sky_of_mean(channels), **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
-        alone = [self.selector.measure(whole[c], sky=channels[c], **how) for c in apart]
-        channels = tuple(replace(channel, **stars_of(found[0])) for channel in channels)
-        return found[0], channels, found[1], tuple(stars[1] if stars else stars for stars in alone)
+        alone = [measure_light(self.selector, whole[c], sky=channels[c], **how) for c in apart]
+        channels = [replace(channel, **stars_of(found[0])) for channel in channels]
+        return found[0], self.completed(light, channels), found[1], tuple(a[1] if a else a for a in alone)
+
+    def completed(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
+        """The channels with what integration wants of them besides: from a sample of what it will see."""
+        more = [name for name in self.wanted if name in SKY_FIELDS]
+        if not more and self.scale == "bwmv":
+            return tuple(channels)
+        names, sampled = (*more, "location_dn", "scale_dn"), measure(light.view, more, self.scale)
+        pairs = zip(channels, sampled, strict=True)
+        return tuple(replace(old, **{name: getattr(new, name) for name in names}) for old, new in pairs)
 
     def luminance(self, whole: Frame, saturation_dn: float | None) -> np.ndarray:
         """The mean of the planes; the brightest of them where one is saturated, so that it shows."""

@@ -1,4 +1,4 @@
-"""Where products go, what they are called and say of themselves, and which can be used again after an interruption."""
+"""What is written: where products go, what they are called and say of themselves, and which can be used again."""
 
 import hashlib
 import json
@@ -11,11 +11,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import WCS_KEYWORDS
-from masterlight.core.process import plain
-from masterlight.io import read
+from masterlight.core.process import plain, to_toml
+from masterlight.integration.stack import Stack
+from masterlight.io import counts, read, rounded, write
+from masterlight.io.raster import preview, write_png
+from masterlight.night.recipe import Recipe
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
@@ -128,7 +133,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
         ("READOUTM", common(metas, "readout_mode"), "readout mode"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
-        ("DATE-END", ended(times[-1], exposures) if times else None, "UTC end of the last exposure"),
+        ("DATE-END", end_of(times[-1], exposures) if times else None, "UTC end of the last exposure"),
         ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),
         ("YORGSUBF", meta.origin_px[1] or None, "[px] first row of the region on the sensor"),
         ("BAYERPAT", meta.pattern, "colour filters from the first pixel on"),
@@ -145,7 +150,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
     return [(k, v, c) for k, v, c in rows if v is not None]
 
 
-def ended(start: str, exposures: list[float]) -> str:
+def end_of(start: str, exposures: list[float]) -> str:
     """When the exposure that began at `start` was over, by the longest of the exposures."""
     try:
         end = datetime.fromisoformat(start) + timedelta(seconds=max(exposures, default=0.0))
@@ -154,10 +159,46 @@ def ended(start: str, exposures: list[float]) -> str:
     return end.isoformat(timespec="milliseconds")
 
 
-def inherited(source: Mapping[str, Any]) -> list[tuple]:
+def place_keywords(source: Mapping[str, Any]) -> list[tuple]:
     """Keywords of the reference frame that stay true of the result: where it looks and from where."""
-    kept = []
-    for name in source:
-        if name.startswith(WCS_KEYWORDS) or name in SITE_KEYWORDS:
-            kept.append((name, source[name], ""))
-    return kept
+    return [(name, source[name], "") for name in source if name.startswith(WCS_KEYWORDS) or name in SITE_KEYWORDS]
+
+
+def save(path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str], recipe: Recipe | None = None) -> None:
+    """Write an integrated frame and its preview; where the recipe is given, that and all planes and tables too."""
+    planes = {"IMAGE": stack.image}
+    if recipe is not None:
+        words = "variance of wide sums over that of VARIANCE"
+        cards = [*cards, ("VARCORR", round(stack.correlation, 4), words)]
+        planes |= {
+            "VARIANCE": variance_plane(stack.variance),
+            "COVERAGE": stack.coverage,
+            **maps_of(stack),
+            "FRAMES": frames_table(stack),
+            "RECIPE": to_toml(recipe),
+        }
+    write(path, planes, cards, list(provenance), compress={"COVERAGE"})
+    write_png(path.with_suffix(".png"), preview(stack.image, linked=False))
+
+
+def maps_of(stack: Stack) -> dict[str, np.ndarray]:
+    """The maps of a stack that not every stack has, by the names of their extensions."""
+    maps = {}
+    if stack.rejected_low is not None:
+        maps |= {"REJ_LOW": counts(stack.rejected_low, stack.n), "REJ_HIGH": counts(stack.rejected_high, stack.n)}
+    more = {"SLOPE": stack.slope, "WEIGHT": getattr(stack, "weight", None)}
+    return maps | {name: plane for name, plane in more.items() if plane is not None}
+
+
+def variance_plane(variance: np.ndarray) -> np.ndarray:
+    """The variance rounded to 1/64 of its median, far finer than a variance of some tens of samples is known."""
+    step = float(np.nanmedian(variance)) / 64
+    return rounded(np.maximum(variance, np.float32(step)), step) if step > 0 else variance
+
+
+def frames_table(stack: Stack):
+    """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
+    from astropy.table import Table
+
+    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    return Table({name: [row[name] for row in rows] for name in rows[0]})

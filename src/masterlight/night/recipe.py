@@ -1,7 +1,5 @@
-"""`Recipe`, the processes of a night in their order, and `run`, which walks a folder of raw frames through them."""
+"""`Recipe`: the processes of a night in their order, with every control."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -10,16 +8,11 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
-from masterlight.core.process import engine, process
-from masterlight.core.workers import Event, executor, keep_freed_memory, machine_memory_mb
+from masterlight.core.process import When, process
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
-from masterlight.night.products import Store
-from masterlight.night.walk import Walk
-from masterlight.session.plan import Plan, plan
-from masterlight.session.scan import scan
 from masterlight.subframes.select import SubframeSelector
 
 
@@ -51,7 +44,7 @@ class Recipe:
     """How aligned lights become the master light."""
     drizzled: bool = False
     """Also make a master light on a finer grid by drizzle, from the same lights with what was rejected left out."""
-    drizzle: DrizzleIntegration = DrizzleIntegration()
+    drizzle: Annotated[DrizzleIntegration, When(drizzled=True)] = DrizzleIntegration()
     """How lights are dropped onto the finer grid."""
     reference: str | None = None
     """File name of the light to align to and to normalize with; the best one when left out."""
@@ -65,19 +58,3 @@ class Recipe:
     """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
     """Make masters again even when those of an earlier run fit."""
-
-
-def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Iterator[Event]:
-    """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
-
-    Yields events; the last one has stage "done" and the `Report` as its result. Raises NothingUsable when there
-    is no light to work on, OutputError when a product cannot be written.
-    """
-    recipe = recipe or Recipe()
-    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
-    if not engine("integration.engine").compiled():
-        yield Event("start", message="compiling for this machine, once: about a minute, then never again")
-    keep_freed_memory()
-    with executor(recipe.workers) as pool:
-        memory_mb = recipe.memory_mb or machine_memory_mb() / 4
-        yield from Walk(night, Store(out), recipe, pool, memory_mb).events()

@@ -1,24 +1,189 @@
-"""What a run tells: the rows of report.json, and the table at the end."""
+"""What a run tells: the rows of report.json as typed records, and sentences about them."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from masterlight.core.errors import Rejected
+from masterlight.core.noise import noise_mrs
+from masterlight.doctor.findings import Finding
+from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
 from masterlight.io import atomic
+from masterlight.night.light import Light
 
-COLUMNS = tuple(
-    "path status reason kind filter object fwhm_px eccentricity noise stars background saturated_fraction rms_px "
-    "background_rgb noise_rgb dark_scale dark_scale_error "
-    "matched dx_px dy_px rotation_deg mirrored flux_ratio matrix weight scale offset rejected_low "
-    "rejected_high rejected_large".split()
-)
+SHARES = {
+    "rejected_low": "rejected_low_fraction",
+    "rejected_high": "rejected_high_fraction",
+    "rejected_large": "large_scale_fraction",
+}
+"""Columns for what was rejected of the samples, and what a stack's rows call them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterRow:
+    """A master or a master light that was made: None in columns that do not apply to it."""
+
+    path: str
+    preview: str
+    """Its picture, stretched."""
+    kind: str
+    filter: str | None
+    object: str | None = None
+    frames_used: int
+    noise: float | None
+    """Noise of a pixel, DN."""
+    fwhm_px: float | None = None
+    eccentricity: float | None = None
+    stars: int | None = None
+    rejected_low: float | None = None
+    """Fraction of the samples that were rejected as too low, mean of the frames."""
+    rejected_high: float | None = None
+    rejected_large: float | None = None
+    """Fraction of the samples that were rejected for the larger structures they belong to."""
+    trails: tuple[str, ...] = ()
+    effective_frames: float | None = None
+    """As many equal frames would give the same noise."""
+    noise_before: float | None = None
+    """Noise of the sky of the reference as it came to integration, DN."""
+    noise_measured: float | None = None
+    """Noise of the sky of the result, DN."""
+    noise_claimed: float | None = None
+    """The same as the result's variance has it, DN."""
+    claimed_over_measured: float | None = None
+    snr_increment: float | None = None
+    """Factor by which signal to noise has grown over the reference's."""
+    snr_increment_ideal: float | None = None
+    reference: str | None = None
+    """The light whose level, scale and grid the result has."""
+    quality: dict[str, Any] | None = None
+    """What a master of calibration frames is worth."""
+    reused: bool = False
+    """Made by an earlier run."""
+
+    @classmethod
+    def of(cls, kind: str, filter: str | None, path: Path, stack: Stack, **more: Any) -> "MasterRow":
+        """What there is to tell of an integrated frame that was written to `path`."""
+        used = [frame for frame in stack.frames if frame.weight > 0]
+        return cls(
+            path=str(path),
+            preview=str(path.with_suffix(".png")),
+            kind=kind,
+            filter=filter,
+            frames_used=stack.n,
+            noise=noise_of(stack.image),
+            **{column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()},
+            trails=tuple(f"{Path(source).name}: {trail}" for source, _, trail in stack.trails),
+            effective_frames=stack.effective_frames,
+            **(depth_of(stack).as_dict() if stack.variance is not None else {}),
+            **more,
+        )
+
+    def sentence(self) -> str:
+        """This frame as a line of the process console."""
+        words = [f"{self.frames_used} frames"]
+        if self.noise_before and np.isfinite(self.noise_before) and np.isfinite(self.noise_measured):
+            words.append(f"noise {self.noise_before:.3g} -> {self.noise_measured:.3g} DN")
+            words.append(f"signal to noise x {self.snr_increment:.2f} (at best {self.snr_increment_ideal:.2f})")
+            words.append(f"as deep as {self.effective_frames:.1f} equal frames")
+            words.append(f"claimed / measured noise {self.claimed_over_measured:.3f}")
+        elif self.noise:
+            words.append(f"noise {self.noise:.3f} DN")
+        if self.fwhm_px:
+            words.append(f"FWHM {self.fwhm_px:.2f} px")
+        if self.rejected_high is not None:
+            words.append(rejection_words(self.rejected_low, self.rejected_high))
+        if self.rejected_large:
+            words.append(f"{100 * self.rejected_large:.3f} % in larger structures, {len(self.trails)} of them trails")
+        return f"{Path(self.path).name}: " + ", ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameReport:
+    """A file that was looked at, whatever became of it: None in columns that it did not reach."""
+
+    path: str
+    status: Literal["used", "rejected"] = "rejected"
+    stage: str | None = None
+    """Where it was rejected."""
+    reason: str = ""
+    kind: str | None = None
+    filter: str | None = None
+    object: str | None = None
+    fwhm_px: float | None = None
+    eccentricity: float | None = None
+    noise: float | None = None
+    """Noise of the sky, DN."""
+    stars: int | None = None
+    background: float | None = None
+    """Level of the sky, DN."""
+    saturated_fraction: float | None = None
+    rms_px: float | None = None
+    """How well its stars fit on those of the reference."""
+    background_rgb: tuple[float, ...] | None = None
+    noise_rgb: tuple[float, ...] | None = None
+    dark_scale: float | None = None
+    """Factor of the dark that was fitted to it, and the error of that."""
+    dark_scale_error: float | None = None
+    matched: int | None = None
+    """Stars that it shares with the reference."""
+    dx_px: float | None = None
+    dy_px: float | None = None
+    rotation_deg: float | None = None
+    mirrored: bool | None = None
+    flux_ratio: float | None = None
+    matrix: tuple[float, ...] | None = None
+    """From this frame to the reference, 3 x 3 row by row."""
+    weight: float | None = None
+    scale: float | None = None
+    offset: float | None = None
+    rejected_low: float | None = None
+    rejected_high: float | None = None
+    rejected_large: float | None = None
+
+    @classmethod
+    def of(cls, light: Light, filter: str | None, object: str | None) -> "FrameReport":
+        """What there is to tell of a light, as far as it came."""
+        m, t, many = light.measurement, light.transform, len(light.channels) > 1
+        scale = light.dark_scale
+        row = cls(
+            path=light.source,
+            kind="light",
+            filter=filter,
+            object=object,
+            noise=m.noise_dn,
+            background=m.location_dn,
+            **{name: getattr(m, name) for name in ("fwhm_px", "eccentricity", "stars", "saturated_fraction")},
+            background_rgb=tuple(c.location_dn for c in light.channels) if many else None,
+            noise_rgb=tuple(c.noise_dn for c in light.channels) if many else None,
+            dark_scale=getattr(scale, "k", None),
+            dark_scale_error=getattr(scale, "sigma", None),
+        )
+        if t is None:
+            return row
+        names = ("rms_px", "matched", "dx_px", "dy_px", "rotation_deg", "mirrored", "flux_ratio")
+        place = {name: getattr(t, name) for name in names}
+        return replace(row, **place, matrix=tuple(np.asarray(t.matrix).ravel().tolist()))
+
+    def with_part(self, part: FrameRow) -> "FrameReport":
+        """The same with what the frame gave to the result."""
+        shares = {column: getattr(part, name) for column, name in SHARES.items()}
+        return replace(self, status="used", weight=part.weight, scale=part.scale, offset=part.offset, **shares)
+
+    def sentence(self) -> str:
+        """Its part in the result as a line of the process console."""
+        return (
+            f"{Path(self.path).name}: weight {self.weight:.3f}, scale {self.scale:.4f}, "
+            f"shift {self.dx_px:+.2f} {self.dy_px:+.2f} px, rotation {self.rotation_deg:+.3f} deg, "
+            f"rms {self.rms_px:.3f} px, {rejection_words(self.rejected_low, self.rejected_high, self.rejected_large)}"
+        )
+
+
+COLUMNS = tuple(column.name for column in fields(FrameReport))
 """What report.json tells of each frame."""
 
 
@@ -26,28 +191,25 @@ COLUMNS = tuple(
 class Report:
     """The rows of one run; `frames` has one for every file that was looked at, whatever became of it."""
 
-    masters: list[dict] = field(default_factory=list)
-    frames: list[dict] = field(default_factory=list)
+    masters: list[MasterRow] = field(default_factory=list)
+    frames: list[FrameReport] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    """What the doctor found."""
     timing: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage."""
     notes: list[str] = field(default_factory=list)
-    findings: list[dict] = field(default_factory=list)
-    """What the doctor found, as plain values."""
-    recipe: dict = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The recipe as plain values."""
     version: str = ""
 
-    def reject(self, rejected: Rejected, **row: Any) -> None:
-        """Keep a frame that failed, with every column that a used frame has, null where it did not come so far."""
-        told = {"path": rejected.source, "status": "rejected", "stage": rejected.stage, "reason": rejected.reason}
-        self.frames.append(dict.fromkeys(COLUMNS) | row | told)
+    @property
+    def rejected(self) -> list[FrameReport]:
+        return [row for row in self.frames if row.status == "rejected"]
 
     @property
-    def rejected(self) -> list[dict]:
-        return [row for row in self.frames if row["status"] == "rejected"]
-
-    @property
-    def lights(self) -> list[dict]:
+    def lights(self) -> list[MasterRow]:
         """The rows of integrated lights among the masters: what the whole run is for."""
-        return [row for row in self.masters if row["kind"] == "light"]
+        return [row for row in self.masters if row.kind == "light"]
 
     @property
     def exit_status(self) -> int:
@@ -56,14 +218,15 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
-        order = ("masters", "frames", "findings", "timing", "notes", "recipe", "version")
-        text = json.dumps({name: finite(getattr(self, name)) for name in order}, indent=1, default=str)
+        values = vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
         with atomic(path) as file:
-            file.write(text.encode())
+            file.write(json.dumps(finite(values), indent=1, default=str).encode())
 
 
 def finite(value: Any) -> Any:
     """The value as JSON can hold it: NaN and infinity, which it has no word for, become null; numbers keep 7 digits."""
+    if isinstance(value, (MasterRow, FrameReport)):
+        value = vars(value)
     if isinstance(value, Mapping):
         return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -75,23 +238,10 @@ def finite(value: Any) -> Any:
     return value
 
 
-def sentence(row: Mapping[str, Any]) -> str:
-    """One integrated frame as a line of the process console."""
-    words = [f"{row['frames_used']} frames"]
-    if row.get("noise_before") and np.isfinite(row["noise_before"]) and np.isfinite(row["noise_measured"]):
-        words.append(f"noise {row['noise_before']:.3g} -> {row['noise_measured']:.3g} DN")
-        words.append(f"signal to noise x {row['snr_increment']:.2f} (at best {row['snr_increment_ideal']:.2f})")
-        words.append(f"as deep as {row['effective_frames']:.1f} equal frames")
-        words.append(f"claimed / measured noise {row['claimed_over_measured']:.3f}")
-    elif row.get("noise"):
-        words.append(f"noise {row['noise']:.3f} DN")
-    if row.get("fwhm_px"):
-        words.append(f"FWHM {row['fwhm_px']:.2f} px")
-    if row.get("rejected_high") is not None:
-        words.append(f"rejected {100 * row['rejected_low']:.3f} % low, {100 * row['rejected_high']:.3f} % high")
-    if row.get("rejected_large"):
-        words.append(f"{100 * row['rejected_large']:.3f} % in larger structures, {len(row['trails'])} of them trails")
-    return f"{Path(row['path']).name}: " + ", ".join(words)
+def noise_of(image: np.ndarray) -> float:
+    """The noise of an image, of the mean of its planes when it has three."""
+    noise = [noise_mrs(plane)[0] for plane in image.reshape(-1, *image.shape[-2:])]
+    return float(np.sqrt(np.sum(np.square(noise)))) / len(noise)
 
 
 def by_frame(stack: Stack) -> Iterator[FrameRow]:
@@ -104,52 +254,7 @@ def by_frame(stack: Stack) -> Iterator[FrameRow]:
         yield replace(rows[0], **{name: sum(getattr(row, name) for row in rows) / planes for name in numbers})
 
 
-def measured_row(light) -> dict:
-    """The report's row of a light, as far as it came."""
-    m, t = light.measurement, light.transform
-    row = {"path": light.source, "kind": "light", "filter": light.job.filter, "object": light.job.object}
-    row |= {"fwhm_px": m.fwhm_px, "eccentricity": m.eccentricity, "noise": m.noise_dn, "stars": m.stars}
-    row |= {"background": m.location_dn, "saturated_fraction": m.saturated_fraction}
-    row |= dict.fromkeys(("background_rgb", "noise_rgb", "dark_scale", "dark_scale_error"))
-    scale = getattr(light.calibrated, "dark_scale", None)
-    if scale is not None:
-        row |= {"dark_scale": scale.k, "dark_scale_error": scale.sigma}
-    if len(light.channels) > 1:
-        row |= {"background_rgb": [c.location_dn for c in light.channels]}
-        row |= {"noise_rgb": [c.noise_dn for c in light.channels]}
-    if t is not None:
-        row |= {
-            "rms_px": t.rms_px,
-            "matched": t.matched,
-            "dx_px": t.dx_px,
-            "dy_px": t.dy_px,
-            "rotation_deg": t.rotation_deg,
-        }
-        row |= {"mirrored": t.mirrored, "flux_ratio": t.flux_ratio, "matrix": np.asarray(t.matrix).ravel().tolist()}
-    return row
-
-
-def contribution(used) -> dict:
-    return {"weight": used.weight, "scale": used.scale, "offset": used.offset} | {
-        "rejected_low": used.rejected_low_fraction,
-        "rejected_high": used.rejected_high_fraction,
-        "rejected_large": used.large_scale_fraction,
-    }
-
-
-def told(light, used) -> str:
-    """One light's part in the result as a line of the process console."""
-    t = light.transform
-    return (
-        f"{Path(light.source).name}: weight {used.weight:.3f}, scale {used.scale:.4f}, "
-        f"shift {t.dx_px:+.2f} {t.dy_px:+.2f} px, "
-        f"rotation {t.rotation_deg:+.3f} deg, rms {t.rms_px:.3f} px, {lost(used)}"
-    )
-
-
-def lost(used: FrameRow) -> str:
-    """What was rejected of a frame, in words."""
-    words = f"rejected {100 * used.rejected_low_fraction:.3f} % low, {100 * used.rejected_high_fraction:.3f} % high"
-    return words + (
-        f", {100 * used.large_scale_fraction:.3f} % more in larger structures" if used.large_scale_fraction else ""
-    )
+def rejection_words(low: float, high: float, large: float = 0.0) -> str:
+    """What was rejected of a frame, fractions, in words."""
+    words = f"rejected {100 * low:.3f} % low, {100 * high:.3f} % high"
+    return words + (f", {100 * large:.3f} % more in larger structures" if large else "")

@@ -19,7 +19,7 @@ class Session:
     rejected: tuple[Rejected, ...] = ()
 
 
-def scan(where: str | os.PathLike | Iterable) -> Session:
+def scan(where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Session:
     """Open every image in a folder and below, or those of a list of files and folders; only headers are read.
 
     Hidden folders and the results of earlier runs are passed over; what cannot be read becomes a `Rejected`.

@@ -268,15 +268,11 @@ def detect(image, sigma=5.0, saturation_dn=None):
     noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the
     thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold.
     """
-    binned = bin_by_2(image)
-    smoothed = smooth(binned)
-    level, noise = mesh(smoothed)
+    binned, smoothed, level, noise = smoothed_sky(image)
     share, sigma_px = spikiness(image)
     if share > SPIKY:
         image = despike(despike(image, level, sigma_px), level, sigma_px)
-        binned = bin_by_2(image)
-        smoothed = smooth(binned)
-        level, noise = mesh(smoothed)
+        binned, smoothed, level, noise = smoothed_sky(image)
     floor = np.float32(1e-6) * np.maximum(np.abs(level), np.float32(1e-3))
     noise = np.maximum(noise, floor)
     at = np.empty((CAPACITY, 2), np.int64)
@@ -297,6 +293,13 @@ def detect(image, sigma=5.0, saturation_dn=None):
         saturation_dn = flat
         candidates = screened(saturation_dn)
     return Found(image, candidates, level, binned, saturation_dn)
+
+
+def smoothed_sky(image):
+    """(binned image, detection image, level and noise of its mesh)."""
+    binned = bin_by_2(image)
+    smoothed = smooth(binned)
+    return binned, smoothed, *mesh(smoothed)
 
 
 def ranked(rows):

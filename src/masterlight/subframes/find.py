@@ -52,9 +52,8 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     height = chosen.peak - chosen.level
     some = [column[bright] for column in (chosen.x, chosen.y, height, chosen.level)]
     first = psf.round_start(*some, fwhm, beta)
-    fits = np.empty((len(bright), 16))
     disc = np.full(len(bright), np.clip(2.0 * fwhm + 1.0, 4.0, 24.0))
-    psf.fit_stars(image, first, chosen.noise[bright], disc, near[bright], psf.profile(beta), 0.0, ceiling, 15, 7, fits)
+    fits = psf.fit(image, first, chosen.noise[bright], disc, near[bright], beta, ceiling)
     widths = np.where(fits[:, psf.PEAK] > 0, psf.shape(fits, beta)[0], np.nan)
     if np.isfinite(widths).any():
         fwhm = float(np.clip(np.nanmedian(widths), 0.5 * fwhm, 1.5 * fwhm))
@@ -67,16 +66,14 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
         inverse_gain = inverse_gain or measured
     start = psf.round_start(chosen.x, chosen.y, height, chosen.level, fwhm, beta)
     radius = np.clip(2.0 * fwhm, 3.5, 24.0) + np.minimum(chosen.core, 24.0)
-    out = np.empty((len(start), 16))
-    known = psf.profile(beta), inverse_gain, ceiling, 15
-    psf.fit_stars(image, start, chosen.noise, radius, near, *known, 7, out)
+    out = psf.fit(image, start, chosen.noise, radius, near, beta, ceiling, inverse_gain)
     placed, firm = out.copy(), (out[:, psf.SNR] > FIRM_SNR) & (chosen.core == 0)
     faint = np.flatnonzero((out[:, psf.SNR] <= FIRM_SNR) & (out[:, psf.PEAK] > 0))
     if len(faint) and np.count_nonzero(firm) >= 10:
         start = out[faint, :7].copy()
         start[:, psf.A : psf.C + 1] = np.median(out[firm, psf.A : psf.C + 1], axis=0)
-        again = np.empty((len(faint), 16))
-        psf.fit_stars(image, start, chosen.noise[faint], radius[faint], near[faint], *known, 4, again)
+        where = chosen.noise[faint], radius[faint], near[faint]
+        again = psf.fit(image, start, *where, beta, ceiling, inverse_gain, free=4)
         better = np.hypot(again[:, psf.X] - start[:, psf.X], again[:, psf.Y] - start[:, psf.Y]) < 1.5
         placed[faint[better]] = again[better]
     return out, placed, beta

@@ -254,7 +254,7 @@ def stars_of(measurement: Measurement) -> dict[str, Any]:
 def measure_light(
     settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None
 ) -> tuple[Measurement, StarList] | Rejected:
-    """One light and its stars; see `SubframeSelector.measure`."""
+    """One light and its stars, see `SubframeSelector.measure`; `sky` where colours are interpolated, which hides it."""
     frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn

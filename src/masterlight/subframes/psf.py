@@ -252,6 +252,13 @@ def round_start(x, y, peak, level, fwhm_px, beta):
     return out
 
 
+def fit(image, start, noise, radius, near, beta, saturation, inverse_gain=0.0, steps=15, free=7):
+    """The fits (n, 16) of `fit_stars` by the profile of this exponent, None for a Gaussian."""
+    fits = np.empty((len(start), 16))
+    fit_stars(image, start, noise, radius, near, profile(beta), inverse_gain, saturation, steps, free, fits)
+    return fits
+
+
 def shape(fits, beta):
     """FWHM, ellipticity and total flux of fits: (fwhm_px, chi, theta_rad, flux_dn), each (n,).
 
@@ -284,10 +291,9 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
     Where the stars do not tell, beta stays near 3.3.
     """
     found = []
-    fits = np.empty((len(start), 16))
     for beta in BETAS:
         start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
-        fit_stars(image, start, noise, radius, near, profile(beta), 0.0, saturation, 12, 7, fits)
+        fits = fit(image, start, noise, radius, near, beta, saturation, steps=12)
         found.append(fits[:, CHI2] / np.maximum(1.0, fits[:, PIXELS] - 7.0))
     table = np.array(found)
     table = table[:, np.isfinite(table).all(axis=0)]
@@ -309,8 +315,7 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
 def residual_gain(image, start, fwhm_px, noise, radius, near, beta, saturation):
     """Variance per DN of star light, above the noise of the sky, that the residuals of bright stars show."""
     start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
-    fits = np.empty((len(start), 16))
-    fit_stars(image, start, noise, radius, near, profile(beta), 0.0, saturation, 12, 7, fits)
+    fits = fit(image, start, noise, radius, near, beta, saturation, steps=12)
     excess = (fits[:, CHI2] - (fits[:, PIXELS] - 7.0)) * noise**2
     light = shape(fits, beta)[3]
     ratio = excess / light

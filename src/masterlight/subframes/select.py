@@ -46,17 +46,14 @@ class SubframeSelector:
         source: str | None = None,
         saturation_dn: float | None = None,
         gain_e_per_dn: float | None = None,
-        sky: "Measurement | None" = None,
     ) -> "tuple[Measurement, StarList] | Rejected":
         """Measure one frame, a `Frame` or an array (rows, cols) or (3, rows, cols) in DN, NaN where missing.
 
         Colour frames are measured in the mean of their planes, mosaics in their green pixels. `saturation_dn` and
-        `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars. `sky` is
-        what is known of its sky and noise already, where interpolation of the colours hides it.
+        `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars.
         Gives what was measured and the stars, or a `Rejected` that tells why the frame has nothing to measure.
         """
-        more = {"source": source, "saturation_dn": saturation_dn, "gain_e_per_dn": gain_e_per_dn, "sky": sky}
-        return engine("subframes.measure").measure_light(self, frame, **more)
+        return engine("subframes.measure").measure_light(self, frame, source, saturation_dn, gain_e_per_dn)
 
     def select(self, measurements: "Sequence[Measurement]") -> list[Rejected | None]:
         """Approve a group of measured frames: None for a good one, a `Rejected` with the reason for another."""

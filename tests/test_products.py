@@ -10,13 +10,13 @@ from masterlight.core.frame import Meta
 from masterlight.night.products import Store, header, key, slug
 
 
-def test_truth_names_are_safe_and_readable():
+def test_names_are_safe_and_readable():
     assert slug("master", "light", "NGC 7000 / Cygnus", "H-alpha", None, "") == "master_light_NGC-7000-Cygnus_H-alpha"
     assert slug("master", "dark", "120s", "-10C") == "master_dark_120s_-10C"
     assert slug("../../etc") == "etc" or "/" not in slug("../../etc")
 
 
-def test_truth_two_products_never_share_a_path(tmp_path):
+def test_two_products_never_share_a_path(tmp_path):
     store = Store(tmp_path)
     paths = [store.path("master_light", "M 31", "L") for _ in range(3)]
     assert [p.name for p in paths] == [
@@ -26,7 +26,7 @@ def test_truth_two_products_never_share_a_path(tmp_path):
     ]
 
 
-def test_truth_key_follows_what_a_product_is_made_of(tmp_path):
+def test_key_follows_what_a_product_is_made_of(tmp_path):
     path = tmp_path / "dark.fits"
     path.write_bytes(b"1")
     first = key([path], ImageCalibration())
@@ -45,7 +45,7 @@ def test_bad_folder_that_cannot_be_made(tmp_path):
         Store(tmp_path / "file").path("master")
 
 
-def test_truth_header_tells_one_exposure_and_the_sum():
+def test_header_tells_one_exposure_and_the_sum():
     metas = [
         Meta(
             kind="light",

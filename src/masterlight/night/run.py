@@ -1,0 +1,161 @@
+"""`Run`, the context of a run: its plan, its pool, what it has made and found so far; `run` walks a night."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from masterlight import __version__
+from masterlight.core.errors import FrameError, Halted, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.process import engine, plain
+from masterlight.core.workers import Event, Pool, executor, keep_freed_memory, machine_memory_mb, processes
+from masterlight.defects.lists import Defects
+from masterlight.doctor.findings import Finding
+from masterlight.doctor.page import html
+from masterlight.integration.engine import compiled
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.stack import Stack
+from masterlight.io import atomic
+from masterlight.night.products import Store
+from masterlight.night.recipe import Recipe
+from masterlight.night.report import FrameReport, Report
+from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, plan, resident_mb
+from masterlight.session.scan import scan
+
+
+@dataclass
+class Run:
+    """One run: the plan it follows, the pool it works in, and what it has made and found so far."""
+
+    plan: Plan
+    store: Store
+    recipe: Recipe
+    pool: Pool
+    memory_mb: float
+    """For each process that works for it."""
+    report: Report
+    made: dict[MasterJob, Path] = field(default_factory=dict)
+    """Path of the master that came of a job."""
+    unusable: set[Path] = field(default_factory=set)
+    """Masters that could not be read or used."""
+    examined: set[str] = field(default_factory=set)
+    """Ready-made masters that the doctor has seen."""
+    defects: dict[tuple, Defects | None] = field(default_factory=dict)
+    """Defective pixels by the master dark that shows them and the size of the lights."""
+
+    @classmethod
+    def of(cls, plan: Plan, folder: Path | str, recipe: Recipe, pool: Pool) -> "Run":
+        """A run that has not begun, whose products go below `folder`."""
+        memory_mb = recipe.memory_mb or machine_memory_mb() / 4
+        return cls(plan, Store(folder), recipe, pool, memory_mb, Report(recipe=plain(recipe), version=__version__))
+
+    def spare_mb(self, frame: Frame, result_bytes: float, sets: float) -> float:
+        """Memory of a process that is left beside a result of so many bytes per pixel and `sets` sets of masters."""
+        return self.memory_mb - resident_mb(area(frame), result_bytes, sets)
+
+    def tiles_mb(self, frame: Frame, result_bytes: float, sets: float) -> float:
+        """Memory for the samples of tiles in all processes together."""
+        return max(MIN_TILE_MB, self.spare_mb(frame, result_bytes, sets)) * processes(self.pool)
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Add the seconds spent inside to the report's timing of this stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.report.timing[stage] = self.report.timing.get(stage, 0.0) + time.perf_counter() - started
+
+    def note(self, stage: str, message: str) -> Event:
+        """A sentence for the process console that the report keeps."""
+        self.report.notes.append(message)
+        return Event(stage, message=message)
+
+    def reject(self, rejected: Rejected, row: FrameReport | None = None, **columns: Any) -> Event:
+        """Keep a frame that failed in the report, with what is known of it, a `row` or `columns`; and say so."""
+        row = row or FrameReport(path=rejected.source, **columns)
+        self.report.frames.append(replace(row, status="rejected", stage=rejected.stage, reason=rejected.reason))
+        return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+    def diagnose(self, findings: list[Finding]) -> Generator[Event, None, None]:
+        """Keep what the doctor found, and say it; an error ends the run, unless the recipe says to go on."""
+        self.report.findings += findings
+        for finding in findings:
+            message = f"{finding.id} {finding.severity}: {finding.sentence}" if finding.severity != "info" else ""
+            yield Event("doctor", result=finding, message=message)
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors and not self.recipe.force:
+            page = self.write_page()
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            raise Halted(
+                f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}; "
+                f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            )
+
+    def write_page(self) -> Path:
+        """Write report.html, what the doctor found with its pictures, and give its path."""
+        path = self.store.path("report", suffix=".html")
+        with atomic(path) as file:
+            file.write(html(self.report.findings, self.plan.name).encode())
+        return path
+
+    def write_report(self) -> Path:
+        """Write report.json and give its path."""
+        path = self.store.path("report", suffix=".json")
+        self.report.write(path)
+        return path
+
+
+def area(frame: Frame) -> int:
+    return frame.shape[-1] * frame.shape[-2]
+
+
+def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Generator[Event, None, Report]:
+    """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
+
+    Yields events; the last one has stage "done" and the `Report` as its result, which is also what the generator
+    returns. Raises NothingUsable when there is no light to work on, OutputError when a product cannot be written.
+    """
+    recipe = recipe or Recipe()
+    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
+    if not compiled():
+        yield Event("start", message="compiling for this machine, once: about a minute, then never again")
+    keep_freed_memory()
+    with executor(recipe.workers) as pool:
+        report: Report = yield from engine("night.walk").walk(Run.of(night, out, recipe, pool))
+        return report
+
+
+def integrate(
+    run: Run, stage: str, integration: ImageIntegration, frames: Sequence[Frame], statistics: Sequence,
+    reference: int | None = 0, sets: float = 1, named: bool = False, **how: Any,
+) -> Generator[Event, None, tuple[Stack | None, list[Frame], int | None]]:  # fmt: skip
+    """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference).
+
+    statistics: for each frame a list with those of its planes; reference None lets the weights choose it; when the
+    user `named` it, nothing takes its place. sets: sets of masters that are in memory beside it.
+    """
+    frames, statistics = list(frames), list(statistics)
+    while frames:
+        stack = None
+        memory_mb = run.tiles_mb(frames[0], RESULT_BYTES * frames[0].planes, sets)
+        measured = list(zip(*statistics, strict=True))
+        try:
+            for event in integration(frames, measured, reference=reference, pool=run.pool, memory_mb=memory_mb, **how):
+                if isinstance(event.result, Stack):
+                    stack = event.result
+                elif event.total:
+                    yield replace(event, stage=stage if event.stage == "integrate" else event.stage, message="")
+            return stack, frames, reference
+        except FrameError as error:
+            lost = [i for i, frame in enumerate(frames) if frame.source == error.source]
+            if not lost or (named and reference in lost):
+                raise
+            yield run.reject(Rejected.of(error.source, stage, error))
+            for i in reversed(lost):
+                del frames[i], statistics[i]
+                reference = None if reference is None else max(0, reference - (i <= reference))
+    return None, [], reference

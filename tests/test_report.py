@@ -1,0 +1,55 @@
+"""The rows of report.json: typed records, whole and strict JSON."""
+
+import json
+import math
+
+import numpy as np
+
+from masterlight.core.errors import Rejected
+from masterlight.doctor.findings import finding
+from masterlight.night.recipe import Recipe
+from masterlight.night.report import COLUMNS, FrameReport, MasterRow, Report, finite, rejection_words
+from masterlight.night.run import Run
+from masterlight.session.plan import Plan
+
+
+def master(kind="light", **more):
+    return MasterRow(path="a/master.fits", preview="a/master.png", kind=kind, filter="L", frames_used=9, **more)
+
+
+def test_a_report_is_strict_json_with_every_column(tmp_path):
+    report = Report(masters=[master(noise=math.nan, stars=np.int64(7))], notes=["a note"], version="1")
+    report.frames.append(FrameReport(path="light.fits", matrix=(1.0, 0.123456789), weight=np.float32(0.5)))
+    report.findings.append(finding("D21", "error", ["a.fits"], 1.0, None, "", "two files are one"))
+    report.write(tmp_path / "report.json")
+    told = json.loads((tmp_path / "report.json").read_text(), parse_constant=lambda word: 1 / 0)
+    assert list(told) == ["masters", "frames", "findings", "timing", "notes", "recipe", "version"]
+    assert told["masters"][0]["noise"] is None and told["masters"][0]["stars"] == 7
+    assert set(told["frames"][0]) == set(COLUMNS)
+    assert told["frames"][0]["matrix"] == [1.0, 0.1234568] and told["frames"][0]["weight"] == 0.5
+    assert told["findings"][0]["id"] == "D21" and told["notes"] == ["a note"]
+
+
+def test_a_master_row_comes_back_from_its_json():
+    row = master("dark", noise=2.5, trails=("a.fits: a trail",), quality={"frames": 5})
+    again = MasterRow(**json.loads(json.dumps(finite(row))))
+    assert again == MasterRow(**vars(row) | {"trails": ["a.fits: a trail"]})
+
+
+def test_the_exit_status_tells_what_became_of_the_night():
+    run = Run.of(Plan("night", (), (), (), (), (), ()), "out", Recipe(), (None, 1))
+    assert run.report.exit_status == 2
+    run.report.masters += [master("dark", noise=1.0), master(noise=1.0)]
+    assert run.report.exit_status == 0 and [row.kind for row in run.report.lights] == ["light"]
+    event = run.reject(Rejected("bad.fits", "measure", "no stars"), kind="light", filter="L")
+    assert run.report.exit_status == 1 and event.message == "rejected bad.fits: no stars (measure)"
+    (row,) = run.report.rejected
+    assert (row.path, row.stage, row.reason, row.kind, row.filter) == ("bad.fits", "measure", "no stars", "light", "L")
+
+
+def test_sentences_leave_out_what_is_not_known():
+    assert master(noise=None).sentence() == "master.fits: 9 frames"
+    assert master(noise=1.5, rejected_low=0.001, rejected_high=0.01).sentence() == (
+        "master.fits: 9 frames, noise 1.500 DN, rejected 0.100 % low, 1.000 % high"
+    )
+    assert rejection_words(0.0, 0.01, 0.002).endswith("1.000 % high, 0.200 % more in larger structures")
