@@ -6,15 +6,13 @@ from dataclasses import is_dataclass
 
 import click
 import pytest
-from click.testing import CliRunner
 
 import masterlight as ml
 from masterlight.core.errors import ParameterError
 from masterlight.core.process import from_toml, knobs, plain, to_toml
-from masterlight.doors.cli import main
-from masterlight.doors.flags import flag, given
+from masterlight.doors.flags import flag, typed_knobs
 from masterlight.night.recipe import Recipe
-from masterlight.processes import PROCESSES, load, replay
+from masterlight.processes import PROCESSES, STEPS, load, replay
 from masterlight.simulate import Night
 
 ALL = [*PROCESSES, "Recipe", "Night"]
@@ -84,7 +82,7 @@ def test_surface_toml_and_card_give_the_same_process_back(name):
 def test_surface_flags_give_the_same_process(name):
     """What is typed after a flag, as text, builds the same process as the value itself."""
     cls = process_of(name)
-    flags = {knob.path: flag(knob) for knob in knobs(cls)}
+    flags = {knob.path: flag(knob, STEPS["run"]) for knob in knobs(cls)}
     for knob in knobs(cls):
         values, words = put_to_use(cls, knob), []
         for path, value in values.items():
@@ -94,7 +92,7 @@ def test_surface_flags_give_the_same_process(name):
             else:
                 words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         parsed = click.Command("test", params=[flags[path] for path in values]).make_context("test", words).params
-        assert ml.build(cls, given(parsed)) == ml.build(cls, values), knob.path
+        assert ml.build(cls, typed_knobs(parsed)) == ml.build(cls, values), knob.path
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -103,38 +101,6 @@ def test_surface_processes_are_plain_values(name):
     assert is_dataclass(made)
     assert hash(made) == hash(process_of(name)())
     assert isinstance(plain(made), dict)
-
-
-def test_surface_recipe_verb_prints_what_run_takes(tmp_path):
-    printed = CliRunner().invoke(main, ["recipe", "--integrate.rejection.low", "3.25", "--memory-mb", "2000"])
-    assert printed.exit_code == 0
-    made = from_toml(Recipe, printed.output)
-    assert made.integrate.rejection.low == 3.25
-    assert made.memory_mb == 2000
-    path = tmp_path / "night.toml"
-    path.write_text(printed.output)
-    again = CliRunner().invoke(main, ["recipe", "-r", str(path), "--memory-mb", "off"])
-    assert from_toml(Recipe, again.output).memory_mb is None
-    assert from_toml(Recipe, again.output).integrate == made.integrate
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["run", "nowhere", "--out", "x"], "nowhere"),
-        (["plan", "."], "no "),
-        (["run", ".", "--out", "x", "-r", "none.toml"], "none.toml"),
-        (["run", ".", "--out", "x", "--integrate.rejection.low", "-3"], "integrate.rejection.low"),
-        (["run", ".", "--out", "x", "--workers", "moon"], "moon"),
-    ],
-)
-def test_bad_command_line_is_one_sentence(arguments, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    told = CliRunner().invoke(main, arguments)
-    assert told.exit_code == 2
-    assert words in told.output
-    assert "Traceback" not in told.output
-    assert not (tmp_path / "x").exists()
 
 
 def test_surface_importing_is_quick():
@@ -146,6 +112,11 @@ def test_surface_importing_is_quick():
 def test_surface_public_names_are_there():
     for name in ml.__all__:
         assert getattr(ml, name) is not None
+
+
+def test_truth_a_recipe_keeps_the_masters_own_defaults():
+    made = from_toml(Recipe, "[bias]\ncombination = 'median'\n")
+    assert made.bias.combination == "median" and made.bias.normalization == Recipe().bias.normalization == "none"
 
 
 def test_surface_help_tells_the_defaults_of_the_recipe():

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from masterlight.core.errors import Rejected
-from masterlight.core.frame import Frame
 from masterlight.core.process import Unit, When, card, engine, process
 
 if TYPE_CHECKING:
     from masterlight.alignment.quads import Reference
     from masterlight.alignment.transform import Transform, Transforms
     from masterlight.alignment.view import Registered
+    from masterlight.core.frame import Frame
     from masterlight.subframes.measurement import StarList
 
 SHEARING = ("auto", "homography", "affine")

@@ -1,29 +1,44 @@
-"""Integration by hand: registered files in, one deep image out, with its maps and the table of who gave what."""
+"""Many files in, one out, by hand: masters, superbias, lists of defects, deep images, composed exposures.
+
+Each function yields events; the last one carries what was made. A file that fails is told and left out.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from masterlight.alignment.align import StarAlignment
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.calibrated import refuse_other_kind
+from masterlight.calibration.superbias import Superbias
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
+from masterlight.core.together import differences
 from masterlight.core.workers import Event, each, executor, keep_freed_memory
-from masterlight.doors.hand import each_file, refuse_existing
+from masterlight.defects.find import BadPixels
+from masterlight.defects.lists import Defects
 from masterlight.integration.hdr import HDRComposition
-from masterlight.integration.normalize import LocalNormalization
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.roster import check_shapes
+from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
+from masterlight.io.defectlist import write_defects
 from masterlight.io.raster import preview, write_png
+from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words
 from masterlight.night.run import Run, integrate
-from masterlight.session.plan import Plan
+from masterlight.session.matching import PLURAL, Group, grouped
+from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import scan
 from masterlight.subframes.measure import measure
 from masterlight.subframes.measurement import Measurement
@@ -31,35 +46,237 @@ from masterlight.subframes.photometry import forced_fluxes, standards, with_star
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.together import in_range
 
+Events = Generator[Event, None, None]
+File = str | Path
+Found = Iterator[tuple[str, Defects]]
+Measured = tuple[list[Frame], list[list[Measurement]]]
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
 MEASURE_BYTES = 24
 """Bytes per pixel that measuring the stars of a frame takes."""
 
 
+def make_master(
+    recipe: Recipe, files: Sequence[File], path: Path, *, kind: str, bias: File | None = None,
+    dark: File | None = None, flat_dark: bool = False,
+) -> Events:  # fmt: skip
+    """Integrate `files` into a master bias, dark or flat; the masters bias and dark are taken out of each first.
+
+    flat_dark: these darks are for flats. The last event's result is the report. NothingUsable when no frame is left.
+    """
+    kind = "flatdark" if flat_dark else kind
+    session = scan(files)
+    fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
+    right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
+    wrong = tuple(
+        Rejected(frame.source, "masters", f"says that it is a {frame.meta.kind}; --force takes it for a {kind}")
+        for frame in session.frames
+        if frame not in right
+    )
+    frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
+    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + wrong)
+    if not frames:
+        raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
+    refuse_mixture(frames)
+    masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
+    job = job_of(kind, frames, masters)
+    with run_of(plan, path, recipe) as run:
+        for rejected in plan.rejected:
+            yield run.reject(rejected)
+        if len(plan.groups) > 1:
+            yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
+        yield from build_master(run, job, path)
+        if path not in run.made.values():
+            raise NothingUsable(f"no {kind} frame could be used; nothing was written")
+        yield Event("done", result=run.report, message=str(path))
+
+
+@contextmanager
+def run_of(plan: Plan, path: Path, recipe: Recipe) -> Iterator[Run]:
+    """What a run needs, for one product written to `path`."""
+    keep_freed_memory()
+    with executor(recipe.workers) as pool:
+        yield Run.of(plan, path.parent, recipe, pool)
+
+
+def job_of(kind: str, frames: list[Frame], masters: dict[str, Frame]) -> MasterJob:
+    """The master to make of raw frames, with the masters that are taken out of each before."""
+    group = Group(kind, tuple(frames))
+    taken = {name: Group(name, (frame,)) for name, frame in masters.items()}
+    words = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
+    return MasterJob(group, **masters, equation=words)
+
+
+def refuse_mixture(frames: list[Frame]) -> None:
+    """Raise FrameError when frames are of more than one camera or setting; one of another size is left out later."""
+    first = frames[0]
+    for frame in frames[1:]:
+        for name, mine, other in differences(first.meta, frame.meta):
+            if name not in ("size", "region"):
+                raise FrameError(
+                    frame.source,
+                    f"has {name} {other}, and {Path(first.source).name} has {mine}: one master is made of "
+                    "frames of one camera and setting",
+                )
+
+
+def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check: Sequence[File] = ()) -> Events:
+    """Write the superbias of one master bias; with bias frames in `check`, say whether it is better."""
+    if len(files) != 1:
+        raise ParameterError(f"a superbias is made of one master bias (given: {len(files)} files)")
+    master = files[0]
+    bias = read(master)
+    refuse_other_kind("bias", bias, force=False)
+    raw = scan(check).frames
+    odd = next((frame for frame in raw if frame.meta.sky_shape != bias.shape), None)
+    if odd is not None:
+        raise FrameError(
+            odd.source, f"is of another size than {Path(master).name}; give the frames that it was made of"
+        )
+    if raw:
+        halves = [mean_of(raw[i::2], ImageIntegration.for_bias()) for i in (0, 1)] if len(raw) > 3 else None
+        if halves is None:
+            raise FrameError(raw[0].source, f"{len(raw)} bias frames are too few to check with; give 4 or more")
+        yield Event("superbias", message=superbias.validate(*halves).sentence)
+    made = superbias(bias)
+    write(out, made, header_of(made))
+    yield Event("done", result=out, message=str(out))
+
+
+def find_defects(
+    process: BadPixels, files: Sequence[File], out: Path, bias: File | None = None, dithered: bool = False
+) -> Events:
+    """Write a map or list of the defective pixels that darks, flats, lights and rejection maps show, all together.
+
+    Which they are is told by their headers and names; bias: master to take out of flats; dithered: the word of the
+    user that the frames behind a rejection map were dithered and not registered.
+    """
+    kinds: dict[str, list[Frame]] = {}
+    for frame in scan(files).frames:
+        whole = (0, frame.shape[-2], 0, frame.shape[-1])
+        kinds.setdefault(frame.meta.kind, []).append(Trimmed.of(frame, frame.meta.data_px or whole))
+    parts = []
+    for kind, frames in kinds.items():
+        for words, found in FINDERS.get(kind, of_lights)(process, frames, read(bias) if bias else None, dithered):
+            yield Event("defects", message=f"{words}: {defect_words(found)}")
+            for note in found.notes:
+                yield Event("defects", message=note)
+            parts.append(found)
+    if not parts:
+        raise NothingUsable("no darks, flats or lights were found to look for defects in")
+    everything = parts[0].union(*parts[1:])
+    write_defects(out, everything, card(process))
+    yield Event("done", result=everything, message=f"{out}: {defect_words(everything)}")
+
+
+def of_darks(process: BadPixels, darks: list[Frame], bias: Frame | None, dithered: bool) -> Found:
+    masters = [dark for dark in darks if dark.meta.is_master]
+    raw = [dark for dark in darks if not dark.meta.is_master]
+    if len(raw) > 1:
+        masters.append(mean_of(raw, ImageIntegration.for_dark()))
+    for dark in masters or raw:
+        yield Path(dark.source).name, process.from_dark(dark)
+    if len(raw) >= 5:
+        yield f"{len(raw)} darks, one after the other", process.from_darks(raw)
+
+
+def of_flats(process: BadPixels, flats: list[Frame], bias: Frame | None, dithered: bool) -> Found:
+    calibrate = ImageCalibration(use_dark=False, use_flat=False)
+    if bias is not None:
+        masters = calibrate.masters(bias=bias)
+        flats = [flat if "B" in flat.meta.calibration else calibrate(flat, masters) for flat in flats]
+    level = {id(flat): float(np.nanmedian(flat[::16, ::16])) for flat in flats}
+    flats = sorted(flats, key=lambda flat: level[id(flat)])
+    faint = flats[0] if level[id(flats[0])] < 0.7 * level[id(flats[-1])] else None
+    yield f"{len(flats)} flats", process.from_flats(flats[-1], faint)
+
+
+def of_lights(process: BadPixels, lights: list[Frame], bias: Frame | None, dithered: bool) -> Found:
+    for stack in [light for light in lights if light.meta.frames > 1]:
+        lights.remove(stack)
+        if not dithered:
+            raise FrameError(
+                stack.source,
+                "its rejection map tells of the sensor only when the frames were dithered and not registered; say so "
+                "with --dithered, or give the lights themselves",
+            )
+        counts, n = rejection_map(stack.source)
+        yield Path(stack.source).name, process.from_rejections(counts, n, source=stack.source)
+    if lights:
+        shifts = shifts_between(lights) if len(lights) >= FEWEST_DITHERED else None
+        if shifts is None:
+            yield f"{len(lights)} lights, each by itself", process.from_single_lights(lights)
+        else:
+            yield f"{len(lights)} dithered lights", process.from_lights(lights, shifts)
+
+
+FEWEST_DITHERED = 5
+"""Lights that tell defects from stars by their shifts; fewer are looked at each by itself."""
+FINDERS = {"dark": of_darks, "flatdark": of_darks, "bias": of_darks, "flat": of_flats}
+"""What looks for defects in each kind of frame; `of_lights` in all others."""
+
+
+def rejection_map(path: File) -> tuple[np.ndarray, int]:
+    """How often each pixel was rejected as too bright, and out of how many frames."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        if "REJ_HIGH" not in hdus or "FRAMES" not in hdus:
+            raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
+        n = len(hdus["FRAMES"].data)
+        if hdus["REJ_HIGH"].data.ndim != 2:
+            raise FrameError(
+                path, "is a stack of three planes; its rejection maps do not tell of single pixels of the sensor"
+            )
+        return np.rint(hdus["REJ_HIGH"].data * n), n
+
+
+def shifts_between(lights: list[Frame]) -> np.ndarray | None:
+    """Where each light lies against the first, (n, 2) pixels; None when their stars do not tell."""
+    select, align = SubframeSelector(), StarAlignment()
+    stars = [seen[1] for light in lights if (seen := select.measure(light))]
+    if len(stars) < len(lights):
+        return None
+    reference = align.prepare(stars[0])
+    found = [align.align(reference, s, light.source) for s, light in zip(stars, lights, strict=True)]
+    return np.array([(t.dx_px, t.dy_px) for t in found]) if all(found) else None
+
+
+def mean_of(frames: Iterable[Frame], integration: ImageIntegration) -> Frame:
+    """Raw frames integrated in memory."""
+    frames = list(frames)
+    *_, done = integration(frames, maps=False)
+    meta = frames[0].meta.with_(is_master=True, frames=len(frames))
+    return ArrayFrame.of(done.result.image, f"{len(frames)} {PLURAL[meta.kind]}", meta)
+
+
+def defect_words(found: Defects) -> str:
+    """How many defects of which kind, as words."""
+    kinds = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
+    return f"{len(found)} defects ({kinds})" if kinds else "no defect"
+
+
 def integrate_files(
-    files: Iterable, out, recipe: Recipe | None = None, *, reference=None, roi=None, slope_map: bool = False
-) -> Iterator[Event]:
-    """Integrate registered files with `recipe.integrate` into the image `out`, its maps in extensions.
+    recipe: Recipe, files: Sequence[File], path: Path, *, reference: File | None = None,
+    roi: str | tuple[int, ...] | None = None, slope_map: bool = False,
+) -> Events:  # fmt: skip
+    """Integrate registered files with `recipe.integrate` into one image, its maps in extensions.
 
     reference: the file whose level and scale the result has, by default the one of greatest weight; roi (x, y, width,
     height): the part of the frames to integrate, for trying settings; slope_map: keep that of linear fit clipping.
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
-    recipe, path, files = recipe or Recipe(), Path(out), list(files)
-    refuse_existing(path, recipe.overwrite, files)
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
-        raise ParameterError("slope_map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
-    session = scan(list(files))
+        raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
+    box = box_of(roi)
+    session = scan(files)
     if not session.frames:
         raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
     nothing = Plan(session.name, (), (), (), (), (), ())
-    keep_freed_memory()
-    with executor(recipe.workers) as pool:
-        run = Run.of(nothing, path.parent, recipe, pool)
+    with run_of(nothing, path, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
-        frames = [cropped(frame, roi) for frame in session.frames]
+        frames = [crop(frame, box) for frame in session.frames]
         frames = yield from of_one_shape(run, frames)
         frames, statistics = yield from measured(run, frames)
         chosen = place_of(reference, frames)
@@ -80,10 +297,10 @@ def integrate_files(
         metas = [frame.meta for frame in frames if frame.source in used]
         cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
         save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
-        yield from told(run, path, stack, own)
+        yield from figures(run, path, stack, own)
 
 
-def of_one_shape(run: Run, frames: list[Frame]) -> Iterator[Event]:
+def of_one_shape(run: Run, frames: list[Frame]) -> Generator[Event, None, list[Frame]]:
     """The frames of the shape that most have; the others are rejected. FrameError where no shape has the majority."""
     shapes = Counter(frame.shape for frame in frames)
     usual, count = shapes.most_common(1)[0]
@@ -99,7 +316,7 @@ def of_one_shape(run: Run, frames: list[Frame]) -> Iterator[Event]:
     return [frame for frame in frames if frame.shape == usual]
 
 
-def told(run: Run, path: Path, stack, own: Frame) -> Iterator[Event]:
+def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events:
     """The figures of a result: a line for each frame, one for the whole."""
     for used in by_frame(stack):
         if not used.weight > 0:
@@ -115,20 +332,31 @@ def told(run: Run, path: Path, stack, own: Frame) -> Iterator[Event]:
     yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 
-def cropped(frame: Frame, roi) -> Frame:
+def box_of(roi: str | tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """A part of frames, (x, y, width, height), as it is typed after --roi: `1000,800,512,512`."""
+    try:
+        box = tuple(int(part) for part in roi.split(",")) if isinstance(roi, str) else roi
+    except ValueError:
+        box = ()
+    if box is not None and len(box) != 4:
+        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512")
+    return box
+
+
+def crop(frame: Frame, box: tuple[int, ...] | None) -> Frame:
     """The part of a frame at (x, y, width, height); all of it for None."""
-    if roi is None:
+    if box is None:
         return frame
-    x, y, width, height = roi
+    x, y, width, height = box
     rows, cols = frame.shape[-2:]
     if min(x, y) < 0 or min(width, height) < 1 or x + width > cols or y + height > rows:
         raise ParameterError(
-            f"roi={x},{y},{width},{height} (x, y, width, height) is not inside of {frame.source}: {cols} x {rows}"
+            f"--roi={x},{y},{width},{height} (x, y, width, height) is not inside of {frame.source}: {cols} x {rows}"
         )
     return Trimmed.of(frame, (y, y + height, x, x + width))
 
 
-def place_of(reference, frames: list[Frame]) -> int | None:
+def place_of(reference: File | None, frames: list[Frame]) -> int | None:
     """The number of the frame that the user named by path or name."""
     if reference is None:
         return None
@@ -140,7 +368,7 @@ def place_of(reference, frames: list[Frame]) -> int | None:
     raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
 
 
-def measured(run: Run, frames: list[Frame]) -> Iterator[Event]:
+def measured(run: Run, frames: list[Frame]) -> Generator[Event, None, Measured]:
     """The frames that can be read and their statistics; the others are rejected with the reason."""
     settings = run.recipe.integrate
     scale = "bwmv" if settings.scale == "stars" else settings.scale
@@ -177,7 +405,7 @@ def examined(frame: Frame, wanted, scale, limits) -> tuple[list[Measurement], fl
     return measure(in_range(frame, *limits), wanted, scale), float(np.mean(there == 0)) if there.size else 0.0
 
 
-def with_fluxes(run: Run, frames, statistics, anchor: int) -> Iterator[Event]:
+def with_fluxes(run: Run, frames, statistics, anchor: int) -> Generator[Event, None, Measured]:
     """(frames, their statistics with the light of the anchor's stars in every frame over that in the anchor)."""
     found = SubframeSelector().measure(frames[anchor])
     if not found:
@@ -200,25 +428,9 @@ def with_fluxes(run: Run, frames, statistics, anchor: int) -> Iterator[Event]:
     return [frame for frame in frames if frame.source in fluxes], out
 
 
-def normalize_files(files: Iterable, out, local: LocalNormalization | None = None, reference=None, **options):
-    """Write every registered file into the folder `out` as `name_n.fits`, with the sky and scale of `reference`."""
-    local = local or LocalNormalization()
-    known = local.reference(read(reference))
-
-    def step(frame: Frame):
-        view = local(frame, known)
-        if not view:
-            raise FrameError(frame.source, view.reason)
-        return view, None, []
-
-    yield from each_file("normalize", scan(list(files)), out, "_n", step, **options)
-
-
-def compose_files(files: Iterable, out, hdr: HDRComposition | None = None, overwrite=False) -> Iterator[Event]:
+def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
-    hdr, files = hdr or HDRComposition(), list(files)
-    refuse_existing(Path(out), overwrite, files)
-    frames = [read(path) for path in files]
+    frames = [read(file) for file in files]
     variances = [extension(frame.source, "VARIANCE") for frame in frames]
     if any(v is None for v in variances):
         without = next(frame.source for frame, v in zip(frames, variances, strict=True) if v is None)
@@ -231,14 +443,9 @@ def compose_files(files: Iterable, out, hdr: HDRComposition | None = None, overw
     planes |= {f"MASK{i}": mask for i, mask in enumerate(made.masks, 1)}
     low, high = made.range_dn
     header = header_of(first) | {"DATAMIN": low, "DATAMAX": high, "SATURATE": None}
-    write(
-        out,
-        planes,
-        {k: v for k, v in header.items() if v is not None},
-        [*first.cards, card(hdr)],
-        compress=planes.keys() - {"IMAGE"},
-    )
-    write_png(Path(out).with_suffix(".png"), preview(made.image, linked=False))
+    rows = {k: v for k, v in header.items() if v is not None}
+    write(out, planes, rows, [*first.cards, card(hdr)], compress=planes.keys() - {"IMAGE"})
+    write_png(out.with_suffix(".png"), preview(made.image, linked=False))
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")
 
 

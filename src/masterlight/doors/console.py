@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,11 +14,11 @@ from masterlight.night.report import Report
 
 
 @contextmanager
-def shown(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
+def process_console(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """A function that shows events as they come: sentences scroll, progress stays below them."""
     console = plain_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bars = {}
+    bars: dict[str, Any] = {}
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
 
         def show(event: Event) -> None:
@@ -43,9 +44,8 @@ def summary(report: Report) -> None:
     """The table of what was made, and on the last line how many frames were left out."""
     console = plain_console()
     table = Table(title=None, box=None, pad_edge=False)
-    for heading, side in (("product", "left"), ("frames", "right"), ("noise DN", "right"), ("one frame", "right"),
-                          ("FWHM px", "right"), ("rejected low / high %", "right")):  # fmt: skip
-        table.add_column(heading, justify=side, no_wrap=True)
+    for heading in ("product", "frames", "noise DN", "one frame", "FWHM px", "rejected low / high %"):
+        table.add_column(heading, justify="left" if heading == "product" else "right", no_wrap=True)
     for row in report.masters:
         table.add_row(
             Path(row.path).name,
@@ -68,5 +68,5 @@ def summary(report: Report) -> None:
         console.print(f"done, {lost}" if count else "done, no frame rejected", markup=False)
 
 
-def number(value, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"

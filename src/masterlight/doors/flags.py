@@ -1,55 +1,89 @@
-"""Flags made of knobs: each parameter of a process becomes an option of a command, with its words and its default."""
+"""Flags made of knobs: a row of the table of steps becomes a verb, each of its knobs an option with its own words."""
 
-import importlib
-import typing
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import click
 
-from masterlight.core.process import Knob, knobs
+from masterlight.core.knob import Knob
+from masterlight.doors import help as pages
+from masterlight.processes import Slot, Step
 
 OFF = object()
 """What `none` on the command line becomes: the knob is switched off, which is not the same as not given."""
+REPLACED = {f"rejection.{old}-low": "rejection.low" for old in ("percentile", "minmax", "linear-fit")}
+REPLACED |= {old.replace("low", "high"): "rejection.high" for old in REPLACED} | {"rejection.profile": ""}
+"""Flags of earlier versions by their last words, and what took their place."""
 
 
-class Knobbed(click.Command):
-    """A command with one flag for every knob of a process, which is imported when the flags are needed."""
+class Verb(click.Command):
+    """A command made of a step; the process with its knobs is imported when its flags are needed."""
 
-    def __init__(self, *args, process: str, of: str = "", also: tuple[str, ...] = (), **kwargs):
-        """process: where the class is, `module:Class`; of: the field whose knobs are flags, without its name; all
-        when empty; also: other fields whose knobs are."""
-        super().__init__(*args, **kwargs)
-        self.process, self.of, self.also = process, of and f"{of}.", also
+    def __init__(self, step: Step, work: Callable[..., None]):
+        slots = [option_of(slot) for slot in step.slots]
+        one = step.takes.rstrip(".")
+        takes = [click.Argument(["inputs"], nargs=-1 if one != step.takes else 1, required=True, metavar=step.takes)]
+        makes = [click.Option(["-o", "--out"], required=step.verb != "doctor", type=click.Path(), metavar="PATH")]
+        again = [click.Option(["--overwrite"], is_flag=True)] if step.writes_again else []
+        help_ = click.Option(
+            ["-h", "--help", "chapter"], is_flag=False, flag_value="", is_eager=True, expose_value=False,
+            callback=partial(show_help, step),
+        )  # fmt: skip
+        everything = click.Option(
+            ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=partial(show_help, step)
+        )
+        params = [*(takes if one else ()), *(makes if step.makes else ()), *slots, *again, help_, everything]
+        super().__init__(step.verb, callback=partial(work, step), params=params, add_help_option=False)
+        self.step = step
 
-    def get_params(self, ctx):
-        if not any(p.name.startswith("knob__") for p in self.params):
-            fields = (self.of, *(f"{field}." for field in self.also))
-            wanted = [knob for knob in knobs(load(self.process)) if f"{knob.path}.".startswith(fields)]
-            self.params += [flag(knob, self.of) for knob in wanted]
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not any(p.name and p.name.startswith("knob__") for p in self.params):
+            self.params += [flag(knob, self.step) for knob in self.step.knobs()]
         return super().get_params(ctx)
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return self.step.summary
 
-def load(where: str) -> type:
-    """The class at `module:Class`."""
-    module, _, name = where.partition(":")
-    return getattr(importlib.import_module(module), name)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if words := successor(error.option_name):
+                raise click.UsageError(words, ctx) from None
+            raise
 
 
-def flag(knob: Knob, of: str = "") -> click.Option:
-    """The option of one knob: `--integrate.rejection.low FLOAT`, `--overwrite / --no-overwrite`; with its words."""
-    name, given_as = knob.path.removeprefix(of).replace("_", "-"), "knob__" + knob.path.replace(".", "__")
+def successor(name: str) -> str:
+    """What took the place of a flag of earlier versions, as a sentence; empty for all others."""
+    old = next((old for old in REPLACED if name.endswith(old)), "")
+    new = f"; {name.removesuffix(old)}{REPLACED[old]} took its place" if REPLACED.get(old) else ""
+    return f"{name} is no more{new}" if old else ""
+
+
+def option_of(slot: Slot) -> click.Option:
+    """The option of a slot."""
+    if slot.kind == "switch":
+        return click.Option([*slot.flags, slot.name], is_flag=True)
+    return click.Option(
+        [*slot.flags, slot.name], required=slot.required, multiple=slot.kind == "files", metavar=slot.metavar
+    )
+
+
+def show_help(step: Step, ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    """Print what `--help`, `--help CHAPTER` or `--help-all` ask for, and end."""
+    if value is None or value is False:
+        return
+    click.echo(pages.everything(step) if value is True else pages.chapter(step, value) if value else pages.page(step))
+    ctx.exit()
+
+
+def flag(knob: Knob, step: Step) -> click.Option:
+    """The option of one knob: `--integrate.rejection.low`, `--overwrite / --no-overwrite`."""
+    name, given_as = step.flag(knob.path), "knob__" + knob.path.replace(".", "__")
     if knob.type is bool:
-        usual = "yes" if knob.default else "no"
-        return click.Option([f"--{name}/--no-{name}", given_as], default=None, help=f"{knob.help} [{usual}]")
-    usual = ",".join(map(str, knob.default)) if isinstance(knob.default, tuple) else knob.default
-    words = f"{knob.help} [{'off' if usual is None else usual}]"
-    return click.Option([f"--{name}", given_as], type=Value(knob), metavar=metavar(knob), help=words)
-
-
-def metavar(knob: Knob) -> str:
-    if knob.choices:
-        return "[" + "|".join(knob.choices) + "]"
-    words = [t for t in (typing.get_args(knob.type) or (knob.type,)) if t is not type(None)]
-    return getattr(words[0], "__name__", "value").upper() if words else "VALUE"
+        return click.Option([f"{name}/--no-{name[2:]}", given_as], default=None)
+    return click.Option([name, given_as], type=Value(knob))
 
 
 class Value(click.ParamType):
@@ -60,7 +94,7 @@ class Value(click.ParamType):
     def __init__(self, knob: Knob):
         self.knob = knob
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if self.knob.optional and str(value).lower() in {"none", "off"} - set(self.knob.choices):
             return OFF
         if isinstance(self.knob.default, tuple):
@@ -68,7 +102,7 @@ class Value(click.ParamType):
         return value
 
 
-def given(arguments: dict) -> dict:
+def typed_knobs(arguments: dict[str, Any]) -> dict[str, Any]:
     """The knobs that the user set, by dotted name."""
     typed = {k[6:].replace("__", "."): v for k, v in arguments.items() if k.startswith("knob__") and v is not None}
     return {name: None if value is OFF else value for name, value in typed.items()}

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers import regridded
 from masterlight.core.process import Unit, When, engine, process
 from masterlight.core.workers import Event
 
 if TYPE_CHECKING:
     from masterlight.alignment.transform import Transforms
+    from masterlight.core.frame import Frame, Meta
     from masterlight.drizzle.stack import DrizzleStack
     from masterlight.integration.local.model import LocalModel
     from masterlight.integration.stack import Verdicts

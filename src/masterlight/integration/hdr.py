@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from masterlight.core.frame import Frame
 from masterlight.core.process import Unit, engine, process
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from masterlight.core.frame import Frame
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class HDRComposition:
     reject_black: bool = True
     """Pixels that are 0 in any plane of the shorter image replace nothing; missing ones never do."""
 
-    def __call__(self, frames: Sequence[Frame], variances: "Sequence[np.ndarray | None] | None" = None) -> HDRResult:
+    def __call__(self, frames: "Sequence[Frame]", variances: "Sequence[np.ndarray | None] | None" = None) -> HDRResult:
         """Compose two or more registered, linear images of equal shape, in any order.
 
         frames: (rows, cols) or (3, rows, cols) DN; variances: for each an array of the same shape, DN^2. Each image v

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from masterlight.core import workers
-from masterlight.core.frame import Frame
 from masterlight.core.process import When, changed, engine, process
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import LargeScaleRejection, MasterRejection, Rejection
 
 if TYPE_CHECKING:
+    from masterlight.core.frame import Frame
     from masterlight.integration.stack import Stack
     from masterlight.integration.terms import Terms
     from masterlight.subframes.measurement import Measurement
@@ -107,7 +107,7 @@ class ImageIntegration:
 
     def __call__(
         self,
-        frames: Sequence[Frame],
+        frames: "Sequence[Frame]",
         statistics: "Sequence[Measurement] | Sequence[Sequence[Measurement]] | None" = None,
         *,
         reference: int | None = None,

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from masterlight.core.errors import Rejected
-from masterlight.core.frame import Frame
 from masterlight.core.process import Unit, When, engine, process
 
 if TYPE_CHECKING:
+    from masterlight.core.frame import Frame
     from masterlight.integration.local.model import LocalModel, LocalReference, Normalized
     from masterlight.subframes.measurement import StarList
 
@@ -35,17 +35,17 @@ class LocalNormalization:
     sampling_px: Annotated[int, Field(ge=4, le=512)] = 16
     """Rows that are read of each row of points: more of them tell the sky better and take longer."""
 
-    def reference(self, frame: Frame, stars: "StarList | None" = None) -> "LocalReference":
+    def reference(self, frame: "Frame", stars: "StarList | None" = None) -> "LocalReference":
         """Look at the frame that others are to resemble; `stars` are its own, found in it when not given.
 
         FrameError when it has no stars and the scale is wanted, or no sky.
         """
         return engine("integration.local.fit").look_at_reference(self, frame, stars)
 
-    def model(self, reference: "LocalReference", frame: Frame) -> "LocalModel | Rejected":
+    def model(self, reference: "LocalReference", frame: "Frame") -> "LocalModel | Rejected":
         """How `frame`, registered to the reference, becomes like it; `Rejected` when too little is in common."""
         return engine("integration.local.fit").model_of(self, reference, frame)
 
-    def __call__(self, frame: Frame, reference: "LocalReference") -> "Normalized | Rejected":
+    def __call__(self, frame: "Frame", reference: "LocalReference") -> "Normalized | Rejected":
         """The frame as it looks with the sky and scale of the reference: a view; the frame is sampled now, once."""
         return engine("integration.local.fit").normalized_view(self, frame, reference)

@@ -18,7 +18,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Para
 from masterlight.core.frame import ArrayFrame
 from masterlight.defects.find import BadPixels
 from masterlight.doors.cli import main
-from masterlight.doors.hand import calibrate_files, find_defects, make_master, make_superbias
+from masterlight.doors.steps import by_hand
 
 NIGHT = {"rows": 200, "cols": 300, "lights": 3, "biases": 6, "darks": 6, "flats": 6, "hot_fraction": 0.005, **CALM}
 
@@ -95,7 +95,8 @@ def test_truth_a_bad_light_does_not_stop_the_others(masters, tmp_path):
     (tmp_path / "broken.fits").write_bytes(b"SIMPLE")
     write(tmp_path / "small.fits", np.ones((50, 60), np.float32))
     events = list(
-        calibrate_files(
+        by_hand(
+            "calibrate",
             [*files(truth, "light"), tmp_path / "broken.fits", tmp_path / "small.fits"],
             tmp_path / "out",
             dark=folder / "dark.fits",
@@ -104,21 +105,21 @@ def test_truth_a_bad_light_does_not_stop_the_others(masters, tmp_path):
     made, lost = events[-1].result
     assert len(made) == 3 and {Path(r.source).name for r in lost} == {"broken.fits", "small.fits"}
     with pytest.raises(NothingUsable, match="nothing was written"):
-        list(calibrate_files([tmp_path / "broken.fits"], tmp_path / "out2", dark=folder / "dark.fits"))
+        list(by_hand("calibrate", [tmp_path / "broken.fits"], tmp_path / "out2", dark=folder / "dark.fits"))
 
 
 def test_truth_superbias_is_checked_and_better(masters, tmp_path):
     truth, folder = masters
-    *told, done = make_superbias(folder / "bias.fits", tmp_path / "s.fits", check=files(truth, "bias"))
+    *told, done = by_hand("superbias", folder / "bias.fits", tmp_path / "s.fits", check=files(truth, "bias"))
     assert "better" in told[0].message
     pattern = np.broadcast_to(truth.bias_dn, (200, 300))
     smooth, plain = (np.asarray(read(path)) - pattern for path in (tmp_path / "s.fits", folder / "bias.fits"))
     # 6 frames leave 1.74 DN of noise in a pixel; 200 rows of them 0.12 DN in a column, and 1.2 / sqrt(0.6) more trimmed
     assert smooth.std() < 0.25 < plain.std()
     with pytest.raises(OutputError, match="exists"):
-        list(make_superbias(folder / "bias.fits", tmp_path / "s.fits"))
+        list(by_hand("superbias", folder / "bias.fits", tmp_path / "s.fits"))
     with pytest.raises(FrameError, match="give 4 or more"):
-        list(make_superbias(folder / "bias.fits", tmp_path / "t.fits", check=files(truth, "bias")[:2]))
+        list(by_hand("superbias", folder / "bias.fits", tmp_path / "t.fits", check=files(truth, "bias")[:2]))
 
 
 def test_truth_defects_go_through_every_kind_of_file(masters, tmp_path):
@@ -133,7 +134,7 @@ def test_truth_defects_go_through_every_kind_of_file(masters, tmp_path):
     assert np.array_equal(repaired[0], repaired[1]) and np.array_equal(repaired[0], repaired[3])
     # PixInsight writes pixels above one another as a piece of a column, whose repair looks to the sides only
     assert (repaired[0] != repaired[2]).mean() < 1e-3
-    *_, done = find_defects([folder / "dark.fits"], tmp_path / "again.fits", BadPixels(line=None))
+    *_, done = by_hand("defects", [folder / "dark.fits"], tmp_path / "again.fits", BadPixels(line=None))
     changed = repaired[0] != np.asarray(read(lights[0]))
     assert 50 < changed.sum() <= len(done.result) and not changed[done.result.mask == 0].any()
     (tmp_path / "bad.lst").write_text("P 5 5 H\nQ 1 2\n")
@@ -180,15 +181,15 @@ def test_truth_a_calibrated_mosaic_keeps_its_pattern(tmp_path):
 
 def test_bad_masters_by_hand_speak(tmp_path):
     with pytest.raises(NothingUsable, match="folder that holds the bias frames"):
-        list(make_master("bias", [tmp_path], tmp_path / "b.fits"))
+        list(by_hand("bias", [tmp_path], tmp_path / "b.fits"))
     (tmp_path / "b.fits").write_bytes(b"")
     with pytest.raises(OutputError, match="exists"):
-        list(make_master("bias", [tmp_path], tmp_path / "b.fits"))
+        list(by_hand("bias", [tmp_path], tmp_path / "b.fits"))
     for i, value in enumerate((500, 501, 499)):
         noise = np.random.default_rng(i).normal(value, 3, (64, 80))
         write(tmp_path / f"b{i}.fits", ArrayFrame.of(noise, meta=Meta(kind="bias")))
     write(tmp_path / "odd.fits", np.ones((10, 12), np.float32))
-    *_, done = make_master("bias", [*tmp_path.glob("b?.fits"), tmp_path / "odd.fits"], tmp_path / "m.fits")
+    *_, done = by_hand("bias", [*tmp_path.glob("b?.fits"), tmp_path / "odd.fits"], tmp_path / "m.fits")
     assert [Path(row.path).name for row in done.result.rejected] == ["odd.fits"] and read(
         tmp_path / "m.fits"
     ).meta.frames == 3
@@ -260,8 +261,8 @@ def test_bad_frames_of_another_kind_are_left_out_or_refused(masters, tmp_path):
         ImageCalibration().masters(dark="dark.fits")
     with pytest.raises(ParameterError, match="did you mean dark_scal"):
         ImageCalibration(dark_scalin="fit")
-    with pytest.raises(ParameterError, match="kind: bias, dark, flat"):
-        list(make_master("bia", [light], tmp_path / "b.fits"))
+    with pytest.raises(ParameterError, match="there are bias, dark, flat"):
+        list(by_hand("bia", [light], tmp_path / "b.fits"))
 
 
 def test_truth_presets_steer_a_whole_run(masters):

@@ -1,0 +1,238 @@
+"""Steps by hand: one process at a time, files in, files out, as the table of steps tells.
+
+    for event in by_hand("calibrate", ["night/LIGHT"], "calibrated", dark="dark.fits"):
+        print(event.message)
+
+A step whose row has an ending writes each file it is given as NAME_ending.fits; the others make one file of many, and
+stand in `assemble`. What must be made ready before the first file, such as masters, stands here, a function for each
+step that needs it; every other process is simply called with each frame.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masterlight.calibration.calibrate import ImageCalibration, needs
+from masterlight.calibration.calibrated import auto_pedestal
+from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
+from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.process import changed
+from masterlight.core.workers import Event, each, executor
+from masterlight.defects.cosmetic import CosmeticCorrection
+from masterlight.defects.defectmap import DefectMap
+from masterlight.defects.lists import Defects
+from masterlight.doors.assemble import (
+    Events,
+    File,
+    compose_files,
+    defect_words,
+    find_defects,
+    integrate_files,
+    make_master,
+    make_superbias,
+)
+from masterlight.integration.normalize import LocalNormalization
+from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import header_cards as header_of
+from masterlight.io.defectlist import read_defects
+from masterlight.processes import STEPS, Step, load
+from masterlight.session.scan import Session, scan
+
+Ready = Generator[Event, None, tuple[Any, Callable[[Frame], Any]]]
+"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are not its own."""
+
+
+def by_hand(
+    verb: str, inputs: Iterable[File] | File, out: File, process: Any = None, *, overwrite: bool = False, **slots: Any
+) -> Events:
+    """Do one step with files: `by_hand("debayer", ["night"], "colour", Debayer(method="vng"))`.
+
+    inputs: files and folders; out: the folder or file to write; process: its knobs, or the recipe that holds them;
+    slots: what else the step takes, as its row tells. The last event's result is (paths written, files left out) where
+    each file is written by itself. No input is ever overwritten, and no other file unless `overwrite` says so.
+    """
+    step = STEPS.get(verb)
+    if step is None or not step.by_hand:
+        names = ", ".join(step.verb for step in STEPS.values() if step.by_hand)
+        raise ParameterError(f"{verb} is no step that can be done by hand; there are {names}")
+    process = load(step.process)() if process is None else process
+    files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if not step.ending:
+        refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)
+        yield from MAKERS[verb](process, files, Path(out), **slots)
+        return
+    session = scan(files)
+    if session.frames:
+        process, apply = yield from READY.get(verb, make_ready)(process, session, **slots)
+    else:
+        apply = process
+    yield from each_file(step, session, Path(out), process, apply, overwrite)
+
+
+MAKERS: dict[str, Callable[..., Events]] = {
+    **{kind: partial(make_master, kind=kind) for kind in ("bias", "dark", "flat")},
+    "superbias": make_superbias, "defects": find_defects, "integrate": integrate_files, "hdr": compose_files,
+}  # fmt: skip
+"""What makes one file of many: (knobs, files, path, slots)."""
+
+
+def make_ready(process: Any, session: Session) -> Ready:
+    """A process that needs nothing but frames."""
+    yield from ()
+    return process, process
+
+
+def take_masters(
+    process: ImageCalibration, session: Session, bias: File | None = None, dark: File | None = None,
+    flat: File | None = None, preset: str | None = None, integers: bool = False,
+) -> Ready:  # fmt: skip
+    """Calibration with master files.
+
+    integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
+    missing pixels become 0 there.
+    """
+    given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
+    if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
+        words = " and ".join(f"--{'dark' if kind == 'flatdark' else kind} FILE" for kind in missing)
+        raise ParameterError(f"the preset {preset} needs {words}")
+    del given["flatdark"]
+    masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
+    masters.factor()
+    if integers:
+        pedestals = [0.0]
+        for frame in session.frames:
+            with suppress(FrameError):  # told when its turn comes
+                pedestals.append(auto_pedestal(process(frame, masters)))
+        process = changed(process, pedestal_dn=process.pedestal_dn + max(pedestals))
+        yield Event("calibrate", message=f"pedestal {process.pedestal_dn:g} DN, in PEDESTAL of each header")
+
+    def apply(frame: Frame) -> Any:
+        view = process(frame, masters)
+        if view is frame:
+            raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
+        if integers:
+            whole = np.clip(np.rint(np.nan_to_num(np.asarray(view))), 0, 65535)
+            return view, whole.astype(np.uint16)
+        return view
+
+    yield Event("calibrate", message=masters.equation)
+    for note in dict.fromkeys(note for frame in session.frames for note in frame.meta.notes):
+        yield Event("calibrate", message=note)
+    return process, apply
+
+
+def take_defects(
+    process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
+) -> Ready:
+    """Repair of what a master dark or a list or map of `masterlight defects` shows."""
+    known = [process.defects(read(dark))] if dark else []
+    if defects:
+        known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
+    for part in known:
+        yield Event("cosmetic", message=f"{Path(part.source).name}: {defect_words(part)}")
+    marked = known[0].union(*known[1:]) if known else None
+
+    def apply(frame: Frame) -> Any:
+        view = process(frame, marked)
+        if view is frame:
+            words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
+            raise FrameError(frame.source, words)
+        return view
+
+    return process, apply
+
+
+def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
+    """A map as PixInsight's DefectMap takes it, 0 where defective and a weight elsewhere, or a list or map of ours."""
+    yield from ()
+    try:
+        known = Defects.of(*read_defects(defects, session.frames[0].shape[-2:]))
+        chart: Frame = ArrayFrame.of(known.as_map(), str(defects))
+    except FrameError:
+        chart = read(defects)
+    return process, lambda frame: process(frame, chart)
+
+
+def take_reference(process: LocalNormalization, session: Session, reference: File) -> Ready:
+    """The registered frame whose sky and scale the others get."""
+    yield from ()
+    like = process.reference(read(reference))
+    return process, lambda frame: process(frame, like)
+
+
+READY: dict[str, Callable[..., Ready]] = {
+    "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,
+}  # fmt: skip
+"""What is made ready before the first file; all other processes are called with the frame alone."""
+
+
+def each_file(
+    step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool
+) -> Events:
+    """Write what `apply` makes of every frame of a session into the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
+    paths = output_paths(session, folder, step.ending)
+    inputs = {Path(source).resolve() for source in paths}
+    for path in paths.values():
+        refuse_existing(path, overwrite, inputs & {path.resolve()})
+
+    def task(frame: Frame) -> Path:
+        made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
+        if isinstance(made, Rejected):
+            raise FrameError(frame.source, made.reason)
+        cards = process.keywords(made) if hasattr(process, "keywords") else []
+        header = header_of(made) | {name: value for name, value, _ in cards}
+        path = paths[frame.source]
+        write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
+        return path
+
+    lost, written = list(session.rejected), list[Path]()
+    for rejected in session.rejected:
+        yield Event(step.verb, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+    with executor() as pool:
+        for event in each(step.verb, pool, task, session.frames):
+            if isinstance(event.result, Rejected):
+                lost.append(event.result)
+                yield replace(event, message=f"rejected {event.result}")
+            else:
+                written.append(event.result)
+                yield replace(event, message=str(event.result))
+    if not written:
+        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
+    yield Event("done", result=(sorted(written), lost))
+
+
+def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
+    """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
+    if any(Path(frame).resolve() == path.resolve() for frame in inputs):
+        raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file in it")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
+
+
+def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]:
+    """Where each frame of a session is written; frames of one name, of two folders, get numbers."""
+    paths: dict[str, Path] = {}
+    for frame in session.frames:
+        name, number = stem(frame.source) + ending, 1
+        while folder / f"{name}.fits" in paths.values():
+            number += 1
+            name = f"{stem(frame.source)}_{number}{ending}"
+        paths[frame.source] = folder / f"{name}.fits"
+    return paths
+
+
+def stem(source: File) -> str:
+    """The name of a file without its folders and endings, `.fits.gz` and the like."""
+    name = Path(source).name
+    return name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem
