@@ -37,7 +37,7 @@ def load(name: str) -> type:
     return found
 
 
-def replay(card: str) -> Any:
+def replay(card: str) -> object:
     """The process that a provenance card tells of, equal to the one that wrote it."""
     for name in json.loads(card):
         if name in PROCESSES:
