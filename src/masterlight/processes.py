@@ -8,7 +8,7 @@ does as a function of its engine, a row here; `doors.steps` is touched only if m
 import importlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from masterlight.core.process import Knob
