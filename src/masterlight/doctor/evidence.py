@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Generator, Iterable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,7 @@ from masterlight.core.frame import Frame, Meta, evenly
 from masterlight.core.headers import period
 from masterlight.core.scale import madn
 from masterlight.core.together import differences
-from masterlight.core.workers import Event, each
+from masterlight.core.workers import Event, Pool, each
 from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality.kernels import common_step
 from masterlight.doctor.quality.sensor import Difference
@@ -354,7 +353,7 @@ def alike(one: Meta, other: Meta) -> bool:
     return not any(differences(one, other, READ_OUT))
 
 
-def gather(plan: Plan, pool: tuple[Executor, int]) -> Generator[Event, None, "Evidence"]:
+def gather(plan: Plan, pool: Pool) -> Generator[Event, None, "Evidence"]:
     """Look at every raw frame of a plan, and at one pair of each group: events; the generator's value is `Evidence`."""
     evidence = Evidence(plan)
     raw = [f for group in plan.groups if not group.is_master for f in group.frames if large(f)]

@@ -1,14 +1,13 @@
 """`Doctor`: the thresholds of the diagnoses, and the three places where they are made."""
 
 from collections.abc import Generator, Sequence
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from masterlight.core.knob import Unit
 from masterlight.core.process import engine, process
-from masterlight.core.workers import Event
+from masterlight.core.workers import Event, Pool
 from masterlight.doctor.findings import TITLES, Finding
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Doctor:
     gain_fraction: Fraction = 0.15
     """How far the measured gain may be from that of the header."""
 
-    def frames(self, plan: "Plan", pool: tuple[Executor, int]) -> Generator[Event, None, list[Finding]]:
+    def frames(self, plan: "Plan", pool: Pool) -> Generator[Event, None, list[Finding]]:
         """Diagnose the raw frames of a plan; the last event's result is the list of findings.
 
         At most 24 rows and 72 000 pixels of each frame are read, and of two frames of each group once more. A frame

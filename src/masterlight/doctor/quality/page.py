@@ -95,9 +95,9 @@ class MasterReport:
     """How far above its surroundings a pixel must be to be called hot; None without any."""
     rejected_low_fraction: float | None
     rejected_high_fraction: float | None
-    rejected: tuple[dict, ...]
+    rejected: tuple[dict[str, Any], ...]
     """For each frame and plane: source, plane, low, high, as fractions of its samples."""
-    inputs: tuple[dict, ...]
+    inputs: tuple[dict[str, Any], ...]
     """Source and content hash of each frame."""
     equation: str
     notes: tuple[str, ...]
@@ -108,9 +108,10 @@ class MasterReport:
         known = [c.noise_dn for c in self.colours.values() if c.noise_dn]
         return sum(known) / len(known) if known else None
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON; what is not a number becomes None."""
-        return plain(dataclasses.asdict(self))
+        told: dict[str, Any] = plain(dataclasses.asdict(self))
+        return told
 
     def sentence(self) -> str:
         """The report in one line, for the process console."""
