@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from masterlight.calibration.superbias import Superbias
+from masterlight.calibration.biasmodel import smooth
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.integration.hdr import Fit, HDRComposition, HDRResult
@@ -143,10 +143,10 @@ def mask_of(settings: HDRComposition, saturated: np.ndarray) -> np.ndarray:
 
 def add_large_scales(layers: int, added: np.ndarray, image: np.ndarray, mask: np.ndarray) -> None:
     """Add to `added` the smooth part of its difference from `image`, found outside of the mask."""
-    smooth = Superbias(layers=layers).smooth
     between = np.empty_like(mask)
     for new, old in zip(added, image, strict=True):
-        smooth(np.where(mask > 0, np.float32(np.nan), old - new), between)
+        rest = np.where(mask > 0, np.float32(np.nan), old - new)
+        smooth(rest, layers, "median", between)
         new += between
 
 
