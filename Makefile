@@ -44,3 +44,4 @@ docs: $(VENV)/.documented
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
+	find src -name "*.nb[ci]" -delete

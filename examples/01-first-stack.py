@@ -15,4 +15,4 @@ for event in ml.run(night, result, recipe):
         print(event.message)
 
 for row in event.result.lights:
-    print(f"{row['path']}: {row['frames_used']} frames, noise {row['noise']:.2f} DN, FWHM {row['fwhm_px']:.2f} px")
+    print(f"{row.path}: {row.frames_used} frames, noise {row.noise:.2f} DN, FWHM {row.fwhm_px:.2f} px")

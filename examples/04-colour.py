@@ -20,6 +20,6 @@ for event in ml.run(night, result, recipe):
         print(event.message)
 
 for row in event.result.lights:
-    image = np.asarray(ml.read(row["path"]))  # (3, rows, cols): red, green, blue; linear, and not balanced
+    image = np.asarray(ml.read(row.path))  # (3, rows, cols): red, green, blue; linear, and not balanced
     sky = ", ".join(f"{level:.1f}" for level in np.nanmedian(image, axis=(1, 2)))
-    print(f"{row['path']}: {row['frames_used']} frames, noise {row['noise']:.2f} DN, sky {sky} DN")
+    print(f"{row.path}: {row.frames_used} frames, noise {row.noise:.2f} DN, sky {sky} DN")

@@ -5,7 +5,8 @@ import pytest
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.core.process import build, changed, knobs, value_at
+from masterlight.core.knob import value_at
+from masterlight.core.process import build, changed, knobs
 from masterlight.integration.hdr import HDRComposition
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
 from masterlight.integration.kernels.rejection import CODES
@@ -208,3 +209,10 @@ def test_truth_only_frames_that_lose_more_than_the_algorithm_takes_are_remarked_
         *_, last = ImageIntegration(rejection=rule)([*frames[:3], cloudy, *frames[4:]], known)
         [said] = [note for note in last.result.notes if "its sky is uneven" in note]
         assert said.startswith("frame 3: ")
+
+
+def test_truth_minmax_that_takes_most_samples_is_remarked_on():
+    frames = [ArrayFrame.of(np.random.default_rng(i).normal(SKY, NOISE, SHAPE), f"frame {i}") for i in range(10)]
+    known = [Measurement(f.source, SKY, NOISE, NOISE, 60.0, 1.0) for f in frames]
+    *_, last = ImageIntegration(rejection=Rejection(algorithm="minmax", low=3, high=3))(frames, known)
+    assert "minmax leaves out 6 of 10 samples of every pixel: see low and high" in last.result.notes

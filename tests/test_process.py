@@ -6,9 +6,8 @@ import pytest
 from pydantic import Field
 
 from masterlight.core.errors import ParameterError
+from masterlight.core.knob import Unit, When
 from masterlight.core.process import (
-    Unit,
-    When,
     build,
     card,
     changed,

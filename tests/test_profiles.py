@@ -25,6 +25,11 @@ from oracles.profiles import (
     WINSORIZED,
 )
 
+from masterlight.core.frame import ArrayFrame
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.rejection import KINDS, Rejection
+from masterlight.subframes.measurement import Measurement
+
 S15 = np.array([70, 97, 98, 98.5, 99, 99.5, 100, 100.5, 101, 101.5, 102, 103, 104, 130, 250]) / 1000
 GRUBBS = np.array(
     [145, 125, 190, 135, 220, 130, 210, 3, 165, 165, 150, 350, 170, 180, 195, 440, 215, 135, 410, 40, 140, 175.0]
@@ -214,3 +219,25 @@ def test_truth_few_samples_break_nothing(n):
         verdict, slope, *_ = judge(profile, algorithm, S15[:n])
         assert verdict.size == n and (verdict <= 2).all() and slope >= 0
         assert not verdict.any() or algorithm not in (LINEAR, SIGMA, MAD)
+
+
+@pytest.mark.parametrize("name, algorithm", [("winsorized", WINSORIZED), ("sigma", SIGMA), ("percentile", PERCENTILE)])
+def test_authority_ours_without_its_floor_rejects_as_pixinsight_of_2019(name, algorithm):
+    rng = np.random.default_rng(algorithm)
+    samples = rng.normal(0.1, 0.005, (17, 300))
+    far = rng.random(samples.shape) < 0.06
+    samples[far] += rng.exponential(0.1, far.sum())
+    samples = samples.astype(np.float32)
+    frames = [ArrayFrame.of(row[None], f"{i}") for i, row in enumerate(samples)]
+    known = [Measurement(frame.source, 0.1, 0.005, 0.005, 60.0, 1.0) for frame in frames]
+    free = {"floor": 0.0} if "floor" in KINDS[name].reads else {}
+    rule = Rejection(algorithm=name, normalization="none", min_keep_fraction=0.0, signal_fraction=0.0, **free)
+    *_, done = ImageIntegration(normalization="none", weights="none", rejection=rule)(frames, known, verdicts=True)
+    ours = np.array([done.result.verdicts.mask(i)[0] & 3 for i in range(17)])
+    sure = 0
+    for column, mine in zip(samples.T, ours.T, strict=True):
+        verdict, _, _, told = judge(PI19, algorithm, column)
+        if told.margin > 2e-3:  # sums in float32, and a stop at 0.05 %
+            sure += 1
+            assert mine.tolist() == verdict.tolist()
+    assert sure > 150

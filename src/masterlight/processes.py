@@ -8,10 +8,10 @@ does as a function of its engine, a row here; `doors.steps` is touched only if m
 import importlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from masterlight.core.process import Knob
+    from masterlight.core.knob import Knob
 
 PROCESSES = {
     "ImageCalibration": "calibration.calibrate",
@@ -37,7 +37,7 @@ def load(name: str) -> type:
     return found
 
 
-def replay(card: str) -> Any:
+def replay(card: str) -> object:
     """The process that a provenance card tells of, equal to the one that wrote it."""
     for name in json.loads(card):
         if name in PROCESSES:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from masterlight.core.errors import Rejected
-from masterlight.core.process import Unit, When, card, engine, process
+from masterlight.core.knob import Unit, When
+from masterlight.core.process import card, engine, process
 
 if TYPE_CHECKING:
     from masterlight.alignment.quads import Reference

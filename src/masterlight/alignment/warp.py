@@ -361,15 +361,9 @@ def warp_tiles(s, stride, rows, cols, h, out, out_stride, height, width, ax, ay,
         ys, ye = max(0, y0), min(y0 + TILE, height)
         for x0 in range(-ax, width, TILE):
             xs, xe = max(0, x0), min(x0 + TILE, width)
-            if (
-                not (
-                    fast
-                    and two_pass_tile(
-                        s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers
-                    )
-                )
-                and threshold < 0
-            ):
+            place = out, out_stride, x0, xs, xe, y0, ys, ye
+            done = fast and two_pass_tile(s, stride, rows, cols, h, *place, w, margin, buffers)
+            if not done and threshold < 0:
                 direct_tile(s, stride, rows, cols, h, out, out_stride, xs, xe, ys, ye, w, margin, scratch)
             mend_tile(s, stride, rows, cols, h, out, out_stride, xs, xe, ys, ye, w, margin, threshold)
 
@@ -428,18 +422,9 @@ def copy_shifted(source: np.ndarray, dx: int, dy: int, out: np.ndarray) -> None:
 
 
 def warp(
-    source,
-    x_offset,
-    y_offset,
-    matrix,
-    out,
-    out_x=0,
-    out_y=0,
-    kernel="lanczos5",
-    margin_dn=np.inf,
-    threshold=-1.0,
+    source, x_offset, y_offset, matrix, out, out_x=0, out_y=0, kernel="lanczos5", margin_dn=np.inf, threshold=-1.0,
     fast=True,
-):
+):  # fmt: skip
     """Fill `out` with `source` resampled at matrix @ (x, y, 1), the position in the source of each output pixel.
 
     source (rows, cols) float32, NaN where missing, is the box of the frame whose first pixel is (x_offset, y_offset);

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from masterlight.calibration.overscan import Overscan
 from masterlight.core.errors import ParameterError
-from masterlight.core.process import Unit, When, engine, process
+from masterlight.core.knob import Unit, When
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     from masterlight.calibration.masters import Masters

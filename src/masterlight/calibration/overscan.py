@@ -9,7 +9,8 @@ from pydantic import Field
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.headers import area, inside, overlap, section
-from masterlight.core.process import When, engine, process
+from masterlight.core.knob import When
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     from masterlight.calibration.level import Level

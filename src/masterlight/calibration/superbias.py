@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from masterlight.core.process import Unit, When, engine, process
+from masterlight.core.knob import Unit, When
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     from masterlight.core.frame import Frame

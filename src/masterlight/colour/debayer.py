@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from masterlight.core.headers import shifted_pattern
-from masterlight.core.process import When, engine, process
+from masterlight.core.knob import When
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     from masterlight.core.frame import Frame

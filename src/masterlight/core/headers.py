@@ -78,6 +78,9 @@ IN_NAME = {
     "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}"),
     "offset": re.compile(rf"(?<=[\W_])offset[-_= ]?{NUMBER}"),
 }
+CLOCK = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d+))?)?\s*(Z|[-+]\d\d:?\d\d)?")
+MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
+"""Words of a camera's name that do not tell one camera from another."""
 SILENT = {"", "unknown", "none", "n/a", "na", "null", "undefined", "not set", "no filter", "-", "--"}
 
 
@@ -240,9 +243,8 @@ def binning_of(cards: Mapping) -> tuple[int, int] | None:
 
 def temperature_of(cards: Mapping, notes: list[str]) -> float | None:
     """Sensor temperature in Celsius; the set point stands in when nothing was measured."""
-    measured = next(
-        (t for t in (as_number(cards.get(key)) for key in TEMPERATURE) if t is not None and -150 < t < 80), None
-    )
+    told = (as_number(cards.get(key)) for key in TEMPERATURE)
+    measured = next((t for t in told if t is not None and -150 < t < 80), None)
     wanted = number(cards, "SET-TEMP")
     if wanted is None or not -150 < wanted < 80:
         return measured
@@ -479,9 +481,7 @@ def as_time(date: str | None, clock: str | None) -> datetime | None:
     first, month, last = (int(match[i]) for i in (1, 2, 3))
     year, day = (first, last) if len(match[1]) == 4 else (last, first)
     year += 0 if year > 99 else 1900 if year >= 70 else 2000
-    hands = re.match(
-        r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d+))?)?\s*(Z|[-+]\d\d:?\d\d)?", match[4] or clock or "0:0"
-    )
+    hands = CLOCK.match(match[4] or clock or "0:0")
     if not hands:
         return None
     try:
@@ -568,11 +568,7 @@ def camera_key(name: str | None) -> str:
     """A camera's name for comparison, without maker's noise words and serial numbers; '' when unknown."""
     words = re.sub(r"\(\d*\)|#\s*\d+|\bs/?n[:\s]*\w+|_id\w+", " ", (name or "").lower())
     words = re.sub(r"-(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", " ", words)
-    kept = [
-        w
-        for w in re.split(r"[\s:;,_]+", words)
-        if w not in ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
-    ]
+    kept = [word for word in re.split(r"[\s:;,_]+", words) if word not in MAKERS]
     return re.sub(r"[^a-z0-9]", "", "".join(kept))
 
 

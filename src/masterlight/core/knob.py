@@ -136,7 +136,8 @@ class Knob:
         for prefix, marks in self.when:
             if not any(mark.holds(value, prefix) for mark in marks):
                 needed = " or ".join(mark.words(prefix, call) for mark in marks)
-                names = dict.fromkeys(prefix + name for mark in marks for name in mark.values)
+                values = [(prefix + name, allowed) for mark in marks for name, allowed in mark.values.items()]
+                names = dict.fromkeys(name for name, allowed in values if not matches(value_at(value, name), allowed))
                 told = " and ".join(f"{call(name)} {word_of(value_at(value, name))}" for name in names)
                 return f"{call(self.path)} does nothing with {told}; it is for {needed}"
         return ""

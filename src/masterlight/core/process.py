@@ -156,7 +156,7 @@ def refuse_idle(value: Any, names: Iterable[str]) -> None:
                 raise ParameterError(why)
 
 
-def build(cls: type[T], values: Mapping[str, Any], base: T | None = None, call: Callable[[str], str] = str) -> T:
+def build(cls: type[T], values: Mapping[str, object], base: T | None = None, call: Callable[[str], str] = str) -> T:
     """Make a process from dotted names: `build(ImageIntegration, {"rejection.low": 3})`, the rest as in `base`.
 
     Raises ParameterError for a wrong name or value, and for a value that does nothing beside the others; `call` says
@@ -223,7 +223,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def card(value: Any, **extra: Any) -> str:
+def card(value: object, **extra: object) -> str:
     """One line that says which process was applied, with every parameter: `{"ImageCalibration": {...}}`."""
     return json.dumps({type(value).__name__: plain(value), **extra}, sort_keys=True, default=str)
 
@@ -237,7 +237,7 @@ def replay(text: str) -> Any:
     raise ParameterError(f"card names no known process: {', '.join(entries)}; known: {', '.join(sorted(_REGISTRY))}")
 
 
-def to_toml(value: Any) -> str:
+def to_toml(value: object) -> str:
     """A process as a TOML document that a person can edit: each parameter under its own explanation."""
     import tomlkit
 

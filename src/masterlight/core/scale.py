@@ -90,7 +90,7 @@ def qn(x):
     return 2.21914 * factor * max(0.0, high)
 
 
-def quartered(x):
+def with_quartiles(x):
     """A sample with its quartiles at their places: medians of it and its halves come quickly."""
     return np.partition(x, [x.size // 4, (x.size - 1) // 2, x.size // 2, 3 * x.size // 4])
 
@@ -124,7 +124,7 @@ def average_deviation(x, centre):
     return below, float(np.mean(high - centre, dtype=np.float64)) if high.size else 0.0
 
 
-@estimator(quartered)
+@estimator(with_quartiles)
 def median_deviation(x, centre):
     """Median, and median absolute deviation from it below and above.
 
@@ -133,7 +133,7 @@ def median_deviation(x, centre):
     return deviations(x[x <= centre], x[x > centre], centre, x)
 
 
-@estimator(quartered)
+@estimator(with_quartiles)
 def biweight(x, centre):
     """Median, and root of the biweight midvariance below and above it (Beers, Flynn & Gebhardt 1990)."""
     return two_sided_scale(x)[1:]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from masterlight.core.process import Unit, engine, process
+from masterlight.core.knob import Unit
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     import numpy as np

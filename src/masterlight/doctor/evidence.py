@@ -229,10 +229,8 @@ def peaks(residual: np.ndarray, sigma: float, size: int) -> tuple[int, int]:
         return 0, 0
     step = 2 if size > 1 else 1
     far = 6 * step
-    here, near = (
-        residual[..., far:-far],
-        (residual[..., far - step : -far - step], residual[..., far + step : step - far]),
-    )
+    here = residual[..., far:-far]
+    near = residual[..., far - step : -far - step], residual[..., far + step : step - far]
     with np.errstate(invalid="ignore"):
         peak = (here > HIGH * sigma) & (here >= near[0]) & (here > near[1])
         height = here[peak]

@@ -264,10 +264,8 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         order = np.argsort([seconds_of(one.frame.meta.time) or i for i, one in enumerate(looks)], kind="stable")
         middle = np.median(maps, axis=0)
         change = maps / middle
-        across, down = (
-            (change[:, :, -2:] - change[:, :, :2]).mean((1, 2)),
-            (change[:, -2:] - change[:, :2]).mean((1, 2)),
-        )
+        across = (change[:, :, -2:] - change[:, :, :2]).mean((1, 2))
+        down = (change[:, -2:] - change[:, :2]).mean((1, 2))
         series = {"gradient": max((across, down), key=np.ptp)}
         bias = evidence.bias_for(group)
         if len(looks[0].colours) > 1:
@@ -346,9 +344,8 @@ def gain_lie(doctor: Doctor, evidence: Evidence, bias: Group, flat: Group) -> It
     if not (excess > 4 * b.noise_dn**2 and f.signal_dn > 0) or b.colours.keys() != f.colours.keys():
         return
     bias_dn = evidence.bias_for(flat) or 0.0
-    measured = float(
-        np.median([g.gain_e_per_dn for g in gains_of(b.colours, f.colours, dict.fromkeys(f.colours, bias_dn)).values()])
-    )
+    gains = gains_of(b.colours, f.colours, dict.fromkeys(f.colours, bias_dn))
+    measured = float(np.median([gain.gain_e_per_dn for gain in gains.values()]))
     if abs(measured / header - 1) > doctor.gain_fraction:
         bits = evidence.of(flat)[0].shift_bits
         shifted = f"; the data are shifted up by {bits} bits, a factor of {2**bits}" if bits else ""

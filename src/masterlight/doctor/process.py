@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from masterlight.core.process import Unit, engine, process
+from masterlight.core.knob import Unit
+from masterlight.core.process import engine, process
 from masterlight.core.workers import Event
 from masterlight.doctor.findings import TITLES, Finding
 

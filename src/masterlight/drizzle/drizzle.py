@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from masterlight.core.headers import regridded
-from masterlight.core.process import Unit, When, engine, process
+from masterlight.core.knob import Unit, When
+from masterlight.core.process import engine, process
 from masterlight.core.workers import Event
 
 if TYPE_CHECKING:

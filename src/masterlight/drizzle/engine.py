@@ -121,20 +121,13 @@ def stack_of(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel:
             _, _, places = next(layer for layer in layers_of(frame, settings.cfa) if layer[0] == plane)
             there = frame.shape[-2] * frame.shape[-1] * len(places.at) / places.period**2
             seen = max(1.0, pixels[plane, i])
-            rows.append(
-                DropRow(
-                    source=frame.source,
-                    plane=plane,
-                    weight=float(weights[i]),
-                    scale=float(t.out_scale[i]),
-                    offset=float(t.out_offset[i]),
-                    noise_dn=float(t.noise_dn[i]),
-                    rejected_low_fraction=float(low[plane, i] / seen),
-                    rejected_high_fraction=float(high[plane, i] / seen),
-                    large_scale_fraction=float(large[plane, i] / seen),
-                    used_fraction=float(used[plane, i] / there),
-                )
+            terms_of_frame = (float(v[i]) for v in (weights, t.out_scale, t.out_offset))
+            rejected = (float(v[plane, i] / seen) for v in (low, high, large))
+            share = float(used[plane, i] / there)
+            row = DropRow(
+                frame.source, plane, *terms_of_frame, *rejected, noise_dn=float(t.noise_dn[i]), used_fraction=share
             )
+            rows.append(row)
     noise_known = all(np.isfinite(t.noise_dn).all() and (t.noise_dn > 0).all() for t in terms)
     empty = float((canvas.holes[0] / np.maximum(1, canvas.holes[1])).max())
     ratio = noise_ratio(settings.kernel, settings.drop_shrink, pixel)

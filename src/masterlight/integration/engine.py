@@ -195,6 +195,8 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) ->
             f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off, so sigma clipping "
             "cannot reject it: take auto"
         )
+    elif rule.kind.takes == "samples" and 2 * sum(rule.limits) > count:
+        yield f"{rule.algorithm} leaves out {sum(rule.limits):g} of {count} samples of every pixel: see low and high"
     for row in rows:
         share = row.rejected_low_fraction + row.rejected_high_fraction
         own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from masterlight.core import workers
-from masterlight.core.process import When, changed, engine, process
+from masterlight.core.knob import When
+from masterlight.core.process import changed, engine, process
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import LargeScaleRejection, MasterRejection, Rejection

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from masterlight.core.errors import Rejected
-from masterlight.core.process import Unit, When, engine, process
+from masterlight.core.knob import Unit, When
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     from masterlight.core.frame import Frame

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.process import Unit, When, engine, process
+from masterlight.core.knob import Unit, When
+from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
     import numpy as np
@@ -219,9 +220,11 @@ class MasterRejection:
     algorithm: Algorithm = "auto"
     """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
     low: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS)] = 6.0
-    """How far below a pixel's median samples are rejected; as in integrate.rejection.low, and so is what is usual."""
+    """How far below a pixel's median samples are rejected, in sigma; for percentile a fraction of the median, for
+    minmax how many of the faintest go."""
     high: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS)] = 6.0
-    """How far above a pixel's median samples are rejected; as in integrate.rejection.high, and so is what is usual."""
+    """How far above a pixel's median samples are rejected, in sigma; for percentile a fraction of the median, for
+    minmax how many of the brightest go."""
     range_low: Annotated[float, Unit("DN")] | None = None
     """Values at or below this, in DN as they come to integration, never take part."""
     range_high: Annotated[float, Unit("DN")] | None = None

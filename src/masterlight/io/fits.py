@@ -143,12 +143,8 @@ def with_primary(text: str, primary: str) -> str:
 
 def without_tiling(text: str) -> str:
     """The header of a tile-compressed image as that of the image itself."""
-    rename = {
-        "ZBITPIX": "BITPIX",
-        "ZNAXIS": "NAXIS",
-        "ZBLANK": "BLANK",
-        **{f"ZNAXIS{i}": f"NAXIS{i}" for i in range(1, 10)},
-    }
+    sizes = [f"NAXIS{i}" for i in range(1, 10)]
+    rename = {f"Z{key}": key for key in ("BITPIX", "NAXIS", "BLANK", *sizes)}
     kept = []
     for card in (text[i : i + 80] for i in range(0, len(text), 80)):
         key = card[:8].strip()
@@ -212,17 +208,6 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
     blank = as_number(cards.get("BLANK")) if bitpix > 0 else None
     planes = sizes[2] if len(sizes) == 3 else 1
     flip = str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
-    return Layout(
-        dtype=DTYPES[bitpix],
-        planes=planes,
-        rows=sizes[1],
-        cols=sizes[0],
-        offset=offset,
-        zero=values["BZERO"],
-        scale=values["BSCALE"],
-        blank=int(blank) if blank is not None else None,
-        flip=flip,
-        packing=packing,
-        part=hdu,
-        stamp=stamp,
-    )
+    blank = int(blank) if blank is not None else None
+    zero, scale = values["BZERO"], values["BSCALE"]
+    return Layout(DTYPES[bitpix], planes, sizes[1], sizes[0], offset, zero, scale, blank, flip, packing, hdu, stamp)

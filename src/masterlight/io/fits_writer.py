@@ -11,6 +11,9 @@ from masterlight.io import MISSING, Scaled, atomic
 from masterlight.io.fits import BLOCK, STRUCTURE
 from masterlight.io.plain import CHUNK_BYTES
 
+KEPT = ("u1", "i2", "u2", "i4", "f4", "f8")
+"""Types of numbers that are written as they are."""
+
 
 def write_fits(
     path, planes: Mapping[str, Any], header: Any = (), history: Iterable[str] = (), compress: Iterable[str] = ()
@@ -35,10 +38,8 @@ def image_array(plane) -> np.ndarray:
     array = np.asarray(plane)
     if array.dtype == bool:
         array = array.astype(np.uint8)
-    kept = array.dtype.newbyteorder("=") in map(
-        np.dtype, (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
-    )
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=") if kept else np.float32)
+    native = array.dtype.newbyteorder("=")
+    return np.ascontiguousarray(array, native if native.str[1:] in KEPT else np.float32)
 
 
 def header_of(header: Any, history: Iterable[str]):
@@ -51,11 +52,8 @@ def header_of(header: Any, history: Iterable[str]):
     else:
         rows = ((key, value, "") for key, value in header.items()) if isinstance(header, Mapping) else header
     for key, value, *comment in rows:
-        if (
-            value is None
-            or STRUCTURE.fullmatch(str(key).upper())
-            or (isinstance(value, float) and not math.isfinite(value))
-        ):
+        odd = value is None or (isinstance(value, float) and not math.isfinite(value))
+        if odd or STRUCTURE.fullmatch(str(key).upper()):
             continue
         value = value.item() if isinstance(value, np.generic) else value
         value = ascii_text(value) if isinstance(value, str) else value
@@ -63,10 +61,8 @@ def header_of(header: Any, history: Iterable[str]):
             if key in ("COMMENT", "HISTORY", ""):
                 cards.add_history(value) if key == "HISTORY" else cards.add_comment(value) if key else None
             else:
-                cards[key if len(key) <= 8 else f"HIERARCH {key}"] = (
-                    value,
-                    ascii_text(comment[0]) if comment and comment[0] else None,
-                )
+                words = ascii_text(comment[0]) if comment and comment[0] else None
+                cards[key if len(key) <= 8 else f"HIERARCH {key}"] = (value, words)
         except (ValueError, TypeError):
             cards.add_comment(ascii_text(f"{key}: {value}"))
     for sentence in history:

@@ -197,9 +197,9 @@ class Measure:
         apart = range(len(channels)) if self.each_plane and not one else ()
         alone = [measure_light(self.selector, whole[c], sky=channels[c], **how) for c in apart]
         channels = [replace(channel, **stars_of(found[0])) for channel in channels]
-        return found[0], self.completed(light, channels), found[1], tuple(a[1] if a else a for a in alone)
+        return found[0], self.with_wanted(light, channels), found[1], tuple(a[1] if a else a for a in alone)
 
-    def completed(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
+    def with_wanted(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
         """The channels with what integration wants of them besides: from a sample of what it will see."""
         more = [name for name in self.wanted if name in SKY_FIELDS]
         if not more and self.scale == "bwmv":

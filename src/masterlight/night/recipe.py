@@ -8,7 +8,8 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
-from masterlight.core.process import When, process
+from masterlight.core.knob import When
+from masterlight.core.process import process
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-from masterlight.core.process import Unit, process
+from masterlight.core.knob import Unit
+from masterlight.core.process import process
 
 if TYPE_CHECKING:
     import numpy as np

@@ -192,9 +192,8 @@ def apply(matrix: np.ndarray, x, y):
     """Positions moved by a 3x3 matrix."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
-    return (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w, (
-        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-    ) / w
+    u, v = (row[0] * x + row[1] * y + row[2] for row in matrix[:2])
+    return u / w, v / w
 
 
 def trail_profile(shape: tuple[int, int], trail: tuple[float, ...], reach: float = 5.0):
@@ -207,10 +206,7 @@ def trail_profile(shape: tuple[int, int], trail: tuple[float, ...], reach: float
     half = math.ceil(reach * sigma / max(abs(s), abs(c)))
     across = np.rint(centre).astype(np.int64)[:, None] + np.arange(-half, half + 1)[None, :]
     distance = (across - centre[:, None]) * max(abs(s), abs(c))
-    y, x = (
-        (np.broadcast_to(along[:, None], across.shape), across)
-        if steep
-        else (across, np.broadcast_to(along[:, None], across.shape))
-    )
+    line = np.broadcast_to(along[:, None], across.shape)
+    y, x = (line, across) if steep else (across, line)
     inside = (across >= 0) & (across < (shape[1] if steep else shape[0])) & (np.abs(distance) <= reach * sigma)
     return y[inside], x[inside], peak * np.exp(-0.5 * (distance[inside] / sigma) ** 2)

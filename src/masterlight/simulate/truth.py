@@ -129,9 +129,8 @@ def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
     name, cards = name_and_cards(shot)
     image = observatory.frame(shot.kind, shot.index)
     structure = [("SIMPLE", True, "file does conform to FITS standard"), ("BITPIX", 16), ("NAXIS", 2)]
-    header = Header(
-        [*structure, ("NAXIS1", image.shape[1]), ("NAXIS2", image.shape[0]), ("BZERO", 32768), ("BSCALE", 1)]
-    )
+    structure += [("NAXIS1", image.shape[1]), ("NAXIS2", image.shape[0]), ("BZERO", 32768), ("BSCALE", 1)]
+    header = Header(structure)
     for keyword, (value, comment) in cards.items():
         value = value.encode("ascii", "replace").decode() if isinstance(value, str) else value
         header.append((keyword, value, comment) if comment else (keyword, value), end=True)

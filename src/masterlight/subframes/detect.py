@@ -268,11 +268,11 @@ def detect(image, sigma=5.0, saturation_dn=None):
     noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the
     thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold.
     """
-    binned, smoothed, level, noise = smoothed_sky(image)
+    binned, smoothed, level, noise = detection_image(image)
     share, sigma_px = spikiness(image)
     if share > SPIKY:
         image = despike(despike(image, level, sigma_px), level, sigma_px)
-        binned, smoothed, level, noise = smoothed_sky(image)
+        binned, smoothed, level, noise = detection_image(image)
     floor = np.float32(1e-6) * np.maximum(np.abs(level), np.float32(1e-3))
     noise = np.maximum(noise, floor)
     at = np.empty((CAPACITY, 2), np.int64)
@@ -282,27 +282,27 @@ def detect(image, sigma=5.0, saturation_dn=None):
         height *= 2.0
     rows = np.empty((found, 7))
 
-    def screened(saturation):
+    def candidates_below(saturation):
         screen(image, smoothed, level, noise, sigma, saturation, at[:found], rows)
-        return ranked(rows[np.isfinite(rows[:, 0])])
+        return by_strength(rows[np.isfinite(rows[:, 0])])
 
     saturation_dn = np.inf if saturation_dn is None else saturation_dn
-    candidates = screened(saturation_dn)
+    candidates = candidates_below(saturation_dn)
     flat = ceiling(image, candidates)
     if flat < saturation_dn:
         saturation_dn = flat
-        candidates = screened(saturation_dn)
+        candidates = candidates_below(saturation_dn)
     return Found(image, candidates, level, binned, saturation_dn)
 
 
-def smoothed_sky(image):
+def detection_image(image):
     """(binned image, detection image, level and noise of its mesh)."""
     binned = bin_by_2(image)
     smoothed = smooth(binned)
     return binned, smoothed, *mesh(smoothed)
 
 
-def ranked(rows):
+def by_strength(rows):
     """Rows of `screen` as Candidates, strongest first, each saturated star once."""
     from scipy.spatial import cKDTree
 
@@ -376,7 +376,7 @@ def typical_fwhm(image, candidates, count=60):
     return float(np.median(widths[np.isfinite(widths)])) if np.isfinite(widths).any() else np.nan
 
 
-def balanced(x, y, shape, budget, grid=(6, 8)):
+def choose_evenly(x, y, shape, budget, grid=(6, 8)):
     """Which of the stars, given brightest first, to keep so that none of 8 x 6 cells holds over 3 times its fair share.
 
     Returns indices in the order given, at most `budget`; nebulae and clusters do not eat it up.

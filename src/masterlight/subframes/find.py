@@ -20,7 +20,7 @@ def find_stars(settings, image, saturation_dn=None, gain_e_per_dn=None) -> tuple
     empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
     if not len(candidates.x):
         return empty, 0, float("nan"), level
-    keep = stars.balanced(candidates.x, candidates.y, searched.shape, settings.max_stars)
+    keep = stars.choose_evenly(candidates.x, candidates.y, searched.shape, settings.max_stars)
     chosen = stars.Candidates(*(column[keep] for column in candidates))
     near = stars.neighbours(chosen.x, chosen.y, candidates.x, candidates.y)
     fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
