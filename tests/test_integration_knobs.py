@@ -1,5 +1,7 @@
 """Every knob of integration does something, or says that it does nothing beside the others; wrong values are told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -216,3 +218,11 @@ def test_truth_minmax_that_takes_most_samples_is_remarked_on():
     known = [Measurement(f.source, SKY, NOISE, NOISE, 60.0, 1.0) for f in frames]
     *_, last = ImageIntegration(rejection=Rejection(algorithm="minmax", low=3, high=3))(frames, known)
     assert "minmax leaves out 6 of 10 samples of every pixel: see low and high" in last.result.notes
+
+
+def test_truth_without_rejection_no_frame_is_lost_for_a_scale_that_nothing_needs():
+    known = [replace(k, flux_ratio=None) if i < 2 else k for i, k in enumerate(KNOWN)]
+    plain = ImageIntegration(normalization="additive", rejection=Rejection(algorithm="none"))
+    for settings, lost in ((plain, 0), (changed(plain, rejection=Rejection()), 2)):
+        *_, last = settings(FRAMES, known)
+        assert len(last.result.lost) == lost

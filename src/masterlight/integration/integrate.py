@@ -89,8 +89,8 @@ class ImageIntegration:
     @property
     def needs_scale(self) -> bool:
         """Whether the scale of each frame matters."""
-        judged = self.rejection.normalization == "scale+zero offset"
-        return self.localizes or "scaling" in self.normalization or judged or self.weights == "psf-scale-snr"
+        scaled = "scaling" in self.normalization or self.rejection.comparison == "scale+zero offset"
+        return self.localizes or scaled or self.weights == "psf-scale-snr"
 
     @property
     def looks_at_stars(self) -> bool:
@@ -104,7 +104,7 @@ class ImageIntegration:
 
     @property
     def localizes(self) -> bool:
-        return "local" in (self.normalization, self.rejection.normalization)
+        return "local" in (self.normalization, self.rejection.comparison)
 
     def __call__(
         self,

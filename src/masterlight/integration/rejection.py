@@ -186,6 +186,11 @@ class Rejection:
         return low if self.low is None else self.low, high if self.high is None else self.high
 
     @property
+    def comparison(self) -> str:
+        """The normalization that counts: none where nothing is compared."""
+        return "none" if self.algorithm == "none" else self.normalization
+
+    @property
     def ranges(self) -> bool:
         """Whether values out of range are left out."""
         return self.range_low is not None or self.range_high is not None

@@ -133,10 +133,10 @@ def terms_of(
     factor, notes = scale_factors(settings, statistics, reference)
     done = {
         mode: normalization(mode, location, factor, reference, local_scale)
-        for mode in (settings.normalization, settings.rejection.normalization)
+        for mode in (settings.normalization, settings.rejection.comparison)
     }
     out_scale, out_offset, out_gain = done[settings.normalization]
-    rej_scale, rej_offset, rej_gain = done[settings.rejection.normalization]
+    rej_scale, rej_offset, rej_gain = done[settings.rejection.comparison]
     weights = weights_of(
         settings.weights,
         statistics,
@@ -255,7 +255,7 @@ def check_numbers(settings: ImageIntegration, statistics: Sequence[Measurement])
     if not statistics:
         raise NothingUsable("there is no frame to integrate")
     settings.rejection.check(len(statistics))
-    modes = (settings.normalization, settings.rejection.normalization)
+    modes = (settings.normalization, settings.rejection.comparison)
     for s in statistics:
         if not np.isfinite(s.location_dn):
             raise ParameterError(
