@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.expression import Expression, ExpressionError
+from masterlight.subframes.expression import Expression, ExpressionError
 
 GROUP = {
     "FWHM": np.array([3.008, 3.25, 3.5, 4.003]),

@@ -17,9 +17,9 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, Stored, View
 from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs
-from masterlight.core.once import Once
 from masterlight.core.process import card
 from masterlight.core.together import differences
+from masterlight.core.workers import Once
 
 CHUNK_PIXELS = 1 << 20
 """Pixels calibrated at once, so that what is read is still in the cache when it is decoded."""

@@ -8,6 +8,7 @@ An executor of other processes gets a task and its items once for each process, 
 import ctypes
 import os
 import pickle
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from masterlight.core.errors import MasterlightError, ParameterError, Rejected
-from masterlight.core.once import Once
 
 Pool = tuple[Executor, int]
 """An executor and how many tasks it runs at once."""
@@ -31,6 +31,31 @@ class Event:
     item: Any = None
     result: Any = None
     message: str = ""
+
+
+class Once:
+    """Values by name, each made by the first that asks; others wait for it. Cheap to pickle.
+
+    kept: whether what was made goes along when it is pickled, as small results of much work should.
+    """
+
+    def __init__(self, kept: bool = False, made: dict | None = None):
+        self.kept, self.made, self.lock = kept, dict(made or {}), threading.RLock()
+
+    def __reduce__(self):
+        return Once, (self.kept, self.made if self.kept else None)
+
+    def __call__(self, name: Any, make: Callable[[], Any]) -> Any:
+        """The value of this name, made by `make` if it is not there yet."""
+        with self.lock:
+            if name not in self.made:
+                self.made[name] = make()
+            return self.made[name]
+
+    def clear(self) -> None:
+        """Let all values go; they are made again when they are needed."""
+        with self.lock:
+            self.made.clear()
 
 
 class Serial(Executor):

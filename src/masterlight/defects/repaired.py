@@ -9,8 +9,8 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View, evenly
-from masterlight.core.once import Once
 from masterlight.core.process import card
+from masterlight.core.workers import Once
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.kernels import (

@@ -96,8 +96,6 @@ def write(
     the primary image; header: a mapping or (keyword, value, comment) rows for it, by default that of the frame;
     history: sentences and cards; compress: names of extensions to compress without loss.
     """
-    from masterlight.io.fits_writer import write_fits
-
     if suffix(path, (".fits", ".fit", ".fts")) is None:
         raise ParameterError(f"{path}: products are written as FITS; let the name end in .fits")
     if isinstance(planes, Frame):
@@ -105,7 +103,7 @@ def write(
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
         planes = {"IMAGE": np.asarray(planes)}
-    write_fits(path, planes, header or {}, history, compress)
+    import_module("masterlight.io.fits_writer").write_fits(path, planes, header or {}, history, compress)
 
 
 RAW_LEVELS = ("SATLEVEL", "MAXADU", "DATAMAX", "DATAMIN", *(f"BLKLEV{i}" for i in range(1, 5)))

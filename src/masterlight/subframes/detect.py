@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.core.frame import evenly
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.noise import SAFE
 
@@ -169,7 +168,7 @@ def spikiness(image):
     """Share of pixels that stand 15 sigma above their four neighbours, and sigma, both from 64 rows."""
     if min(image.shape) < 3:
         return 0.0, 0.0
-    at = np.array(evenly(1, image.shape[0] - 2, 64))
+    at = np.unique(np.linspace(1, image.shape[0] - 2, 64).astype(int))
     rows = image[at]
     differences = np.abs(rows[:, 2:] - rows[:, :-2])
     differences = differences[np.isfinite(differences)]

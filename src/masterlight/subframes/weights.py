@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.expression import Expression
+from masterlight.subframes.expression import Expression
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
