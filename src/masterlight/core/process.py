@@ -257,7 +257,8 @@ def fill(table: Any, value: Any, known: Mapping[str, Knob], prefix: str = "") ->
         if is_dataclass(item):
             continue
         knob = known[prefix + name]
-        table.add(tomlkit.comment(f"{knob.help} ({knob.facts})"))
+        facts = knob.facts if knob.facts.startswith("[") else f"({knob.facts})"
+        table.add(tomlkit.comment(f"{knob.help} {facts}"))
         if item is None and knob.default is None:
             table.add(tomlkit.comment(f"{name} ="))
         else:
