@@ -39,15 +39,13 @@ def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
     """(plane of the result, plane of the frame, its pixels) of all that one frame gives."""
     pattern = frame.meta.pattern if len(frame.shape) == 2 else None
     if cfa == "on" and not pattern:
-        raise FrameError(
-            frame.source, "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
-        )
+        words = "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
+        raise FrameError(frame.source, words)
     if not pattern or cfa == "off":
         return [(plane, plane, WHOLE) for plane in range(frame.planes)]
     if not set("RGB") == set(pattern):
-        raise FrameError(
-            frame.source, f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
-        )
+        words = f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
+        raise FrameError(frame.source, words)
     return [("RGB".index(c), 0, Places(period(pattern), tuple(at))) for c, at in places(pattern).items()]
 
 
@@ -135,11 +133,9 @@ class Window:
 
     def in_core(self, at: np.ndarray) -> np.ndarray:
         """Whether positions (..., 2) in the window round to a pixel of the tile itself."""
-        low = self.margin - 0.5
-        x, y = at[..., 0], at[..., 1]
-        return (
-            (x >= low) & (x < self.cols + low - 2 * self.margin) & (y >= low) & (y < self.rows + low - 2 * self.margin)
-        )
+        low, x, y = self.margin - 0.5, at[..., 0], at[..., 1]
+        right, bottom = self.cols + low - 2 * self.margin, self.rows + low - 2 * self.margin
+        return (x >= low) & (x < right) & (y >= low) & (y < bottom)
 
 
 class Drops(NamedTuple):
@@ -292,15 +288,11 @@ class Tile:
         good = np.isfinite(values)
         self.judge(share, at, window, good)
         value, variance = self.normalize(share, values, at, window)
-        onto.add_image(
-            np.where(good, value, np.float32(0)),
-            exptime=1.0,
-            pixmap=at,
-            data2=np.where(good, variance, np.float32(0)),
-            weight_map=np.where(good, np.float32(share.weight), np.float32(0)),
-            pixfrac=shrink.get(s.kernel, s.drop_shrink),
-            pixel_scale_ratio=1 / self.pixel[share.i],
+        value, variance, weight = (
+            np.where(good, a, np.float32(0)) for a in (value, variance, np.float32(share.weight))
         )
+        how = {"pixfrac": shrink.get(s.kernel, s.drop_shrink), "pixel_scale_ratio": 1 / self.pixel[share.i]}
+        onto.add_image(value, exptime=1.0, pixmap=at, data2=variance, weight_map=weight, **how)
 
     def judge(self, share: Share, at, window: Window, good: np.ndarray) -> None:
         """Take the rejected pixels out of `good`, by the reference pixel on which the centre of each falls; count."""
@@ -351,18 +343,14 @@ class Tile:
         probes = [np.full(shape, level, np.float32) for level in (0.0, PROBE_DN)]
         for probe in probes:
             model.apply(probe, top, left)
-        dark, bright = (
-            map_coordinates(p[plane] if p.ndim == 3 else p, (y - top, x - left), float, order=1, mode="nearest")
-            for p in probes
-        )
+        at, dark_and_bright = (y - top, x - left), [p[plane] if p.ndim == 3 else p for p in probes]
+        dark, bright = (map_coordinates(p, at, float, order=1, mode="nearest") for p in dark_and_bright)
         return (bright - dark) / PROBE_DN, dark
 
     def chunks(self, i: int, window: Window, matrices) -> Iterator[tuple[int, int, int, int]]:
         """Bounds (top, bottom, left, right) of source pixels that can touch a window, in pieces of whole patterns."""
         (rows, cols), n = self.frames[i].shape[-2:], self.layers[i][0][2].period
-        edges = np.array(
-            [(x, y) for x in (window.x0, window.x0 + window.cols) for y in (window.y0, window.y0 + window.rows)]
-        )
+        edges = np.array([(x, y) for x in (0, window.cols) for y in (0, window.rows)]) + (window.x0, window.y0)
         corners = (edges + 0.5) / self.settings.scale - 0.5
         spread = np.concatenate([apply(matrix, corners) for matrix in matrices])
         left, top = np.maximum(np.floor(spread.min(axis=0)).astype(int) - 1, 0) // n * n

@@ -75,15 +75,9 @@ def compose(
             notes.append(f"{lost} saturated pixels stay: they are black or missing in {exposure.frame.source}")
     shape = first.frame.shape
     finite = image[np.isfinite(image)]
-    return HDRResult(
-        image=image.reshape(shape),
-        variance=None if variance is None else variance.reshape(shape),
-        masks=tuple(masks),
-        fits=tuple(fits),
-        sources=tuple(e.frame.source for e in exposures),
-        range_dn=(float(finite.min()), float(finite.max())),
-        notes=tuple(notes),
-    )
+    image, variance = image.reshape(shape), None if variance is None else variance.reshape(shape)
+    sources, range_dn = tuple(e.frame.source for e in exposures), (float(finite.min()), float(finite.max()))
+    return HDRResult(image, variance, tuple(masks), tuple(fits), sources, range_dn, tuple(notes))
 
 
 def look(frame: Frame, variance: np.ndarray | None) -> Exposure:
@@ -115,11 +109,8 @@ def lines_of(image, added, blended, ceilings, exposure: Exposure) -> list[Fit]:
         good &= (x < ceiling) & (v < LINEAR * exposure.saturation_dn)
         line = line_through(x[good], v[good])
         if line is None:
-            raise FrameError(
-                exposure.frame.source,
-                "it has too few pixels that are bright and not saturated both in it and in the longer exposure "
-                "to tell its scale; add an exposure between them, and see that both are registered",
-            )
+            words = "it has too few pixels that are bright and not saturated both in it and in the longer exposure"
+            raise FrameError(exposure.frame.source, f"{words}: register both, or add an exposure between them")
         found.append(Fit(exposure.frame.source, plane, *line, int(np.count_nonzero(good))))
     return found
 
@@ -158,31 +149,24 @@ def check(frames: Sequence[Frame], variances: Sequence[np.ndarray | None]) -> No
         raise ParameterError(f"variances: {len(frames)} images need one for each, or None; {len(variances)} were given")
     for frame, variance in zip(frames, variances, strict=True):
         if variance is not None and np.shape(variance) != frame.shape:
-            raise FrameError(
-                frame.source, f"its variance has the shape {np.shape(variance)}, the image itself {frame.shape}"
-            )
+            words = f"its variance has the shape {np.shape(variance)}, the image itself {frame.shape}"
+            raise FrameError(frame.source, words)
         if frame.shape != frames[0].shape:
-            raise FrameError(
-                frame.source,
-                f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}; register them first",
-            )
+            words = f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}; register them first"
+            raise FrameError(frame.source, words)
 
 
 def check_order(exposure: Exposure, before: Exposure, lines: list[Fit], ratios: np.ndarray) -> None:
     """Raise FrameError where an image is no shorter exposure of the same field than the one before it."""
+    longer = before.frame.source
     for line, ratio in zip(lines, ratios, strict=True):
         step = line.ratio / ratio
         if step > 1:
-            raise FrameError(
-                exposure.frame.source,
-                f"it is exposed {step:.3g} times as long as {before.frame.source}, which comes before it: give the "
-                "longest exposure first, with auto_exposures off",
-            )
+            words = f"it is exposed {step:.3g} times as long as {longer}, which comes before it"
+            raise FrameError(exposure.frame.source, f"{words}: without auto_exposures, give the longest exposure first")
         if not step > 0:
-            raise FrameError(
-                exposure.frame.source,
-                f"it does not become brighter where {before.frame.source} does; are both registered, and linear?",
-            )
+            words = f"it does not become brighter where {longer} does; are both registered, and linear?"
+            raise FrameError(exposure.frame.source, words)
 
 
 def unsaturated(before: Exposure, exposures: list[Exposure], is_first: bool) -> str:

@@ -60,12 +60,8 @@ def depth_of(stack: Stack) -> Depth:
     with np.errstate(divide="ignore", invalid="ignore"):
         ideal = own * float(np.sqrt(np.sum(1 / np.square([row.noise_dn for row in rows]))))
     before = [row.noise_dn for row in stack.frames if row.source == stack.reference] or [float("nan")]
-    return Depth(
-        before_dn=float(np.mean(before)),
-        noise_dn=float(np.mean([noise for noise, _ in pairs])),
-        claimed_dn=float(np.mean([claimed for _, claimed in pairs])),
-        ideal=ideal,
-    )
+    noise_dn, claimed_dn = (float(np.mean(of_planes)) for of_planes in zip(*pairs, strict=True))
+    return Depth(float(np.mean(before)), noise_dn, claimed_dn, ideal)
 
 
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
@@ -90,9 +86,7 @@ def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, fl
     steps = np.concatenate(steps)
     if steps.size < 100:
         return float("nan"), float("nan")
-    if not claims:
-        return float(madn(steps) / np.sqrt(6)), float("nan")
-    claims = np.concatenate(claims)
+    claims = np.concatenate([np.empty(0, np.float32), *claims])
     claims = claims[np.isfinite(claims)]
     noise = float(madn(steps) / np.sqrt(6))
     if not claims.size:

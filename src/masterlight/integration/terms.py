@@ -63,39 +63,24 @@ class Terms:
         believed = excess(len(self.weights))
         if combination in ONE_SAMPLE:  # the scatter is that of a mean
             believed = np.full_like(believed, np.inf)
-        more = (self.looseness, self.photon, believed, variance_factor(combination, len(self.weights)))
-        names = ("reject_scale", "reject_offset", "scale", "offset", "weight", "noise_variance")
-        named = dict(zip((*names, "loose", "photon", "excess", "factor"), (*arrays, *more), strict=True))
-        return combine.Columns(**{name: np.ascontiguousarray(value, np.float32) for name, value in named.items()})
+        more = self.looseness, self.photon, believed, variance_factor(combination, len(self.weights))
+        return combine.Columns(*(np.ascontiguousarray(values, np.float32) for values in (*arrays, *more)))
 
     def rule(self, settings: Rejection, marked: bool = False) -> rejection.Rule:
         """The settings of rejection as the kernel takes them; `marked`: what is out of range is -inf or inf already."""
-        bounds = (-np.inf, np.inf) if marked else (settings.range_low, settings.range_high)
-        low, high = settings.limits
+        low, high = (None, None) if marked else (settings.range_low, settings.range_high)
+        ranges = -np.inf if low is None else low, np.inf if high is None else high
         model = self.rejection_variance, self.rejection_photon, self.signal_fraction
         if settings.algorithm == "ccd":
             model = (*self.sensor, settings.scale_noise)
         elif settings.algorithm == "averaged-sigma":
             model = 0.0, self.rejection_variance / self.background_dn, 0.0
-        own = "floor" in settings.kind.reads
-        return rejection.Rule(
-            algorithm=rejection.CODES[settings.algorithm],
-            low=low,
-            high=high,
-            passes=settings.max_passes if "max_passes" in settings.kind.reads else 1,
-            keep_fraction=settings.min_keep_fraction,
-            range_low=-np.inf if bounds[0] is None else bounds[0],
-            range_high=np.inf if bounds[1] is None else bounds[1],
-            few=settings.few,
-            noise_variance=model[0],
-            noise_slope=model[1],
-            noise_fraction=model[2],
-            floor=settings.floor * float(np.sqrt(self.rejection_variance)) if own else 0.0,
-            clip_low=settings.clip_low,
-            clip_high=settings.clip_high,
-            esd_fraction=settings.esd_fraction,
-            esd_relaxation=settings.esd_low_relaxation,
-        )
+        reads = settings.kind.reads
+        floor = settings.floor * float(np.sqrt(self.rejection_variance)) if "floor" in reads else 0.0
+        code, passes = rejection.CODES[settings.algorithm], settings.max_passes if "max_passes" in reads else 1
+        clip = settings.clip_low, settings.clip_high, passes, settings.min_keep_fraction
+        esd = settings.esd_fraction, settings.esd_low_relaxation
+        return rejection.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd)
 
 
 @lru_cache

@@ -26,6 +26,8 @@ from masterlight.integration.kernels.rejection import (
 from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
 
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
+COMBINATIONS = "average", "median", "minimum", "maximum", "adaptive"
+"""By their numbers."""
 ADAPTIVE_PASSES = 5
 BLOCK = 32
 """So many samples are added in float32 before their sum goes to float64."""

@@ -87,11 +87,8 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
             surface.blank_outside(rows, np.full(nx, -np.inf), limit, GUARD_PX, plane)
     sky = float(np.isfinite(strips).mean())
     if sky < LEAST_OVERLAP:
-        raise FrameError(
-            frame.source,
-            f"it cannot be the reference of local normalization: {sky:.0%} of its pixels are sky, the rest is "
-            "missing or in stars. Choose another reference, or raise reference_rejection",
-        )
+        words = f"it cannot be the reference of local normalization: {sky:.0%} of its pixels are sky, not stars or gaps"
+        raise FrameError(frame.source, f"{words}. Choose another reference, or raise reference_rejection")
     if settings.no_scale:
         return LocalReference(frame.source, shape, (ny, nx), tops, strips)
     chosen = standards(stars, LOCAL_STARS if settings.local_scale else STARS)
@@ -101,11 +98,8 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
 def model_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> LocalModel | Rejected:
     """How a frame becomes like the reference: see `LocalNormalization.model`."""
     if tuple(frame.shape) != reference.shape:
-        raise FrameError(
-            frame.source,
-            f"its shape {tuple(frame.shape)} is not that of the reference {reference.source}, {reference.shape}: "
-            "register it first",
-        )
+        words = f"its shape {tuple(frame.shape)} is not that of the reference {reference.source}, {reference.shape}"
+        raise FrameError(frame.source, f"{words}: register it first")
     scales = scales_of(settings, reference, frame)
     if isinstance(scales, Rejected):
         return scales
@@ -115,28 +109,16 @@ def model_of(settings: LocalNormalization, reference: LocalReference, frame: Fra
     least = LEAST_SHARE * reference.strips.shape[2] * cols / nx
     covered = float(np.mean(levels[..., 2] >= least, axis=(1, 2)).min())
     if covered < LEAST_OVERLAP:
-        return Rejected(
-            frame.source,
-            "normalize",
-            f"it covers {covered:.0%} of the reference {reference.source}, less than the {LEAST_OVERLAP:.0%} that "
-            f"local normalization needs: {INSTEAD}",
-        )
+        words = f"it covers {covered:.0%} of the reference {reference.source}, less than {LEAST_OVERLAP:.0%}: {INSTEAD}"
+        return Rejected(frame.source, "normalize", words)
     fits = [offset_surface(plane, least) for plane in levels]
-    return LocalModel(
-        source=frame.source,
-        scale=tuple(s.scale for s in scales),
-        scale_error=tuple(s.error for s in scales),
-        stars=tuple(s.stars for s in scales),
-        pitch_px=(rows / ny, cols / nx),
-        offset=np.stack([coefficients for coefficients, _ in fits]),
-        gain=tuple(s.gain for s in scales),
-        notes=(*(note for s in scales for note in s.notes), *stray_cells(levels[..., 2] >= least, fits)),
-    )
+    offset = np.stack([coefficients for coefficients, _ in fits])
+    scale, error, stars, gain = zip(*((s.scale, s.error, s.stars, s.gain) for s in scales), strict=True)
+    notes = (*(note for s in scales for note in s.notes), *stray_cells(levels[..., 2] >= least, fits))
+    return LocalModel(frame.source, scale, error, stars, (rows / ny, cols / nx), offset, gain, notes)
 
 
-def levels_above(
-    settings: LocalNormalization, reference: LocalReference, frame: Frame, scales: tuple[Scale, ...]
-) -> np.ndarray:
+def levels_above(settings: LocalNormalization, reference: LocalReference, frame: Frame, scales) -> np.ndarray:
     """What the reference is above the scaled frame in every cell: (planes, cells down, cells across, 5) float64.
 
     The last axis is that of `kernels.surface.cell_levels`, with the last two as the place of the samples in units
@@ -162,19 +144,15 @@ def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Fr
     """The scale of each plane from the stars in common, or why there is none."""
     if settings.no_scale:
         return tuple(Scale(1.0, 0.0, 0) for _ in range(reference.strips.shape[1]))
-    fluxes, found = forced_fluxes(frame, reference.stars), []
-    for light, error, usual, usual_error in zip(
-        fluxes.flux_dn, fluxes.error_dn, reference.fluxes.flux_dn, reference.fluxes.error_dn, strict=True
-    ):
+    mine, theirs, found = forced_fluxes(frame, reference.stars), reference.fluxes, []
+    planes = zip(mine.flux_dn, mine.error_dn, theirs.flux_dn, theirs.error_dn, strict=True)
+    for light, error, usual, usual_error in planes:
         ratio, ratio_error, count = flux_ratio(light, usual, error, usual_error)
-        if count < settings.min_stars or not ratio > FIRM * ratio_error:
-            count = count if ratio > FIRM * ratio_error else 0
-            return Rejected(
-                frame.source,
-                "normalize",
-                f"{count} of the stars of {reference.source} can be measured in it, and {settings.min_stars} must tell "
-                f"its scale (min_stars): {INSTEAD}",
-            )
+        count = count if ratio > FIRM * ratio_error else 0
+        if count < settings.min_stars:
+            words = f"{count} of the stars of {reference.source} can be measured in it"
+            needed = f"and {settings.min_stars} must tell its scale (min_stars)"
+            return Rejected(frame.source, "normalize", f"{words}, {needed}: {INSTEAD}")
         one = Scale(1 / ratio, ratio_error / ratio**2, count)
         if settings.local_scale:
             good = (light > FIRM_SNR * error) & (usual > FIRM_SNR * usual_error)
@@ -207,9 +185,8 @@ def varying_scale(one: Scale, xy: np.ndarray, factors: np.ndarray, sigma: np.nda
     v, u = (xy[:, 1] + 0.5) * ny / rows, (xy[:, 0] + 0.5) * nx / cols
     excess = surface.fit_shrunk(v, u, factors / one.scale - 1, sigma / one.scale, ny, nx)
     if not excess.size:
-        return replace(
-            one, notes=(f"{len(xy)} stars tell of no change of its scale over the field: one scale is used",)
-        )
+        note = f"{len(xy)} stars tell of no change of its scale over the field: one scale is used"
+        return replace(one, notes=(note,))
     factor = replace(one, gain=1 + excess).at(*(np.stack(np.mgrid[:8, :8]).reshape(2, -1) + 0.5) / 8)
     told = np.sort(factors)
     least, most = told[len(told) // 20], told[-1 - len(told) // 20]

@@ -8,19 +8,18 @@ from masterlight.integration.stack import Grown, Trail
 from masterlight.integration.trails.lines import find_lines
 from masterlight.integration.trails.strips import row_starts
 
-NONE = np.empty(0, np.uint32)
-
 
 def grown(settings: LargeScaleRejection, low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Grown:
     """What else is to be rejected in a frame: see `LargeScaleRejection.grown`."""
     low, high = np.ascontiguousarray(low, np.uint32), np.ascontiguousarray(high, np.uint32)
-    more_low = large(low, shape, settings.layers_low, settings.growth_low) if settings.low else NONE
-    more_high = large(high, shape, settings.layers_high, settings.growth_high) if settings.high else NONE
-    bands, lines = NONE, ()
+    none = bands = np.empty(0, np.uint32)
+    more_low = large(low, shape, settings.layers_low, settings.growth_low) if settings.low else none
+    more_high = large(high, shape, settings.layers_high, settings.growth_high) if settings.high else none
+    lines = ()
     if settings.trails:
         bands, lines = find_lines(high, shape, settings.trail_sigma, settings.trail_growth_px)
     trails = tuple(Trail(*line) for line in lines)
-    return Grown(without(more_low, low), without(unite(more_high, bands), high), trails)
+    return Grown(without(more_low, low), without(np.union1d(more_high, bands), high), trails)
 
 
 def large(flat: np.ndarray, shape: tuple[int, int], layers: int, growth: int) -> np.ndarray:
@@ -28,10 +27,6 @@ def large(flat: np.ndarray, shape: tuple[int, int], layers: int, growth: int) ->
     for layer in range(layers):
         flat = crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(2 ** (layer + 1) + 1), 0.5)
     return crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(2 * growth + 1), 0.0)
-
-
-def unite(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.union1d(a, b) if a.size and b.size else (a if a.size else b)
 
 
 def without(more: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -7,65 +7,40 @@ on scores whose sum is a logarithm of odds; then each promising line is followed
 import numpy as np
 from numba import njit
 
-from masterlight.integration.trails.strips import (
-    along,
-    band,
-    by_chance,
-    cells,
-    evidence,
-    fewest_for,
-    inside,
-    lonely,
-    row_starts,
-)
+from masterlight.integration.trails import strips
 
 SCALES = ((4, 3, 5, 0.6), (8, 5, 7, 0.4))
 """Pixels per bin; shortest and longest lines, as powers of two in bins; share of bins that a trail is taken to fill."""
-
 CELL = 32
 """Bins along the side of the squares in which the usual share of filled bins is measured."""
-
 UNIT = 8
 """Scores are whole numbers of 1 / UNIT nat."""
-
 PROMISING = 11.0
 """Nats from which a line on the coarse map is looked at closely."""
-
 REACH = 48
 """Pixels to either side of a line in which its profile is measured: twice the width of the widest trail, and more."""
-
 FLANK = 0.01
 """A trail's band ends where less than this part of the pixels are rejected."""
-
 MIN_LENGTH_PX = 50.0
 SLENDER = 3.5
 """A trail is at least so many times as long as wide."""
-
 LOOK_AHEAD_PX = 600.0
-
 BORDER_PX = 48
 """What runs within so many pixels of a side is the border of where frames overlap, not a trail."""
 LOOKS = 200
 """So many promising lines in vain, the best first, and the search of a frame is over."""
-
 EXTENSION = 7.0
 """Nats that a fainter piece must add to be taken as the same trail."""
-
 CONTROLS = 12
 """Strips beside a trail, as wide and as long as it, that tell what chance does here."""
-
 KEPT = 8
 """Of these the emptiest so many count: beside a trail there may be another."""
-
 BLOCK_PX = 44.0
 """A ray's track, or a clump, is hardly ever longer."""
-
 SAMPLES = 4000
 """Blocks anywhere in the frame that tell how full they are by chance."""
-
 SPREAD = 0.67
 """Share of the significance that a trail must reach without its fullest block."""
-
 TRIMMED_VARIANCE = 0.44
 TRIMMED_SHIFT = 0.51
 """Variance of the lowest 8 of 12 normal numbers, and by how many sigma their mean is too low."""
@@ -294,24 +269,18 @@ def longest_run(filled, usual, middle):
     first, end, nats = middle, middle, 0.0
     for share in (0.7, 0.3, 0.12):
         p = max(share, 1.5 * usual)
-        if p > 0.95:
-            continue
-        hit, miss = np.log(p / usual), np.log((1 - p) / (1 - usual))
-        least = EXTENSION if end > first else 0.0
-        total, best, stop = 0.0, least, end
-        for i in range(end, filled.size):
-            total += hit if filled[i] else miss
-            if total > best:
-                best, stop = total, i + 1
-        nats += best - least if stop == end else best
-        end = stop
-        total, best, start = 0.0, least, first
-        for i in range(first - 1, -1, -1):
-            total += hit if filled[i] else miss
-            if total > best:
-                best, start = total, i
-        nats += best - least if start == first else best
-        first = start
+        if p <= 0.95:
+            hit, miss = np.log(p / usual), np.log((1 - p) / (1 - usual))
+            least = EXTENSION if end > first else 0.0
+            for forward in (True, False):
+                total, best, cells_more = 0.0, least, 0
+                ahead = filled[end:] if forward else filled[:first][::-1]
+                for i in range(ahead.size):
+                    total += hit if ahead[i] else miss
+                    if total > best:
+                        best, cells_more = total, i + 1
+                nats += best if cells_more else 0.0
+                end, first = (end + cells_more, first) if forward else (end, first - cells_more)
     return first, end, nats
 
 
@@ -346,12 +315,12 @@ def follow(flat, starts, taken, rows, cols, seed, index, t, d):
     line = (0.5 * (x0 + x1), 0.5 * (y0 + y1), (x1 - x0) / length, (y1 - y0) / length)
     t0, t1, turn, settled = -0.5 * length, 0.5 * length, 0, False
     while True:
-        end0, end1 = inside(rows, cols, line)
+        end0, end1 = strips.inside(rows, cols, line)
         reach = max(t1 - t0, min(5.0 * (t1 - t0), LOOK_AHEAD_PX)) if turn else 32.0
         a, b = (t0, t1) if settled else (max(end0, t0 - reach), min(end1, t1 + reach))
         if min(b, t1) <= max(a, t0):
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
-        n = along(flat, starts, taken, rows, cols, line, a, b, float(REACH), index, t, d)
+        n = strips.along(flat, starts, taken, rows, cols, line, a, b, float(REACH), index, t, d)
         low, high, usual = profile(t, d, n, max(a, t0), min(b, t1), 4 if turn else 14)
         if low >= high:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
@@ -362,8 +331,8 @@ def follow(flat, starts, taken, rows, cols, seed, index, t, d):
         filled = np.empty(max(0, int(np.ceil((b - a) / size))), np.bool_)
         if not 0 <= middle < filled.size:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
-        fewest, q = fewest_for(usual / (t1 - t0) * size * (high - low))
-        cells(t, d, n, a, size, low, high, fewest, filled)
+        fewest, q = strips.fewest_for(usual / (t1 - t0) * size * (high - low))
+        strips.cells(t, d, n, a, size, low, high, fewest, filled)
         first, end, nats = longest_run(filled, q, middle)
         if end <= first or nats < 5.0:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
@@ -385,29 +354,29 @@ def significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual
     width, length = high - low, t1 - t0
     size, gap = max(4.0, 0.5 * width), 3.0
     half = gap + width * (CONTROLS // 2) + max(abs(low), abs(high))
-    n = along(flat, starts, taken, rows, cols, line, t0, t1, half, *room)
+    n = strips.along(flat, starts, taken, rows, cols, line, t0, t1, half, *room)
     filled = np.empty(max(1, int(length / size)), np.bool_)
     share = np.count_nonzero((d[:n] >= low) & (d[:n] < high)) / (width * length)
-    chance, _ = fewest_for(usual / length * size * width)
+    chance, _ = strips.fewest_for(usual / length * size * width)
     fewest = max(chance, int(0.3 * share * size * width))
     m = filled.size
     beside = np.empty(CONTROLS)
     for j in range(CONTROLS):
         shift = (gap + width * (1 + j // 2)) * (1 if j % 2 else -1)
-        cells(t, d, n, t0, size, low + shift, high + shift, fewest, filled)
+        strips.cells(t, d, n, t0, size, low + shift, high + shift, fewest, filled)
         beside[j] = np.count_nonzero(filled)
     beside = np.sort(beside)[:KEPT]
     spread = beside.var() / TRIMMED_VARIANCE
     usual_k = beside.mean() + TRIMMED_SHIFT * np.sqrt(spread)
     q = min(max(usual_k, 0.25) / m, 0.9)
     excess = max(1.0, spread / (m * q * (1.0 - q)))
-    cells(t, d, n, t0, size, low, high, fewest, filled)
-    whole = np.sqrt(2.0 * evidence(filled, q, clumped) / excess)
+    strips.cells(t, d, n, t0, size, low, high, fewest, filled)
+    whole = np.sqrt(2.0 * strips.evidence(filled, q, clumped) / excess)
     if whole < sigma:
         return whole, 0.0, share
-    lonely(t, d, n, t0, size, low, high, fewest, filled)
+    strips.lonely(t, d, n, t0, size, low, high, fewest, filled)
     block = int(np.ceil(BLOCK_PX / size))
-    chances = by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, SAMPLES, *room)
+    chances = strips.by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, SAMPLES, *room)
     return whole, spread_significance(filled, block, surprise(chances)), share
 
 
@@ -450,12 +419,11 @@ def find_lines(flat, shape, sigma, growth):
     all pixels in the bands, uint32, and for each trail (x0, y0, x1, y1, width, significance, share rejected before).
     """
     rows, cols = shape
-    starts = row_starts(flat, rows, cols)
+    starts = strips.row_starts(flat, rows, cols)
     lines = promising_lines(flat, starts, shape)
     taken = np.zeros(flat.size, np.bool_)
-    index, t, d = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
-    room = (index, t, d)
-    bands, trails = [], []
+    room = index, _, _ = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
+    bands, trails = [np.empty(0, np.uint32)], []
     clumped = clumping(fill_bins(flat, starts, rows, cols, SCALES[0][0]))
     vain = 0
     while len(lines) and vain < LOOKS:
@@ -473,12 +441,12 @@ def find_lines(flat, shape, sigma, growth):
             continue
         vain -= 1
         line, t0, t1, half = frame_trail(shape, line, t0, t1, low, high, growth)
-        bands.append(band(rows, cols, line, t0, t1, half))
-        n = along(flat, starts, taken, rows, cols, line, t0, t1, half + 2.0, *room)
+        bands.append(strips.band(rows, cols, line, t0, t1, half))
+        n = strips.along(flat, starts, taken, rows, cols, line, t0, t1, half + 2.0, *room)
         taken[index[:n]] = True
         lines = lines[~within(lines, line, t0, t1, half + 8.0)]
         trails.append((*ends_of(shape, line, t0, t1), 2 * half, float(snr), float(share)))
-    return merge_bands(bands), trails
+    return np.unique(np.concatenate(bands)), trails
 
 
 def beside_border(ends, shape):
@@ -491,20 +459,12 @@ def beside_border(ends, shape):
     return any(max(side) < BORDER_PX for side in sides)
 
 
-def merge_bands(bands):
-    """Sorted lists of flat indices as one, each index once."""
-    if not bands:
-        return np.empty(0, np.uint32)
-    flat = np.sort(np.concatenate(bands), kind="stable")
-    return flat[np.append(True, flat[1:] != flat[:-1])]
-
-
 def frame_trail(shape, line, t0, t1, low, high, growth):
     """A trail as it is rejected: its line in the middle of the band, carried on to the border where that is near."""
     px, py, ux, uy = line
     middle, half = 0.5 * (low + high), 0.5 * (high - low) + growth
     line = (px - middle * uy, py + middle * ux, ux, uy)
-    end0, end1 = inside(*shape, line)
+    end0, end1 = strips.inside(*shape, line)
     near, spare = max(24.0, 0.06 * (t1 - t0)), 2.0 + growth
     t0 = end0 - half if t0 - end0 < near else t0 - spare
     t1 = end1 + half if end1 - t1 < near else t1 + spare
@@ -524,7 +484,7 @@ def within(lines, line, t0, t1, half):
 
 def ends_of(shape, line, t0, t1):
     """The ends of a line as (x0, y0, x1, y1), no farther than the border of the frame."""
-    end0, end1 = inside(*shape, line)
+    end0, end1 = strips.inside(*shape, line)
     px, py, ux, uy = line
     t0, t1 = max(t0, end0), min(t1, end1)
     return float(px + t0 * ux), float(py + t0 * uy), float(px + t1 * ux), float(py + t1 * uy)
