@@ -49,11 +49,6 @@ def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
     return [("RGB".index(c), 0, Places(period(pattern), tuple(at))) for c, at in places(pattern).items()]
 
 
-def drop_area(settings: DrizzleIntegration) -> float:
-    """Area of a drop in source pixels, as weights count it."""
-    return 1.0 if settings.kernel in ("point", "lanczos2", "lanczos3") else settings.drop_shrink**2
-
-
 def frame_weights(settings: DrizzleIntegration, terms: Terms) -> np.ndarray:
     """What each frame counts for, the best of them 1; 0 for all where the terms have no weight at all."""
     weights = np.asarray(terms.weights, float) if settings.weighting else np.ones(len(terms.weights))
@@ -252,6 +247,8 @@ class Tile:
         """Means of a full window, without its margin, plane by plane to save memory."""
         planes = len(self.terms)
         shape = (planes, window.rows - 2 * window.margin, window.cols - 2 * window.margin)
+        kernel, shrink = self.settings.kernel, self.settings.drop_shrink
+        area_px = 1.0 if kernel in ("point", "lanczos2", "lanczos3") else shrink**2  # of a drop, as weights count it
         image, variance, area = (np.full(shape, nothing, np.float32) for nothing in (np.nan, np.nan, 0))
         coverage, holes = np.zeros(shape, np.uint16), np.empty((2, planes), np.int64)
         for plane in range(planes):
@@ -260,7 +257,7 @@ class Tile:
             np.divide(sums.value[plane][window.core], weight, out=image[plane], where=there, casting="same_kind")
             weight2 = np.square(weight)
             np.divide(sums.variance[plane][window.core], weight2, out=variance[plane], where=there, casting="same_kind")
-            np.multiply(weight, drop_area(self.settings), out=area[plane], where=there, casting="same_kind")
+            np.multiply(weight, area_px, out=area[plane], where=there, casting="same_kind")
             np.copyto(coverage[plane], count, where=there)
             holes[:, plane] = holes_in(sums.coverage[plane] > 0, self.gap, window.core)
         return Drops(image, variance, area, coverage, tallies, holes)

@@ -10,6 +10,7 @@ from masterlight.calibration.biasmodel import smooth
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.integration.hdr import Fit, HDRComposition, HDRResult
+from masterlight.integration.roster import check_shapes
 
 LINEAR = 0.92
 """Up to this part of their saturation level two exposures are compared."""
@@ -147,12 +148,10 @@ def check(frames: Sequence[Frame], variances: Sequence[np.ndarray | None]) -> No
         raise NothingUsable("an HDR composition needs two images or more of different exposure")
     if len(variances) != len(frames):
         raise ParameterError(f"variances: {len(frames)} images need one for each, or None; {len(variances)} were given")
+    check_shapes(frames)
     for frame, variance in zip(frames, variances, strict=True):
         if variance is not None and np.shape(variance) != frame.shape:
             words = f"its variance has the shape {np.shape(variance)}, the image itself {frame.shape}"
-            raise FrameError(frame.source, words)
-        if frame.shape != frames[0].shape:
-            words = f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}; register them first"
             raise FrameError(frame.source, words)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -177,16 +178,7 @@ class MasterIntegration:
         """What carries it out: every frame counts alike, there are no trails, and in flats no stars."""
         mine = self.rejection
         flat = self.normalization == "multiplicative" or mine.normalization == "equalize fluxes"
-        rejection = changed(
-            Rejection(),
-            algorithm=mine.algorithm,
-            low=mine.low,
-            high=mine.high,
-            normalization=mine.normalization,
-            range_low=mine.range_low,
-            range_high=mine.range_high,
-            signal_fraction=0.0 if flat else None,
-            large_scale=LargeScaleRejection(trails=False),
-        )
+        own = {"signal_fraction": 0.0 if flat else None, "large_scale": LargeScaleRejection(trails=False)}
+        rejection = changed(Rejection(), **asdict(mine), **own)
         named = {"combination": self.combination, "normalization": self.normalization}
         return changed(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)

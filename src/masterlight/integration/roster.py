@@ -108,7 +108,7 @@ def check_shapes(frames: Sequence[Frame]) -> None:
     for frame in frames:
         if frame.shape != frames[0].shape:
             words = f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}"
-            raise FrameError(frame.source, f"{words}: register them first, or integrate them apart")
+            raise FrameError(frame.source, f"{words}: register them first")
 
 
 def terms_of(
@@ -143,22 +143,19 @@ def terms_of(
         special = {"noise_variance": np.zeros(len(noise))}
     if settings.combination in ONE_SAMPLE:
         weights = np.ones(len(noise))
+    scales = {"out_scale": out_scale, "out_offset": out_offset, "rej_scale": rej_scale, "rej_offset": rej_offset}
+    gain = np.abs(out_gain)
+    special |= {"noise_dn": gain * pixel_noise, "photon": gain * photons * lowered}
+    special |= {"source_noise_dn": gain * noise, "source_photon": gain * photons}
     return Terms(
-        out_scale=out_scale,
-        out_offset=out_offset,
-        rej_scale=rej_scale,
-        rej_offset=rej_offset,
+        **scales,
+        **special,
         weights=weights / weights.max(),
-        noise_dn=np.abs(out_gain) * pixel_noise,
-        source_noise_dn=np.abs(out_gain) * noise,
-        source_photon=np.abs(out_gain) * photons,
-        photon=np.abs(out_gain) * photons * lowered,
         rejection_variance=pooled if known else 0.0,
         rejection_photon=float(np.median(np.abs(rej_gain) * photons)),
         signal_fraction=signal_fraction(settings.rejection, [s.fwhm_px for s in statistics]),
         background_dn=float(location[reference]),
         looseness=np.maximum(1.0, rejected / np.sqrt(pooled)) if known else np.ones(len(noise)),
-        **special,
         correlation=correlation_of(statistics, (weights * out_gain * pixel_noise) ** 2),
         notes=(*notes, *notes_of(statistics)),
     )
@@ -203,10 +200,7 @@ def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale,
 
 def correlation_of(statistics: Sequence[Measurement], variances: np.ndarray) -> float:
     """Variance of sums of many pixels of the result over the sum of their variances: that of the frames, by share."""
-    own = [
-        s.correlation or (s.noise_dn / s.pixel_noise_dn) ** 2 if s.correlation or s.pixel_noise_dn else 1.0
-        for s in statistics
-    ]
+    own = [s.correlation or ((s.noise_dn / s.pixel_noise_dn) ** 2 if s.pixel_noise_dn else 1.0) for s in statistics]
     return float(np.average(own, weights=variances)) if np.isfinite(variances).all() and variances.sum() > 0 else 1.0
 
 

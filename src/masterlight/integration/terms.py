@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import gammainccinv, ndtr
 
-from masterlight.integration.kernels import combine, rejection
+from masterlight.integration.kernels import combine, rejection, spread
 from masterlight.integration.rejection import Rejection
 
 ONE_SAMPLE = "median", "minimum", "maximum"
@@ -66,7 +66,7 @@ class Terms:
         more = self.looseness, self.photon, believed, variance_factor(combination, len(self.weights))
         return combine.Columns(*(np.ascontiguousarray(values, np.float32) for values in (*arrays, *more)))
 
-    def rule(self, settings: Rejection, marked: bool = False) -> rejection.Rule:
+    def rule(self, settings: Rejection, marked: bool = False) -> spread.Rule:
         """The settings of rejection as the kernel takes them; `marked`: what is out of range is -inf or inf already."""
         low, high = (None, None) if marked else (settings.range_low, settings.range_high)
         ranges = -np.inf if low is None else low, np.inf if high is None else high
@@ -80,7 +80,7 @@ class Terms:
         code, passes = rejection.CODES[settings.algorithm], settings.max_passes if "max_passes" in reads else 1
         clip = settings.clip_low, settings.clip_high, passes, settings.min_keep_fraction
         esd = settings.esd_fraction, settings.esd_low_relaxation
-        return rejection.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd)
+        return spread.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd)
 
 
 @lru_cache

@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.core.frame import Frame, boxes_of, naming
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
-from masterlight.integration.kernels.rejection import tables_for
+from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.integration.terms import Terms
 
@@ -40,9 +40,9 @@ def integrate_tile(
     rule, rejection = terms.rule(settings.rejection, marked), settings.rejection
     judged = flat if judged is None else np.ascontiguousarray(judged, np.float32).reshape(n, h * w)
     ground = np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w)
-    tables = tables_for(rule.algorithm, n, rejection.esd_significance, rejection.chauvenet_limit)
+    table = table_for(rule.algorithm, n, rejection.esd_significance, rejection.chauvenet_limit)
     combination = combine.COMBINATIONS.index(settings.combination)
-    numbers = terms.columns(settings.combination), rule, tables, combination
+    numbers = terms.columns(settings.combination), rule, table, combination
     combine.integrate(flat, judged, ground, *numbers, planes, found, counts)
     shaped = [plane.reshape(h, w) if plane.size else plane for plane in planes]
     if verdicts and marked and settings.rejection.ranges:

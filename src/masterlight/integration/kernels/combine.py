@@ -5,24 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import decide
-from masterlight.integration.kernels.rejection import (
-    FIRST,
-    HIGHEST,
-    KEPT,
-    LOWEST,
-    MISSING,
-    WD,
-    WWD,
-    WWDD,
-    count_samples,
-    find_undisputed,
-    least_variance,
-    make_scratch,
-    reject,
-    set_aside,
-    sort,
-)
+from masterlight.integration.kernels import ranked, rejection
+from masterlight.integration.kernels.rejection import FIRST, HIGHEST, KEPT, LOWEST, MISSING, WD, WWD, WWDD
 from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
 
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
@@ -92,14 +76,9 @@ class Room(NamedTuple):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def make_room(n):
-    return Room(
-        np.empty((n, LANES), np.uint8),
-        np.empty((3, LANES), np.float32),
-        np.empty(LANES, np.float64),
-        np.empty(LANES, np.float64),
-        np.empty(LANES, np.float32),
-        np.empty(9 * LANES, np.float32),
-    )
+    code, tally = np.empty((n, LANES), np.uint8), np.empty((3, LANES), np.float32)
+    value, total = np.empty(LANES), np.empty(LANES)
+    return Room(code, tally, value, total, np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32))
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -117,15 +96,6 @@ def mean_variance(believe, excess, scattered, squares, spare, dark, photon, ligh
     limit = excess * (model + moved * moved * (squares / whole))
     model = model if model > np.float32(0) else np.float32(np.nan)
     return found if believe & (not found <= limit) else model
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def doubts(columns):
-    """`excess` as `mean_variance` needs it: below any scatter when some frame's noise is unknown."""
-    known = True
-    for variance in columns.noise_variance:
-        known &= variance > 0
-    return columns.excess if known else np.full(columns.excess.size, -INFINITY)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -200,7 +170,7 @@ def order(samples, columns, combination, lanes, room):
         for lane in range(LANES):
             g = a * samples[np.uint64(i), np.uint64(lane)] + b
             lanes[np.uint64(i), np.uint64(lane)] = g if room.code[np.uint64(i), np.uint64(lane)] == KEPT else INFINITY
-    sort(lanes, n)
+    rejection.sort(lanes, n)
     for lane in range(LANES):
         k = int(room.tally[0, lane])
         if k == 0:
@@ -313,7 +283,7 @@ def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard
     return waiting
 
 
-def integrate(samples, judged, zero, columns, rule, tables, combination, planes, verdicts, frames):
+def integrate(samples, judged, zero, columns, rule, table, combination, planes, verdicts, frames):
     """Reject and combine a tile.
 
     samples (N, pixels) float32 as stored, NaN where missing, are combined; judged (N, pixels) float32 are what
@@ -329,7 +299,7 @@ def integrate(samples, judged, zero, columns, rule, tables, combination, planes,
     decided = np.empty((0, 0), np.uint8)
     if LINEAR <= rule.algorithm <= CHAUVENET:
         decided = np.empty(samples.shape, np.uint8)
-        decide.by_rank(judged, zero, columns, rule, tables, decided, planes.slope)
+        ranked.by_rank(judged, zero, columns, rule, table, decided, planes.slope)
     stack(samples, judged, zero, decided, columns, rule, combination, planes, verdicts, frames)
 
 
@@ -340,12 +310,14 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
     Where sigma has a floor, most pixels have no sample that could be rejected; they are averaged at once, and the
     others judged after, 64 at a time.
     """
-    n, excess = samples.shape[0], doubts(columns)
+    n, excess = samples.shape[0], columns.excess
+    if not np.all(columns.noise_variance > 0):  # some frame's noise is unknown: any scatter is believed
+        excess = np.full(excess.size, -INFINITY)
     verdicts[:] = np.uint8(0)
-    scratch, room, same = make_scratch(n), make_room(n), samples.ctypes.data == judged.ctypes.data
+    scratch, room, same = rejection.make_scratch(n), make_room(n), samples.ctypes.data == judged.ctypes.data
     gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
     looked = gathered if same else np.empty((n, LANES), np.float32)
-    known = least_variance(rule) > 0 or rule.algorithm == NOISE
+    known = rejection.least_variance(rule) > 0 or rule.algorithm == NOISE
     if combination == AVERAGE and decided.size == 0 and known:
         hard = quick(samples, judged, zero, columns, rule, excess, planes, frames)
     else:
@@ -360,8 +332,8 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
         if decided.size:
             adopt(decided, who, room)
         else:
-            reject(looked, ground, columns, rule, scratch, room.code)
-        count_samples(room.code, room.tally, frames)
+            rejection.reject(looked, ground, columns, rule, scratch, room.code)
+        rejection.count_samples(room.code, room.tally, frames)
         average(gathered, ground, columns, rule, excess, room)
         if combination == ADAPTIVE:
             adapt(gathered, columns, room)
@@ -375,19 +347,16 @@ def quick(samples, judged, zero, columns, rule, excess, planes, frames):
     """Average the pixels of which no sample can be rejected, and list the others."""
     n, pixels = samples.shape
     hard, waiting, ground = np.empty(pixels, np.int64), 0, np.zeros(LANES, np.float32)
-    easy, sums, aside = np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32), set_aside(columns.loose)
+    easy, sums, aside = np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32), rejection.set_aside(columns.loose)
     tail, tail_judged = np.full((n, LANES), np.float32(np.nan)), np.full((n, LANES), np.float32(np.nan))
     for start in range(0, pixels, LANES):
         width, source, looked, at = min(LANES, pixels - start), samples, judged, start
         if width < LANES:
-            for i in range(n):
-                for lane in range(width):
-                    tail[i, lane], tail_judged[i, lane] = samples[i, start + lane], judged[i, start + lane]
+            tail[:, :width], tail_judged[:, :width] = samples[:, start:], judged[:, start:]
             source, looked, at = tail, tail_judged, 0
-        for lane in range(width):
-            ground[lane] = zero[start + lane]
+        ground[:width] = zero[start : start + width]
         survey(source, looked, at, columns, rule, aside, sums)
-        find_undisputed(looked, at, ground, columns, rule, aside, sums, easy)
+        rejection.find_undisputed(looked, at, ground, columns, rule, aside, sums, easy)
         waiting = take_all(sums, easy, ground, columns, rule, excess, start, width, planes, hard, waiting)
     frames[2] += pixels - waiting
     return hard[:waiting]

@@ -48,6 +48,12 @@ class Rule(NamedTuple):
     """ESD takes sigma so many times wider for faint outliers."""
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_modelled(rule, n):
+    """Whether the noise model tells sigma, and not the `n` samples of a pixel themselves."""
+    return rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
+
+
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def look(lanes, rows, state):
     """Sums over the first `rows` of 64 lanes: TOTAL of the distances from CENTRE and SQUARE of their squares.
@@ -106,7 +112,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
     for lane in range(LANES):
         k, n, sigma = np.uint64(lane), np.float32(count[lane]), np.float32(0)
         light = state[k + CENTRE] - zero[lane]
-        modelled = rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
+        modelled = is_modelled(rule, n)
         if rule.algorithm == PERCENTILE:
             sigma = state[k + CENTRE]
         elif modelled:
@@ -199,9 +205,8 @@ def suffices(lanes, lane, first, last, base, centre, sums, need):
     if deviation(np.float64(last - first), sums[0, last] - sums[0, first], sums[1, last] - sums[1, first]) < least:
         return False
     middle = np.float64(centre) - base
-    return (
-        drawn_deviation(lanes, lane, first, last, first, last, base, middle, 1.5 * np.float64(need), sums)[0] >= least
-    )
+    limit = 1.5 * np.float64(need)
+    return drawn_deviation(lanes, lane, first, last, first, last, base, middle, limit, sums)[0] >= least
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -35,12 +35,6 @@ FIRM_SNR = 20.0
 """Signal to noise of stars that tell the scale of their place."""
 FLUX_FLOOR = 0.005
 """Relative error of a flux below which none is believed."""
-FEW_KEPT = 0.8
-"""Share of the cells below which it is told how many do not count."""
-GAIN_CELLS = 8
-"""Cells of the local scale along the longer side, at most."""
-STARS_A_CELL = 6
-"""Stars for each cell of the local scale, on average, at least."""
 BELIEVED = 0.87
 """A local scale goes by this factor beyond what nearly all stars tell, at most."""
 INSTEAD = "normalize it globally (additive+scaling) or leave it out"
@@ -180,7 +174,7 @@ def varying_scale(one: Scale, xy: np.ndarray, factors: np.ndarray, sigma: np.nda
     evidence that it varies, three units of log likelihood, and far from any star the one scale holds.
     """
     rows, cols = shape[-2:]
-    pitch = max(max(rows, cols) / GAIN_CELLS, np.sqrt(rows * cols * STARS_A_CELL / max(len(xy), 1)))
+    pitch = max(max(rows, cols) / 8, np.sqrt(rows * cols * 6 / max(len(xy), 1)))
     ny, nx = max(1, round(rows / pitch)), max(1, round(cols / pitch))
     v, u = (xy[:, 1] + 0.5) * ny / rows, (xy[:, 0] + 0.5) * nx / cols
     excess = surface.fit_shrunk(v, u, factors / one.scale - 1, sigma / one.scale, ny, nx)
@@ -202,7 +196,7 @@ def stray_cells(good: np.ndarray, fits) -> Iterator[str]:
     """What to tell when many points of a plane do not lie on the smooth sky through the others."""
     for p, (cells, (_, kept)) in enumerate(zip(good, fits, strict=True)):
         total = int(cells.sum())
-        if kept < FEW_KEPT * total:
+        if kept < 0.8 * total:
             plane = f" in plane {p}" if len(good) > 1 else ""
             yield f"{total - kept} of {total} points of its sky{plane} do not lie on a smooth surface: clouds, ghosts?"
 

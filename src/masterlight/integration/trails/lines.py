@@ -46,28 +46,19 @@ TRIMMED_SHIFT = 0.51
 """Variance of the lowest 8 of 12 normal numbers, and by how many sigma their mean is too low."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def fill_bins(flat, starts, rows, cols, side):
-    """How many bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
-    out = np.zeros(((rows + side - 1) // side, (cols + side - 1) // side), np.uint8)
-    for y in range(rows):
-        into = out[y // side]
-        for i in range(starts[y], starts[y + 1]):
-            into[(np.int64(flat[i]) - y * cols) // side] = 1
+def fill_bins(flat, shape, side):
+    """Which bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
+    out = np.zeros([-(-size // side) for size in shape], np.uint8)
+    out[flat // shape[1] // side, flat % shape[1] // side] = 1
     return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
 def clumping(filled):
     """How far rejected pixels come in clumps: the correlation of neighbouring bins, 0 for pixels strewn at random."""
-    rows, cols = filled.shape
-    total, pairs = 0, 0
-    for y in range(rows - 1):
-        for x in range(cols - 1):
-            total += filled[y, x]
-            pairs += filled[y, x] & filled[y, x + 1]
-            pairs += filled[y, x] & filled[y + 1, x]
-    share = total / max(1, (rows - 1) * (cols - 1))
+    inner = filled[:-1, :-1]
+    total = np.count_nonzero(inner)
+    pairs = np.count_nonzero(inner & filled[:-1, 1:]) + np.count_nonzero(inner & filled[1:, :-1])
+    share = total / max(1, inner.size)
     if total == 0 or share == 1.0:
         return 0.0
     return max(0.0, (0.5 * pairs / total - share) / (1.0 - share))
@@ -177,11 +168,11 @@ def steep_lines(scores, shortest, longest, threshold):
     return lines[:found].copy()
 
 
-def promising_lines(flat, starts, shape):
+def promising_lines(flat, shape):
     """Where trails may be: (n, 5) float64 score in nats, x0, y0, x1, y1 in pixels of the frame; best first."""
     out = []
     for side, shortest, longest, share in SCALES:
-        scores = score_bins(fill_bins(flat, starts, *shape, side), CELL, share, UNIT)
+        scores = score_bins(fill_bins(flat, shape, side), CELL, share, UNIT)
         for turned in (False, True):
             for mirrored in (False, True):
                 view = scores.T if turned else scores
@@ -216,10 +207,8 @@ def profile(t, d, n, t0, t1, search):
     mean, spread = calm(counts)
     usual = mean + 0.4 * max(spread, 0.4 * np.sqrt(mean))
     limit = 3.0 * usual + 3.0 * np.sqrt(3.0) * max(np.sqrt(usual), spread) + 1.0
-    for i in range(2 * REACH):
-        three[i] = counts[i]
-        if 0 < i < 2 * REACH - 1:
-            three[i] += counts[i - 1] + counts[i + 1]
+    three[:] = counts
+    three[1:-1] += counts[:-2] + counts[2:]
     top = REACH
     for i in range(REACH - search, REACH + search):
         if three[i] > three[top]:
@@ -242,21 +231,9 @@ def profile(t, d, n, t0, t1, search):
 @njit(nogil=True, cache=True, error_model="numpy")
 def calm(counts):
     """Mean and sigma of the emptier three quarters of the outer half of a profile's counts."""
-    outer = np.empty(REACH)
-    for i in range(REACH):
-        x = counts[i if i < REACH // 2 else i + REACH]
-        j = i
-        while j > 0 and outer[j - 1] > x:
-            outer[j] = outer[j - 1]
-            j -= 1
-        outer[j] = x
-    keep = REACH * 3 // 4
-    total, squares = 0.0, 0.0
-    for i in range(keep):
-        total += outer[i]
-        squares += outer[i] * outer[i]
-    mean = total / keep
-    return mean, np.sqrt(max(0.0, squares / keep - mean * mean)) / 0.7
+    outer = np.sort(np.concatenate((counts[: REACH // 2], counts[REACH // 2 + REACH :])))[: REACH * 3 // 4]
+    mean = outer.sum() / outer.size
+    return mean, np.sqrt(max(0.0, (outer * outer).sum() / outer.size - mean * mean)) / 0.7
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -420,11 +397,11 @@ def find_lines(flat, shape, sigma, growth):
     """
     rows, cols = shape
     starts = strips.row_starts(flat, rows, cols)
-    lines = promising_lines(flat, starts, shape)
+    lines = promising_lines(flat, shape)
     taken = np.zeros(flat.size, np.bool_)
     room = index, _, _ = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
     bands, trails = [np.empty(0, np.uint32)], []
-    clumped = clumping(fill_bins(flat, starts, rows, cols, SCALES[0][0]))
+    clumped = clumping(fill_bins(flat, shape, SCALES[0][0]))
     vain = 0
     while len(lines) and vain < LOOKS:
         vain += 1

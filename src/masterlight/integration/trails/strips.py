@@ -55,14 +55,7 @@ def along(flat, starts, taken, rows, cols, line, t0, t1, half, index, t, d):
         low, high = np.ceil(px + low), np.floor(px + high)
         if low > high:
             continue
-        a, b = starts[y], starts[y + 1]
-        target = y * cols + max(0.0, low)
-        while a < b:
-            middle = (a + b) // 2
-            if flat[middle] < target:
-                a = middle + 1
-            else:
-                b = middle
+        a = starts[y] + np.searchsorted(flat[starts[y] : starts[y + 1]], y * cols + max(0.0, low))
         end = y * cols + min(cols - 1.0, high)
         while a < starts[y + 1] and flat[a] <= end and found < t.size:
             if not taken[a]:
