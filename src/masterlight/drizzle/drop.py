@@ -32,9 +32,6 @@ class Places(NamedTuple):
     at: tuple[tuple[int, int], ...]
 
 
-WHOLE = Places(1, ((0, 0),))
-
-
 def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
     """(plane of the result, plane of the frame, its pixels) of all that one frame gives."""
     pattern = frame.meta.pattern if len(frame.shape) == 2 else None
@@ -42,7 +39,7 @@ def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
         words = "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
         raise FrameError(frame.source, words)
     if not pattern or cfa == "off":
-        return [(plane, plane, WHOLE) for plane in range(frame.planes)]
+        return [(plane, plane, Places(1, ((0, 0),))) for plane in range(frame.planes)]
     if not set("RGB") == set(pattern):
         words = f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
         raise FrameError(frame.source, words)
@@ -147,18 +144,6 @@ class Drops(NamedTuple):
     coverage: np.ndarray
     tallies: np.ndarray
     holes: np.ndarray
-
-
-class Share(NamedTuple):
-    """What one colour of one frame gives to a tile."""
-
-    i: int
-    plane: int
-    period: int
-    """The library sees every so many-th pixel of the frame, and of its lattice the drop is that much smaller a part."""
-    weight: float
-    tallies: np.ndarray
-    """Counts of its pixels, added to."""
 
 
 class Sums:
@@ -272,29 +257,30 @@ class Tile:
             for plane, of_frame, of_colour in layers:
                 if plane not in laid:
                     laid[plane] = empty_drizzle(self.settings.kernel, window)
-                share = Share(i, plane, of_colour.period, weights[plane], tallies[:, plane])
                 out = to_output(matrices[plane], self.settings.scale)
                 for values, at in lattices(pixels[of_frame], core, of_colour, out, window):
-                    self.drop(laid[plane], share, values, at, window)
+                    good = np.isfinite(values)
+                    self.judge(i, plane, at, window, good, tallies[:, plane])
+                    value, variance = self.normalize(i, plane, values, at, window)
+                    self.drop(laid[plane], i, at, good, (value, variance, np.float32(weights[plane])))
         return laid
 
-    def drop(self, onto, share: Share, values, at, window: Window) -> None:
-        """Hand pixels (h, w) of one colour of a frame, which lie at (h, w, 2) in the window, to the library."""
+    def drop(self, onto, i: int, at, good, numbers) -> None:
+        """Hand the good pixels of one colour of a frame, which lie at (h, w, 2) in the window, to the library.
+
+        numbers: value, variance and weight. The library sees every so many-th pixel of a mosaic, as far as its colours
+        repeat, and of such a lattice the drop is that much smaller a part.
+        """
         s = self.settings
-        shrink = {"square": s.drop_shrink / share.period, "lanczos2": 1.0, "lanczos3": 1.0}
-        good = np.isfinite(values)
-        self.judge(share, at, window, good)
-        value, variance = self.normalize(share, values, at, window)
-        value, variance, weight = (
-            np.where(good, a, np.float32(0)) for a in (value, variance, np.float32(share.weight))
-        )
-        how = {"pixfrac": shrink.get(s.kernel, s.drop_shrink), "pixel_scale_ratio": 1 / self.pixel[share.i]}
+        shrink = {"square": s.drop_shrink / self.layers[i][0][2].period, "lanczos2": 1.0, "lanczos3": 1.0}
+        value, variance, weight = (np.where(good, a, np.float32(0)) for a in numbers)
+        how = {"pixfrac": shrink.get(s.kernel, s.drop_shrink), "pixel_scale_ratio": 1 / self.pixel[i]}
         onto.add_image(value, exptime=1.0, pixmap=at, data2=variance, weight_map=weight, **how)
 
-    def judge(self, share: Share, at, window: Window, good: np.ndarray) -> None:
+    def judge(self, i: int, plane: int, at, window: Window, good: np.ndarray, tallies: np.ndarray) -> None:
         """Take the rejected pixels out of `good`, by the reference pixel on which the centre of each falls; count."""
         mine = good & window.in_core(at)
-        share.tallies[0] += mine.sum()
+        tallies[0] += mine.sum()
         if self.verdicts is None or not self.settings.rejection:
             return
         x, y = (np.floor((at[..., k] + start + 0.5) / self.settings.scale) for k, start in window.starts)
@@ -302,20 +288,20 @@ class Tile:
         top, bottom = max(0, int(y.min())), min(self.reference[0], int(y.max()) + 1)
         if left >= right or top >= bottom:
             return
-        mask = verdicts_in(self.verdicts, share.i, share.plane, (top, bottom, left, right))
+        mask = verdicts_in(self.verdicts, i, plane, (top, bottom, left, right))
         inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
         verdict = np.zeros(good.shape, np.uint8)
         verdict[inside] = mask[y[inside].astype(np.intp) - top, x[inside].astype(np.intp) - left]
         for row, kind in ((1, LOW), (2, HIGH), (3, LARGE)):
-            share.tallies[row] += (mine & (verdict == kind)).sum()
+            tallies[row] += (mine & (verdict == kind)).sum()
         good &= verdict == 0
 
-    def normalize(self, share: Share, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def normalize(self, i: int, plane: int, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and their variance on the scale of the reference, float32.
 
         Variance is that of the background, and of the photons above it where that is known.
         """
-        i, plane, terms = share.i, share.plane, self.terms[share.plane]
+        terms = self.terms[plane]
         noise, photon = (float(a[i]) for a in (terms.source_noise_dn**2, terms.source_photon))
         model = self.local[i] if self.local is not None and self.settings.local_normalization else None
         if model is None:
@@ -359,9 +345,7 @@ class Tile:
             yield y, min(y + height, int(bottom)), int(left), int(right)
 
 
-def lattices(
-    pixels: np.ndarray, core, of_colour: Places, matrix: np.ndarray, window: Window
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def lattices(pixels, core, of_colour: Places, matrix, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pixels of one colour in a padded box, and their positions in the window: for each place in the pattern."""
     n = of_colour.period
     for dy, dx in of_colour.at:

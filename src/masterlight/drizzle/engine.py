@@ -100,14 +100,10 @@ class Canvas:
         self.holes += result.holes
         self.tally_of[box] = result.tallies
 
-    def total(self) -> np.ndarray:
-        """Tallies added in the order of the boxes, whichever came first."""
-        return sum(self.tally_of[box] for box in sorted(self.tally_of))
-
 
 def stack_of(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel: float) -> DrizzleStack:
     """The stack of a full canvas, with its rows and notes; `pixel`: size of a source pixel in output pixels."""
-    pixels, low, high, large, used = canvas.total()
+    pixels, low, high, large, used = sum(canvas.tally_of[box] for box in sorted(canvas.tally_of))
     rows = []
     for plane, t in enumerate(terms):
         weights = frame_weights(settings, t)
@@ -148,7 +144,5 @@ def notes(settings: DrizzleIntegration, empty: float, ratio: float, noise_known:
         yield "there is no VARIANCE: the noise of some frame is unknown"
     if empty > 0:
         grow = "" if settings.drop_shrink >= 1 or settings.kernel == "point" else ", a larger drop_shrink"
-        words = (
-            f"{100 * empty:.2g} % of the pixels within the field are empty (NaN): nothing fell on them; drizzle needs"
-        )
-        yield f"{words} more dithered frames{grow} or a scale smaller than {settings.scale:g}"
+        words = f"{100 * empty:.2g} % of the pixels within the field are empty (NaN): nothing fell on them"
+        yield f"{words}; drizzle needs more dithered frames{grow} or a scale smaller than {settings.scale:g}"

@@ -32,9 +32,7 @@ class Exposure:
     """Mean of its pixels above the darkest tenth, which rises with exposure, if ever slower as more saturates."""
 
 
-def compose(
-    settings: HDRComposition, frames: Sequence[Frame], variances: Sequence[np.ndarray | None] | None = None
-) -> HDRResult:
+def compose(settings: HDRComposition, frames: Sequence[Frame], variances) -> HDRResult:
     """Images of different exposure as one: see `HDRComposition.__call__`."""
     given = variances if variances is not None else [None] * len(frames)
     check(frames, given)
@@ -50,7 +48,10 @@ def compose(
     for before, exposure in zip(exposures, exposures[1:], strict=False):
         saturated = (image >= settings.threshold * saturation_dn[:, None, None]).any(axis=0)
         if not saturated.any():
-            notes.append(unsaturated(before, exposures, first is before))
+            rest = ", ".join(e.frame.source for e in exposures[exposures.index(before) + 1 :])
+            level = f", whose level is {before.saturation_dn:.5g} DN: it is the result; or lower the threshold"
+            words = level if before is first else f": {rest} not used"
+            notes.append(f"nothing is saturated in {before.frame.source}{words}")
             break
         added = planes_of(exposure.frame)
         lines = lines_of(image, added, blended, LINEAR * saturation_dn, exposure)
@@ -166,16 +167,6 @@ def check_order(exposure: Exposure, before: Exposure, lines: list[Fit], ratios: 
         if not step > 0:
             words = f"it does not become brighter where {longer} does; are both registered, and linear?"
             raise FrameError(exposure.frame.source, words)
-
-
-def unsaturated(before: Exposure, exposures: list[Exposure], is_first: bool) -> str:
-    """What to tell when no pixel needs a shorter exposure."""
-    name = before.frame.source
-    if is_first:
-        level = f"{before.saturation_dn:.5g} DN"
-        return f"nothing is saturated in {name}, whose level is {level}: it is the result; or lower the threshold"
-    rest = exposures[exposures.index(before) + 1 :]
-    return f"nothing is saturated in {name}: {', '.join(e.frame.source for e in rest)} not used"
 
 
 def planes_of(frame) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
@@ -27,14 +26,8 @@ MUCH = 0.1
 """Part of a frame's samples, beyond the algorithm's own share, that is not rejected without a reason worth telling."""
 LISTED = 0.01
 """Part of the samples that rejection may take and list, at most, when room for it is planned."""
-
-
-class Room(NamedTuple):
-    """Where and in what memory an integration runs, and the width of its tiles over their height."""
-
-    pool: Pool
-    memory_mb: float
-    aspect: float | None = None
+Room = tuple[Pool, float, float | None]
+"""Where and in how many MB an integration runs, and the width of its tiles over their height."""
 
 
 def integrate(
@@ -47,7 +40,7 @@ def integrate(
     planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-    roster = yield from roster_of(settings, room.pool, frames, planes, reference)
+    roster = yield from roster_of(settings, room[0], frames, planes, reference)
     work = Work(settings, roster, shape, room)
     canvas = yield from work.run(maps, slope, verdicts)
     result = stack_of(settings, canvas, frames, planes, roster, work.notes)
@@ -60,7 +53,7 @@ class Work:
 
     def __init__(self, settings: ImageIntegration, roster: Roster, shape: tuple[int, int, int], room: Room):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
-        self.shape, self.room, self.done = shape, room, 0
+        self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
         self.more: dict = {"local": roster.local, "sky": None}
         self.notes: list[str] = []
         self.larger = settings.rejection.looks_larger
@@ -70,18 +63,17 @@ class Work:
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
         room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
-        if self.larger and not verdicts and room_mb > self.room.memory_mb / 4:
+        if self.larger and not verdicts and room_mb > self.memory_mb / 4:
             self.larger = False
             words = f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f}"
-            self.notes.append(f"{words} MB, more than a quarter of the {self.room.memory_mb:.0f} MB (--memory-mb)")
+            self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (--memory-mb)")
         listed, samples = verdicts or self.larger, len(self.frames) * self.shape[0]
         count = samples * sample_bytes(self.settings, listed) / 4
-        boxes = tiles(self.shape[-2:], count, self.room.memory_mb, self.room.pool[1], self.room.aspect)
+        boxes = tiles(self.shape[-2:], count, self.memory_mb, self.pool[1], self.aspect)
         self.done, (y0, y1, x0, x1) = len(boxes), boxes[0]
         size = f"{self.shape[-1]} x {self.shape[-2]} in {len(boxes)} tiles of {x1 - x0} x {y1 - y0}"
-        words = (
-            f"{len(self.frames)} frames of {size}, {samples * (y1 - y0) * (x1 - x0) * 4 / 1e6:.0f} MB of samples each"
-        )
+        megabytes = samples * (y1 - y0) * (x1 - x0) * 4 / 1e6
+        words = f"{len(self.frames)} frames of {size}, {megabytes:.0f} MB of samples each"
         yield Event("integrate", 0, len(boxes), message=words)
         canvas = Canvas(self.shape, len(self.frames), maps, slope, listed)
         yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed)
@@ -99,7 +91,7 @@ class Work:
         if touched is not None:
             settings = changed(settings, rejection=changed(settings.rejection, algorithm="none"))
         task = Tile(settings, self.frames, self.terms, **self.more, **more)
-        for event in workers.each(stage, self.room.pool, task, boxes, keep_going=False):
+        for event in workers.each(stage, self.pool, task, boxes, keep_going=False):
             canvas.place(event.item, event.result, touched)
             yield Event(stage, event.done, event.total, event.item)
 
@@ -109,12 +101,11 @@ class Work:
         flat = touched.reshape(-1)
         items, found = [(i, p) for i in range(len(self.frames)) for p in range(self.shape[0])], {}
         task = partial(grow_frame, self.settings.rejection.large_scale, canvas.verdicts)
-        for event in workers.each("find trails", self.room.pool, task, items, keep_going=False):
+        for event in workers.each("find trails", self.pool, task, items, keep_going=False):
             (i, p), grown = event.item, event.result
-            if grown:
-                for side, more in ((LOW, grown.low), (HIGH, grown.high)):
-                    canvas.verdicts.large(i, p, side, more)
-                    flat[more] = True
+            for side, more in ((LOW, grown.low), (HIGH, grown.high)):
+                canvas.verdicts.large(i, p, side, more)
+                flat[more] = True
             found[i, p] = grown.trails
             yield Event("find trails", event.done, event.total)
         canvas.trails = [(self.frames[i].source, p, trail) for i, p in items for trail in found[i, p]]
@@ -126,9 +117,7 @@ def grow_frame(settings: LargeScaleRejection, verdicts: Verdicts, item: tuple[in
     return settings.grown(*(verdicts.indices(*item, side) for side in (LOW, HIGH)), verdicts.shape)
 
 
-def stack_of(
-    settings: ImageIntegration, canvas: Canvas, frames: Sequence[Frame], measured: Planes, roster: Roster, notes
-) -> Stack:
+def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Planes, roster: Roster, notes) -> Stack:
     """The result of an integration, with a row for every frame, those that were left out included."""
     place = {int(i): k for k, i in enumerate(roster.kept)}
     rows, nothing = [], (0.0, float("nan"), float("nan"), 0.0, 0.0, 0.0)
@@ -176,10 +165,8 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) ->
         share = row.rejected_low_fraction + row.rejected_high_fraction
         own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)
         if share > MUCH + own and not settings.localizes and not rule.ranges:
-            words = (
-                f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven (cloud, moon)"
-            )
-            yield f"{words}, normalization local and rejection.normalization local level it"
+            words = f"{row.source}: {100 * share:.0f} % of its samples were rejected"
+            yield f"{words}; if its sky is uneven, normalization local and rejection.normalization local level it"
 
 
 def own_share(rule: Rejection, count: int, level_sigma: float) -> float:

@@ -139,7 +139,7 @@ class ImageIntegration:
                 limits = self.rejection.range_low, self.rejection.range_high
                 how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_stars}
                 statistics = yield from measure_all(running, frames, self.measures, anchor=reference or 0, **how)
-            room = run.Room(running, memory_mb, aspect)
+            room = running, memory_mb, aspect
             return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts))
 
 
@@ -169,10 +169,8 @@ class MasterIntegration:
 
         The noise of a flat is not the same all over it: its bright parts need more room than the usual 3.
         """
-        return cls(
-            normalization="multiplicative",
-            rejection=MasterRejection(low=4.0, high=4.0, normalization="equalize fluxes"),
-        )
+        rejection = MasterRejection(low=4.0, high=4.0, normalization="equalize fluxes")
+        return cls(normalization="multiplicative", rejection=rejection)
 
     def integration(self) -> ImageIntegration:
         """What carries it out: every frame counts alike, there are no trails, and in flats no stars."""

@@ -1,6 +1,7 @@
 """Rejection: which samples of a pixel do not belong, as knobs; and the table of algorithms, one row for each."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -188,9 +189,14 @@ class Rejection:
         return "none" if self.algorithm == "none" else self.normalization
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """`range_low` and `range_high`, infinite where there are none."""
+        return -inf if self.range_low is None else self.range_low, inf if self.range_high is None else self.range_high
+
+    @property
     def ranges(self) -> bool:
         """Whether values out of range are left out."""
-        return self.range_low is not None or self.range_high is not None
+        return self.bounds != (-inf, inf)
 
     @property
     def looks_larger(self) -> bool:

@@ -111,10 +111,8 @@ def check_shapes(frames: Sequence[Frame]) -> None:
             raise FrameError(frame.source, f"{words}: register them first")
 
 
-def terms_of(
-    settings: ImageIntegration, statistics: Sequence[Measurement], reference: int = 0, local_scale=None
-) -> Terms:
-    """The numbers by which each frame enters; `reference` stays as it is.
+def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_scale=None) -> Terms:
+    """The numbers by which each frame enters, from its `Measurement`; `reference` stays as it is.
 
     local_scale: (N,) factors by which local normalization brought the frames to the reference, where it did.
     """

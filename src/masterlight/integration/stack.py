@@ -13,7 +13,7 @@ LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
 
 
 class TileResult(NamedTuple):
-    """One box of the result: (h, w) planes and (N,) counts of samples."""
+    """One box of the result: (h, w) planes, the slope empty unless its map is asked for, and (N,) counts of samples."""
 
     image: np.ndarray
     variance: np.ndarray
@@ -21,7 +21,6 @@ class TileResult(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     slope: np.ndarray
-    """Empty unless the slope map is asked for."""
     counts: np.ndarray
     """(4, N) int64: samples of each frame rejected low, rejected high, there at all, and with larger structures."""
     verdicts: dict[int, tuple[np.ndarray, np.ndarray]] | None = None

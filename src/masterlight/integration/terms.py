@@ -13,8 +13,6 @@ ONE_SAMPLE = "median", "minimum", "maximum"
 """Combinations that take one sample, or two, of a pixel: weights mean nothing to them."""
 MEDIANS = (1.0, 1.0, 1.0, 1.3460, 1.1932, 1.4341, 1.2881, 1.4728, 1.3455, 1.4949, 1.3829)
 """Variance of the median of n samples over that of their mean, n = 0 to 10."""
-UNBELIEVABLE = 1e-4
-"""Chance at which the samples of a pixel scatter more than their noise explains; beyond it the scatter is believed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +66,7 @@ class Terms:
 
     def rule(self, settings: Rejection, marked: bool = False) -> spread.Rule:
         """The settings of rejection as the kernel takes them; `marked`: what is out of range is -inf or inf already."""
-        low, high = (None, None) if marked else (settings.range_low, settings.range_high)
-        ranges = -np.inf if low is None else low, np.inf if high is None else high
+        ranges = (-np.inf, np.inf) if marked else settings.bounds
         model = self.rejection_variance, self.rejection_photon, self.signal_fraction
         if settings.algorithm == "ccd":
             model = (*self.sensor, settings.scale_noise)
@@ -85,9 +82,12 @@ class Terms:
 
 @lru_cache
 def excess(count: int) -> np.ndarray:
-    """By number of samples, how many times the expected variance their scatter is by chance once in ten thousand."""
+    """By number of samples, how many times the expected variance their scatter is by chance once in ten thousand.
+
+    Beyond that the scatter of a pixel is believed, and no longer the noise.
+    """
     freedom = np.maximum(np.arange(count + 1) - 1, 1)
-    return (2 * gammainccinv(freedom / 2, UNBELIEVABLE) / freedom).astype(np.float32)
+    return (2 * gammainccinv(freedom / 2, 1e-4) / freedom).astype(np.float32)
 
 
 @lru_cache

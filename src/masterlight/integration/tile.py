@@ -135,33 +135,28 @@ class Tile:
         Gives how many of the latter there were, (planes, 2, N), on the low side and on the high side.
         """
         counts = np.zeros((samples.shape[0], 2, samples.shape[1]), np.int64)
+        ceiling = self.settings.rejection.bounds[1]
         for p, plane in enumerate(samples):
             for i, frame in enumerate(plane):
                 flat = frame.reshape(-1)
                 for kind in (LOW, HIGH, RANGE, LARGE + LOW, LARGE + HIGH):
                     at = self.larger.within(i, p, kind, box)
                     at = at[np.isfinite(flat[at])]
-                    high = flat[at] >= self.ceiling if kind == RANGE else kind in (HIGH, LARGE + HIGH)
+                    high = flat[at] >= ceiling if kind == RANGE else kind in (HIGH, LARGE + HIGH)
                     flat[at] = np.where(high, np.inf, -np.inf)
                     if kind in (LARGE + LOW, LARGE + HIGH):
                         counts[p, kind - LARGE - 1, i] = at.size
         return counts
 
-    @property
-    def ceiling(self) -> float:
-        high = self.settings.rejection.range_high
-        return np.inf if high is None else high
-
     def mark(self, samples: np.ndarray) -> None:
         """Mark what is out of range as it comes, before any normalization, as -inf or inf."""
-        low = self.settings.rejection.range_low
         if not self.settings.rejection.ranges:
             return
+        low, high = self.settings.rejection.bounds
         with np.errstate(invalid="ignore"):
             for frame in samples.reshape(-1, *samples.shape[-2:]):  # one by one: masks of all would take memory
-                if low is not None:
-                    frame[frame <= low] = -np.inf
-                frame[frame >= self.ceiling] = np.inf
+                frame[frame <= low] = -np.inf
+                frame[frame >= high] = np.inf
 
     def localize(self, samples: np.ndarray, box) -> np.ndarray:
         """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at."""

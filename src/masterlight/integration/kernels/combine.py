@@ -12,7 +12,6 @@ from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, L
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
 COMBINATIONS = "average", "median", "minimum", "maximum", "adaptive"
 """By their numbers."""
-ADAPTIVE_PASSES = 5
 BLOCK = 32
 """So many samples are added in float32 before their sum goes to float64."""
 SHARE, SQUARES, DARK, LIGHT, WEIGHT = (np.uint64(LANES * k) for k in range(4, 9))
@@ -58,27 +57,18 @@ class Planes(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Room for 64 pixels on their way through `chunk`, made once for a tile."""
+    """Room for 64 pixels on their way through `stack`, made once for a tile.
+
+    code (N, 64) uint8 is what became of each sample, tally (3, 64) float32 how many were kept, rejected low, rejected
+    high; value and total, the sum of weights, are (64,) float64, variance (64,) and sums (9 * 64,) float32.
+    """
 
     code: np.ndarray
-    """(N, 64) uint8: what became of each sample."""
     tally: np.ndarray
-    """(3, 64) float32: samples kept, rejected low, rejected high."""
     value: np.ndarray
-    """(64,) float64."""
     total: np.ndarray
-    """(64,) float64: sum of weights."""
     variance: np.ndarray
-    """(64,) float32."""
     sums: np.ndarray
-    """(9 * 64,) float32."""
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def make_room(n):
-    code, tally = np.empty((n, LANES), np.uint8), np.empty((3, LANES), np.float32)
-    value, total = np.empty(LANES), np.empty(LANES)
-    return Room(code, tally, value, total, np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32))
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -191,7 +181,7 @@ def adapt(samples, columns, room):
     by the samples' shares.
     """
     for lane in range(LANES):
-        for _ in range(ADAPTIVE_PASSES if room.tally[0, lane] >= 3 else 0):
+        for _ in range(5 if room.tally[0, lane] >= 3 else 0):
             mu, square, total, moved = room.value[lane], 0.0, 0.0, 0.0
             for i in range(samples.shape[0]):
                 k = np.float64(columns.weight[i]) if room.code[i, lane] == KEPT else 0.0
@@ -207,15 +197,6 @@ def adapt(samples, columns, room):
                     w = k / (1 + d * d / square)
                     total, moved = total + w, moved + w * d
             room.value[lane] = mu + moved / total
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def adopt(decided, who, room):
-    """Take over what is `decided` (N, pixels) of the samples of the pixels `who`."""
-    for i in range(decided.shape[0]):
-        for lane in range(who.size):
-            room.code[np.uint64(i), np.uint64(lane)] = decided[np.uint64(i), np.uint64(who[lane])]
-        room.code[i, who.size :] = MISSING
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -314,7 +295,9 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
     if not np.all(columns.noise_variance > 0):  # some frame's noise is unknown: any scatter is believed
         excess = np.full(excess.size, -INFINITY)
     verdicts[:] = np.uint8(0)
-    scratch, room, same = rejection.make_scratch(n), make_room(n), samples.ctypes.data == judged.ctypes.data
+    scratch, same = rejection.make_scratch(n), samples.ctypes.data == judged.ctypes.data
+    code, tally, spread = np.empty((n, LANES), np.uint8), np.empty((3, LANES), np.float32), np.empty(LANES, np.float32)
+    room = Room(code, tally, np.empty(LANES), np.empty(LANES), spread, np.empty(9 * LANES, np.float32))
     gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
     looked = gathered if same else np.empty((n, LANES), np.float32)
     known = rejection.least_variance(rule) > 0 or rule.algorithm == NOISE
@@ -330,7 +313,10 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
         for lane in range(who.size):
             ground[lane] = zero[who[lane]]
         if decided.size:
-            adopt(decided, who, room)
+            for i in range(n):
+                for lane in range(who.size):
+                    code[i, lane] = decided[i, who[lane]]
+                code[i, who.size :] = MISSING
         else:
             rejection.reject(looked, ground, columns, rule, scratch, room.code)
         rejection.count_samples(room.code, room.tally, frames)
@@ -364,7 +350,7 @@ def quick(samples, judged, zero, columns, rule, excess, planes, frames):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def place(room, who, planes, verdicts):
-    """Write what `chunk` found of the pixels `who`."""
+    """Write what `stack` found of the pixels `who`."""
     for lane in range(who.size):
         at = who[lane]
         planes.image[at], planes.variance[at] = room.value[lane], room.variance[lane]

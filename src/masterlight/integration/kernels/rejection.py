@@ -1,12 +1,11 @@
 """Which samples of a pixel to keep.
 
-Work goes by chunks of 64 neighbouring pixels of all N frames. Their samples, normalised for
-rejection, lie in `lanes` (N, 64) float32 with +inf where there is none; one sorting network orders
-all lanes at once. Most lanes are seen at a glance to keep all they have; from the others `settle` clips from both ends
-what is farther than `low` or `high` sigma from the median, and again until nothing more goes.
+Work goes by chunks of 64 neighbouring pixels of all N frames. Their samples, normalised for rejection, lie in `lanes`
+(N, 64) float32, +inf where there is none; one sorting network orders all. Most are seen at a glance to keep all; from
+the others `settle` clips what is farther than `low` or `high` sigma from the median, until nothing more goes.
 
-An algorithm that clips so is a function that tells the sigma of a lane from its sorted samples, a number with its name
-in `CODES`, a line in the switch `sigma_of`; and its row in `integration.rejection.KINDS`.
+An algorithm that clips so is a function that tells the sigma of a lane from its sorted samples, its name at the end of
+`ALGORITHMS`, its number after `CODES`, a line in the switch `sigma_of`; and its row in `integration.rejection.KINDS`.
 """
 
 from typing import NamedTuple
@@ -30,14 +29,11 @@ FIRST, WD, WWD, WWDD, LOWEST, HIGHEST, UNDER, OVER, REACH = (np.uint64(LANES * k
 
 
 class Scratch(NamedTuple):
-    """Room to work in, made once for a tile."""
+    """Room to work in, made once for a tile: lanes (N, 64), state (8 * 64,) float32, sums (2, N + 1) float64."""
 
     lanes: np.ndarray
-    """(N, 64) float32."""
     sums: np.ndarray
-    """(2, N + 1) float64."""
     state: np.ndarray
-    """(8 * 64,) float32."""
     bounds: np.ndarray
     """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
     loose frames are judged by that reach."""
@@ -293,16 +289,6 @@ def find_undisputed(judged, at, zero, columns, rule, aside, sums, easy):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def cut_ranks(rule, count, first, last):
-    """Bounds of min/max rejection: the lowest and highest few go, wherever more samples than those are there."""
-    for lane in range(LANES):
-        first[lane], last[lane] = 0, count[lane]
-        low, high = int(rule.low) if rule.clip_low else 0, int(rule.high) if rule.clip_high else 0
-        if count[lane] > low + high:
-            first[lane], last[lane] = low, count[lane] - high
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def bound(lanes, first, last, bounds):
     """The lowest and the highest survivor of each lane into bounds[:2]."""
     for lane in range(LANES):
@@ -391,7 +377,10 @@ def reject(judged, zero, columns, rule, scratch, code):
     count, first, last = index[0], index[1], index[2]
     load(judged, columns, rule, scratch)
     if rule.algorithm == spread.MINMAX:
-        cut_ranks(rule, count, first, last)
+        low, high = int(rule.low) if rule.clip_low else 0, int(rule.high) if rule.clip_high else 0
+        for lane in range(LANES):  # the lowest and highest few go, wherever more samples than those are there
+            more = count[lane] > low + high
+            first[lane], last[lane] = low if more else 0, count[lane] - high if more else count[lane]
     elif rule.algorithm != spread.NONE:
         state, sums, limits = scratch.state, scratch.sums, bounds[2:5]
         judge(judged, columns, rule, lanes, zero, count, first, last, bounds[5], state, sums, limits)

@@ -15,26 +15,18 @@ from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import flux_ratio, forced_fluxes, standards
 from masterlight.subframes.select import SubframeSelector
 
-FEWEST_CELLS = 4
-"""Cells along the shorter side of a frame, at least."""
-MOST_CELLS = 160
-"""Cells along the longer side, at most."""
 GUARD_PX = 3
 """Pixels around a star, or around what is in one frame only, that are left out with it."""
 LEAST_SHARE = 0.25
 """Share of the samples of a full cell that a cell must have to tell its level."""
 LEAST_OVERLAP = 0.1
 """Share of the reference's cells that a frame must cover."""
-CELL_LIMIT = 6.0
-"""Cells farther than this many sigma from the surface through the others do not count."""
 STARS, LOCAL_STARS = 100, 400
 """Stars that tell the scale, at most: of the whole frame, and over the field."""
 FIRM = 5.0
 """The scale is known when it is so many times its error."""
 FIRM_SNR = 20.0
 """Signal to noise of stars that tell the scale of their place."""
-FLUX_FLOOR = 0.005
-"""Relative error of a flux below which none is believed."""
 BELIEVED = 0.87
 """A local scale goes by this factor beyond what nearly all stars tell, at most."""
 INSTEAD = "normalize it globally (additive+scaling) or leave it out"
@@ -135,7 +127,7 @@ def levels_above(settings: LocalNormalization, reference: LocalReference, frame:
 
 
 def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> tuple[Scale, ...] | Rejected:
-    """The scale of each plane from the stars in common, or why there is none."""
+    """The scale of each plane from the stars in common, or why there is none; no flux is surer than 0.5 %."""
     if settings.no_scale:
         return tuple(Scale(1.0, 0.0, 0) for _ in range(reference.strips.shape[1]))
     mine, theirs, found = forced_fluxes(frame, reference.stars), reference.fluxes, []
@@ -151,7 +143,7 @@ def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Fr
         if settings.local_scale:
             good = (light > FIRM_SNR * error) & (usual > FIRM_SNR * usual_error)
             each = usual[good] / light[good]
-            sigma = each * np.sqrt((error / light)[good] ** 2 + (usual_error / usual)[good] ** 2 + FLUX_FLOOR**2)
+            sigma = each * np.sqrt((error / light)[good] ** 2 + (usual_error / usual)[good] ** 2 + 0.005**2)
             one = varying_scale(one, reference.stars.xy[good], each, sigma, reference.shape)
         found.append(one)
     return tuple(found)
@@ -205,7 +197,7 @@ def offset_surface(levels: np.ndarray, least: float) -> tuple[np.ndarray, int]:
     """Coefficients of A0 from the levels of one plane's cells, and how many cells count.
 
     levels (cells down, cells across, 5); least: samples that a cell must have to count. Cells with fewer samples than
-    most, or with more scatter, have less weight: a trail runs through them.
+    most, or with more scatter, have less weight: a trail runs through them. Those 6 sigma off the surface have none.
     """
     ny, nx = levels.shape[:2]
     level, sigma, count, u, v = levels.reshape(-1, 5).T
@@ -215,13 +207,13 @@ def offset_surface(levels: np.ndarray, least: float) -> tuple[np.ndarray, int]:
     weight = np.where(good, np.minimum(count / np.median(count[good]), 1.0) * calm, 0.0)
     floor = float(np.median(sigma[good] / np.sqrt(count[good])))
     points = (np.ascontiguousarray(a) for a in (v, u, np.where(good, level, 0.0), weight))
-    return surface.fit_surface(*points, ny, nx, CELL_LIMIT, floor)
+    return surface.fit_surface(*points, ny, nx, 6.0, floor)
 
 
 def cells_of(shape: tuple[int, ...], pitch_px: int) -> tuple[int, int]:
-    """How many cells, down and across, the grid of the sky has."""
+    """How many cells, down and across, the grid of the sky has: 4 or more along the shorter side, 160 at most."""
     rows, cols = shape[-2:]
-    pitch = max(min(pitch_px, min(rows, cols) / FEWEST_CELLS), max(rows, cols) / MOST_CELLS, 1.0)
+    pitch = max(min(pitch_px, min(rows, cols) / 4), max(rows, cols) / 160, 1.0)
     return max(1, round(rows / pitch)), max(1, round(cols / pitch))
 
 

@@ -74,13 +74,10 @@ def score_bins(filled, cell, share, unit):
     rows, cols = filled.shape
     down, across = (rows + cell - 1) // cell, (cols + cell - 1) // cell
     count, area = np.zeros((down, across)), np.zeros((down, across))
-    for y in range(rows):
+    for j in range(down):
         for c in range(across):
-            total = 0
-            for x in range(c * cell, min(cols, c * cell + cell)):
-                total += filled[y, x]
-            count[y // cell, c] += total
-            area[y // cell, c] += min(cols, c * cell + cell) - c * cell
+            part = filled[j * cell : (j + 1) * cell, c * cell : (c + 1) * cell]
+            count[j, c], area[j, c] = part.sum(), part.size
     out = np.empty(filled.shape, np.int16)
     for j in range(down):
         for c in range(across):
@@ -156,10 +153,9 @@ def steep_lines(scores, shortest, longest, threshold):
     lines, found = np.empty((room, 5), np.float32), np.int64(0)
     a, b = np.empty((size, width), np.int16), np.empty((size, width), np.int16)
     for row0 in range(0, rows, size):
-        for y in range(size):
-            for x in range(width):
-                inner = row0 + y < rows and size <= x < size + cols
-                a[y, x] = scores[row0 + y, x - size] if inner else 0
+        part = scores[row0 : row0 + size]
+        a[:] = 0
+        a[: part.shape[0], size : size + cols] = part
         for k in range(1, longest + 1):
             join_strips(a, b, 2 ** (k - 1))
             a, b = b, a
