@@ -1,6 +1,7 @@
 """Rejection: which samples of a pixel do not belong, as knobs; and the table of algorithms, one row for each."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -19,7 +20,8 @@ Algorithm = Literal[
     "esd", "chauvenet", "noise",
 ]  # fmt: skip
 SIGMA = 4.0, 3.0
-CLIPPED = "clip_low", "clip_high", "min_keep_fraction"
+SIDES = "clip_low", "clip_high"
+CLIPPED = *SIDES, "min_keep_fraction"
 LIGHT = "gain_e_per_dn", "signal_fraction"
 """What tells how noisy and how changing the light above the sky is; the variance of the result knows it, too."""
 OWN = "floor", *LIGHT
@@ -42,7 +44,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "none": Kind(LIGHT, None),
-    "minmax": Kind(("clip_low", "clip_high", *LIGHT), (1, 1), "samples"),
+    "minmax": Kind((*SIDES, *LIGHT), (1, 1), "samples"),
     "percentile": Kind((*CLIPPED, *LIGHT), (0.2, 0.1), "fraction"),
     "sigma": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
     "winsorized": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
@@ -50,9 +52,7 @@ KINDS: dict[str, Kind] = {
     "noise": Kind((*CLIPPED, *LIGHT, "max_passes")),
     "auto": Kind((*CLIPPED, *OWN, "max_passes", "few")),
     "linear-fit": Kind((*CLIPPED, *OWN, "max_passes"), (5.0, 4.0), "deviations", 5),
-    "esd": Kind(
-        ("clip_low", "clip_high", *OWN, "esd_fraction", "esd_significance", "esd_low_relaxation"), None, fewest=3
-    ),
+    "esd": Kind((*SIDES, *OWN, "esd_fraction", "esd_significance", "esd_low_relaxation"), None, fewest=3),
     "chauvenet": Kind((*CLIPPED, *OWN, "chauvenet_limit"), None, fewest=3),
     "averaged-sigma": Kind((*CLIPPED, "max_passes"), fewest=3),
     "ccd": Kind((*CLIPPED, "max_passes", "gain_e_per_dn", "read_noise_e", "scale_noise")),
@@ -83,9 +83,8 @@ def check_limits(algorithm: str, **limits: float | None) -> None:
             continue
         most = 1 if kind.takes == "fraction" and name == "low" else 50
         if not (value == int(value) if kind.takes == "samples" else 0 < value <= most):
-            raise ParameterError(
-                f"{name}: {algorithm} takes {TAKES[kind.takes]}; usual is {usual:g} (given: {value:g})"
-            )
+            words = f"{name}: {algorithm} takes {TAKES[kind.takes]}; usual is {usual:g} (given: {value:g})"
+            raise ParameterError(words)
 
 
 @process
@@ -118,8 +117,7 @@ class LargeScaleRejection:
         `np.flatnonzero(map)`); shape: (rows, cols). The result holds sorted uint32 indices of pixels that are not in
         the list of their own side, empty where nothing is to be added. One plane of one frame at a time.
         """
-        found: Grown = engine("integration.trails.largescale").grown(self, low, high, shape)
-        return found
+        return engine("integration.trails.largescale").grown(self, low, high, shape)
 
 
 @process
@@ -191,9 +189,14 @@ class Rejection:
         return "none" if self.algorithm == "none" else self.normalization
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """`range_low` and `range_high`, infinite where there are none."""
+        return -inf if self.range_low is None else self.range_low, inf if self.range_high is None else self.range_high
+
+    @property
     def ranges(self) -> bool:
         """Whether values out of range are left out."""
-        return self.range_low is not None or self.range_high is not None
+        return self.bounds != (-inf, inf)
 
     @property
     def looks_larger(self) -> bool:
@@ -204,16 +207,12 @@ class Rejection:
     def check(self, count: int) -> None:
         """Raise ParameterError where this algorithm cannot work on `count` frames."""
         if self.algorithm == "chauvenet" and count > MOST_CHAUVENET:
-            raise ParameterError(
-                f"rejection.algorithm=chauvenet takes hours on {count} frames, since it rejects one sample at a time; "
-                f"with more than {MOST_CHAUVENET} take esd or winsorized"
-            )
+            words = f"rejection.algorithm=chauvenet takes hours on {count} frames, sample by sample"
+            raise ParameterError(f"{words}; with more than {MOST_CHAUVENET} take esd or winsorized")
         needed = int(sum(self.limits)) + 1 if self.algorithm == "minmax" else self.kind.fewest
         if count < needed:
-            raise ParameterError(
-                f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}; "
-                "take auto or noise, which judge by the noise of the frames, or none"
-            )
+            words = f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}"
+            raise ParameterError(f"{words}; take auto or noise, which judge by the noise of the frames, or none")
 
 
 @process
