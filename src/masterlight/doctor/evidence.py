@@ -306,8 +306,8 @@ class Evidence:
     pairs: dict[int, Pair] = field(default_factory=dict)
     """By the id of the group."""
 
-    def of(self, group: Group | None) -> list[Look]:
-        """The looks at the frames of a group, those that could be read."""
+    def of(self, group: Group | LightSet | None) -> list[Look]:
+        """The looks at the frames of a group or a set, those that could be read."""
         return [self.looks[f.source] for f in group.frames if f.source in self.looks] if group is not None else []
 
     def groups(self, *kinds: str) -> list[Group]:

@@ -1,6 +1,7 @@
 """`Finding`: one thing that is wrong with a night's calibration, in a photographer's words."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,19 +78,10 @@ def plain(value) -> float | None:
     return float(f"{value:.7g}") if value is not None and math.isfinite(value) else None
 
 
-def finding(
-    id: str,
-    severity: Severity,
-    sources: Iterable[Any],
-    figure: Any,
-    threshold: Any,
-    unit: str,
-    sentence: str,
-    picture: "np.ndarray | None" = None,
-) -> Finding:
-    """A finding with the title of its id; sources: paths, or frames and looks at frames."""
-    names = tuple(map(source_of, sources))
-    return Finding(id, severity, TITLES[id], names, plain(figure), plain(threshold), unit, sentence, picture)
+def finding(id: str, severity: Severity, sources: Iterable[Any], figure, threshold, unit, sentence: str, picture=None):
+    """A `Finding` with the title of its id; sources: paths, or frames and looks at frames; sentence: of any lines."""
+    names, words = tuple(map(source_of, sources)), re.sub(r"\n *", " ", sentence)
+    return Finding(id, severity, TITLES[id], names, plain(figure), plain(threshold), unit, words, picture)
 
 
 def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
