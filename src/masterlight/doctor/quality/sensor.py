@@ -19,23 +19,16 @@ TYPICAL_SN = 0.9979
 """Middle of the Sn of blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
 
 
-class PairNoise(NamedTuple):
-    """What two equal exposures tell: level of the first, noise of one of them, and from how many blocks."""
-
-    level_dn: float
-    noise_dn: float
-    blocks: int
-
-
 class Gain(NamedTuple):
-    """Gain and read noise of one colour, from a pair of flats and a pair of bias frames."""
+    """Gain and read noise of one colour, from a pair of flats and a pair of bias frames where nothing else is said."""
 
-    gain_e_per_dn: float
-    read_noise_e: float
-    read_noise_dn: float
-    level_dn: float
-    """Of the flats above the bias."""
-    blocks: int
+    gain_e_per_dn: float | None
+    read_noise_dn: float | None
+    method: str | None = "measured on pairs of bias frames and flats"
+
+    @property
+    def read_noise_e(self) -> float:
+        return self.gain_e_per_dn * self.read_noise_dn
 
 
 class DarkCurrent(NamedTuple):
@@ -48,15 +41,11 @@ class DarkCurrent(NamedTuple):
 
 def check_alike(*frames: Frame) -> None:
     """Frames of a pair must show the same pixels of the same colours."""
-    first = frames[0]
-    for frame in frames[1:]:
-        if frame.shape != first.shape or (frame.meta.pattern or "") != (first.meta.pattern or ""):
-            raise FrameError(
-                frame.source,
-                f"is {frame.shape[-1]} x {frame.shape[-2]} pixels of pattern {frame.meta.pattern or 'mono'}, but "
-                f"{first.source} is {first.shape[-1]} x {first.shape[-2]} of {first.meta.pattern or 'mono'}: "
-                "measure frames of one camera and setting together",
-            )
+    mine, *others = [(f"{f.shape[-1]} x {f.shape[-2]} pixels of {f.meta.pattern or 'mono'}", f) for f in frames]
+    for words, frame in others:
+        if words != mine[0] or frame.shape != frames[0].shape:
+            told = f"is {words}, but {frames[0].source} is {mine[0]}: measure frames of one camera and setting together"
+            raise FrameError(frame.source, told)
 
 
 # --- noise of pairs ---------------------------------------------------------------------------------------------------
@@ -81,8 +70,12 @@ class Difference:
         """Of one frame; NaN where no block had enough good pixels."""
         return typical(self.noises) / math.sqrt(1 + self.ratio**2)
 
+    @property
+    def blocks(self) -> int:
+        return sum(noise.size for noise in self.noises)
 
-def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
+
+def pair_noise(a: Frame, b: Frame) -> dict[str, Difference]:
     """The noise of one of two equal exposures, for each colour: what is the same in both does not count as noise.
 
     Sn of the differences in blocks of 8 x 8 pixels at four offsets of half a block, mean over the middle half of the
@@ -90,10 +83,7 @@ def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
     Raises FrameError when the frames differ in shape or colours; NaN where a colour has no block of good pixels.
     """
     check_alike(a, b)
-    return {
-        name: PairNoise(d.level_dn, d.noise_dn, sum(v.size for v in d.noises))
-        for name, d in differences(sample(a), sample(b)).items()
-    }
+    return differences(sample(a), sample(b))
 
 
 def typical(by_offset: Sequence[np.ndarray]) -> float:
@@ -174,9 +164,7 @@ def gains_of(
         read_dn = dark[name].noise_dn
         signal, noises = np.concatenate(d.levels) - base[name], np.concatenate(d.noises)
         good = signal > 0
-        gain = conversion(signal[good], noises[good] ** 2, 2 * read_dn**2, d.ratio)
-        level_dn = float(np.median(signal)) if signal.size else math.nan
-        found[name] = Gain(gain, gain * read_dn, read_dn, level_dn, int(good.sum()))
+        found[name] = Gain(conversion(signal[good], noises[good] ** 2, 2 * read_dn**2, d.ratio), read_dn)
     return found
 
 
