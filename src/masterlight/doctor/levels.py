@@ -168,10 +168,8 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         yield finding("D22", "warn", told, None, None, "", sentence)
 
 
-def kinds(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: frames that are not what their headers say, as their pixels show."""
-    yield from stars_in_the_dark(doctor, evidence)
-    yield from starless_lights(doctor, evidence)
+def odd_exposures(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
+    """H01: bias frames that were exposed, darks that were not."""
     for group in evidence.groups("bias"):
         exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
         if exposed:
@@ -193,7 +191,7 @@ def counted_stars(one: Look) -> int:
 
 
 def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """Darks, bias frames and flats that show stars."""
+    """H01: darks, bias frames and flats that show stars."""
     for group in evidence.groups("dark", "bias", "flatdark", "flat"):
         looks = evidence.of(group)
         levels = np.array([one.level_dn for one in looks])
@@ -214,7 +212,7 @@ def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 
 def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """Lights that are as dark as a dark, or as even and bright as a flat."""
+    """H01: lights that are as dark as a dark, or as even and bright as a flat."""
     for part in evidence.sets:
         dark = evidence.level(part.dark) or evidence.level(part.bias)
         looks = evidence.of(part)

@@ -142,7 +142,7 @@ def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
 
 
 def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D12: darks whose coarse map changes from frame to frame, or whose dark current is not a steady rate."""
+    """D12: darks whose coarse map changes from frame to frame."""
     for group in evidence.groups("dark", "flatdark"):
         looks = evidence.of(group)
         if len(looks) < 3:
@@ -160,11 +160,10 @@ def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 viewfinder and gaps, or darkness"""
             picture = pictures.image(change[worst])
             yield finding("D12", "warn", [looks[i] for i in bad], reach[worst], limit[worst], "DN", sentence, picture)
-    yield from unsteady_rates(doctor, evidence)
 
 
 def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """Darks of different exposures and one temperature whose rates differ."""
+    """D12: darks of different exposures and one temperature whose rates differ."""
     known = []
     for group in evidence.groups("dark", "flatdark"):
         bias = evidence.bias_for(group)
@@ -325,9 +324,8 @@ def banding(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         pair = evidence.pairs.get(id(group))
         if pair is None or not pair.noise_dn > 0:
             continue
-        powers = {"rows": (pair.row_power, pair.row_rms_dn), "columns": (pair.column_power, pair.column_rms_dn)}
-        name = max(powers, key=lambda key: powers[key][1])
-        power, rms = powers[name]
+        name = max(pair.lines, key=lambda key: pair.lines[key][1])
+        power, rms = pair.lines[name]
         if power > doctor.banding_power and rms > 0.1 * pair.noise_dn:
             sentence = f"""{group}: the {name} differ from frame to frame by {rms:.2f} DN rms, with {power:.0f} times
                 the power of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither,
