@@ -104,16 +104,14 @@ def grouped(kind: str, frames: Iterable[Frame]) -> list[Group]:
             of_object = object_key(meta.object) if kind == "light" else ""
             of_filter = filter_key(meta.filter) if kind in ("light", "flat") else ""
             equal.setdefault((of_object, of_filter, meta.calibration, *settings(meta).values()), []).append(frame)
-    for members in equal.values():
-        parts = [members]
-        if kind in ("light", "dark", "flatdark"):
-            parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
-        if kind != "flat":
-            parts = [p for part in parts for p in clusters(part, lambda f: f.meta.temperature_c, same_temperature)]
-        if kind in ("light", "flat"):
-            parts = [p for part in parts for p in nights(part)]
-        groups += [Group(kind, tuple(part)) for part in parts]
-    return groups
+    parts = list(equal.values())
+    if kind in ("light", "dark", "flatdark"):
+        parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
+    if kind != "flat":
+        parts = [p for part in parts for p in clusters(part, lambda f: f.meta.temperature_c, same_temperature)]
+    if kind in ("light", "flat"):
+        parts = [p for part in parts for p in nights(part)]
+    return groups + [Group(kind, tuple(part)) for part in parts]
 
 
 def same_exposure(a: float, b: float) -> bool:
@@ -124,29 +122,24 @@ def same_temperature(a: float, b: float) -> bool:
     return abs(a - b) <= TEMPERATURE_C
 
 
-def clusters(frames: list[Frame], value: Callable, same: Callable) -> list[list[Frame]]:
-    """Frames whose values are the same as that of the smallest of them; those without a value are one cluster."""
+def clusters(frames: list[Frame], value: Callable, same: Callable, of_first: bool = True) -> list[list[Frame]]:
+    """Frames whose values are the same as that of the smallest of them, or else as that of the one before.
+
+    Those without a value are one cluster.
+    """
     out = [[frame for frame in frames if value(frame) is None]]
-    first = None
+    known = None
     for frame in sorted((f for f in frames if value(f) is not None), key=value):
-        if first is None or not same(first, value(frame)):
-            first = value(frame)
-            out.append([])
+        apart = known is None or not same(known, value(frame))
+        out += [[]] if apart else []
+        known = value(frame) if apart or not of_first else known
         out[-1].append(frame)
     return [part for part in out if part]
 
 
 def nights(frames: list[Frame]) -> list[list[Frame]]:
     """Frames split where the time between one and the next is longer than a night."""
-    out = [[frame for frame in frames if frame.meta.time is None], []]
-    before = None
-    for frame in sorted((f for f in frames if f.meta.time), key=lambda f: f.meta.time):
-        now = seconds_of(frame.meta.time)
-        if before is not None and now - before > NIGHT_S:
-            out.append([])
-        out[-1].append(frame)
-        before = now
-    return [part for part in out if part]
+    return clusters(frames, lambda f: seconds_of(f.meta.time), lambda a, b: b - a <= NIGHT_S, of_first=False)
 
 
 @dataclass(frozen=True)
