@@ -311,10 +311,6 @@ class Evidence:
         same = [g for g in self.groups("bias") if g.meta.shape == group.meta.shape and alike(g.meta, group.meta)]
         return level_of(self.of(same[0])) if same else None
 
-    @property
-    def sets(self) -> list[LightSet]:
-        return [part for job in self.plan.lights for part in job.sets]
-
 
 def level_of(looks: Iterable[Look]) -> float:
     """The median level of some frames, DN."""

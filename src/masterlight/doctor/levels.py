@@ -147,7 +147,7 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     processed = [one for one in odd if not one.frame.meta.integer]
     if processed:
         worst = 100 * max(max(one.missing, one.negative) / one.pixels for one in processed)
-        again = {f.source for part in evidence.sets if part.bias or part.dark or part.flat for f in part.frames}
+        again = {f.source for part in evidence.plan.sets if part.bias or part.dark or part.flat for f in part.frames}
         again |= {f.source for job in evidence.plan.masters for f in job.frames}
         twice = any(one.source in again for one in processed)
         advice = ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
@@ -213,7 +213,7 @@ def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """H01: lights that are as dark as a dark, or as even and bright as a flat."""
-    for part in evidence.sets:
+    for part in evidence.plan.sets:
         dark = evidence.level(part.dark) or evidence.level(part.bias)
         looks = evidence.of(part)
         blank = [one for one in looks if one.stars <= 1]

@@ -63,8 +63,9 @@ def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: 
     if masters.flat is None:
         yield from unmarked_mosaic(raw)  # else the flat has told
     light = patient(raw, view, masters, defects)
-    yield from negative(doctor, light)
-    yield from read_noise(light)
+    if light.noise_dn > 0 and "B" in view.meta.calibration:
+        yield from negative(doctor, light)
+        yield from read_noise(light)
     yield from scaling(doctor, light)
     yield from saturation(light)
     yield from leftovers(doctor, light)
@@ -72,11 +73,9 @@ def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: 
 
 def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D02: more negative pixels than noise makes; D10: a sky below zero."""
-    values = light.rows[np.isfinite(light.rows)]
-    if not values.size or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
-        return
-    level, sigma = light.level_dn - light.view.meta.pedestal_dn, light.noise_dn
-    values = values - light.view.meta.pedestal_dn
+    pedestal = light.view.meta.pedestal_dn
+    level, sigma = light.level_dn - pedestal, light.noise_dn
+    values = light.rows[np.isfinite(light.rows)] - pedestal
     share, deep = float(np.mean(values < 0)), float(np.mean(values < -5 * sigma))
     by_noise = 0.5 * (1 - erf(level / sigma / sqrt(2)))
     span = min(-6 * sigma, np.percentile(values, 0.1)), max(level + 8 * sigma, sigma)
@@ -105,12 +104,9 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
 
 def read_noise(light: Patient) -> Iterator[Finding]:
     """D03: read noise, not the sky, rules the noise of the light."""
-    gain = light.raw.meta.gain_e_per_dn
-    sky = light.level_dn - light.view.meta.pedestal_dn
-    if not gain or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
-        return
-    total, photons = (gain * light.noise_dn) ** 2, gain * max(sky, 0.0)
-    camera = total - photons
+    gain = light.raw.meta.gain_e_per_dn or 0.0
+    photons = gain * max(light.level_dn - light.view.meta.pedestal_dn, 0.0)
+    camera = (gain * light.noise_dn) ** 2 - photons
     if camera > 0 and photons < 3 * camera:
         sentence = f"""{light.name}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current
             add a variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is
@@ -157,11 +153,11 @@ def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     same = [m for m in (flat, dark) if m is not None and m.shape[-2:] == light.view.shape[-2:]]
     if not same:
         return
-    coarse = Coarse.of(light.view)
-    if dark is not None and dark in same:
-        yield from glow(doctor, light, coarse.zones, dark)
-    if flat is not None and flat in same and light.level_dn > 0:
-        yield from vignetting(doctor, light, coarse.zones, Coarse.of(flat).zones)
+    sky = Coarse.of(light.view).zones
+    if dark in same:
+        yield from glow(doctor, light, sky, dark)
+    if flat in same and light.level_dn > 0:
+        yield from vignetting(doctor, light, sky, Coarse.of(flat).zones)
         if len(light.view.meta.pattern or "") != 36:
             yield from dust(doctor, light, flat)
 
@@ -172,9 +168,7 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
     pattern = sample(dark, like=light.view)
     noise = madn(pattern) or 1.0
     known = zones[np.isfinite(zones)]
-    if not known.size:
-        return
-    low, high = np.percentile(known, [2, 98])
+    low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 0.0)
     if high - low < doctor.glow_sigma * noise:
         return
     slope, r, *_ = common(sky, zones, order=3)

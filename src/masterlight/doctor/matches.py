@@ -24,7 +24,7 @@ def group_of(master) -> Group | None:
 
 def lights_and_darks(evidence: Evidence) -> Iterator[tuple[bool, Group, Group]]:
     """(whether the dark is scaled, the lights, their darks) of every set that has any."""
-    for part in evidence.sets:
+    for part in evidence.plan.sets:
         dark = group_of(part.dark)
         if dark is not None:
             yield part.scaled, Group("light", part.frames), dark
@@ -103,7 +103,7 @@ def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D10: lights darker than their dark, darks darker than the bias: another offset, gain or read-out mode."""
-    for part in evidence.sets:
+    for part in evidence.plan.sets:
         dark = evidence.of(getattr(part.dark, "group", None)) or evidence.of(getattr(part.bias, "group", None))
         lights, meta = evidence.of(part), part.frames[0].meta
         if not (dark and lights) or part.scaled or "B" in meta.calibration or meta.overscan_px:
@@ -135,7 +135,7 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
     """Whether the plan takes this bias out of these frames, or out of lights together with this dark."""
-    users = (*evidence.sets, *evidence.plan.masters)
+    users = (*evidence.plan.sets, *evidence.plan.masters)
     both = any(group_of(one.bias) is bias and group_of(one.dark) is other for one in users)
     job = evidence.job(other)
     return both or (job is not None and group_of(job.bias) is bias)

@@ -105,6 +105,10 @@ class Plan:
     """What headers left unsaid and was read from names, counted."""
 
     @property
+    def sets(self) -> list[LightSet]:
+        return [part for job in self.lights for part in job.sets]
+
+    @property
     def disk_bytes(self) -> int:
         """Room that the products take, about: masters of 4 bytes a pixel, master lights with their planes of 16."""
         masters = sum(4 * pixels(m) for m in self.masters)
