@@ -91,18 +91,13 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
     meta["kind"], meta["is_master"], meta["declared"] = kind_of(cards, source, notes)
     meta |= {
-        "program": program_of(cards),
-        "exposure_s": exposure_of(cards),
+        "program": program_of(cards), "exposure_s": exposure_of(cards),
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
-        "temperature_c": temperature_of(cards, notes),
-        "set_temperature_c": number(cards, "SET-TEMP"),
-        "binning": binning or (1, 1),
+        "temperature_c": temperature_of(cards, notes), "set_temperature_c": number(cards, "SET-TEMP"),
+        "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "pixel_um": pixel_of(cards, binning),
-        "focal_mm": focal_of(cards),
-        "rotator_deg": number(cards, *ROTATOR),
-        "time": time_of(cards, notes),
-        "pedestal_dn": pedestal_of(cards, notes),
+        "focal_mm": focal_of(cards), "rotator_deg": number(cards, *ROTATOR),
+        "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
         "contains_bias": truth(cards.get("CALBIAS")),
@@ -110,9 +105,8 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "bits": int(abs(number(cards, "ZBITPIX", "BITPIX") or 16)),
         "integer": (number(cards, "BITPIX") or 16) > 0,
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
-        "pattern": pattern_of(cards, shape),
-        "shape": tuple(shape),
-    }
+        "pattern": pattern_of(cards, shape), "shape": tuple(shape),
+    }  # fmt: skip
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)

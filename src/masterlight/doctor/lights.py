@@ -39,8 +39,7 @@ class Patient:
     level_dn: float
     noise_dn: float
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return some([self.view])
 
 
@@ -82,22 +81,21 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     bars = np.histogram(values, 64, span) if share > 0.01 else None
     plot = pictures.histogram(bars, "calibrated pixels, DN", {"zero": 0.0}) if bars else None
     if level < -sigma and level < -doctor.outlier_dn:
-        sentence = f"""{light.name}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below
-            zero, which no sky can be: too much was subtracted, as when the bias is taken off twice, or the dark has
-            another offset, gain or exposure"""
+        sentence = f"""{light}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero:
+            too much was subtracted, as when the bias is taken off twice, or the dark has another offset or exposure"""
         yield finding("D10", "error", [light.view], level, -sigma, "DN", sentence, plot)
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
         severity = "error" if deep > 0.01 or (level < 0 and deep > 1e-3) else "warn"
-        sentence = f"""{light.name}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot
-            pixels of the dark left out: noise alone does not do that. Look at the dark and the bias: wrong offset,
-            exposure or temperature, or pixels that flicker"""
+        sentence = f"""{light}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot
+            pixels left out, more than noise makes. Look at the dark and the bias: offset, exposure, temperature, or
+            pixels that flicker"""
         yield finding("D02", severity, [light.view], 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
         why = f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit"
         why = f"as noise of {sigma:.1f} DN about a sky of {level:.1f} DN makes them" if expected else why
-        sentence = f"""{light.name}: {share:.0%} of the pixels are negative after calibration, {why}. Nothing is cut
-            here; programs that cut negatives need a pedestal"""
+        sentence = f"""{light}: {share:.0%} of the pixels are negative after calibration, {why}. Nothing is cut here;
+            programs that cut negatives need a pedestal"""
         severity, limit = "info" if expected else "warn", 100 * doctor.negative_fraction
         yield finding("D02", severity, [light.view], 100 * share, limit, "% negative", sentence, plot)
 
@@ -108,9 +106,9 @@ def read_noise(light: Patient) -> Iterator[Finding]:
     photons = gain * max(light.level_dn - light.view.meta.pedestal_dn, 0.0)
     camera = (gain * light.noise_dn) ** 2 - photons
     if camera > 0 and photons < 3 * camera:
-        sentence = f"""{light.name}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current
-            add a variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is
-            usual with narrow filters; files of integers need a pedestal"""
+        sentence = f"""{light}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a
+            variance of {camera:.0f}; three times that is wanted. Longer exposures would gain; files of integers need a
+            pedestal"""
         yield finding("D03", "info", [light.view], photons / camera, 3, "times the variance", sentence)
 
 
@@ -120,15 +118,14 @@ def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     if scale is None:
         return
     if not scale.accepted and scale.reason:
-        sentence = f"""{light.name}: the factor of the dark could not be measured ({scale.reason}; fitted {scale.k:.3f}
-            ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of exposures is taken.
-            Darks of the exposure of the lights need no factor"""
+        sentence = f"""{light}: no factor of the dark could be measured ({scale.reason}; fitted {scale.k:.3f} ±
+            {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of exposures is taken. Darks
+            of that exposure need none"""
         yield finding("D13", "warn", [light.view], scale.r, 0.3, "correlation", sentence)
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
         why = "cannot be right" if grave else "scales its noise up as well"
-        sentence = f"""{light.name}: the dark is scaled by {scale.k:.3g}, which {why}; take darks at least as long as
-            the lights"""
+        sentence = f"{light}: the dark is scaled by {scale.k:.3g}, which {why}; take darks as long as the lights"
         limit = 0.1 if scale.k < 0.1 else 10 if grave else 1.2
         yield finding("D08", "error" if grave else "warn", [light.view], scale.k, limit, "", sentence)
 
@@ -141,9 +138,9 @@ def saturation(light: Patient) -> Iterator[Finding]:
     full = float(np.mean(sample(light.raw) >= 0.98 * ceiling))
     low, high = np.nanpercentile(factor[::16, ::16], [1, 99])
     if full > 1e-5 and high / low > 1.5:
-        sentence = f"""{light.name}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f}
-            DN, as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw
-            pixels here, but other programs take a single level: give them the lower one"""
+        sentence = f"""{light}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, as
+            the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw pixels
+            here, but other programs take a single level: give them the lower one"""
         yield finding("D23", "info", [light.view], high / low, 1.5, "times", sentence)
 
 
@@ -174,10 +171,9 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
     slope, r, *_ = common(sky, zones, order=3)
     left = slope * (high - low)
     if abs(r) > doctor.glow_correlation and abs(left) > 0.25 * light.noise_dn:
-        sentence = f"""{light.name}: {"a" if left > 0 else "a negative of"} glow of the dark is left after calibration
-            ({abs(left):.1f} DN; correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark
-            {"takes too little" if left > 0 else "takes too much"}; take darks of the exposure and temperature of the
-            lights"""
+        sentence = f"""{light}: {"a" if left > 0 else "a negative of"} glow of the dark is left ({abs(left):.1f} DN;
+            correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark
+            {"takes too little" if left > 0 else "takes too much"}; take darks of this exposure and temperature"""
         crops = pictures.side_by_side(sky, zones)
         yield finding("D11", "warn", [light.view], abs(r), doctor.glow_correlation, "correlation", sentence, crops)
 
@@ -194,16 +190,15 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
         return
     plot = pictures.scatter(left_x, left_y, "log of the flat", "log of the sky", (slope, 0.0))
     if holds_bias and slope < -0.1 and r < -0.7:
-        sentence = f"""{light.name}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky
-            on log flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level when it is divided by
-            the flat. Add darks or bias frames"""
+        sentence = f"""{light}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky on log
+            flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level. Add darks or bias frames"""
         yield finding("D06", "error", [light.view], slope, -0.1, "slope", sentence, plot)
     elif firm(y, x, slope):
         under = "under-corrected: the sky is dark where the flat is"
         kind = under if slope > 0 else "over-corrected: it brightens outwards"
-        sentence = f"""{light.name}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed
-            {doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {"flat" if slope > 0 else "light"},
-            stray light, or a flat of another focus or filter"""
+        sentence = f"""{light}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed
+            {doctor.flat_slope:g}; correlation {r:+.2f}): bias left in the {"flat" if slope > 0 else "light"}, stray
+            light, another focus or filter"""
         yield finding("D14", "warn", [light.view], slope, doctor.flat_slope, "slope", sentence, plot)
 
 
@@ -227,9 +222,9 @@ def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
             bad.append((-slope * dark, mote))
     if bad and 2 * len(bad) >= told:
         left, mote = max(bad)
-        sentence = f"""{light.name}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to
-            {left:.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The camera
-            was turned or cleaned, or the flats are of another night: take flats with the lights"""
+        sentence = f"""{light}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to {left:.1%}
+            too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The camera was turned
+            or cleaned, or the flats are of another night: take flats with the lights"""
         crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
         limit = 100 * doctor.mote_fraction
         yield finding("D15", "warn", [light.view], 100 * left, limit, "% of the sky", sentence, crops)

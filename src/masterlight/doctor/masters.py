@@ -33,8 +33,7 @@ class Case:
     noise_dn: Sequence[float] = ()
     scaled: bool = False
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return some([self.master])
 
     @cached_property
@@ -58,7 +57,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
         if not case.frames:
-            yield from greens(case.master, case.master.meta.pattern, case.name, [case.master])  # else theirs have told
+            yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
     if case.kind in ("dark", "flatdark") and case.master.shape[-2:] == (case.bias or case.master).shape[-2:]:
         yield from dark_against_bias(doctor, case)
         yield from glow(doctor, case)
@@ -71,7 +70,7 @@ def frame_count(doctor: Doctor, case: Case) -> Iterator[Finding]:
     n = len(case.frames) or (told if told > 1 else 0)
     if 0 < n < wanted:
         share = 100 * (np.sqrt(1 + 1 / n) - 1)
-        sentence = f"""{case.name} is made of {n} {PLURAL[case.kind] if n > 1 else PLURAL[case.kind][:-1]} ({wanted} are
+        sentence = f"""{case} is made of {n} {PLURAL[case.kind] if n > 1 else PLURAL[case.kind][:-1]} ({wanted} are
             better): its noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"""
         yield finding("D16", "info", [case.master], n, wanted, "frames", sentence)
 
@@ -83,8 +82,8 @@ def flat_depth(doctor: Doctor, case: Case) -> Iterator[Finding]:
     n = max(len(case.frames), len(case.noise_dn))
     snr = case.level_dn / (float(np.median(case.noise_dn)) / np.sqrt(n))
     if snr < doctor.flat_snr:
-        sentence = f"""{case.name}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted,
-            1000 is good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"""
+        sentence = f"""{case}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is
+            good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"""
         yield finding("D16", "warn", [case.master], snr, doctor.flat_snr, "signal to noise", sentence)
 
 
@@ -98,7 +97,7 @@ def bias_in_flat(case: Case) -> Iterator[Finding]:
         return
     dead = case.rows[case.rows < pedestal + 0.2 * (level - pedestal)]
     sure = dead.size >= 3 and float(np.median(dead)) < pedestal + 0.1 * (level - pedestal)
-    sentence = f"""{case.name} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is
+    sentence = f"""{case} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is
         below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too little,
         by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"""
     yield finding("D06", "error" if sure else "warn", [case.master], lowest, pedestal, "DN", sentence)
@@ -109,8 +108,8 @@ def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
     blind = ~(case.rows > 0.01 * case.level_dn)
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
-        sentence = f"""{case.name}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%});
-            they are left out of the result. Is something in front of the sensor?"""
+        sentence = f"""{case}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); is
+            something in front of the sensor?"""
         picture = pictures.image(Coarse.of(case.master).zones)
         yield finding("D05", "warn", [case.master], 100 * share, 100 * doctor.clipped_fraction, "%", sentence, picture)
 
@@ -154,12 +153,11 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
     level, sigma = middle_of(current), madn(current)
     negative = float(np.mean(current[np.isfinite(current)] < 0))
     if level < -max(doctor.outlier_dn, sigma) and not case.frames:
-        sentence = f"""{case.name} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; take both
-            with the same settings"""
+        sentence = f"{case} lies {-level:.1f} DN below the bias: another offset, gain or mode; take both alike"
         yield finding("D10", "error", [master, bias], level, 0, "DN", sentence)
     elif case.scaled and (negative > 0.10 or level < 2 * sigma):
-        sentence = f"""{case.name}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma
-            (2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark
+        sentence = f"""{case}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma (2
+            are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark
             current to scale; take darks of the exposure of the lights and subtract them as they are"""
         yield finding("D01", "warn", [case.master], level / max(sigma, 1e-9), 2, "sigma", sentence)
 
@@ -177,9 +175,9 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     noise = neighbour_noise(case.rows) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if case.scaled and high - low > doctor.glow_sigma * noise:
-        sentence = f"""{case.name}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel
-            ({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current
-            does. Take darks of the exposure of the lights"""
+        sentence = f"""{case}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel
+            ({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow as dark current does. Take
+            darks of the exposure of the lights"""
         figure = (high - low) / noise
         yield finding("D11", "warn", [case.master], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:
@@ -190,8 +188,7 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     slope, r, *_ = common(zones, light, order=1)
     reach = slope * float(np.nanmax(light) - np.nanmin(light))
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
-        sentence = f"""{case.name}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
-            {doctor.leak_correlation:g}; {reach:.1f} DN over the frame): light came through the telescope. Take darks in
-            darkness, with the cap on"""
+        sentence = f"""{case}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
+            {doctor.leak_correlation:g}; {reach:.1f} DN over the frame): take darks in darkness, with the cap on"""
         picture = pictures.image(zones)
         yield finding("D12", "warn", [case.master], r, doctor.leak_correlation, "correlation", sentence, picture)

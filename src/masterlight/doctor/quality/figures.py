@@ -98,14 +98,9 @@ def counts_in_words(count: list[int], total: float, extremes: np.ndarray, at: li
     y0, x0, y1, x1 = at
     mean, low, high = (float(v) if finite else math.nan for v in (total / max(1, finite), *extremes))
     names = ("zero_fraction", "negative_fraction", "saturated_fraction")
-    return {
-        "mean_dn": mean,
-        "minimum_dn": low,
-        "minimum_xy": (x0, y0),
-        "maximum_dn": high,
-        "maximum_xy": (x1, y1),
-        "missing_fraction": missing / max(1, finite + missing),
-    } | {name: part / max(1, finite) for name, part in zip(names, parts, strict=True)}
+    fractions = {name: part / max(1, finite) for name, part in zip(names, parts, strict=True)}
+    extremes = {"minimum_dn": low, "minimum_xy": (x0, y0), "maximum_dn": high, "maximum_xy": (x1, y1)}
+    return {"mean_dn": mean, **extremes, **fractions, "missing_fraction": missing / max(1, finite + missing)}
 
 
 def profiles(plane: np.ndarray) -> tuple[float, float]:

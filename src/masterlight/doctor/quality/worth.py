@@ -66,30 +66,20 @@ def report(
     hot = hot_pixels(master) if kind in ("dark", "flatdark") else (None, None)
     rejected, (inputs, notes) = rejections(stack), inputs_and_copies(frames)
     return MasterReport(
-        kind=kind,
-        source=master.source,
-        frames=len(frames),
-        shape=tuple(master.shape),
-        exposure_s=frames[0].meta.exposure_s,
-        colours=reports,
+        kind=kind, source=master.source, frames=len(frames), shape=tuple(master.shape),
+        exposure_s=frames[0].meta.exposure_s, colours=reports, hot_pixels=hot[0], hot_limit_dn=hot[1],
         drift=drift(frames, levels) if len(frames) > 1 else None,
-        hot_pixels=hot[0],
-        hot_limit_dn=hot[1],
         rejected_low_fraction=float(np.mean([r["low"] for r in rejected])) if rejected else None,
         rejected_high_fraction=float(np.mean([r["high"] for r in rejected])) if rejected else None,
-        rejected=rejected,
-        inputs=inputs,
-        equation=equation,
-        notes=notes,
-    )
+        rejected=rejected, inputs=inputs, equation=equation, notes=notes,
+    )  # fmt: skip
 
 
 def rejections(stack: Stack | None) -> tuple[dict, ...]:
     """What each frame lost in the integration, as fractions of its samples."""
-    return tuple(
-        {"source": r.source, "plane": r.plane, "low": r.rejected_low_fraction, "high": r.rejected_high_fraction}
-        for r in (stack.frames if stack is not None else ())
-    )
+    rows = stack.frames if stack is not None else ()
+    fractions = ((r.source, r.plane, r.rejected_low_fraction, r.rejected_high_fraction) for r in rows)
+    return tuple(dict(zip(("source", "plane", "low", "high"), row, strict=True)) for row in fractions)
 
 
 def inputs_and_copies(frames: Sequence[Frame]) -> tuple[tuple[dict, ...], tuple[str, ...]]:
@@ -183,20 +173,15 @@ def colour_report(
     """The figures of one colour of a master with what pairs and sets of its `count` frames tell of it, None where they
     do not: noise of one frame, (noise of the master, how it is known), gain, dark current, level of the bias."""
     noise, method = noise if noise and math.isfinite(noise[0]) else (None, None)
-    per_dn, gain_method, read = gain.gain_e_per_dn, gain.method, gain.read_noise_dn
+    per_dn, read = gain.gain_e_per_dn, gain.read_noise_dn
     levels = {"mean": figures["mean_dn"], "median": figures["median_dn"], "single_noise": single, "noise": noise}
     return ColourReport(
-        **figures,
-        single_noise_dn=single,
-        noise_dn=noise,
-        noise_method=method,
+        **figures, single_noise_dn=single, noise_dn=noise, noise_method=method,
         efficiency=single / (noise * math.sqrt(count)) if noise and single else None,
         snr=(figures["median_dn"] - base_dn) / noise if noise else None,
-        gain_e_per_dn=per_dn,
-        gain_method=gain_method,
-        read_noise_dn=read,
+        gain_e_per_dn=per_dn, gain_method=gain.method, read_noise_dn=read,
         read_noise_e=read * per_dn if read is not None and per_dn else None,
         dark_current_e_s=current.by_level_e_s if current else None,
         dark_current_by_variance_e_s=current.by_variance_e_s if current else None,
         electrons={key: value * per_dn for key, value in levels.items() if per_dn and value is not None},
-    )
+    )  # fmt: skip
