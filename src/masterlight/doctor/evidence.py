@@ -89,13 +89,13 @@ def large(frame: Frame) -> bool:
     return len(frame.shape) == 2 and min(frame.shape) >= 64
 
 
-def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
-    """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
+def sampled_rows(frame: Frame) -> list[int]:
+    """First rows of the groups of rows that are read, each of one period of the pattern."""
     y0, y1, x0, x1 = region(frame)
     size = period(frame.meta.pattern)
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
     at = evenly(y0, max(y0, y1 - size), count, size)
-    return np.array([y for y in at if y >= y0] or at[:1]), size
+    return [y for y in at if y >= y0] or at[:1]
 
 
 def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
@@ -103,10 +103,10 @@ def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
 
     The same pixels as of the frame `like`, when it is given.
     """
-    at, size = sampled_rows(like or frame)
-    y0, y1, x0, x1 = region(like or frame)
-    size = min(size, y1 - y0)
-    rows = np.stack([frame.pixels(y, y + size, x0, x1) for y in at])
+    like = like or frame
+    y0, y1, x0, x1 = region(like)
+    size = min(period(like.meta.pattern), y1 - y0)
+    rows = np.stack([frame.pixels(y, y + size, x0, x1) for y in sampled_rows(like)])
     return np.where(np.isinf(rows), np.float32(np.nan), rows)
 
 
@@ -119,7 +119,8 @@ def look(frame: Frame) -> Look:
         raise FrameError(frame.source, "more than half of its pixels are missing")
     level, lowest, highest = float(np.median(values[::2])), float(values.min()), float(values.max())
     phases, colours, flattened, saturated = by_colour(frame, x, level)
-    shift = lowest_bit(int(common_step(values))) if frame.meta.integer else 0
+    step = int(common_step(values)) if frame.meta.integer else 0
+    shift = (step & -step).bit_length() - 1 if step else 0  # 4 for 12-bit data that fill 16 bits
     zones, residual, spread_dn = coarse(flattened, 2.0**shift if frame.meta.integer else 0.0)
     stars, spikes = peaks(residual, spread_dn, x.shape[1])
     count = max(1, values.size // zones.size)
@@ -137,7 +138,7 @@ def by_colour(frame: Frame, x: np.ndarray, level: float):
     """Means of the pattern's pixels, medians of its colours, the sample with colours brought to one level, clipping."""
     size, lit = period(frame.meta.pattern), frame.meta.kind in ("flat", "light")
     ceiling = 0.98 * (frame.meta.saturation_dn or np.inf)
-    first = int(sampled_rows(frame)[0][0]), region(frame)[2]
+    first = sampled_rows(frame)[0], region(frame)[2]
     letters = np.array(list(frame.meta.pattern or "x")).reshape(size, size)
     here = np.roll(letters, np.negative(first), (0, 1))[: x.shape[1]]
     means = np.full((size, size), np.nan)
@@ -170,11 +171,6 @@ def neighbour_noise(rows: np.ndarray) -> float:
     """The noise of a pixel of a sample, from the differences of pixels of one colour beside each other."""
     step = 2 if rows.shape[1] == 2 else rows.shape[1]
     return madn(rows[..., step:] - rows[..., :-step]) / math.sqrt(2)
-
-
-def lowest_bit(step: int) -> int:
-    """How many of the lowest bits never change in values of this step: 4 for 12-bit data that fill 16 bits."""
-    return (step & -step).bit_length() - 1 if step else 0
 
 
 def coarse(x: np.ndarray, step_dn: float = 0.0):

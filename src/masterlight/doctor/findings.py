@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Severity = Literal["info", "warn", "error"]
 SEVERITIES = ("error", "warn", "info")
 """From the gravest on: an error stops a run, a warning is told, an info is good to know."""
+WORDS = {"error": "error", "warn": "warning", "info": "good to know"}
 
 TITLES = {
     "D01": "Dark hardly above the bias",
@@ -91,9 +92,9 @@ def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
 
 def summary(findings: Sequence[Finding]) -> str:
     """How many findings of which severity, as a sentence."""
-    words = {"error": "errors", "warn": "warnings", "info": "things good to know"}
-    counts = {name: sum(f.severity == name for f in findings) for name in words}
-    told = ", ".join(f"{n} {words[name]}" for name, n in counts.items() if n)
+    counts = {name: sum(f.severity == name for f in findings) for name in SEVERITIES}
+    plural = {name: "s" if n > 1 and name != "info" else "" for name, n in counts.items()}
+    told = ", ".join(f"{n} {WORDS[name]}{plural[name]}" for name, n in counts.items() if n)
     return f"the doctor finds {told}" if told else "the doctor finds nothing wrong"
 
 

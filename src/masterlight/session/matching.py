@@ -180,21 +180,17 @@ def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) 
     """
     rated = []
     for group in groups:
-        seen = compare(need, target, group, scaled)
-        few = len(group.frames) < ENOUGH
+        seen, few = compare(need, target, group, scaled), len(group.frames) < ENOUGH
         tier = 1 if group.is_master else 2 * few
         rated.append((bool(seen.against), tier, seen.cost, str(group), group, seen))
     rated.sort(key=lambda row: row[:4])
     refused, best_tier, best_cost, chosen, best, best_seen = rated[0] if rated else (True, 0, 0.0, "", None, None)
     candidates = []
     for unfit, tier, cost, name, group, seen in rated:
-        if unfit:
-            reason = "; ".join(seen.against)
-        elif group is best:
-            reason = ""
-        elif tier != best_tier:
+        reason = "; ".join(seen.against)
+        if not unfit and tier != best_tier:
             reason = f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
-        else:
+        elif not unfit and group is not best:
             reason = f"further away (cost {cost:.2f} against {best_cost:.2f})"
         candidates.append(Candidate(name, None if unfit else round(cost, 3), reason))
     if refused:

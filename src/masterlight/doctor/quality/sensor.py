@@ -27,8 +27,10 @@ class Gain(NamedTuple):
     method: str | None = "measured on pairs of bias frames and flats"
 
     @property
-    def read_noise_e(self) -> float:
-        return self.gain_e_per_dn * self.read_noise_dn
+    def read_noise_e(self) -> float | None:
+        return (
+            self.gain_e_per_dn * self.read_noise_dn if self.gain_e_per_dn and self.read_noise_dn is not None else None
+        )
 
 
 class DarkCurrent(NamedTuple):
@@ -69,10 +71,6 @@ class Difference:
     def noise_dn(self) -> float:
         """Of one frame; NaN where no block had enough good pixels."""
         return typical(self.noises) / math.sqrt(1 + self.ratio**2)
-
-    @property
-    def blocks(self) -> int:
-        return sum(noise.size for noise in self.noises)
 
 
 def pair_noise(a: Frame, b: Frame) -> dict[str, Difference]:

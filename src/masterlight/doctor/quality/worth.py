@@ -173,14 +173,14 @@ def colour_report(
     """The figures of one colour of a master with what pairs and sets of its `count` frames tell of it, None where they
     do not: noise of one frame, (noise of the master, how it is known), gain, dark current, level of the bias."""
     noise, method = noise if noise and math.isfinite(noise[0]) else (None, None)
-    per_dn, read = gain.gain_e_per_dn, gain.read_noise_dn
+    per_dn = gain.gain_e_per_dn
     levels = {"mean": figures["mean_dn"], "median": figures["median_dn"], "single_noise": single, "noise": noise}
     return ColourReport(
         **figures, single_noise_dn=single, noise_dn=noise, noise_method=method,
         efficiency=single / (noise * math.sqrt(count)) if noise and single else None,
         snr=(figures["median_dn"] - base_dn) / noise if noise else None,
-        gain_e_per_dn=per_dn, gain_method=gain.method, read_noise_dn=read,
-        read_noise_e=read * per_dn if read is not None and per_dn else None,
+        gain_e_per_dn=per_dn, gain_method=gain.method,
+        read_noise_dn=gain.read_noise_dn, read_noise_e=gain.read_noise_e,
         dark_current_e_s=current.by_level_e_s if current else None,
         dark_current_by_variance_e_s=current.by_variance_e_s if current else None,
         electrons={key: value * per_dn for key, value in levels.items() if per_dn and value is not None},
