@@ -87,8 +87,7 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
         severity = "error" if deep > 0.01 or (level < 0 and deep > 1e-3) else "warn"
         sentence = f"""{light}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot
-            pixels left out, more than noise makes. Look at the dark and the bias: offset, exposure, temperature, or
-            pixels that flicker"""
+            pixels left out: look at offset, exposure and temperature of dark and bias, or pixels flicker"""
         yield finding("D02", severity, [light.view], 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
@@ -107,8 +106,7 @@ def read_noise(light: Patient) -> Iterator[Finding]:
     camera = (gain * light.noise_dn) ** 2 - photons
     if camera > 0 and photons < 3 * camera:
         sentence = f"""{light}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a
-            variance of {camera:.0f}; three times that is wanted. Longer exposures would gain; files of integers need a
-            pedestal"""
+            variance of {camera:.0f}; three times that is wanted. Expose longer; files of integers need a pedestal"""
         yield finding("D03", "info", [light.view], photons / camera, 3, "times the variance", sentence)
 
 
@@ -119,8 +117,8 @@ def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
         return
     if not scale.accepted and scale.reason:
         sentence = f"""{light}: no factor of the dark could be measured ({scale.reason}; fitted {scale.k:.3f} ±
-            {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of exposures is taken. Darks
-            of that exposure need none"""
+            {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); their ratio of exposures is taken;
+            darks alike need none"""
         yield finding("D13", "warn", [light.view], scale.r, 0.3, "correlation", sentence)
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
@@ -197,8 +195,8 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
         under = "under-corrected: the sky is dark where the flat is"
         kind = under if slope > 0 else "over-corrected: it brightens outwards"
         sentence = f"""{light}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed
-            {doctor.flat_slope:g}; correlation {r:+.2f}): bias left in the {"flat" if slope > 0 else "light"}, stray
-            light, another focus or filter"""
+            {doctor.flat_slope:g}; correlation {r:+.2f}): bias in the {"flat" if slope > 0 else "light"}, stray light,
+            another focus"""
         yield finding("D14", "warn", [light.view], slope, doctor.flat_slope, "slope", sentence, plot)
 
 
