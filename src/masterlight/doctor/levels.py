@@ -100,8 +100,8 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if bad:
             worst = float(away.max())
             sentence = f"""{some(bad)}: {worst:.1f} DN away from the {middle:.1f} DN of the other {PLURAL[group.kind]}
-                (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN): light, temperature or
-                offset; leave out what does not belong"""
+                (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN): light got in, or
+                another temperature or offset; leave out what does not belong"""
             yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0
         if group.kind == "bias" and drift > doctor.outlier_dn:
@@ -120,7 +120,7 @@ def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         equal = sorted({one.source for pair in pairs for one in pair})
         if equal:
             sentence = f"""{some(equal)} hold the same pixels: a frame that counts twice makes the noise look smaller
-                than it is, and outliers look real; keep one of them"""
+                than it is, and outliers look real; take all but one of them away"""
             yield finding("D21", "error", equal, len(equal), 1, "equal frames", sentence)
 
 
@@ -138,8 +138,8 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D22: frames that were calibrated before, as they say, or as their pixels show."""
     groups = evidence.groups("light", "flat", "dark", "bias", "flatdark")
     for group in (g for g in groups if g.meta.calibration):
-        sentence = f"""{group}: calibrated already (CALSTAT '{group.meta.calibration}'); it is not done again. Raw
-            frames give the most control"""
+        sentence = f"""{group}: calibrated already (CALSTAT '{group.meta.calibration}'); what was done is not done
+            again. Raw frames give the most control"""
         yield finding("D22", "info", group.frames, None, None, "", sentence)
     silent = [one for group in groups if not group.meta.calibration for one in evidence.of(group)]
     odd = [one for one in silent if max(one.missing, one.negative) > 0.001 * one.pixels]
@@ -151,8 +151,8 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         twice = any(one.source in again for one in processed)
         advice = ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
         sentence = f"""{some(processed)}: floating-point files of which up to {worst:.2g} % of the pixels are missing or
-            negative, as no camera writes them: the headers do not say that they were calibrated or stacked
-            before{advice if twice else ""}"""
+            negative, as no camera writes them: they were calibrated or stacked before, though the headers do not say
+            so{advice if twice else ""}"""
         yield finding("D22", "error" if twice else "info", processed, worst, 0.1, "% of pixels", sentence)
     wrapped = [one for one in odd if one.frame.meta.integer]
     if wrapped:
@@ -203,8 +203,8 @@ def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         apart = min(abs(one.level_dn - np.median(others)) for one in starry) if others else 0.0
         sure = len(others) >= 2 and apart > max(doctor.outlier_dn, 5 * np.ptp(others))
         count = max(counted_stars(one) for one in starry)
-        sentence = f"""{some(starry)}: called {group.kind}, but shows {count} stars (10 are many): a light with a wrong
-            header? Move it or leave it out"""
+        sentence = f"""{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a
+            light with a wrong header? Move it to the lights or leave it out"""
         crop = pictures.crop_of(starry[0].frame)
         yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, crop)
 

@@ -116,9 +116,8 @@ def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     if scale is None:
         return
     if not scale.accepted and scale.reason:
-        sentence = f"""{light}: no factor of the dark could be measured ({scale.reason}; fitted {scale.k:.3f} ±
-            {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); their ratio of exposures is taken;
-            darks alike need none"""
+        sentence = f"""{light}: no factor of the dark is sure ({scale.reason}; fitted {scale.k:.3f} ± {scale.sigma:.3f}
+            from {scale.n} pixels, correlation {scale.r:.2f}); that of exposures is taken; darks alike need none"""
         yield finding("D13", "warn", [light.view], scale.r, 0.3, "correlation", sentence)
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
@@ -195,8 +194,8 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
         under = "under-corrected: the sky is dark where the flat is"
         kind = under if slope > 0 else "over-corrected: it brightens outwards"
         sentence = f"""{light}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed
-            {doctor.flat_slope:g}; correlation {r:+.2f}): bias in the {"flat" if slope > 0 else "light"}, stray light,
-            another focus"""
+            {doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {"flat" if slope > 0 else "light"},
+            stray light, or a flat of another focus or filter"""
         yield finding("D14", "warn", [light.view], slope, doctor.flat_slope, "slope", sentence, plot)
 
 

@@ -108,8 +108,8 @@ def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
     blind = ~(case.rows > 0.01 * case.level_dn)
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
-        sentence = f"""{case}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); is
-            something in front of the sensor?"""
+        sentence = f"""{case}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); they are
+            left out of the result. Is something in front of the sensor?"""
         picture = pictures.image(Coarse.of(case.master).zones)
         yield finding("D05", "warn", [case.master], 100 * share, 100 * doctor.clipped_fraction, "%", sentence, picture)
 
@@ -176,8 +176,8 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     low, high = np.nanpercentile(zones, [2, 98])
     if case.scaled and high - low > doctor.glow_sigma * noise:
         sentence = f"""{case}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel
-            ({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow as dark current does. Take
-            darks of the exposure of the lights"""
+            ({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current
+            does. Take darks of the exposure of the lights"""
         figure = (high - low) / noise
         yield finding("D11", "warn", [case.master], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:

@@ -59,12 +59,12 @@ def dark_exposure(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             k = lights.exposure_s / dark.exposure_s
             if not 0.1 <= k <= 10:
                 sentence = f"""{lights.title}: the darks of {dark.exposure_s:g} s would be scaled by {k:.3g} (0.1 to 10
-                    makes sense); take darks of their exposure"""
+                    makes sense); take darks of the exposure of the lights"""
                 yield finding("D08", "error", dark.frames, k, 0.1 if k < 1 else 10, "", sentence)
         elif abs(off) > doctor.exposure_fraction and abs(dark.exposure_s - lights.exposure_s) > 0.05:
             sentence = f"""{lights.title}: the exposure of the dark is off by {100 * off:+.1f} % ({dark.exposure_s:g} s
                 against {lights.exposure_s:g} s, allowed {doctor.exposure_fraction:.0%}): hot pixels stay or turn black;
-                take darks of that exposure, or scale them"""
+                take darks of the exposure of the lights, or scale them"""
             yield finding("D08", "warn", dark.frames, 100 * abs(off), 100 * doctor.exposure_fraction, "%", sentence)
 
 
@@ -89,8 +89,7 @@ def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         rms = float(np.std(values)) if len(values) > 1 else 0.0
         if rms > doctor.temperature_spread_c and group.kind != "bias":
             sentence = f"""{group}: the sensor's temperature spreads by {rms:.2f} °C rms, from {values.min():.1f} to
-                {values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): let the cooler settle, or choose a
-                warmer set point"""
+                {values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): let it settle, or set it warmer"""
             order = pictures.line(values, "frame", "temperature, °C")
             yield finding("D09", "warn", group.frames, rms, doctor.temperature_spread_c, "°C", sentence, order)
         far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
@@ -113,8 +112,7 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if under:
             worst = min(one.level_dn for one in under) - level
             sentence = f"""{some(under)}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): no
-                sky is. Another offset, gain, read-out mode or temperature; take darks with the settings of the
-                lights"""
+                sky is. Another offset, gain, read-out mode or temperature; take darks with their settings"""
             severity = "error" if 2 * len(under) > len(lights) else "warn"  # a few bad lights never end a night
             yield finding("D10", severity, under, worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
@@ -155,8 +153,8 @@ def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if bad:
             worst = max(bad, key=lambda i: reach[i])
             sentence = f"""{some([looks[i] for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do
-                not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the gaps,
-                or darkness"""
+                not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the
+                viewfinder and gaps, or darkness"""
             picture = pictures.image(change[worst])
             yield finding("D12", "warn", [looks[i] for i in bad], reach[worst], limit[worst], "DN", sentence, picture)
 
@@ -218,8 +216,8 @@ def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if reach > doctor.shutter_fraction:
             bad = [one for one, s in zip(looks, short, strict=True) if s]
             sentence = f"""flats of {exposure.min():g} s differ from those of {exposure.max():g} s by {reach:.2%} over
-                the frame (usual: below {doctor.shutter_fraction:.1%}): the shutter shades the short ones; expose for
-                more than a second"""
+                the frame (usual: below {doctor.shutter_fraction:.1%}): the shutter shades the short ones; expose flats
+                for more than a second, by a dimmer light"""
             picture = pictures.image(ratio)
             yield finding("D18", "warn", bad, 100 * reach, 100 * doctor.shutter_fraction, "%", sentence, picture)
 
@@ -326,7 +324,7 @@ def banding(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         power, rms = pair.lines[name]
         if power > doctor.banding_power and rms > 0.1 * pair.noise_dn:
             sentence = f"""{group}: the {name} differ from frame to frame by {rms:.2f} DN rms, with {power:.0f} times
-                the power of white noise (allowed: {doctor.banding_power:g}): no master removes such banding; dither, or
-                correct rows and columns"""
+                the power of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither,
+                take more frames, or correct rows and columns"""
             picture = pictures.line(pair.profile_dn, "row of the sample", "difference of two, DN", first=0)
             yield finding("D25", "warn", pair.sources, power, doctor.banding_power, "times", sentence, picture)
