@@ -29,13 +29,11 @@ def full_scale(evidence: Evidence, group: Group) -> tuple[float, float] | None:
     the smallest number of bits that holds every pixel seen of this camera.
     """
     told = group.meta.saturation_dn
-    if told is None:
-        return None
+    if told != 65535 or any(one.shift_bits for one in evidence.of(group)):
+        return (told, told) if told else None
     same = [one for one in evidence.looks.values() if one.frame.meta.shape == group.meta.shape]
     same = [one for one in same if camera_key(one.frame.meta.camera) == camera_key(group.meta.camera)]
     highest = max((one.highest_dn for one in same), default=told)
-    if told != 65535 or any(one.shift_bits for one in evidence.of(group)):
-        return told, told
     return next((float(2**bits - 1) for bits in (10, 12, 14) if highest < 2**bits), told), told
 
 
@@ -173,7 +171,8 @@ def odd_exposures(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
         if exposed:
             longest = max(f.meta.exposure_s for f in exposed)
-            sentence = f"{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name?"
+            sentence = f"""{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name? A bias
+                frame has the shortest exposure of the camera"""
             yield finding("H01", "warn", exposed, longest, 1, "s", sentence)
     for group in evidence.groups("dark"):
         zero = [f for f in group.frames if f.meta.exposure_s == 0]

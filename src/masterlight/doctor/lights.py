@@ -43,25 +43,19 @@ class Patient:
         return some([self.view])
 
 
-def patient(raw: Frame, view: Frame, masters: Masters, defects: Defects | None) -> Patient:
-    """Look at a calibrated light once."""
-    rows = sample(view)
-    dark = masters.dark
+def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None) -> Iterator[Finding]:
+    """All findings about one calibrated light; see `Doctor.light`."""
+    rows, dark = sample(view) if large(view) else np.zeros(0), masters.dark
+    if 2 * np.count_nonzero(np.isfinite(rows)) <= rows.size:
+        return
+    if masters.flat is None:
+        yield from unmarked_mosaic(raw)  # else the flat has told
     if dark is not None and dark.shape[-2:] == view.shape[-2:]:
         seen = sample(dark, like=view)
         rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
         rows = np.where(sample(ArrayFrame.of(defects.mask), like=view) > 0, np.nan, rows)
-    return Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
-
-
-def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None) -> Iterator[Finding]:
-    """All findings about one calibrated light; see `Doctor.light`."""
-    if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
-        return
-    if masters.flat is None:
-        yield from unmarked_mosaic(raw)  # else the flat has told
-    light = patient(raw, view, masters, defects)
+    light = Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
     if light.noise_dn > 0 and "B" in view.meta.calibration:
         yield from negative(doctor, light)
         yield from read_noise(light)

@@ -1,6 +1,7 @@
 """What is wrong between groups of frames: darks that do not fit, gains that lie, flats and darks that change."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 
@@ -164,18 +165,14 @@ def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     known = []
     for group in evidence.groups("dark", "flatdark"):
         bias = evidence.bias_for(group)
-        if bias is None or not group.exposure_s:
-            continue
-        excess = level_of(evidence.of(group)) - bias
+        excess = level_of(evidence.of(group)) - bias if bias is not None and group.exposure_s else 0.0
         if excess > 10.0:
             known.append((excess / group.exposure_s, group))
-    for i, (rate, group) in enumerate(known):
-        for other_rate, other in known[i + 1 :]:
-            cold = None in (group.temperature_c, other.temperature_c)
-            if cold or abs(group.temperature_c - other.temperature_c) > 0.5 or not alike(group.meta, other.meta):
-                continue
-            ratio = max(rate, other_rate) / min(rate, other_rate)
-            if ratio > 1.2 and group.meta.shape == other.meta.shape:
+    for (rate, group), (other_rate, other) in combinations(known, 2):
+        cold = None in (group.temperature_c, other.temperature_c) or group.meta.shape != other.meta.shape
+        ratio = max(rate, other_rate) / min(rate, other_rate)
+        if not cold and abs(group.temperature_c - other.temperature_c) <= 0.5 and alike(group.meta, other.meta):
+            if ratio > 1.2:
                 sentence = f"""dark current is {rate:.3g} DN/s in {group} and {other_rate:.3g} DN/s in {other}: a factor
                     of {ratio:.2f} (20 % are usual): light gets in, or the bias level differs; take them in darkness"""
                 yield finding("D12", "warn", [*group.frames, *other.frames], ratio, 1.2, "times", sentence)

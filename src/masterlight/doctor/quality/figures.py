@@ -121,12 +121,11 @@ def profiles(plane: np.ndarray) -> tuple[float, float]:
 
 def zones(plane: np.ndarray) -> tuple[tuple[float, ...], ...]:
     """Medians of 8 x 8 equal zones of an image, row by row; NaN for a zone without pixels."""
-    edges = [np.linspace(0, n, ZONES + 1).astype(int) for n in plane.shape]
+    down, across = (np.linspace(0, n, ZONES + 1).astype(int)[1:-1] for n in plane.shape)
     found = []
-    for y0, y1 in zip(edges[0][:-1], edges[0][1:], strict=True):
-        parts = [plane[y0:y1, x0:x1] for x0, x1 in zip(edges[1][:-1], edges[1][1:], strict=True)]
-        steps = [max(1, math.isqrt(part.size // ZONE_SAMPLES)) for part in parts]
-        pixels = [values([part[::step, ::step]]) for part, step in zip(parts, steps, strict=True)]
+    for band in np.split(plane, down):
+        parts = [(part, max(1, math.isqrt(part.size // ZONE_SAMPLES))) for part in np.split(band, across, axis=1)]
+        pixels = [values([part[::step, ::step]]) for part, step in parts]
         found.append(tuple(float(np.median(x)) if x.size else math.nan for x in pixels))
     return tuple(found)
 
@@ -138,7 +137,7 @@ def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float | None
     hot. Without any hot pixel the limit is None.
     """
     image, size = np.asarray(dark), pitch(dark)
-    rows, high = image.shape[-2], image.shape[-2]
+    rows = high = image.shape[-2]
     starts = [0]
     if rows * image.shape[-1] > WHOLE_PIXELS and rows >= 64 * BANDS:
         high = rows // (4 * BANDS) // size * size

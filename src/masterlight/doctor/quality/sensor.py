@@ -120,8 +120,7 @@ def in_blocks(
     """
     total = sum((box.shape[0] // kernels.BLOCK) * (box.shape[1] // kernels.BLOCK) for box in first)
     stride = max(1, -(-total // blocks))
-    levels: list[Boxes] = [[], [], [], []]
-    noises: list[Boxes] = [[], [], [], []]
+    levels, noises = ([[] for _ in range(4)] for _ in "ab")
     for one, two in zip(first, second, strict=True):
         room = (4, max(1, one.size // kernels.BLOCK**2))
         level_dn, noise = np.empty(room, np.float32), np.empty(room, np.float32)

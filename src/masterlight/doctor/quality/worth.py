@@ -121,12 +121,9 @@ def master_noise(
         boxes, how = sample(ArrayFrame.of(stack.variance, master.source, master.meta)), "from the scatter of the frames"
         return {name: (math.sqrt(middle_mean(values(part))), how) for name, part in boxes.items()}
     n1, n2, how = (count + 1) // 2, count // 2, "from halves of the frames"
-    of_difference = {
-        name: sensor.typical(sensor.in_blocks(*pair, blocks=sensor.BLOCKS // len(halves))[1])
-        for name, pair in halves.items()
-        if pair[1]
-    }
-    return {name: (sigma * math.sqrt(n1 * n2) / count, how) for name, sigma in of_difference.items()}
+    pairs = {name: pair for name, pair in halves.items() if pair[1]}
+    noises = {name: sensor.in_blocks(*pair, blocks=sensor.BLOCKS // len(halves))[1] for name, pair in pairs.items()}
+    return {name: (sensor.typical(found) * math.sqrt(n1 * n2) / count, how) for name, found in noises.items()}
 
 
 def gains(frame: Frame, biases: Sequence[Frame], flats: Sequence[Frame], told: float | None) -> dict[str, Gain]:
