@@ -27,8 +27,8 @@ PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 DATA = ("TRIMSEC", "DATASEC")
 WCS_KEYWORDS = tuple(
-    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
-    "A_ B_ AP_ BP_".split()
+    """EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_
+    LONPOLE LATPOLE A_ B_ AP_ BP_""".split()
 )
 """How the keywords begin that tell where an image lies on the sky."""
 
@@ -206,11 +206,8 @@ def exposure_of(cards: Mapping) -> float | None:
 def binning_of(cards: Mapping) -> tuple[int, int] | None:
     """Binning as (x, y); None when no keyword tells it."""
     for key_x, key_y in BINNING:
-        if cards.get(key_x) is None:
-            continue
-        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards[key_x]).lower())]
-        across = pair[0] if pair else None
-        down = number(cards, key_y) if key_y else pair[-1]
+        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards.get(key_x)).lower())]
+        across, down = pair[0], number(cards, key_y) if key_y else pair[-1]
         if across is not None:
             across = max(1, int(across))
             return across, max(1, int(down)) if down is not None else across

@@ -16,34 +16,17 @@ SEVERITIES = ("error", "warn", "info")
 WORDS = {"error": "error", "warn": "warning", "info": "good to know"}
 
 TITLES = {
-    "D01": "Dark hardly above the bias",
-    "D02": "Negative pixels after calibration",
-    "D03": "Read-noise limited lights",
-    "D04": "Flat exposed too little or too much",
-    "D05": "Flat clipped",
-    "D06": "Flat or light with its bias level",
-    "D07": "Flat-darks of another exposure",
-    "D08": "Dark of another exposure",
-    "D09": "Sensor temperature",
-    "D10": "Offset, gain or read-out mode differ",
-    "D11": "Amplifier glow",
-    "D12": "Light leak in the darks",
-    "D13": "Dark scaling without evidence",
-    "D14": "Vignetting left after the flat",
-    "D15": "Dust not where the flat has it",
-    "D16": "Few calibration frames",
-    "D17": "Colour pattern",
-    "D18": "Shutter pattern in short flats",
-    "D19": "Flat illumination changes",
-    "D20": "A frame unlike the others",
-    "D21": "The same frame twice",
-    "D22": "Calibrated already",
-    "D23": "Saturation varies over the frame",
-    "D24": "Coarse steps of the converter",
-    "D25": "Banding that changes",
-    "H01": "Frame of another kind than its header says",
-    "H02": "Gain of the header",
-}
+    "D01": "Dark hardly above the bias", "D02": "Negative pixels after calibration",
+    "D03": "Read-noise limited lights", "D04": "Flat exposed too little or too much", "D05": "Flat clipped",
+    "D06": "Flat or light with its bias level", "D07": "Flat-darks of another exposure",
+    "D08": "Dark of another exposure", "D09": "Sensor temperature", "D10": "Offset, gain or read-out mode differ",
+    "D11": "Amplifier glow", "D12": "Light leak in the darks", "D13": "Dark scaling without evidence",
+    "D14": "Vignetting left after the flat", "D15": "Dust not where the flat has it", "D16": "Few calibration frames",
+    "D17": "Colour pattern", "D18": "Shutter pattern in short flats", "D19": "Flat illumination changes",
+    "D20": "A frame unlike the others", "D21": "The same frame twice", "D22": "Calibrated already",
+    "D23": "Saturation varies over the frame", "D24": "Coarse steps of the converter", "D25": "Banding that changes",
+    "H01": "Frame of another kind than its header says", "H02": "Gain of the header",
+}  # fmt: skip
 """What each finding is called."""
 
 

@@ -60,8 +60,8 @@ class Plot:
     def mark(self, x: float, words: str):
         px, _ = self.at(x, self.y0)
         self.draw.line([(px, TOP), (px, HEIGHT - BOTTOM)], COLOURS[1], 1)
-        right = px > WIDTH / 2
-        self.draw.text((px + (-4 if right else 4), TOP + 3), words, COLOURS[1], font(), anchor="ra" if right else "la")
+        beside, anchor = (-4, "ra") if px > WIDTH / 2 else (4, "la")
+        self.draw.text((px + beside, TOP + 3), words, COLOURS[1], font(), anchor=anchor)
 
     def pixels(self) -> np.ndarray:
         return np.ascontiguousarray(np.moveaxis(np.asarray(self.image, np.uint8), -1, 0))

@@ -119,9 +119,8 @@ class Doctor:
         of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `measure` tells it; scaled:
         whether the dark is scaled to the lights.
         """
-        found: list[Finding] = engine("doctor.examination").master(
-            self, kind, master, bias, dark, flat, frames, noise_dn, scaled
-        )
+        case = kind, master, bias, dark, flat, frames, noise_dn, scaled
+        found: list[Finding] = engine("doctor.examination").master(self, *case)
         return found
 
     def light(self, raw: "Frame", view: "Frame", masters: "Masters", defects: "Defects | None" = None) -> list[Finding]:

@@ -257,10 +257,8 @@ class Planner:
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        return tuple(
-            LightJob(names[key[0]], next(iter(sets.values())).frames[0].meta.filter, tuple(sets.values()))
-            for key, sets in jobs.items()
-        )
+        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""

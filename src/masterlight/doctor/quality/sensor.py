@@ -10,11 +10,12 @@ import numpy as np
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.doctor.quality import kernels
-from masterlight.doctor.quality.sample import Boxes, level, levels_of, middle_mean, sample, values
+from masterlight.doctor.quality.sample import Boxes, Sample, level, levels_of, middle_mean, sample, values
 
 BLOCKS = 400
 """Blocks of 8 x 8 pixels in which noise is measured, for each of the four offsets: the middle of so many is sure to
 0.5 %."""
+Frames = Frame | Sequence[Frame]
 TYPICAL_SN = 0.9979
 """Middle of the Sn of blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
 
@@ -28,9 +29,8 @@ class Gain(NamedTuple):
 
     @property
     def read_noise_e(self) -> float | None:
-        return (
-            self.gain_e_per_dn * self.read_noise_dn if self.gain_e_per_dn and self.read_noise_dn is not None else None
-        )
+        known = self.gain_e_per_dn and self.read_noise_dn is not None
+        return self.gain_e_per_dn * self.read_noise_dn if known else None
 
 
 class DarkCurrent(NamedTuple):
@@ -90,12 +90,7 @@ def typical(by_offset: Sequence[np.ndarray]) -> float:
     return float(np.mean(found)) if found else math.nan
 
 
-def differences(
-    first: Mapping[str, Boxes],
-    second: Mapping[str, Boxes],
-    base: Mapping[str, float] | None = None,
-    blocks: int = BLOCKS,
-) -> dict[str, Difference]:
+def differences(first: Sample, second: Sample, base: Any = None, blocks: int = BLOCKS) -> dict[str, Difference]:
     """Compare two samples colour by colour, in about so many blocks of all colours together for each offset.
 
     base: level of each colour without light, for flats: the second is scaled to the light of the first.
@@ -111,9 +106,7 @@ def differences(
     return found
 
 
-def in_blocks(
-    first: Boxes, second: Boxes, ratio: float = 1.0, step: float = 0.0, blocks: int = BLOCKS
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def in_blocks(first: Boxes, second: Boxes, ratio=1.0, step=0.0, blocks: int = BLOCKS) -> tuple[Boxes, Boxes]:
     """Levels and noises of first - ratio second in blocks of 8 x 8, each a list of four arrays, one for each offset.
 
     Two lists of boxes (rows, cols) float32 of the same shapes; step: that of their whole numbers, 0 for others.
@@ -149,10 +142,8 @@ def gain_and_read_noise(bias1: Frame, bias2: Frame, flat1: Frame, flat2: Frame) 
     return gains_of(dark, differences(sample(flat1), sample(flat2), base, 2 * BLOCKS), base)
 
 
-def gains_of(
-    dark: Mapping[str, Difference], light: Mapping[str, Difference], base: Mapping[str, float]
-) -> dict[str, Gain]:
-    """Gain and read noise of each colour from what a pair of bias frames and a pair of flats tell.
+def gains_of(dark: Mapping, light: Mapping, base: Mapping[str, float]) -> dict[str, Gain]:
+    """Gain and read noise of each colour from the `Difference` of a pair of bias frames and of a pair of flats.
 
     base: level of each colour of the flats without light.
     """
@@ -179,10 +170,7 @@ def conversion(signal_dn: Any, flat_variance: Any, bias_variance: float, ratio: 
 
 
 def dark_current(
-    darks: Frame | Sequence[Frame],
-    biases: Frame | Sequence[Frame],
-    gain_e_per_dn: float | Mapping[str, float],
-    exposure_s: float | None = None,
+    darks: Frames, biases: Frames, gain_e_per_dn: float | Mapping[str, float], exposure_s: float | None = None
 ) -> dict[str, DarkCurrent]:
     """Dark current of each colour in electrons per second, by the level of the darks and by their noise.
 

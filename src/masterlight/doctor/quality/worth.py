@@ -12,7 +12,7 @@ from masterlight.doctor.quality import sensor
 from masterlight.doctor.quality.figures import figures, hot_pixels, noises
 from masterlight.doctor.quality.page import ColourReport, Drift, MasterReport
 from masterlight.doctor.quality.sample import colours, content_hash, level, levels_of, middle_mean, sample, values
-from masterlight.doctor.quality.sensor import DarkCurrent, Gain, check_alike, dark_current
+from masterlight.doctor.quality.sensor import Gain, check_alike, dark_current
 from masterlight.integration.stack import Stack
 
 FULL = 0.98
@@ -109,9 +109,7 @@ def survey(kind: str, frames: Sequence[Frame]) -> tuple[list[float], dict[str, t
     return levels, {name: (one, halves[1].get(name)) for name, one in halves[0].items()}
 
 
-def master_noise(
-    master: Frame, halves: Mapping[str, tuple[list, list | None]], count: int, stack: Stack | None
-) -> dict[str, tuple[float, str]]:
+def master_noise(master: Frame, halves: Mapping, count: int, stack: Stack | None) -> dict[str, tuple[float, str]]:
     """Noise of each colour of a master that would be another in the next master, and how it is known.
 
     From the variance that the integration measured, if it did; else from the means of every other frame of `count`:
@@ -137,10 +135,8 @@ def gains(frame: Frame, biases: Sequence[Frame], flats: Sequence[Frame], told: f
     return dict.fromkeys(colours(frame), Gain(told or header, None, method))
 
 
-def currents(
-    kind: str, master: Frame, frames: list[Frame], bias: Frame | None, biases: list[Frame], gain: Mapping
-) -> dict[str, DarkCurrent]:
-    """Dark current of each colour of a master dark, as far as bias frames and a gain tell it."""
+def currents(kind: str, master: Frame, frames: list, bias: Frame | None, biases: list, gain: Mapping) -> dict:
+    """`DarkCurrent` of each colour of a master dark, as far as bias frames and a gain tell it."""
     exposure_s = frames[0].meta.exposure_s
     told = exposure_s and all(gain.values()) and (bias or biases) and "B" not in frames[0].meta.calibration
     if kind not in ("dark", "flatdark") or not told:
