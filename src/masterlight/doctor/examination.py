@@ -7,14 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from masterlight.calibration.calibrate import ImageCalibration
-from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import changed
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
-from masterlight.defects.lists import Defects
-from masterlight.doctor import levels, lights, masters, matches
+from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, summary
 from masterlight.doctor.process import Doctor
@@ -38,16 +36,6 @@ def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, lis
     found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
     return found
-
-
-def master(doctor: Doctor, *case) -> list[Finding]:
-    """See `Doctor.master`."""
-    return kept(doctor, masters.examine(doctor, masters.Case(*case)))
-
-
-def light(doctor: Doctor, raw: Frame, view: Frame, bound: Masters, defects: Defects | None) -> list[Finding]:
-    """See `Doctor.light`."""
-    return kept(doctor, lights.examine(doctor, raw, view, bound, defects))
 
 
 def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:

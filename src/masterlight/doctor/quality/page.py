@@ -110,6 +110,10 @@ class MasterReport:
         known = [c.noise_dn for c in self.colours.values() if c.noise_dn]
         return sum(known) / len(known) if known else None
 
+    @property
+    def title(self) -> str:
+        return f"{NAMES.get(self.kind, self.kind)} of {self.frames} frame{'' if self.frames == 1 else 's'}"
+
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON; what is not a number becomes None."""
         told: dict[str, Any] = plain(dataclasses.asdict(self))
@@ -117,7 +121,7 @@ class MasterReport:
 
     def sentence(self) -> str:
         """The report in one line, for the process console."""
-        told = [f"{NAMES.get(self.kind, self.kind)} of {frames_in_words(self.frames)}"]
+        told = [self.title]
         for name, c in self.colours.items():
             words = [f"{c.median_dn:.1f} DN"]
             words += [f"noise {c.noise_dn:.2f} DN"] if c.noise_dn else []
@@ -130,10 +134,9 @@ class MasterReport:
 
     def text(self) -> str:
         """The report on one page, in plain words."""
-        title = f"{NAMES.get(self.kind, self.kind).capitalize()} of {frames_in_words(self.frames)}: {self.source}"
-        size = f"{self.shape[-1]} x {self.shape[-2]} pixels"
-        size += f", exposures of {self.exposure_s:g} s" if self.exposure_s else ""
-        lines = [title, size, self.equation] if self.equation else [title, size]
+        exposures = f", exposures of {self.exposure_s:g} s" if self.exposure_s else ""
+        size = f"{self.shape[-1]} x {self.shape[-2]} pixels{exposures}"
+        lines = [f"{self.title.capitalize()}: {self.source}", size, *([self.equation] if self.equation else [])]
         for name, colour in self.colours.items():
             lines += ["", *([] if name == "mono" else [f"Colour {name}"])]
             lines += map(row, colour_lines(colour, self.kind, self.frames))
@@ -169,10 +172,6 @@ def plain(value: Any) -> Any:
 def row(line: tuple[str, str]) -> str:
     """One line of the page."""
     return f"{line[0]:<16}{line[1]}"
-
-
-def frames_in_words(frames: int) -> str:
-    return f"{frames} frame{'' if frames == 1 else 's'}"
 
 
 def few_frames(n: int) -> str:

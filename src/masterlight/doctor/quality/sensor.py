@@ -50,9 +50,6 @@ def check_alike(*frames: Frame) -> None:
             raise FrameError(frame.source, told)
 
 
-# --- noise of pairs ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class Difference:
     """What two samples of one colour tell by their difference, in blocks of 8 x 8 pixels at four offsets."""
@@ -164,9 +161,6 @@ def conversion(signal_dn: Any, flat_variance: Any, bias_variance: float, ratio: 
     extra = np.asarray(flat_variance, float) - 0.5 * (1 + ratio**2) * bias_variance
     per_dn = middle_mean(np.atleast_1d(extra / ((1 + ratio) * np.asarray(signal_dn, float))))
     return float(1 / per_dn) if per_dn > 0 else math.nan
-
-
-# --- dark current -----------------------------------------------------------------------------------------------------
 
 
 def dark_current(

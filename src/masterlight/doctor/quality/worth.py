@@ -19,9 +19,6 @@ FULL = 0.98
 """Pixels from this part of the saturation level on count as saturated."""
 
 
-# --- a master and its frames ------------------------------------------------------------------------------------------
-
-
 def report(
     kind: str,
     master: Frame,
@@ -155,9 +152,6 @@ def drift(frames: Sequence[Frame], levels: Sequence[float]) -> Drift:
     if None not in temperatures and np.ptp(temperatures) >= 0.2:
         slope = float(np.polyfit(temperatures, levels, 1)[0])
     return Drift(tuple(levels), temperatures, float(np.ptp(levels)), float(np.std(levels)), slope)
-
-
-# --- one colour -------------------------------------------------------------------------------------------------------
 
 
 def colour_report(
