@@ -52,9 +52,8 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """The finding without its picture, as JSON can hold it."""
-        number = {name: plain(getattr(self, name)) for name in ("figure", "threshold")}
         words = {name: getattr(self, name) for name in ("id", "severity", "title", "unit", "sentence")}
-        return words | number | {"sources": list(self.sources)}
+        return words | {"figure": plain(self.figure), "threshold": plain(self.threshold), "sources": list(self.sources)}
 
 
 def plain(value) -> float | None:

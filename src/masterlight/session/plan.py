@@ -269,8 +269,8 @@ class Planner:
         if done:
             self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
         bias = dark = flat = None
-        scaled = scales_darks(wanted) and wanted.use_dark and wanted.use_bias and not set("BD") & set(done)
-        if scaled:
+        asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
+        if asked and not set("BD") & set(done):
             bias = self.pick("bias", group)
             if bias is None:
                 self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
@@ -379,11 +379,6 @@ class Planner:
 
 def letter(group: Group) -> str:
     return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
-
-
-def scales_darks(calibrate: ImageCalibration) -> bool:
-    """Whether darks are to be scaled to each light."""
-    return calibrate.dark_scaling != "none" or calibrate.dark_scale is not None
 
 
 def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> ImageCalibration:
