@@ -125,7 +125,7 @@ class Debayered(View):
             red_y, red_x = np.argwhere(codes == 0)[0]
             cfa.superpixel(image, red_y, red_x, out)
         else:
-            cfa.superpixel_cells(image, codes, 0, 0, n, out)
+            cfa.superpixel_cells(image, codes, n, out)
         return in_cells(mask, n)
 
     def fill(self, out, y0, x0, read):
@@ -158,7 +158,7 @@ class Debayered(View):
         c, g = np.empty((2, rows.size, cols.size // 2), np.float32)
         cfa.split(image, rows, cols, s0, c, g)
         if self.process.method == "rcd":
-            (rcd.rcd if self.process.directions else rcd.rcd_even)(c, g, s0, red0, out)
+            rcd.rcd(c, g, s0, red0, not self.process.directions, out)
         else:
             cfa.interpolate(("bilinear", "mhc", "vng").index(self.process.method), c, g, s0, red0, self.halo, out)
 
