@@ -21,7 +21,7 @@ class Trimmed(View):
     def of(cls, frame: Frame, window: Box) -> Frame:
         """The part of a frame in these bounds; the frame itself when they are all of it."""
         y0, y1, x0, x1 = window
-        if (y0, y1, x0, x1) == (0, frame.shape[-2], 0, frame.shape[-1]):
+        if window == (0, frame.shape[-2], 0, frame.shape[-1]):
             return frame
         meta = frame.meta.with_(
             shape=(*frame.shape[:-2], y1 - y0, x1 - x0),
@@ -36,20 +36,17 @@ class Trimmed(View):
     def header(self):
         return regridded(self.below.header, self.top, self.left)
 
-    def there(self, y0, y1, x0, x1) -> Box:
-        return y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left
-
     def pixels(self, y0, y1, x0, x1):
-        return self.below.pixels(*self.there(y0, y1, x0, x1))
+        return self.below.pixels(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)
 
     def pixels_into(self, out, y0, x0):
         self.below.pixels_into(out, y0 + self.top, x0 + self.left)
 
     def stored(self, y0, y1, x0, x1):
-        return self.below.stored(*self.there(y0, y1, x0, x1))
+        return self.below.stored(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)
 
     def defective(self, y0, y1, x0, x1):
-        return self.below.defective(*self.there(y0, y1, x0, x1))
+        return self.below.defective(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)
 
 
 def shifted_levels(levels: tuple[float, ...] | None, y0: int, x0: int) -> tuple[float, ...] | None:
