@@ -89,7 +89,7 @@ def hot_pixels(dark: np.ndarray, bias: np.ndarray, pattern: str | None, sigma: f
     sample = dark[evenly(0, dark.shape[0] - 1, 64)]
     bend = sample[:, distance:-distance] - 0.5 * (sample[:, : -2 * distance] + sample[:, 2 * distance :])
     noise = madn(bend) / np.sqrt(1.5)
-    halves = [min(window_px, size) // 2 or size for size in dark.shape] if window_px else dark.shape
+    halves = [min(window_px, size) // 2 if window_px else size for size in dark.shape]
     (top, bottom), (left, right) = ((max(0, n // 2 - h), n // 2 + h) for n, h in zip(dark.shape, halves, strict=True))
     y, x = peaks(dark[top:bottom, left:right], distance, max(0.7 * sigma * noise, 1e-6))
     y, x = y + top, x + left
