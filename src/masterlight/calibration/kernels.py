@@ -22,21 +22,8 @@ def calibrate(stored, swapped, zero, scale, lines, level, subtract, dark, k, fac
     for y in range(rows):
         line = out[y]
         decode_row(stored[y], swapped, a, np.float32(zero - lines[y % lines.size]), line)
-        if level.size > 1:
-            row = level[y % level.shape[0]]
-            for x in range(cols):
-                line[x] -= row[x]
-        if subtract.size > 1:
-            row = subtract[y]
-            for x in range(cols):
-                line[x] -= row[x]
-        if dark.size > 1:
-            row = dark[y]
-            for x in range(cols):
-                line[x] -= kd * row[x]
-        rest = level[0, 0] if level.size == 1 else np.float32(0)
-        rest += subtract[0, 0] if subtract.size == 1 else np.float32(0)
-        rest += kd * dark[0, 0] if dark.size == 1 else np.float32(0)
+        rest = take_off(line, level, y, np.float32(1)) + take_off(line, subtract, y, np.float32(1))
+        rest += take_off(line, dark, y, kd)
         if factor.size > 1:
             row = factor[y]
             for x in range(cols):
@@ -44,6 +31,17 @@ def calibrate(stored, swapped, zero, scale, lines, level, subtract, dark, k, fac
         else:
             for x in range(cols):
                 line[x] = (line[x] - rest) * factor[0, 0] + p
+
+
+@njit(nogil=True, cache=True)
+def take_off(line, values, y, k):
+    """Subtract k times row y of an array, whose rows repeat, from a line; of one number, return k times it instead."""
+    if values.size == 1:
+        return k * values[0, 0]
+    row = values[y % values.shape[0]]
+    for x in range(line.size):
+        line[x] -= k * row[x]
+    return np.float32(0)
 
 
 @njit(nogil=True, cache=True)

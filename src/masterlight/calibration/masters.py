@@ -65,8 +65,13 @@ class Masters:
         bias = "B" if self.bias or self.dark_holds_bias else ""
         return bias + ("D" if self.dark else "") + ("F" if self.flat else "")
 
-    def equation_for(self, light: str = "L") -> str:
-        """The sum that is done, in symbols: `C = (L - D) * mean(F) / F`, with these words for the light."""
+    @property
+    def equation(self) -> str:
+        """The sum that is done, in symbols: `C = (L - D) * mean(F) / F`."""
+        return self.equation_for("L")
+
+    def equation_for(self, light: str) -> str:
+        """The equation with these words for the light: `L - overscan`."""
         names = ("B", self.bias), ("D", self.dark), ("F", self.flat)
         letters = (letter if master is not None else "" for letter, master in names)
         return equation(light, *letters, scaled=self.scaled, holds_bias=self.dark_holds_bias)

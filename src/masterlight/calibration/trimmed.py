@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import isqrt
 
+import numpy as np
+
 from masterlight.core.frame import Frame, View
 from masterlight.core.headers import regridded, shifted_pattern
 
@@ -23,10 +25,11 @@ class Trimmed(View):
         y0, y1, x0, x1 = window
         if window == (0, frame.shape[-2], 0, frame.shape[-1]):
             return frame
+        black, p = frame.meta.black_dn, isqrt(len(frame.meta.black_dn or ()))
         meta = frame.meta.with_(
             shape=(*frame.shape[:-2], y1 - y0, x1 - x0),
             pattern=shifted_pattern(frame.meta.pattern, y0, x0),
-            black_dn=shifted_levels(frame.meta.black_dn, y0, x0),
+            black_dn=black and tuple(np.roll(np.reshape(black, (p, p)), (-y0, -x0), (0, 1)).ravel().tolist()),
             overscan_px=(),
             data_px=None,
         )
@@ -47,11 +50,3 @@ class Trimmed(View):
 
     def defective(self, y0, y1, x0, x1):
         return self.below.defective(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)
-
-
-def shifted_levels(levels: tuple[float, ...] | None, y0: int, x0: int) -> tuple[float, ...] | None:
-    """Levels of a pattern as they begin at row y0, column x0."""
-    if not levels or len(levels) == 1:
-        return levels
-    p = isqrt(len(levels))
-    return tuple(levels[(y + y0) % p * p + (x + x0) % p] for y in range(p) for x in range(p))

@@ -11,9 +11,6 @@ SIDE = 3
 """Pixels that a line defect takes from each side."""
 
 
-# --- replacing --------------------------------------------------------------------------------------------------------
-
-
 @njit(nogil=True, cache=True)
 def defects_of_box(row_start, columns, rules, y0, y1, x0, x1):
     """The defects of a box as (rows, columns, rules) arrays counted from its first pixel, in row order.
@@ -154,9 +151,6 @@ def reach(weight, ys, xs, rules, tables, limits):
     return farthest
 
 
-# --- finding, by the frame itself -------------------------------------------------------------------------------------
-
-
 @njit(nogil=True, cache=True)
 def stencil(image, y, x, offsets, count, work):
     """Mean and median of the finite pixels at the first `count` offsets (n, 2), and how many there are."""
@@ -245,9 +239,6 @@ def votes(image, y, offsets, start, stop, floor, ceiling, below, above):
             v = row[x]
             below[x] += np.uint8(not (v >= floor[x]))
             above[x] += np.uint8(not (v <= ceiling[x]))
-
-
-# --- finding, by calibration frames -----------------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True)

@@ -197,23 +197,22 @@ class Repaired(View):
     """How many spreads above and below its neighbours a pixel is hot and cold; None for never."""
 
     def pixels(self, y0, y1, x0, x1):
-        around = self.around(y0, y1, x0, x1, self.layout().halo)
-        return self.repaired_box(self.below.pixels(*around), around, (y0, y1, x0, x1))
+        return self.look((y0, y1, x0, x1), lambda *around: (self.below.pixels(*around), None))[0]
 
     def pixels_and_defective(self, y0, y1, x0, x1):
-        around = self.around(y0, y1, x0, x1, self.layout().halo)
-        image, inner = self.below.pixels_and_defective(*around)
-        mask = self.layout().defects.box(y0, y1, x0, x1)
-        if inner is not None:
-            mask |= inner[y0 - around[0] : y1 - around[0], x0 - around[2] : x1 - around[2]]
-        return self.repaired_box(image, around, (y0, y1, x0, x1), mask), mask
+        return self.look((y0, y1, x0, x1), self.below.pixels_and_defective)
 
-    def repaired_box(self, image, around, box, mask=None):
-        """The pixels of a box, from the image `around` it; what they themselves show to be defective goes into mask."""
-        (top, _, left, _), (y0, y1, x0, x1) = around, box
+    def look(self, box, read):
+        """The repaired pixels of a box and their mask, from what `read` gives, pixels and mask of a box around it."""
+        around = top, _, left, _ = self.around(*box, self.layout().halo)
+        image, inner = read(*around)
+        wanted = y0, y1, x0, x1 = box[0] - top, box[1] - top, box[2] - left, box[3] - left
+        mask = self.layout().defects.box(*box)
+        if inner is not None:
+            mask |= inner[y0:y1, x0:x1]
         image = np.array(image, np.float32, order="C", copy=None if image.base is None else True)
-        self.repair(image, top, left, (y0 - top, y1 - top, x0 - left, x1 - left), mask)
-        return image[..., y0 - top : y1 - top, x0 - left : x1 - left]
+        self.repair(image, top, left, wanted, mask)
+        return image[..., y0:y1, x0:x1], mask
 
     def pixels_into(self, out, y0, x0):
         if out.shape[-2:] != self.shape[-2:]:

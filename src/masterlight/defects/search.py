@@ -49,9 +49,11 @@ def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) ->
     pitch = pitch_of(process, bright)
     sky = np.empty_like(image)
     for y, x in np.ndindex(pitch, pitch):
-        place = np.s_[y::pitch, x::pitch]
-        plane = np.ascontiguousarray(image[place])
-        sky[place] = background(mesh(plane)[0], plane.shape)
+        plane, out = np.ascontiguousarray(image[y::pitch, x::pitch]), sky[y::pitch, x::pitch]
+        level, line = mesh(plane)[0], np.empty(plane.shape[1], np.float32)
+        for row in range(len(plane)):
+            mesh_row(level, row, len(plane), line)
+            out[row] = line
     relative = np.divide(image, sky, out=np.full_like(image, np.nan), where=sky > 0)
     mask = np.zeros(image.shape, np.uint8)
     y, x, away, _ = outliers(relative, 3.0, 3.0, pitch)
@@ -64,8 +66,8 @@ def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) ->
         ratio = np.divide(image, other, out=np.full_like(image, np.nan), where=other > 0)
         y, x, away, sigma = outliers(ratio, process.flat, process.flat, pitch)
         _, noise = mesh(ratio)
-        own = np.maximum(sigma, at_tiles(noise, y, x, image.shape))
-        z = away / own
+        tiles = [mesh_at(noise, j, i, *image.shape) for j, i in zip(y.tolist(), x.tolist(), strict=True)]
+        z = away / np.maximum(sigma, np.array(tiles, np.float32))
         mask[y, x] |= np.where(z > process.flat, HOT, np.where(z < -process.flat, COLD, 0)).astype(np.uint8)
         missing |= ~np.isfinite(ratio)
         relative = ratio
@@ -118,25 +120,21 @@ def from_single_lights(process: BadPixels, lights: Sequence[Frame]) -> Defects:
 def spikes_of(process: BadPixels, light: Frame, pitch: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the cosmic rays and hot pixels of one light."""
     image = np.array(light, np.float32)
-    gain = light.meta.gain_e_per_dn or 1.0
+    limits = light.meta.gain_e_per_dn or 1.0, process.spike, process.contrast
     found = []
     for dy, dx, plane, level, sigma in places_of(image, pitch):
-        y, x = spikes(plane, level, sigma, gain, process.spike, process.contrast)
+        y, x = spikes(plane, level, sigma, *limits)
         found.append((y * pitch + dy, x * pitch + dx))
     return tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
 
 
-def lines_in(process: BadPixels, image: np.ndarray, frame: Frame, known: np.ndarray | None = None) -> np.ndarray:
+def lines_in(process: BadPixels, image: np.ndarray, frame: Frame, known: np.ndarray) -> np.ndarray:
     """The bad rows and columns of an image, whole or in part, as a mask of bit 8; `known` defects do not count."""
-    mask = np.zeros(image.shape, np.uint8)
-    if process.line is None:
-        return mask
-    pitch = pitch_of(process, frame)
-    clean = image if known is None else np.where(known > 0, np.float32(np.nan), image)
-    for y, x in np.ndindex(pitch, pitch):
-        place = np.s_[y::pitch, x::pitch]
-        mask[place] |= partial_columns(clean[place], process.line)
-        mask[place] |= partial_columns(clean[place].T, process.line).T
+    mask, pitch = np.zeros(image.shape, np.uint8), pitch_of(process, frame)
+    clean = np.where(known > 0, np.float32(np.nan), image)
+    for y, x in np.ndindex(pitch, pitch) if process.line is not None else ():
+        plane, into = clean[y::pitch, x::pitch], mask[y::pitch, x::pitch]
+        into |= partial_columns(plane, process.line) | partial_columns(plane.T, process.line).T
     return mask
 
 
@@ -152,14 +150,9 @@ def require_dither(process: BadPixels, shifts_px, frames: int, source: str) -> N
     apart = np.hypot(*(shifts[:, None] - shifts[None]).transpose(2, 0, 1))
     together = int((apart < process.dither_px).sum(axis=1).max())
     if together >= process.present * frames:
-        raise FrameError(
-            source,
-            f"{together} of {frames} frames lie within {process.dither_px:g} px of each other: without dithering "
-            "a star cannot be told from a hot pixel. Use darks or flats, or lights that were dithered",
-        )
-
-
-# --- sets of frames ---------------------------------------------------------------------------------------------------
+        words = f"{together} of {frames} frames lie within {process.dither_px:g} px of each other"
+        why = "without dithering a star cannot be told from a hot pixel"
+        raise FrameError(source, f"{words}: {why}. Use darks or flats, or lights that were dithered")
 
 
 def alike(frames: Sequence[Frame], least: int, what: str) -> Frame:
@@ -168,10 +161,8 @@ def alike(frames: Sequence[Frame], least: int, what: str) -> Frame:
         raise ParameterError(f"{len(frames)} {what} are too few to find defective pixels; {least} are needed")
     for frame in frames:
         if len(frame.shape) != 2 or frame.shape != frames[0].shape:
-            sizes = ["x".join(map(str, f.shape[::-1])) for f in (frame, frames[0])]
-            raise FrameError(
-                frame.source, f"is {sizes[0]} pixels, {frames[0].source} is {sizes[1]}: give raw frames alike"
-            )
+            own, first = ("x".join(map(str, f.shape[::-1])) for f in (frame, frames[0]))
+            raise FrameError(frame.source, f"is {own} pixels, {frames[0].source} is {first}: give raw frames alike")
     return frames[0]
 
 
@@ -214,16 +205,3 @@ def usual_spread(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
     slopes = (np.square(spread[bright]) - base**2) / above[bright]
     slope = max(0.0, float(np.nanmedian(slopes))) if slopes.size >= 20 else 0.0
     return np.sqrt(base**2 + slope * above)
-
-
-def background(level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A mesh of the background at full size."""
-    out = np.empty(shape, np.float32)
-    for y in range(shape[0]):
-        mesh_row(level, y, shape[0], out[y])
-    return out
-
-
-def at_tiles(grid: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The values of a mesh at some pixels."""
-    return np.array([mesh_at(grid, j, i, *shape) for j, i in zip(y.tolist(), x.tolist(), strict=True)], np.float32)

@@ -120,7 +120,7 @@ def take_masters(
             return view, whole.astype(np.uint16)
         return view
 
-    yield Event("calibrate", message=masters.equation_for())
+    yield Event("calibrate", message=masters.equation)
     for note in dict.fromkeys(note for frame in session.frames for note in frame.meta.notes):
         yield Event("calibrate", message=note)
     return process, apply
