@@ -15,7 +15,7 @@ and the whole difference, which positive data never leave.
 import numpy as np
 from numba import njit
 
-from masterlight.colour.cfa import HALF, QUARTER, SIX, TWO, weave_row
+from masterlight.colour.cfa import EIGHTH, HALF, QUARTER, SIX, TWO, weave_row
 
 HALO = 14
 """Rows and columns around a box on which its pixels depend: 10, and what whole steps in half-width arrays add."""
@@ -24,7 +24,6 @@ EPS = np.float32(1e-6)
 ZERO = np.float32(0)
 ONE = np.float32(1)
 THREE = np.float32(3)
-EIGHTH = np.float32(0.125)
 SIXTEENTH = np.float32(0.0625)
 
 
@@ -120,9 +119,8 @@ def square_highpass(a3, a2, a1, here, b1, b2, b3):
 def highpass_row(a, b, y, t, vert, flat):
     """Squared high-passes of row y along the column and the row, at the pixels of array a."""
     i, n = y & 7, a.shape[1] - 5
-    here, n3, n2, n1, s1, s2, s3 = (
-        a[y, 2:], b[y - 3, 2:], a[y - 2, 2:], b[y - 1, 2:], b[y + 1, 2:], a[y + 2, 2:], b[y + 3, 2:],
-    )  # fmt: skip
+    here, n3, n2, n1 = a[y, 2:], b[y - 3, 2:], a[y - 2, 2:], b[y - 1, 2:]
+    s1, s2, s3 = b[y + 1, 2:], a[y + 2, 2:], b[y + 3, 2:]
     w3, w2, w1, e1, e2, e3 = b[y, t:], a[y, 1:], b[y, 1 + t :], b[y, 2 + t :], a[y, 3:], b[y, 3 + t :]
     v, f = vert[i, 2:], flat[i, 2:]
     for k in range(n):
@@ -232,9 +230,8 @@ def other_row(a, y, t, dir_d, g_c, x_c):
     m, n = 5, a.shape[1] - 10
     nw1, ne1, sw1, se1 = a[y - 1, m - 1 + t :], a[y - 1, m + t :], a[y + 1, m - 1 + t :], a[y + 1, m + t :]
     nw3, ne3, sw3, se3 = a[y - 3, m - 2 + t :], a[y - 3, m + 1 + t :], a[y + 3, m - 2 + t :], a[y + 3, m + 1 + t :]
-    g0, g_nw2, g_ne2, g_sw2, g_se2 = (
-        g_c[i, m:], g_c[up2, m - 1 :], g_c[up2, m + 1 :], g_c[down2, m - 1 :], g_c[down2, m + 1 :],
-    )  # fmt: skip
+    g0, g_nw2, g_ne2, g_sw2 = g_c[i, m:], g_c[up2, m - 1 :], g_c[up2, m + 1 :], g_c[down2, m - 1 :]
+    g_se2 = g_c[down2, m + 1 :]
     g_nw, g_ne, g_sw, g_se = g_c[up, m - 1 + t :], g_c[up, m + t :], g_c[down, m - 1 + t :], g_c[down, m + t :]
     d0, d_nw, d_ne = dir_d[i, m:], dir_d[up, m - 1 + t :], dir_d[up, m + t :]
     d_sw, d_se, line = dir_d[down, m - 1 + t :], dir_d[down, m + t :], x_c[i, m:]

@@ -7,7 +7,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import DEFECTS, LINE, Frame, Meta
-from masterlight.core.headers import camera_key, period, shifted_pattern
+from masterlight.core.headers import camera_key, period
 from masterlight.defects.kernels import defects_of_box, run_lengths
 
 HALO = 6
@@ -24,10 +24,9 @@ ISOLATED, ALONG_COLUMN, ALONG_ROW = 0, 1, 2
 
 
 @lru_cache(maxsize=64)
-def colours_of(pattern: str | None, y0: int = 0, x0: int = 0) -> np.ndarray:
-    """The colours of a filter pattern as (c, c) uint8, from row y0, column x0 of the sensor on; (1, 1) for mono."""
-    letters = shifted_pattern(pattern, y0, x0) or "L"
-    return np.frombuffer(letters.encode("ascii"), np.uint8).reshape(period(pattern), -1)
+def colours_of(pattern: str | None) -> np.ndarray:
+    """The colours of a filter pattern as (c, c) uint8; (1, 1) for mono."""
+    return np.frombuffer((pattern or "L").encode("ascii"), np.uint8).reshape(period(pattern), -1)
 
 
 def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:

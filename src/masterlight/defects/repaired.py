@@ -9,12 +9,23 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View, evenly
+from masterlight.core.headers import period
 from masterlight.core.process import card
 from masterlight.core.workers import Once
 from masterlight.defects import kernels
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
-from masterlight.defects.lists import HALO, Defects, colours_of, geometry, pattern_for, size, tables_of, with_margin
+from masterlight.defects.lists import (
+    HALO,
+    ISOLATED,
+    Defects,
+    colours_of,
+    geometry,
+    pattern_for,
+    size,
+    tables_of,
+    with_margin,
+)
 
 SAMPLE_PIXELS = 4 << 20
 """The spread of a frame is measured on all of its pixels, or on bands of rows with about so many."""
@@ -144,22 +155,15 @@ def stencils(pattern: str | None, y0: int, x0: int):
     Mono: the 8 around a pixel, and the 40 others of its 7 x 7 square. Bayer: the same at a pitch of 2. X-Trans: the 8
     nearest of the same colour and the others up to HALO pixels away, for each of its 36 places.
     """
-    colours = colours_of(pattern, y0, x0)
-    p = len(colours)
+    p = period(pattern)
     if p <= 2:
         square = [(dy * p, dx * p) for dy in range(-3, 4) for dx in range(-3, 4)]
         near = [o for o in square if o != (0, 0) and max(map(abs, o)) == p]
         far = [o for o in square if max(map(abs, o)) > p]
         return np.array([[near]]), np.array([[far]]), np.array([[len(far)]])
-    square = [(dy, dx) for dy in range(-HALO, HALO + 1) for dx in range(-HALO, HALO + 1) if (dy, dx) != (0, 0)]
-    square.sort(key=lambda o: (o[0] ** 2 + o[1] ** 2, o))
-    near, far = np.zeros((p, p, 8, 2), np.int64), np.zeros((p, p, len(square), 2), np.int64)
-    counts = np.zeros((p, p), np.int64)
-    for y, x in np.ndindex(p, p):
-        same = [o for o in square if colours[(y + o[0]) % p, (x + o[1]) % p] == colours[y, x]]
-        near[y, x], counts[y, x] = same[:8], len(same) - 8
-        far[y, x, : len(same) - 8] = same[8:]
-    return near, far, counts
+    ordered = np.roll(geometry(pattern)[0][:, :, ISOLATED], (-y0, -x0), (0, 1))
+    near, far = (np.ascontiguousarray(part[..., :2], np.int64) for part in np.split(ordered, [8], axis=2))
+    return near, far, np.count_nonzero(ordered[..., 2] > 0, axis=2) - 8
 
 
 def spread_of(frame: Frame, defects: Defects, pattern: str | None) -> np.ndarray:

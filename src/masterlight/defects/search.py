@@ -1,4 +1,7 @@
-"""The search for defective pixels in sets of frames: what stays where it is while the sky moves, or flickers."""
+"""The search for defective pixels in sets of frames: what stays where it is while the sky moves, or flickers.
+
+The functions from_* are the methods of BadPixels, which tell what they find and what they need.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,14 +25,12 @@ BAND_SAMPLES = 16 << 20
 
 
 def from_dark(process: BadPixels, dark: Frame) -> Defects:
-    """Hot and cold pixels, bad rows and columns of a master dark."""
     found = CosmeticCorrection(hot=process.hot, cold=process.cold, cfa=process.cfa).defects(dark)
     lines = lines_in(process, np.asarray(dark, np.float32), dark, found.mask)
     return Defects.of(found.mask | lines, dark.source, dark.meta, found.notes)
 
 
 def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
-    """Pixels that flicker: their value changes from dark to dark more than that of others as bright."""
     first = alike(darks, 5, "darks")
     mean, spread, kurtosis = (np.empty(first.shape, np.float32) for _ in range(3))
     for y0, y1, stack in bands(darks):
@@ -43,7 +44,6 @@ def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
 
 
 def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) -> Defects:
-    """Pixels that answer to light otherwise than their neighbours, in a flat or better in two of unlike level."""
     first = alike([bright] if faint is None else [bright, faint], 1, "flats")
     image = np.asarray(bright, np.float32)
     pitch = pitch_of(process, bright)
@@ -79,14 +79,12 @@ def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) ->
 def from_rejections(
     process: BadPixels, counts: np.ndarray, frames: int, shifts_px: Any | None = None, source: str = "rejection map"
 ) -> Defects:
-    """Pixels that were rejected as too high in most frames of a dithered stack that was not registered."""
     if shifts_px is not None:
         require_dither(process, shifts_px, frames, source)
     return Defects.of(np.asarray(counts) > process.present * frames, source)
 
 
 def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> Defects:
-    """Pixels that keep off their surroundings in dithered lights, calibrated but not registered."""
     first = alike(lights, 5, "lights")
     require_dither(process, shifts_px, len(lights), f"{len(lights)} lights")
     skies = np.array([np.nanmedian(np.concatenate(strips(light, 24))) for light in lights], np.float32)
@@ -107,7 +105,6 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
 
 
 def from_single_lights(process: BadPixels, lights: Sequence[Frame]) -> Defects:
-    """Pixels that are sharper than a star can be in most of the lights, without any dark or alignment."""
     first = alike(lights, 3, "lights")
     seen = np.zeros(first.shape, np.uint16)
     pitch = pitch_of(process, first)
