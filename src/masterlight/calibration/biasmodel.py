@@ -89,8 +89,7 @@ def smooth(image: np.ndarray, layers: int, transform: str, out: np.ndarray) -> N
     Trimmed means over square cells, a median over 9 x 9 of them (or three layers of the starlet), cubic spline
     between them. Its noise is 1/100 of that of a pixel for 7 layers, 1/40 at the borders.
     """
-    cell = 2 ** max(0, layers - 3)
-    reach = 2 ** min(layers, 3) // 2
+    cell, reach = 2 ** max(0, layers - 3), 2 ** min(layers, 3) // 2
     grid, at_y, at_x = cells(image, cell)
     pad = [min(reach, n - 1) for n in grid.shape]
     padded = np.pad(grid, [(n, n) for n in pad], mode="reflect", reflect_type="odd")
@@ -128,12 +127,9 @@ def trimmed_means(lines: np.ndarray, trimming: float) -> np.ndarray:
 
     NaN for a line that has no good pixel.
     """
-    missing = np.count_nonzero(np.isnan(lines), axis=1)
-    size = lines.shape[1]
-    out = np.empty(len(lines))
+    missing, out = np.count_nonzero(np.isnan(lines), axis=1), np.empty(len(lines))
     for count in np.unique(missing):
-        which = missing == count
-        good = size - count
+        which, good = missing == count, lines.shape[1] - count
         cut = int(trimming * good)
         if good == 0:
             out[which] = np.nan

@@ -284,7 +284,7 @@ def auto_pedestal(values, limit: float = 1e-4) -> float:
 
     values: any array, NaN left out. 0 when nothing is negative, else whole DN from 1 to 1000.
     """
-    values = np.asarray(values, np.float32).ravel()
+    values = np.asarray(values, np.float32)
     values = values[np.isfinite(values)]
     low = values[values < 2 * np.finfo(np.float32).eps * 65535]
     n = max(1, int(limit * values.size))

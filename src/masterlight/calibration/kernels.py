@@ -16,9 +16,7 @@ def calibrate(stored, swapped, zero, scale, lines, level, subtract, dark, k, fac
     out (rows, cols) float32. A NaN in any of them stays NaN.
     """
     rows, cols = out.shape
-    a = np.float32(scale)
-    p = np.float32(pedestal)
-    kd = np.float32(k)
+    a, p, kd = np.float32(scale), np.float32(pedestal), np.float32(k)
     for y in range(rows):
         line = out[y]
         decode_row(stored[y], swapped, a, np.float32(zero - lines[y % lines.size]), line)
@@ -86,8 +84,7 @@ def peaks(image, distance, threshold):
     half, limit = np.float32(0.5), np.float32(threshold)
     y_out, x_out = [0 for _ in range(0)], [0 for _ in range(0)]
     for y in range(rows):
-        line = image[y]
-        inside = False
+        line, inside = image[y], False
         for x in range(distance, cols - distance):
             inside |= line[x] - half * (line[x - distance] + line[x + distance]) > limit
         for x in range(cols):
@@ -109,13 +106,11 @@ def excesses(image, y0, rows, columns, kinds, radius):
     integers tell which pixels are alike, repeating over the sensor; neighbours lie in the square of `radius` around
     the pixel, as far as it is in the image, and are finite. float32 (n,).
     """
-    out = np.empty(rows.size, np.float32)
-    values = np.empty((2 * radius + 1) ** 2, np.float32)
+    out, values = np.empty(rows.size, np.float32), np.empty((2 * radius + 1) ** 2, np.float32)
     p = kinds.shape[0]
     for i in range(rows.size):
         y, x = rows[i], columns[i]
-        kind = kinds[y % p, x % p]
-        n = 0
+        kind, n = kinds[y % p, x % p], 0
         for v in range(max(y - radius, y0), min(y + radius + 1, y0 + image.shape[0])):
             for u in range(max(x - radius, 0), min(x + radius + 1, image.shape[1])):
                 value = image[v - y0, u]

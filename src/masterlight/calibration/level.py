@@ -74,8 +74,7 @@ def lines_of(strips: list, starts: list[int], count: int, sigma: float) -> tuple
 
     Samples further than 3 sigma from the median of their line are left out; `count` is the number of lines.
     """
-    table = np.full((count, sum(strip.shape[1] for strip in strips)), np.nan)
-    column = 0
+    table, column = np.full((count, sum(strip.shape[1] for strip in strips)), np.nan), 0
     for strip, start in zip(strips, starts, strict=True):
         table[start : start + strip.shape[0], column : column + strip.shape[1]] = strip
         column += strip.shape[1]
@@ -119,8 +118,7 @@ def tiled(phases: np.ndarray, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
 def phase_levels(parts: list, boxes: tuple[Box, ...], p: int, frame: Frame) -> np.ndarray:
     """The level at each of p x p places of the pattern; places that the regions miss get the level of all."""
     levels = np.full((p, p), np.nan)
-    everything = np.concatenate([part.ravel() for part in parts])
-    everything = everything[np.isfinite(everything)]
+    everything = np.concatenate([part[np.isfinite(part)] for part in parts])
     if everything.size < FEWEST_SAMPLES:
         words = "pixels of its overscan can be used (the others are saturated, zero or missing)"
         raise FrameError(frame.source, f"only {everything.size} {words}{TODO}")

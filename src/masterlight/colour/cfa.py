@@ -35,8 +35,7 @@ def fill_missing(image, codes, y0, x0, radius, out):
     colour, at most to `radius`; a NaN without any becomes 0.
     """
     rows, cols = image.shape
-    n = codes.shape[0]
-    without = 0
+    n, without = codes.shape[0], 0
     for y in range(rows):
         for x in range(cols):
             out[y, x] = image[y, x]
@@ -121,12 +120,10 @@ def split(image, rows, cols, s0, c, g):
 
     image (any) float32; rows, cols tell which row and column of it each one of the parted mosaic is.
     """
-    half = c.shape[1]
     for y in range(rows.size):
-        line = image[rows[y]]
+        line, a, b = image[rows[y]], c[y], g[y]
         s = (s0 + y) & 1
-        a, b = c[y], g[y]
-        for k in range(half):
+        for k in range(a.size):
             a[k] = line[cols[2 * k + s]]
             b[k] = line[cols[2 * k + 1 - s]]
 
@@ -159,10 +156,8 @@ def interpolate(method, c, g, s0, red0, halo, out):
 
     c, g as in the head of this file; red0 tells whether row 0 holds red (1) or blue (0) pixels.
     """
-    n = (out.shape[2] + 1) // 2
-    rows = np.empty((4, n), np.float32)
+    rows, m = np.empty((4, (out.shape[2] + 1) // 2), np.float32), halo // 2
     g_c, x_c, c_g, x_g = rows[0], rows[1], rows[2], rows[3]
-    m = halo // 2
     for y in range(out.shape[1]):
         row = y + halo
         s = (s0 + row) & 1

@@ -95,8 +95,7 @@ class Debayered(View):
 
     def bands_into(self, out, y0, x0, read):
         """Fill `out` band by band from what `read` gives, pixels and mask of a box; the masks of the bands or None."""
-        masks = []
-        step = max(32, CHUNK_PIXELS // (self.size**2 * out.shape[2]))
+        masks, step = [], max(32, CHUNK_PIXELS // (self.size**2 * out.shape[2]))
         fill = self.fill_superpixels if self.size > 1 else self.fill
         for top in range(0, out.shape[1], step):
             band = out[:, top : top + step]
@@ -169,8 +168,7 @@ def mirror(start: int, stop: int, size: int, codes: np.ndarray) -> np.ndarray:
 
     The mirrors are the first and the last row about which the pattern is symmetric, so that colours stay in place.
     """
-    n = len(codes)
-    k = np.arange(n)
+    n, k = len(codes), np.arange(len(codes))
     axes = [a for a in range(n) if (codes[(a + k) % n] == codes[(a - k) % n]).all()]
     first, last = axes[0], max(a for a in range(size - n, size) if a % n in axes)
     i = np.arange(start, stop)

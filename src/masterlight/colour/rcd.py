@@ -33,13 +33,11 @@ def rcd(c, g, s0, red0, even, out):
 
     even: whether all sides of a pixel count the same, so that stars keep their colours; else as published.
     """
-    w2 = c.shape[1]
-    h = out.shape[1]
+    h, w2, m = out.shape[1], c.shape[1], HALO // 2
     rings = np.zeros((12, 8, w2), np.float32)  # taken one by one: numba forgets that unpacked arrays are contiguous
     vert_c, vert_g, flat_c, flat_g, rising, falling = rings[0], rings[1], rings[2], rings[3], rings[4], rings[5]
     dir_c, dir_g, dir_d, low, g_c, x_c = rings[6], rings[7], rings[8], rings[9], rings[10], rings[11]
     c_g, x_g = np.empty(w2, np.float32), np.empty(w2, np.float32)
-    m = HALO // 2
     for y in range(3, h + 2 * HALO - 3):
         s, d = (s0 + y) & 1, y - 7
         lowpass_row(c, g, y, s, low)
@@ -158,8 +156,7 @@ def lowpass_row(a, b, y, t, low):
 def direction_rows(y, s, vert_c, flat_c, vert_g, flat_g, rising, falling, dir_c, dir_g, dir_d):
     """Where row y is rough along the column (1) or along the row (0), and along the falling (1) or rising diagonal."""
     i, up, down = y & 7, (y - 1) & 7, (y + 1) & 7
-    n = dir_c.shape[1] - 6
-    m = 3
+    m, n = 3, dir_c.shape[1] - 6
     vc, vu, vd = vert_c[i, m:], vert_g[up, m:], vert_g[down, m:]
     fc, fw, fe = flat_c[i, m:], flat_g[i, m - 1 + s :], flat_g[i, m + s :]
     falls, nw, se = falling[i, m:], falling[up, m - 1 + s :], falling[down, m + s :]

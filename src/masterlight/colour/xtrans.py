@@ -94,8 +94,7 @@ def interpolate(block: np.ndarray, codes: np.ndarray, passes: int) -> np.ndarray
         solitary_greens(codes, sy, sx, cols, now)
         red_and_blue(codes, sy, cols, now)
         green_blocks(flat, sy, sx, cols, now)
-    sets = sets.reshape(-1, 3, rows, cols)
-    rough = np.empty((len(sets), rows, cols), np.float32)
+    sets, rough = sets.reshape(-1, 3, rows, cols), np.empty((len(sets), rows, cols), np.float32)
     for d, candidate in enumerate(sets):
         roughness(candidate, (1, cols, cols + 1, cols - 1)[d % 4], rough[d])
     smooth, colour = np.empty(rough.shape, np.uint8), np.empty((3, rows, cols), np.float32)
@@ -280,8 +279,7 @@ def choose(sets, smooth, out):
     """Average the candidates that are smooth in most of the 5 x 5 square; of a candidate before and after the later
     passes, the smoother one counts."""
     n, _, rows, cols = sets.shape
-    votes = np.zeros((n, cols), np.uint8)
-    across = np.zeros(cols, np.uint8)
+    votes, across = np.zeros((n, cols), np.uint8), np.zeros(cols, np.uint8)
     for y in range(2, rows - 2):
         for d in range(n):
             across[:] = 0

@@ -34,8 +34,7 @@ def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:
 
     rules: arrays (n, 4) of dy, dx, shell, side, in any order; shells of -1 fill up what is shorter than the longest.
     """
-    colours = colours_of(pattern)
-    p = len(colours)
+    colours, p = colours_of(pattern), period(pattern)
     ordered = [r[np.lexsort((r[:, 1], r[:, 0], r[:, 0] ** 2 + r[:, 1] ** 2, r[:, 2]))] for r in rules]
     out, longest = np.full((p, p, len(rules), max(map(len, rules)), 4), -1, np.int16), 0
     for y, x, k in np.ndindex(out.shape[:3]):
@@ -193,9 +192,3 @@ def pattern_for(frame: Frame, cfa: str) -> str | None:
     if cfa == "no" or len(frame.shape) != 2:
         return None
     return frame.meta.pattern or ("abcd" if cfa == "yes" else None)
-
-
-def with_margin(box, margin: int, shape) -> tuple[int, int, int, int]:
-    """A box (y0, y1, x0, x1) with a margin, as far as it is inside an image of this shape."""
-    y0, y1, x0, x1 = box
-    return max(0, y0 - margin), min(shape[0], y1 + margin), max(0, x0 - margin), min(shape[1], x1 + margin)

@@ -15,17 +15,7 @@ from masterlight.core.workers import Once
 from masterlight.defects import kernels
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
-from masterlight.defects.lists import (
-    HALO,
-    ISOLATED,
-    Defects,
-    colours_of,
-    geometry,
-    pattern_for,
-    size,
-    tables_of,
-    with_margin,
-)
+from masterlight.defects.lists import HALO, ISOLATED, Defects, colours_of, geometry, pattern_for, size, tables_of
 
 SAMPLE_PIXELS = 4 << 20
 """The spread of a frame is measured on all of its pixels, or on bands of rows with about so many."""
@@ -53,7 +43,7 @@ def correct(process: CosmeticCorrection, frame: Frame, defects: Defects | None) 
     layout = partial(layout_of_list, defects, pattern, process.amount)
     spread = Later(partial(spread_of, frame, defects, pattern), Once(kept=True)) if automatic else None
     factors, done = (process.hot_auto, process.cold_auto), card(process, defects=len(defects), dark=defects.source)
-    return repaired(frame, done, pattern=pattern, layout=layout, spread=spread, factors=factors)
+    return view_of(frame, done, pattern=pattern, layout=layout, spread=spread, factors=factors)
 
 
 def fill_holes(process: DefectMap, frame: Frame, map: Frame) -> Frame:
@@ -66,10 +56,10 @@ def fill_holes(process: DefectMap, frame: Frame, map: Frame) -> Frame:
         raise FrameError(frame.source, f"{words}; make the map from frames of the same camera, binning and region")
     pattern = pattern_for(frame, process.cfa)
     layout = Later(partial(layout_of_map, map, process.structure, process.operation, pattern), Once())
-    return repaired(frame, card(process, map=map.source), pattern=pattern, layout=layout)
+    return view_of(frame, card(process, map=map.source), pattern=pattern, layout=layout)
 
 
-def repaired(frame: Frame, done: str, **how) -> "Repaired":
+def view_of(frame: Frame, done: str, **how) -> "Repaired":
     """The view of a frame with a card of what was done and the fields of its own."""
     return Repaired(source=frame.source, meta=frame.meta, cards=(*frame.cards, done), below=frame, **how)
 
@@ -289,3 +279,9 @@ def add(mask: np.ndarray, box, y: np.ndarray, x: np.ndarray, bits: np.ndarray) -
     """Add the bits of some pixels to the mask of a box (y0, y1, x0, x1); those outside of it are left out."""
     inside = (y >= box[0]) & (y < box[1]) & (x >= box[2]) & (x < box[3])
     mask[y[inside] - box[0], x[inside] - box[2]] |= bits[inside]
+
+
+def with_margin(box, margin: int, shape) -> tuple[int, int, int, int]:
+    """A box (y0, y1, x0, x1) with a margin, as far as it is inside an image of this shape."""
+    y0, y1, x0, x1 = box
+    return max(0, y0 - margin), min(shape[0], y1 + margin), max(0, x0 - margin), min(shape[1], x1 + margin)

@@ -45,15 +45,13 @@ def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
 
 def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) -> Defects:
     first = alike([bright] if faint is None else [bright, faint], 1, "flats")
-    image = np.asarray(bright, np.float32)
-    pitch = pitch_of(process, bright)
+    image, pitch = np.asarray(bright, np.float32), pitch_of(process, bright)
     sky = np.empty_like(image)
-    for y, x in np.ndindex(pitch, pitch):
-        plane, out = np.ascontiguousarray(image[y::pitch, x::pitch]), sky[y::pitch, x::pitch]
-        level, line = mesh(plane)[0], np.empty(plane.shape[1], np.float32)
-        for row in range(len(plane)):
-            mesh_row(level, row, len(plane), line)
-            out[row] = line
+    for dy, dx, plane, level, _ in places_of(image, pitch):
+        line = np.empty(plane.shape[1], np.float32)
+        for y in range(len(plane)):
+            mesh_row(level, y, len(plane), line)
+            sky[dy + y * pitch, dx::pitch] = line
     relative = np.divide(image, sky, out=np.full_like(image, np.nan), where=sky > 0)
     mask = np.zeros(image.shape, np.uint8)
     y, x, away, _ = outliers(relative, 3.0, 3.0, pitch)
@@ -94,8 +92,7 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
         stack -= skies[:, None, None]
         stack.partition((allowed, len(lights) - 1 - allowed), axis=0)
         low[y0:y1], high[y0:y1] = stack[allowed], stack[len(lights) - 1 - allowed]
-    mask = np.zeros(first.shape, np.uint8)
-    pitch = pitch_of(process, first)
+    mask, pitch = np.zeros(first.shape, np.uint8), pitch_of(process, first)
     y, x, away, sigma = outliers(low, process.lights, None, pitch)
     mask[y, x] = np.where(away > process.lights * sigma, HOT, 0)
     y, x, away, sigma = outliers(high, None, process.lights, pitch)
@@ -106,8 +103,7 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
 
 def from_single_lights(process: BadPixels, lights: Sequence[Frame]) -> Defects:
     first = alike(lights, 3, "lights")
-    seen = np.zeros(first.shape, np.uint16)
-    pitch = pitch_of(process, first)
+    seen, pitch = np.zeros(first.shape, np.uint16), pitch_of(process, first)
     for light in lights:
         y, x = spikes_of(process, light, pitch)
         seen[y, x] += 1
@@ -177,8 +173,7 @@ def bands(frames: Sequence[Frame]) -> Iterator[tuple[int, int, np.ndarray]]:
 
 def moments_without_highest(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, standard deviation and kurtosis of each pixel without its highest sample: three (rows, cols)."""
-    n = len(stack) - 1
-    highest = stack.max(axis=0)
+    n, highest = len(stack) - 1, stack.max(axis=0)
     mean = (stack.sum(axis=0, dtype=np.float64) - highest) / n
     squares, fourths = np.zeros_like(mean), np.zeros_like(mean)
     for sample in stack:
