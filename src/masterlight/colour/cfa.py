@@ -24,6 +24,7 @@ FOUR = np.float32(4)
 FIVE = np.float32(5)
 SIX = np.float32(6)
 TINY = np.float32(1e-10)
+LEFT = np.uint64(1)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -227,24 +228,15 @@ def straight(p1, m1, p2, here, p1a, m1a, p1b, m1b, p2a, p0a, p2b, p0b):
 
 
 @njit(inline="always", error_model="numpy")
-def neighbourhood(a, b, y, t, m):
-    """The 24 pixels about each of a row and itself, as rows of the two arrays, from the north down and west to east."""
+def neighbourhood(a, b, y, t, k):
+    """The 25 pixels about pixel k of row y of array a, from the north down and west to east; t and k without sign."""
+    w, e, u, v = k - LEFT, k + LEFT, k + t - LEFT, k + t
     return (
-        a[y - 2, m - 1 :], a[y - 2, m:], a[y - 2, m + 1 :], b[y - 2, m - 1 + t :], b[y - 2, m + t :],
-        b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :],
-        a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :],
-        b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :],
-        a[y + 2, m - 1 :], a[y + 2, m:], a[y + 2, m + 1 :], b[y + 2, m - 1 + t :], b[y + 2, m + t :],
-    )  # fmt: skip
-
-
-@njit(inline="always", error_model="numpy")
-def column(r, k):
-    """The 25 values that rows hold at k."""
-    return (
-        r[0][k], r[1][k], r[2][k], r[3][k], r[4][k], r[5][k], r[6][k], r[7][k], r[8][k], r[9][k], r[10][k], r[11][k],
-        r[12][k], r[13][k], r[14][k], r[15][k], r[16][k], r[17][k], r[18][k], r[19][k], r[20][k], r[21][k], r[22][k],
-        r[23][k], r[24][k],
+        a[y - 2, w], a[y - 2, k], a[y - 2, e], b[y - 2, u], b[y - 2, v],
+        b[y - 1, w], b[y - 1, k], b[y - 1, e], a[y - 1, u], a[y - 1, v],
+        a[y, w], a[y, k], a[y, e], b[y, u], b[y, v],
+        b[y + 1, w], b[y + 1, k], b[y + 1, e], a[y + 1, u], a[y + 1, v],
+        a[y + 2, w], a[y + 2, k], a[y + 2, e], b[y + 2, u], b[y + 2, v],
     )  # fmt: skip
 
 
@@ -276,9 +268,8 @@ def pair(a, with_a, b, with_b):
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_row(a, b, y, t, m, green, other):
     """Green and the other colour at red or blue pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    rows = neighbourhood(a, b, y, t, m)
     for k in range(green.size):
-        near = column(rows, k)
+        near = neighbourhood(a, b, y, np.uint64(t), np.uint64(m) + np.uint64(k))
         n2w, n2, n2e, n1w, n1e, nww, n, nee, nw, ne, w2, p, e2, w, e, sww, s, see, sw, se, s2w, s2, s2e, s1w, s1e = near
         fall, rise = abs(nw - se), abs(ne - sw)
         across = abs(n - w) + abs(e - s)
@@ -302,9 +293,8 @@ def vng_row(a, b, y, t, m, green, other):
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_green_row(a, b, y, t, m, beside, above):
     """Both colours at green pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    rows = neighbourhood(a, b, y, t, m)
     for k in range(beside.size):
-        near = column(rows, k)
+        near = neighbourhood(a, b, y, np.uint64(t), np.uint64(m) + np.uint64(k))
         n2w, n2, n2e, n1w, n1e, nww, n, nee, nw, ne, w2, p, e2, w, e, sww, s, see, sw, se, s2w, s2, s2e, s1w, s1e = near
         fall, rise = abs(nw - se), abs(ne - sw)
         gne = rise + abs(n2e - p) + (abs(n1e - w) + abs(nee - s))
