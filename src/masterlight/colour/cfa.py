@@ -24,7 +24,8 @@ FOUR = np.float32(4)
 FIVE = np.float32(5)
 SIX = np.float32(6)
 TINY = np.float32(1e-10)
-LEFT = np.uint64(1)
+STEP = np.uint64(1)
+"""To the next pixel: indices without a sign need no look whether they count from the end, and loops stay fast."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -230,7 +231,7 @@ def straight(p1, m1, p2, here, p1a, m1a, p1b, m1b, p2a, p0a, p2b, p0b):
 @njit(inline="always", error_model="numpy")
 def neighbourhood(a, b, y, t, k):
     """The 25 pixels about pixel k of row y of array a, from the north down and west to east; t and k without sign."""
-    w, e, u, v = k - LEFT, k + LEFT, k + t - LEFT, k + t
+    w, e, u, v = k - STEP, k + STEP, k + t - STEP, k + t
     return (
         a[y - 2, w], a[y - 2, k], a[y - 2, e], b[y - 2, u], b[y - 2, v],
         b[y - 1, w], b[y - 1, k], b[y - 1, e], a[y - 1, u], a[y - 1, v],
