@@ -244,7 +244,6 @@ class Calibrated(View):
 
 
 def keywords(view: Frame) -> list[tuple[str, Any, str]]:
-    """What was done to a calibrated view, as header cards (keyword, value, comment). Reads all of its pixels."""
     image = np.asarray(view)
     masters, scale = getattr(view, "masters", Masters()), getattr(view, "dark_scale", None)
     rows = [("CALSTAT", view.meta.calibration or None, "done to the pixels: Overscan Bias Dark Flat")]

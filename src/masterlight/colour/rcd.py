@@ -1,4 +1,4 @@
-"""Ratio-corrected demosaicing (Sanz Rodriguez 2017), row by row on half-width arrays as in `kernels.cfa`.
+"""Ratio-corrected demosaicing (Sanz Rodriguez 2017), row by row on half-width arrays as in `cfa`.
 
 Green is interpolated with a correction by the ratio of low-passes, and red and blue follow green by their differences.
 As published, directions are judged from squared high-passes and the smoother of two sides counts more. Of a star the

@@ -358,15 +358,9 @@ def nearby_mean(tile, weights, margin, out):
             for p in range(3):
                 total[:] = 0
                 for dy in range(5):
-                    source = tile[y + margin + dy - 2, x + margin - 2 :]
-                    add_five(source, lines[(y + margin) % 6, p, dy], n, total)
+                    source, five = tile[y + margin + dy - 2, x + margin - 2 :], lines[(y + margin) % 6, p, dy]
+                    a, b, c, d, e = five[0], five[1], five[2], five[3], five[4]
+                    for i in range(n):
+                        near = a[i] * source[i] + b[i] * source[i + 1] + c[i] * source[i + 2]
+                        total[i] += near + (d[i] * source[i + 3] + e[i] * source[i + 4])
                 out[p, y, x : x + n] = total[:n]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def add_five(source, weights, n, total):
-    """Add to n pixels five samples each, with weights (5, n) of their own."""
-    a, b, c, d, e = weights[0], weights[1], weights[2], weights[3], weights[4]
-    for i in range(n):
-        near = a[i] * source[i] + b[i] * source[i + 1] + c[i] * source[i + 2]
-        total[i] += near + (d[i] * source[i + 3] + e[i] * source[i + 4])
