@@ -12,18 +12,13 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
 from masterlight.alignment.transform import jacobian
+from masterlight.core.noise import SAFE
 
 HALO = 8
 """Source pixels needed around the positions that are sampled."""
-SAFE = {"contract", "reassoc", "nsz"}
-PHASES = 4096
-TAPS = 10
-LANES = 12
-TILE = 128
-GROUP = 16
-PHASE_ERROR_PX = 0.0015
-COPY_ERROR_PX = 0.003
-COPY_SLOPE = 5e-7
+PHASES, TAPS, LANES = 4096, 10, 12
+TILE, GROUP = 128, 16
+PHASE_ERROR_PX, COPY_ERROR_PX, COPY_SLOPE = 0.0015, 0.003, 5e-7
 LOW = 4
 """Tap that sits on the pixel at or before the position."""
 
@@ -87,15 +82,9 @@ def tap_sum(s, b0, stride, w, p, r):
     y0, y1, y2, y3, y4 = w[r], w[r + np.uint64(1)], w[r + np.uint64(2)], w[r + np.uint64(3)], w[r + np.uint64(4)]
     r = r + np.uint64(5)
     y5, y6, y7, y8, y9 = w[r], w[r + np.uint64(1)], w[r + np.uint64(2)], w[r + np.uint64(3)], w[r + np.uint64(4)]
-    b1 = b0 + stride
-    b2 = b1 + stride
-    b3 = b2 + stride
-    b4 = b3 + stride
-    b5 = b4 + stride
-    b6 = b5 + stride
-    b7 = b6 + stride
-    b8 = b7 + stride
-    b9 = b8 + stride
+    two, five = stride + stride, b0 + np.uint64(5) * stride
+    b1, b2, b3, b4 = b0 + stride, b0 + two, b0 + two + stride, b0 + two + two
+    b5, b6, b7, b8, b9 = five, five + stride, five + two, five + two + stride, five + two + two
     total = np.float32(0)
     for k in range(np.uint64(LANES)):
         t = y0 * s[b0 + k] + y1 * s[b1 + k] + y2 * s[b2 + k] + y3 * s[b3 + k] + y4 * s[b4 + k]
@@ -181,9 +170,7 @@ def ratio_clamp(plus, minus, w_plus, w_minus, threshold):
     ratio = minus / plus
     if ratio >= 1:
         return plus / w_plus
-    k = 1.0
-    if ratio > threshold:
-        k = 1 - ((ratio - threshold) / (1 - threshold)) ** 2
+    k = 1 - ((ratio - threshold) / (1 - threshold)) ** 2 if ratio > threshold else 1.0
     return (plus - k * minus) / (w_plus - k * w_minus)
 
 
@@ -417,7 +404,7 @@ def copy_shifted(source: np.ndarray, dx: int, dy: int, out: np.ndarray) -> None:
     if x0 >= x1 or y0 >= y1:
         out[:] = np.nan
         return
-    out[:y0], out[y1:], out[y0:y1, :x0], out[y0:y1, x1:] = np.nan, np.nan, np.nan, np.nan
+    out[:y0] = out[y1:] = out[y0:y1, :x0] = out[y0:y1, x1:] = np.nan
     out[y0:y1, x0:x1] = source[y0 + dy : y1 + dy, x0 + dx : x1 + dx]
 
 

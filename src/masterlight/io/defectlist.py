@@ -10,14 +10,13 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
-from masterlight.io import FilePath, atomic, read, suffix, write
+from masterlight.io import FITS, FilePath, atomic, read, suffix, write
 from masterlight.io.plain import reading
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
 """Keywords that count the pixels of each bit of a map."""
 KIND = "DEFECT MAP"
 """What IMAGETYP calls a map of bits."""
-FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
 TEXTS = {".lst": "Siril", ".txt": "PixInsight", ".defects": "PixInsight"}
 
 

@@ -14,7 +14,7 @@ MOST_DIRECTORIES = 40
 MAKER_NOTE, CFA = 37500, 32803
 WANTED = {
     271: "make", 272: "model", 50708: "unique_model", 306: "changed", 36867: "taken", 37521: "fraction", 36880: "zone",
-    36881: "taken_zone", 33434: "exposure", 33437: "f_number", 37386: "focal", 34855: "iso", 34867: "iso_speed",
+    36881: "taken_zone", 33434: "exposure_s", 33437: "f_number", 37386: "focal_mm", 34855: "iso", 34867: "iso_speed",
     34866: "iso_index", 262: "photometric", 273: "starts", 279: "counts", 324: "starts", 325: "counts", 330: "sub_ifds",
     34665: "exif_ifd", 4: "canon_shot", 50710: "plane_colours", 50830: "masked",
 }  # fmt: skip
@@ -145,10 +145,8 @@ def of_tags(found: list[dict[str, Any]]) -> Exif:
     time, zone = moment(tags)
     return Exif(
         camera=camera_name(text(tags, "make"), text(tags, "model")) or text(tags, "unique_model"),
-        exposure_s=number(tags, "exposure"),
         iso=next((value for value in sensitivities if value and value != 65535), None),
-        f_number=number(tags, "f_number"),
-        focal_mm=number(tags, "focal"),
+        **{name: number(tags, name) for name in ("exposure_s", "f_number", "focal_mm")},
         time=time,
         zone=zone,
         temperature_c=canon_temperature(integers(note, "canon_shot")) if isinstance(note, dict) else None,

@@ -6,7 +6,7 @@ knows of its pixels (masked borders, black and white levels, colour pattern) goe
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -77,12 +77,9 @@ def open_raw(path: str | os.PathLike[str]) -> RawFrame:
     meta = Meta.from_header(cards, source, sensor.shape)
     rows, cols = sensor.shape
     meta = meta.with_(
-        data_px=sensor.data_px if sensor.data_px != (0, rows, 0, cols) else None,
-        overscan_px=masked_borders(sensor, exif),
-        black_dn=sensor.black_dn,
-        bits=int(sensor.white_dn).bit_length(),
-        notes=(*meta.notes, *notes),
-    )
+        data_px=sensor.data_px if sensor.data_px != (0, rows, 0, cols) else None, black_dn=sensor.black_dn,
+        overscan_px=masked_borders(sensor, exif), bits=int(sensor.white_dn).bit_length(), notes=(*meta.notes, *notes),
+    )  # fmt: skip
     stamp = (status.st_size, status.st_mtime_ns)
     layout = Layout(NATIVE, 1, rows, cols, zero=ZERO, packing="raw", stamp=stamp)
     return RawFrame(source=source, meta=meta, layout=layout, keywords=cards)
@@ -95,8 +92,7 @@ def decoding(source: str) -> Iterator[Any]:
         import rawpy
     except ImportError as error:
         raise FrameError(source, "camera raw needs rawpy: pip install 'masterlight[raw]'") from error
-    raw = rawpy.RawPy()
-    try:
+    with closing(rawpy.RawPy()) as raw:
         try:
             raw.open_file(source)
             raw.unpack()
@@ -108,8 +104,6 @@ def decoding(source: str) -> Iterator[Any]:
             told = "is damaged, or too large to be decoded; copy it again from the camera card"
             raise FrameError(source, told) from error
         yield raw
-    finally:
-        raw.close()
 
 
 def sensor_of(raw, source: str, filters: str = "") -> Sensor:

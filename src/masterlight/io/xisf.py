@@ -31,28 +31,18 @@ FULL_DN = 65535.0
 CODECS = ("zlib", "lz4", "lz4hc", "zstd")
 
 PROPERTIES = {
-    "Instrument:ExposureTime": ("EXPTIME", 1),
-    "Instrument:Camera:Name": ("INSTRUME", 1),
-    "Instrument:Camera:ISOSpeed": ("GAIN", 1),
-    "Instrument:Camera:Gain": ("EGAIN", 1),
-    "Instrument:Camera:XBinning": ("XBINNING", 1),
-    "Instrument:Camera:YBinning": ("YBINNING", 1),
-    "Instrument:Filter:Name": ("FILTER", 1),
-    "Instrument:Sensor:Temperature": ("CCD-TEMP", 1),
-    "Instrument:Sensor:TargetTemperature": ("SET-TEMP", 1),
-    "Instrument:Sensor:XPixelSize": ("XPIXSZ", 1),
-    "Instrument:Sensor:YPixelSize": ("YPIXSZ", 1),
-    "Instrument:Telescope:Name": ("TELESCOP", 1),
-    "Instrument:Telescope:FocalLength": ("FOCALLEN", 1000),
-    "Instrument:Telescope:Aperture": ("APTDIA", 1000),
-    "Observation:Object:Name": ("OBJECT", 1),
-    "Observation:Time:Start": ("DATE-OBS", 1),
-    "Observation:Center:RA": ("RA", 1),
-    "Observation:Center:Dec": ("DEC", 1),
-    "PCL:CFASourcePattern": ("BAYERPAT", 1),
-    "XISF:CreatorApplication": ("SWCREATE", 1),
-}
-"""Properties that fill gaps in the FITS keywords, and by what to multiply them: XISF measures telescopes in metres."""
+    "Instrument:ExposureTime": "EXPTIME", "Instrument:Camera:Name": "INSTRUME", "Instrument:Camera:ISOSpeed": "GAIN",
+    "Instrument:Camera:Gain": "EGAIN", "Instrument:Camera:XBinning": "XBINNING", "Instrument:Filter:Name": "FILTER",
+    "Instrument:Camera:YBinning": "YBINNING", "Instrument:Sensor:Temperature": "CCD-TEMP",
+    "Instrument:Sensor:TargetTemperature": "SET-TEMP", "Instrument:Sensor:XPixelSize": "XPIXSZ",
+    "Instrument:Sensor:YPixelSize": "YPIXSZ", "Instrument:Telescope:Name": "TELESCOP",
+    "Instrument:Telescope:FocalLength": "FOCALLEN", "Instrument:Telescope:Aperture": "APTDIA",
+    "Observation:Object:Name": "OBJECT", "Observation:Time:Start": "DATE-OBS", "Observation:Center:RA": "RA",
+    "Observation:Center:Dec": "DEC", "PCL:CFASourcePattern": "BAYERPAT", "XISF:CreatorApplication": "SWCREATE",
+}  # fmt: skip
+"""Properties that fill gaps in the FITS keywords."""
+METRES = ("FOCALLEN", "APTDIA")
+"""What XISF tells in metres, and FITS in millimetres."""
 
 
 class Block(NamedTuple):
@@ -248,11 +238,11 @@ def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, A
                 cards.setdefault(key, keyword_value(value))
     metadata = (part for element in root if tag_of(element) == "Metadata" for part in element)
     for part in (*image, *metadata):
-        key, factor = PROPERTIES.get(part.get("id", ""), ("", 1)) if tag_of(part) == "Property" else ("", 1)
+        key = PROPERTIES.get(part.get("id", "")) if tag_of(part) == "Property" else None
         value = part.get("value") or part.text
         if key and value and cards.get(key) in (None, ""):
-            metres = as_number(value) if factor != 1 else None
-            cards[key] = metres * factor if metres is not None else keyword_value(value.strip())
+            metres = as_number(value) if key in METRES else None
+            cards[key] = metres * 1000 if metres is not None else keyword_value(value.strip())
     cards = {key: value for key, value in cards.items() if not re.fullmatch(r"BITPIX|NAXIS\d*|BZERO|BSCALE|BLANK", key)}
     if image.get("imageType"):
         cards["IMAGETYP"] = image.get("imageType")
