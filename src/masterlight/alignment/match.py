@@ -7,6 +7,7 @@ them; the best is then grown to the final model on all common stars, with the er
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from math import lgamma, log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,8 @@ from masterlight.subframes.photometry import matched_flux_ratio
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
+CORNER_GROWTH = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}
+"""How much larger the variance of a fitted model is in the corners of the frame than that of its mean shift."""
 FIXED_PX, SIGMA_FLOOR_PX, CERTAIN = 0.5, 0.01, -15.0
 
 
@@ -165,11 +168,12 @@ def refine(
     if reason:
         return Rejected(source, "align", reason)
     freedom = max(2 * len(error_px) - DEGREES[model], 1)
+    growth = CORNER_GROWTH[model] / (1 / sigma**2).sum()
     light = matched_flux_ratio(reference.stars[of_ref], stars[of_src])
     return Transform(
         matrix=matrix, rms_px=float(np.sqrt(np.mean(error_px**2))), matched=len(of_ref), log10_p=pose.log10_p,
         mirrored=mirrored, method=method, flux_ratio=light.ratio, flux_ratio_error=light.error, flux_pairs=light.stars,
-        model=model, chi2=float(((error_px / base) ** 2).sum() / freedom), corner_error_px=corner_error(model, sigma),
+        model=model, chi2=float(((error_px / base) ** 2).sum() / freedom), corner_error_px=float(np.sqrt(2 * growth)),
         shape=reference.shape,
     )  # fmt: skip
 
@@ -193,7 +197,9 @@ def implausible(settings: StarAlignment, matrix: np.ndarray, reference: Referenc
     grid = np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2)
     at = apply(matrix, grid)
     overlap = ((at >= -0.5) & (at <= (shape[1] - 0.5, shape[0] - 0.5))).all(axis=1).mean() * rows * cols
-    hull = hull_area(reference.xy[of_ref]) / max(overlap, 1.0)
+    hull = 0.0
+    with suppress(QhullError):  # stars on a line
+        hull = float(ConvexHull(reference.xy[of_ref]).volume) / max(overlap, 1.0)
     if hull < 0.02:
         told = f"the {len(of_ref)} stars in common lie on a line or in a corner ({hull:.1%} of the common field)"
         return f"{told}, so the transform is not determined. More stars are needed: lower the detection sigma."
@@ -253,14 +259,6 @@ def verify(matrix, xy_ref, tree, shape, tolerance_px, free=4, trials=1, rigid=Fa
     return Pose(matrix, float(log10_p), agreed, inside)
 
 
-def hull_area(xy: np.ndarray) -> float:
-    """Area of the convex hull of points; 0 when they lie on a line."""
-    try:
-        return float(ConvexHull(xy).volume)
-    except QhullError:
-        return 0.0
-
-
 def unexplained_px(error: np.ndarray, sigma: np.ndarray) -> float:
     """Scatter of the better-measured half of the stars, per axis, beyond what `sigma` explains: air, lens, tracking.
 
@@ -269,9 +267,3 @@ def unexplained_px(error: np.ndarray, sigma: np.ndarray) -> float:
     best = sigma <= np.median(sigma)
     spread = float(np.median(error[best])) / 1.1774
     return float(np.median(sigma[best]) * np.sqrt(spread**2 - 1)) if spread > 1.2 else 0.0
-
-
-def corner_error(model: str, sigma: np.ndarray) -> float:
-    """Expected distance error of a fitted model in the corners, from the errors of the stars it was fitted to."""
-    growth = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}[model]
-    return float(np.sqrt(2 * growth / (1 / sigma**2).sum()))

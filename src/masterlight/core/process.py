@@ -42,7 +42,11 @@ def process(cls: type[T]) -> type[T]:
             checked(self, **values)
         except ValidationError as error:
             raise ParameterError("; ".join(sentence(made, e) for e in error.errors())) from None
-        refuse_idle(self, [name for name in values if getattr(self, name) != usual_of(made, name)])
+        given = {name for name in values if getattr(self, name) != usual_of(made, name)}
+        inside = [knob for knob in knobs(made) if knob.path.partition(".")[0] in given] if given else []
+        for knob in inside:
+            if value_at(self, knob.path) != knob.default and (why := knob.idle(self)):
+                raise ParameterError(why)
 
     made.__init__ = __init__
     made.__doc__ = Explained(made.__doc__ or "")
@@ -129,15 +133,6 @@ def idle_knobs(value: Any, names: Iterable[str] | None = None, call: Callable[[s
         own = value_at(value, knob.path) != knob.default if names is None else knob.path in names
         if own and (why := knob.idle(value, call)):
             yield why
-
-
-def refuse_idle(value: Any, names: Iterable[str]) -> None:
-    """Raise ParameterError for a knob, or a process inside, that was given and does nothing beside the others."""
-    given = set(names)
-    for knob in knobs(type(value)) if given else ():
-        if (given & {knob.path, knob.path.partition(".")[0]}) and value_at(value, knob.path) != knob.default:
-            if why := knob.idle(value):
-                raise ParameterError(why)
 
 
 def build(cls: type[T], values: Mapping[str, object], base: T | None = None, call: Callable[[str], str] = str) -> T:

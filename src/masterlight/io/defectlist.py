@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
     line: int
     text: str
-    box: tuple[int | None, int | None, int | None, int | None]
+    box: tuple[int | None, ...]
     bits: int
 
 

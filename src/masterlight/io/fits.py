@@ -186,10 +186,10 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
         sizes.pop()
     if len(sizes) > 3 or (len(sizes) == 3 and sizes[2] != 3):
         raise FrameError(source, f"a cube of {' x '.join(map(str, sizes))}; images have one plane, or three for colour")
-    values = {}
-    for key, default in (("BZERO", 0.0), ("BSCALE", 1.0)):
-        value = cards.get(key)
-        values[key] = default if value is None else as_number(value)
+    values = {"BZERO": 0.0, "BSCALE": 1.0}
+    for key in values:
+        if (value := cards.get(key)) is not None:
+            values[key] = as_number(value)
         if values[key] is None or (key == "BSCALE" and values[key] == 0):
             raise FrameError(source, f"{key} is {value!r}, not a usable number; the header is damaged")
     blank = as_number(cards.get("BLANK")) if bitpix > 0 else None

@@ -1,6 +1,5 @@
 """How capture programs write a frame: header keywords, file name and folder."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,30 +66,18 @@ def shots(night: Night) -> list[Shot]:
     return taken
 
 
-VALUES: dict[str, Callable[[Shot], Any]] = {
-    **dict.fromkeys(("EXPOSURE", "EXPTIME"), lambda shot: shot.exposure_s),
-    **dict.fromkeys(("XBINNING", "YBINNING", "CCDXBIN", "CCDYBIN"), lambda shot: 1),
-    **dict.fromkeys(("XPIXSZ", "YPIXSZ", "PIXSIZE1", "PIXSIZE2"), lambda shot: 3.76),
-    **dict.fromkeys(("XORGSUBF", "YORGSUBF"), lambda shot: 0),
-    "IMAGETYP": lambda shot: shot.type,
-    "DATE-OBS": lambda shot: shot.instant("milliseconds"),
-    "GAIN": lambda shot: 0,
-    "OFFSET": lambda shot: 50,
-    "EGAIN": lambda shot: shot.night.gain_e_per_dn,
-    "INSTRUME": lambda shot: f"Simulated {shot.model}",
-    "TELESCOP": lambda shot: "Simulated mount",
-    "SET-TEMP": lambda shot: shot.night.temperature_of(shot.kind),
-    "CCD-TEMP": lambda shot: round(shot.temperature_c, 1),
-    "FOCALLEN": lambda shot: 530.0,
-    "SCALE": lambda shot: 1.4633,
-    "RA": lambda shot: 13.246,
-    "DEC": lambda shot: 56.622,
-    "ROWORDER": lambda shot: "TOP-DOWN",
-    "FILTER": lambda shot: shot.filter,
-    "PIERSIDE": lambda shot: "WEST" if shot.flipped else "EAST",
-    "OBJECT": lambda shot: shot.night.target if shot.kind == "light" else None,
-}
-"""What cards hold, unless a dialect says otherwise; a card that holds None is not written."""
+def usual_values(shot: Shot) -> dict[str, Any]:
+    """What cards hold, unless a dialect says otherwise; a card that holds None is not written."""
+    return {
+        **dict.fromkeys(("EXPOSURE", "EXPTIME"), shot.exposure_s), "DATE-OBS": shot.instant("milliseconds"),
+        **dict.fromkeys(("XBINNING", "YBINNING", "CCDXBIN", "CCDYBIN"), 1), "XORGSUBF": 0, "YORGSUBF": 0,
+        **dict.fromkeys(("XPIXSZ", "YPIXSZ", "PIXSIZE1", "PIXSIZE2"), 3.76), "IMAGETYP": shot.type,
+        "GAIN": 0, "OFFSET": 50, "EGAIN": shot.night.gain_e_per_dn, "INSTRUME": f"Simulated {shot.model}",
+        "SET-TEMP": shot.night.temperature_of(shot.kind), "CCD-TEMP": round(shot.temperature_c, 1),
+        "TELESCOP": "Simulated mount", "FOCALLEN": 530.0, "SCALE": 1.4633, "RA": 13.246, "DEC": 56.622,
+        "ROWORDER": "TOP-DOWN", "FILTER": shot.filter, "PIERSIDE": "WEST" if shot.flipped else "EAST",
+        "OBJECT": shot.night.target if shot.kind == "light" else None,
+    }  # fmt: skip
 
 
 def join_words(*words: str | None) -> str:
@@ -165,7 +152,7 @@ def sharpcap(shot: Shot) -> tuple[str, dict[str, Any]]:
 
 
 DIALECTS = {"nina": nina, "maxim": maxim, "sgp": sgp, "ekos": ekos, "asiair": asiair, "sharpcap": sharpcap}
-"""Each gives the file name of a shot, and what its cards hold that is not in `VALUES`."""
+"""Each gives the file name of a shot, and what its cards hold instead of `usual_values`."""
 CARDS = {
     "nina": """
 IMAGETYP Type of exposure | EXPOSURE [s] Exposure duration | EXPTIME [s] Exposure duration
@@ -227,10 +214,10 @@ FOCALLEN mm | OBJECT | INSTRUME | DATE-OBS System Clock:Est. Frame Start | SWCRE
 def name_and_cards(shot: Shot) -> tuple[str, dict[str, tuple[Any, str]]]:
     """File name relative to the night's folder, and header cards in order, `keyword: (value, comment)`."""
     name, own = DIALECTS[shot.night.dialect](shot)
-    cards = {}
+    values, cards = usual_values(shot) | own, {}
     for card in CARDS[shot.night.dialect].strip().replace("\n", " | ").split(" | "):
         keyword, _, comment = card.partition(" ")
-        cards[keyword] = (own[keyword] if keyword in own else VALUES[keyword](shot), comment)
+        cards[keyword] = values[keyword], comment
     cards |= colour_cards(shot.night) | section_cards(shot.night)
     return name, {keyword: card for keyword, card in cards.items() if card[0] is not None}
 
@@ -247,11 +234,8 @@ def colour_cards(night: Night) -> dict:
         return {"BAYERPAT": (stored, ""), "COLORTYP": (stored, "")}
     moved = dialect == "maxim" and len(tile) == 4
     y, x = divmod(tile.index("R"), 2) if moved else (0, 0)
-    return {
-        "BAYERPAT": ("RGGB" if moved else tile, "Colour filters of the sensor"),
-        "XBAYROFF": (x, "X offset of the colour filters"),
-        "YBAYROFF": (y, "Y offset of the colour filters"),
-    }
+    offsets = {"XBAYROFF": (x, "X offset of the colour filters"), "YBAYROFF": (y, "Y offset of the colour filters")}
+    return {"BAYERPAT": ("RGGB" if moved else tile, "Colour filters of the sensor")} | offsets
 
 
 def section_cards(night: Night) -> dict:
@@ -259,8 +243,5 @@ def section_cards(night: Night) -> dict:
     if not night.overscan_px:
         return {}
     sky = f"[1:{night.cols},1:{night.rows}]"
-    return {
-        "BIASSEC": (f"[{night.cols + 1}:{night.cols + night.overscan_px},1:{night.rows}]", "Overscan"),
-        "DATASEC": (sky, "Pixels that see the sky"),
-        "TRIMSEC": (sky, "Pixels to keep"),
-    }
+    overscan = f"[{night.cols + 1}:{night.cols + night.overscan_px},1:{night.rows}]", "Overscan"
+    return {"BIASSEC": overscan, "DATASEC": (sky, "Pixels that see the sky"), "TRIMSEC": (sky, "Pixels to keep")}

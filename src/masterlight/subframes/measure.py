@@ -1,6 +1,7 @@
 """Measure what a frame is like: level, spread, noise, and on demand more, of each of its planes one `Measurement`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -43,17 +44,12 @@ def measure(
     the mean of its planes, found in all of its pixels; without any, `stars` is 0 and what else stars tell is None.
     FrameError for a frame without pixels, and for calibration frames that are empty or saturated (`saturation_dn`).
 
-    Noise is told by what is known of a frame:
-
-    - A bias, dark or flat (`kind`): by its difference from the frame taken `before`, brought to the same level, since
-      the pattern of the sensor is in both; for the first of them it is the scatter within the frame.
-    - A frame with the keywords NOISE00, NOISE01 ... or NOISE, which calibration and debayering write before pixels are
-      interpolated: by these. A registered frame looks smoother than it is, since its neighbours share their noise, and
-      by how much depends on the fraction of a pixel that it was shifted by, so that weights by what is seen would be
-      wrong by up to a factor of four.
-    - Where there is no keyword, or none that can be true of these pixels (by a factor of 5; a stack with the header of
-      a sub): 1.4826 MAD of the difference of pixels of one colour two columns apart, over sqrt(2), to which neither a
-      gradient nor a colour filter array adds.
+    Noise of a bias, dark or flat (`kind`) is told by its difference from the frame taken `before`, brought to the same
+    level, since the pattern of the sensor is in both; of the first of them by the scatter within the frame. That of
+    other frames by the keywords NOISE00, NOISE01 ... or NOISE, which calibration and debayering write: a registered
+    frame looks smoother than it is, by up to a factor of four, since its neighbours share their noise. Where no keyword
+    can be true of these pixels (a stack with the header of a sub), by 1.4826 MAD of the difference of pixels of one
+    colour two columns apart, over sqrt(2), to which neither a gradient nor a colour filter array adds.
 
     A light whose stars are wanted as well is best measured by `SubframeSelector.measure`, before anything interpolates
     it: in all of its pixels, stars left out of its noise by their structure.
@@ -165,13 +161,11 @@ def by_cell(strip: np.ndarray, cells: int) -> np.ndarray:
 
 def keywords_of(frame: Frame) -> dict:
     """The header as a plain dict, without comments; None for a value that cannot be read."""
-    header, found = frame.header, {}
-    for key in header:
-        if key not in ("", "COMMENT", "HISTORY") and key not in found:
-            try:
-                found[key] = header[key]
-            except Exception:  # whatever the header's library makes of a malformed card
-                found[key] = None
+    header = frame.header
+    found = dict.fromkeys(key for key in header if key not in ("", "COMMENT", "HISTORY"))
+    for key in found:
+        with suppress(Exception):  # whatever the header's library makes of a malformed card
+            found[key] = header[key]
     return found
 
 
