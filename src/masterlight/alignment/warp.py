@@ -365,11 +365,7 @@ def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 def spread_rows(array: np.ndarray) -> np.ndarray:
     """The same pixels with rows that do not all fall on the same lines of the cache."""
-    if array.strides[0] % 2048:
-        return array
-    wider = np.empty((array.shape[0], array.shape[1] + 32), np.float32)
-    wider[:, : array.shape[1]] = array
-    return wider[:, : array.shape[1]]
+    return array if array.strides[0] % 2048 else np.pad(array, ((0, 0), (0, 32)))[:, : array.shape[1]]
 
 
 def upright(source: np.ndarray, h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
@@ -416,11 +412,10 @@ def warp(
 
     source (rows, cols) float32, NaN where missing, is the box of the frame whose first pixel is (x_offset, y_offset);
     it should reach HALO pixels beyond what is sampled, or to the edge of the frame. out (h, w) float32, rows
-    contiguous, is the box of the result whose first pixel is (out_x, out_y). `margin_dn` keeps a pixel above the
-    lowest of its nearest 4 x 4 source pixels minus this (inf: not at all); `threshold` >= 0 clamps as PixInsight
-    does instead. A pixel is NaN where one of its nearest 2 x 2 source pixels is missing or less than 0.9 of the
-    weight is left. `fast=False` sums over all taps everywhere. (Lanczos: Duchon 1979; two passes: Catmull and
-    Smith 1980.)
+    contiguous, is the box of the result whose first pixel is (out_x, out_y). `margin_dn` keeps a pixel above the lowest
+    of its nearest 4 x 4 source pixels minus this (inf: not at all); `threshold` >= 0 clamps as PixInsight does instead.
+    A pixel is NaN where one of its nearest 2 x 2 source pixels is missing or less than 0.9 of the weight is left.
+    `fast=False` sums over all taps everywhere. (Lanczos: Duchon 1979; two passes: Catmull and Smith 1980.)
     """
     before = np.array([[1, 0, -x_offset], [0, 1, -y_offset], [0, 0, 1.0]])
     after = np.array([[1, 0, out_x], [0, 1, out_y], [0, 0, 1.0]])

@@ -17,8 +17,6 @@ HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
 Index = int | slice | EllipsisType
 Header = Mapping[str, bool | int | float | str]
 """Keywords of a frame and their values."""
-Setting = bool | int | float | str | tuple[object, ...] | None
-"""What a field of `Meta` can be."""
 DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
 """The bits of a mask of defective pixels: in which way one is defective."""
 
@@ -97,7 +95,7 @@ class Meta:
         """The colour pattern from the first pixel of the region that saw the sky."""
         return shifted_pattern(self.pattern, *self.data_px[::2]) if self.data_px else self.pattern
 
-    def with_(self, **changes: Setting) -> "Meta":
+    def with_(self, **changes: bool | int | float | str | tuple[object, ...] | None) -> "Meta":
         return replace(self, **changes)
 
 
@@ -182,15 +180,10 @@ class Frame:
         box = box + (slice(None),) * (len(self.shape) - len(box))
         if len(box) != len(self.shape):
             raise IndexError(f"{self.source} has {len(self.shape)} axes, the index has {len(box)}")
-        bounds, rest = [], []
-        for index, size in zip(box[-2:], self.shape[-2:], strict=True):
-            start, stop, after = bounds_of(index, size)
-            bounds += [start, stop]
-            rest.append(after)
-        high, wide = max(0, bounds[1] - bounds[0]), max(0, bounds[3] - bounds[2])
-        if not high * wide:
-            return np.empty((*self.shape[:-2], high, wide), np.float32)
-        return self.pixels(*bounds)[(*box[:-2], *rest)]
+        (y0, y1, down), (x0, x1, across) = map(bounds_of, box[-2:], self.shape[-2:])
+        if y0 >= y1 or x0 >= x1:
+            return np.empty((*self.shape[:-2], max(0, y1 - y0), max(0, x1 - x0)), np.float32)
+        return self.pixels(y0, y1, x0, x1)[(*box[:-2], down, across)]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         pixels = self.pixels(0, self.shape[-2], 0, self.shape[-1])

@@ -34,9 +34,8 @@ class When:
     """
 
     def __init__(self, **values: Any):
-        self.values = {
-            name.replace("__", "."): value if isinstance(value, tuple) else (value,) for name, value in values.items()
-        }
+        allowed = ((name, value if isinstance(value, tuple) else (value,)) for name, value in values.items())
+        self.values = {name.replace("__", "."): value for name, value in allowed}
 
     def holds(self, value: Any, prefix: str = "") -> bool:
         """Whether it holds in this process, the names being told from `prefix` on."""

@@ -11,22 +11,6 @@ SAMPLES, WHOLE_PIXELS = 300_000, 4 << 20
 WINDOW_PX, WINDOWS = 256, 6
 
 
-@njit(nogil=True, cache=True)
-def take(image, step, out):
-    """Copy every `step`-th pixel, shifted from row to row, into `out`; returns how many were finite and not."""
-    rows, cols = image.shape
-    found, missing = 0, 0
-    for y in range(rows):
-        for x in range((y * 7919) % step, cols, step):
-            value = image[y, x]
-            if abs(value) < np.inf:
-                out[found] = value
-                found += 1
-            else:
-                missing += 1
-    return found, missing
-
-
 def sample(image, limit=SAMPLES):
     """An even, repeatable selection of an image's pixels, for statistics that need not see them all.
 
@@ -36,9 +20,9 @@ def sample(image, limit=SAMPLES):
     """
     step = max(1, image.size // limit)
     step -= step % 2 == 0
-    out = np.empty(image.size // step + image.shape[0] + 1, np.float32)
-    found, missing = take(image, step, out)
-    return out[:found], missing / max(1, found + missing)
+    picked = np.concatenate([row[(y * 7919) % step :: step] for y, row in enumerate(image)]).astype(np.float32)
+    found = finite(picked)
+    return found, (picked.size - found.size) / max(1, picked.size)
 
 
 def finite(x):
@@ -148,21 +132,12 @@ def decompose(image, layers, saturation_dn, detail, structure, residual):
         structure[missing] = np.inf
 
 
-@njit(nogil=True, cache=True)
 def fill_rows(image, valid):
-    """A copy with each invalid pixel replaced by the last valid one before it."""
-    out = np.empty(image.shape, np.float32)
-    last = np.float32(0.0)
-    for i in range(image.size):
-        if valid.flat[i]:
-            last = image.flat[i]
-            break
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            if valid[y, x]:
-                last = image[y, x]
-            out[y, x] = last
-    return out
+    """A copy with each invalid pixel replaced by the last valid one before it; by the first of all where none is."""
+    if valid.all() or not valid.any():
+        return np.where(valid, image, np.float32(0.0))
+    last = np.where(valid.ravel(), np.arange(image.size), np.argmax(valid))
+    return image.ravel()[np.maximum.accumulate(last)].reshape(image.shape)
 
 
 @njit(nogil=True, cache=True)

@@ -253,9 +253,3 @@ def from_toml(cls: type[T], text: str, source: str = "the recipe") -> T:
     except (tomllib.TOMLDecodeError, ParameterError) as error:
         told = ":" if isinstance(error, ParameterError) else " is not valid TOML:"
         raise ParameterError(f"{source}{told} {error}") from None
-
-
-__all__ = [
-    "Knob", "Unit", "When", "build", "card", "changed", "engine", "from_toml", "idle_knobs", "knobs", "plain",
-    "process", "replay", "summary_of", "to_toml", "validate",
-]  # fmt: skip

@@ -12,8 +12,7 @@ from numba import njit
 from masterlight.core.mesh import mesh, mesh_row
 from masterlight.core.noise import deviations, finite, mad_about, midvariance, two_sided_scale
 
-IKSS_LIMIT = 4.0
-IKSS_CONVERGED = 1e-6
+IKSS_LIMIT, IKSS_CONVERGED = 4.0, 1e-6
 GAUSSIAN_BIWEIGHT = 0.991
 """Makes the root of the biweight midvariance the sigma of Gaussian noise."""
 QN_SAMPLES = 50_000
@@ -157,10 +156,7 @@ def typical_distance(x, centre):
 
 @estimator
 def first_distances(x, centre):
-    """Median, and Qn, the first quartile of the distances between values (Rousseeuw & Croux 1993).
-
-    Of large samples every k-th value is looked at, so that at most `QN_SAMPLES` are.
-    """
+    """Median, and Qn, the first quartile of the distances of `QN_SAMPLES` values at most (Rousseeuw & Croux 1993)."""
     return 2 * (float(qn(x[:: -(-x.size // QN_SAMPLES)])) / 2.21914,)
 
 

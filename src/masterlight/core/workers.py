@@ -6,6 +6,7 @@ An executor of other processes gets a task and its items once for each process, 
 """
 
 import ctypes
+import operator
 import os
 import pickle
 import threading
@@ -104,10 +105,6 @@ class Shared:
         return task(items[i])
 
 
-def call(task: Callable, item: Any) -> Any:
-    return task(item)
-
-
 def processes(pool: Pool) -> int:
     """How many processes an executor works in; each has masters and other things of its own in memory."""
     return getattr(pool[0], "processes", 1)
@@ -199,7 +196,7 @@ def each(
 
     def feed():
         for i, item in waiting:
-            future = run.submit(task, item) if shared is None else run.submit(call, shared, i)
+            future = run.submit(task, item) if shared is None else run.submit(operator.call, shared, i)
             pending[future] = item
             if len(pending) >= in_flight:
                 return

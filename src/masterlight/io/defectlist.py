@@ -63,43 +63,38 @@ def entries(path: str, text: str, rows: int) -> Iterator[Entry]:
     """The lines of a list; empty ones and those that begin with # say nothing."""
     program = None
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].split()
+        words = " ".join(line.split("#", 1)[0].split())
         if not words:
             continue
-        wanted = "PixInsight" if words[0].lower() in ("col", "row") else "Siril" if words[0] in "PCL" else None
-        program = program or wanted
-        found = (siril(words, rows) if wanted == "Siril" else pixinsight(words)) if wanted else None
-        if found is None or wanted != program:
+        told = {"PixInsight": pixinsight(words), "Siril": siril(words, rows)}
+        program = program or next((name for name in told if told[name]), "")
+        found = told.get(program)
+        if found is None:
             known = "`Col x`, `Col x y0 y1`, `Row y` (PixInsight) or `P x y`, `P x y H`, `C x`, `L y` (Siril)"
             raise FrameError(path, f"line {number} is not understood: '{line.strip()}'. Lines are {known}, not mixed")
         yield Entry(number, line.strip(), *found)
 
 
-def pixinsight(words: list[str]):
+def pixinsight(words: str):
     """The box and bits of a line such as `Col 17 20 300`, or None."""
-    numbers = whole_numbers(words[1:])
-    if numbers is None or len(numbers) not in (1, 3):
+    match = re.fullmatch(r"(?:col|row) (\d+)(?: (\d+) (\d+))?", words.lower())
+    if not match:
         return None
-    at, *ends = numbers
+    at, *ends = (int(number) for number in match.groups() if number)
     start, stop = (min(ends), max(ends) + 1) if ends else (None, None)
     bits = USER if ends and stop - start == 1 else LINE
-    return ((start, stop, at, at + 1) if words[0].lower() == "col" else (at, at + 1, start, stop)), bits
+    return ((start, stop, at, at + 1) if words[0] in "cC" else (at, at + 1, start, stop)), bits
 
 
-def siril(words: list[str], rows: int):
+def siril(words: str, rows: int):
     """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one upwards."""
-    kind = {"H": HOT, "C": COLD}.get(words[-1], USER)
-    numbers = whole_numbers(words[1:] if kind == USER else words[1:-1])
-    if numbers is None or not (len(numbers) == 2 or (len(numbers) == 1 and words[0] != "P")):
+    match = re.fullmatch(r"([PCL]) (\d+)(?: (\d+))?(?: ([HC]))?", words)
+    if not match or (match[1] == "P" and not match[3]):
         return None  # `C x` and `L y` may be followed by a 0 that means nothing
-    if words[0] == "C":
-        return (None, None, numbers[0], numbers[0] + 1), LINE
-    y = rows - 1 - (numbers[0] if words[0] == "L" else numbers[1])
-    return ((y, y + 1, None, None), LINE) if words[0] == "L" else ((y, y + 1, numbers[0], numbers[0] + 1), kind)
-
-
-def whole_numbers(words: list[str]) -> list[int] | None:
-    return [int(word) for word in words] if words and all(re.fullmatch(r"\d+", word) for word in words) else None
+    x, y = int(match[2]), rows - 1 - int(match[3 if match[1] == "P" else 2])
+    if match[1] == "P":
+        return (y, y + 1, x, x + 1), {"H": HOT, "C": COLD}.get(match[4], USER)
+    return ((None, None, x, x + 1) if match[1] == "C" else (y, y + 1, None, None)), LINE
 
 
 def listed_mask(path: str, found: list[Entry], shape: tuple[int, int]) -> DefectList:

@@ -1,6 +1,8 @@
 """What a camera writes beside its raw pixels: the tags of TIFF and its kin (DNG, CR2, NEF ...), CR3, CRW and RAF."""
 
+import itertools
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -68,12 +70,10 @@ def directory(file, base: int, order: str, at: int) -> tuple[dict[str, Any], int
     count = struct.unpack(order + "H", file.read(2))[0]
     rows, tags = file.read(12 * count), {}
     after = file.read(4)
-    for i in range(len(rows) // 12):
-        tag, kind, n = struct.unpack_from(order + "HHI", rows, 12 * i)
+    for tag, kind, n, inline in struct.iter_unpack(order + "HHI4s", rows[: len(rows) // 12 * 12]):
         if kind not in KINDS:
             continue
         size = n * struct.calcsize("=" + KINDS[kind])
-        inline = rows[12 * i + 8 : 12 * i + 12]
         if tag == MAKER_NOTE:
             tags["maker_note"] = base + struct.unpack(order + "I", inline)[0]
         elif tag in WANTED and size <= LONGEST_BYTES:
@@ -183,7 +183,7 @@ def camera_name(make: str | None, model: str | None) -> str | None:
 
 def moment(tags: dict) -> tuple[datetime | None, timedelta | None]:
     """When the exposure began by the camera's clock, and what that is ahead of UTC, if the camera tells."""
-    fraction = "".join(c for c in text(tags, "fraction") or "" if c in "0123456789")
+    fraction = re.sub("[^0-9]", "", text(tags, "fraction") or "")
     away = text(tags, "taken_zone") or text(tags, "zone") or ""
     try:
         time = datetime.strptime((text(tags, "taken") or text(tags, "changed") or "")[:19], "%Y:%m:%d %H:%M:%S")
@@ -192,13 +192,10 @@ def moment(tags: dict) -> tuple[datetime | None, timedelta | None]:
     if time.year < 1980:
         return None, None
     time += timedelta(seconds=float(f"0.{fraction or 0}"))
-    if away == "Z":
-        return time, timedelta()
-    try:
-        hours, minutes = (int(part) for part in away.lstrip("+-").split(":"))
-    except ValueError:
+    ahead = re.fullmatch(r"([+-]?)(\d+):(\d+)", "0:0" if away == "Z" else away)
+    if not ahead:
         return time, None
-    return time, timedelta(hours=hours, minutes=minutes) * (-1 if away.startswith("-") else 1)
+    return time, timedelta(hours=int(ahead[2]), minutes=int(ahead[3])) * (-1 if ahead[1] == "-" else 1)
 
 
 def end_of(tags: dict) -> int:
@@ -230,20 +227,15 @@ def of_canon_heap(file, head: bytes) -> Exif:
 def records(file, order: str, start: int, end: int) -> dict[int, bytes]:
     """The records that are wanted from a CIFF heap and the heaps in it; the directory of each lies at its end."""
     found: dict[int, bytes] = {}
-    waiting, seen = [(start, end)], set()
-    while waiting and len(seen) < MOST_DIRECTORIES:
-        start, end = waiting.pop(0)
-        if (start, end) in seen:
-            continue
-        seen.add((start, end))
+    waiting = [(start, end)]
+    for start, end in itertools.islice(waiting, MOST_DIRECTORIES):  # which grows on the way
         file.seek(end - 4)
         file.seek(start + struct.unpack(order + "I", file.read(4))[0])
         rows = file.read(10 * struct.unpack(order + "H", file.read(2))[0])
-        for i in range(len(rows) // 10):
-            tag, size, offset = struct.unpack_from(order + "HII", rows, 10 * i)
+        for tag, size, offset in struct.iter_unpack(order + "HII", rows[: len(rows) // 10 * 10]):
             if tag & 0x3FFF in (CIFF_NAMES, CIFF_CLOCK, CIFF_SHOT) and size <= LONGEST_BYTES:
                 file.seek(start + offset)
-                found[tag & 0x3FFF] = rows[10 * i + 2 : 10 * i + 10] if tag & 0x4000 else file.read(size)
+                found[tag & 0x3FFF] = struct.pack(order + "II", size, offset) if tag & 0x4000 else file.read(size)
             elif tag & 0x7800 in (0x2800, 0x3000):
                 waiting.append((start + offset, start + offset + size))
     return found

@@ -142,14 +142,11 @@ def packed_hdu(plane, name: str):
 
     array = plane.array if isinstance(plane, Scaled) else image_array(plane)
     tile = (*(1 for _ in array.shape[:-2]), min(64, array.shape[-2]), array.shape[-1])
-    if array.dtype.kind == "f":
-        return fits.CompImageHDU(array, name=name, compression_type="GZIP_2", quantize_level=0, tile_shape=tile)
-    hdu = fits.CompImageHDU(array, name=name, compression_type="RICE_1", tile_shape=tile)
-    if not isinstance(plane, Scaled):
-        return hdu
-    hdu.header["BSCALE"], hdu.header["BZERO"] = plane.scale, 0.0
-    if plane.array.dtype == np.int32:
-        hdu.header["BLANK"] = MISSING
+    how = {"compression_type": "GZIP_2", "quantize_level": 0} if array.dtype.kind == "f" else {}
+    hdu = fits.CompImageHDU(array, name=name, tile_shape=tile, **({"compression_type": "RICE_1"} | how))
+    if isinstance(plane, Scaled):
+        hdu.header.update({"BSCALE": plane.scale, "BZERO": 0.0})
+        hdu.header.update({"BLANK": MISSING} if array.dtype == np.int32 else {})
     return hdu
 
 

@@ -64,10 +64,7 @@ class PlainFrame(Frame):
     """An image in a file. Its header was read; pixels are read when they are indexed."""
 
     layout: Layout
-
-    def unpack(self, target: str) -> None:
-        """Write the plain twin of a packed file to the path `target`."""
-        raise NotImplementedError(self.layout.packing)
+    """Where its pixels lie; `unpack(target)` of a kind that may be packed writes its plain twin to a path."""
 
     @property
     def scratch_bytes(self) -> int:

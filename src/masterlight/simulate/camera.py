@@ -65,7 +65,8 @@ class Camera:
         return drift * float(self.night.rng(16, KINDS[kind], index).standard_normal()) if drift else 0.0
 
     @cached_property
-    def _dark(self) -> tuple[np.ndarray, np.ndarray]:
+    def dark_e_s(self) -> np.ndarray:
+        """Dark current of each pixel, `(rows, cols)` float32 electrons per second; flickering pixels at their mean."""
         night, rng = self.night, self.night.rng(21)
         rate = np.exp(0.35 * rng.standard_normal(night.shape, np.float32) - 0.06)
         rate *= np.float32(night.dark_e_s)
@@ -76,17 +77,14 @@ class Camera:
         for x, y0, y1, kind, strength in self.bad_columns:
             if kind == HOT:
                 rate[y0:y1, x] += np.float32(strength * night.gain_e_per_dn / night.exposure_s)
-        return rate, hot
-
-    @property
-    def dark_e_s(self) -> np.ndarray:
-        """Dark current of each pixel, `(rows, cols)` float32 electrons per second; flickering pixels at their mean."""
-        return self._dark[0]
+        self._hot = hot
+        return rate
 
     @property
     def hot(self) -> np.ndarray:
         """Flat indices of the hot pixels; columns not counted."""
-        return self._dark[1]
+        self.dark_e_s  # noqa: B018
+        return self._hot
 
     @property
     def flickering(self) -> np.ndarray:

@@ -320,11 +320,9 @@ def plateau(image, x, y, peak, level):
     6 pixels or more within 7 % of its height, and these at least 40 % of those above half of it, which are 10 % for an
     unsaturated star and fewer for a galaxy.
     """
-    ix, iy, high, half = int(round(x)), int(round(y)), 0, 0
-    for j in range(max(0, iy - 16), min(image.shape[0], iy + 17)):
-        for i in range(max(0, ix - 16), min(image.shape[1], ix + 17)):
-            high += image[j, i] > level + 0.93 * (peak - level)
-            half += image[j, i] > level + 0.5 * (peak - level)
+    ix, iy = int(round(x)), int(round(y))
+    box = image[max(0, iy - 16) : iy + 17, max(0, ix - 16) : ix + 17]
+    high, half = (box > level + 0.93 * (peak - level)).sum(), (box > level + 0.5 * (peak - level)).sum()
     return high >= 6 and high >= 0.4 * half
 
 

@@ -21,16 +21,13 @@ APART = 5.0
 """Distance in widths within which a star must have no neighbour worth mentioning."""
 NEIGHBOUR = 0.02
 """A neighbour is worth mentioning from this part of a star's light on."""
-STEP_PX = 0.25
-"""Width of the rings of the common profile."""
-SHARE, GAUSSIAN = 0.75, 1.4221
-"""The width is told by the radius that holds this share of the light within twice itself: for a Gaussian, FWHM over
-1.4221."""
+STEP_PX, SHARE, GAUSSIAN = 0.25, 0.75, 1.4221
+"""The width is told by the radius that holds this share of the light within twice itself, by a profile in rings of this
+step: for a Gaussian, FWHM over 1.4221."""
 PROFILE_STARS, PASSES = 60, 3
 """Stars that tell the width, and how often it is found: the ring of the sky follows it."""
-ENOUGH_STARS = 8
-"""Stars in common by which a flux ratio is trusted."""
-FEWEST_STARS = 3
+ENOUGH_STARS, FEWEST_STARS = 8, 3
+"""Stars in common by which a flux ratio is trusted, and can be told."""
 FLOOR = 0.005
 """Relative error of a flux below which none is believed: flat field, changes of the profile over the field."""
 NEAR_SATURATION = 0.98

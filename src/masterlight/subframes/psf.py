@@ -138,9 +138,8 @@ def solve(h, g, damping, out):
 def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
     """Levenberg-Marquardt (Marquardt 1963) from `p`, in place; returns (chi-square, steps used).
 
-    `jac` holds the model of `p`, at the start and at the end. A step that lowers chi-square by less than
-    tolerance * (1 + chi-square / 100) is the last; what is left is then far below the noise. Only the first `free`
-    parameters move.
+    `jac` holds the model of `p`, at the start and at the end. A step that lowers chi-square by less than tolerance * (1
+    + chi-square / 100) is the last; what is left is then far below the noise. Only the first `free` parameters move.
     """
     g, trial, delta = np.empty(7), np.empty(7), np.zeros(7)
     trial_h, trial_g, trial_jac = np.empty((7, 7)), np.empty(7), np.empty_like(jac)
@@ -172,11 +171,10 @@ def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
 def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation, steps, free, out):
     """Fit every star of `start` in its disc of pixels; a row of NaN where no fit was possible.
 
-    image (rows, cols) float32, NaN where missing; start (n, 7): x, y, peak, level, A, B, C; noise (n,) DN per
-    pixel; radius (n,) px; near (n, m, 2) positions of neighbours (infinite for none); table from `profile`;
-    inverse_gain DN per electron (0: noise of the sky alone); pixels from `saturation` upwards do not take part; free
-    7, or 4 to keep the shape of `start` and fit place, peak and level alone.
-    out (n, 16) float64 is filled, see the column names.
+    image (rows, cols) float32, NaN where missing; start (n, 7): x, y, peak, level, A, B, C; noise (n,) DN per pixel;
+    radius (n,) px; near (n, m, 2) positions of neighbours (infinite for none); table from `profile`; inverse_gain DN
+    per electron (0: noise of the sky alone); pixels from `saturation` upwards do not take part; free 7, or 4 to keep
+    the shape of `start` and fit place, peak and level alone. out (n, 16) float64 is filled, see the column names.
     """
     reach = 2 * int(np.max(radius)) + 1 if radius.size else 1
     dx, dy, value, weight = np.empty(reach**2), np.empty(reach**2), np.empty(reach**2), np.empty(reach**2)
