@@ -71,12 +71,7 @@ class StarAlignment:
         return engine("alignment.match").align(self, reference, stars, source, guess)
 
     def registered(
-        self,
-        frame: Frame,
-        transform: Transforms,
-        shape: tuple[int, ...],
-        noise_dn: float,
-        fwhm_px: float | None = None,
+        self, frame: Frame, transform: Transforms, shape: tuple[int, ...], noise_dn: float, fwhm_px: float | None = None
     ) -> Registered:
         """The frame as it looks on the reference's grid of `shape` (..., rows, cols): a view, nothing is computed yet.
 
@@ -87,14 +82,11 @@ class StarAlignment:
         if kernel == "auto":
             narrow = fwhm_px is not None and fwhm_px < 2.0
             kernel = "lanczos5" if not narrow else "lanczos3" if fwhm_px >= 1.3 else "bilinear"
+        meta, cards = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:])), (*frame.cards, card(self))
         return engine("alignment.view").Registered(
-            source=frame.source,
-            meta=frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:])),
-            cards=(*frame.cards, card(self)),
-            below=frame,
+            source=frame.source, meta=meta, cards=cards, below=frame, kernel=kernel,
             matrices=engine("alignment.transform").matrices_of(transform),
             keep_defective=self.defective == "interpolated",
-            kernel=kernel,
             margin_dn=self.clamp_kappa * max(noise_dn, 0.0) if self.clamping == "floor" else inf,
             threshold=self.clamp_threshold if self.clamping == "pixinsight" else -1.0,
-        )
+        )  # fmt: skip

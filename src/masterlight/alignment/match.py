@@ -7,6 +7,7 @@ them; the best is then grown to the final model on all common stars, with the er
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from math import lgamma, log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,9 +24,9 @@ from masterlight.subframes.photometry import matched_flux_ratio
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
-FIXED_PX = 0.5
-SIGMA_FLOOR_PX = 0.01
-CERTAIN = -15.0
+CORNER_GROWTH = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}
+"""How much larger the variance of a fitted model is in the corners of the frame than that of its mean shift."""
+FIXED_PX, SIGMA_FLOOR_PX, CERTAIN = 0.5, 0.01, -15.0
 
 
 class Pose(NamedTuple):
@@ -46,12 +47,9 @@ def align(
     """The transform of a frame whose stars are given, or why there is none."""
     counts = len(stars), len(reference.stars)
     if min(counts) < FEWEST_STARS:
-        return Rejected(
-            source,
-            "align",
-            f"{counts[0]} stars found here and {counts[1]} in the reference, but {FEWEST_STARS} are needed. "
-            "Look for clouds, dew or lost focus, or lower the detection sigma.",
-        )
+        told = f"{counts[0]} stars found here and {counts[1]} in the reference, but {FEWEST_STARS} are needed. "
+        todo = "Look for clouds, dew or lost focus, or lower the detection sigma."
+        return Rejected(source, "align", told + todo)
     moving = without_fixed(settings, reference, stars)
     for of_ref, of_src in (moving, (reference, stars)) if moving else ((reference, stars),):
         pose, method = best_pose(settings, of_ref, of_src, guess)
@@ -66,11 +64,9 @@ def not_significant(settings: StarAlignment, pose: Pose, counts: tuple[int, int]
         text = f"no pattern of its {counts[0]} stars is found among the reference's {counts[1]}"
     else:
         best = Transform(matrix=pose.matrix)
-        text = (
-            f"no match with the reference: at best {pose.agreed} of {pose.expected} stars agree (turned by "
-            f"{best.rotation_deg:.1f} deg, scale {best.scale:.3f}), which may be an accident "
-            f"(log10 P = {pose.log10_p:.1f}, needed {settings.significance:g})"
-        )
+        turned = f"turned by {best.rotation_deg:.1f} deg, scale {best.scale:.3f}"
+        text = f"no match with the reference: at best {pose.agreed} of {pose.expected} stars agree ({turned}), "
+        text += f"which may be an accident (log10 P = {pose.log10_p:.1f}, needed {settings.significance:g})"
     mirrored = "" if settings.mirror else " Mirrored frames were not tried: allow them with mirror."
     return f"{text}. Is it the same target and field? Look for clouds and trailed stars.{mirrored}"
 
@@ -172,22 +168,14 @@ def refine(
     if reason:
         return Rejected(source, "align", reason)
     freedom = max(2 * len(error_px) - DEGREES[model], 1)
-    ratio, ratio_error, ratio_pairs = matched_flux_ratio(reference.stars[of_ref], stars[of_src])
+    growth = CORNER_GROWTH[model] / (1 / sigma**2).sum()
+    light = matched_flux_ratio(reference.stars[of_ref], stars[of_src])
     return Transform(
-        matrix=matrix,
-        rms_px=float(np.sqrt(np.mean(error_px**2))),
-        matched=len(of_ref),
-        log10_p=pose.log10_p,
-        mirrored=mirrored,
-        method=method,
-        flux_ratio=ratio,
-        flux_ratio_error=ratio_error,
-        flux_pairs=ratio_pairs,
-        model=model,
-        chi2=float(((error_px / base) ** 2).sum() / freedom),
-        corner_error_px=corner_error(model, sigma),
+        matrix=matrix, rms_px=float(np.sqrt(np.mean(error_px**2))), matched=len(of_ref), log10_p=pose.log10_p,
+        mirrored=mirrored, method=method, flux_ratio=light.ratio, flux_ratio_error=light.error, flux_pairs=light.stars,
+        model=model, chi2=float(((error_px / base) ** 2).sum() / freedom), corner_error_px=float(np.sqrt(2 * growth)),
         shape=reference.shape,
-    )
+    )  # fmt: skip
 
 
 def model_for(settings: StarAlignment, xy: np.ndarray, before: str) -> str:
@@ -209,21 +197,19 @@ def implausible(settings: StarAlignment, matrix: np.ndarray, reference: Referenc
     grid = np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2)
     at = apply(matrix, grid)
     overlap = ((at >= -0.5) & (at <= (shape[1] - 0.5, shape[0] - 0.5))).all(axis=1).mean() * rows * cols
-    hull = hull_area(reference.xy[of_ref]) / max(overlap, 1.0)
+    hull = 0.0
+    with suppress(QhullError):  # stars on a line
+        hull = float(ConvexHull(reference.xy[of_ref]).volume) / max(overlap, 1.0)
     if hull < 0.02:
-        return (
-            f"the {len(of_ref)} stars in common lie on a line or in a corner ({hull:.1%} of the common field), "
-            "so the transform is not determined. More stars are needed: lower the detection sigma."
-        )
+        told = f"the {len(of_ref)} stars in common lie on a line or in a corner ({hull:.1%} of the common field)"
+        return f"{told}, so the transform is not determined. More stars are needed: lower the detection sigma."
     values = np.linalg.svd(matrix[:2, :2], compute_uv=False)
     shear, scale = values[0] / values[1] - 1, float(np.sqrt(values[0] * values[1]))
     bend, (low, high) = np.abs(matrix[2, :2]).max() * max(rows, cols), (settings.scale_min, settings.scale_max)
     if not (low <= scale <= high) or shear > settings.max_shear or bend > 0.02:
-        return (
-            f"the transform is implausible: scale {scale:.3f} (allowed {low:g} to {high:g}), "
-            f"shear {shear:.2%} (allowed {settings.max_shear:.0%}), perspective {bend:.2%} (allowed 2%). "
-            "Was the frame taken with another optical train?"
-        )
+        told = f"scale {scale:.3f} (allowed {low:g} to {high:g}), shear {shear:.2%} (allowed {settings.max_shear:.0%})"
+        told += f", perspective {bend:.2%} (allowed 2%). Was the frame taken with another optical train?"
+        return f"the transform is implausible: {told}"
     return ""
 
 
@@ -273,14 +259,6 @@ def verify(matrix, xy_ref, tree, shape, tolerance_px, free=4, trials=1, rigid=Fa
     return Pose(matrix, float(log10_p), agreed, inside)
 
 
-def hull_area(xy: np.ndarray) -> float:
-    """Area of the convex hull of points; 0 when they lie on a line."""
-    try:
-        return float(ConvexHull(xy).volume)
-    except QhullError:
-        return 0.0
-
-
 def unexplained_px(error: np.ndarray, sigma: np.ndarray) -> float:
     """Scatter of the better-measured half of the stars, per axis, beyond what `sigma` explains: air, lens, tracking.
 
@@ -289,9 +267,3 @@ def unexplained_px(error: np.ndarray, sigma: np.ndarray) -> float:
     best = sigma <= np.median(sigma)
     spread = float(np.median(error[best])) / 1.1774
     return float(np.median(sigma[best]) * np.sqrt(spread**2 - 1)) if spread > 1.2 else 0.0
-
-
-def corner_error(model: str, sigma: np.ndarray) -> float:
-    """Expected distance error of a fitted model in the corners, from the errors of the stars it was fitted to."""
-    growth = {"shift": 1.0, "similarity": 4.0, "affine": 7.0, "homography": 13.8}[model]
-    return float(np.sqrt(2 * growth / (1 / sigma**2).sum()))

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
 TIERS = (25, 50, 100, 200, 400, 800)
-NEIGHBOURS = 6
-CODE_RADIUS = 0.02
-FEWEST_STARS = 4
-FEW_STARS = 14
-MOST_CANDIDATES = 2000
-MOST_PROPOSALS = 400
-ENOUGH_VOTES = 64
+NEIGHBOURS, CODE_RADIUS = 6, 0.02
+FEWEST_STARS, FEW_STARS = 4, 14
+MOST_CANDIDATES, MOST_PROPOSALS, ENOUGH_VOTES = 2000, 400, 64
 
 
 class Quads(NamedTuple):
@@ -147,7 +143,7 @@ def proposals(reference: Reference, quads: Quads, xy, shape, scale_range, mirror
     if len(of_ref) == 0:
         return []
     best = np.argsort(distance, kind="stable")[:MOST_CANDIDATES]
-    of_ref, of_src, distance, flipped = of_ref[best], of_src[best], distance[best], flipped[best]
+    of_ref, of_src, distance, flipped = (column[best] for column in (of_ref, of_src, distance, flipped))
     z = as_complex(reference.xy[reference.quads.stars[of_ref]])
     z = np.where(flipped[:, None], z.conj(), z)
     a, b = complex_similarity(z, as_complex(xy[quads.stars[of_src]]))
@@ -156,9 +152,8 @@ def proposals(reference: Reference, quads: Quads, xy, shape, scale_range, mirror
     centre = as_complex(reference.xy.mean(axis=0))
     image = a * np.where(flipped, centre.conjugate(), centre) + b
     unit = 0.01 * max(shape)
-    points = np.column_stack(
-        [np.log(np.abs(a)) / 0.02, np.angle(a) / 0.02, image.real / unit, image.imag / unit, 9.0 * flipped]
-    )
+    turned = np.log(np.abs(a)) / 0.02, np.angle(a) / 0.02
+    points = np.column_stack([*turned, image.real / unit, image.imag / unit, 9.0 * flipped])
     count = votes(points, np.argsort(points[:, 0], kind="stable"), 2 * np.pi / 0.02)
     rank = np.lexsort((distance, -count))
     return [similarity_matrix(a[i], b[i], flipped[i]) for i in distinct_points(points, rank)]
@@ -195,14 +190,11 @@ def complex_similarity(z, w):
 
 def shift_proposal(xy_ref, xy, turn=1, brightest=100, cell_px=6.0) -> np.ndarray:
     """The shift that most pairs of bright stars agree on, for a source not rotated (turn 1) or by 180 degrees (-1)."""
-    difference = (xy[:brightest, None] - turn * xy_ref[None, :brightest]).reshape(-1, 2)
-    best = None
+    difference, most = (xy[:brightest, None] - turn * xy_ref[None, :brightest]).reshape(-1, 2), 0
     for offset in (0.0, 0.5):
         cells = np.floor(difference / cell_px + offset).astype(np.int64)
         key = cells[:, 0] * (1 << 24) + cells[:, 1]
         _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
-        top = int(np.argmax(count))
-        if best is None or count[top] > best[0]:
-            best = count[top], np.median(difference[inverse == top], axis=0)
-    dx, dy = best[1]
+        if count.max() > most:
+            most, (dx, dy) = count.max(), np.median(difference[inverse == np.argmax(count)], axis=0)
     return np.array([[turn, 0, dx], [0, turn, dy], [0, 0, 1.0]])

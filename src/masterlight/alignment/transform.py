@@ -119,8 +119,7 @@ def jacobian(h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, tuple[float
     """Where a matrix sends (x, y), and its derivatives (du/dx, du/dy, dv/dx, dv/dy) there."""
     u, v, z = h @ (x, y, 1.0)
     at = np.array([u, v]) / z
-    derivatives = (h[:2, :2] - np.outer(at, h[2, :2])) / z
-    return at, tuple(derivatives.ravel())
+    return at, tuple(((h[:2, :2] - np.outer(at, h[2, :2])) / z).ravel())
 
 
 def as_complex(xy):
@@ -148,8 +147,7 @@ def fit(model, xy_ref, xy, weight=None, mirrored=False) -> np.ndarray:
     """
     weight = np.ones(len(xy)) if weight is None else weight
     n_ref, n_src = (np.eye(3), np.eye(3)) if model == "shift" else (normaliser(xy_ref), normaliser(xy))
-    p, q = apply(n_ref, xy_ref), apply(n_src, xy)
-    m = None
+    p, q, m = apply(n_ref, xy_ref), apply(n_src, xy), None
     for _ in range(5 if model == "homography" else 1):
         m = solve(model, p, q, weight, mirrored, m)
     return in_pixels(m, n_ref, n_src)

@@ -45,12 +45,6 @@ class Registered(View):
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Nothing: pixels that were defective are missing here, or were asked for as they are."""
-        return None
-
-    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
-        self.pixels_into(out, y0, x0)
-        return out
 
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         """Fill `out` (h, w) or (3, h, w) float32, rows contiguous, with the box whose first pixel is (y0, x0)."""
@@ -65,9 +59,8 @@ class Registered(View):
             self.pixels_into(out[..., :down, :] if down else out[..., :across], y0, x0)
             self.pixels_into(out[..., down:, across:], y0 + down, x0 + across)
             return
-        pixels, defective = (
-            (self.below.pixels(*box), None) if self.keep_defective else self.below.pixels_and_defective(*box)
-        )
+        below, kept = self.below, self.keep_defective
+        pixels, defective = (below.pixels(*box), None) if kept else below.pixels_and_defective(*box)
         pixels = np.asarray(pixels, np.float32)
         planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
         matrices = self.matrices * (len(planes) // len(self.matrices))

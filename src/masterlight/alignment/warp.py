@@ -12,18 +12,13 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
 from masterlight.alignment.transform import jacobian
+from masterlight.core.noise import SAFE
 
 HALO = 8
 """Source pixels needed around the positions that are sampled."""
-SAFE = {"contract", "reassoc", "nsz"}
-PHASES = 4096
-TAPS = 10
-LANES = 12
-TILE = 128
-GROUP = 16
-PHASE_ERROR_PX = 0.0015
-COPY_ERROR_PX = 0.003
-COPY_SLOPE = 5e-7
+PHASES, TAPS, LANES = 4096, 10, 12
+TILE, GROUP = 128, 16
+PHASE_ERROR_PX, COPY_ERROR_PX, COPY_SLOPE = 0.0015, 0.003, 5e-7
 LOW = 4
 """Tap that sits on the pixel at or before the position."""
 
@@ -87,15 +82,9 @@ def tap_sum(s, b0, stride, w, p, r):
     y0, y1, y2, y3, y4 = w[r], w[r + np.uint64(1)], w[r + np.uint64(2)], w[r + np.uint64(3)], w[r + np.uint64(4)]
     r = r + np.uint64(5)
     y5, y6, y7, y8, y9 = w[r], w[r + np.uint64(1)], w[r + np.uint64(2)], w[r + np.uint64(3)], w[r + np.uint64(4)]
-    b1 = b0 + stride
-    b2 = b1 + stride
-    b3 = b2 + stride
-    b4 = b3 + stride
-    b5 = b4 + stride
-    b6 = b5 + stride
-    b7 = b6 + stride
-    b8 = b7 + stride
-    b9 = b8 + stride
+    two, five = stride + stride, b0 + np.uint64(5) * stride
+    b1, b2, b3, b4 = b0 + stride, b0 + two, b0 + two + stride, b0 + two + two
+    b5, b6, b7, b8, b9 = five, five + stride, five + two, five + two + stride, five + two + two
     total = np.float32(0)
     for k in range(np.uint64(LANES)):
         t = y0 * s[b0 + k] + y1 * s[b1 + k] + y2 * s[b2 + k] + y3 * s[b3 + k] + y4 * s[b4 + k]
@@ -181,9 +170,7 @@ def ratio_clamp(plus, minus, w_plus, w_minus, threshold):
     ratio = minus / plus
     if ratio >= 1:
         return plus / w_plus
-    k = 1.0
-    if ratio > threshold:
-        k = 1 - ((ratio - threshold) / (1 - threshold)) ** 2
+    k = 1 - ((ratio - threshold) / (1 - threshold)) ** 2 if ratio > threshold else 1.0
     return (plus - k * minus) / (w_plus - k * w_minus)
 
 
@@ -378,11 +365,7 @@ def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 def spread_rows(array: np.ndarray) -> np.ndarray:
     """The same pixels with rows that do not all fall on the same lines of the cache."""
-    if array.strides[0] % 2048:
-        return array
-    wider = np.empty((array.shape[0], array.shape[1] + 32), np.float32)
-    wider[:, : array.shape[1]] = array
-    return wider[:, : array.shape[1]]
+    return array if array.strides[0] % 2048 else np.pad(array, ((0, 0), (0, 32)))[:, : array.shape[1]]
 
 
 def upright(source: np.ndarray, h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
@@ -417,7 +400,7 @@ def copy_shifted(source: np.ndarray, dx: int, dy: int, out: np.ndarray) -> None:
     if x0 >= x1 or y0 >= y1:
         out[:] = np.nan
         return
-    out[:y0], out[y1:], out[y0:y1, :x0], out[y0:y1, x1:] = np.nan, np.nan, np.nan, np.nan
+    out[:y0] = out[y1:] = out[y0:y1, :x0] = out[y0:y1, x1:] = np.nan
     out[y0:y1, x0:x1] = source[y0 + dy : y1 + dy, x0 + dx : x1 + dx]
 
 
@@ -429,11 +412,10 @@ def warp(
 
     source (rows, cols) float32, NaN where missing, is the box of the frame whose first pixel is (x_offset, y_offset);
     it should reach HALO pixels beyond what is sampled, or to the edge of the frame. out (h, w) float32, rows
-    contiguous, is the box of the result whose first pixel is (out_x, out_y). `margin_dn` keeps a pixel above the
-    lowest of its nearest 4 x 4 source pixels minus this (inf: not at all); `threshold` >= 0 clamps as PixInsight
-    does instead. A pixel is NaN where one of its nearest 2 x 2 source pixels is missing or less than 0.9 of the
-    weight is left. `fast=False` sums over all taps everywhere. (Lanczos: Duchon 1979; two passes: Catmull and
-    Smith 1980.)
+    contiguous, is the box of the result whose first pixel is (out_x, out_y). `margin_dn` keeps a pixel above the lowest
+    of its nearest 4 x 4 source pixels minus this (inf: not at all); `threshold` >= 0 clamps as PixInsight does instead.
+    A pixel is NaN where one of its nearest 2 x 2 source pixels is missing or less than 0.9 of the weight is left.
+    `fast=False` sums over all taps everywhere. (Lanczos: Duchon 1979; two passes: Catmull and Smith 1980.)
     """
     before = np.array([[1, 0, -x_offset], [0, 1, -y_offset], [0, 0, 1.0]])
     after = np.array([[1, 0, out_x], [0, 1, out_y], [0, 0, 1.0]])

@@ -17,8 +17,6 @@ HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
 Index = int | slice | EllipsisType
 Header = Mapping[str, bool | int | float | str]
 """Keywords of a frame and their values."""
-Setting = bool | int | float | str | tuple[object, ...] | None
-"""What a field of `Meta` can be."""
 DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
 """The bits of a mask of defective pixels: in which way one is defective."""
 
@@ -97,7 +95,7 @@ class Meta:
         """The colour pattern from the first pixel of the region that saw the sky."""
         return shifted_pattern(self.pattern, *self.data_px[::2]) if self.data_px else self.pattern
 
-    def with_(self, **changes: Setting) -> "Meta":
+    def with_(self, **changes: bool | int | float | str | tuple[object, ...] | None) -> "Meta":
         return replace(self, **changes)
 
 
@@ -144,10 +142,17 @@ class Frame:
 
     def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """The box as float32, `(rows, cols)` or `(3, rows, cols)`; 0 <= y0 < y1 <= rows, 0 <= x0 < x1 <= cols."""
-        raise FrameError(self.source, "this kind of frame has no pixels")
+        if type(self).pixels_into is Frame.pixels_into:
+            raise FrameError(self.source, "this kind of frame has no pixels")
+        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
+        self.pixels_into(out, y0, x0)
+        return out
 
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
-        """Fill `out`, `(h, w)` or `(3, h, w)` float32, with the box whose first pixel is (y0, x0)."""
+        """Fill `out`, `(h, w)` or `(3, h, w)` float32, with the box whose first pixel is (y0, x0).
+
+        A kind of frame makes its pixels here or in `pixels`; the other one follows.
+        """
         out[...] = self.pixels(y0, y0 + out.shape[-2], x0, x0 + out.shape[-1])
 
     def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
@@ -175,16 +180,10 @@ class Frame:
         box = box + (slice(None),) * (len(self.shape) - len(box))
         if len(box) != len(self.shape):
             raise IndexError(f"{self.source} has {len(self.shape)} axes, the index has {len(box)}")
-        bounds, rest = [], []
-        for index, size in zip(box[-2:], self.shape[-2:], strict=True):
-            start, stop, after = bounds_of(index, size)
-            bounds += [start, stop]
-            rest.append(after)
-        if bounds[0] >= bounds[1] or bounds[2] >= bounds[3]:
-            return np.empty(
-                (*self.shape[:-2], max(0, bounds[1] - bounds[0]), max(0, bounds[3] - bounds[2])), np.float32
-            )
-        return self.pixels(*bounds)[(*box[:-2], *rest)]
+        (y0, y1, down), (x0, x1, across) = map(bounds_of, box[-2:], self.shape[-2:])
+        if y0 >= y1 or x0 >= x1:
+            return np.empty((*self.shape[:-2], max(0, y1 - y0), max(0, x1 - x0)), np.float32)
+        return self.pixels(y0, y1, x0, x1)[(*box[:-2], down, across)]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         pixels = self.pixels(0, self.shape[-2], 0, self.shape[-1])
@@ -195,9 +194,7 @@ def bounds_of(index, size: int):
     """An index of one axis as contiguous bounds and what is left to apply to the block between them."""
     if isinstance(index, slice):
         start, stop, step = index.indices(size)
-        if step == 1:
-            return start, stop, slice(None)
-        return 0, size, index
+        return (start, stop, slice(None)) if step == 1 else (0, size, index)
     at = int(index)
     if not -size <= at < size:
         raise IndexError(f"index {at} is outside an axis of {size} pixels")

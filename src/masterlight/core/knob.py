@@ -3,6 +3,7 @@
 import ast
 import functools
 import inspect
+import itertools
 import re
 import sys
 import types
@@ -33,9 +34,8 @@ class When:
     """
 
     def __init__(self, **values: Any):
-        self.values = {
-            name.replace("__", "."): value if isinstance(value, tuple) else (value,) for name, value in values.items()
-        }
+        allowed = ((name, value if isinstance(value, tuple) else (value,)) for name, value in values.items())
+        self.values = {name.replace("__", "."): value for name, value in allowed}
 
     def holds(self, value: Any, prefix: str = "") -> bool:
         """Whether it holds in this process, the names being told from `prefix` on."""
@@ -101,22 +101,19 @@ class Knob:
         """What is allowed, in words: `above 0 to 50`, `0 to below 1`, `at least 3`; empty for anything."""
         low = "" if self.minimum is None else f"{'above ' if self.above else ''}{self.minimum:g}"
         high = "" if self.maximum is None else f"{'below ' if self.below else ''}{self.maximum:g}"
-        if low and high:
-            return f"{low} to {high}"
-        if low:
-            return low if self.above else f"at least {low}"
-        return (high if self.below else f"at most {high}") if high else ""
+        if (low and high) or self.above or self.below:
+            return f"{low} to {high}" if low and high else low + high
+        return f"at least {low}" if low else f"at most {high}" if high else ""
 
     @property
     def usual(self) -> str:
         """The default in words."""
-        if isinstance(self.default, tuple):
-            return ",".join(map(str, self.default)) or "none"
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, float):
             return f"{self.default:g}"
-        return "off" if self.default is None else str(self.default) or "none"
+        words = ",".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
+        return "off" if self.default is None else words or "none"
 
     @property
     def facts(self) -> str:
@@ -172,11 +169,10 @@ def words_of(cls: type) -> dict[str, str]:
     """What stands under each field of a process in its source; read when somebody asks, as that takes a while."""
     found: dict[str, str] = {}
     for part in reversed([part for part in cls.__mro__ if "__pydantic_fields__" in vars(part)]):
-        body = body_of(part)
-        for line, below in zip(body, body[1:], strict=False):
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
-                if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-                    found[line.target.id] = " ".join(below.value.value.split())
+        for line, below in itertools.pairwise(body_of(part)):
+            match line, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                    found[name] = " ".join(words.split())
     return found
 
 

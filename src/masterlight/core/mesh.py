@@ -12,8 +12,7 @@ TILE = 32
 @njit(nogil=True, cache=True, fastmath=SAFE)
 def moments(x, low, high):
     """Count, mean and standard deviation of the values in [low, high]; NaN is outside."""
-    count, total, squares = 0, 0.0, 0.0
-    base = 0.0
+    count, total, squares, base = 0, 0.0, 0.0, 0.0
     for i in range(x.size):
         if x[i] >= low and x[i] <= high:
             base = np.float64(x[i])
@@ -70,8 +69,7 @@ def tile_level(x, width, work):
         centre = middle(x, low, high, mean - sd, mean + sd, count)
     if abs(mean - centre) < 0.3 * sd:
         centre = 2.5 * centre - 1.5 * mean
-    for i in range(x.size):
-        work[i] = np.nan
+    work[:] = np.nan
     for start in range(0, x.size, width):
         for i in range(start + 3, start + width - 3):
             inside = (x[i] >= low) & (x[i] <= high) & (x[i - 3] >= low) & (x[i - 3] <= high)
@@ -117,15 +115,11 @@ def neighbourhood(grid):
     if not np.isfinite(grid).any():
         return np.zeros(grid.shape, np.float32)
     rows, cols = grid.shape
-    around = np.full((9, rows, cols), np.nan)
     padded = np.pad(grid, 1, constant_values=np.nan)
-    for k in range(9):
-        around[k] = padded[k // 3 : k // 3 + rows, k % 3 : k % 3 + cols]
-    around.sort(axis=0)
+    around = np.sort([padded[y : y + rows, x : x + cols] for y in range(3) for x in range(3)], axis=0)
     count = np.isfinite(around).sum(axis=0)
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, 8)
-    pick = [np.take_along_axis(around, k[None], axis=0)[0] for k in (low, high)]
-    out = 0.5 * (pick[0] + pick[1])
+    out = 0.5 * sum(np.take_along_axis(around, k[None], axis=0)[0] for k in (low, high))
     return np.where(count > 0, out, np.median(grid[np.isfinite(grid)])).astype(np.float32)
 
 

@@ -25,9 +25,6 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Knob, Unit, When, bare_type, choices, unit_of, value_at
 
 _REGISTRY: dict[str, type] = {}
-_KNOBS: dict[type, tuple[Knob, ...]] = {}
-
-
 T = typing.TypeVar("T")
 
 
@@ -45,7 +42,11 @@ def process(cls: type[T]) -> type[T]:
             checked(self, **values)
         except ValidationError as error:
             raise ParameterError("; ".join(sentence(made, e) for e in error.errors())) from None
-        refuse_idle(self, [name for name in values if getattr(self, name) != usual_of(made, name)])
+        given = {name for name in values if getattr(self, name) != usual_of(made, name)}
+        inside = [knob for knob in knobs(made) if knob.path.partition(".")[0] in given] if given else []
+        for knob in inside:
+            if value_at(self, knob.path) != knob.default and (why := knob.idle(self)):
+                raise ParameterError(why)
 
     made.__init__ = __init__
     made.__doc__ = Explained(made.__doc__ or "")
@@ -77,19 +78,17 @@ def engine(name: str) -> Any:
 
 def changed(value: T, **changes: Any) -> T:
     """A process with some values changed; one that thereby does nothing any more stays as it is, unlike when given."""
-    return TypeAdapter(type(value)).validate_python(
-        {f.name: getattr(value, f.name) for f in fields(cast(Any, value))} | changes
-    )
+    own = {name: getattr(value, name) for name in process_fields(value)}
+    return TypeAdapter(type(value)).validate_python(own | changes)
 
 
+@functools.cache
 def knobs(cls: type) -> tuple[Knob, ...]:
     """Every parameter of a process, those of the processes inside it included, in order of declaration.
 
     Defaults of the latter are those that the process which contains them gives them.
     """
-    if cls not in _KNOBS:
-        _KNOBS[cls] = tuple(declared_knobs(cls))
-    return _KNOBS[cls]
+    return tuple(declared_knobs(cls))
 
 
 def declared_knobs(cls: type) -> Iterator[Knob]:
@@ -103,21 +102,10 @@ def declared_knobs(cls: type) -> Iterator[Knob]:
             yield from inner_knobs(name, cast(type, bare), usual_of(cls, name), when)
             continue
         limits = {k: getattr(rule, k, None) for rule in rules for k in ("ge", "gt", "le", "lt") if hasattr(rule, k)}
-        limits = {k: v for k, v in limits.items() if v is not None}
-        unit = next((rule.name for rule in rules if isinstance(rule, Unit)), None)
-        yield Knob(
-            path=name,
-            type=bare,
-            default=usual_of(cls, name),
-            owner=cls,
-            choices=choices(bare),
-            minimum=limits.get("ge", limits.get("gt")),
-            maximum=limits.get("le", limits.get("lt")),
-            above="gt" in limits,
-            below="lt" in limits,
-            unit=unit_of(name) if unit is None else unit,
-            when=when,
-        )
+        low, above, high, below = (limits.get(k) for k in ("ge", "gt", "le", "lt"))
+        unit = next((rule.name for rule in rules if isinstance(rule, Unit)), unit_of(name))
+        bounds = above if low is None else low, below if high is None else high, above is not None, below is not None
+        yield Knob(name, bare, usual_of(cls, name), cls, choices(bare), *bounds, unit, when)
 
 
 def inner_knobs(name: str, cls: type, usual: Any, when: tuple[Any, ...]) -> Iterator[Knob]:
@@ -145,15 +133,6 @@ def idle_knobs(value: Any, names: Iterable[str] | None = None, call: Callable[[s
         own = value_at(value, knob.path) != knob.default if names is None else knob.path in names
         if own and (why := knob.idle(value, call)):
             yield why
-
-
-def refuse_idle(value: Any, names: Iterable[str]) -> None:
-    """Raise ParameterError for a knob, or a process inside, that was given and does nothing beside the others."""
-    given = set(names)
-    for knob in knobs(type(value)) if given else ():
-        if (given & {knob.path, knob.path.partition(".")[0]}) and value_at(value, knob.path) != knob.default:
-            if why := knob.idle(value):
-                raise ParameterError(why)
 
 
 def build(cls: type[T], values: Mapping[str, object], base: T | None = None, call: Callable[[str], str] = str) -> T:
@@ -252,9 +231,12 @@ def fill(table: Any, value: Any, known: Mapping[str, Knob], prefix: str = "") ->
     """Write the fields of `value` into a TOML table; what is switched off is "off", or a comment if that is usual."""
     import tomlkit
 
-    items = {name: getattr(value, name) for name in process_fields(type(value))}
-    for name, item in items.items():
+    items = [(name, getattr(value, name)) for name in process_fields(type(value))]
+    for name, item in sorted(items, key=lambda pair: is_dataclass(pair[1])):
         if is_dataclass(item):
+            inner = tomlkit.table()
+            fill(inner, item, known, f"{prefix}{name}.")
+            table.add(name, inner)
             continue
         knob = known[prefix + name]
         facts = knob.facts if knob.facts.startswith("[") else f"({knob.facts})"
@@ -263,24 +245,12 @@ def fill(table: Any, value: Any, known: Mapping[str, Knob], prefix: str = "") ->
             table.add(tomlkit.comment(f"{name} ="))
         else:
             table.add(name, "off" if item is None else plain(item))
-    for name, item in items.items():
-        if is_dataclass(item):
-            inner = tomlkit.table()
-            fill(inner, item, known, f"{prefix}{name}.")
-            table.add(name, inner)
 
 
 def from_toml(cls: type[T], text: str, source: str = "the recipe") -> T:
     """The process that a TOML document describes; what it does not mention keeps its default."""
     try:
         return validate(cls, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ParameterError(f"{source} is not valid TOML: {error}") from None
-    except ParameterError as error:
-        raise ParameterError(f"{source}: {error}") from None
-
-
-__all__ = [
-    "Knob", "Unit", "When", "build", "card", "changed", "engine", "from_toml", "idle_knobs", "knobs", "plain",
-    "process", "replay", "summary_of", "to_toml", "validate",
-]  # fmt: skip
+    except (tomllib.TOMLDecodeError, ParameterError) as error:
+        told = ":" if isinstance(error, ParameterError) else " is not valid TOML:"
+        raise ParameterError(f"{source}{told} {error}") from None

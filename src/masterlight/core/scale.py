@@ -12,8 +12,7 @@ from numba import njit
 from masterlight.core.mesh import mesh, mesh_row
 from masterlight.core.noise import deviations, finite, mad_about, midvariance, two_sided_scale
 
-IKSS_LIMIT = 4.0
-IKSS_CONVERGED = 1e-6
+IKSS_LIMIT, IKSS_CONVERGED = 4.0, 1e-6
 GAUSSIAN_BIWEIGHT = 0.991
 """Makes the root of the biweight midvariance the sigma of Gaussian noise."""
 QN_SAMPLES = 50_000
@@ -95,51 +94,48 @@ def with_quartiles(x):
     return np.partition(x, [x.size // 4, (x.size - 1) // 2, x.size // 2, 3 * x.size // 4])
 
 
-def estimator(order=None):
-    """Make what tells the sides of finite values, put in order, about their median an estimator of any sample.
+def estimator(sides):
+    """Make what tells the sides of finite values about their median an estimator of any sample.
 
     It gives (location, (low, high)), all NaN for a sample without finite values.
     """
 
-    def made(sides):
-        @wraps(sides)
-        def of_sample(sample):
-            x = finite(sample)
-            if not x.size:
-                return np.nan, (np.nan, np.nan)
-            x = order(x) if order else x
-            centre = float(np.median(x))
-            return centre, sides(x, centre)
+    @wraps(sides)
+    def of_sample(sample):
+        x = finite(sample)
+        if not x.size:
+            return np.nan, (np.nan, np.nan)
+        centre = float(np.median(x))
+        return centre, sides(x, centre)
 
-        return of_sample
-
-    return made
+    return of_sample
 
 
-@estimator()
+@estimator
 def average_deviation(x, centre):
     """Median, and average absolute deviation from it below and above."""
-    low, high = x[x <= centre], x[x > centre]
-    below = float(np.mean(np.abs(low - centre), dtype=np.float64))
+    high = x[x > centre]
+    below = float(np.mean(np.abs(x[x <= centre] - centre), dtype=np.float64))
     return below, float(np.mean(high - centre, dtype=np.float64)) if high.size else 0.0
 
 
-@estimator(with_quartiles)
+@estimator
 def median_deviation(x, centre):
     """Median, and median absolute deviation from it below and above.
 
     Where half of the values on one side are the median itself, both sides get the deviation of all together.
     """
+    x = with_quartiles(x)
     return deviations(x[x <= centre], x[x > centre], centre, x)
 
 
-@estimator(with_quartiles)
+@estimator
 def biweight(x, centre):
     """Median, and root of the biweight midvariance below and above it (Beers, Flynn & Gebhardt 1990)."""
-    return two_sided_scale(x)[1:]
+    return two_sided_scale(with_quartiles(x))[1:]
 
 
-@estimator()
+@estimator
 def percentage_bend(x, centre):
     """Median, and root of the percentage bend midvariance about it, a fifth of the values bent (Wilcox 2012)."""
     at = min(int(0.8 * x.size + 0.5), x.size - 1)
@@ -152,18 +148,15 @@ def percentage_bend(x, centre):
     return 2 * (width * np.sqrt(x.size * bent) / inside if inside else 0.0,)
 
 
-@estimator()
+@estimator
 def typical_distance(x, centre):
     """Median, and Sn, the typical distance of the values from each other (Rousseeuw & Croux 1993)."""
     return 2 * (float(sn(x)) / 1.1926,)
 
 
-@estimator()
+@estimator
 def first_distances(x, centre):
-    """Median, and Qn, the first quartile of the distances between values (Rousseeuw & Croux 1993).
-
-    Of large samples every k-th value is looked at, so that at most `QN_SAMPLES` are.
-    """
+    """Median, and Qn, the first quartile of the distances of `QN_SAMPLES` values at most (Rousseeuw & Croux 1993)."""
     return 2 * (float(qn(x[:: -(-x.size // QN_SAMPLES)])) / 2.21914,)
 
 
@@ -189,14 +182,9 @@ def ikss(sample):
 
 
 SCALES = {
-    "bwmv": biweight,
-    "avgdev": average_deviation,
-    "mad": median_deviation,
-    "pbmv": percentage_bend,
-    "sn": typical_distance,
-    "qn": first_distances,
-    "ikss": ikss,
-}
+    "bwmv": biweight, "avgdev": average_deviation, "mad": median_deviation, "pbmv": percentage_bend,
+    "sn": typical_distance, "qn": first_distances, "ikss": ikss,
+}  # fmt: skip
 """Estimators by name: each takes a sample of any shape and gives (location, (low, high)), all NaN for an empty one.
 
 The first three tell the spread below the median apart from that above it, where nebulae are; the others are alike on
@@ -215,8 +203,8 @@ def noise_sides(sample):
     away = (x - np.median(x)).astype(np.float64)
     found = []
     for side in (-away[away < 0], away[away > 0]):
-        sigma = float(np.std(side)) if side.size > 1 else 0.0
-        for _ in range(2):
+        sigma = np.inf
+        for _ in range(3):
             side = side[side < 4.0 * sigma]
             sigma = float(np.std(side)) if side.size > 1 else 0.0
         found.append(sigma)

@@ -6,12 +6,13 @@ An executor of other processes gets a task and its items once for each process, 
 """
 
 import ctypes
+import operator
 import os
 import pickle
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +105,6 @@ class Shared:
         return task(items[i])
 
 
-def call(task: Callable, item: Any) -> Any:
-    return task(item)
-
-
 def processes(pool: Pool) -> int:
     """How many processes an executor works in; each has masters and other things of its own in memory."""
     return getattr(pool[0], "processes", 1)
@@ -125,20 +122,17 @@ def keep_freed_memory() -> None:
     a third of all CPU time on clearing pages (measured: 12 of 35 seconds). Does nothing where there is no glibc.
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-    try:
+    with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    for name, value in ((mmap_threshold, 32 << 20), (trim_threshold, 1 << 30), (top_pad, 64 << 20)):
-        mallopt(name, value)
+        for name, value in ((mmap_threshold, 32 << 20), (trim_threshold, 1 << 30), (top_pad, 64 << 20)):
+            mallopt(name, value)
 
 
 def machine_memory_mb() -> float:
     """Physical memory of the machine; 4000 where the system does not tell."""
-    try:
+    with suppress(ValueError, OSError, AttributeError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
-    except (ValueError, OSError, AttributeError):
-        return 4000.0
+    return 4000.0
 
 
 @contextmanager
@@ -166,9 +160,8 @@ def executor(where: str = "threads") -> Iterator[Pool]:
             cluster = Cluster(client)
             yield cluster, cluster.width
     else:
-        raise ParameterError(
-            f"workers='{where}' is not a place to compute; use 'serial', 'threads', 'threads:N' or 'dask://host:port'"
-        )
+        known = "'serial', 'threads', 'threads:N' or 'dask://host:port'"
+        raise ParameterError(f"workers='{where}' is not a place to compute; use {known}")
 
 
 def dask_client(where: str) -> Any:
@@ -188,12 +181,7 @@ def dask_client(where: str) -> Any:
 
 
 def each(
-    stage: str,
-    pool: Pool,
-    task: Callable,
-    items: Iterable,
-    keep_going: bool = True,
-    in_flight: int | None = None,
+    stage: str, pool: Pool, task: Callable, items: Iterable, keep_going: bool = True, in_flight: int | None = None
 ) -> Generator[Event, None, None]:
     """Run `task(item)` for every item and yield an Event as each is done, in order of completion.
 
@@ -208,7 +196,7 @@ def each(
 
     def feed():
         for i, item in waiting:
-            future = run.submit(task, item) if shared is None else run.submit(call, shared, i)
+            future = run.submit(task, item) if shared is None else run.submit(operator.call, shared, i)
             pending[future] = item
             if len(pending) >= in_flight:
                 return

@@ -21,17 +21,9 @@ RAW = (
 )  # fmt: skip
 """Camera raw, as Canon, Nikon, Sony, Fujifilm, Olympus, Panasonic, Pentax, Samsung and others name it."""
 
-FORMATS = {
-    **dict.fromkeys(
-        (end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")),
-        "masterlight.io.fits:open_fits",
-    ),
-    ".xisf": "masterlight.io.xisf:open_xisf",
-    **dict.fromkeys(RAW, "masterlight.io.raw:open_raw"),
-}
+FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
+FORMATS = dict.fromkeys(FITS, "fits:open_fits") | {".xisf": "xisf:open_xisf"} | dict.fromkeys(RAW, "raw:open_raw")
 """What reads a file, by the end of its name."""
-
-
 MISSING = -(2**31)
 """What stands for NaN in a plane of 32-bit integers."""
 
@@ -79,17 +71,15 @@ def read(path: FilePath) -> Frame:
         known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
-    frame: Frame = getattr(import_module(module), name)(path)
+    frame: Frame = getattr(import_module(f"masterlight.io.{module}"), name)(path)
     return frame
 
 
 def write(
-    path: FilePath,
-    planes: Frame | np.ndarray | Mapping[str, object],
+    path: FilePath, planes: Frame | np.ndarray | Mapping[str, object],
     header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
-    history: Iterable[str] = (),
-    compress: Iterable[str] = (),
-) -> None:
+    history: Iterable[str] = (), compress: Iterable[str] = (),
+) -> None:  # fmt: skip
     """Write a FITS file that appears whole or not at all.
 
     planes: a frame, an array, or a mapping of names to arrays, astropy tables and texts, the first of which becomes

@@ -10,13 +10,13 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
-from masterlight.io import FilePath, atomic, read, suffix, write
+from masterlight.io import FITS, FilePath, atomic, read, suffix, write
+from masterlight.io.plain import reading
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
 """Keywords that count the pixels of each bit of a map."""
 KIND = "DEFECT MAP"
 """What IMAGETYP calls a map of bits."""
-FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
 TEXTS = {".lst": "Siril", ".txt": "PixInsight", ".defects": "PixInsight"}
 
 
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
     line: int
     text: str
-    box: tuple[int | None, int | None, int | None, int | None]
+    box: tuple[int | None, ...]
     bits: int
 
 
@@ -46,11 +46,8 @@ def read_defects(path: FilePath, shape: tuple[int, int] | None = None) -> Defect
     that cannot be understood, or when nothing in the list is on the sensor; what is outside is told in `notes`.
     """
     path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise FrameError(path, f"cannot be read ({error.strerror})") from error
+    with reading(path), open(path, "rb") as file:
+        head = file.read(16)
     if head.startswith((b"SIMPLE", b"\x1f\x8b")) or suffix(path, FITS):
         return read_map(path, shape)
     if shape is None:
@@ -66,63 +63,52 @@ def entries(path: str, text: str, rows: int) -> Iterator[Entry]:
     """The lines of a list; empty ones and those that begin with # say nothing."""
     program = None
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].split()
+        words = " ".join(line.split("#", 1)[0].split())
         if not words:
             continue
-        wanted = "PixInsight" if words[0].lower() in ("col", "row") else "Siril" if words[0] in "PCL" else None
-        program = program or wanted
-        found = {"PixInsight": pixinsight, "Siril": siril}[wanted](words, rows) if wanted else None
-        if found is None or wanted != program:
+        told = {"PixInsight": pixinsight(words), "Siril": siril(words, rows)}
+        program = program or next((name for name in told if told[name]), "")
+        found = told.get(program)
+        if found is None:
             known = "`Col x`, `Col x y0 y1`, `Row y` (PixInsight) or `P x y`, `P x y H`, `C x`, `L y` (Siril)"
             raise FrameError(path, f"line {number} is not understood: '{line.strip()}'. Lines are {known}, not mixed")
         yield Entry(number, line.strip(), *found)
 
 
-def pixinsight(words: list[str], rows: int):
+def pixinsight(words: str):
     """The box and bits of a line such as `Col 17 20 300`, or None."""
-    numbers = whole_numbers(words[1:])
-    if numbers is None or len(numbers) not in (1, 3):
+    match = re.fullmatch(r"(?:col|row) (\d+)(?: (\d+) (\d+))?", words.lower())
+    if not match:
         return None
-    at, *ends = numbers
+    at, *ends = (int(number) for number in match.groups() if number)
     start, stop = (min(ends), max(ends) + 1) if ends else (None, None)
     bits = USER if ends and stop - start == 1 else LINE
-    return ((start, stop, at, at + 1) if words[0].lower() == "col" else (at, at + 1, start, stop)), bits
+    return ((start, stop, at, at + 1) if words[0] in "cC" else (at, at + 1, start, stop)), bits
 
 
-def siril(words: list[str], rows: int):
+def siril(words: str, rows: int):
     """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one upwards."""
-    kind = {"H": HOT, "C": COLD}.get(words[-1], USER)
-    numbers = whole_numbers(words[1:] if kind == USER else words[1:-1])
-    if numbers is None or not (len(numbers) == 2 or (len(numbers) == 1 and words[0] != "P")):
+    match = re.fullmatch(r"([PCL]) (\d+)(?: (\d+))?(?: ([HC]))?", words)
+    if not match or (match[1] == "P" and not match[3]):
         return None  # `C x` and `L y` may be followed by a 0 that means nothing
-    if words[0] == "C":
-        return (None, None, numbers[0], numbers[0] + 1), LINE
-    y = rows - 1 - (numbers[0] if words[0] == "L" else numbers[1])
-    return ((y, y + 1, None, None), LINE) if words[0] == "L" else ((y, y + 1, numbers[0], numbers[0] + 1), kind)
-
-
-def whole_numbers(words: list[str]) -> list[int] | None:
-    return [int(word) for word in words] if words and all(re.fullmatch(r"\d+", word) for word in words) else None
+    x, y = int(match[2]), rows - 1 - int(match[3 if match[1] == "P" else 2])
+    if match[1] == "P":
+        return (y, y + 1, x, x + 1), {"H": HOT, "C": COLD}.get(match[4], USER)
+    return ((None, None, x, x + 1) if match[1] == "C" else (y, y + 1, None, None)), LINE
 
 
 def listed_mask(path: str, found: list[Entry], shape: tuple[int, int]) -> DefectList:
     """A mask of what a list marks, and what of it is outside the sensor."""
-    mask = np.zeros(shape, np.uint8)
-    lost = []
+    mask, lost, whole = np.zeros(shape, np.uint8), [], (0, shape[0], 0, shape[1])
     for entry in found:
-        y0, y1, x0, x1 = (
-            end if bound is None else bound
-            for bound, end in zip(entry.box, (0, shape[0], 0, shape[1]), strict=True)
-        )  # fmt: skip
+        y0, y1, x0, x1 = (end if at is None else at for at, end in zip(entry.box, whole, strict=True))
         if y0 < 0 or x0 < 0 or y1 > shape[0] or x1 > shape[1]:
             lost.append(entry)
         mask[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] |= entry.bits
     if not lost:
         return DefectList(mask, path)
-    told = (
-        f"{len(lost)} of {len(found)} lines reach outside the sensor of {shape[1]} x {shape[0]} pixels, the first in "
-    )
-    told += f"line {lost[0].line}: '{lost[0].text}'"
+    told = f"{len(lost)} of {len(found)} lines reach outside the sensor of {shape[1]} x {shape[0]} pixels"
+    told += f", the first in line {lost[0].line}: '{lost[0].text}'"
     if not mask.any():
         raise FrameError(path, f"{told}; is it for another camera or binning?")
     return DefectList(mask, path, notes=(f"{path}: {told}",))
@@ -151,16 +137,16 @@ def write_defects(path: FilePath, defects: Any, thresholds: str = "") -> None:
     """
     end = suffix(path, (*FITS, *TEXTS))
     if end in TEXTS:
-        text = (siril_text if TEXTS[end] == "Siril" else pixinsight_text)(defects.mask)
+        lines = (siril_lines if TEXTS[end] == "Siril" else pixinsight_lines)(defects.mask)
         with atomic(path) as file:
-            file.write(text.encode("ascii"))
+            file.write("\n".join([*lines, ""]).encode("ascii"))
         return
     if end is None:
-        raise ParameterError(
-            f"{path}: defects are written as .fits (map), .lst (list of Siril) or .txt (of PixInsight)"
-        )
+        told = "defects are written as .fits (map), .lst (list of Siril) or .txt (of PixInsight)"
+        raise ParameterError(f"{path}: {told}")
     rows = [("IMAGETYP", KIND, "1 hot 2 cold 4 unstable 8 line 16 sat 32 user")]
-    rows += [("DEFSOURC", short(defects.source), "made from")]
+    source = defects.source
+    rows += [("DEFSOURC", source if len(source) <= 50 else f"...{source[-47:]}", "made from")]
     rows += [(key, int(np.count_nonzero(defects.mask & bit)), "pixels") for key, bit in BITS.items()]
     rows += [("NDEFECTS", int(np.count_nonzero(defects.mask)), "defective pixels")]
     write(path, {"DEFECTS": defects.mask}, rows + camera_rows(getattr(defects, "meta", None)), [thresholds or KIND])
@@ -176,39 +162,27 @@ def camera_rows(meta: Meta | None) -> list[tuple]:
     return rows + [("BAYERPAT", meta.pattern, "colour filters")]
 
 
-def short(words: str) -> str:
-    """A name that fits into one card."""
-    return words if len(words) <= 50 else "..." + words[-47:]
-
-
-def siril_text(mask: np.ndarray) -> str:
+def siril_lines(mask: np.ndarray) -> Iterator[str]:
     """A list as Siril reads it: whole columns and rows, then pixels with H or C."""
     rows, cols = mask.shape
-    columns = np.flatnonzero((mask & LINE > 0).all(axis=0))
-    lines = np.flatnonzero((mask & LINE > 0).all(axis=1))
+    columns, lines = (np.flatnonzero((mask & LINE > 0).all(axis=axis)) for axis in (0, 1))
     left = mask > 0
     left[:, columns] = left[lines] = False
-    out = [
-        f"# {cols} x {rows} pixels; columns from the left, rows from below, both from 0",
-        *(f"C {x}" for x in columns),
-    ]
-    out += [f"L {rows - 1 - y}" for y in lines]
-    for y, x in zip(*np.nonzero(left), strict=True):
-        kind = " H" if mask[y, x] & HOT else " C" if mask[y, x] & COLD else ""
-        out.append(f"P {x} {rows - 1 - y}{kind}")
-    return "\n".join(out) + "\n"
+    yield f"# {cols} x {rows} pixels; columns from the left, rows from below, both from 0"
+    yield from (f"C {x}" for x in columns)
+    yield from (f"L {rows - 1 - y}" for y in lines)
+    for y, x in np.argwhere(left):
+        yield f"P {x} {rows - 1 - y}" + (" H" if mask[y, x] & HOT else " C" if mask[y, x] & COLD else "")
 
 
-def pixinsight_text(mask: np.ndarray) -> str:
+def pixinsight_lines(mask: np.ndarray) -> Iterator[str]:
     """A list as PixInsight reads it: whole and partial columns, whole rows; a pixel is a column of one."""
-    rows, cols = mask.shape
     lines = np.flatnonzero((mask > 0).all(axis=1))
     left = mask > 0
     left[lines] = False
-    out = [f"Row {y}" for y in lines]
+    yield from (f"Row {y}" for y in lines)
     x, y = np.nonzero(np.ascontiguousarray(left.T))
     starts = np.flatnonzero((np.diff(x, prepend=-1) != 0) | (np.diff(y, prepend=-1) != 1))
     for run in np.split(np.arange(len(x)), starts)[1:]:
         first, last = run[[0, -1]]
-        out.append(f"Col {x[first]}" if run.size == rows else f"Col {x[first]} {y[first]} {y[last]}")
-    return "\n".join(out) + "\n"
+        yield f"Col {x[first]}" if run.size == len(mask) else f"Col {x[first]} {y[first]} {y[last]}"

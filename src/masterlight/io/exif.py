@@ -1,8 +1,11 @@
 """What a camera writes beside its raw pixels: the tags of TIFF and its kin (DNG, CR2, NEF ...), CR3, CRW and RAF."""
 
+import itertools
 import os
+import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -10,17 +13,14 @@ KINDS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i"
 """Types of TIFF values as struct spells them."""
 LONGEST_BYTES = 1 << 16
 MOST_DIRECTORIES = 40
-MAKE, MODEL, UNIQUE_MODEL, PHOTOMETRIC, CFA = 271, 272, 50708, 262, 32803
-SUB_IFDS, EXIF_IFD, MAKER_NOTE, CANON_SHOT = 330, 34665, 37500, 4
-STRIPS, STRIP_BYTES, TILES, TILE_BYTES = 273, 279, 324, 325
-EXPOSURE, F_NUMBER, FOCAL, ISO, ISO_SPEED, ISO_INDEX = 33434, 33437, 37386, 34855, 34867, 34866
-TAKEN, CHANGED, FRACTION, TAKEN_ZONE, ZONE = 36867, 306, 37521, 36881, 36880
-PLANE_COLOURS, MASKED = 50710, 50830
+MAKER_NOTE, CFA = 37500, 32803
 WANTED = {
-    MAKE, MODEL, UNIQUE_MODEL, PHOTOMETRIC, SUB_IFDS, EXIF_IFD, CANON_SHOT, STRIPS, STRIP_BYTES, TILES, TILE_BYTES,
-    EXPOSURE, F_NUMBER, FOCAL, ISO, ISO_SPEED, ISO_INDEX, TAKEN, CHANGED, FRACTION, TAKEN_ZONE, ZONE, PLANE_COLOURS,
-    MASKED,
+    271: "make", 272: "model", 50708: "unique_model", 306: "changed", 36867: "taken", 37521: "fraction", 36880: "zone",
+    36881: "taken_zone", 33434: "exposure_s", 33437: "f_number", 37386: "focal_mm", 34855: "iso", 34867: "iso_speed",
+    34866: "iso_index", 262: "photometric", 273: "starts", 279: "counts", 324: "starts", 325: "counts", 330: "sub_ifds",
+    34665: "exif_ifd", 4: "canon_shot", 50710: "plane_colours", 50830: "masked",
 }  # fmt: skip
+"""The tags that are read, as they are called here; strips and tiles alike."""
 CIFF_NAMES, CIFF_CLOCK, CIFF_SHOT = 0x080A, 0x180E, 0x102A
 
 
@@ -64,26 +64,24 @@ def read_exif(path) -> Exif:
     return Exif()
 
 
-def directory(file, base: int, order: str, at: int) -> tuple[dict[int, Any], int]:
+def directory(file, base: int, order: str, at: int) -> tuple[dict[str, Any], int]:
     """The tags of one TIFF directory, and where the next one is; a maker note is given as its place in the file."""
     file.seek(base + at)
     count = struct.unpack(order + "H", file.read(2))[0]
     rows, tags = file.read(12 * count), {}
     after = file.read(4)
-    for i in range(len(rows) // 12):
-        tag, kind, n = struct.unpack_from(order + "HHI", rows, 12 * i)
+    for tag, kind, n, inline in struct.iter_unpack(order + "HHI4s", rows[: len(rows) // 12 * 12]):
         if kind not in KINDS:
             continue
         size = n * struct.calcsize("=" + KINDS[kind])
-        inline = rows[12 * i + 8 : 12 * i + 12]
         if tag == MAKER_NOTE:
-            tags[tag] = base + struct.unpack(order + "I", inline)[0]
+            tags["maker_note"] = base + struct.unpack(order + "I", inline)[0]
         elif tag in WANTED and size <= LONGEST_BYTES:
             if size > 4:
                 file.seek(base + struct.unpack(order + "I", inline)[0])
                 inline = file.read(size)
             if len(inline) >= size:
-                tags[tag] = values(order, kind, n, inline[:size])
+                tags[WANTED[tag]] = values(order, kind, n, inline[:size])
     return tags, struct.unpack(order + "I", after)[0] if len(after) == 4 else 0
 
 
@@ -97,7 +95,7 @@ def values(order: str, kind: int, n: int, data: bytes) -> Any:
     return tuple(a / b if b else None for a, b in zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def directories(file, base: int) -> Iterator[dict[int, Any]]:
+def directories(file, base: int) -> Iterator[dict[str, Any]]:
     """Every directory of a TIFF structure that begins at `base`: the chain, sub-images, EXIF, Canon's maker note."""
     file.seek(base)
     head = file.read(8)
@@ -112,15 +110,13 @@ def directories(file, base: int) -> Iterator[dict[int, Any]]:
         seen.add(at)
         tags, following = directory(file, base, order, at)
         yield tags
-        waiting += [following, *(p for key in (SUB_IFDS, EXIF_IFD) for p in integers(tags, key))]
-        if MAKER_NOTE in tags:
-            try:
-                yield {MAKER_NOTE: directory(file, base, order, tags[MAKER_NOTE] - base)[0]}
-            except struct.error:
-                continue
+        waiting += [following, *(p for key in ("sub_ifds", "exif_ifd") for p in integers(tags, key))]
+        if "maker_note" in tags:
+            with suppress(struct.error):
+                yield {"maker_note": directory(file, base, order, tags["maker_note"] - base)[0]}
 
 
-def of_boxes(file) -> Iterator[dict[int, Any]]:
+def of_boxes(file) -> Iterator[dict[str, Any]]:
     """The directories in the boxes of a CR3: CMT1 the image, CMT2 its EXIF, CMT3 the maker note."""
     size, at = os.fstat(file.fileno()).st_size, 0
     while at + 8 <= size:
@@ -131,49 +127,48 @@ def of_boxes(file) -> Iterator[dict[int, Any]]:
             for box in (b"CMT1", b"CMT2", b"CMT3"):
                 found = blob.find(box)
                 for tags in directories(file, at + 8 + found + 4) if found >= 0 else ():
-                    yield {MAKER_NOTE: tags} if box == b"CMT3" else tags
+                    yield {"maker_note": tags} if box == b"CMT3" else tags
             return
         if length < 8:
             return
         at += length
 
 
-def of_tags(found: list[dict[int, Any]]) -> Exif:
+def of_tags(found: list[dict[str, Any]]) -> Exif:
     """What directories say together; the first that tells a thing is believed."""
-    tags: dict[int, Any] = {}
+    tags: dict[str, Any] = {}
     for part in found:
         for key, value in part.items():
             tags[key] = part[key] if isinstance(value, dict) else tags.get(key, value)
-    note = tags.get(MAKER_NOTE)
+    note, bounds = tags.get("maker_note"), integers(tags, "masked")
+    sensitivities = (number(tags, key) for key in ("iso", "iso_speed", "iso_index"))
     time, zone = moment(tags)
     return Exif(
-        camera=camera_name(text(tags, MAKE), text(tags, MODEL)) or text(tags, UNIQUE_MODEL),
-        exposure_s=number(tags, EXPOSURE),
-        iso=next((v for v in (number(tags, key) for key in (ISO, ISO_SPEED, ISO_INDEX)) if v and v != 65535), None),
-        f_number=number(tags, F_NUMBER),
-        focal_mm=number(tags, FOCAL),
+        camera=camera_name(text(tags, "make"), text(tags, "model")) or text(tags, "unique_model"),
+        iso=next((value for value in sensitivities if value and value != 65535), None),
+        **{name: number(tags, name) for name in ("exposure_s", "f_number", "focal_mm")},
         time=time,
         zone=zone,
-        temperature_c=canon_temperature(integers(note, CANON_SHOT)) if isinstance(note, dict) else None,
-        masked=masked_areas(integers(tags, MASKED)),
-        filters="".join("RGBCMYW"[i] if i < 7 else "?" for i in integers(tags, PLANE_COLOURS)),
-        end_bytes=max((end_of(part) for part in found), default=0),
+        temperature_c=canon_temperature(integers(note, "canon_shot")) if isinstance(note, dict) else None,
+        masked=tuple(zip(*(bounds[i::4] for i in (0, 2, 1, 3)), strict=False)),
+        filters="".join("RGBCMYW"[i] if i < 7 else "?" for i in integers(tags, "plane_colours")),
+        end_bytes=max(map(end_of, found), default=0),
     )
 
 
-def text(tags: dict, key: int) -> str | None:
+def text(tags: dict, key: str) -> str | None:
     value = tags.get(key)
     return value or None if isinstance(value, str) else None
 
 
-def number(tags: dict, key: int) -> float | None:
+def number(tags: dict, key: str) -> float | None:
     """The first value of a tag if it is above zero."""
     value = tags.get(key)
     value = value[0] if isinstance(value, tuple) and value else None
     return float(value) if value is not None and value > 0 else None
 
 
-def integers(tags: dict, key: int) -> tuple[int, ...]:
+def integers(tags: dict, key: str) -> tuple[int, ...]:
     """The values of a tag if they are whole numbers, as they should be."""
     value = tags.get(key)
     return value if isinstance(value, tuple) and all(isinstance(v, int) for v in value) else ()
@@ -188,38 +183,26 @@ def camera_name(make: str | None, model: str | None) -> str | None:
 
 def moment(tags: dict) -> tuple[datetime | None, timedelta | None]:
     """When the exposure began by the camera's clock, and what that is ahead of UTC, if the camera tells."""
-    fraction = "".join(c for c in text(tags, FRACTION) or "" if c in "0123456789")
-    away = text(tags, TAKEN_ZONE) or text(tags, ZONE) or ""
+    fraction = re.sub("[^0-9]", "", text(tags, "fraction") or "")
+    away = text(tags, "taken_zone") or text(tags, "zone") or ""
     try:
-        time = datetime.strptime((text(tags, TAKEN) or text(tags, CHANGED) or "")[:19], "%Y:%m:%d %H:%M:%S")
+        time = datetime.strptime((text(tags, "taken") or text(tags, "changed") or "")[:19], "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None, None
     if time.year < 1980:
         return None, None
     time += timedelta(seconds=float(f"0.{fraction or 0}"))
-    if away == "Z":
-        return time, timedelta()
-    try:
-        hours, minutes = (int(part) for part in away.lstrip("+-").split(":"))
-    except ValueError:
+    ahead = re.fullmatch(r"([+-]?)(\d+):(\d+)", "0:0" if away == "Z" else away)
+    if not ahead:
         return time, None
-    return time, timedelta(hours=hours, minutes=minutes) * (-1 if away.startswith("-") else 1)
-
-
-def masked_areas(bounds) -> tuple[tuple[int, int, int, int], ...]:
-    """Rectangles of a DNG (top, left, bottom, right) as (y0, y1, x0, x1)."""
-    boxes = zip(*(bounds[i::4] for i in range(4)), strict=False)
-    return tuple((y0, y1, x0, x1) for y0, x0, y1, x1 in boxes)
+    return time, timedelta(hours=int(ahead[2]), minutes=int(ahead[3])) * (-1 if ahead[1] == "-" else 1)
 
 
 def end_of(tags: dict) -> int:
     """Where the strips or tiles of a mosaic end; 0 for other directories."""
-    if integers(tags, PHOTOMETRIC)[:1] != (CFA,):
+    if integers(tags, "photometric")[:1] != (CFA,):
         return 0
-    pairs = (
-        zip(integers(tags, a), integers(tags, b), strict=False) for a, b in ((STRIPS, STRIP_BYTES), (TILES, TILE_BYTES))
-    )
-    return max((start + count for pair in pairs for start, count in pair), default=0)
+    return max(map(sum, zip(integers(tags, "starts"), integers(tags, "counts"), strict=False)), default=0)
 
 
 def canon_temperature(shot: tuple[int, ...]) -> float | None:
@@ -244,20 +227,15 @@ def of_canon_heap(file, head: bytes) -> Exif:
 def records(file, order: str, start: int, end: int) -> dict[int, bytes]:
     """The records that are wanted from a CIFF heap and the heaps in it; the directory of each lies at its end."""
     found: dict[int, bytes] = {}
-    waiting, seen = [(start, end)], set()
-    while waiting and len(seen) < MOST_DIRECTORIES:
-        start, end = waiting.pop(0)
-        if (start, end) in seen:
-            continue
-        seen.add((start, end))
+    waiting = [(start, end)]
+    for start, end in itertools.islice(waiting, MOST_DIRECTORIES):  # which grows on the way
         file.seek(end - 4)
         file.seek(start + struct.unpack(order + "I", file.read(4))[0])
         rows = file.read(10 * struct.unpack(order + "H", file.read(2))[0])
-        for i in range(len(rows) // 10):
-            tag, size, offset = struct.unpack_from(order + "HII", rows, 10 * i)
+        for tag, size, offset in struct.iter_unpack(order + "HII", rows[: len(rows) // 10 * 10]):
             if tag & 0x3FFF in (CIFF_NAMES, CIFF_CLOCK, CIFF_SHOT) and size <= LONGEST_BYTES:
                 file.seek(start + offset)
-                found[tag & 0x3FFF] = rows[10 * i + 2 : 10 * i + 10] if tag & 0x4000 else file.read(size)
+                found[tag & 0x3FFF] = struct.pack(order + "II", size, offset) if tag & 0x4000 else file.read(size)
             elif tag & 0x7800 in (0x2800, 0x3000):
                 waiting.append((start + offset, start + offset + size))
     return found

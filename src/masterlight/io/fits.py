@@ -11,6 +11,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,20 +63,15 @@ class FitsFrame(PlainFrame):
             np.ascontiguousarray(hdus[self.layout.part].data, self.layout.dtype).tofile(target)
 
 
-# --- opening ----------------------------------------------------------------------------------------------------------
-
-
 def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
     """Open the first image of a FITS file, plain, gzip- or tile-compressed; only its header is read."""
     source = os.fspath(path)
     try:
         with reading(source), open(source, "rb") as file:
-            status = os.fstat(file.fileno())
-            packing = "gzip" if file.read(2) == b"\x1f\x8b" else ""
+            status, packing = os.fstat(file.fileno()), "gzip" if file.read(2) == b"\x1f\x8b" else ""
             file.seek(0)
-            text, cards, hdu, packing, offset = find_image(
-                gzip.GzipFile(fileobj=file) if packing else file, source, packing
-            )
+            plain = gzip.GzipFile(fileobj=file) if packing else file
+            text, cards, hdu, packing, offset = find_image(plain, source, packing)
     except (EOFError, zlib.error) as error:
         raise FrameError(source, f"the gzip archive is damaged ({error}); copy or download it again") from error
     layout = layout_of(cards, source, offset, packing, hdu, (status.st_size, status.st_mtime_ns))
@@ -115,16 +111,13 @@ def read_text(file, source: str, offset: int, first: bool) -> tuple[str, int]:
     blocks = []
     for _ in range(HEADER_BLOCKS):
         block = file.read(BLOCK)
-        if not blocks and first and not block.startswith(b"SIMPLE"):
+        if first and not blocks and not block.startswith(b"SIMPLE"):
             told = "the file is empty" if not block else f"not a FITS file (it begins with {block[:8]!r})"
             raise FrameError(source, f"{told}; export it again as FITS")
-        if not block and not first and not blocks:
-            return "", offset
         offset += len(block)
-        blocks.append(block)
         end = next((i for i in range(0, len(block), 80) if block[i : i + 80].rstrip() == b"END"), None)
+        blocks.append(block[:end])
         if end is not None:
-            blocks[-1] = block[:end]
             return b"".join(blocks).decode("latin-1"), offset
         if len(block) < BLOCK:
             break
@@ -133,31 +126,29 @@ def read_text(file, source: str, offset: int, first: bool) -> tuple[str, int]:
     raise FrameError(source, "the header has no END card, the file is damaged; copy it again from the camera card")
 
 
+def cards_in(text: str) -> list[str]:
+    """A header's cards of 80 characters."""
+    return [text[i : i + 80] for i in range(0, len(text), 80)]
+
+
 def with_primary(text: str, primary: str) -> str:
     """An extension's cards, and after them those of the primary header that it does not have itself."""
-    cards = [text[i : i + 80] for i in range(0, len(text), 80)]
-    have = {card[:8] for card in cards}
-    more = (primary[i : i + 80] for i in range(0, len(primary), 80))
-    return "".join(cards + [c for c in more if c[:8] not in have and not STRUCTURE.fullmatch(c[:8].strip())])
+    have = {card[:8] for card in cards_in(text)}
+    more = (card for card in cards_in(primary) if card[:8] not in have)
+    return text + "".join(card for card in more if not STRUCTURE.fullmatch(card[:8].strip()))
 
 
 def without_tiling(text: str) -> str:
     """The header of a tile-compressed image as that of the image itself."""
-    sizes = [f"NAXIS{i}" for i in range(1, 10)]
-    rename = {f"Z{key}": key for key in ("BITPIX", "NAXIS", "BLANK", *sizes)}
-    kept = []
-    for card in (text[i : i + 80] for i in range(0, len(text), 80)):
-        key = card[:8].strip()
-        if not TILING.fullmatch(key):
-            kept.append(f"{rename.get(key, key):8}{card[8:]}")
-    return "".join(kept)
+    rename = {f"Z{key}": key for key in ("BITPIX", "NAXIS", "BLANK", *(f"NAXIS{i}" for i in range(1, 10)))}
+    cards = ((card[:8].strip(), card[8:]) for card in cards_in(text))
+    return "".join(f"{rename.get(key, key):8}{rest}" for key, rest in cards if not TILING.fullmatch(key))
 
 
 def parse_cards(text: str) -> dict[str, Any]:
     """Keywords and plain values; the first of duplicates, COMMENT and HISTORY joined by line ends."""
     cards: dict[str, Any] = {}
-    for i in range(0, len(text), 80):
-        card = text[i : i + 80]
+    for card in cards_in(text):
         key = card[:8].rstrip()
         if key in ("COMMENT", "HISTORY"):
             cards[key] = f"{cards[key]}\n{card[8:].strip()}" if key in cards else card[8:].strip()
@@ -175,22 +166,18 @@ def card_value(field: str) -> Any:
     word = field.split("/", 1)[0].strip()
     if word in ("T", "F"):
         return word == "T"
-    try:
-        return int(word)
-    except ValueError:
-        try:
-            return float(word.replace("D", "E"))
-        except ValueError:
-            return word or None
+    for number, digits in ((int, word), (float, word.replace("D", "E"))):
+        with suppress(ValueError):
+            return number(digits)
+    return word or None
 
 
 def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, stamp: tuple[int, int]) -> Layout:
     """Size and meaning of the samples; FrameError when they cannot be an image of one or three planes."""
     bitpix = cards.get("BITPIX")
     if bitpix not in DTYPES:
-        raise FrameError(
-            source, f"BITPIX is {bitpix!r}; FITS knows {', '.join(map(str, DTYPES))}. The header is damaged"
-        )
+        known = ", ".join(map(str, DTYPES))
+        raise FrameError(source, f"BITPIX is {bitpix!r}; FITS knows {known}. The header is damaged")
     axes = [as_number(cards.get(f"NAXIS{i + 1}")) for i in range(int(as_number(cards["NAXIS"])))]
     if any(axis is None or axis < 1 for axis in axes):
         raise FrameError(source, f"an image without size ({' x '.join(str(axis) for axis in axes)}); take it out")
@@ -199,15 +186,15 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
         sizes.pop()
     if len(sizes) > 3 or (len(sizes) == 3 and sizes[2] != 3):
         raise FrameError(source, f"a cube of {' x '.join(map(str, sizes))}; images have one plane, or three for colour")
-    values = {}
-    for key, default in (("BZERO", 0.0), ("BSCALE", 1.0)):
-        value = cards.get(key)
-        values[key] = default if value is None else as_number(value)
+    values = {"BZERO": 0.0, "BSCALE": 1.0}
+    for key in values:
+        if (value := cards.get(key)) is not None:
+            values[key] = as_number(value)
         if values[key] is None or (key == "BSCALE" and values[key] == 0):
             raise FrameError(source, f"{key} is {value!r}, not a usable number; the header is damaged")
     blank = as_number(cards.get("BLANK")) if bitpix > 0 else None
-    planes = sizes[2] if len(sizes) == 3 else 1
-    flip = str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
     blank = int(blank) if blank is not None else None
-    zero, scale = values["BZERO"], values["BSCALE"]
-    return Layout(DTYPES[bitpix], planes, sizes[1], sizes[0], offset, zero, scale, blank, flip, packing, hdu, stamp)
+    flip = str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
+    cols, rows, planes = [*sizes, 1][:3]
+    where = DTYPES[bitpix], planes, rows, cols, offset
+    return Layout(*where, values["BZERO"], values["BSCALE"], blank, flip, packing, hdu, stamp)

@@ -36,8 +36,7 @@ def write_fits(
 def image_array(plane) -> np.ndarray:
     """A contiguous array of a type that FITS can hold."""
     array = np.asarray(plane)
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
+    array = array.view(np.uint8) if array.dtype == bool else array
     native = array.dtype.newbyteorder("=")
     return np.ascontiguousarray(array, native if native.str[1:] in KEPT else np.float32)
 
@@ -47,11 +46,8 @@ def header_of(header: Any, history: Iterable[str]):
     from astropy.io import fits
 
     cards = fits.Header()
-    if isinstance(header, fits.Header):
-        rows = safe_rows(header)
-    else:
-        rows = ((key, value, "") for key, value in header.items()) if isinstance(header, Mapping) else header
-    for key, value, *comment in rows:
+    rows = safe_rows(header) if isinstance(header, fits.Header) else header
+    for key, value, *comment in rows.items() if isinstance(rows, Mapping) else rows:
         odd = value is None or (isinstance(value, float) and not math.isfinite(value))
         if odd or STRUCTURE.fullmatch(str(key).upper()):
             continue
@@ -95,18 +91,11 @@ def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
     head = fits.Header()
     head["SIMPLE" if first else "XTENSION"] = True if first else "IMAGE"
     head["BITPIX"], head["NAXIS"] = bitpix, array.ndim
-    for i, size in enumerate(array.shape[::-1]):
-        head[f"NAXIS{i + 1}"] = size
-    if first:
-        head["EXTEND"] = True
-    else:
-        head["PCOUNT"], head["GCOUNT"] = 0, 1
-    if unsigned:
-        head["BZERO"], head["BSCALE"] = 32768, 1
-    head["EXTNAME"] = name
+    head.update({f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])})
+    head.update({"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1})
+    head.update(({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name})
     head.extend(cards, bottom=True)
-    flat = array.reshape(-1)
-    flat = (flat ^ 0x8000) if unsigned else flat
+    flat = array.reshape(-1) ^ 0x8000 if unsigned else array.reshape(-1)
     datasum = words_sum(flat)
     head["CHECKSUM"], head["DATASUM"] = "0" * 16, str(datasum)
     total = fold_carries(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
@@ -126,7 +115,7 @@ def write_all(file, data) -> None:
 
 
 def header_bytes(header) -> bytes:
-    return header.tostring(sep="", endcard=True, padding=True).encode("ascii")
+    return header.tostring().encode("ascii")
 
 
 def small_hdu(name: str, plane) -> bytes:
@@ -153,27 +142,20 @@ def packed_hdu(plane, name: str):
 
     array = plane.array if isinstance(plane, Scaled) else image_array(plane)
     tile = (*(1 for _ in array.shape[:-2]), min(64, array.shape[-2]), array.shape[-1])
-    if array.dtype.kind == "f":
-        return fits.CompImageHDU(array, name=name, compression_type="GZIP_2", quantize_level=0, tile_shape=tile)
-    hdu = fits.CompImageHDU(array, name=name, compression_type="RICE_1", tile_shape=tile)
-    if not isinstance(plane, Scaled):
-        return hdu
-    hdu.header["BSCALE"], hdu.header["BZERO"] = plane.scale, 0.0
-    if plane.array.dtype == np.int32:
-        hdu.header["BLANK"] = MISSING
+    how = {"compression_type": "GZIP_2", "quantize_level": 0} if array.dtype.kind == "f" else {}
+    hdu = fits.CompImageHDU(array, name=name, tile_shape=tile, **({"compression_type": "RICE_1"} | how))
+    if isinstance(plane, Scaled):
+        hdu.header.update({"BSCALE": plane.scale, "BZERO": 0.0})
+        hdu.header.update({"BLANK": MISSING} if array.dtype == np.int32 else {})
     return hdu
 
 
 def words_sum(flat: np.ndarray) -> int:
     """The ones' complement sum of the 32-bit big-endian words of an array in file order, as DATASUM wants it."""
-    size = flat.itemsize
-    bits = flat.view(f"u{size}")
-    if size >= 4:
-        total = int((bits.view("u4")).sum(dtype=np.uint64))
-        return fold_carries(total)
-    lanes = 4 // size
-    total = sum(int(bits[i::lanes].sum(dtype=np.uint64)) << (8 * size * (lanes - 1 - i)) for i in range(lanes))
-    return fold_carries(total)
+    size = min(flat.itemsize, 4)
+    bits, lanes = flat.view(f"u{size}"), 4 // size
+    lane_sums = (int(bits[i::lanes].sum(dtype=np.uint64)) << (8 * size * (lanes - 1 - i)) for i in range(lanes))
+    return fold_carries(sum(lane_sums))
 
 
 def fold_carries(total: int) -> int:
@@ -185,14 +167,13 @@ def fold_carries(total: int) -> int:
 
 def checksum_text(value: int) -> str:
     """A 32-bit number as the 16 characters of CHECKSUM (Seaman, Pence & Rots 1995)."""
-    out = [""] * 16
-    for i in range(4):
-        quotient, remainder = divmod((value >> (24 - 8 * i)) & 0xFF, 4)
+    fours = []
+    for byte in value.to_bytes(4, "big"):
+        quotient, remainder = divmod(byte, 4)
         four = [quotient + 48 + remainder, quotient + 48, quotient + 48, quotient + 48]
-        while any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in four):
-            for j in (0, 2):
-                if any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in four[j : j + 2]):
-                    four[j], four[j + 1] = four[j] + 1, four[j + 1] - 1
-        for j in range(4):
-            out[4 * j + i] = chr(four[j])
-    return "".join(out[-1:] + out[:-1])
+        for j in (0, 2):
+            while not bytes(four[j : j + 2]).isalnum():
+                four[j], four[j + 1] = four[j] + 1, four[j + 1] - 1
+        fours.append(four)
+    out = "".join(chr(four[j]) for j in range(4) for four in fours)
+    return out[-1:] + out[:-1]

@@ -64,22 +64,14 @@ class PlainFrame(Frame):
     """An image in a file. Its header was read; pixels are read when they are indexed."""
 
     layout: Layout
-
-    def unpack(self, target: str) -> None:
-        """Write the plain twin of a packed file to the path `target`."""
-        raise FrameError(self.source, f"its packing is not known ({self.layout.packing})")
+    """Where its pixels lie; `unpack(target)` of a kind that may be packed writes its plain twin to a path."""
 
     @property
     def scratch_bytes(self) -> int:
         return self.layout.end_bytes if self.layout.packing else 0
 
-    def pixels(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        """The box as float32 DN; the blank value of integer files becomes NaN."""
-        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
-        self.pixels_into(out, y0, x0)
-        return out
-
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        """Fill `out` with a box in DN; the blank value of integer files becomes NaN."""
         rows, cols = out.shape[-2:]
         step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
         with self.plain_file() as file:
@@ -114,8 +106,7 @@ class PlainFrame(Frame):
         Unsigned samples of 16 bits are turned into signed ones, so that one kernel decodes both.
         """
         place = self.layout
-        if place.flip:
-            y0, y1 = place.rows - y1, place.rows - y0
+        y0, y1 = (place.rows - y1, place.rows - y0) if place.flip else (y0, y1)
         start = place.offset + (plane * place.rows + y0) * place.cols * place.item_bytes
         dtype = np.dtype(f"u{place.item_bytes}")
         if (x1 - x0) * 8 >= place.cols:

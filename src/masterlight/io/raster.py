@@ -76,7 +76,5 @@ def write_png(path: str | PathLike[str], array: Any) -> None:
 
     array = np.asarray(array, np.uint8)
     with atomic(path) as file:
-        picture = np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim == 3 else array
-        Image.fromarray(picture).save(
-            file, "PNG", compress_level=2
-        )  # noise hardly packs; level 6 takes 4 times as long
+        picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim == 3 else array)
+        picture.save(file, "PNG", compress_level=2)  # noise hardly packs; level 6 takes 4 times as long

@@ -6,8 +6,9 @@ knows of its pixels (masked borders, black and white levels, colour pattern) goe
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ GUARD_PX = 4
 """Pixels beside the image into which light or charge leaks."""
 LEAST_PX = 8
 """A masked border that is narrower tells nothing."""
+EXIF = ("EXPTIME", "GAIN", "FOCRATIO", "FOCALLEN")
+"""Keywords of what both LibRaw and the tags of a file tell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,12 +77,9 @@ def open_raw(path: str | os.PathLike[str]) -> RawFrame:
     meta = Meta.from_header(cards, source, sensor.shape)
     rows, cols = sensor.shape
     meta = meta.with_(
-        data_px=sensor.data_px if sensor.data_px != (0, rows, 0, cols) else None,
-        overscan_px=masked_borders(sensor, exif),
-        black_dn=sensor.black_dn,
-        bits=int(sensor.white_dn).bit_length(),
-        notes=(*meta.notes, *notes),
-    )
+        data_px=sensor.data_px if sensor.data_px != (0, rows, 0, cols) else None, black_dn=sensor.black_dn,
+        overscan_px=masked_borders(sensor, exif), bits=int(sensor.white_dn).bit_length(), notes=(*meta.notes, *notes),
+    )  # fmt: skip
     stamp = (status.st_size, status.st_mtime_ns)
     layout = Layout(NATIVE, 1, rows, cols, zero=ZERO, packing="raw", stamp=stamp)
     return RawFrame(source=source, meta=meta, layout=layout, keywords=cards)
@@ -92,8 +92,7 @@ def decoding(source: str) -> Iterator[Any]:
         import rawpy
     except ImportError as error:
         raise FrameError(source, "camera raw needs rawpy: pip install 'masterlight[raw]'") from error
-    raw = rawpy.RawPy()
-    try:
+    with closing(rawpy.RawPy()) as raw:
         try:
             raw.open_file(source)
             raw.unpack()
@@ -101,13 +100,10 @@ def decoding(source: str) -> Iterator[Any]:
             version = ".".join(map(str, rawpy.libraw_version))
             told = f"damaged, or no camera raw that LibRaw {version} knows"
             raise FrameError(source, f"{told}; copy it again from the camera card, or convert it to DNG") from error
-        except (rawpy.LibRawTooBigError, rawpy.LibRawUnsufficientMemoryError, MemoryError) as error:
-            raise FrameError(source, "is damaged or too large to be decoded; copy it again") from error
-        except (rawpy.LibRawError, OSError, ValueError, RuntimeError) as error:
-            raise FrameError(source, "is damaged and cannot be decoded; copy it again from the camera card") from error
+        except (rawpy.LibRawError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            told = "is damaged, or too large to be decoded; copy it again from the camera card"
+            raise FrameError(source, told) from error
         yield raw
-    finally:
-        raw.close()
 
 
 def sensor_of(raw, source: str, filters: str = "") -> Sensor:
@@ -121,21 +117,16 @@ def sensor_of(raw, source: str, filters: str = "") -> Sensor:
     levels = [float(level) for level in raw.black_level_per_channel]
     black = tuple(levels[i] for i in colours.ravel()) if colours.max() < 4 else levels[:1]
     letters = raw.color_desc.decode("ascii", "replace")
-    white, told = float(raw.white_level), raw.camera_white_level_per_channel or ()
-    saturation = [float(level) for level in told if max(levels) < level <= white]
-    cards = {
-        "EXPTIME": other.shutter_speed,
-        "GAIN": other.iso_speed,
-        "FOCRATIO": other.aperture,
-        "FOCALLEN": other.focal_length,
-    }
+    white = float(raw.white_level)
+    saturation = [float(w) for w in raw.camera_white_level_per_channel or () if max(levels) < w <= white]
+    told = other.shutter_speed, other.iso_speed, other.aperture, other.focal_length
     return Sensor(
         shape=(size.raw_height, size.raw_width),
         data_px=(top, min(top + size.height, size.raw_height), left, min(left + size.width, size.raw_width)),
         pattern="".join(letters[i] for i in colours.ravel()) if colours.max() < 4 else None,
         black_dn=tuple(black) if len(set(black)) > 1 else tuple(black[:1]),
         white_dn=min(saturation, default=white),
-        cards={key: float(f"{value:.6g}") for key, value in cards.items() if value > 0},
+        cards={key: float(f"{value:.6g}") for key, value in zip(EXIF, told, strict=True) if value > 0},
     )
 
 
@@ -192,28 +183,21 @@ def masked_borders(sensor: Sensor, exif: Exif) -> tuple[tuple[int, int, int, int
 
 def cards_of(sensor: Sensor, exif: Exif, notes: list[str]) -> dict[str, Any]:
     """The header of a raw frame in FITS keywords; the EXIF of the file goes before what LibRaw tells."""
-    told = {"EXPTIME": exif.exposure_s, "GAIN": exif.iso, "FOCRATIO": exif.f_number, "FOCALLEN": exif.focal_mm}
-    told = sensor.cards | {key: value for key, value in told.items() if value}
-    local = exif.time.isoformat(timespec="milliseconds") if exif.time else None
+    told = zip(EXIF, (exif.exposure_s, exif.iso, exif.f_number, exif.focal_mm), strict=True)
+    told = sensor.cards | {key: value for key, value in told if value}
+    local = utc = None
     if exif.time is None:
         notes.append("the camera does not tell when the exposure began")
-    elif exif.zone is None:
-        notes.append("the time zone of the camera's clock is unknown; its time is taken for UTC")
-    utc = (exif.time - exif.zone).isoformat(timespec="milliseconds") if local and exif.zone is not None else local
+    else:
+        times = exif.time, exif.time - (exif.zone or timedelta())
+        local, utc = (time.isoformat(timespec="milliseconds") for time in times)
+        if exif.zone is None:
+            notes.append("the time zone of the camera's clock is unknown; its time is taken for UTC")
     if "EXPTIME" not in told:
         notes.append("the camera does not tell the exposure time")
-    cards = {
-        "BITPIX": 16,
-        "BZERO": ZERO,
-        "INSTRUME": exif.camera,
-        **told,
-        "DATE-OBS": utc,
-        "DATE-LOC": local,
-        "CCD-TEMP": exif.temperature_c,
-        "BAYERPAT": sensor.pattern,
-        "ROWORDER": "TOP-DOWN",
-        "SATURATE": sensor.white_dn,
-        "DATAMAX": sensor.white_dn,
-        **({f"BLKLEV{i + 1}": level for i, level in enumerate(sensor.black_dn)} if len(sensor.black_dn) <= 4 else {}),
-    }
+    cards = {"BITPIX": 16, "BZERO": ZERO, "INSTRUME": exif.camera, **told, "DATE-OBS": utc, "DATE-LOC": local}
+    cards |= {"CCD-TEMP": exif.temperature_c, "BAYERPAT": sensor.pattern, "ROWORDER": "TOP-DOWN"}
+    cards |= {"SATURATE": sensor.white_dn, "DATAMAX": sensor.white_dn}
+    if len(sensor.black_dn) <= 4:
+        cards |= {f"BLKLEV{i + 1}": level for i, level in enumerate(sensor.black_dn)}
     return {key: value for key, value in cards.items() if value is not None}

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
 from masterlight.core.errors import FrameError, MasterlightError, OutputError
@@ -43,7 +44,7 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
                 with warnings.catch_warnings(action="ignore"):
                     unpack(partial)
             except BaseException as error:
-                if os.path.exists(partial):
+                with suppress(FileNotFoundError):
                     os.unlink(partial)
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise no_room(source) from error
@@ -56,7 +57,5 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
 
 
 def no_room(source: str) -> OutputError:
-    return OutputError(
-        f"{source}: no room to unpack it in {scratch_folder()}; "
-        "set the variable TMPDIR to a folder on a larger disk, or make room"
-    )
+    todo = "set the variable TMPDIR to a folder on a larger disk, or make room"
+    return OutputError(f"{source}: no room to unpack it in {scratch_folder()}; {todo}")

@@ -31,28 +31,18 @@ FULL_DN = 65535.0
 CODECS = ("zlib", "lz4", "lz4hc", "zstd")
 
 PROPERTIES = {
-    "Instrument:ExposureTime": ("EXPTIME", 1),
-    "Instrument:Camera:Name": ("INSTRUME", 1),
-    "Instrument:Camera:ISOSpeed": ("GAIN", 1),
-    "Instrument:Camera:Gain": ("EGAIN", 1),
-    "Instrument:Camera:XBinning": ("XBINNING", 1),
-    "Instrument:Camera:YBinning": ("YBINNING", 1),
-    "Instrument:Filter:Name": ("FILTER", 1),
-    "Instrument:Sensor:Temperature": ("CCD-TEMP", 1),
-    "Instrument:Sensor:TargetTemperature": ("SET-TEMP", 1),
-    "Instrument:Sensor:XPixelSize": ("XPIXSZ", 1),
-    "Instrument:Sensor:YPixelSize": ("YPIXSZ", 1),
-    "Instrument:Telescope:Name": ("TELESCOP", 1),
-    "Instrument:Telescope:FocalLength": ("FOCALLEN", 1000),
-    "Instrument:Telescope:Aperture": ("APTDIA", 1000),
-    "Observation:Object:Name": ("OBJECT", 1),
-    "Observation:Time:Start": ("DATE-OBS", 1),
-    "Observation:Center:RA": ("RA", 1),
-    "Observation:Center:Dec": ("DEC", 1),
-    "PCL:CFASourcePattern": ("BAYERPAT", 1),
-    "XISF:CreatorApplication": ("SWCREATE", 1),
-}
-"""Properties that fill gaps in the FITS keywords, and by what to multiply them: XISF measures telescopes in metres."""
+    "Instrument:ExposureTime": "EXPTIME", "Instrument:Camera:Name": "INSTRUME", "Instrument:Camera:ISOSpeed": "GAIN",
+    "Instrument:Camera:Gain": "EGAIN", "Instrument:Camera:XBinning": "XBINNING", "Instrument:Filter:Name": "FILTER",
+    "Instrument:Camera:YBinning": "YBINNING", "Instrument:Sensor:Temperature": "CCD-TEMP",
+    "Instrument:Sensor:TargetTemperature": "SET-TEMP", "Instrument:Sensor:XPixelSize": "XPIXSZ",
+    "Instrument:Sensor:YPixelSize": "YPIXSZ", "Instrument:Telescope:Name": "TELESCOP",
+    "Instrument:Telescope:FocalLength": "FOCALLEN", "Instrument:Telescope:Aperture": "APTDIA",
+    "Observation:Object:Name": "OBJECT", "Observation:Time:Start": "DATE-OBS", "Observation:Center:RA": "RA",
+    "Observation:Center:Dec": "DEC", "PCL:CFASourcePattern": "BAYERPAT", "XISF:CreatorApplication": "SWCREATE",
+}  # fmt: skip
+"""Properties that fill gaps in the FITS keywords."""
+METRES = ("FOCALLEN", "APTDIA")
+"""What XISF tells in metres, and FITS in millimetres."""
 
 
 class Block(NamedTuple):
@@ -89,9 +79,6 @@ class XisfFrame(KeywordFrame):
         np.ascontiguousarray(pixels).tofile(target)
 
 
-# --- pixels -----------------------------------------------------------------------------------------------------------
-
-
 def plain_parts(source: str, block: Block) -> Iterator[bytes]:
     """The unpacked parts of a block."""
     with open(source, "rb") as file:
@@ -105,18 +92,17 @@ def inflate(source: str, packed: bytes, codec: str, plain_bytes: int) -> bytes:
     """Bytes of one part unpacked, `plain_bytes` at most."""
     if codec == "zlib":
         return zlib.decompressobj().decompress(packed, plain_bytes)
-    library = "zstandard" if codec == "zstd" else "lz4"
+    library = "zstandard" if codec == "zstd" else "lz4.block"
     try:
-        module = import_module("zstandard" if codec == "zstd" else "lz4.block")
+        module = import_module(library)
     except ImportError as error:
-        told = f"its pixels are packed by {codec}, which needs the package {library}"
+        told = f"its pixels are packed by {codec}, which needs the package {library.removesuffix('.block')}"
         raise FrameError(source, f"{told}: pip install 'masterlight[xisf]'") from error
-    damage = module.ZstdError if codec == "zstd" else module.LZ4BlockError
     try:
         if codec == "zstd":
             return module.ZstdDecompressor().decompress(packed, max_output_size=plain_bytes)
         return module.decompress(packed, uncompressed_size=plain_bytes)
-    except damage as error:
+    except getattr(module, "ZstdError" if codec == "zstd" else "LZ4BlockError") as error:
         raise FrameError(source, f"is damaged and cannot be unpacked ({error}); copy it again") from error
 
 
@@ -127,9 +113,6 @@ def unshuffle(data: bytes, item_bytes: int) -> bytes:
         return data
     items = np.frombuffer(data, np.uint8, count * item_bytes).reshape(item_bytes, count)
     return items.T.tobytes() + data[count * item_bytes :]
-
-
-# --- opening ----------------------------------------------------------------------------------------------------------
 
 
 def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
@@ -153,8 +136,7 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     if layout.scale == FULL_DN:
         notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
         cards.setdefault("SATURATE", FULL_DN)
-    pattern = pattern_of(image, source)
-    if pattern:
+    if pattern := pattern_of(image, source):
         cards = {key: value for key, value in cards.items() if key not in ("XBAYROFF", "YBAYROFF")}
         cards["BAYERPAT"] = pattern
     meta = Meta.from_header(cards, source, layout.shape)
@@ -197,12 +179,10 @@ def block_and_layout(image: ET.Element, source: str, notes: list[str], stamp: tu
         told = image.get("geometry", "missing")
         raise FrameError(source, f"its geometry is {told}, not width:height:{planes}; the header is damaged")
     cols, rows, channels = sizes
-    item = np.dtype(code).itemsize
     interleaved = channels if image.get("pixelStorage", "Planar") == "Normal" else 1
     block = block_of(image, source)._replace(interleaved=interleaved)
-    wanted = rows * cols * channels * item
-    if (block.plain_bytes or block.size_bytes) < wanted:
-        found = block.plain_bytes or block.size_bytes
+    wanted, found = rows * cols * channels * np.dtype(code).itemsize, block.plain_bytes or block.size_bytes
+    if found < wanted:
         raise FrameError(source, f"{found:,} bytes of pixels where {wanted:,} are announced; the header is damaged")
     packing = block.codec or ("interleaved" if interleaved > 1 else "")
     scale = scale_of(image, source, notes) if code[0] == "f" else 1.0
@@ -245,9 +225,6 @@ def scale_of(image: ET.Element, source: str, notes: list[str]) -> float:
     return 1.0
 
 
-# --- header -----------------------------------------------------------------------------------------------------------
-
-
 def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, Any]:
     """The header in FITS keywords: those of the file, and what properties add; the image type goes before IMAGETYP."""
     cards: dict[str, Any] = {}
@@ -261,20 +238,17 @@ def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, A
                 cards.setdefault(key, keyword_value(value))
     metadata = (part for element in root if tag_of(element) == "Metadata" for part in element)
     for part in (*image, *metadata):
-        key, factor = PROPERTIES.get(part.get("id", ""), ("", 1)) if tag_of(part) == "Property" else ("", 1)
+        key = PROPERTIES.get(part.get("id", "")) if tag_of(part) == "Property" else None
         value = part.get("value") or part.text
         if key and value and cards.get(key) in (None, ""):
-            metres = as_number(value) if factor != 1 else None
-            cards[key] = metres * factor if metres is not None else keyword_value(value.strip())
+            metres = as_number(value) if key in METRES else None
+            cards[key] = metres * 1000 if metres is not None else keyword_value(value.strip())
     cards = {key: value for key, value in cards.items() if not re.fullmatch(r"BITPIX|NAXIS\d*|BZERO|BSCALE|BLANK", key)}
     if image.get("imageType"):
         cards["IMAGETYP"] = image.get("imageType")
-    item = layout.item_bytes
-    signs = {
-        "u": {"BITPIX": 8 * item, **({"BZERO": 2 ** (8 * item - 1)} if item > 1 else {})},
-        "f": {"BITPIX": -8 * item},
-    }
-    return cards | signs[layout.dtype[1]] | {"ROWORDER": "TOP-DOWN"}
+    bits, integer = 8 * layout.item_bytes, layout.dtype[1] == "u"
+    cards |= {"BITPIX": bits if integer else -bits} | ({"BZERO": 2 ** (bits - 1)} if integer and bits > 8 else {})
+    return cards | {"ROWORDER": "TOP-DOWN"}
 
 
 def keyword_value(words: str) -> Any:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from masterlight.core.workers import Once
 from masterlight.simulate.kernels import STEP, expose
 from masterlight.simulate.night import Night
 
@@ -28,7 +29,7 @@ class Camera:
         side = math.isqrt(len(night.tile)) or 1
         self.tile = np.array([self.letters.index(c) for c in night.tile or [""]]).reshape(side, side)
         """Which of `letters` each pixel sees, (side, side), repeated over the sensor from pixel (0, 0) on."""
-        self._flats: dict[str, np.ndarray] = {}
+        self._flats = Once(kept=True)
 
     def mosaic(self, planes: Iterable[np.ndarray]) -> np.ndarray:
         """What the sensor sees of a colour image, one plane after the other: each pixel in its own colour."""
@@ -45,22 +46,14 @@ class Camera:
         """Which of `letters` the pixels at rows y, columns x see, as numbers."""
         return self.tile[y % len(self.tile), x % len(self.tile)]
 
-    # ---- what the sensor is like
-
-    @cached_property
-    def bias_pattern_dn(self) -> np.ndarray:
-        """Bias level of each column, `(cols,)` float32 DN."""
-        night, rng = self.night, self.night.rng(20)
-        pattern = rng.standard_normal(night.cols)
-        pattern[::2] += 0.5
-        return (night.bias_dn + night.bias_columns_dn * pattern).astype(np.float32)
-
     @cached_property
     def bias_level_dn(self) -> np.ndarray:
         """Bias level of every pixel, overscan included, float32 DN: one row for all, or one for each row."""
         night = self.night
+        pattern = night.rng(20).standard_normal(night.cols)
+        pattern[::2] += 0.5
         level = np.full((night.rows if night.bias_pixels_dn else 1, night.frame_shape[1]), night.bias_dn, np.float32)
-        level[:, : night.cols] = self.bias_pattern_dn
+        level[:, : night.cols] = night.bias_dn + night.bias_columns_dn * pattern
         if night.bias_pixels_dn:
             own = night.rng(25).standard_normal(night.shape, np.float32)
             level[:, : night.cols] += np.float32(night.bias_pixels_dn) * own
@@ -72,7 +65,8 @@ class Camera:
         return drift * float(self.night.rng(16, KINDS[kind], index).standard_normal()) if drift else 0.0
 
     @cached_property
-    def _dark(self) -> tuple[np.ndarray, np.ndarray]:
+    def dark_e_s(self) -> np.ndarray:
+        """Dark current of each pixel, `(rows, cols)` float32 electrons per second; flickering pixels at their mean."""
         night, rng = self.night, self.night.rng(21)
         rate = np.exp(0.35 * rng.standard_normal(night.shape, np.float32) - 0.06)
         rate *= np.float32(night.dark_e_s)
@@ -83,17 +77,14 @@ class Camera:
         for x, y0, y1, kind, strength in self.bad_columns:
             if kind == HOT:
                 rate[y0:y1, x] += np.float32(strength * night.gain_e_per_dn / night.exposure_s)
-        return rate, hot
-
-    @property
-    def dark_e_s(self) -> np.ndarray:
-        """Dark current of each pixel, `(rows, cols)` float32 electrons per second; flickering pixels at their mean."""
-        return self._dark[0]
+        self._hot = hot
+        return rate
 
     @property
     def hot(self) -> np.ndarray:
         """Flat indices of the hot pixels; columns not counted."""
-        return self._dark[1]
+        self.dark_e_s  # noqa: B018
+        return self._hot
 
     @property
     def flickering(self) -> np.ndarray:
@@ -118,9 +109,8 @@ class Camera:
             cut, below = int(rng.integers(night.rows // 4, 3 * night.rows // 4)), rng.uniform() < 0.5
             y0, y1 = (0, night.rows) if k % 2 == 0 else (0, cut) if below else (cut, night.rows)
             hot = k // 2 % 2 == 0
-            made.append(
-                (int(x), y0, y1, HOT if hot else COLD, rng.uniform(200, 2000) if hot else rng.uniform(0.1, 0.6))
-            )
+            strength = rng.uniform(200, 2000) if hot else rng.uniform(0.1, 0.6)
+            made.append((int(x), y0, y1, HOT if hot else COLD, strength))
         return made
 
     @property
@@ -139,8 +129,7 @@ class Camera:
         y, x = (np.arange(n, dtype=np.float32) / n for n in self.night.shape)
         corner = np.exp(-(((1 - x)[None, :] / 0.25) ** 2) - ((y - 0.05)[:, None] / 0.2) ** 2)
         edge = 0.25 * np.exp(-(1 - x) / 0.06)[None, :] * (0.5 + 0.5 * np.cos(np.pi * y))[:, None]
-        shape = corner + edge
-        return shape / shape.max()
+        return (corner + edge) / (corner + edge).max()
 
     def dark_charge_e(self, exposure_s: float, temperature_c: float) -> np.ndarray:
         """Charge without light, `(rows, cols)` float32 electrons: dark current at a temperature, and glow."""
@@ -153,9 +142,7 @@ class Camera:
 
     def flat(self, filter: str) -> np.ndarray:
         """Vignetting, dust and response of the pixels: `(rows, cols)` float32, about 1 at the centre."""
-        if filter not in self._flats:
-            self._flats[filter] = self._make_flat(filter)
-        return self._flats[filter]
+        return self._flats(filter, lambda: self._make_flat(filter))
 
     def _make_flat(self, filter: str) -> np.ndarray:
         night, rng = self.night, self.night.rng(22)
@@ -183,8 +170,6 @@ class Camera:
         for filter in self.night.filters:
             self.flat(filter)
 
-    # ---- one press of the shutter
-
     def read(self, kind: str, index: int, flat=None, light_e=None, smooth_e=None, rays=None) -> np.ndarray:
         """Expose and read out once: uint16 `(rows, cols)`, overscan included.
 
@@ -197,23 +182,14 @@ class Camera:
         dark_e.flat[self.flickering] *= swing
         if rays is not None:
             dark_e.flat[rays[0]] += rays[1]
-        drift = np.float32(self.bias_drift_dn(kind, index))
-        lsb_dn = float(2**night.bit_shift)
-        out = np.empty(night.frame_shape, np.uint16)
-        expose(
-            np.zeros(night.shape, np.float32) if light_e is None else light_e,
-            np.zeros((len(self.letters), *grid_shape(night.shape))) if smooth_e is None else smooth_e,
-            self.tile,
-            dark_e if flat is None else flat,
-            dark_e,
-            self.bias_level_dn + drift if drift else self.bias_level_dn,
-            night.read_noise_e,
-            night.gain_e_per_dn,
-            lsb_dn,
-            math.floor(night.saturation_dn / lsb_dn) * lsb_dn,
-            np.uint64(night.rng(15, KINDS[kind], index).integers(2**63)),
-            out,
-        )
+        drift, lsb_dn = np.float32(self.bias_drift_dn(kind, index)), float(2**night.bit_shift)
+        level_dn = self.bias_level_dn + drift if drift else self.bias_level_dn
+        light_e = np.zeros(night.shape, np.float32) if light_e is None else light_e
+        smooth_e = np.zeros((len(self.letters), *grid_shape(night.shape))) if smooth_e is None else smooth_e
+        steps = night.read_noise_e, night.gain_e_per_dn, lsb_dn, math.floor(night.saturation_dn / lsb_dn) * lsb_dn
+        key, out = night.rng(15, KINDS[kind], index).integers(2**63), np.empty(night.frame_shape, np.uint16)
+        flat = dark_e if flat is None else flat
+        expose(light_e, smooth_e, self.tile, flat, dark_e, level_dn, *steps, np.uint64(key), out)
         return out
 
 

@@ -1,6 +1,5 @@
 """How capture programs write a frame: header keywords, file name and folder."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,30 +66,18 @@ def shots(night: Night) -> list[Shot]:
     return taken
 
 
-VALUES: dict[str, Callable[[Shot], Any]] = {
-    **dict.fromkeys(("EXPOSURE", "EXPTIME"), lambda shot: shot.exposure_s),
-    **dict.fromkeys(("XBINNING", "YBINNING", "CCDXBIN", "CCDYBIN"), lambda shot: 1),
-    **dict.fromkeys(("XPIXSZ", "YPIXSZ", "PIXSIZE1", "PIXSIZE2"), lambda shot: 3.76),
-    **dict.fromkeys(("XORGSUBF", "YORGSUBF"), lambda shot: 0),
-    "IMAGETYP": lambda shot: shot.type,
-    "DATE-OBS": lambda shot: shot.instant("milliseconds"),
-    "GAIN": lambda shot: 0,
-    "OFFSET": lambda shot: 50,
-    "EGAIN": lambda shot: shot.night.gain_e_per_dn,
-    "INSTRUME": lambda shot: f"Simulated {shot.model}",
-    "TELESCOP": lambda shot: "Simulated mount",
-    "SET-TEMP": lambda shot: shot.night.temperature_of(shot.kind),
-    "CCD-TEMP": lambda shot: round(shot.temperature_c, 1),
-    "FOCALLEN": lambda shot: 530.0,
-    "SCALE": lambda shot: 1.4633,
-    "RA": lambda shot: 13.246,
-    "DEC": lambda shot: 56.622,
-    "ROWORDER": lambda shot: "TOP-DOWN",
-    "FILTER": lambda shot: shot.filter,
-    "PIERSIDE": lambda shot: "WEST" if shot.flipped else "EAST",
-    "OBJECT": lambda shot: shot.night.target if shot.kind == "light" else None,
-}
-"""What cards hold, unless a dialect says otherwise; a card that holds None is not written."""
+def usual_values(shot: Shot) -> dict[str, Any]:
+    """What cards hold, unless a dialect says otherwise; a card that holds None is not written."""
+    return {
+        **dict.fromkeys(("EXPOSURE", "EXPTIME"), shot.exposure_s), "DATE-OBS": shot.instant("milliseconds"),
+        **dict.fromkeys(("XBINNING", "YBINNING", "CCDXBIN", "CCDYBIN"), 1), "XORGSUBF": 0, "YORGSUBF": 0,
+        **dict.fromkeys(("XPIXSZ", "YPIXSZ", "PIXSIZE1", "PIXSIZE2"), 3.76), "IMAGETYP": shot.type,
+        "GAIN": 0, "OFFSET": 50, "EGAIN": shot.night.gain_e_per_dn, "INSTRUME": f"Simulated {shot.model}",
+        "SET-TEMP": shot.night.temperature_of(shot.kind), "CCD-TEMP": round(shot.temperature_c, 1),
+        "TELESCOP": "Simulated mount", "FOCALLEN": 530.0, "SCALE": 1.4633, "RA": 13.246, "DEC": 56.622,
+        "ROWORDER": "TOP-DOWN", "FILTER": shot.filter, "PIERSIDE": "WEST" if shot.flipped else "EAST",
+        "OBJECT": shot.night.target if shot.kind == "light" else None,
+    }  # fmt: skip
 
 
 def join_words(*words: str | None) -> str:
@@ -103,35 +90,21 @@ def nina(shot: Shot) -> tuple[str, dict[str, Any]]:
     stamp = shot.time.strftime("%Y-%m-%d_%H-%M-%S")
     told = f"{shot.filter or ''}_{shot.temperature_c:.2f}_{shot.exposure_s:.2f}s_{shot.number:04d}"
     return f"{shot.evening}/{kind}/{stamp}_{told}.fits", {
-        "IMAGETYP": kind,
-        "DATE-LOC": (shot.time + timedelta(hours=2)).isoformat(timespec="milliseconds"),
-        "READOUTM": "Default",
-        "USBLIMIT": 40,
-        "TELESCOP": "Simulated 530",
-        "FOCRATIO": 5.0,
-        "PIERSIDE": "West" if shot.flipped else "East",
-        "SITEELEV": 600.0,
-        "SITELAT": 46.5,
-        "SITELONG": 7.2,
-        "FWHEEL": "Simulated wheel" if shot.filter else None,
-        "EQUINOX": 2000.0,
-        "SWCREATE": "N.I.N.A. 3.1.2.9001 (x64)",
-    }
+        "IMAGETYP": kind, "DATE-LOC": (shot.time + timedelta(hours=2)).isoformat(timespec="milliseconds"),
+        "READOUTM": "Default", "USBLIMIT": 40, "TELESCOP": "Simulated 530", "FOCRATIO": 5.0, "EQUINOX": 2000.0,
+        "PIERSIDE": "West" if shot.flipped else "East", "SITEELEV": 600.0, "SITELAT": 46.5, "SITELONG": 7.2,
+        "FWHEEL": "Simulated wheel" if shot.filter else None, "SWCREATE": "N.I.N.A. 3.1.2.9001 (x64)",
+    }  # fmt: skip
 
 
 def maxim(shot: Shot) -> tuple[str, dict[str, Any]]:
     """MaxIm DL: everything in one folder, types as words, a pedestal keyword."""
     stem = {"light": shot.night.target.replace(" ", ""), "flatdark": "FlatDark"}.get(shot.kind, shot.type)
     return f"{stem}-{shot.number:03d}{'-' + shot.filter if shot.filter else ''}.fit", {
-        "DATE-OBS": shot.instant("seconds"),
-        "IMAGETYP": f"{shot.type} {'Field' if shot.kind == 'flat' else 'Frame'}",
-        "APTDIA": 106.0,
-        "OBJECT": shot.night.target if shot.kind == "light" else "",
-        "TELESCOP": "",
-        "SWCREATE": "MaxIm DL Version 6.30",
-        "CALSTAT": "",
-        "PEDESTAL": 0,
-    }
+        "DATE-OBS": shot.instant("seconds"), "IMAGETYP": f"{shot.type} {'Field' if shot.kind == 'flat' else 'Frame'}",
+        "OBJECT": shot.night.target if shot.kind == "light" else "", "APTDIA": 106.0, "TELESCOP": "", "CALSTAT": "",
+        "SWCREATE": "MaxIm DL Version 6.30", "PEDESTAL": 0,
+    }  # fmt: skip
 
 
 def sgp(shot: Shot) -> tuple[str, dict[str, Any]]:
@@ -139,12 +112,9 @@ def sgp(shot: Shot) -> tuple[str, dict[str, Any]]:
     stem, label = shot.night.target.replace(" ", ""), "FlatDark" if shot.kind == "flatdark" else shot.type
     name = join_words(stem, label, f"{shot.exposure_s:g}sec_1x1", shot.filter, f"frame{shot.number}")
     return f"{stem}/{shot.type}/{name}.fit", {
-        "OBJECT": shot.night.target,
-        "IMAGETYP": shot.type.upper(),
-        "ANGLE": 180.0 if shot.flipped else 0.0,
-        "SITELAT": "46 30 0.000 N",
-        "CREATOR": "Sequence Generator Pro v4.3.0.1391",
-    }
+        "OBJECT": shot.night.target, "IMAGETYP": shot.type.upper(), "ANGLE": 180.0 if shot.flipped else 0.0,
+        "SITELAT": "46 30 0.000 N", "CREATOR": "Sequence Generator Pro v4.3.0.1391",
+    }  # fmt: skip
 
 
 def ekos(shot: Shot) -> tuple[str, dict[str, Any]]:
@@ -153,13 +123,9 @@ def ekos(shot: Shot) -> tuple[str, dict[str, Any]]:
     folder = "/".join(p for p in (stem, shot.type, shot.filter) if p)
     name = join_words(stem, shot.type, shot.filter, f"{shot.exposure_s:g}_secs", f"{shot.number:03d}", last)
     return f"{folder}/{name}.fits", {
-        "FRAME": shot.type,
-        "IMAGETYP": f"{shot.type} Frame",
-        "OBJECT": shot.night.target,
-        "GAIN": 0.0,
-        "OFFSET": 50.0,
+        "FRAME": shot.type, "IMAGETYP": f"{shot.type} Frame", "OBJECT": shot.night.target, "GAIN": 0.0, "OFFSET": 50.0,
         "COMMENT": "Generated by INDI",
-    }
+    }  # fmt: skip
 
 
 def asiair(shot: Shot) -> tuple[str, dict[str, Any]]:
@@ -170,12 +136,9 @@ def asiair(shot: Shot) -> tuple[str, dict[str, Any]]:
     name = join_words(shot.type, target, seconds, "Bin1", shot.model, shot.filter, "gain0", stamp)
     folder = f"{shot.type}/{target}" if target else "FlatDark" if shot.kind == "flatdark" else shot.type
     return f"Autorun/{folder}/{name}.fit", {
-        "CREATOR": "ZWO ASIAIR Plus",
-        "DATE-OBS": shot.instant("microseconds"),
-        "INSTRUME": f"ZWO ASI{shot.model} Pro (simulated)",
-        "FOCALLEN": 530,
-        **({} if target else {"RA": None, "DEC": None}),
-    }
+        "CREATOR": "ZWO ASIAIR Plus", "DATE-OBS": shot.instant("microseconds"), "FOCALLEN": 530,
+        "INSTRUME": f"ZWO ASI{shot.model} Pro (simulated)", **({} if target else {"RA": None, "DEC": None}),
+    }  # fmt: skip
 
 
 def sharpcap(shot: Shot) -> tuple[str, dict[str, Any]]:
@@ -183,16 +146,13 @@ def sharpcap(shot: Shot) -> tuple[str, dict[str, Any]]:
     folders = {"light": shot.night.target, "flatdark": "FlatDarks"}
     name = join_words(shot.type, shot.filter, f"{shot.number:05d}")
     return f"{shot.evening}/{folders.get(shot.kind, f'{shot.type}s')}/{name}.fits", {
-        "ROWORDER": "BOTTOM-UP",
-        "BLKLEVEL": 50,
-        "FOCALLEN": 530,
-        "DATE-OBS": f"{shot.instant('microseconds')}0",
+        "ROWORDER": "BOTTOM-UP", "BLKLEVEL": 50, "FOCALLEN": 530, "DATE-OBS": f"{shot.instant('microseconds')}0",
         "SWCREATE": "SharpCap v4.1.11817.0, 64 bit",
-    }
+    }  # fmt: skip
 
 
 DIALECTS = {"nina": nina, "maxim": maxim, "sgp": sgp, "ekos": ekos, "asiair": asiair, "sharpcap": sharpcap}
-"""Each gives the file name of a shot, and what its cards hold that is not in `VALUES`."""
+"""Each gives the file name of a shot, and what its cards hold instead of `usual_values`."""
 CARDS = {
     "nina": """
 IMAGETYP Type of exposure | EXPOSURE [s] Exposure duration | EXPTIME [s] Exposure duration
@@ -254,10 +214,10 @@ FOCALLEN mm | OBJECT | INSTRUME | DATE-OBS System Clock:Est. Frame Start | SWCRE
 def name_and_cards(shot: Shot) -> tuple[str, dict[str, tuple[Any, str]]]:
     """File name relative to the night's folder, and header cards in order, `keyword: (value, comment)`."""
     name, own = DIALECTS[shot.night.dialect](shot)
-    cards = {}
+    values, cards = usual_values(shot) | own, {}
     for card in CARDS[shot.night.dialect].strip().replace("\n", " | ").split(" | "):
         keyword, _, comment = card.partition(" ")
-        cards[keyword] = (own[keyword] if keyword in own else VALUES[keyword](shot), comment)
+        cards[keyword] = values[keyword], comment
     cards |= colour_cards(shot.night) | section_cards(shot.night)
     return name, {keyword: card for keyword, card in cards.items() if card[0] is not None}
 
@@ -274,11 +234,8 @@ def colour_cards(night: Night) -> dict:
         return {"BAYERPAT": (stored, ""), "COLORTYP": (stored, "")}
     moved = dialect == "maxim" and len(tile) == 4
     y, x = divmod(tile.index("R"), 2) if moved else (0, 0)
-    return {
-        "BAYERPAT": ("RGGB" if moved else tile, "Colour filters of the sensor"),
-        "XBAYROFF": (x, "X offset of the colour filters"),
-        "YBAYROFF": (y, "Y offset of the colour filters"),
-    }
+    offsets = {"XBAYROFF": (x, "X offset of the colour filters"), "YBAYROFF": (y, "Y offset of the colour filters")}
+    return {"BAYERPAT": ("RGGB" if moved else tile, "Colour filters of the sensor")} | offsets
 
 
 def section_cards(night: Night) -> dict:
@@ -286,8 +243,5 @@ def section_cards(night: Night) -> dict:
     if not night.overscan_px:
         return {}
     sky = f"[1:{night.cols},1:{night.rows}]"
-    return {
-        "BIASSEC": (f"[{night.cols + 1}:{night.cols + night.overscan_px},1:{night.rows}]", "Overscan"),
-        "DATASEC": (sky, "Pixels that see the sky"),
-        "TRIMSEC": (sky, "Pixels to keep"),
-    }
+    overscan = f"[{night.cols + 1}:{night.cols + night.overscan_px},1:{night.rows}]", "Overscan"
+    return {"BIASSEC": overscan, "DATASEC": (sky, "Pixels that see the sky"), "TRIMSEC": (sky, "Pixels to keep")}

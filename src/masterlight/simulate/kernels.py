@@ -116,13 +116,8 @@ def upsample_row(grid, row, out):
     k, w = row // STEP, weights[row % STEP]
     line = w[0] * grid[k] + w[1] * grid[k + 1] + w[2] * grid[k + 2] + w[3] * grid[k + 3]
     for x in range(out.size):
-        l, p = x // STEP, x % STEP
-        out[x] = (
-            weights[p, 0] * line[l]
-            + weights[p, 1] * line[l + 1]
-            + weights[p, 2] * line[l + 2]
-            + weights[p, 3] * line[l + 3]
-        )
+        l, w = x // STEP, weights[x % STEP]
+        out[x] = w[0] * line[l] + w[1] * line[l + 1] + w[2] * line[l + 2] + w[3] * line[l + 3]
 
 
 @njit(nogil=True, cache=True)

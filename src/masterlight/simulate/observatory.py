@@ -38,8 +38,6 @@ class Observatory:
         self.camera = Camera(night)
         self.pointings = pointings(night)
 
-    # ---- the sky
-
     @cached_property
     def catalogue(self) -> dict[str, np.ndarray]:
         """The stars: x, y in pixels of light 0, flux_e in a clear filter above the air, colour; brightest first."""
@@ -86,16 +84,13 @@ class Observatory:
 
     def nebula(self, x, y) -> np.ndarray:
         """Brightness of the nebula at positions of light 0, 1 at its brightest."""
-        return ndimage.map_coordinates(
-            self.nebula_knots, [y / KNOT_PX + 8, x / KNOT_PX + 8], order=3, prefilter=False, mode="nearest"
-        )
+        at = [y / KNOT_PX + 8, x / KNOT_PX + 8]
+        return ndimage.map_coordinates(self.nebula_knots, at, order=3, prefilter=False, mode="nearest")
 
     def prepare(self) -> None:
         """Make what all frames share, before threads ask for it at the same time."""
         self.catalogue, self.nebula_knots  # noqa: B018
         self.camera.prepare()
-
-    # ---- the frames
 
     def light(self, index: int) -> np.ndarray:
         """Light `index`, counted through all filters."""

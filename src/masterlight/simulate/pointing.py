@@ -39,10 +39,8 @@ def pointings(night: Night) -> list[Pointing]:
     rng = night.rng(1)
     total = night.count("light")
     odd = iter(rng.permutation(np.arange(1, max(total, 1))))
-    cloudy, bad, crossed = (
-        {int(i) for i, _ in zip(odd, range(n), strict=False)}
-        for n in (night.cloudy, night.tracking_errors, night.trails)
-    )
+    wanted = night.cloudy, night.tracking_errors, night.trails
+    cloudy, bad, crossed = ({int(i) for i, _ in zip(odd, range(n), strict=False)} for n in wanted)
     heading = rng.uniform(0, 2 * np.pi)
     made = []
     for i in range(total):
@@ -59,22 +57,13 @@ def pointings(night: Night) -> list[Pointing]:
         drift = heading + 0.02 * i
         matrix = rigid(night.shape, turn, shift)
         slope = matrix[:2, :2] @ (night.gradient * np.array([math.cos(drift), math.sin(drift)]))
-        made.append(
-            Pointing(
-                index=i,
-                filter=filter,
-                matrix=matrix,
-                fwhm_px=night.fwhm_px * math.exp(night.fwhm_spread * rng.standard_normal()),
-                elongation=rng.uniform(1.7, 2.4) if i in bad else rng.uniform(1.0, 1.08),
-                angle_rad=rng.uniform(0, np.pi),
-                transparency=clear * (1 - lost),
-                sky_dn=sky * (1 + 0.9 * lost),
-                slope=(float(slope[0]), float(slope[1])),
-                cloudy=i in cloudy,
-                tracking_error=i in bad,
-                trail=satellite(night, rng, sky) if i in crossed else None,
-            )
-        )
+        made.append(Pointing(
+            index=i, filter=filter, matrix=matrix, cloudy=i in cloudy, tracking_error=i in bad,
+            fwhm_px=night.fwhm_px * math.exp(night.fwhm_spread * rng.standard_normal()),
+            elongation=rng.uniform(1.7, 2.4) if i in bad else rng.uniform(1.0, 1.08), angle_rad=rng.uniform(0, np.pi),
+            transparency=clear * (1 - lost), sky_dn=sky * (1 + 0.9 * lost), slope=(float(slope[0]), float(slope[1])),
+            trail=satellite(night, rng, sky) if i in crossed else None,
+        ))  # fmt: skip
     return made
 
 

@@ -35,9 +35,8 @@ class Truth:
             told = json.loads(path.read_text())
             return cls(validate(Night, told["night"]), told["files"], folder)
         except (OSError, ValueError, KeyError) as error:
-            raise FrameError(
-                path, f"this is not the truth of a simulated night ({error}); make one with masterlight simulate"
-            ) from None
+            told = f"this is not the truth of a simulated night ({error}); make one with masterlight simulate"
+            raise FrameError(path, told) from None
 
     @cached_property
     def observatory(self) -> Observatory:
@@ -59,10 +58,8 @@ class Truth:
         """
         night, pointing, sky = self.night, self.pointings[index], self.observatory
         x, y = apply(pointing.matrix, sky.catalogue["x"], sky.catalogue["y"])
-        own = {
-            letter: sky.flux_e(pointing.filter, letter) * pointing.transparency / night.gain_e_per_dn
-            for letter in sky.camera.letters
-        }
+        arrives = pointing.transparency
+        own = {c: sky.flux_e(pointing.filter, c) * arrives / night.gain_e_per_dn for c in sky.camera.letters}
         flux = own.get("G", own.get(""))
         alpha = pointing.fwhm_px / (2 * np.sqrt(2 ** (1 / night.beta) - 1))
         peak = flux * (night.beta - 1) / (np.pi * alpha**2 * pointing.elongation)
@@ -86,10 +83,8 @@ class Truth:
 
     def save(self) -> None:
         """Write truth.json (night, files, pointings) and truth.npz (stars, matrices, rays) beside the frames."""
-        lights = [
-            {"file": f, **asdict(p), "matrix": p.matrix.tolist()}
-            for f, p in zip(self.files["light"], self.pointings, strict=True)
-        ]
+        lights = zip(self.files["light"], self.pointings, strict=True)
+        lights = [{"file": name, **asdict(p), "matrix": p.matrix.tolist()} for name, p in lights]
         told = {"night": plain(self.night), "files": self.files, "lights": lights, "k": self.k}
         whole(self.folder / "truth.json", lambda file: file.write(json.dumps(told, indent=1).encode()))
         rays = [self.observatory.cosmic_rays("light", p.index)[0] for p in self.pointings]
@@ -133,15 +128,12 @@ def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
     header = Header(structure)
     for keyword, (value, comment) in cards.items():
         value = value.encode("ascii", "replace").decode() if isinstance(value, str) else value
-        header.append((keyword, value, comment) if comment else (keyword, value), end=True)
+        header.append((keyword, value, comment)[: 3 if comment else 2], end=True)
     if cards.get("ROWORDER", ("",))[0] == "BOTTOM-UP":
         image = np.ascontiguousarray(image[::-1])
     pixels = (image ^ np.uint16(0x8000)).byteswap()
-    padding = bytes(-pixels.nbytes % 2880)
-    whole(
-        folder / name,
-        lambda file: (file.write(header.tostring().encode()), file.write(pixels.data), file.write(padding)),
-    )
+    parts = header.tostring().encode(), pixels.data, bytes(-pixels.nbytes % 2880)
+    whole(folder / name, lambda file: file.writelines(parts))
     return name
 
 
@@ -156,6 +148,5 @@ def whole(path: Path, fill: Callable) -> None:
     except OSError as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); make room or choose another folder"
-        ) from error
+        told = f"{path} cannot be written ({error.strerror or error}); make room or choose another folder"
+        raise OutputError(told) from error

@@ -10,12 +10,9 @@ from masterlight.core.noise import SAFE
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
-
 CAPACITY = 200_000
-
 SPIKY = 0.002
 """Share of hot pixels from which they are taken out before stars are searched."""
-
 RING = np.array(
     [(3, 0), (3, 1), (2, 2), (1, 3), (0, 3), (-1, 3), (-2, 2), (-3, 1)]
     + [(-3, 0), (-3, -1), (-2, -2), (-1, -3), (0, -3), (1, -3), (2, -2), (3, -1)]
@@ -220,8 +217,7 @@ def screen(image, smoothed, level, noise, sigma, saturation, at, out):
     rows, cols = smoothed.shape
     for k in range(at.shape[0]):
         x, y = at[k, 0], at[k, 1]
-        for column in range(7):
-            out[k, column] = np.nan
+        out[k] = np.nan
         sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
         contrast, ring = ring_contrast(smoothed, x, y)
         peak, px, py = brightest(image, x, y)
@@ -289,8 +285,7 @@ def detect(image, sigma=5.0, saturation_dn=None):
     candidates = candidates_below(saturation_dn)
     flat = ceiling(image, candidates)
     if flat < saturation_dn:
-        saturation_dn = flat
-        candidates = candidates_below(saturation_dn)
+        saturation_dn, candidates = flat, candidates_below(flat)
     return Found(image, candidates, level, binned, saturation_dn)
 
 
@@ -303,14 +298,19 @@ def detection_image(image):
 
 def by_strength(rows):
     """Rows of `screen` as Candidates, strongest first, each saturated star once."""
-    from scipy.spatial import cKDTree
-
     rows = rows[np.lexsort((rows[:, 0], rows[:, 1], -rows[:, 2]))]
     cores = np.flatnonzero(rows[:, 6] > 0)
     if cores.size > 1:
-        pairs = cKDTree(rows[cores, :2]).query_pairs(2.0, output_type="ndarray")
-        rows = np.delete(rows, cores[np.unique(pairs.max(axis=1))] if len(pairs) else [], axis=0)
+        rows = np.delete(rows, cores[fainter_of_pairs(rows[cores, 0], rows[cores, 1], 2.0)], axis=0)
     return Candidates(*rows.T.copy())
+
+
+def fainter_of_pairs(x, y, apart):
+    """Which stars of a list, brightest first, lie within this distance of a brighter one: numbers, each once."""
+    from scipy.spatial import cKDTree
+
+    pairs = cKDTree(np.stack([x, y], axis=-1)).query_pairs(apart, output_type="ndarray")
+    return np.unique(pairs.max(axis=1)) if len(pairs) else np.empty(0, int)
 
 
 @njit(nogil=True, cache=True)
@@ -320,11 +320,9 @@ def plateau(image, x, y, peak, level):
     6 pixels or more within 7 % of its height, and these at least 40 % of those above half of it, which are 10 % for an
     unsaturated star and fewer for a galaxy.
     """
-    ix, iy, high, half = int(round(x)), int(round(y)), 0, 0
-    for j in range(max(0, iy - 16), min(image.shape[0], iy + 17)):
-        for i in range(max(0, ix - 16), min(image.shape[1], ix + 17)):
-            high += image[j, i] > level + 0.93 * (peak - level)
-            half += image[j, i] > level + 0.5 * (peak - level)
+    ix, iy = int(round(x)), int(round(y))
+    box = image[max(0, iy - 16) : iy + 17, max(0, ix - 16) : ix + 17]
+    high, half = (box > level + 0.93 * (peak - level)).sum(), (box > level + 0.5 * (peak - level)).sum()
     return high >= 6 and high >= 0.4 * half
 
 
@@ -371,8 +369,8 @@ def typical_fwhm(image, candidates, count=60):
         if np.isfinite(box).any():
             j, i = divmod(int(np.nanargmax(box)), 3)
             widths.append(half_maximum(image, x + i - 1, y + j - 1, float(box[j, i]), candidates.level[k]))
-    widths = np.array(widths)
-    return float(np.median(widths[np.isfinite(widths)])) if np.isfinite(widths).any() else np.nan
+    widths = [width for width in widths if np.isfinite(width)]
+    return float(np.median(widths)) if widths else np.nan
 
 
 def choose_evenly(x, y, shape, budget, grid=(6, 8)):
@@ -382,8 +380,7 @@ def choose_evenly(x, y, shape, budget, grid=(6, 8)):
     """
     if len(x) <= budget // (grid[0] * grid[1]):
         return np.arange(len(x))
-    row = np.clip((y * grid[0] / shape[0]).astype(int), 0, grid[0] - 1)
-    col = np.clip((x * grid[1] / shape[1]).astype(int), 0, grid[1] - 1)
+    row, col = (np.clip((at * grid[k] / shape[k]).astype(int), 0, grid[k] - 1) for k, at in enumerate((y, x)))
     cell = row * grid[1] + col
     order = np.argsort(cell, kind="stable")
     starts = np.searchsorted(cell[order], np.arange(grid[0] * grid[1]))

@@ -13,7 +13,6 @@ frame lies from the median.
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,13 +28,8 @@ TOKEN = re.compile(
     r"|(?P<sign>\*\*|&&|\|\||<=|>=|==|!=|[-+*/^<>!(),])|(?P<end>$)|(?P<bad>.))",
     re.DOTALL | re.ASCII,
 )
-STATISTICS = {
-    "Minimum": np.min,
-    "Maximum": np.max,
-    "Median": np.median,
+STATISTICS = {"Minimum": np.min, "Maximum": np.max, "Min": np.min, "Max": np.max, "Median": np.median} | {
     "Sigma": lambda x: (x - np.median(x)) / (np.mean(np.abs(x - np.median(x))) or 1.0),
-    "Min": np.min,
-    "Max": np.max,
 }
 """What may be added to a name."""
 
@@ -71,34 +65,19 @@ def z(x):
     return away / mad if mad > 0 else np.zeros_like(x)
 
 
-class Function(NamedTuple):
-    """A function of a formula: what it computes, its number of arguments (least, most), whether it begins with a
-    condition."""
-
-    compute: Callable
-    least: int
-    most: int
-    conditional: bool = False
-
-
-FUNCTIONS = {
-    "min": Function(lambda *x: np.minimum.reduce(x), 2, 9),
-    "max": Function(lambda *x: np.maximum.reduce(x), 2, 9),
-    "abs": Function(np.abs, 1, 1),
-    "sqrt": Function(np.sqrt, 1, 1),
-    "exp": Function(np.exp, 1, 1),
-    "log": Function(np.log, 1, 1),
-    "log10": Function(np.log10, 1, 1),
-    "pow": Function(np.power, 2, 2),
-    "clip": Function(lambda x, low, high: np.minimum(np.maximum(x, low), high), 3, 3),
-    "if": Function(np.where, 3, 3, conditional=True),
-    "norm": Function(norm, 1, 1),
-    "inv": Function(lambda x: 1.0 - norm(x), 1, 1),
-    "rank": Function(rank, 1, 1),
-    "z": Function(z, 1, 1),
-    "percentile": Function(lambda x, p: np.full_like(x, np.percentile(x, p[0])), 2, 2),
+FUNCTIONS: dict[str, tuple[Callable, int, int]] = {
+    "min": (lambda *x: np.minimum.reduce(x), 2, 9),
+    "max": (lambda *x: np.maximum.reduce(x), 2, 9),
+    **{compute.__name__: (compute, 1, 1) for compute in (np.sqrt, np.exp, np.log, np.log10, norm, rank, z)},
+    "abs": (np.abs, 1, 1),
+    "inv": (lambda x: 1.0 - norm(x), 1, 1),
+    "pow": (np.power, 2, 2),
+    "percentile": (lambda x, p: np.full_like(x, np.percentile(x, p[0])), 2, 2),
+    "clip": (lambda x, low, high: np.minimum(np.maximum(x, low), high), 3, 3),
+    "if": (np.where, 3, 3),
 }
-"""norm, inv, rank, z and percentile(X, p) look at all frames; the others at one at a time."""
+"""What a function computes of how many arguments at least and at most; the first of `if` is a condition. norm, inv,
+rank, z and percentile(X, p) look at all frames, the others at one at a time."""
 
 
 class Operator(NamedTuple):
@@ -110,23 +89,20 @@ class Operator(NamedTuple):
     gives: type = float
 
 
+NOT, COMPARISON, SIGN, POWER = 3, 4, 7, 8
+COMPARISONS = {
+    "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
+}  # fmt: skip
 OPERATORS = {
     "||": Operator(1, np.logical_or, bool, bool),
     "&&": Operator(2, np.logical_and, bool, bool),
-    "<": Operator(4, np.less, float, bool),
-    "<=": Operator(4, np.less_equal, float, bool),
-    ">": Operator(4, np.greater, float, bool),
-    ">=": Operator(4, np.greater_equal, float, bool),
-    "==": Operator(4, np.equal, float, bool),
-    "!=": Operator(4, np.not_equal, float, bool),
+    **{sign: Operator(COMPARISON, compute, float, bool) for sign, compute in COMPARISONS.items()},
     "+": Operator(5, np.add),
     "-": Operator(5, np.subtract),
     "*": Operator(6, np.multiply),
     "/": Operator(6, np.divide),
-    "^": Operator(8, np.power),
-    "**": Operator(8, np.power),
+    **dict.fromkeys(("^", "**"), Operator(POWER, np.power)),
 }
-NOT, COMPARISON, SIGN, POWER = 3, 4, 7, 8
 KINDS = {float: "a number", bool: "true or false"}
 
 
@@ -136,8 +112,7 @@ class Token(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One operation of a formula: a constant or a name, or what to compute from other nodes."""
 
     position: int
@@ -196,7 +171,9 @@ class Expression:
     def column(self, node: Node, table: Mapping[str, np.ndarray]) -> np.ndarray:
         base = node.name if node.name in table else base_of(node.name)
         if base not in table:
-            near = difflib.get_close_matches(base, table, 3, 0.5) or nearest_ignoring_case(base, table)
+            small = base.lower()
+            alike = [k for k in table if k.lower().startswith(small) or small.startswith(k.lower())]
+            near = difflib.get_close_matches(base, table, 3, 0.5) or alike
             some = ", ".join(list(table)[:MOST_TOLD]) or "none"
             known = f"is it {' or '.join(near)}?" if near else f"there are {some}"
             raise ExpressionError(self.text, node.position, f"'{node.name}' is not known; {known}")
@@ -209,41 +186,26 @@ def base_of(name: str) -> str:
     return next((name[: -len(s)] for s in STATISTICS if name.endswith(s) and name != s), name)
 
 
-def nearest_ignoring_case(name: str, known) -> list[str]:
-    return [k for k in known if k.lower().startswith(name.lower()) or name.lower().startswith(k.lower())]
-
-
 class Parser:
     """Reads a formula from left to right, one operation inside the other (operator precedence, Pratt 1973)."""
 
     def __init__(self, text: str):
         self.text, self.depth = text, 0
-        self.tokens = self.split()
-        self.at = 0
-
-    def split(self) -> list[Token]:
-        tokens, position = [], 0
-        while not tokens or tokens[-1].kind != "end":
-            match = TOKEN.match(self.text, position)
-            kind = match.lastgroup
-            token = Token(kind, match.group(kind), match.start(kind))
-            if kind == "bad":
+        tokens = [Token(m.lastgroup, m[m.lastgroup], m.start(m.lastgroup)) for m in TOKEN.finditer(text)]
+        self.rest = iter(tokens)
+        self.next = next(self.rest)
+        for token in tokens:
+            if token.kind == "bad":
                 hint = {"=": "; equality is ==", "&": "; and is &&", "|": "; or is ||"}.get(token.text, "")
-                raise ExpressionError(self.text, token.position, f"'{token.text}' has no meaning here{hint}")
-            tokens.append(token)
-            position = match.end()
-        return tokens
-
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.at]
+                self.fail(token, f"'{token.text}' has no meaning here{hint}")
 
     def take(self) -> Token:
-        self.at += 1
-        return self.tokens[self.at - 1]
+        """The next token, and on to the one after it."""
+        token, self.next = self.next, next(self.rest, self.next)
+        return token
 
-    def fail(self, token: Token, reason: str):
-        raise ExpressionError(self.text, token.position, reason)
+    def fail(self, at: "Token | Node", reason: str):
+        raise ExpressionError(self.text, at.position, reason)
 
     def whole(self) -> Node:
         if self.next.kind == "end":
@@ -276,12 +238,12 @@ class Parser:
         for side in (left, right):
             self.expect(side, operator.takes, f"'{token.text}'")
         if token.text == "/" and not any(n.name for n in right.parts) and not right.evaluate({}, 1)[0]:
-            self.fail(Token("", "", right.position), "division by zero")
+            self.fail(right, "division by zero")
         return Node(token.position, operator.gives, operator.compute, (left, right))
 
     def expect(self, node: Node, kind: type, who: str) -> None:
         if node.gives is not kind:
-            self.fail(Token("", "", node.position), f"{who} needs {KINDS[kind]}, this is {KINDS[node.gives]}")
+            self.fail(node, f"{who} needs {KINDS[kind]}, this is {KINDS[node.gives]}")
 
     def prefix(self) -> Node:
         token = self.take()
@@ -314,16 +276,16 @@ class Parser:
         if token.text not in FUNCTIONS:
             near = difflib.get_close_matches(token.text, FUNCTIONS, 3, 0.5) or sorted(FUNCTIONS)
             self.fail(token, f"there is no function '{token.text}'; there is {', '.join(near)}")
-        function, opened, arguments = FUNCTIONS[token.text], self.take(), []
+        (compute, least, most), opened, arguments = FUNCTIONS[token.text], self.take(), []
         while self.next.text != ")" or arguments:
             arguments.append(self.value(0))
             if self.next.text != ",":
                 break
             self.take()
         self.close(opened)
-        if not function.least <= len(arguments) <= function.most:
-            wanted = str(function.least) if function.least == function.most else f"{function.least} or more"
+        if not least <= len(arguments) <= most:
+            wanted = str(least) if least == most else f"{least} or more"
             self.fail(token, f"{token.text} takes {wanted} arguments, not {len(arguments)}")
         for i, argument in enumerate(arguments):
-            self.expect(argument, bool if function.conditional and i == 0 else float, token.text)
-        return Node(token.position, float, function.compute, tuple(arguments))
+            self.expect(argument, bool if token.text == "if" and i == 0 else float, token.text)
+        return Node(token.position, float, compute, tuple(arguments))

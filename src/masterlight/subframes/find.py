@@ -7,8 +7,7 @@ from masterlight.subframes import detect as stars
 from masterlight.subframes import psf
 from masterlight.subframes.measurement import StarList
 
-BIN_ABOVE_FWHM_PX = 6.0
-BETA_STARS = 40
+BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 
@@ -99,8 +98,6 @@ def search(image, sigma, saturation_dn):
 
 def accept(fits, placed, chosen, beta, shape):
     """Indices of the fits that are stars, brightest first, each star once."""
-    from scipy.spatial import cKDTree
-
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]
     with np.errstate(invalid="ignore"):
@@ -109,23 +106,15 @@ def accept(fits, placed, chosen, beta, shape):
         usual = np.median(fwhm[calm]) if calm.any() else np.nanmedian(fwhm)
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
-        good = (
-            (snr > 4)
-            & (peak > 0)
-            & (fwhm > max(0.9, 0.5 * usual))
-            & (fwhm < 2.5 * usual)
-            & (narrow > max(0.6, 0.5 * usual))
-        )
+        good = (snr > 4) & (peak > 0) & (fwhm > max(0.9, 0.5 * usual)) & (fwhm < 2.5 * usual)
+        good &= narrow > max(0.6, 0.5 * usual)
         good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
     order = np.flatnonzero(good)
     order = order[np.argsort(-flux[order], kind="stable")]
-    if len(order) > 1:
-        pairs = cKDTree(np.stack([x[order], y[order]], axis=-1)).query_pairs(
-            max(1.5, 0.5 * usual), output_type="ndarray"
-        )
-        order = np.delete(order, np.unique(pairs.max(axis=1)) if len(pairs) else [])
-    return order
+    if len(order) < 2:
+        return order
+    return np.delete(order, stars.fainter_of_pairs(x[order], y[order], max(1.5, 0.5 * usual)))
 
 
 def build(fits, placed, chosen, scale, shape, beta):
@@ -137,21 +126,13 @@ def build(fits, placed, chosen, scale, shape, beta):
     error = np.sqrt(0.5 * (placed[:, psf.VAR_X] + placed[:, psf.VAR_Y]) * stretch_of(fits))
     n = len(fits)
     return StarList(
-        x_px=scale * placed[:, psf.X] + 0.5 * (scale - 1),
-        y_px=scale * placed[:, psf.Y] + 0.5 * (scale - 1),
-        flux_dn=scale**2 * psf.shape(placed, beta)[3],
-        peak_dn=chosen.peak[:n],
-        background_dn=placed[:, psf.LEVEL],
-        fwhm_px=scale * fwhm,
+        x_px=scale * placed[:, psf.X] + 0.5 * (scale - 1), y_px=scale * placed[:, psf.Y] + 0.5 * (scale - 1),
+        flux_dn=scale**2 * psf.shape(placed, beta)[3], peak_dn=chosen.peak[:n], background_dn=placed[:, psf.LEVEL],
+        fwhm_px=scale * fwhm, theta_rad=theta, sigma_px=np.maximum(0.01, scale * error), snr=fits[:, psf.SNR],
         eccentricity=psf.eccentricity(np.sqrt(np.maximum(0.0, chi**2 - spread_of_shape(fits)))),
-        theta_rad=theta,
-        sigma_px=np.maximum(0.01, scale * error),
-        snr=fits[:, psf.SNR],
-        saturated=chosen.core[:n] > 0,
-        residual=fits[:, psf.RESIDUAL],
-        shape=tuple(shape),
+        saturated=chosen.core[:n] > 0, residual=fits[:, psf.RESIDUAL], shape=tuple(shape),
         beta=float("nan") if beta is None else float(beta),
-    )
+    )  # fmt: skip
 
 
 def star_statistics(found: StarList) -> dict[str, float]:

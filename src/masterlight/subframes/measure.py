@@ -1,6 +1,7 @@
 """Measure what a frame is like: level, spread, noise, and on demand more, of each of its planes one `Measurement`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -32,18 +33,10 @@ CELL_PX, AROUND_PX = 256, 7
 """Plain sky is told in cells of so many columns, by the mean of a square of this side around each pixel."""
 
 
-# --- frames from a sample of their pixels -----------------------------------------------------------------------------
-
-
 def measure(
-    frame: Frame,
-    wanted: Collection[str] = (),
-    scale: str = "bwmv",
-    *,
-    kind: Kind = "light",
-    before: Frame | None = None,
-    saturation_dn: float | None = None,
-) -> list[Measurement]:
+    frame: Frame, wanted: Collection[str] = (), scale: str = "bwmv", *, kind: Kind = "light",
+    before: Frame | None = None, saturation_dn: float | None = None,
+) -> list[Measurement]:  # fmt: skip
     """What each plane of a frame is like, from a sample of its pixels; what else is `wanted` costs more.
 
     scale: a name of `core.scale.SCALES`; it also tells the location. wanted: names of `SKY_FIELDS` and of
@@ -51,17 +44,12 @@ def measure(
     the mean of its planes, found in all of its pixels; without any, `stars` is 0 and what else stars tell is None.
     FrameError for a frame without pixels, and for calibration frames that are empty or saturated (`saturation_dn`).
 
-    Noise is told by what is known of a frame:
-
-    - A bias, dark or flat (`kind`): by its difference from the frame taken `before`, brought to the same level, since
-      the pattern of the sensor is in both; for the first of them it is the scatter within the frame.
-    - A frame with the keywords NOISE00, NOISE01 ... or NOISE, which calibration and debayering write before pixels are
-      interpolated: by these. A registered frame looks smoother than it is, since its neighbours share their noise, and
-      by how much depends on the fraction of a pixel that it was shifted by, so that weights by what is seen would be
-      wrong by up to a factor of four.
-    - Where there is no keyword, or none that can be true of these pixels (by a factor of 5; a stack with the header of
-      a sub): 1.4826 MAD of the difference of pixels of one colour two columns apart, over sqrt(2), to which neither a
-      gradient nor a colour filter array adds.
+    Noise of a bias, dark or flat (`kind`) is told by its difference from the frame taken `before`, brought to the same
+    level, since the pattern of the sensor is in both; of the first of them by the scatter within the frame. That of
+    other frames by the keywords NOISE00, NOISE01 ... or NOISE, which calibration and debayering write: a registered
+    frame looks smoother than it is, by up to a factor of four, since its neighbours share their noise. Where no keyword
+    can be true of these pixels (a stack with the header of a sub), by 1.4826 MAD of the difference of pixels of one
+    colour two columns apart, over sqrt(2), to which neither a gradient nor a colour filter array adds.
 
     A light whose stars are wanted as well is best measured by `SubframeSelector.measure`, before anything interpolates
     it: in all of its pixels, stars left out of its noise by their structure.
@@ -89,20 +77,12 @@ def measure(
         location, sides = SCALES[scale](values)
         seen = noise_of_steps(flat[::2], far, sloping=True) if claim else 0.0
         likely = claim and (seen == 0 or seen / LIKELY <= claim <= seen * LIKELY)
-        doubtful = bool(claim) and not likely
-        out.append(
-            Measurement(
-                source=frame.source,
-                location_dn=location,
-                scale_dn=sides,
-                noise_dn=claim if likely else noise_of_steps(flat, near),
-                pixel_noise_dn=seen if likely and seen > 0 else None,
-                background_noise_dn=background,
-                notes=("its keyword NOISE is not true of its pixels, whose noise was measured",) if doubtful else (),
-                **sky_fields(values, wanted),
-                **more,
-            )
-        )
+        own = {"pixel_noise_dn": seen if likely and seen > 0 else None, "background_noise_dn": background}
+        if claim and not likely:
+            own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
+        noise = claim if likely else noise_of_steps(flat, near)
+        own |= sky_fields(values, wanted) | more
+        out.append(Measurement(frame.source, location, sides, noise, **own))
     return out
 
 
@@ -118,14 +98,12 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
     if finite.size < pixels.size / 2:
         raise FrameError(frame.source, "more than half of its pixels are missing (NaN); leave it out")
     if not np.any(finite != finite[0]):
-        raise FrameError(
-            frame.source, f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
-        )
+        told = f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
+        raise FrameError(frame.source, told)
     level, flat = float(np.median(finite)), kind == "flat"
     if flat and saturation_dn is not None and level > saturation_dn:
-        raise FrameError(
-            frame.source, f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter"
-        )
+        told = f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter"
+        raise FrameError(frame.source, told)
     if flat and level <= 0:
         raise FrameError(frame.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
     scatter = noise = madn(finite)
@@ -183,13 +161,11 @@ def by_cell(strip: np.ndarray, cells: int) -> np.ndarray:
 
 def keywords_of(frame: Frame) -> dict:
     """The header as a plain dict, without comments; None for a value that cannot be read."""
-    header, found = frame.header, {}
-    for key in header:
-        if key not in ("", "COMMENT", "HISTORY") and key not in found:
-            try:
-                found[key] = header[key]
-            except Exception:  # whatever the header's library makes of a malformed card
-                found[key] = None
+    header = frame.header
+    found = dict.fromkeys(key for key in header if key not in ("", "COMMENT", "HISTORY"))
+    for key in found:
+        with suppress(Exception):  # whatever the header's library makes of a malformed card
+            found[key] = header[key]
     return found
 
 
@@ -246,9 +222,6 @@ def star_fields(frame: Frame) -> dict[str, float | int | None]:
 def stars_of(measurement: Measurement) -> dict[str, Any]:
     """What stars tell of a frame, for the measurements of its other planes."""
     return {name: getattr(measurement, name) for name in STAR_FIELDS}
-
-
-# --- lights as the sensor gave them, all of their pixels --------------------------------------------------------------
 
 
 def measure_light(
@@ -331,19 +304,10 @@ def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple[float,
 def sky_of_mean(planes: Sequence[Measurement]) -> Measurement:
     """The sky of the mean of planes whose noise is independent."""
 
-    def mean(values):
-        return float(np.mean(list(values)))
-
-    def lowered(values):
-        return float(np.sqrt(np.sum([value**2 for value in values]))) / len(planes)
-
-    return replace(
-        planes[0],
-        location_dn=mean(p.location_dn for p in planes),
-        saturated_fraction=mean(p.saturated_fraction for p in planes),
-        scale_dn=tuple(lowered(p.scale_dn[side] for p in planes) for side in (0, 1)),
-        noise_dn=lowered(p.noise_dn for p in planes),
-    )
+    means = ((name, [getattr(p, name) for p in planes]) for name in ("location_dn", "saturated_fraction"))
+    spreads = zip(*((*p.scale_dn, p.noise_dn) for p in planes), strict=True)
+    low, high, noise = (float(np.sqrt(np.sum([value**2 for value in s]))) / len(planes) for s in spreads)
+    return replace(planes[0], scale_dn=(low, high), noise_dn=noise, **{name: float(np.mean(v)) for name, v in means})
 
 
 def gradient(level):

@@ -21,17 +21,13 @@ APART = 5.0
 """Distance in widths within which a star must have no neighbour worth mentioning."""
 NEIGHBOUR = 0.02
 """A neighbour is worth mentioning from this part of a star's light on."""
-STEP_PX = 0.25
-"""Width of the rings of the common profile."""
-SHARE, GAUSSIAN = 0.75, 1.4221
-"""The width is told by the radius that holds this share of the light within twice itself: for a Gaussian, FWHM over
-1.4221."""
-PROFILE_STARS = 60
-PASSES = 3
-"""How often the width is found: the ring of the sky follows it."""
-ENOUGH_STARS = 8
-"""Stars in common by which a flux ratio is trusted."""
-FEWEST_STARS = 3
+STEP_PX, SHARE, GAUSSIAN = 0.25, 0.75, 1.4221
+"""The width is told by the radius that holds this share of the light within twice itself, by a profile in rings of this
+step: for a Gaussian, FWHM over 1.4221."""
+PROFILE_STARS, PASSES = 60, 3
+"""Stars that tell the width, and how often it is found: the ring of the sky follows it."""
+ENOUGH_STARS, FEWEST_STARS = 8, 3
+"""Stars in common by which a flux ratio is trusted, and can be told."""
 FLOOR = 0.005
 """Relative error of a flux below which none is believed: flat field, changes of the profile over the field."""
 NEAR_SATURATION = 0.98
@@ -95,10 +91,9 @@ def forced_fluxes(frame: Frame, stars: StarList) -> Fluxes:
         widths = [own_width(boxes[:, p], stars, width) for p, width in enumerate(widths)]
         widest = int(np.ceil(RING[1] * np.nanmax([usual, *widths]))) + 1
         if widest > half:
-            half = widest
-            boxes = stamps(frame, stars, half)
+            half, boxes = widest, stamps(frame, stars, widest)
     found = [apertures(boxes[:, p], stars, width) for p, width in enumerate(widths)]
-    return Fluxes(*(np.stack([f[k] for f in found]) for k in (0, 1)), np.array(widths))
+    return Fluxes(*map(np.stack, zip(*found, strict=True)), np.array(widths))
 
 
 def stamps(frame: Frame, stars: StarList, half: int) -> np.ndarray:
@@ -127,8 +122,7 @@ def distances(stars: StarList, half: int) -> np.ndarray:
 
 def usable(boxes: np.ndarray) -> np.ndarray:
     """Numbers of the boxes (n, size, size) that hold a star."""
-    half = boxes.shape[1] // 2
-    return np.flatnonzero(np.isfinite(boxes[:, half, half]))
+    return np.flatnonzero(np.isfinite(boxes[:, boxes.shape[1] // 2, boxes.shape[1] // 2]))
 
 
 def sky_of(boxes: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,9 +167,8 @@ def own_width(boxes: np.ndarray, stars: StarList, usual: float) -> float:
     radius = edges[1 : len(edges) // 2]
     inside = np.interp(radius, edges, growth) / np.interp(2 * radius, edges, growth)
     first = int(np.argmax(inside >= SHARE))
-    if first == 0:
-        return np.nan
-    return GAUSSIAN * float(np.interp(SHARE, inside[first - 1 : first + 1], radius[first - 1 : first + 1]))
+    around = slice(first - 1, first + 1)
+    return GAUSSIAN * float(np.interp(SHARE, inside[around], radius[around])) if first else np.nan
 
 
 def apertures(boxes: np.ndarray, stars: StarList, width: float) -> tuple[np.ndarray, np.ndarray]:
@@ -229,9 +222,8 @@ def with_star_light(planes: Sequence[Measurement], fluxes: Fluxes, reference: Fl
     out = []
     for p, plane in enumerate(planes):
         ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])
-        width = float(fluxes.fwhm_px[p])
-        width_px = plane.fwhm_px or (width if np.isfinite(width) else None)
-        out.append(replace(plane, flux_ratio=ratio.trusted, fwhm_px=width_px))
+        width = float(fluxes.fwhm_px[p]) if np.isfinite(fluxes.fwhm_px[p]) else None
+        out.append(replace(plane, flux_ratio=ratio.trusted, fwhm_px=plane.fwhm_px or width))
     return out
 
 

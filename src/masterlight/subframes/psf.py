@@ -7,10 +7,8 @@ from masterlight.core.noise import SAFE
 
 ENTRIES = 2048
 """Intervals of the profile table; linear interpolation is then true to 1e-6 of the peak."""
-
 GAUSS = 0.5 / 3.0**0.5
 """Offset of the two Gauss-Legendre nodes of a pixel: four of them integrate a cubic profile exactly."""
-
 X, Y, PEAK, LEVEL, A, B, C, CHI2, PIXELS, VAR_X, VAR_Y, VAR_SHAPE, SNR, RESIDUAL, VAR_PEAK, STEPS = range(16)
 """Columns of a fit; the profile is PEAK * P(A dx^2 + 2 C dx dy + B dy^2) + LEVEL."""
 
@@ -89,9 +87,7 @@ def model(p, dx, dy, n, table, out):
 @njit(nogil=True, cache=True, fastmath=SAFE)
 def normal_equations(p, value, weight, n, jac, h, g):
     """Fill h = J'WJ and g = J'Wr of the residuals r = value - model; returns chi-square."""
-    chi2 = 0.0
-    r = np.empty(n)
-    wj = np.empty(n)
+    chi2, r, wj = 0.0, np.empty(n), np.empty(n)
     for i in range(n):
         r[i] = value[i] - p[2] * jac[2, i] - p[3]
         chi2 += weight[i] * r[i] * r[i]
@@ -105,8 +101,7 @@ def normal_equations(p, value, weight, n, jac, h, g):
             other, total = jac[l], 0.0
             for i in range(n):
                 total += wj[i] * other[i]
-            h[k, l] = total
-            h[l, k] = total
+            h[k, l] = h[l, k] = total
     return chi2
 
 
@@ -143,9 +138,8 @@ def solve(h, g, damping, out):
 def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
     """Levenberg-Marquardt (Marquardt 1963) from `p`, in place; returns (chi-square, steps used).
 
-    `jac` holds the model of `p`, at the start and at the end. A step that lowers chi-square by less than
-    tolerance * (1 + chi-square / 100) is the last; what is left is then far below the noise. Only the first `free`
-    parameters move.
+    `jac` holds the model of `p`, at the start and at the end. A step that lowers chi-square by less than tolerance * (1
+    + chi-square / 100) is the last; what is left is then far below the noise. Only the first `free` parameters move.
     """
     g, trial, delta = np.empty(7), np.empty(7), np.zeros(7)
     trial_h, trial_g, trial_jac = np.empty((7, 7)), np.empty(7), np.empty_like(jac)
@@ -155,20 +149,14 @@ def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
         if not solve(h, g[:free], damping, delta):
             damping = max(10.0 * damping, 1e-3)
             continue
-        for k in range(7):
-            trial[k] = p[k] + delta[k]
+        trial[:] = p + delta
         sane = trial[4] > 0 and trial[5] > 0 and trial[4] * trial[5] > trial[6] * trial[6]
         if sane and abs(trial[0]) < 100.0 and abs(trial[1]) < 100.0:
             model(trial, dx, dy, n, table, trial_jac)
             trial_chi2 = normal_equations(trial, value, weight, n, trial_jac, trial_h, trial_g)
             if trial_chi2 <= chi2:
                 small = chi2 - trial_chi2 < tolerance * (1.0 + 0.01 * chi2)
-                for k in range(7):
-                    p[k], g[k] = trial[k], trial_g[k]
-                    for l in range(7):
-                        h[k, l] = trial_h[k, l]
-                    for i in range(n):
-                        jac[k, i] = trial_jac[k, i]
+                p[:], g[:], h[:], jac[:, :n] = trial, trial_g, trial_h, trial_jac[:, :n]
                 chi2, damping = trial_chi2, 0.1 * damping
                 if small:
                     return chi2, step + 1
@@ -183,28 +171,24 @@ def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
 def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation, steps, free, out):
     """Fit every star of `start` in its disc of pixels; a row of NaN where no fit was possible.
 
-    image (rows, cols) float32, NaN where missing; start (n, 7): x, y, peak, level, A, B, C; noise (n,) DN per
-    pixel; radius (n,) px; near (n, m, 2) positions of neighbours (infinite for none); table from `profile`;
-    inverse_gain DN per electron (0: noise of the sky alone); pixels from `saturation` upwards do not take part; free
-    7, or 4 to keep the shape of `start` and fit place, peak and level alone.
-    out (n, 16) float64 is filled, see the column names.
+    image (rows, cols) float32, NaN where missing; start (n, 7): x, y, peak, level, A, B, C; noise (n,) DN per pixel;
+    radius (n,) px; near (n, m, 2) positions of neighbours (infinite for none); table from `profile`; inverse_gain DN
+    per electron (0: noise of the sky alone); pixels from `saturation` upwards do not take part; free 7, or 4 to keep
+    the shape of `start` and fit place, peak and level alone. out (n, 16) float64 is filled, see the column names.
     """
     reach = 2 * int(np.max(radius)) + 1 if radius.size else 1
     dx, dy, value, weight = np.empty(reach**2), np.empty(reach**2), np.empty(reach**2), np.empty(reach**2)
     jac, h, p = np.empty((7, reach**2)), np.empty((7, 7)), np.empty(7)
     for s in range(start.shape[0]):
-        for k in range(16):
-            out[s, k] = np.nan
+        out[s] = np.nan
         n = gather(image, start[s, 0], start[s, 1], radius[s], saturation, near[s], dx, dy, value)
         if n < 12 or not noise[s] > 0.0:
             continue
         ix, iy = round(start[s, 0]), round(start[s, 1])
-        for k in range(7):
-            p[k] = start[s, k]
+        p[:] = start[s]
         p[0] -= ix
         p[1] -= iy
-        for i in range(n):
-            weight[i] = 1.0 / noise[s] ** 2
+        weight[:n] = 1.0 / noise[s] ** 2
         model(p, dx, dy, n, table, jac)
         rough = 1.0 if inverse_gain > 0.0 else 0.02
         chi2, used = descend(p, dx, dy, value, weight, n, table, jac, h, steps, rough, free)
@@ -222,8 +206,7 @@ def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation
 @njit(nogil=True, cache=True)
 def summarize(p, value, weight, n, jac, h, free, row):
     """Write parameters, their variances, signal-to-noise and residual of one fit into its row."""
-    for k in range(7):
-        row[k] = p[k]
+    row[:7] = p
     signal, absolute = 0.0, 0.0
     for i in range(n):
         signal += weight[i] * jac[2, i] ** 2
@@ -233,12 +216,11 @@ def summarize(p, value, weight, n, jac, h, free, row):
     unit, column = np.zeros(free), np.empty(free)
     variance = np.full((7, 7), np.nan)
     for k in range(free):
-        for l in range(free):
-            unit[l] = 1.0 if l == k else 0.0
+        unit[:] = 0.0
+        unit[k] = 1.0
         if not solve(h, unit, 0.0, column):
             return
-        for l in range(free):
-            variance[k, l] = column[l]
+        variance[k, :free] = column
     row[VAR_X], row[VAR_Y], row[VAR_PEAK] = variance[0, 0], variance[1, 1], variance[2, 2]
     trace = (p[4] + p[5]) ** 2
     row[VAR_SHAPE] = (variance[4, 4] + variance[5, 5] - 2.0 * variance[4, 5] + 4.0 * variance[6, 6]) / trace
@@ -290,18 +272,19 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
     that the fit residuals show per DN of star light, so that bright stars are not trusted more than they deserve.
     Where the stars do not tell, beta stays near 3.3.
     """
-    found = []
-    for beta in BETAS:
+
+    def fit_round(beta):
         start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
-        fits = fit(image, start, noise, radius, near, beta, saturation, steps=12)
-        found.append(fits[:, CHI2] / np.maximum(1.0, fits[:, PIXELS] - 7.0))
-    table = np.array(found)
+        return fit(image, start, noise, radius, near, beta, saturation, steps=12)
+
+    tries = [fit_round(beta) for beta in BETAS]
+    table = np.array([fits[:, CHI2] / np.maximum(1.0, fits[:, PIXELS] - 7.0) for fits in tries])
     table = table[:, np.isfinite(table).all(axis=0)]
     if not table.shape[1]:
         return 3.3, 0.0
     best = np.maximum(table.min(axis=0), 1e-30)
     usual = best <= 3.0 * np.median(best)
-    pixels = np.median(fits[np.isfinite(fits[:, PIXELS]), PIXELS])
+    pixels = np.median(tries[-1][np.isfinite(tries[-1][:, PIXELS]), PIXELS])
     cost = pixels * np.sum((table / np.maximum(best, 1.0))[:, usual], axis=1) + ((1.0 / BETAS - 0.3) / 0.1) ** 2
     at = int(np.clip(np.argmin(cost), 1, len(BETAS) - 2))
     left, middle, right = cost[at - 1 : at + 2]
@@ -309,15 +292,8 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
     shift = np.clip(0.5 * (left - right) / bend, -1.0, 1.0) if bend > 0 else 0.0
     step = 1.0 / BETAS[1] - 1.0 / BETAS[0]
     beta = float(np.clip(1.0 / (1.0 / BETAS[at] + shift * step), 1.5, 10.0))
-    return beta, residual_gain(image, start, fwhm_px, noise, radius, near, beta, saturation)
-
-
-def residual_gain(image, start, fwhm_px, noise, radius, near, beta, saturation):
-    """Variance per DN of star light, above the noise of the sky, that the residuals of bright stars show."""
-    start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
-    fits = fit(image, start, noise, radius, near, beta, saturation, steps=12)
-    excess = (fits[:, CHI2] - (fits[:, PIXELS] - 7.0)) * noise**2
+    fits = fit_round(beta)
     light = shape(fits, beta)[3]
-    ratio = excess / light
+    ratio = (fits[:, CHI2] - (fits[:, PIXELS] - 7.0)) * noise**2 / light
     ratio = ratio[np.isfinite(ratio) & (light > 0)]
-    return max(0.0, float(np.median(ratio))) if ratio.size else 0.0
+    return beta, max(0.0, float(np.median(ratio))) if ratio.size else 0.0

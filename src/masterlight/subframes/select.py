@@ -41,13 +41,9 @@ class SubframeSelector:
     """Frames with fewer stars than this share of the group's median are rejected; 0.7 finds passing clouds."""
 
     def measure(
-        self,
-        frame: "Frame | np.ndarray",
-        *,
-        source: str | None = None,
-        saturation_dn: float | None = None,
+        self, frame: "Frame | np.ndarray", *, source: str | None = None, saturation_dn: float | None = None,
         gain_e_per_dn: float | None = None,
-    ) -> "tuple[Measurement, StarList] | Rejected":
+    ) -> "tuple[Measurement, StarList] | Rejected":  # fmt: skip
         """Measure one frame, a `Frame` or an array (rows, cols) or (3, rows, cols) in DN, NaN where missing.
 
         Colour frames are measured in the mean of their planes, mosaics in their green pixels. `saturation_dn` and

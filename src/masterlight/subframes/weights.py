@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from numbers import Real
+from operator import attrgetter
 
 import numpy as np
 
@@ -32,21 +33,13 @@ def psf_snr(s: Measurement) -> float:
 
 
 MEASURED = {
-    "location_dn": "its median",
-    "scale_dn": "its dispersion",
-    "noise_dn": "its noise",
-    "exposure_s": "its exposure time",
-    "flux_ratio": "the light of its stars relative to the reference",
-    "mean_dn": "its mean",
-    "mean_deviation_dn": "its average deviation",
-    "noise_scale_dn": "the spread of its pixels near the median",
-    "background_noise_dn": "the fluctuation of its background",
-    "psf_flux_dn": "the light of its stars",
-    "psf_mean_flux_dn": "the light per pixel of its stars",
-    "fwhm_px": "the size of its stars",
-    "eccentricity": "the elongation of its stars",
-    "stars": "its number of stars",
-}
+    "location_dn": "its median", "scale_dn": "its dispersion", "noise_dn": "its noise", "mean_dn": "its mean",
+    "mean_deviation_dn": "its average deviation", "noise_scale_dn": "the spread of its pixels near the median",
+    "background_noise_dn": "the fluctuation of its background", "exposure_s": "its exposure time",
+    "flux_ratio": "the light of its stars relative to the reference", "psf_flux_dn": "the light of its stars",
+    "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
+    "eccentricity": "the elongation of its stars", "stars": "its number of stars",
+}  # fmt: skip
 """Fields of `Measurement` as a sentence calls them."""
 SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
 MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
@@ -63,19 +56,15 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
 }
 """Kinds of weight: the positive numbers that they need, and the weight of a frame with scale factor k. Those that are
 told by a keyword or a formula come besides."""
+FIELDS = {
+    "FWHM": "fwhm_px", "Eccentricity": "eccentricity", "Noise": "noise_dn", "Median": "location_dn", "Mean": "mean_dn",
+    "MeanDeviation": "mean_deviation_dn", "Stars": "stars", "Exposure": "exposure_s",
+}  # fmt: skip
 VARIABLES: dict[str, tuple[tuple[str, ...], Callable]] = {
-    "FWHM": (("fwhm_px",), lambda s: s.fwhm_px),
-    "Eccentricity": (("eccentricity",), lambda s: s.eccentricity),
-    "Noise": (("noise_dn",), lambda s: s.noise_dn),
-    "SNR": (("scale_dn", "noise_dn"), snr),
-    "SNRWeight": (("scale_dn", "noise_dn"), snr),
-    "Median": (("location_dn",), lambda s: s.location_dn),
-    "Mean": (("mean_dn",), lambda s: s.mean_dn),
-    "MeanDeviation": (("mean_deviation_dn",), lambda s: s.mean_deviation_dn),
-    "Stars": (("stars",), lambda s: s.stars),
+    **{name: ((field,), attrgetter(field)) for name, field in FIELDS.items()},
+    **dict.fromkeys(("SNR", "SNRWeight"), (("scale_dn", "noise_dn"), snr)),
     "PSFSignalWeight": (SIGNAL, psf_signal_weight),
     "PSFSNR": (("psf_flux_dn", "noise_dn"), psf_snr),
-    "Exposure": (("exposure_s",), lambda s: s.exposure_s),
 }
 """What a formula can be written with, besides the keywords of the header: FWHM in px, Noise, Median, Mean and
 MeanDeviation in DN, Exposure in s."""
@@ -95,13 +84,9 @@ def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
 
 
 def weights_of(
-    mode: str,
-    statistics: Sequence[Measurement],
-    factor: np.ndarray,
-    *,
-    keyword: str | None = None,
+    mode: str, statistics: Sequence[Measurement], factor: np.ndarray, *, keyword: str | None = None,
     expression: str | None = None,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """The weight of each frame, (N,) float64, as it comes out of its formula; only their ratios mean something.
 
     mode: a name of `MODES`, or "keyword", the number that `keyword` has in each header, or "expression". factor (N,):
@@ -152,15 +137,11 @@ def keyword_weight(s: Measurement, keyword: str) -> float:
     if keyword.upper() not in named:
         related = [key for key in named if RELATED.search(key)]
         has = f"it has {', '.join(related)}: use that" if related else "it has none like it: weigh the subframes first"
-        raise ParameterError(
-            f"{s.source}: its header has no keyword {keyword} for its weight; {has}, or weights='noise'"
-        )
+        raise ParameterError(f"{s.source}: its header has no keyword {keyword} for a weight; {has}, or weights='noise'")
     value = named[keyword.upper()]
     said = f"{s.source}: its {keyword} is "
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ParameterError(
-            f"{said}{value!r:.40}, which is no number; write a positive number, or use weights='noise'"
-        )
+        raise ParameterError(f"{said}{value!r:.40}, which is no number; write a positive one, or use weights='noise'")
     if value == 0:
         raise ParameterError(f"{said}0: such a frame counts for nothing; leave it out")
     if not (np.isfinite(value) and value > 0):
@@ -179,14 +160,11 @@ def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarr
     weights = formula.evaluate(known | table)
     for s, weight in zip(statistics, weights, strict=True):
         if not np.isfinite(weight) or weight < 0:
-            raise ParameterError(
-                f"{s.source}: the weight by '{text}' is {weight:g} and must be 0 or more; mend the expression, or leave"
-                " the frame out"
-            )
+            todo = "mend the expression, or leave the frame out"
+            raise ParameterError(f"{s.source}: the weight by '{text}' is {weight:g} and must be 0 or more; {todo}")
     if not weights.any():
-        raise ParameterError(
-            f"{statistics[0].source} and all others: the weight by '{text}' is 0; mend the expression, or add a number"
-        )
+        told = f"the weight by '{text}' is 0; mend the expression, or add a number"
+        raise ParameterError(f"{statistics[0].source} and all others: {told}")
     return weights.astype(np.float64)
 
 
