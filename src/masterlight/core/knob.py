@@ -25,6 +25,13 @@ class Unit:
     name: str
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What a knob that is left out counts as, in words, where that is not off: `Annotated[..., Usual("4")] = None`."""
+
+    words: str
+
+
 class When:
     """When a knob does something: `Annotated[float, When(algorithm="esd")]`, `When(algorithm=("sigma", "mad"))`.
 
@@ -86,6 +93,8 @@ class Knob:
     unit: str = ""
     when: tuple[tuple[str, tuple[When, ...]], ...] = ()
     """When it does something: all of these, each with the path that its names begin with; of each, any mark will do."""
+    left_out: str = "off"
+    """What None means."""
 
     @property
     def help(self) -> str:
@@ -116,7 +125,7 @@ class Knob:
             return "yes" if self.default else "no"
         if isinstance(self.default, float):
             return f"{self.default:g}"
-        return "off" if self.default is None else str(self.default) or "none"
+        return self.left_out if self.default is None else str(self.default) or "none"
 
     @property
     def facts(self) -> str:

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticUndefined
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.knob import Knob, Unit, When, bare_type, choices, unit_of, value_at
+from masterlight.core.knob import Knob, Unit, Usual, When, bare_type, choices, unit_of, value_at
 
 _REGISTRY: dict[str, type] = {}
 _KNOBS: dict[type, tuple[Knob, ...]] = {}
@@ -105,6 +105,7 @@ def declared_knobs(cls: type) -> Iterator[Knob]:
         limits = {k: getattr(rule, k, None) for rule in rules for k in ("ge", "gt", "le", "lt") if hasattr(rule, k)}
         limits = {k: v for k, v in limits.items() if v is not None}
         unit = next((rule.name for rule in rules if isinstance(rule, Unit)), None)
+        left_out = next((rule.words for rule in rules if isinstance(rule, Usual)), "off")
         yield Knob(
             path=name,
             type=bare,
@@ -117,6 +118,7 @@ def declared_knobs(cls: type) -> Iterator[Knob]:
             below="lt" in limits,
             unit=unit_of(name) if unit is None else unit,
             when=when,
+            left_out=left_out,
         )
 
 
@@ -280,6 +282,6 @@ def from_toml(cls: type[T], text: str, source: str = "the recipe") -> T:
 
 
 __all__ = [
-    "Knob", "Unit", "When", "build", "card", "changed", "engine", "from_toml", "idle_knobs", "knobs", "plain",
+    "Knob", "Unit", "Usual", "When", "build", "card", "changed", "engine", "from_toml", "idle_knobs", "knobs", "plain",
     "process", "replay", "summary_of", "to_toml", "validate",
 ]  # fmt: skip

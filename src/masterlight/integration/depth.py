@@ -1,7 +1,5 @@
 """What an integration was worth: its noise beside that of one frame, beside what its variance claims, beside theory."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from masterlight.core.scale import madn
@@ -15,42 +13,12 @@ STRIPS, STRIP_PX = 40, 32
 """The sky is looked at in so many strips of so many rows."""
 
 
-@dataclass(frozen=True)
-class Depth:
-    """Noise of a stack's sky, DN: means over the planes."""
+def depth_of(stack: Stack) -> dict[str, float]:
+    """Noise of a stack's sky beside that of its reference, means over the planes, as columns of the report have it.
 
-    before_dn: float
-    """Of the reference, as it came to integration."""
-    noise_dn: float
-    """Measured on the stack."""
-    claimed_dn: float
-    """As the stack's variance has it, where the noise was measured; NaN without variance."""
-    ideal: float
-    """Factor by which signal to noise would grow over the reference's if each frame counted at its best."""
-
-    @property
-    def increment(self) -> float:
-        """Factor by which signal to noise has grown over the reference's."""
-        return self.before_dn / self.noise_dn
-
-    @property
-    def claim(self) -> float:
-        """Claimed over measured noise: 1 when the variance is honest."""
-        return self.claimed_dn / self.noise_dn
-
-    def as_dict(self) -> dict:
-        return {
-            "noise_before": self.before_dn,
-            "noise_measured": self.noise_dn,
-            "noise_claimed": self.claimed_dn,
-            "claimed_over_measured": self.claim,
-            "snr_increment": self.increment,
-            "snr_increment_ideal": self.ideal,
-        }
-
-
-def depth_of(stack: Stack) -> Depth:
-    """Measure the noise of a stack and what came of its frames."""
+    Claimed is what the stack's variance has where the noise was measured; NaN without variance. Ideal is the factor by
+    which signal to noise would grow over the reference's if each frame counted at its best.
+    """
     shape = stack.image.shape[-2:]
     images = stack.image.reshape(-1, *shape)
     variances = [None] * len(images) if stack.variance is None else stack.variance.reshape(-1, *shape)
@@ -60,12 +28,16 @@ def depth_of(stack: Stack) -> Depth:
     with np.errstate(divide="ignore", invalid="ignore"):
         ideal = own * float(np.sqrt(np.sum(1 / np.square([row.noise_dn for row in rows]))))
     before = [row.noise_dn for row in stack.frames if row.source == stack.reference] or [float("nan")]
-    return Depth(
-        before_dn=float(np.mean(before)),
-        noise_dn=float(np.mean([noise for noise, _ in pairs])),
-        claimed_dn=float(np.mean([claimed for _, claimed in pairs])),
-        ideal=ideal,
-    )
+    before_dn = float(np.mean(before))
+    noise_dn, claimed_dn = (float(np.mean(values)) for values in zip(*pairs, strict=True))
+    return {
+        "noise_before": before_dn,
+        "noise_measured": noise_dn,
+        "noise_claimed": claimed_dn,
+        "claimed_over_measured": claimed_dn / noise_dn,
+        "snr_increment": before_dn / noise_dn,
+        "snr_increment_ideal": ideal,
+    }
 
 
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:

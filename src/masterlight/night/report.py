@@ -79,7 +79,7 @@ class MasterRow:
             **{column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()},
             trails=tuple(f"{Path(source).name}: {trail}" for source, _, trail in stack.trails),
             effective_frames=stack.effective_frames,
-            **(depth_of(stack).as_dict() if stack.variance is not None else {}),
+            **(depth_of(stack) if stack.variance is not None else {}),
             **more,
         )
 

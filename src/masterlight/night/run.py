@@ -52,6 +52,14 @@ class Run:
         memory_mb = recipe.memory_mb or machine_memory_mb() / 4
         return cls(plan, Store(folder), recipe, pool, memory_mb, Report(recipe=plain(recipe), version=__version__))
 
+    @classmethod
+    @contextmanager
+    def open(cls, plan: Plan, folder: Path | str, recipe: Recipe) -> Iterator["Run"]:
+        """The same with the pool that the recipe names."""
+        keep_freed_memory()
+        with executor(recipe.workers) as pool:
+            yield cls.of(plan, folder, recipe, pool)
+
     def spare_mb(self, frame: Frame, result_bytes: float, sets: float) -> float:
         """Memory of a process that is left beside a result of so many bytes per pixel and `sets` sets of masters."""
         return self.memory_mb - resident_mb(area(frame), result_bytes, sets)
@@ -123,9 +131,8 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
     if not compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
-    keep_freed_memory()
-    with executor(recipe.workers) as pool:
-        report: Report = yield from engine("night.walk").walk(Run.of(night, out, recipe, pool))
+    with Run.open(night, out, recipe) as opened:
+        report: Report = yield from engine("night.walk").walk(opened)
         return report
 
 
