@@ -4,7 +4,7 @@ Each function yields events; the last one carries what was made. A file that fai
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from masterlight.core.errors import FrameError, NothingUsable, ParameterError, R
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
 from masterlight.core.together import differences
-from masterlight.core.workers import Event
+from masterlight.core.workers import Event, Events
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.hdr import HDRComposition
@@ -29,9 +29,8 @@ from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
 from masterlight.io.defectlist import write_defects
-from masterlight.io.raster import preview, write_png
 from masterlight.night.masters import build_master
-from masterlight.night.products import header, place_keywords, save
+from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words
 from masterlight.night.run import Run, area, integrate
@@ -42,7 +41,6 @@ from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.together import measure_all
 
-Events = Generator[Event, None, None]
 File = str | Path
 Found = Iterator[tuple[str, Defects]]
 Measured = tuple[list[Frame], list[tuple[Measurement, ...]]]
@@ -55,7 +53,7 @@ MEASURE_BYTES = 24
 def make_master(
     recipe: Recipe, files: Sequence[File], path: Path, *, kind: str, bias: File | None = None,
     dark: File | None = None, flat_dark: bool = False,
-) -> Events:  # fmt: skip
+) -> Events[None]:  # fmt: skip
     """Integrate `files` into a master bias, dark or flat; the masters bias and dark are taken out of each first.
 
     flat_dark: these darks are for flats. The last event's result is the report. NothingUsable when no frame is left.
@@ -64,13 +62,11 @@ def make_master(
     session = scan(files)
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
     right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
-    wrong = tuple(
-        Rejected(frame.source, "masters", f"says that it is a {frame.meta.kind}; --force takes it for a {kind}")
-        for frame in session.frames
-        if frame not in right
-    )
+    words = "says that it is a {}; --force takes it for a " + kind
+    wrong = [frame for frame in session.frames if frame not in right]
+    lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + wrong)
+    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + lost)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
@@ -98,7 +94,7 @@ def refuse_mixture(frames: list[Frame]) -> None:
                 raise FrameError(frame.source, f"{words}: one master is made of frames of one camera and setting")
 
 
-def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check: Sequence[File] = ()) -> Events:
+def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check: Sequence[File] = ()) -> Events[None]:
     """Write the superbias of one master bias; with bias frames in `check`, say whether it is better."""
     if len(files) != 1:
         raise ParameterError(f"a superbias is made of one master bias (given: {len(files)} files)")
@@ -121,7 +117,7 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
 
 def find_defects(
     process: BadPixels, files: Sequence[File], out: Path, bias: File | None = None, dithered: bool = False
-) -> Events:
+) -> Events[None]:
     """Write a map or list of the defective pixels that darks, flats, lights and rejection maps show, all together.
 
     Which they are is told by their headers and names; bias: master to take out of flats; dithered: the word of the
@@ -230,7 +226,7 @@ def defect_words(found: Defects) -> str:
 def integrate_files(
     recipe: Recipe, files: Sequence[File], path: Path, *, reference: File | None = None,
     roi: str | tuple[int, ...] | None = None, slope_map: bool = False,
-) -> Events:  # fmt: skip
+) -> Events[None]:  # fmt: skip
     """Integrate registered files with `recipe.integrate` into one image, its maps in extensions.
 
     reference: the file whose level and scale the result has, by default the one of greatest weight; roi (x, y, width,
@@ -239,14 +235,13 @@ def integrate_files(
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
-    box = box_of(roi)
     session = scan(files)
     if not session.frames:
         raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
-        frames = [crop(frame, box) for frame in session.frames]
+        frames = [crop(frame, roi) for frame in session.frames]
         frames = yield from of_one_shape(run, frames)
         frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
         chosen = place_of(reference, frames)
@@ -267,23 +262,22 @@ def integrate_files(
         yield from figures(run, path, stack, own)
 
 
-def of_one_shape(run: Run, frames: list[Frame]) -> Generator[Event, None, list[Frame]]:
+def of_one_shape(run: Run, frames: list[Frame]) -> Events[list[Frame]]:
     """The frames of the shape that most have; the others are rejected. FrameError where no shape has the majority."""
     shapes = Counter(frame.shape for frame in frames)
     usual, count = shapes.most_common(1)[0]
     if count <= len(frames) / 2:
         check_shapes(frames)
     first = next(frame for frame in frames if frame.shape == usual)
-    for frame in frames:
-        if frame.shape != usual:
-            try:
-                check_shapes([first, frame])
-            except FrameError as error:
-                yield run.reject(Rejected.of(frame.source, "measure", error))
+    for frame in [frame for frame in frames if frame.shape != usual]:
+        try:
+            check_shapes([first, frame])
+        except FrameError as error:
+            yield run.reject(Rejected.of(frame.source, "measure", error))
     return [frame for frame in frames if frame.shape == usual]
 
 
-def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events:
+def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
     """The figures of a result: a line for each frame, one for the whole."""
     row = MasterRow.of(own.meta.kind, own.meta.filter, path, stack, reference=own.source)
     sentences = []
@@ -296,22 +290,14 @@ def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events:
     yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 
-def box_of(roi: str | tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """A part of frames, (x, y, width, height), as it is typed after --roi: `1000,800,512,512`."""
-    try:
-        box = tuple(int(part) for part in roi.split(",")) if isinstance(roi, str) else roi
-    except ValueError:
-        box = ()
-    if box is not None and len(box) != 4:
-        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512")
-    return box
-
-
-def crop(frame: Frame, box: tuple[int, ...] | None) -> Frame:
-    """The part of a frame at (x, y, width, height); all of it for None."""
-    if box is None:
+def crop(frame: Frame, roi: str | tuple[int, ...] | None) -> Frame:
+    """The part of a frame at (x, y, width, height), also as it is typed after --roi, `1000,800,512,512`; or all."""
+    if roi is None:
         return frame
-    x, y, width, height = box
+    try:
+        x, y, width, height = map(int, roi.split(",")) if isinstance(roi, str) else roi
+    except ValueError:
+        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
     rows, cols = frame.shape[-2:]
     if min(x, y) < 0 or min(width, height) < 1 or x + width > cols or y + height > rows:
         words = f"--roi={x},{y},{width},{height} (x, y, width, height)"
@@ -331,13 +317,15 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
     raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
 
 
-def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Generator[Event, None, Measured]:
+def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measured]:
     """The frames that can be used and their statistics; the others are rejected with the reason."""
     integration, at_once = run.recipe.integrate, 2 * run.pool[1]
     if integration.measures:
         at_once = max(1, min(at_once, int(1e6 * run.memory_mb // (MEASURE_BYTES * area(frames[0])))))
-    how = integration.measuring | {"leave_out": run.reject, "in_flight": at_once}
-    planes = yield from measure_all(run.pool, frames, anchor=anchor, **how)
+    limits = integration.rejection.range_low, integration.rejection.range_high
+    how = {"scale": integration.dispersion, "limits": limits, "stars": integration.looks_at_stars}
+    how |= {"anchor": anchor, "leave_out": run.reject, "in_flight": at_once}
+    planes = yield from measure_all(run.pool, frames, integration.measures, **how)
     if not planes:
         raise NothingUsable("none of the files can be integrated; the reasons are above")
     for m in planes[0] if integration.rejection.range_low is None else ():
@@ -350,7 +338,7 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Generator[Even
     return [frame for frame in frames if frame.source in left], list(zip(*planes, strict=True))
 
 
-def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events:
+def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events[None]:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
     frames = [read(file) for file in files]
     variances = [extension(frame.source, "VARIANCE") for frame in frames]
@@ -364,14 +352,8 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     planes |= {f"MASK{i}": mask for i, mask in enumerate(made.masks, 1)}
     low, high = made.range_dn
     header = {k: v for k, v in header_of(first).items() if v is not None and k != "SATURATE"}
-    write(
-        out,
-        planes,
-        header | {"DATAMIN": low, "DATAMAX": high},
-        [*first.cards, card(hdr)],
-        compress=planes.keys() - {"IMAGE"},
-    )
-    write_png(out.with_suffix(".png"), preview(made.image, linked=False))
+    header |= {"DATAMIN": low, "DATAMAX": high}
+    write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -103,13 +103,6 @@ class ImageIntegration:
         return "bwmv" if self.scale == "stars" else self.scale
 
     @property
-    def measuring(self) -> dict[str, Any]:
-        """What `measure_all` is told: what to measure of frames, and how."""
-        limits = self.rejection.range_low, self.rejection.range_high
-        how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_stars}
-        return {"wanted": self.measures} | how
-
-    @property
     def localizes(self) -> bool:
         return "local" in (self.normalization, self.rejection.comparison)
 
@@ -142,7 +135,9 @@ class ImageIntegration:
         with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
             if statistics is None:
                 measure_all = engine("subframes.together").measure_all
-                statistics = yield from measure_all(running, frames, anchor=reference or 0, **self.measuring)
+                limits = self.rejection.range_low, self.rejection.range_high
+                how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_stars}
+                statistics = yield from measure_all(running, frames, self.measures, anchor=reference or 0, **how)
             room = run.Room(running, memory_mb, aspect)
             return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts))
 

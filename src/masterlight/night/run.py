@@ -11,7 +11,7 @@ from masterlight import __version__
 from masterlight.core.errors import FrameError, Halted, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import engine, plain
-from masterlight.core.workers import Event, Pool, executor, keep_freed_memory, machine_memory_mb, processes
+from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_memory, machine_memory_mb, processes
 from masterlight.defects.lists import Defects
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.page import html
@@ -88,7 +88,7 @@ class Run:
         self.report.frames.append(replace(row, status="rejected", stage=rejected.stage, reason=rejected.reason))
         return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
 
-    def diagnose(self, findings: list[Finding]) -> Generator[Event, None, None]:
+    def diagnose(self, findings: list[Finding]) -> Events[None]:
         """Keep what the doctor found, and say it; an error ends the run, unless the recipe says to go on."""
         self.report.findings += findings
         for finding in findings:
@@ -98,10 +98,9 @@ class Run:
         if errors and not self.recipe.force:
             page = self.write_page()
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise Halted(
-                f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}; "
-                f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
-            )
+            words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}"
+            way = f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            raise Halted(f"{words}; {way}")
 
     def write_page(self) -> Path:
         """Write report.html, what the doctor found with its pictures, and give its path."""
@@ -139,7 +138,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
 def integrate(
     run: Run, stage: str, integration: ImageIntegration, frames: Sequence[Frame], statistics: Sequence,
     reference: int | None = 0, sets: float = 1, named: bool = False, **how: Any,
-) -> Generator[Event, None, tuple[Stack | None, list[Frame], int | None]]:  # fmt: skip
+) -> Events[tuple[Stack | None, list[Frame], int | None]]:  # fmt: skip
     """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference).
 
     statistics: for each frame a list with those of its planes; reference None lets the weights choose it; when the

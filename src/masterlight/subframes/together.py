@@ -1,6 +1,6 @@
 """Measurements of many frames that will be combined, on a pool: each by itself, then by the stars that they share."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +11,7 @@ import numpy as np
 from masterlight.core import workers
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame, View
-from masterlight.core.workers import Event
+from masterlight.core.workers import Event, Events
 from masterlight.subframes.measure import measure
 from masterlight.subframes.measurement import Measurement, StarList
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
@@ -29,7 +29,7 @@ FEWEST_PX = 32
 def measure_all(
     pool: Pool, frames: Sequence[Frame], wanted: tuple[str, ...] = (), *, anchor: int = 0, scale: str = "bwmv",
     limits: Limits = (None, None), stars: bool = True, leave_out: LeaveOut = None, in_flight: int | None = None,
-) -> Generator[Event, None, list[tuple[Measurement, ...]]]:  # fmt: skip
+) -> Events[list[tuple[Measurement, ...]]]:  # fmt: skip
     """What is to be known of frames of equal shape before they are combined: for each plane one of each frame.
 
     wanted, scale: as for `measure`; limits: values at or beyond them take no part; stars: whether the light of the
@@ -46,7 +46,7 @@ def measure_all(
     return list(zip(*(own for _, own in known), strict=True))
 
 
-def add_star_light(pool: Pool, known: list, anchor: Frame, stars: StarList, leave_out: LeaveOut) -> Generator:
+def add_star_light(pool: Pool, known: list, anchor: Frame, stars: StarList, leave_out: LeaveOut) -> Events[list]:
     """[(frame, measurements)] with the light of the stars in every frame over that in the anchor."""
     frames = [frame for frame, _ in known]
     fluxes = yield from each_frame("photometry", pool, partial(forced_fluxes, stars=stars), frames, leave_out)
@@ -69,11 +69,11 @@ def measure_within(limits: Limits, wanted: tuple[str, ...], scale: str, wary: bo
 def each_frame(
     stage: str, pool: Pool, task: Callable[[Frame], T], frames: Sequence[Frame], leave_out: LeaveOut = None,
     in_flight: int | None = None,
-) -> Generator[Event, None, list[T]]:  # fmt: skip
+) -> Events[list[T]]:  # fmt: skip
     """Run a task on every frame; gives the results in their order, `Rejected` for those that `leave_out` takes."""
     results: list[Any] = [None] * len(frames)
-    numbers, going = range(len(frames)), leave_out is not None
-    for event in workers.each(stage, pool, OnFrame(task, frames), numbers, keep_going=going, in_flight=in_flight):
+    numbered, going = partial(on_frame, task, frames), leave_out is not None
+    for event in workers.each(stage, pool, numbered, range(len(frames)), keep_going=going, in_flight=in_flight):
         results[event.item] = event.result
         if leave_out and isinstance(event.result, Rejected):
             yield leave_out(replace(event.result, source=frames[event.item].source))
@@ -82,14 +82,9 @@ def each_frame(
     return results
 
 
-class OnFrame:
+def on_frame(task: Callable[[Frame], T], frames: Sequence[Frame], i: int) -> T:
     """A task by the number of its frame, so that results keep their place."""
-
-    def __init__(self, task: Callable[[Frame], Any], frames: Sequence[Frame]):
-        self.task, self.frames = task, frames
-
-    def __call__(self, i: int) -> Any:
-        return self.task(self.frames[i])
+    return task(frames[i])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
