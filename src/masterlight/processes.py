@@ -18,7 +18,7 @@ NAMES = (
     "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
     "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
 )  # fmt: skip
-PROCESSES = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
+PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""
 
 
