@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.knob import Unit, When
+from masterlight.core.knob import Unit, Usual, When
 from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ TAKES = {
     "fraction": "a fraction of the pixel's median, above 0, and low at most 1",
     "samples": "how many samples go, a whole number",
 }
+BY_HEADERS = Usual("as the headers say")
 Limit = Annotated[float, Field(ge=0, le=50)]
 TWO_LIMITS = tuple(name for name, kind in KINDS.items() if kind.limits)
 ANY = When(algorithm=tuple(name for name in KINDS if name != "none"))
@@ -126,10 +127,10 @@ class Rejection:
 
     algorithm: Algorithm = "auto"
     """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
-    low: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS, clip_low=True)] = None
+    low: Annotated[Limit | None, Unit("sigma"), Usual("4"), When(algorithm=TWO_LIMITS, clip_low=True)] = None
     """How far below a pixel's median samples are rejected. Left out, what is usual: 4 sigma; 5 deviations of the line
     for linear-fit; 0.2 of the median for percentile; for minmax, how many of the faintest go: 1."""
-    high: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
+    high: Annotated[Limit | None, Unit("sigma"), Usual("3"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
     """How far above a pixel's median samples are rejected. Left out, what is usual: 3 sigma; 4 deviations of the line
     for linear-fit; 0.1 of the median for percentile; for minmax, how many of the brightest go: 1."""
     normalization: Annotated[Literal["none", "scale+zero offset", "equalize fluxes", "local"], ANY] = (
@@ -154,9 +155,9 @@ class Rejection:
     """Values at or above this, in DN as they come to integration, never take part."""
     few: Annotated[int, Field(ge=3), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
-    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0)] | None, read_by("gain_e_per_dn")] = None
+    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
-    read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, read_by("read_noise_e")] = None
+    read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, BY_HEADERS, read_by("read_noise_e")] = None
     """Read noise in electrons, for the CCD noise model; left out, what the headers say."""
     scale_noise: Annotated[float, Field(ge=0, le=1), Unit("fraction"), read_by("scale_noise")] = 0.0
     """Noise of the CCD noise model that grows with the signal, as a fraction of it: sensitivity, scintillation."""
