@@ -13,7 +13,7 @@ from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame, boxes_of
 from masterlight.core.workers import Event
 from masterlight.drizzle.drizzle import DrizzleIntegration
-from masterlight.drizzle.drop import Drops, Tile, frame_weights, layers_of, noise_ratio
+from masterlight.drizzle.drop import Tile, frame_weights, layers_of, noise_ratio
 from masterlight.drizzle.stack import DrizzleStack, DropRow
 from masterlight.integration.terms import Terms
 
@@ -38,11 +38,18 @@ def drizzle(
         at_once = int(max(1, min(2 * running[1], memory_mb // task.megabytes(TILE))))
         sentence = f"{len(frames)} frames onto {cols} x {rows} pixels in {len(boxes)} tiles, {at_once} at once"
         yield Event("drizzle", 0, len(boxes), message=sentence)
-        canvas = Canvas((planes, rows, cols))
+        kinds = {"image": np.float32, "variance": np.float32, "weight": np.float32, "coverage": np.uint16}
+        maps = {name: np.empty((planes, rows, cols), kind) for name, kind in kinds.items()}
+        holes, tallies = np.zeros((2, planes), np.int64), {}
         for event in workers.each("drizzle", running, task, boxes, keep_going=False, in_flight=at_once):
-            canvas.place(event.item, event.result)
+            y0, y1, x0, x1 = event.item
+            for name, whole in maps.items():
+                whole[:, y0:y1, x0:x1] = getattr(event.result, name)
+            holes += event.result.holes
+            tallies[event.item] = event.result.tallies
             yield Event("drizzle", event.done, event.total, event.item)
-    stack = stack_of(settings, canvas, frames, terms, float(np.median(task.pixel)))
+    counts = sum(tallies[box] for box in sorted(tallies))  # in the order of the boxes, whichever came first
+    stack = stack_of(settings, maps, holes, counts, frames, terms, float(np.median(task.pixel)))
     yield Event("drizzle", len(boxes), len(boxes), result=stack, message=sentence_of(stack))
     return stack
 
@@ -84,26 +91,9 @@ def check_size(pixels: int, scale: float) -> None:
         raise ParameterError(f"{words}, more than this machine has; use a smaller scale")
 
 
-class Canvas:
-    """The whole result while its tiles arrive."""
-
-    def __init__(self, shape):
-        kinds = {"image": np.float32, "variance": np.float32, "weight": np.float32, "coverage": np.uint16}
-        self.planes = {name: np.empty(shape, kind) for name, kind in kinds.items()}
-        self.holes = np.zeros((2, shape[0]), np.int64)
-        self.tally_of = {}
-
-    def place(self, box, result: Drops) -> None:
-        y0, y1, x0, x1 = box
-        for name, whole in self.planes.items():
-            whole[:, y0:y1, x0:x1] = getattr(result, name)
-        self.holes += result.holes
-        self.tally_of[box] = result.tallies
-
-
-def stack_of(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel: float) -> DrizzleStack:
-    """The stack of a full canvas, with its rows and notes; `pixel`: size of a source pixel in output pixels."""
-    pixels, low, high, large, used = sum(canvas.tally_of[box] for box in sorted(canvas.tally_of))
+def stack_of(settings: DrizzleIntegration, maps, holes, counts, frames, terms, pixel: float) -> DrizzleStack:
+    """The stack of full maps, with its rows and notes; `pixel`: size of a source pixel in output pixels."""
+    pixels, low, high, large, used = counts
     rows = []
     for plane, t in enumerate(terms):
         weights = frame_weights(settings, t)
@@ -116,9 +106,9 @@ def stack_of(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel:
             more = {"noise_dn": float(t.noise_dn[i]), "used_fraction": float(used[plane, i] / there)}
             rows.append(DropRow(frame.source, plane, *numbers, **more))
     noise_known = all(np.isfinite(t.noise_dn).all() and (t.noise_dn > 0).all() for t in terms)
-    empty = float((canvas.holes[0] / np.maximum(1, canvas.holes[1])).max())
+    empty = float((holes[0] / np.maximum(1, holes[1])).max())
     ratio = noise_ratio(settings.kernel, settings.drop_shrink, pixel)
-    maps = {name: plane[0] if len(terms) == 1 else plane for name, plane in canvas.planes.items()}
+    maps = {name: plane[0] if len(terms) == 1 else plane for name, plane in maps.items()}
     if not noise_known:
         maps["variance"] = None
     told = *dict.fromkeys(n for t in terms for n in t.notes), *notes(settings, empty, ratio, noise_known)
