@@ -108,12 +108,13 @@ class Knob:
     @property
     def usual(self) -> str:
         """The default in words."""
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default)) or "none"
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, float):
             return f"{self.default:g}"
-        words = ",".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
-        return "off" if self.default is None else words or "none"
+        return "off" if self.default is None else str(self.default) or "none"
 
     @property
     def facts(self) -> str:

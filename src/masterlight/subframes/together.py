@@ -32,8 +32,7 @@ def measure_all(
     wanted, scale: as for `measure`; limits: values at or beyond them take no part; stars: whether the light of the
     anchor's stars in every frame tells its scale, where there are any.
     """
-    task = partial(measure, wanted=wanted, scale=scale)
-    planes = yield from each_frame("measure", pool, task, [in_range(frame, *limits) for frame in frames])
+    planes = yield from each_frame("measure", pool, partial(measure_within, limits, wanted, scale), frames)
     found = stars and min(frames[0].shape[-2:]) >= FEWEST_PX and SubframeSelector().measure(frames[anchor])
     if found:
         task = partial(forced_fluxes, stars=standards(found[1]))
@@ -42,16 +41,30 @@ def measure_all(
     return list(zip(*planes, strict=True))
 
 
+def measure_within(limits: Limits, wanted: tuple[str, ...], scale: str, frame: Frame) -> list[Measurement]:
+    """`measure` of the pixels of a frame that lie between two limits."""
+    return measure(in_range(frame, *limits), wanted, scale)
+
+
 def each_frame(
     stage: str, pool: Pool, task: Callable[[Frame], T], frames: Sequence[Frame]
 ) -> Generator[Event, None, list[T]]:
     """Run a task on every frame; gives the results in their order. A frame that fails ends it with its error."""
     results: list[Any] = [None] * len(frames)
-    numbered = list(enumerate(frames))
-    for event in workers.each(stage, pool, lambda item: task(item[1]), numbered, keep_going=False):
-        results[event.item[0]] = event.result
+    for event in workers.each(stage, pool, OnFrame(task, frames), range(len(frames)), keep_going=False):
+        results[event.item] = event.result
         yield Event(stage, event.done, event.total)
     return results
+
+
+class OnFrame:
+    """A task by the number of its frame, so that results keep their place."""
+
+    def __init__(self, task: Callable[[Frame], Any], frames: Sequence[Frame]):
+        self.task, self.frames = task, frames
+
+    def __call__(self, i: int) -> Any:
+        return self.task(self.frames[i])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,5 +85,5 @@ def in_range(frame: Frame, low: float | None, high: float | None) -> Frame:
     """The frame as it is measured when values from `low` down and from `high` up take no part."""
     if low is None and high is None:
         return frame
-    low, high = -np.inf if low is None else low, np.inf if high is None else high
-    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, low=low, high=high)
+    limits = -np.inf if low is None else low, np.inf if high is None else high
+    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, low=limits[0], high=limits[1])
