@@ -8,7 +8,7 @@ import time
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import combine, rejection, spread
+from masterlight.integration.kernels import combine, ranked, spread
 
 PIXELS = 1_000_000
 NOISE = 10.0
@@ -95,9 +95,9 @@ def ours(samples, algorithm, floor):
     )
     kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
     planes = combine.Planes(*(np.empty(pixels, kind) for kind in kinds), np.empty(0, np.float32))
-    tables, verdicts = rejection.tables_for(algorithm, n), np.empty((0, 0), np.uint8)
+    table, verdicts = ranked.table_for(algorithm, n), np.empty((0, 0), np.uint8)
     counts = np.zeros((3, n), np.int64)
-    combine.integrate(samples, samples, level, columns, rule, tables, combine.AVERAGE, planes, verdicts, counts)
+    combine.integrate(samples, samples, level, columns, rule, table, combine.AVERAGE, planes, verdicts, counts)
     return planes.image
 
 

@@ -46,6 +46,14 @@ def test_surface_a_chapter_of_the_flags():
     assert wrong.exit_code == 2 and "there are bias" in wrong.output
 
 
+def test_surface_help_says_what_a_knob_counts_as_when_it_is_left_out():
+    told = shown("run", "--help")
+    assert "--integrate.rejection.low  0 to 50 sigma [4]\n" in told and "[a quarter of the machine's]" in told
+    everything = shown("integrate", "--help-all")
+    assert "--rejection.high  0 to 50 sigma [3]\n" in everything and "e-/DN [as the headers say]\n" in everything
+    assert "--rejection.range-low  DN [off]\n" in everything
+
+
 HEAVY = {"numba", "scipy", "astropy", "rich", "dask", "PIL"}
 
 

@@ -64,6 +64,16 @@ def test_no_module_serves_one_module_of_another_chapter(graph):
             assert not strange, f"{module} is imported by {user} alone: it belongs there"
 
 
+def test_the_page_of_the_house_names_every_file():
+    page = ROOT.parents[1] / "docs" / "architecture.md"
+    if not page.is_file():
+        pytest.skip("the pages are not installed with the package")
+    tree = page.read_text().split("## The tree")[1].split("## Floors")[0]
+    words = set(re.findall(r"\w+", tree))
+    missing = [path.stem for path in FILES if path.stem not in words and path.stem not in ("__init__", "__main__")]
+    assert not missing
+
+
 def test_functions_fit_on_a_screen():
     long = []
     for path in FILES:

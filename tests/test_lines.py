@@ -9,7 +9,7 @@ from scipy.stats import gamma
 
 from masterlight.integration.rejection import LargeScaleRejection
 from masterlight.integration.trails import lines as kernels
-from masterlight.integration.trails.strips import row_starts
+from masterlight.integration.trails import strips
 
 SEEDS = st.integers(0, 2**32 - 1)
 EMPTY = np.empty(0, np.uint32)
@@ -205,7 +205,7 @@ def test_oracle_maps(seed):
     shape = tuple(rng.integers(30, 90, 2))
     binary = rng.random(shape) < rng.uniform(0, 0.1)
     flat = flat_of(binary)
-    filled = kernels.fill_bins(flat, row_starts(flat, *shape), *shape, 4)
+    filled = kernels.fill_bins(flat, shape, 4)
     np.testing.assert_array_equal(filled, oracle.binned(binary, 4))
     if filled[:-1, :-1].any() and not filled.all():
         assert kernels.clumping(filled) == pytest.approx(oracle.clumping(filled), abs=1e-12)
@@ -225,12 +225,12 @@ def test_oracle_strips(seed):
     line = (rng.uniform(-5, shape[1] + 5), rng.uniform(-5, shape[0] + 5), np.cos(angle), np.sin(angle))
     t0, t1, half = rng.uniform(-40, 0), rng.uniform(0, 40), rng.uniform(0.5, 8)
     inner, t, d = oracle.strip(shape, line, t0, t1, half)
-    np.testing.assert_array_equal(kernels.band(*shape, line, t0, t1, half), np.flatnonzero(inner))
+    np.testing.assert_array_equal(strips.band(*shape, line, t0, t1, half), np.flatnonzero(inner))
     binary = rng.random(shape) < 0.3
     flat = flat_of(binary)
     taken = rng.random(flat.size) < 0.3
     room = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
-    n = kernels.along(flat, row_starts(flat, *shape), taken, *shape, line, t0, t1, half, *room)
+    n = strips.along(flat, strips.row_starts(flat, *shape), taken, *shape, line, t0, t1, half, *room)
     expected = np.flatnonzero(inner.ravel()[flat] & ~taken)
     np.testing.assert_array_equal(room[0][:n], expected)
     np.testing.assert_allclose(room[1][:n], t.ravel()[flat[expected]], atol=1e-9)
@@ -245,12 +245,12 @@ def test_oracle_blocks_by_chance(seed):
     shape, flat = binary.shape, flat_of(binary)
     width, size, block, fewest = rng.uniform(2, 8), rng.uniform(4, 6), int(rng.integers(2, 9)), int(rng.integers(1, 4))
     room = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
-    strewn = kernels.by_chance(
-        flat, row_starts(flat, *shape), np.zeros(flat.size, bool), *shape, width, size, block, fewest, 20, *room
+    strewn = strips.by_chance(
+        flat, strips.row_starts(flat, *shape), np.zeros(flat.size, bool), *shape, width, size, block, fewest, 20, *room
     )
     np.testing.assert_array_equal(strewn, oracle.by_chance(binary, width, size, block, fewest, 20))
     t, d, out = rng.uniform(-5, 45, 80), rng.uniform(-20, 20, 80), np.empty(block, bool)
-    kernels.lonely(t, d, 80, 0.0, size, -width / 2, width / 2, fewest, out)
+    strips.lonely(t, d, 80, 0.0, size, -width / 2, width / 2, fewest, out)
     np.testing.assert_array_equal(out, oracle.lonely(t, d, 0.0, size, block, -width / 2, width / 2, fewest))
 
 
@@ -268,7 +268,7 @@ def test_truth_evidence_must_be_spread():
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.floats(0.01, 0.6), st.floats(0, 0.5))
 def test_oracle_evidence(filled, usual, clumped):
     expected = oracle.evidence(filled, usual, clumped)
-    assert kernels.evidence(np.array(filled), usual, clumped) == pytest.approx(expected, abs=1e-9)
+    assert strips.evidence(np.array(filled), usual, clumped) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (500, 3), (40, 40)])

@@ -22,7 +22,7 @@ def test_truth_sample_is_of_the_colours_it_says():
     sensor = Sensor(pattern=XTRANS, shape=(3000, 1200))
     letters = np.array([ord(c) for c in XTRANS], np.float32).reshape(6, 6)
     frame = ArrayFrame.of(np.tile(letters, (500, 200)), "x", Meta(pattern=sensor.pattern))
-    assert len(sampling.strips(frame)) > 1
+    assert len(sampling.bands(frame)) > 1
     for name, boxes in sampling.sample(frame).items():
         assert all(np.all(box == ord(name)) for box in boxes)
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import ranked as oracle
 
-from masterlight.integration.kernels import ranked
+from masterlight.integration.kernels import ranked, spread
 
-LANES = ranked.LANES
+LANES = spread.LANES
 S15 = np.array([70, 97, 98, 98.5, 99, 99.5, 100, 100.5, 101, 101.5, 102, 103, 104, 130, 250]) / 1000
 ROSNER = np.array(
     [145, 125, 190, 135, 220, 130, 210, 3, 165, 165, 150, 350, 170, 180, 195, 440, 215, 135, 410, 40, 140, 175.0]

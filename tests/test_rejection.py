@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import rejection as oracle
 
-from masterlight.integration.kernels import combine, rejection, spread
+from masterlight.integration.kernels import combine, ranked, rejection, spread
 
 S15 = np.array(
     [
@@ -72,7 +72,7 @@ def integrate(samples, rule, columns=None, combination=combine.AVERAGE, *, judge
         np.zeros(pixels, np.float32) if zero is None else np.asarray(zero, np.float32),
         columns or plain_columns(n),
         rule,
-        rejection.tables_for(rule.algorithm, n),
+        ranked.table_for(rule.algorithm, n),
         combination,
         planes,
         verdicts,

@@ -5,7 +5,7 @@ import pytest
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.core.workers import executor
+from masterlight.core.workers import Event, executor
 from masterlight.subframes.measure import measure
 from masterlight.subframes.together import each_frame, in_range, measure_all
 
@@ -64,6 +64,24 @@ def test_truth_what_is_out_of_range_is_missing_and_the_rest_of_the_frame_shows_t
     with executor("serial") as running:
         [[low]] = result_of(measure_all(running, [frame], limits=(5, None)))
     assert low.location_dn == np.median(pixels[pixels > 5])
+
+
+def test_truth_frames_that_fail_are_left_out_and_told_where_somebody_takes_them():
+    rng, image, lost = np.random.default_rng(4), field(), []
+    frames = [ArrayFrame.of(rng.normal(SKY + image, NOISE), name) for name in "abc"]
+    frames[1:1] = [ArrayFrame.of(np.full(SHAPE, value), f"{value}") for value in (7.0, np.nan)]
+    frames[-1].array[:12] = 0
+
+    def leave_out(rejected):
+        lost.append(rejected)
+        return Event(rejected.stage, result=rejected)
+
+    with executor("threads:2") as running:
+        [plane] = result_of(measure_all(running, frames, anchor=1, leave_out=leave_out))
+        assert result_of(measure_all(running, frames[1:3], leave_out=leave_out)) == []
+    assert [m.source for m in plane] == ["a", "b", "c"] and {r.source for r in lost} == {"7.0", "nan"}
+    assert "every pixel is 7 DN: an empty frame" in str(next(r for r in lost if r.source == "7.0"))
+    assert [m.zero_fraction for m in plane] == pytest.approx([0, 0, 0.1], abs=0.01) and plane[0].flux_ratio == 1
 
 
 def test_truth_a_frame_that_fails_ends_it_with_its_error():

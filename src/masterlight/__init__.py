@@ -15,18 +15,18 @@ __version__ = "0.1.0"
 
 with open(f"{__path__[0]}/__init__.pyi", encoding="utf-8") as _names:
     _LINES = [line.split() for line in _names if line.startswith("from ")]
-_WHERE = {name: module for _, module, _, name, _, _ in _LINES}
+WHERE = {name: module for _, module, _, name, _, _ in _LINES}
 """The module of each public name: `from masterlight.io import read as read`."""
 
-__all__ = [*_WHERE, "__version__"]
+__all__ = [*WHERE, "__version__"]
 
 
 def __getattr__(name):
-    if name not in _WHERE:
+    if name not in WHERE:
         raise AttributeError(f"module 'masterlight' has no attribute '{name}'")
-    value = globals()[name] = getattr(importlib.import_module(_WHERE[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(WHERE[name]), name)
     return value
 
 
 def __dir__():
-    return sorted({*globals(), *_WHERE})
+    return sorted({*globals(), *WHERE})

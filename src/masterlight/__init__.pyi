@@ -43,3 +43,4 @@ from masterlight.simulate.truth import simulate as simulate
 from masterlight.subframes.select import SubframeSelector as SubframeSelector
 
 __version__: str
+WHERE: dict[str, str]

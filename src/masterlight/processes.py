@@ -5,35 +5,26 @@ written. Classes are named, not imported, so that the table costs nothing to rea
 does as a function of its engine, a row here; `doors.steps` is touched only if masters or the like are to be made ready.
 """
 
-import importlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import masterlight
+
 if TYPE_CHECKING:
     from masterlight.core.knob import Knob
 
-PROCESSES = {
-    "ImageCalibration": "calibration.calibrate",
-    "Superbias": "calibration.superbias",
-    "BadPixels": "defects.find",
-    "CosmeticCorrection": "defects.cosmetic",
-    "DefectMap": "defects.defectmap",
-    "Debayer": "colour.debayer",
-    "SubframeSelector": "subframes.select",
-    "StarAlignment": "alignment.align",
-    "LocalNormalization": "integration.normalize",
-    "ImageIntegration": "integration.integrate",
-    "DrizzleIntegration": "drizzle.drizzle",
-    "HDRComposition": "integration.hdr",
-}
+NAMES = (
+    "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
+    "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
+)  # fmt: skip
+PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""
 
 
 def load(name: str) -> type:
-    """The process class of this name, or at this place: `load("StarAlignment")`, `load("night.recipe:Recipe")`."""
-    module, _, cls = f"{PROCESSES[name]}:{name}".partition(":") if name in PROCESSES else name.partition(":")
-    found: type = getattr(importlib.import_module(f"masterlight.{module}"), cls)
+    """The process class of this name."""
+    found: type = getattr(masterlight, name)
     return found
 
 
@@ -71,7 +62,7 @@ class Step:
 
     verb: str
     process: str
-    """The class that holds its knobs, as `load` takes it."""
+    """The class that holds its knobs."""
     summary: str
     """What it does to images, in one line."""
     example: str
@@ -109,7 +100,7 @@ class Step:
         return "--" + path.removeprefix(self.of and f"{self.of}.").replace("_", "-")
 
 
-RECIPE, GENERAL = "night.recipe:Recipe", ("workers", "memory_mb", "overwrite")
+RECIPE, GENERAL = "Recipe", ("workers", "memory_mb", "overwrite")
 FOLDER = "Folder to write to."
 CLIPPING = "combination", "rejection.algorithm", "rejection.low", "rejection.high"
 NIGHT_KNOBS = (
@@ -125,7 +116,7 @@ SCENARIO = Slot(
 
 STEPS = {step.verb: step for step in (
     Step(
-        "simulate", "simulate.night:Night", "Write a simulated night of raw frames, and its truth, to OUT.",
+        "simulate", "Night", "Write a simulated night of raw frames, and its truth, to OUT.",
         "masterlight simulate night --rows 600 --cols 900 --lights 20 --filters L,Ha",
         ("rows", "cols", "lights", "biases", "darks", "flats", "filters", "exposure_s", "fwhm_px", "pattern", "trails",
          "cloudy", "dialect", "seed"),

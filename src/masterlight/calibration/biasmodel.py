@@ -26,11 +26,8 @@ def superbias(process: Superbias, bias: Frame) -> Frame:
     image = np.asarray(bias)
     rows, cols = image.shape[-2:]
     if rows < 8 * process.sections_down or cols < 8 * process.sections_across:
-        raise FrameError(
-            bias.source,
-            f"is {cols} x {rows} pixels, too few for a superbias of {process.sections_across} x "
-            f"{process.sections_down} sections",
-        )
+        words = f"{process.sections_across} x {process.sections_down} sections"
+        raise FrameError(bias.source, f"is {cols} x {rows} pixels, too few for a superbias of {words}")
     out = np.empty(image.shape, np.float32)
     for plane, made in zip(image.reshape(-1, rows, cols), out.reshape(-1, rows, cols), strict=True):
         for y0, y1 in sections(rows, process.sections_down):
@@ -39,9 +36,8 @@ def superbias(process: Superbias, bias: Frame) -> Frame:
                 section[...] = np.nan
                 if np.isfinite(plane[y0:y1, x0:x1]).any():
                     model(process, plane[y0:y1, x0:x1], section)
-    return ArrayFrame(
-        source=bias.source, meta=bias.meta, cards=(*bias.cards, card(process, bias=bias.source)), array=out
-    )
+    cards = (*bias.cards, card(process, bias=bias.source))
+    return ArrayFrame(source=bias.source, meta=bias.meta, cards=cards, array=out)
 
 
 def validate(process: Superbias, half1: Frame, half2: Frame) -> Verdict:
@@ -93,8 +89,7 @@ def smooth(image: np.ndarray, layers: int, transform: str, out: np.ndarray) -> N
     Trimmed means over square cells, a median over 9 x 9 of them (or three layers of the starlet), cubic spline
     between them. Its noise is 1/100 of that of a pixel for 7 layers, 1/40 at the borders.
     """
-    cell = 2 ** max(0, layers - 3)
-    reach = 2 ** min(layers, 3) // 2
+    cell, reach = 2 ** max(0, layers - 3), 2 ** min(layers, 3) // 2
     grid, at_y, at_x = cells(image, cell)
     pad = [min(reach, n - 1) for n in grid.shape]
     padded = np.pad(grid, [(n, n) for n in pad], mode="reflect", reflect_type="odd")
@@ -132,12 +127,9 @@ def trimmed_means(lines: np.ndarray, trimming: float) -> np.ndarray:
 
     NaN for a line that has no good pixel.
     """
-    missing = np.count_nonzero(np.isnan(lines), axis=1)
-    size = lines.shape[1]
-    out = np.empty(len(lines))
+    missing, out = np.count_nonzero(np.isnan(lines), axis=1), np.empty(len(lines))
     for count in np.unique(missing):
-        which = missing == count
-        good = size - count
+        which, good = missing == count, lines.shape[1] - count
         cut = int(trimming * good)
         if good == 0:
             out[which] = np.nan
@@ -150,9 +142,8 @@ def trimmed_means(lines: np.ndarray, trimming: float) -> np.ndarray:
 
 def line_means(image: np.ndarray, trimming: float) -> np.ndarray:
     """Trimmed mean of each row of an image, float32; a row without any good pixel gets the median of the others."""
-    parts = [trimmed_means(np.ascontiguousarray(image[y : y + BAND]), trimming) for y in range(0, image.shape[0], BAND)]
-    means = np.concatenate(parts)
-    return fill_gaps(means).astype(np.float32)
+    bands = (np.ascontiguousarray(image[y : y + BAND]) for y in range(0, image.shape[0], BAND))
+    return fill_gaps(np.concatenate([trimmed_means(band, trimming) for band in bands])).astype(np.float32)
 
 
 def fill_gaps(means: np.ndarray) -> np.ndarray:
@@ -163,19 +154,18 @@ def fill_gaps(means: np.ndarray) -> np.ndarray:
 
 def cells(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Trimmed means over square cells of about `size` pixels, and the rows and columns of the cells' middles."""
-    edges = [np.linspace(0, n, max(1, round(n / size)) + 1).round().astype(int) for n in image.shape]
-    across = edges[1]
-    width = int(np.diff(across).max())
-    grid = np.empty([len(e) - 1 for e in edges])
-    for k, (y0, y1) in enumerate(zip(edges[0][:-1], edges[0][1:], strict=True)):
-        lines = np.full((len(across) - 1, y1 - y0, width), np.nan, np.float32)
-        if np.all(np.diff(across) == width):
-            lines[...] = image[y0:y1].reshape(y1 - y0, -1, width).transpose(1, 0, 2)
+    down, across = (sections(n, max(1, round(n / size))) for n in image.shape)
+    widths = {int(x1 - x0) for x0, x1 in across}
+    grid = np.empty((len(down), len(across)))
+    for k, (y0, y1) in enumerate(down):
+        lines = np.full((len(across), y1 - y0, max(widths)), np.nan, np.float32)
+        if len(widths) == 1:
+            lines[...] = image[y0:y1].reshape(y1 - y0, -1, *widths).transpose(1, 0, 2)
         else:
-            for j, (x0, x1) in enumerate(zip(across[:-1], across[1:], strict=True)):
-                lines[j, :, : x1 - x0] = image[y0:y1, x0:x1]
+            for line, (x0, x1) in zip(lines, across, strict=True):
+                line[:, : x1 - x0] = image[y0:y1, x0:x1]
         grid[k] = trimmed_means(lines.reshape(len(lines), -1), CELL_TRIMMING)
-    return fill_gaps(grid), *((e[:-1] + e[1:] - 1) / 2 for e in edges)
+    return fill_gaps(grid), *((np.array(ends).sum(axis=1) - 1) / 2 for ends in (down, across))
 
 
 def between(grid: np.ndarray, at_y: np.ndarray, at_x: np.ndarray, out: np.ndarray) -> None:
@@ -193,8 +183,8 @@ def extend_straight(grid: np.ndarray, at: np.ndarray, size: int) -> tuple[np.nda
     """A grid with one node more on the first and on the last pixel of an axis, on a straight line with its last two."""
     if len(at) == 1:
         return np.repeat(grid, 2, axis=0), np.array([0.0, max(1, size - 1)])
-    first = grid[0] + (grid[0] - grid[1]) * at[0] / (at[1] - at[0])
-    last = grid[-1] + (grid[-1] - grid[-2]) * (size - 1 - at[-1]) / (at[-1] - at[-2])
     if at[0] == 0:
         return grid, at
+    first = grid[0] + (grid[0] - grid[1]) * at[0] / (at[1] - at[0])
+    last = grid[-1] + (grid[-1] - grid[-2]) * (size - 1 - at[-1]) / (at[-1] - at[-2])
     return np.concatenate([first[None], grid, last[None]]), np.concatenate([[0.0], at, [size - 1.0]])

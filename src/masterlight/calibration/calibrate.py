@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -92,34 +92,27 @@ class ImageCalibration:
         return engine(ENGINE).keywords(view)
 
 
-class Preset(NamedTuple):
-    """Values of an ImageCalibration, and the kinds of master that it needs."""
-
-    values: dict[str, Any]
-    needs: tuple[str, ...]
-
-
 PRESETS = {
-    "flat-bias": Preset({"use_dark": False, "use_flat": False}, ("bias",)),
-    "flat-darkflat": Preset({"use_bias": False, "use_flat": False}, ("flatdark",)),
-    "light-bias-flat": Preset({"use_dark": False}, ("bias", "flat")),
-    "light-dark-flat": Preset({"use_bias": False}, ("dark", "flat")),
-    "light-scaled-dark-flat": Preset({"dark_scaling": "fit"}, ("bias", "dark", "flat")),
+    "flat-bias": ({"use_dark": False, "use_flat": False}, ("bias",)),
+    "flat-darkflat": ({"use_bias": False, "use_flat": False}, ("flatdark",)),
+    "light-bias-flat": ({"use_dark": False}, ("bias", "flat")),
+    "light-dark-flat": ({"use_bias": False}, ("dark", "flat")),
+    "light-scaled-dark-flat": ({"dark_scaling": "fit"}, ("bias", "dark", "flat")),
 }
-"""The usual ways to calibrate, by name: flats with bias or flat-dark; lights with bias, matched dark, scaled dark."""
+"""The usual ways to calibrate, by name: what is set, and the kinds of master that are needed."""
 
 
 def preset(name: str) -> ImageCalibration:
     """The calibration of this name: `preset("light-dark-flat")`."""
-    return ImageCalibration(**preset_of(name).values)
+    return ImageCalibration(**preset_of(name)[0])
 
 
 def needs(name: str) -> tuple[str, ...]:
     """The kinds of master frame that a preset needs; a flat-dark is given to it as its dark."""
-    return preset_of(name).needs
+    return preset_of(name)[1]
 
 
-def preset_of(name: str) -> Preset:
+def preset_of(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     if name not in PRESETS:
         raise ParameterError(f"preset: '{name}' is not known; there are {', '.join(PRESETS)}")
     return PRESETS[name]

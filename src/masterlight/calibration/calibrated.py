@@ -1,6 +1,7 @@
 """Calibrating a frame: which masters go with it, what its level is told by, and the view through all of them."""
 
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ UNKNOWN_LEVEL = 0.04
 MOST_PEDESTAL_DN = 1000.0
 KINDS = "bias", "dark", "flat"
 
-# --- which masters, and what they do ----------------------------------------------------------------------------------
-
 
 def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | None, flat: Frame | None) -> Masters:
     """The masters that the process uses, as they come."""
@@ -45,11 +44,8 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
     """The calibrated view of a frame; a trimmed view or the frame itself when there is nothing to do."""
     twice = [letter for letter in masters.letters if letter in frame.meta.calibration]
     if twice:
-        raise FrameError(
-            frame.source,
-            f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied "
-            "twice. Give the raw frame, or take these masters away",
-        )
+        words = f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied twice"
+        raise FrameError(frame.source, f"{words}. Give the raw frame, or take these masters away")
     masters = masters_for(process, frame, masters)
     level = level_from(process, frame, masters)
     raw = Trimmed.of(frame, process.overscan.window(frame))
@@ -64,11 +60,8 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
     done = frame.meta.calibration + masters.letters + {"overscan": "O", "black": "B"}.get(level, "")
     letters = "".join(c for c in "OBDF" if c in done)
     if frame.meta.kind == "light" and set("DF") & set(letters) and not set("BO") & set(letters) and not process.force:
-        raise FrameError(
-            frame.source,
-            "its bias level would stay in and be scaled by the flat: add a master bias, or a dark that holds it, "
-            "or pass force",
-        )
+        todo = "add a master bias, or a dark that holds it, or pass force"
+        raise FrameError(frame.source, f"its bias level would stay in and be scaled by the flat: {todo}")
     meta = raw.meta.with_(
         calibration=letters,
         pedestal_dn=process.pedestal_dn,
@@ -76,10 +69,8 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
         saturation_dn=ceiling(process, raw, masters, level),
         black_dn=None if set("BO") & set(letters) else raw.meta.black_dn,
     )
-    return Calibrated(
-        source=frame.source, meta=meta, cards=cards, below=raw, masters=masters, process=process, whole=frame,
-        level_from=level, equation=equation,
-    )  # fmt: skip
+    own = {"masters": masters, "process": process, "whole": frame, "level_from": level, "equation": equation}
+    return Calibrated(source=frame.source, meta=meta, cards=cards, below=raw, **own)
 
 
 def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Masters:
@@ -97,11 +88,8 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
         if getattr(found, kind) is not None:
             refuse_unlike(light, kind, getattr(found, kind), process.force)
     if scaled and found.dark_holds_bias and found.bias is None:
-        raise FrameError(
-            frame.source,
-            f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias: add "
-            "a master bias, or set dark_scaling none",
-        )
+        words = f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias"
+        raise FrameError(frame.source, f"{words}: add a master bias, or set dark_scaling none")
     return found
 
 
@@ -116,23 +104,15 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
     plain = [m for m in levels if "O" not in m.meta.calibration]
     without = [m for m in levels if "O" in m.meta.calibration]
     if plain and without:
-        raise FrameError(
-            frame.source,
-            f"of its masters, {without[0].source} had its overscan subtracted and {plain[0].source} had not; make "
-            "both in the same way",
-        )
+        words = f"{without[0].source} had its overscan subtracted and {plain[0].source} had not"
+        raise FrameError(frame.source, f"of its masters, {words}; make both in the same way")
     if plain and (done or (wanted and (overscan.model, overscan.region) != ("auto", None))):
-        raise FrameError(
-            frame.source,
-            f"its overscan is subtracted, but the master {plain[0].source} was made without: make it anew with "
-            "overscan, or set overscan.model auto or none",
-        )
+        words = f"its overscan is subtracted, but the master {plain[0].source} was made without"
+        raise FrameError(frame.source, f"{words}: make it anew with overscan, or set overscan.model auto or none")
     if without and not wanted and not done:
-        raise FrameError(
-            frame.source,
-            f"the master {without[0].source} was made with overscan subtracted, which this frame lacks: set "
-            "overscan.region and a model, or make the master anew with overscan.model none",
-        )
+        words = f"the master {without[0].source} was made with overscan subtracted, which this frame lacks"
+        todo = "set overscan.region and a model, or make the master anew with overscan.model none"
+        raise FrameError(frame.source, f"{words}: {todo}")
     if wanted and not plain:
         return "overscan"
     keeps_level = frame.meta.kind in ("bias", "dark", "flatdark") or set("BDO") & set(frame.meta.calibration)
@@ -142,7 +122,7 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
 
 
 def saturation(process: ImageCalibration, frame: Frame, masters: Masters) -> float | None:
-    """Where saturated pixels of a raw frame begin after calibration; None if it is not known."""
+    """`ceiling` of a raw frame and masters as they come."""
     masters = masters_for(process, frame, masters)
     raw = Trimmed.of(frame, process.overscan.window(frame))
     return ceiling(process, raw, masters, level_from(process, frame, masters))
@@ -165,10 +145,8 @@ def refuse_other_kind(kind: str, master: Frame | None, force: bool) -> None:
         raise ParameterError(f"{kind}: a frame is needed, as masterlight.read(path) gives one (given: {master!r:.60})")
     fits = {"dark": ("dark", "flatdark", "unknown")}.get(kind, (kind, "unknown"))
     if master is not None and master.meta.kind not in fits and not force:
-        raise FrameError(
-            master.source,
-            f"says that it is a {master.meta.kind}, and is given as the {kind}: give the right file, or pass force",
-        )
+        words = f"says that it is a {master.meta.kind}, and is given as the {kind}"
+        raise FrameError(master.source, f"{words}: give the right file, or pass force")
 
 
 ADVICE = {
@@ -184,30 +162,18 @@ ADVICE = {
 def refuse_unlike(light: Frame, kind: str, master: Frame, force: bool) -> None:
     """Raise FrameError, which names both, when a master does not go with a trimmed light."""
     if len(master.shape) != 2:
-        raise FrameError(
-            light.source, f"has one plane but the master {master.source} has {master.shape[0]}; give the mosaic itself"
-        )
+        words = f"has one plane but the master {master.source} has {master.shape[0]}"
+        raise FrameError(light.source, f"{words}; give the mosaic itself")
     if master.shape != light.shape:
-        raise FrameError(
-            light.source,
-            f"is {size(light)} pixels but the master {master.source} is {size(master)}; "
-            "take calibration frames with the same camera, binning and region",
-        )
+        mine, theirs = (f"{frame.shape[-1]} x {frame.shape[-2]}" for frame in (light, master))
+        words = f"is {mine} pixels but the master {master.source} is {theirs}"
+        raise FrameError(light.source, f"{words}; take calibration frames with the same camera, binning and region")
     names = ["colour pattern", "binning"]
     names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset"]
     for name, mine, theirs in differences(light.meta, master.meta.with_(data_px=None), names):
         mine, theirs = (f"{value:g}" if name in ("gain", "offset") else value for value in (mine, theirs))
-        raise FrameError(
-            light.source,
-            f"has {name} {mine} but the master {master.source} has {theirs}; {ADVICE[name].format(kind)}",
-        )
-
-
-def size(frame: Frame) -> str:
-    return f"{frame.shape[-1]} x {frame.shape[-2]}"
-
-
-# --- the view ---------------------------------------------------------------------------------------------------------
+        words = f"has {name} {mine} but the master {master.source} has {theirs}"
+        raise FrameError(light.source, f"{words}; {ADVICE[name].format(kind)}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -252,15 +218,13 @@ class Calibrated(View):
         if stored is None:
             stored = Stored(np.ascontiguousarray(self.below.pixels(*box), np.float32), 0.0, 1.0, False)
         top, left = (0, 0) if self.below is self.whole else (self.below.top, self.below.left)
-        lines, level = self.level.box(box[0] + top, box[1] + top, box[2] + left, box[3] + left)
+        lines, level = self.level.box(top + y0, top + box[1], left + x0, left + box[3])
         m = self.masters
         arrays = m.subtract(), m.current(), m.factor()
         subtract, dark, factor = (a[y0 : box[1], x0 : box[3]] if a.size > 1 else a for a in arrays)
         k = self.dark_scale.k if m.scaled else 0.0
-        kernels.calibrate(
-            stored.array, stored.swapped, stored.zero, stored.scale, lines, level, subtract, dark, k, factor,
-            self.process.pedestal_dn, out,
-        )  # fmt: skip
+        as_read = stored.array, stored.swapped, stored.zero, stored.scale
+        kernels.calibrate(*as_read, lines, level, subtract, dark, k, factor, self.process.pedestal_dn, out)
 
     def find_level(self) -> Level:
         if self.level_from == "overscan":
@@ -279,11 +243,7 @@ class Calibrated(View):
         return accept(*fit(hot.dark_dn, lights_excess(self.below, hot), hot.noise_dn), expected)
 
 
-# --- what a header is told --------------------------------------------------------------------------------------------
-
-
 def keywords(view: Frame) -> list[tuple[str, Any, str]]:
-    """What was done to a calibrated view, as header cards (keyword, value, comment). Reads all of its pixels."""
     image = np.asarray(view)
     masters, scale = getattr(view, "masters", Masters()), getattr(view, "dark_scale", None)
     rows = [("CALSTAT", view.meta.calibration or None, "done to the pixels: Overscan Bias Dark Flat")]
@@ -302,16 +262,10 @@ def keywords(view: Frame) -> list[tuple[str, Any, str]]:
     rows += [
         ("CALPED", view.meta.pedestal_dn, "[DN] added after calibration"),
         ("CALNEG", negative, "fraction of negative pixels"),
-        ("CALVER", version(), "version of masterlight"),
+        ("CALVER", import_module("masterlight").__version__, "version of masterlight"),
     ]
     rows += noise_rows(image, view.meta.pattern, view.meta.saturation_dn)
     return [row for row in rows if row[1] is not None]
-
-
-def version() -> str:
-    from masterlight import __version__
-
-    return __version__
 
 
 def noise_rows(image: np.ndarray, pattern: str | None, saturation_dn: float | None) -> list[tuple[str, float, str]]:
@@ -329,7 +283,7 @@ def auto_pedestal(values, limit: float = 1e-4) -> float:
 
     values: any array, NaN left out. 0 when nothing is negative, else whole DN from 1 to 1000.
     """
-    values = np.asarray(values, np.float32).ravel()
+    values = np.asarray(values, np.float32)
     values = values[np.isfinite(values)]
     low = values[values < 2 * np.finfo(np.float32).eps * 65535]
     n = max(1, int(limit * values.size))

@@ -4,7 +4,7 @@ Dark current passes no colour filter, so that one factor holds for the whole sen
 that a hot pixel is compared with are those of its own place in the colour pattern.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ LARGEST_ERROR = 0.1
 MOST_PIXELS = 5_000
 ROUNDS = 6
 BAND_ROWS = 256
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DarkScale:
 
     k: float
     """The factor that is used: the fitted one when it was accepted."""
-    sigma: float = float("nan")
+    sigma: float = NAN
     """Standard error of the fitted factor; NaN when nothing was fitted."""
     n: int = 0
     """Hot pixels that had a say."""
@@ -88,7 +89,8 @@ def hot_pixels(dark: np.ndarray, bias: np.ndarray, pattern: str | None, sigma: f
     sample = dark[evenly(0, dark.shape[0] - 1, 64)]
     bend = sample[:, distance:-distance] - 0.5 * (sample[:, : -2 * distance] + sample[:, 2 * distance :])
     noise = madn(bend) / np.sqrt(1.5)
-    top, bottom, left, right = central(dark.shape, window_px)
+    halves = [min(window_px, size) // 2 if window_px else size for size in dark.shape]
+    (top, bottom), (left, right) = ((max(0, n // 2 - h), n // 2 + h) for n, h in zip(dark.shape, halves, strict=True))
     y, x = peaks(dark[top:bottom, left:right], distance, max(0.7 * sigma * noise, 1e-6))
     y, x = y + top, x + left
     above = excesses(dark, 0, y, x, kinds, radius)
@@ -98,15 +100,6 @@ def hot_pixels(dark: np.ndarray, bias: np.ndarray, pattern: str | None, sigma: f
     level = dark[y, x] + (bias[y, x] if bias.size > 1 else bias[0, 0])
     under = excesses(bias, 0, y, x, kinds, radius) if bias.size > 1 else np.zeros(y.size, np.float32)
     return HotPixels(y, x, above[hot].astype(float), np.nan_to_num(under).astype(float), level, float(noise))
-
-
-def central(shape: tuple[int, ...], window_px: int) -> tuple[int, int, int, int]:
-    """Bounds of the central square of so many pixels; the whole frame for 0."""
-    bounds = []
-    for size in shape:
-        half = min(window_px, size) // 2 if window_px else size
-        bounds += [max(0, size // 2 - half), min(size, size // 2 + half)]
-    return tuple(bounds)
 
 
 def lights_excess(frame: Frame, hot: HotPixels) -> np.ndarray:
@@ -138,7 +131,7 @@ def fit(dark_dn: np.ndarray, light_dn: np.ndarray, noise_dn: float = 0.0) -> tup
     ok = np.isfinite(dark_dn) & np.isfinite(light_dn)
     d, t = np.asarray(dark_dn, float)[ok], np.asarray(light_dn, float)[ok]
     if d.size < 3:
-        return float("nan"), float("nan"), int(d.size), 0.0
+        return NAN, NAN, int(d.size), 0.0
     k, at_zero = first_guess(d, t)
     for _ in range(ROUNDS):
         sigma = noise_model(d, t - at_zero - k * d)
@@ -146,7 +139,7 @@ def fit(dark_dn: np.ndarray, light_dn: np.ndarray, noise_dn: float = 0.0) -> tup
         weight = (1 - u**2) ** 2 / sigma**2
         k, at_zero, _, r = slope(d, t, weight, noise_dn)
         if not np.isfinite(k):
-            return float("nan"), float("nan"), int(d.size), 0.0
+            return NAN, NAN, int(d.size), 0.0
     middle, used = np.sum(weight * d) / np.sum(weight), int(np.count_nonzero(weight))
     share = weight * (d - middle) ** 2 / np.sum(weight * (d - middle) ** 2)
     pull = weight * (d - middle) * (t - at_zero - k * d) / np.maximum(0.1, 1 - share)
@@ -159,8 +152,8 @@ def fit(dark_dn: np.ndarray, light_dn: np.ndarray, noise_dn: float = 0.0) -> tup
 def first_guess(d, t):
     """A line t = a + k d that no outlier bends: k is the median ratio of the half with the larger dark; (k, a)."""
     strong = d >= np.median(d)
-    base = np.median(t[~strong]) if np.any(~strong) else 0.0
-    rise = d[strong] - (np.median(d[~strong]) if np.any(~strong) else 0.0)
+    low, base = (np.median(d[~strong]), np.median(t[~strong])) if np.any(~strong) else (0.0, 0.0)
+    rise = d[strong] - low
     k = float(np.median((t[strong] - base)[rise > 0] / rise[rise > 0])) if np.any(rise > 0) else 0.0
     return k, float(np.median(t - k * d))
 
@@ -191,7 +184,7 @@ def accept(k: float, sigma: float, n: int, r: float, expected: float | None) -> 
         words = f"exposures and temperatures let expect {expected:.3f}: is the dark of this camera?" if odd else ""
         return DarkScale(k, sigma, n, r, expected, True, words)
     instead = "taken by exposure and temperature" if expected is not None else "the dark is taken as it is"
-    return DarkScale(1.0 if expected is None else expected, sigma, n, r, expected, False, f"{why}; {instead}")
+    return replace(by_exposure(expected), sigma=sigma, n=n, r=r, reason=f"{why}; {instead}")
 
 
 def by_exposure(expected: float | None) -> DarkScale:

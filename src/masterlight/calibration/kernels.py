@@ -16,27 +16,12 @@ def calibrate(stored, swapped, zero, scale, lines, level, subtract, dark, k, fac
     out (rows, cols) float32. A NaN in any of them stays NaN.
     """
     rows, cols = out.shape
-    a = np.float32(scale)
-    p = np.float32(pedestal)
-    kd = np.float32(k)
+    a, p, kd = np.float32(scale), np.float32(pedestal), np.float32(k)
     for y in range(rows):
         line = out[y]
         decode_row(stored[y], swapped, a, np.float32(zero - lines[y % lines.size]), line)
-        if level.size > 1:
-            row = level[y % level.shape[0]]
-            for x in range(cols):
-                line[x] -= row[x]
-        if subtract.size > 1:
-            row = subtract[y]
-            for x in range(cols):
-                line[x] -= row[x]
-        if dark.size > 1:
-            row = dark[y]
-            for x in range(cols):
-                line[x] -= kd * row[x]
-        rest = level[0, 0] if level.size == 1 else np.float32(0)
-        rest += subtract[0, 0] if subtract.size == 1 else np.float32(0)
-        rest += kd * dark[0, 0] if dark.size == 1 else np.float32(0)
+        rest = take_off(line, level, y, np.float32(1)) + take_off(line, subtract, y, np.float32(1))
+        rest += take_off(line, dark, y, kd)
         if factor.size > 1:
             row = factor[y]
             for x in range(cols):
@@ -44,6 +29,17 @@ def calibrate(stored, swapped, zero, scale, lines, level, subtract, dark, k, fac
         else:
             for x in range(cols):
                 line[x] = (line[x] - rest) * factor[0, 0] + p
+
+
+@njit(nogil=True, cache=True)
+def take_off(line, values, y, k):
+    """Subtract k times row y of an array, whose rows repeat, from a line; of one number, return k times it instead."""
+    if values.size == 1:
+        return k * values[0, 0]
+    row = values[y % values.shape[0]]
+    for x in range(line.size):
+        line[x] -= k * row[x]
+    return np.float32(0)
 
 
 @njit(nogil=True, cache=True)
@@ -88,8 +84,7 @@ def peaks(image, distance, threshold):
     half, limit = np.float32(0.5), np.float32(threshold)
     y_out, x_out = [0 for _ in range(0)], [0 for _ in range(0)]
     for y in range(rows):
-        line = image[y]
-        inside = False
+        line, inside = image[y], False
         for x in range(distance, cols - distance):
             inside |= line[x] - half * (line[x - distance] + line[x + distance]) > limit
         for x in range(cols):
@@ -111,13 +106,11 @@ def excesses(image, y0, rows, columns, kinds, radius):
     integers tell which pixels are alike, repeating over the sensor; neighbours lie in the square of `radius` around
     the pixel, as far as it is in the image, and are finite. float32 (n,).
     """
-    out = np.empty(rows.size, np.float32)
-    values = np.empty((2 * radius + 1) ** 2, np.float32)
+    out, values = np.empty(rows.size, np.float32), np.empty((2 * radius + 1) ** 2, np.float32)
     p = kinds.shape[0]
     for i in range(rows.size):
         y, x = rows[i], columns[i]
-        kind = kinds[y % p, x % p]
-        n = 0
+        kind, n = kinds[y % p, x % p], 0
         for v in range(max(y - radius, y0), min(y + radius + 1, y0 + image.shape[0])):
             for u in range(max(x - radius, 0), min(x + radius + 1, image.shape[1])):
                 value = image[v - y0, u]

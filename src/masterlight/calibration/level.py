@@ -12,6 +12,7 @@ from masterlight.core.headers import period
 from masterlight.core.scale import madn
 
 FEWEST_SAMPLES = 16
+TODO = "; set overscan.region, or switch it off with overscan.model none"
 
 
 class Level(NamedTuple):
@@ -39,7 +40,7 @@ class Level(NamedTuple):
         lines = np.zeros(1) if self.lines is None else self.lines[y0:y1]
         if p == 1 and self.columns is None:
             return lines + self.phases[0, 0], np.zeros((1, 1), np.float32)
-        level = self.phases[(np.arange(p) + y0) % p][:, np.arange(x0, x1) % p]
+        level = tiled(self.phases, y0, y0 + p, x0, x1)
         return lines, (level if self.columns is None else level + self.columns[x0:x1]).astype(np.float32)
 
 
@@ -51,7 +52,7 @@ def measure(frame: Frame, strips: tuple[Box, ...], window: Box, model: str, orde
     parts = [samples_of(frame, box) for box in strips]
     p = period(frame.meta.pattern)
     phases = phase_levels(parts, strips, p, frame)
-    rests = [(part - tile(phases, box)).ravel() for part, box in zip(parts, strips, strict=True)]
+    rests = [(part - tiled(phases, *box)).ravel() for part, box in zip(parts, strips, strict=True)]
     rough = scatter(np.concatenate(rests))
     check(frame, window, float(phases.mean()), rough)
     if model == "constant":
@@ -73,8 +74,7 @@ def lines_of(strips: list, starts: list[int], count: int, sigma: float) -> tuple
 
     Samples further than 3 sigma from the median of their line are left out; `count` is the number of lines.
     """
-    table = np.full((count, sum(strip.shape[1] for strip in strips)), np.nan)
-    column = 0
+    table, column = np.full((count, sum(strip.shape[1] for strip in strips)), np.nan), 0
     for strip, start in zip(strips, starts, strict=True):
         table[start : start + strip.shape[0], column : column + strip.shape[1]] = strip
         column += strip.shape[1]
@@ -90,13 +90,12 @@ def check(frame: Frame, window: Box, level: float, rough: float) -> None:
     step = max(1, (x1 - x0) // 2000) | 1
     sky = np.concatenate([frame.pixels(y, y + 1, x0, x1)[:, ::step] for y in evenly(y0, y1 - 1, 24)])
     sky = sky[np.isfinite(sky)]
-    todo = "; set overscan.region, or switch it off with overscan.model none"
     if sky.size and level > np.median(sky) + 5 * rough + 1:
         words = f"its overscan ({level:.1f} DN) is brighter than its middle ({np.median(sky):.1f} DN)"
-        raise FrameError(frame.source, f"{words}: the header's regions cannot be right{todo}")
+        raise FrameError(frame.source, f"{words}: the header's regions cannot be right{TODO}")
     if sky.size and rough > 2 * scatter(sky) + 2:
         words = f"its overscan scatters by {rough:.1f} DN, its middle by {scatter(sky):.1f} DN"
-        raise FrameError(frame.source, f"{words}: the overscan saw light{todo}")
+        raise FrameError(frame.source, f"{words}: the overscan saw light{TODO}")
 
 
 def samples_of(frame: Frame, box: Box) -> np.ndarray:
@@ -111,23 +110,18 @@ def is_tall(box: Box) -> bool:
     return box[1] - box[0] >= box[3] - box[2]
 
 
-def tile(phases: np.ndarray, box: Box) -> np.ndarray:
-    """The phase levels over a region of the frame."""
-    p = phases.shape[0]
-    return phases[np.arange(box[0], box[1]) % p][:, np.arange(box[2], box[3]) % p]
+def tiled(phases: np.ndarray, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    """Values of the places of a pattern (p, p), which repeat over the frame, in a box of it."""
+    return phases[np.arange(y0, y1) % len(phases)][:, np.arange(x0, x1) % len(phases)]
 
 
 def phase_levels(parts: list, boxes: tuple[Box, ...], p: int, frame: Frame) -> np.ndarray:
     """The level at each of p x p places of the pattern; places that the regions miss get the level of all."""
     levels = np.full((p, p), np.nan)
-    everything = np.concatenate([part.ravel() for part in parts])
-    everything = everything[np.isfinite(everything)]
+    everything = np.concatenate([part[np.isfinite(part)] for part in parts])
     if everything.size < FEWEST_SAMPLES:
-        raise FrameError(
-            frame.source,
-            f"only {everything.size} pixels of its overscan can be used (the others are saturated, zero or missing); "
-            "set overscan.region, or switch it off with overscan.model none",
-        )
+        words = "pixels of its overscan can be used (the others are saturated, zero or missing)"
+        raise FrameError(frame.source, f"only {everything.size} {words}{TODO}")
     for y, x in np.ndindex(p, p):
         places = zip(parts, boxes, strict=True)
         mine = np.concatenate([part[(y - box[0]) % p :: p, (x - box[2]) % p :: p].ravel() for part, box in places])
@@ -136,22 +130,17 @@ def phase_levels(parts: list, boxes: tuple[Box, ...], p: int, frame: Frame) -> n
     return np.where(np.isfinite(levels), levels, centre(everything))
 
 
-def few(values: np.ndarray) -> np.ndarray:
-    """The finite values, 20,000 of them at most."""
-    values = values[np.isfinite(values)]
-    return values[:: max(1, values.size // 20_000) | 1]
-
-
 def scatter(values: np.ndarray) -> float:
-    """Robust standard deviation of the values that are finite."""
-    return madn(few(values))
+    """Robust standard deviation of the values that are finite, from 20,000 of them at most."""
+    values = values[np.isfinite(values)]
+    return madn(values[:: max(1, values.size // 20_000) | 1])
 
 
 def centre(values: np.ndarray) -> float:
     """Mean of the finite values within 3 sigma of their median: a median that integers do not round."""
     values = values[np.isfinite(values)]
-    some = few(values)
-    return float(values[np.abs(values - np.median(some)) <= 3 * max(madn(some), 0.5)].mean())
+    middle = np.median(values[:: max(1, values.size // 20_000) | 1])
+    return float(values[np.abs(values - middle) <= 3 * max(scatter(values), 0.5)].mean())
 
 
 def polynomial(at: np.ndarray, values: np.ndarray, order: int, count: int) -> np.ndarray:

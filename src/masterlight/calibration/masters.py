@@ -7,7 +7,7 @@ import numpy as np
 from masterlight.calibration.darkscale import HotPixels, hot_pixels
 from masterlight.calibration.equation import equation
 from masterlight.calibration.kernels import flat_factor, sum_between
-from masterlight.calibration.level import scatter
+from masterlight.calibration.level import scatter, tiled
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, evenly
@@ -94,8 +94,8 @@ class Masters:
 
     def hot_pixels(self, sigma: float, window_px: int) -> HotPixels:
         """The pixels of the dark to which the scale of a light is fitted."""
-        make = lambda: hot_pixels(self.current(), self.subtract(), self.pattern, sigma, window_px)  # noqa: E731
-        return self._made(("hot", sigma, window_px), make)
+        arrays = self.current(), self.subtract()
+        return self._made(("hot", sigma, window_px), lambda: hot_pixels(*arrays, self.pattern, sigma, window_px))
 
     def release(self) -> None:
         """Let the arrays go; they are made again when they are asked for."""
@@ -145,26 +145,19 @@ class Masters:
         if not holds or (self.bias is None and "O" in self.flat.meta.calibration):
             return flat
         if self.bias is None:
-            raise FrameError(
-                self.flat.source,
-                "this master flat still holds its bias level, and dividing by it would leave vignetting in: "
-                "add bias frames or flat-darks",
-            )
+            words = "this master flat still holds its bias level, and dividing by it would leave vignetting in"
+            raise FrameError(self.flat.source, f"{words}: add bias frames or flat-darks")
         if ("O" in self.bias.meta.calibration) != ("O" in self.flat.meta.calibration):
-            raise FrameError(
-                self.flat.source,
-                f"of this master flat and the master {self.bias.source} only one had its overscan subtracted; "
-                "make both in the same way",
-            )
+            words = f"of this master flat and the master {self.bias.source} only one had its overscan subtracted"
+            raise FrameError(self.flat.source, f"{words}; make both in the same way")
         return flat - part(self.bias, rows)
 
     def _means(self, flat):
         pattern = self.pattern or self.flat.meta.pattern
         means = colour_means(flat, pattern if self.separate_colours else None, self.trim_fraction)
         if not np.all(means > 0):
-            raise FrameError(
-                self.flat.source, f"the mean level of this master flat is {np.min(means):.1f} DN; it saw no light"
-            )
+            level = f"{np.min(means):.1f} DN"
+            raise FrameError(self.flat.source, f"the mean level of this master flat is {level}; it saw no light")
         return means
 
     def _factor(self):
@@ -173,22 +166,26 @@ class Masters:
         flat = self._flat(np.s_[:])
         means = self._made("means", lambda: self._means(flat))
         out = np.empty_like(flat)
-        flat_factor(flat, spread_over(means, flat.shape[1]), out)
+        spread = tiled(means, 0, len(means), 0, flat.shape[1])
+        flat_factor(flat, np.ascontiguousarray(spread, np.float32), out)
         return out
 
     def _typical(self):
         """Median of what is subtracted and first percentile of the factor, at each place of the pattern, (p, p)."""
-        some = next((m for m in (self.bias, self.dark, self.flat) if m is not None), None)
         p = period(self.pattern)
         subtract, factor = np.zeros((p, p)), np.ones((p, p))
-        rows = np.arange(some.shape[0]) if some is not None else np.zeros(1, int)
+        rows = np.arange(max((m.shape[0] for m in (self.bias, self.dark, self.flat) if m is not None), default=1))
         if rows.size > 48:
             rows = np.add.outer(evenly(0, rows.size - 6, 8), np.arange(6)).ravel()
         minus = self._subtract(rows)
         if self.flat is not None:
             flat = self._flat(rows)
-            means = self._means_of_rows(flat, rows, p)
-            times = spread_over(means, flat.shape[1])[rows % means.shape[0]] / np.where(flat > 0, flat, np.nan)
+            turns = [np.flatnonzero(rows % p == y) for y in range(p)]
+            in_turn = np.stack([turn[: min(map(len, turns))] for turn in turns], axis=1).ravel()
+            means = self._means(flat[in_turn])  # of rows in an order in which the pattern repeats
+            times = tiled(means, 0, len(means), 0, flat.shape[1]).astype(np.float32)[rows % len(means)] / np.where(
+                flat > 0, flat, np.nan
+            )
         for y, x in np.ndindex(p, p):
             mine = np.s_[rows % p == y, x::p]
             if minus.size > 1:
@@ -197,12 +194,6 @@ class Masters:
                 good = times[mine][np.isfinite(times[mine])]
                 factor[y, x] = np.percentile(good, 1) if good.size else np.nan
         return subtract, factor
-
-    def _means_of_rows(self, flat, rows, p):
-        """The means of the flat from some rows of it, put in an order in which the pattern repeats."""
-        turns = [np.flatnonzero(rows % p == y) for y in range(p)]
-        count = min(map(len, turns))
-        return self._means(flat[np.stack([turn[:count] for turn in turns], axis=1).ravel()])
 
     def _dark_is_at_bias_level(self):
         rows = min(self.bias.shape[-2], self.dark.shape[-2])
@@ -226,16 +217,9 @@ def cut_like(light: Frame, raw: Frame, window, master: Frame | None) -> Frame | 
     """A master cut to the size of a trimmed light, by the light's window or its own; as it is when it has that size."""
     if master is None or master.shape == light.shape:
         return master
-    if master.shape == raw.shape:
-        return Trimmed.of(master, window)
-    if master.meta.data_px and master.meta.sky_shape == light.shape:
-        return Trimmed.of(master, master.meta.data_px)
-    return master
-
-
-def spread_over(means: np.ndarray, cols: int) -> np.ndarray:
-    """Values at each place of a pattern as rows over the whole width: (p, cols) float32."""
-    return np.ascontiguousarray(means[:, np.arange(cols) % means.shape[1]], np.float32)
+    own = master.meta.data_px if master.meta.sky_shape == light.shape else None
+    window = window if master.shape == raw.shape else own
+    return Trimmed.of(master, window) if window else master
 
 
 def colour_means(flat: np.ndarray, pattern: str | None, fraction: float) -> np.ndarray:

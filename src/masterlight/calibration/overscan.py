@@ -58,11 +58,8 @@ class Overscan:
         if self.model == "none" or "O" in frame.meta.calibration:
             return False
         if self.model != "auto" and not self.strips(frame):
-            raise FrameError(
-                frame.source,
-                "tells no overscan (BIASSEC) in its header; give overscan.region '[x1:x2,y1:y2]', or overscan.model "
-                "auto or none",
-            )
+            todo = "give overscan.region '[x1:x2,y1:y2]', or overscan.model auto or none"
+            raise FrameError(frame.source, f"tells no overscan (BIASSEC) in its header; {todo}")
         return bool(self.strips(frame))
 
     def level(self, frame: Frame) -> Level:

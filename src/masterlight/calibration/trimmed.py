@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import isqrt
 
+import numpy as np
+
 from masterlight.core.frame import Frame, View
 from masterlight.core.headers import regridded, shifted_pattern
 
@@ -21,12 +23,13 @@ class Trimmed(View):
     def of(cls, frame: Frame, window: Box) -> Frame:
         """The part of a frame in these bounds; the frame itself when they are all of it."""
         y0, y1, x0, x1 = window
-        if (y0, y1, x0, x1) == (0, frame.shape[-2], 0, frame.shape[-1]):
+        if window == (0, frame.shape[-2], 0, frame.shape[-1]):
             return frame
+        black, p = frame.meta.black_dn, isqrt(len(frame.meta.black_dn or ()))
         meta = frame.meta.with_(
             shape=(*frame.shape[:-2], y1 - y0, x1 - x0),
             pattern=shifted_pattern(frame.meta.pattern, y0, x0),
-            black_dn=shifted_levels(frame.meta.black_dn, y0, x0),
+            black_dn=black and tuple(np.roll(np.reshape(black, (p, p)), (-y0, -x0), (0, 1)).ravel().tolist()),
             overscan_px=(),
             data_px=None,
         )
@@ -36,25 +39,14 @@ class Trimmed(View):
     def header(self):
         return regridded(self.below.header, self.top, self.left)
 
-    def there(self, y0, y1, x0, x1) -> Box:
-        return y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left
-
     def pixels(self, y0, y1, x0, x1):
-        return self.below.pixels(*self.there(y0, y1, x0, x1))
+        return self.below.pixels(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)
 
     def pixels_into(self, out, y0, x0):
         self.below.pixels_into(out, y0 + self.top, x0 + self.left)
 
     def stored(self, y0, y1, x0, x1):
-        return self.below.stored(*self.there(y0, y1, x0, x1))
+        return self.below.stored(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)
 
     def defective(self, y0, y1, x0, x1):
-        return self.below.defective(*self.there(y0, y1, x0, x1))
-
-
-def shifted_levels(levels: tuple[float, ...] | None, y0: int, x0: int) -> tuple[float, ...] | None:
-    """Levels of a pattern as they begin at row y0, column x0."""
-    if not levels or len(levels) == 1:
-        return levels
-    p = isqrt(len(levels))
-    return tuple(levels[(y + y0) % p * p + (x + x0) % p] for y in range(p) for x in range(p))
+        return self.below.defective(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)

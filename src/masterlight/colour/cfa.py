@@ -24,6 +24,8 @@ FOUR = np.float32(4)
 FIVE = np.float32(5)
 SIX = np.float32(6)
 TINY = np.float32(1e-10)
+STEP = np.uint64(1)
+"""To the next pixel: indices without a sign need no look whether they count from the end, and loops stay fast."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -35,8 +37,7 @@ def fill_missing(image, codes, y0, x0, radius, out):
     colour, at most to `radius`; a NaN without any becomes 0.
     """
     rows, cols = image.shape
-    n = codes.shape[0]
-    without = 0
+    n, without = codes.shape[0], 0
     for y in range(rows):
         for x in range(cols):
             out[y, x] = image[y, x]
@@ -96,10 +97,10 @@ def superpixel(image, red_y, red_x, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def superpixel_cells(image, codes, y0, x0, size, out):
+def superpixel_cells(image, codes, size, out):
     """Each square of `size` pixels as one: the mean of the finite samples of each colour; for any pattern.
 
-    image (size h, size w) float32; codes, y0, x0 as in `fill_missing`; out (3, h, w), NaN where a colour is missing.
+    image (size h, size w) float32; codes (n, n) uint8 from its first pixel on; out (3, h, w), NaN where one is missing.
     """
     n = codes.shape[0]
     for y in range(out.shape[1]):
@@ -108,7 +109,7 @@ def superpixel_cells(image, codes, y0, x0, size, out):
             for j in range(size * y, size * y + size):
                 for i in range(size * x, size * x + size):
                     if image[j, i] == image[j, i]:
-                        colour = codes[(y0 + j) % n, (x0 + i) % n]
+                        colour = codes[j % n, i % n]
                         total[colour] += np.float64(image[j, i])
                         count[colour] += 1
             for p in range(3):
@@ -121,12 +122,10 @@ def split(image, rows, cols, s0, c, g):
 
     image (any) float32; rows, cols tell which row and column of it each one of the parted mosaic is.
     """
-    half = c.shape[1]
     for y in range(rows.size):
-        line = image[rows[y]]
+        line, a, b = image[rows[y]], c[y], g[y]
         s = (s0 + y) & 1
-        a, b = c[y], g[y]
-        for k in range(half):
+        for k in range(a.size):
             a[k] = line[cols[2 * k + s]]
             b[k] = line[cols[2 * k + 1 - s]]
 
@@ -159,10 +158,8 @@ def interpolate(method, c, g, s0, red0, halo, out):
 
     c, g as in the head of this file; red0 tells whether row 0 holds red (1) or blue (0) pixels.
     """
-    n = (out.shape[2] + 1) // 2
-    rows = np.empty((4, n), np.float32)
+    rows, m = np.empty((4, (out.shape[2] + 1) // 2), np.float32), halo // 2
     g_c, x_c, c_g, x_g = rows[0], rows[1], rows[2], rows[3]
-    m = halo // 2
     for y in range(out.shape[1]):
         row = y + halo
         s = (s0 + row) & 1
@@ -231,118 +228,88 @@ def straight(p1, m1, p2, here, p1a, m1a, p1b, m1b, p2a, p0a, p2b, p0b):
     return abs(p1 - m1) + abs(p2 - here) + HALF * sides
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def threshold(a, b, c, d, e, f, g, h):
-    """Up to which gradient VNG takes a direction: 1.5 least + 0.5 (greatest - least)."""
-    least = min(min(min(a, b), min(c, d)), min(min(e, f), min(g, h)))
-    most = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
-    return SIX_QUARTERS * least + HALF * (most - least) + TINY
+@njit(inline="always", error_model="numpy")
+def neighbourhood(a, b, y, t, k):
+    """The 25 pixels about pixel k of row y of array a, from the north down and west to east; t and k without sign."""
+    w, e, u, v = k - STEP, k + STEP, k + t - STEP, k + t
+    return (
+        a[y - 2, w], a[y - 2, k], a[y - 2, e], b[y - 2, u], b[y - 2, v],
+        b[y - 1, w], b[y - 1, k], b[y - 1, e], a[y - 1, u], a[y - 1, v],
+        a[y, w], a[y, k], a[y, e], b[y, u], b[y, v],
+        b[y + 1, w], b[y + 1, k], b[y + 1, e], a[y + 1, u], a[y + 1, v],
+        a[y + 2, w], a[y + 2, k], a[y + 2, e], b[y + 2, u], b[y + 2, v],
+    )  # fmt: skip
 
 
 @njit(inline="always", error_model="numpy")
-def neighbourhood(a, b, y, t, m):
-    """The 24 pixels about each of a row and itself, as rows of the two arrays, from the north down and west to east."""
-    return (
-        a[y - 2, m - 1 :], a[y - 2, m:], a[y - 2, m + 1 :], b[y - 2, m - 1 + t :], b[y - 2, m + t :],
-        b[y - 1, m - 1 :], b[y - 1, m:], b[y - 1, m + 1 :], a[y - 1, m - 1 + t :], a[y - 1, m + t :],
-        a[y, m - 1 :], a[y, m:], a[y, m + 1 :], b[y, m - 1 + t :], b[y, m + t :],
-        b[y + 1, m - 1 :], b[y + 1, m:], b[y + 1, m + 1 :], a[y + 1, m - 1 + t :], a[y + 1, m + t :],
-        a[y + 2, m - 1 :], a[y + 2, m:], a[y + 2, m + 1 :], b[y + 2, m - 1 + t :], b[y + 2, m + t :],
-    )  # fmt: skip
+def open_sides(near, gnw, gne, gsw, gse):
+    """Which directions VNG takes, those with a gradient up to 1.5 least + 0.5 (greatest - least), and how many.
+
+    near: the pixel's neighbourhood of 25; the gradients towards the corners, which depend on its colour, are given.
+    """
+    _, n2, _, n1w, n1e, nww, n, nee, nw, ne, w2, p, e2, w, e, sww, s, see, sw, se, _, s2, _, s1w, s1e = near
+    gn = straight(n, s, n2, p, nw, sw, ne, se, n1w, w, n1e, e)
+    gs = straight(s, n, s2, p, sw, nw, se, ne, s1w, w, s1e, e)
+    gw = straight(w, e, w2, p, nw, ne, sw, se, nww, n, sww, s)
+    ge = straight(e, w, e2, p, ne, nw, se, sw, nee, n, see, s)
+    least = min(min(min(gn, gs), min(gw, ge)), min(min(gnw, gne), min(gsw, gse)))
+    most = max(max(max(gn, gs), max(gw, ge)), max(max(gnw, gne), max(gsw, gse)))
+    limit = SIX_QUARTERS * least + HALF * (most - least) + TINY
+    on, os, ow, oe = gn <= limit, gs <= limit, gw <= limit, ge <= limit
+    onw, one, osw, ose = gnw <= limit, gne <= limit, gsw <= limit, gse <= limit
+    return on, os, ow, oe, onw, one, osw, ose, np.float32(on + os + ow + oe + onw + one + osw + ose)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def pair(a, with_a, b, with_b):
+    """The sum of two values, of those that count."""
+    return (a if with_a else np.float32(0)) + (b if with_b else np.float32(0))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_row(a, b, y, t, m, green, other):
     """Green and the other colour at red or blue pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    (
-        n2w, n2, n2e, n1w, n1e,
-        nww, n, nee, nw, ne,
-        w2, here, e2, w, e,
-        sww, s, see, sw, se,
-        s2w, s2, s2e, s1w, s1e,
-    ) = neighbourhood(a, b, y, t, m)  # fmt: skip
     for k in range(green.size):
-        p = here[k]
-        pn, ps, pw, pe, pnw, pne, psw, pse = n[k], s[k], w[k], e[k], nw[k], ne[k], sw[k], se[k]
-        gn = straight(pn, ps, n2[k], p, pnw, psw, pne, pse, n1w[k], pw, n1e[k], pe)
-        gs = straight(ps, pn, s2[k], p, psw, pnw, pse, pne, s1w[k], pw, s1e[k], pe)
-        gw = straight(pw, pe, w2[k], p, pnw, pne, psw, pse, nww[k], pn, sww[k], ps)
-        ge = straight(pe, pw, e2[k], p, pne, pnw, pse, psw, nee[k], pn, see[k], ps)
-        fall, rise = abs(pnw - pse), abs(pne - psw)
-        across = abs(pn - pw) + abs(pe - ps)
-        gne = rise + abs(n2e[k] - p) + HALF * (across + (abs(n1e[k] - pn) + abs(nee[k] - pe)))
-        gsw = rise + abs(s2w[k] - p) + HALF * (across + (abs(s1w[k] - ps) + abs(sww[k] - pw)))
-        across = abs(pn - pe) + abs(pw - ps)
-        gnw = fall + abs(n2w[k] - p) + HALF * (across + (abs(n1w[k] - pn) + abs(nww[k] - pw)))
-        gse = fall + abs(s2e[k] - p) + HALF * (across + (abs(s1e[k] - ps) + abs(see[k] - pe)))
-        limit = threshold(gn, gs, gw, ge, gnw, gne, gsw, gse)
-        on, os, ow, oe = gn <= limit, gs <= limit, gw <= limit, ge <= limit
-        onw, one, osw, ose = gnw <= limit, gne <= limit, gsw <= limit, gse <= limit
-        zero = np.float32(0)
-        own = HALF * (
-            ((n2[k] - p if on else zero) + (s2[k] - p if os else zero))
-            + ((w2[k] - p if ow else zero) + (e2[k] - p if oe else zero))
-            + ((n2w[k] - p if onw else zero) + (s2e[k] - p if ose else zero))
-            + ((n2e[k] - p if one else zero) + (s2w[k] - p if osw else zero))
-        )
-        straights = ((pn if on else zero) + (ps if os else zero)) + ((pw if ow else zero) + (pe if oe else zero))
-        corners = ((pnw if onw else zero) + (pse if ose else zero)) + ((pne if one else zero) + (psw if osw else zero))
-        nwg, neg = (n1w[k] + nww[k]) + (pn + pw), (n1e[k] + nee[k]) + (pn + pe)
-        swg, seg = (s1w[k] + sww[k]) + (ps + pw), (s1e[k] + see[k]) + (ps + pe)
-        pairs = ((nwg if onw else zero) + (seg if ose else zero)) + ((neg if one else zero) + (swg if osw else zero))
-        beside = ((pnw + pne if on else zero) + (psw + pse if os else zero)) + (
-            (pnw + psw if ow else zero) + (pne + pse if oe else zero)
-        )
-        count = np.float32(on + os + ow + oe + onw + one + osw + ose)
-        green[k] = (straights + QUARTER * pairs - own) / count
+        near = neighbourhood(a, b, y, np.uint64(t), np.uint64(m) + np.uint64(k))
+        n2w, n2, n2e, n1w, n1e, nww, n, nee, nw, ne, w2, p, e2, w, e, sww, s, see, sw, se, s2w, s2, s2e, s1w, s1e = near
+        fall, rise = abs(nw - se), abs(ne - sw)
+        across = abs(n - w) + abs(e - s)
+        gne = rise + abs(n2e - p) + HALF * (across + (abs(n1e - n) + abs(nee - e)))
+        gsw = rise + abs(s2w - p) + HALF * (across + (abs(s1w - s) + abs(sww - w)))
+        across = abs(n - e) + abs(w - s)
+        gnw = fall + abs(n2w - p) + HALF * (across + (abs(n1w - n) + abs(nww - w)))
+        gse = fall + abs(s2e - p) + HALF * (across + (abs(s1e - s) + abs(see - e)))
+        on, os, ow, oe, onw, one, osw, ose, count = open_sides(near, gnw, gne, gsw, gse)
+        ends = pair(n2 - p, on, s2 - p, os) + pair(w2 - p, ow, e2 - p, oe)
+        own = HALF * (ends + pair(n2w - p, onw, s2e - p, ose) + pair(n2e - p, one, s2w - p, osw))
+        straights = pair(n, on, s, os) + pair(w, ow, e, oe)
+        corners = pair(nw, onw, se, ose) + pair(ne, one, sw, osw)
+        fours = (n1w + nww) + (n + w), (n1e + nee) + (n + e), (s1w + sww) + (s + w), (s1e + see) + (s + e)
+        between = pair(fours[0], onw, fours[3], ose) + pair(fours[1], one, fours[2], osw)
+        beside = pair(nw + ne, on, sw + se, os) + pair(nw + sw, ow, ne + se, oe)
+        green[k] = (straights + QUARTER * between - own) / count
         other[k] = (corners + HALF * beside - own) / count
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def vng_green_row(a, b, y, t, m, beside, above):
     """Both colours at green pixels by variable number of gradients (Chang, Cheung & Pang 1999)."""
-    (
-        n2w, n2, n2e, n1w, n1e,
-        nww, n, nee, nw, ne,
-        w2, here, e2, w, e,
-        sww, s, see, sw, se,
-        s2w, s2, s2e, s1w, s1e,
-    ) = neighbourhood(a, b, y, t, m)  # fmt: skip
     for k in range(beside.size):
-        p = here[k]
-        pn, ps, pw, pe, pnw, pne, psw, pse = n[k], s[k], w[k], e[k], nw[k], ne[k], sw[k], se[k]
-        gn = straight(pn, ps, n2[k], p, pnw, psw, pne, pse, n1w[k], pw, n1e[k], pe)
-        gs = straight(ps, pn, s2[k], p, psw, pnw, pse, pne, s1w[k], pw, s1e[k], pe)
-        gw = straight(pw, pe, w2[k], p, pnw, pne, psw, pse, nww[k], pn, sww[k], ps)
-        ge = straight(pe, pw, e2[k], p, pne, pnw, pse, psw, nee[k], pn, see[k], ps)
-        fall, rise = abs(pnw - pse), abs(pne - psw)
-        gne = rise + abs(n2e[k] - p) + (abs(n1e[k] - pw) + abs(nee[k] - ps))
-        gsw = rise + abs(s2w[k] - p) + (abs(s1w[k] - pe) + abs(sww[k] - pn))
-        gnw = fall + abs(n2w[k] - p) + (abs(n1w[k] - pe) + abs(nww[k] - ps))
-        gse = fall + abs(s2e[k] - p) + (abs(s1e[k] - pw) + abs(see[k] - pn))
-        limit = threshold(gn, gs, gw, ge, gnw, gne, gsw, gse)
-        on, os, ow, oe = gn <= limit, gs <= limit, gw <= limit, ge <= limit
-        onw, one, osw, ose = gnw <= limit, gne <= limit, gsw <= limit, gse <= limit
-        zero = np.float32(0)
-        own = HALF * (
-            ((n2[k] - p if on else zero) + (s2[k] - p if os else zero))
-            + ((w2[k] - p if ow else zero) + (e2[k] - p if oe else zero))
-        ) + (
-            ((pnw - p if onw else zero) + (pse - p if ose else zero))
-            + ((pne - p if one else zero) + (psw - p if osw else zero))
-        )
-        sides = ((pw if ow else zero) + (pe if oe else zero)) + HALF * (
-            ((n1w[k] + pw if onw else zero) + (s1e[k] + pe if ose else zero))
-            + ((n1e[k] + pe if one else zero) + (s1w[k] + pw if osw else zero))
-        )
-        ends = ((pn if on else zero) + (ps if os else zero)) + HALF * (
-            ((nww[k] + pn if onw else zero) + (see[k] + ps if ose else zero))
-            + ((nee[k] + pn if one else zero) + (sww[k] + ps if osw else zero))
-        )
-        sn, ss = (n1w[k] + n1e[k]) + (pw + pe), (s1w[k] + s1e[k]) + (pw + pe)
-        sw_, se_ = (nww[k] + sww[k]) + (pn + ps), (nee[k] + see[k]) + (pn + ps)
-        sides += QUARTER * ((sn if on else zero) + (ss if os else zero))
-        ends += QUARTER * ((sw_ if ow else zero) + (se_ if oe else zero))
-        count = np.float32(on + os + ow + oe + onw + one + osw + ose)
+        near = neighbourhood(a, b, y, np.uint64(t), np.uint64(m) + np.uint64(k))
+        n2w, n2, n2e, n1w, n1e, nww, n, nee, nw, ne, w2, p, e2, w, e, sww, s, see, sw, se, s2w, s2, s2e, s1w, s1e = near
+        fall, rise = abs(nw - se), abs(ne - sw)
+        gne = rise + abs(n2e - p) + (abs(n1e - w) + abs(nee - s))
+        gsw = rise + abs(s2w - p) + (abs(s1w - e) + abs(sww - n))
+        gnw = fall + abs(n2w - p) + (abs(n1w - e) + abs(nww - s))
+        gse = fall + abs(s2e - p) + (abs(s1e - w) + abs(see - n))
+        on, os, ow, oe, onw, one, osw, ose, count = open_sides(near, gnw, gne, gsw, gse)
+        corners = pair(nw - p, onw, se - p, ose) + pair(ne - p, one, sw - p, osw)
+        own = HALF * (pair(n2 - p, on, s2 - p, os) + pair(w2 - p, ow, e2 - p, oe)) + corners
+        halves = pair(n1w + w, onw, s1e + e, ose) + pair(n1e + e, one, s1w + w, osw)
+        sides = pair(w, ow, e, oe) + HALF * halves
+        halves = pair(nww + n, onw, see + s, ose) + pair(nee + n, one, sww + s, osw)
+        ends = pair(n, on, s, os) + HALF * halves
+        sides += QUARTER * pair((n1w + n1e) + (w + e), on, (s1w + s1e) + (w + e), os)
+        ends += QUARTER * pair((nww + sww) + (n + s), ow, (nee + see) + (n + s), oe)
         beside[k] = (sides - own) / count
         above[k] = (ends - own) / count

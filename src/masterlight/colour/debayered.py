@@ -31,16 +31,14 @@ def debayer(process: Debayer, frame: Frame) -> "Debayered":
     if len(frame.shape) != 2 or not pattern:
         raise FrameError(frame.source, "is not a mosaic of a colour sensor: nothing to debayer")
     if not set(pattern) <= set("RGB"):
-        raise FrameError(
-            frame.source, f"has colour filters {pattern}; only sensors with red, green and blue can be debayered"
-        )
+        words = "only sensors with red, green and blue can be debayered"
+        raise FrameError(frame.source, f"has colour filters {pattern}; {words}")
     if pattern not in BAYER and not is_xtrans(pattern):
         raise FrameError(frame.source, f"has colour filters {pattern}: neither a Bayer nor an X-Trans arrangement")
     if min(frame.shape) < 6:
-        raise FrameError(
-            frame.source, f"is {frame.shape[1]} x {frame.shape[0]} pixels; debayering needs at least 6 x 6"
-        )
-    size = cell(pattern) if process.method == "super-pixel" else 1
+        size = f"{frame.shape[1]} x {frame.shape[0]}"
+        raise FrameError(frame.source, f"is {size} pixels; debayering needs at least 6 x 6")
+    size = (2 if len(pattern) == 4 else 3) if process.method == "super-pixel" else 1
     rows, cols = (n // size for n in frame.shape)
     meta = frame.meta.with_(pattern=None, shape=(3, rows, cols))
     if len(meta.black_dn or ()) > 1:
@@ -48,10 +46,8 @@ def debayer(process: Debayer, frame: Frame) -> "Debayered":
     if size > 1:
         um = meta.pixel_um and meta.pixel_um * size
         meta = meta.with_(pixel_um=um, gain_e_per_dn=None, overscan_px=())
-    done = card(process, pattern=pattern)
-    return Debayered(
-        source=frame.source, meta=meta, cards=(*frame.cards, done), below=frame, process=process, pattern=pattern
-    )
+    cards, own = (*frame.cards, card(process, pattern=pattern)), {"process": process, "pattern": pattern, "size": size}
+    return Debayered(source=frame.source, meta=meta, cards=cards, below=frame, **own)
 
 
 def keywords(view: Frame) -> list[tuple[str, float, str]]:
@@ -65,11 +61,8 @@ class Debayered(View):
 
     process: Debayer
     pattern: str
-
-    @property
-    def size(self) -> int:
-        """Pixels of the mosaic to one of this view, along each axis."""
-        return cell(self.pattern) if self.process.method == "super-pixel" else 1
+    size: int
+    """Pixels of the mosaic to one of this view, along each axis: as many as hold all colours for super-pixels."""
 
     @property
     def header(self):
@@ -79,11 +72,9 @@ class Debayered(View):
     @property
     def halo(self) -> int:
         """Rows and columns around a box that its interpolation needs; even."""
-        if self.process.method == "bilinear":
-            return 4
-        if len(self.pattern) == 36:
-            return xtrans.halo(self.process.xtrans_passes) if self.process.directions else 4
-        return rcd.HALO if self.process.method == "rcd" else 4
+        if len(self.pattern) == 36 and self.process.directions and self.process.method != "bilinear":
+            return xtrans.halo(self.process.xtrans_passes)
+        return rcd.HALO if len(self.pattern) == 4 and self.process.method == "rcd" else 4
 
     def defective(self, y0, y1, x0, x1):
         n = self.size
@@ -104,8 +95,7 @@ class Debayered(View):
 
     def bands_into(self, out, y0, x0, read):
         """Fill `out` band by band from what `read` gives, pixels and mask of a box; the masks of the bands or None."""
-        masks = []
-        step = max(32, CHUNK_PIXELS // (self.size**2 * out.shape[2]))
+        masks, step = [], max(32, CHUNK_PIXELS // (self.size**2 * out.shape[2]))
         fill = self.fill_superpixels if self.size > 1 else self.fill
         for top in range(0, out.shape[1], step):
             band = out[:, top : top + step]
@@ -117,27 +107,22 @@ class Debayered(View):
 
     def fill_superpixels(self, out, y0, x0, read):
         n = self.size
-        y, x, h, w = n * y0, n * x0, n * out.shape[1], n * out.shape[2]
-        image, mask = read(y, y + h, x, x + w)
+        image, mask = read(n * y0, n * (y0 + out.shape[1]), n * x0, n * (x0 + out.shape[2]))
         image = np.ascontiguousarray(image, np.float32)
-        codes = colour_codes(shifted_pattern(self.pattern, y, x))
+        codes = colour_codes(shifted_pattern(self.pattern, n * y0, n * x0))
         if n == 2:
-            red_y, red_x = np.argwhere(codes == 0)[0]
-            cfa.superpixel(image, red_y, red_x, out)
+            cfa.superpixel(image, *np.argwhere(codes == 0)[0], out)
         else:
-            cfa.superpixel_cells(image, codes, 0, 0, n, out)
+            cfa.superpixel_cells(image, codes, n, out)
         return in_cells(mask, n)
 
     def fill(self, out, y0, x0, read):
         """Interpolate a box: its mosaic with a margin, mirrored at the edges of the image, missing pixels filled."""
-        halo = self.halo
-        codes = colour_codes(self.pattern)
-        h, w = out.shape[1:]
+        halo, codes, (h, w) = self.halo, colour_codes(self.pattern), out.shape[1:]
         rows = mirror(y0 - halo, y0 + h + halo, self.below.shape[0], codes)
         cols = mirror(x0 - halo, x0 + w + halo + w % 2, self.below.shape[1], codes.T)
-        top, bottom = max(0, rows.min() - FILL_PX), min(self.below.shape[0], rows.max() + 1 + FILL_PX)
-        left, right = max(0, cols.min() - FILL_PX), min(self.below.shape[1], cols.max() + 1 + FILL_PX)
-        image, mask = read(top, bottom, left, right)
+        (top, bottom), (left, right) = ((max(0, at.min() - FILL_PX), at.max() + 1 + FILL_PX) for at in (rows, cols))
+        image, mask = read(top, min(self.below.shape[0], bottom), left, min(self.below.shape[1], right))
         image = np.ascontiguousarray(image, np.float32)
         box = np.s_[y0 - top : y0 - top + h, x0 - left : x0 - left + w]
         filled, unknown = image, 0
@@ -158,7 +143,7 @@ class Debayered(View):
         c, g = np.empty((2, rows.size, cols.size // 2), np.float32)
         cfa.split(image, rows, cols, s0, c, g)
         if self.process.method == "rcd":
-            (rcd.rcd if self.process.directions else rcd.rcd_even)(c, g, s0, red0, out)
+            rcd.rcd(c, g, s0, red0, not self.process.directions, out)
         else:
             cfa.interpolate(("bilinear", "mhc", "vng").index(self.process.method), c, g, s0, red0, self.halo, out)
 
@@ -169,11 +154,6 @@ class Debayered(View):
         else:
             weights = (xtrans.nearby_weights if self.process.method == "bilinear" else xtrans.joint_weights)(codes)
             xtrans.nearby_mean(tile, weights, self.halo, out)
-
-
-def cell(pattern: str) -> int:
-    """Along each axis, how many pixels of a pattern hold all colours: 2 of a Bayer sensor, 3 of X-Trans."""
-    return 2 if len(pattern) == 4 else 3
 
 
 def in_cells(mask: np.ndarray | None, n: int) -> np.ndarray | None:
@@ -188,8 +168,7 @@ def mirror(start: int, stop: int, size: int, codes: np.ndarray) -> np.ndarray:
 
     The mirrors are the first and the last row about which the pattern is symmetric, so that colours stay in place.
     """
-    n = len(codes)
-    k = np.arange(n)
+    n, k = len(codes), np.arange(len(codes))
     axes = [a for a in range(n) if (codes[(a + k) % n] == codes[(a - k) % n]).all()]
     first, last = axes[0], max(a for a in range(size - n, size) if a % n in axes)
     i = np.arange(start, stop)

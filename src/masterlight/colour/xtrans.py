@@ -25,14 +25,15 @@ HEXAGON = (0, 1), (0, -1), (2, 0), (-1, 0), (1, 1), (1, -1), (0, 0), (0, 0)
 """The six greens about a pixel whose partner is below it."""
 PAIRS = (0, 1), (0, -2), (1, 0), (-2, 0), (1, 1), (-2, -2), (1, -1), (-1, 1)
 """The four pairs of pixels that tell red and blue to a green of a 2 x 2 block."""
-LUMA = 0.2627, 0.6780, 0.0593
+AROUND = np.argwhere(np.ones((5, 5))) - 2
+"""Offsets (25, 2) of the pixels of a 5 x 5 square from its middle."""
 REACH_PX = 3.5
 """How fast pixels grow unlike with distance, in the model of a scene behind `joint_weights`."""
 KINSHIP = 0.95
 """Correlation of two colours at one pixel in that model."""
 NOISE = 0.01
 """Variance of the noise in that model, in units of the scene's."""
-CHROMA = 0.56433, 0.67815
+LUMA, CHROMA = (0.2627, 0.6780, 0.0593), (0.56433, 0.67815)
 """Luminance of ITU-R BT.2020, and the scales of its two colour differences."""
 
 
@@ -45,18 +46,17 @@ def geometry(codes: np.ndarray):
     """Where each pixel of a 3 x 3 square finds its neighbours: offsets (3, 3, 8, 2), and the solitary green's place."""
     green = codes == 1
     offsets, solitary = np.zeros((3, 3, 8, 2), np.int64), None
-    for y in range(3):
-        for x in range(3):
-            run = 0
-            for d in range(5):
-                dy, dx = TURNS[d % 4]
-                run = 0 if green[(y + dy) % 6, (x + dx) % 6] else run + 1
-                if run == 4:
-                    solitary = y, x
-                if run == 1 + green[y, x]:
-                    turn = np.array([[dy, -dx], [dx, dy]])
-                    for i, place in enumerate(PAIRS if green[y, x] else HEXAGON):
-                        offsets[y, x, i ^ (2 if green[y, x] and d % 2 else 0)] = turn @ place
+    for y, x in np.ndindex(3, 3):
+        run = 0
+        for d in range(5):
+            dy, dx = TURNS[d % 4]
+            run = 0 if green[(y + dy) % 6, (x + dx) % 6] else run + 1
+            if run == 4:
+                solitary = y, x
+            if run == 1 + green[y, x]:
+                turn = np.array([[dy, -dx], [dx, dy]])
+                for i, place in enumerate(PAIRS if green[y, x] else HEXAGON):
+                    offsets[y, x, i ^ (2 if green[y, x] and d % 2 else 0)] = turn @ place
     return offsets, solitary
 
 
@@ -88,19 +88,17 @@ def interpolate(block: np.ndarray, codes: np.ndarray, passes: int) -> np.ndarray
     for p in range(passes):
         if p == 1:
             sets[4:] = sets[:4]
-        now = sets[4:] if p else sets
+        now = sets[4:] if p else sets[:4]
         if p:
             closer_green(codes, flat, sy, cols, now, low, high)
         solitary_greens(codes, sy, sx, cols, now)
         red_and_blue(codes, sy, cols, now)
         green_blocks(flat, sy, sx, cols, now)
-    sets = sets.reshape(-1, 3, rows, cols)
-    rough = np.empty((len(sets), rows, cols), np.float32)
+    sets, rough = sets.reshape(-1, 3, rows, cols), np.empty((len(sets), rows, cols), np.float32)
     for d, candidate in enumerate(sets):
         roughness(candidate, (1, cols, cols + 1, cols - 1)[d % 4], rough[d])
-    smooth = np.empty(rough.shape, np.uint8)
+    smooth, colour = np.empty(rough.shape, np.uint8), np.empty((3, rows, cols), np.float32)
     homogeneity(rough, smooth)
-    colour = np.empty((3, rows, cols), np.float32)
     choose(sets, smooth, colour)
     return colour
 
@@ -281,8 +279,7 @@ def choose(sets, smooth, out):
     """Average the candidates that are smooth in most of the 5 x 5 square; of a candidate before and after the later
     passes, the smoother one counts."""
     n, _, rows, cols = sets.shape
-    votes = np.zeros((n, cols), np.uint8)
-    across = np.zeros(cols, np.uint8)
+    votes, across = np.zeros((n, cols), np.uint8), np.zeros(cols, np.uint8)
     for y in range(2, rows - 2):
         for d in range(n):
             across[:] = 0
@@ -315,18 +312,15 @@ def nearby_weights(codes: np.ndarray) -> np.ndarray:
     They fall with the distance, as far as that leaves their sum 1 and their centre on the pixel; a pixel's own colour
     is its own.
     """
-    dy, dx = np.mgrid[-2:3, -2:3]
-    weights = np.zeros((6, 6, 3, 5, 5), np.float32)
-    for y in range(6):
-        for x in range(6):
-            for p in range(3):
-                prior = (codes[(y + dy) % 6, (x + dx) % 6] == p) / np.maximum(np.hypot(dy, dx), 1e-6)
-                if codes[y, x] == p:
-                    prior = (dy == 0) & (dx == 0)
-                terms = np.array([np.ones(25), dy.ravel(), dx.ravel()])
-                solved = np.linalg.pinv(terms * prior.ravel() @ terms.T) @ (1, 0, 0)
-                weights[y, x, p] = (prior.ravel() * (solved @ terms)).reshape(5, 5)
-    return weights
+    weights, terms = np.zeros((6, 6, 3, 25), np.float32), np.vstack([np.ones(25), AROUND.T])
+    for y, x, p in np.ndindex(6, 6, 3):
+        colour = codes[(y + AROUND[:, 0]) % 6, (x + AROUND[:, 1]) % 6]
+        prior = (colour == p) / np.maximum(np.hypot(*AROUND.T), 1e-6)
+        if colour[12] == p:
+            prior = np.arange(25) == 12
+        solved = np.linalg.pinv(terms * prior @ terms.T) @ (1, 0, 0)
+        weights[y, x, p] = prior * (solved @ terms)
+    return weights.reshape(6, 6, 3, 5, 5)
 
 
 def joint_weights(codes: np.ndarray) -> np.ndarray:
@@ -336,13 +330,12 @@ def joint_weights(codes: np.ndarray) -> np.ndarray:
     (correlation KINSHIP / (1 + (distance / REACH_PX)^2)^2), among those that reproduce every colour and every linear
     gradient: sum 1 over the own colour, 0 over each of the others, no first moment.
     """
-    at = np.argwhere(np.ones((5, 5))) - 2
-    likeness = (1 + ((at[:, None] - at) ** 2).sum(axis=2) / REACH_PX**2) ** -2.0
+    likeness = (1 + ((AROUND[:, None] - AROUND) ** 2).sum(axis=2) / REACH_PX**2) ** -2.0
     weights = np.zeros((6, 6, 3, 5, 5), np.float32)
     for y, x in np.ndindex(6, 6):
-        colour = codes[(y + at[:, 0]) % 6, (x + at[:, 1]) % 6]
+        colour = codes[(y + AROUND[:, 0]) % 6, (x + AROUND[:, 1]) % 6]
         scene = np.where(colour[:, None] == colour, 1, KINSHIP) * likeness + NOISE * np.eye(25)
-        terms = np.vstack([colour == np.arange(3)[:, None], at.T])
+        terms = np.vstack([colour == np.arange(3)[:, None], AROUND.T])
         system = np.block([[scene, terms.T], [terms, np.zeros((5, 5))]])
         for p in range(3):
             wanted = np.where(colour == p, 1, KINSHIP) * likeness[12]
@@ -365,15 +358,9 @@ def nearby_mean(tile, weights, margin, out):
             for p in range(3):
                 total[:] = 0
                 for dy in range(5):
-                    source = tile[y + margin + dy - 2, x + margin - 2 :]
-                    add_five(source, lines[(y + margin) % 6, p, dy], n, total)
+                    source, five = tile[y + margin + dy - 2, x + margin - 2 :], lines[(y + margin) % 6, p, dy]
+                    a, b, c, d, e = five[0], five[1], five[2], five[3], five[4]
+                    for i in range(n):
+                        near = a[i] * source[i] + b[i] * source[i + 1] + c[i] * source[i + 2]
+                        total[i] += near + (d[i] * source[i + 3] + e[i] * source[i + 4])
                 out[p, y, x : x + n] = total[:n]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def add_five(source, weights, n, total):
-    """Add to n pixels five samples each, with weights (5, n) of their own."""
-    a, b, c, d, e = weights[0], weights[1], weights[2], weights[3], weights[4]
-    for i in range(n):
-        near = a[i] * source[i] + b[i] * source[i + 1] + c[i] * source[i + 2]
-        total[i] += near + (d[i] * source[i + 3] + e[i] * source[i + 4])

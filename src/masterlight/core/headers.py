@@ -12,29 +12,23 @@ from pathlib import PurePath
 from typing import Any
 
 TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "OBSTYPE")
-EXPOSURE = ("EXPTIME", "EXPOSURE", "EXP")
-FILTER = ("FILTER", "INSFLNAM", "FILT-1", "FILTERS")
+TEXTS = {
+    "object": ("OBJECT",), "telescope": ("TELESCOP",), "filter": ("FILTER", "INSFLNAM", "FILT-1", "FILTERS"),
+    "camera": ("INSTRUME", "CAMERA", "DETECTOR"), "readout_mode": ("READOUTM", "READMODE"),
+}  # fmt: skip
+"""Fields of a `Meta` that are words."""
 BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"))
 TEMPERATURE = ("CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD")
-GAIN = ("GAIN", "ISOSPEED", "ISO")
-OFFSET = ("OFFSET", "BLKLEVEL", "BLKLEVELG")
 ELECTRONS = ("EGAIN", "CVF")
-READ_NOISE = ("RDNOISE", "READNOIS", "RON", "ENOISE")
 PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
 PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
-FOCAL = ("FOCALLEN", "FOCAL")
 ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
-CAMERA = ("INSTRUME", "CAMERA", "DETECTOR")
-PROGRAM = ("SWCREATE", "CREATOR", "PROGRAM", "SOFTWARE")
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 DATA = ("TRIMSEC", "DATASEC")
-COUNT = ("NCOMBINE", "STACKCNT")
-"""SNAPSHOT is left out: some programs number their exposures with it."""
-SATURATION = ("SATURATE", "SATLEVEL", "MAXADU")
 WCS_KEYWORDS = tuple(
-    "EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_ LONPOLE LATPOLE "
-    "A_ B_ AP_ BP_".split()
+    """EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_
+    LONPOLE LATPOLE A_ B_ AP_ BP_""".split()
 )
 """How the keywords begin that tell where an image lies on the sky."""
 
@@ -93,42 +87,29 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     except Exception as error:
         return {"shape": tuple(shape), "notes": (f"the header cannot be read ({error})",)}
     notes: list[str] = []
-    kind, is_master, declared = kind_of(cards, source, notes)
     binning = binning_of(cards)
-    meta = {
-        "kind": kind,
-        "is_master": is_master,
-        "declared": declared,
-        "object": text(cards, "OBJECT"),
-        "filter": text(cards, *FILTER),
-        "camera": text(cards, *CAMERA),
-        "telescope": text(cards, "TELESCOP"),
-        "program": program_of(cards),
-        "exposure_s": exposure_of(cards),
-        "offset": positive(number(cards, *OFFSET), zero=True),
-        "temperature_c": temperature_of(cards, notes),
-        "set_temperature_c": number(cards, "SET-TEMP"),
-        "binning": binning or (1, 1),
-        "readout_mode": text(cards, "READOUTM", "READMODE"),
+    meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
+    meta["kind"], meta["is_master"], meta["declared"] = kind_of(cards, source, notes)
+    meta |= {
+        "program": program_of(cards), "exposure_s": exposure_of(cards),
+        "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
+        "temperature_c": temperature_of(cards, notes), "set_temperature_c": number(cards, "SET-TEMP"),
+        "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "pixel_um": pixel_of(cards, binning),
-        "focal_mm": focal_of(cards),
-        "rotator_deg": number(cards, *ROTATOR),
-        "time": time_of(cards, notes),
-        "pedestal_dn": pedestal_of(cards, notes),
+        "focal_mm": focal_of(cards), "rotator_deg": number(cards, *ROTATOR),
+        "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
         "contains_bias": truth(cards.get("CALBIAS")),
-        "frames": max(1, int(number(cards, *COUNT) or 1)),
+        "frames": max(1, int(number(cards, "NCOMBINE", "STACKCNT") or 1)),  # some programs number exposures by SNAPSHOT
         "bits": int(abs(number(cards, "ZBITPIX", "BITPIX") or 16)),
         "integer": (number(cards, "BITPIX") or 16) > 0,
-        "shape": tuple(shape),
-    }
+        "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
+        "pattern": pattern_of(cards, shape), "shape": tuple(shape),
+    }  # fmt: skip
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
-    meta["read_noise_e"] = positive(number(cards, *READ_NOISE))
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
-    meta["pattern"] = pattern_of(cards, shape)
     guess_from_name(meta, source, notes, binned=binning is not None)
     return meta | {"is_master": meta["is_master"] or meta["frames"] > 1, "notes": tuple(notes)}
 
@@ -138,14 +119,9 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
 
 def text(cards: Mapping, *keys: str) -> str | None:
     """The first of `keys` that says something; blanks and words such as 'Unknown' say nothing."""
-    for key in keys:
-        value = cards.get(key)
-        if value is None or isinstance(value, bool):
-            continue
-        words = " ".join(str(value).split())
-        if words.lower() not in SILENT:
-            return words
-    return None
+    told = (cards.get(key) for key in keys)
+    words = (" ".join(str(value).split()) for value in told if value is not None and not isinstance(value, bool))
+    return next((word for word in words if word.lower() not in SILENT), None)
 
 
 def number(cards: Mapping, *keys: str) -> float | None:
@@ -222,7 +198,7 @@ def kind_from_name(source: str) -> tuple[str | None, str, bool]:
 
 def exposure_of(cards: Mapping) -> float | None:
     """Exposure in seconds; a zero is believed only when no other keyword knows better."""
-    values = [as_number(cards.get(key)) for key in EXPOSURE]
+    values = [as_number(cards.get(key)) for key in ("EXPTIME", "EXPOSURE", "EXP")]
     values = [value for value in values if value is not None and value >= 0]
     return next((value for value in values if value > 0), 0.0 if values else None)
 
@@ -230,11 +206,8 @@ def exposure_of(cards: Mapping) -> float | None:
 def binning_of(cards: Mapping) -> tuple[int, int] | None:
     """Binning as (x, y); None when no keyword tells it."""
     for key_x, key_y in BINNING:
-        if cards.get(key_x) is None:
-            continue
-        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards[key_x]).lower())]
-        across = pair[0] if pair else None
-        down = number(cards, key_y) if key_y else pair[-1]
+        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards.get(key_x)).lower())]
+        across, down = pair[0], number(cards, key_y) if key_y else pair[-1]
         if across is not None:
             across = max(1, int(across))
             return across, max(1, int(down)) if down is not None else across
@@ -258,7 +231,8 @@ def temperature_of(cards: Mapping, notes: list[str]) -> float | None:
 
 def gain_of(cards: Mapping, notes: list[str]) -> tuple[float | None, float | None]:
     """Gain setting, and electrons per DN; observatories write the latter into GAIN."""
-    gain, electrons = positive(number(cards, *GAIN), zero=True), positive(number(cards, *ELECTRONS))
+    gain = positive(number(cards, "GAIN", "ISOSPEED", "ISO"), zero=True)
+    electrons = positive(number(cards, *ELECTRONS))
     if gain is not None and 0 < gain < 10 and gain != int(gain):
         notes.append(f"GAIN {gain:g} is read as electrons per DN, not as a camera setting")
         return None, electrons or gain
@@ -267,17 +241,15 @@ def gain_of(cards: Mapping, notes: list[str]) -> tuple[float | None, float | Non
 
 def pixel_of(cards: Mapping, binning: tuple[int, int] | None) -> float | None:
     """Size of a pixel of this image in µm, binning included, whichever way the program counts."""
-    for key in PIXEL:
-        size = positive(as_number(cards.get(key)))
-        if size:
-            return size * (binning or (1, 1))[0] if key in PIXEL_UNBINNED else size
-    return None
+    told = ((key, positive(as_number(cards.get(key)))) for key in PIXEL)
+    key, size = next((one for one in told if one[1]), ("", None))
+    return size * (binning or (1, 1))[0] if key in PIXEL_UNBINNED else size
 
 
 def focal_of(cards: Mapping) -> float | None:
     """Focal length in mm; programs write 0 when they do not know it."""
     metres = positive(number(cards, "FLENGTH"))
-    return positive(number(cards, *FOCAL)) or (metres * 1000 if metres and metres < 100 else metres)
+    return positive(number(cards, "FOCALLEN", "FOCAL")) or (metres * 1000 if metres and metres < 100 else metres)
 
 
 def pedestal_of(cards: Mapping, notes: list[str]) -> float:
@@ -290,7 +262,7 @@ def pedestal_of(cards: Mapping, notes: list[str]) -> float:
 
 def saturation_of(cards: Mapping) -> float | None:
     """The level that no pixel can exceed: told by the header, or the largest integer of the file."""
-    told, bits = positive(number(cards, *SATURATION)), number(cards, "BITPIX")
+    told, bits = positive(number(cards, "SATURATE", "SATLEVEL", "MAXADU")), number(cards, "BITPIX")
     if told or bits not in (8, 16):
         return told
     zero, scale = number(cards, "BZERO") or 0.0, number(cards, "BSCALE") or 1.0
@@ -301,11 +273,9 @@ def program_of(cards: Mapping) -> str | None:
     """The program that wrote the file."""
     comment = str(cards.get("COMMENT", ""))
     origin = text(cards, "ORIGIN")
-    return (
-        text(cards, *PROGRAM)
-        or ("INDI" if "Generated by INDI" in comment else "INDIGO" if "INDIGO" in comment else None)
-        or (origin if origin and "DWARF" in origin.upper() else None)
-    )
+    by_comment = "INDI" if "Generated by INDI" in comment else "INDIGO" if "INDIGO" in comment else None
+    by_origin = origin if origin and "DWARF" in origin.upper() else None
+    return text(cards, "SWCREATE", "CREATOR", "PROGRAM", "SOFTWARE") or by_comment or by_origin
 
 
 def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
@@ -334,18 +304,17 @@ def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
     told = {key: section(cards[key]) for key in (*OVERSCAN, *DATA) if cards.get(key)}
     whole = (0, rows, 0, cols)
     odd = [key for key, box in told.items() if box is not None and not inside(box, whole)]
-    if odd:
-        notes.append(f"{', '.join(odd)} reach outside the frame of {cols} x {rows} pixels and are not believed")
-        return (), None
     data = next((told[key] for key in DATA if told.get(key)), None)
     dark = tuple(box for key in OVERSCAN if (box := told.get(key)) and box != whole)
-    if data is not None and 2 * area(data) < rows * cols:
-        notes.append(f"{', '.join(told)}: less than half of the frame would be left; not believed")
-        return (), None
-    if data is not None and any(overlap(data, box) for box in dark):
-        notes.append(f"{', '.join(told)}: overscan and image overlap; not believed")
-        return (), None
-    return dark, data if data != whole else None
+    wrong = ""
+    if odd:
+        wrong = f"{', '.join(odd)} reach outside the frame of {cols} x {rows} pixels and are"
+    elif data is not None and 2 * area(data) < rows * cols:
+        wrong = f"{', '.join(told)}: less than half of the frame would be left;"
+    elif data is not None and any(overlap(data, box) for box in dark):
+        wrong = f"{', '.join(told)}: overscan and image overlap;"
+    notes += [f"{wrong} not believed"] if wrong else []
+    return ((), None) if wrong else (dark, data if data != whole else None)
 
 
 def section(value) -> tuple[int, int, int, int] | None:

@@ -26,6 +26,13 @@ class Unit:
     name: str
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What a knob that is left out counts as, in words, where that is not off: `Annotated[..., Usual("4")] = None`."""
+
+    words: str
+
+
 class When:
     """When a knob does something: `Annotated[float, When(algorithm="esd")]`, `When(algorithm=("sigma", "mad"))`.
 
@@ -86,6 +93,8 @@ class Knob:
     unit: str = ""
     when: tuple[tuple[str, tuple[When, ...]], ...] = ()
     """When it does something: all of these, each with the path that its names begin with; of each, any mark will do."""
+    left_out: str = "off"
+    """What None means."""
 
     @property
     def help(self) -> str:
@@ -108,13 +117,12 @@ class Knob:
     @property
     def usual(self) -> str:
         """The default in words."""
-        if isinstance(self.default, tuple):
-            return ",".join(map(str, self.default)) or "none"
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, float):
             return f"{self.default:g}"
-        return "off" if self.default is None else str(self.default) or "none"
+        words = ",".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
+        return self.left_out if self.default is None else words or "none"
 
     @property
     def facts(self) -> str:

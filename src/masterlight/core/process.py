@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticUndefined
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.knob import Knob, Unit, When, bare_type, choices, unit_of, value_at
+from masterlight.core.knob import Knob, Unit, Usual, When, bare_type, choices, unit_of, value_at
 
 _REGISTRY: dict[str, type] = {}
 T = typing.TypeVar("T")
@@ -105,7 +105,8 @@ def declared_knobs(cls: type) -> Iterator[Knob]:
         low, above, high, below = (limits.get(k) for k in ("ge", "gt", "le", "lt"))
         unit = next((rule.name for rule in rules if isinstance(rule, Unit)), unit_of(name))
         bounds = above if low is None else low, below if high is None else high, above is not None, below is not None
-        yield Knob(name, bare, usual_of(cls, name), cls, choices(bare), *bounds, unit, when)
+        left_out = next((rule.words for rule in rules if isinstance(rule, Usual)), "off")
+        yield Knob(name, bare, usual_of(cls, name), cls, choices(bare), *bounds, unit, when, left_out)
 
 
 def inner_knobs(name: str, cls: type, usual: Any, when: tuple[Any, ...]) -> Iterator[Knob]:
@@ -239,7 +240,8 @@ def fill(table: Any, value: Any, known: Mapping[str, Knob], prefix: str = "") ->
             table.add(name, inner)
             continue
         knob = known[prefix + name]
-        table.add(tomlkit.comment(f"{knob.help} ({knob.facts})"))
+        facts = knob.facts if knob.facts.startswith("[") else f"({knob.facts})"
+        table.add(tomlkit.comment(f"{knob.help} {facts}"))
         if item is None and knob.default is None:
             table.add(tomlkit.comment(f"{name} ="))
         else:

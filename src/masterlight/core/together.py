@@ -2,31 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from math import isclose
-from typing import Any, NamedTuple
+from typing import Any
 
 from masterlight.core.frame import Meta
 from masterlight.core.headers import camera_key, same_filter
-
-
-class Difference(NamedTuple):
-    """One setting that two frames do not share, each value as a sentence calls it."""
-
-    name: str
-    mine: Any
-    theirs: Any
-
-
-def binning_of(meta: Meta) -> str | None:
-    """The binning if a header told it; 1x1 is also what is taken for granted."""
-    told = meta.binning != (1, 1) or meta.camera or meta.pixel_um
-    return "{}x{}".format(*meta.binning) if told else None
-
 
 SETTINGS: dict[str, Callable[[Meta], Any]] = {
     "camera": lambda meta: camera_key(meta.camera) or None,
     "size": lambda meta: " x ".join(map(str, meta.sky_shape[:-3:-1])),
     "region": lambda meta: meta.origin_px if meta.camera else None,
-    "binning": binning_of,
+    # 1x1 is also what is taken for granted
+    "binning": lambda meta: (
+        "{}x{}".format(*meta.binning) if meta.binning != (1, 1) or meta.camera or meta.pixel_um else None
+    ),
     "colour pattern": lambda meta: meta.sky_pattern,
     "readout mode": lambda meta: meta.readout_mode.lower() if meta.readout_mode else None,
     "gain": lambda meta: meta.gain,
@@ -44,12 +32,15 @@ def settings(meta: Meta, names: Iterable[str] = SENSOR) -> dict[str, Any]:
     return {name: SETTINGS[name](meta) for name in names}
 
 
-def differences(mine: Meta, theirs: Meta, names: Iterable[str] = SENSOR) -> Iterator[Difference]:
-    """The settings that both headers tell and tell differently; what only one of them tells excludes nothing."""
+def differences(mine: Meta, theirs: Meta, names: Iterable[str] = SENSOR) -> Iterator[tuple[str, Any, Any]]:
+    """(name, mine, theirs) of the settings that both headers tell, and differently; as a sentence calls the values.
+
+    What only one of them tells excludes nothing.
+    """
     for name in names:
         a, b = SETTINGS[name](mine), SETTINGS[name](theirs)
         if a is not None and b is not None and not same(name, a, b):
-            yield Difference(name, a, b)
+            yield name, a, b
 
 
 def same(name: str, a: Any, b: Any) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from masterlight.core.errors import MasterlightError, ParameterError, Rejected
 
@@ -32,6 +32,11 @@ class Event:
     item: Any = None
     result: Any = None
     message: str = ""
+
+
+T = TypeVar("T")
+Events = Generator[Event, None, T]
+"""What happens while something is made, and then what was made."""
 
 
 class Once:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from masterlight.core.knob import Unit
 from masterlight.core.process import engine, process
+from masterlight.defects.cosmetic import Sigma
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from masterlight.defects.lists import Defects
 
 ENGINE = "defects.search"
-Sigma = Annotated[float, Field(gt=0), Unit("sigma")]
 Times = Annotated[float, Field(gt=0), Unit("times")]
 Share = Annotated[float, Field(gt=0, le=1), Unit("fraction")]
 

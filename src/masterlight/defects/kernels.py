@@ -11,9 +11,6 @@ SIDE = 3
 """Pixels that a line defect takes from each side."""
 
 
-# --- replacing --------------------------------------------------------------------------------------------------------
-
-
 @njit(nogil=True, cache=True)
 def defects_of_box(row_start, columns, rules, y0, y1, x0, x1):
     """The defects of a box as (rows, columns, rules) arrays counted from its first pixel, in row order.
@@ -46,8 +43,7 @@ def replace_defects(image, y0, x0, ys, xs, rules, tables, weight, limits, wanted
     """
     top, bottom, left, right = wanted
     period = tables.shape[0]
-    old = np.empty(ys.size, np.float32)
-    new = np.empty(ys.size, np.float32)
+    old, new = np.empty(ys.size, np.float32), np.empty(ys.size, np.float32)
     for k in range(ys.size):
         old[k] = image[ys[k], xs[k]]
         image[ys[k], xs[k]] = np.nan
@@ -92,8 +88,7 @@ def gather(image, y, x, table, weight, limit, samples):
         if j < 0 or i < 0 or j >= rows or i >= cols:
             continue
         places += 1
-        w = weight[0, 0] if plain else weight[j, i]
-        v = image[j, i]
+        w, v = (weight[0, 0] if plain else weight[j, i]), image[j, i]
         total += w
         if v != v or not w > 0 or (side == 1 and on_left == SIDE) or (side == 2 and on_right == SIDE):
             continue
@@ -145,16 +140,12 @@ def middle_of(values):
 def reach(weight, ys, xs, rules, tables, limits):
     """How many pixels around them the given defects look at most when weights alone decide, as in a defect map."""
     period = tables.shape[0]
-    samples = np.empty((3, tables.shape[3]), np.float32)
-    farthest = 0
+    samples, farthest = np.empty((3, tables.shape[3]), np.float32), 0
     for k in range(ys.size):
         table = tables[ys[k] % period, xs[k] % period, rules[k]]
         _, shell = gather(weight, ys[k], xs[k], table, weight, limits[rules[k]], samples)
         farthest = max(farthest, shell)
     return farthest
-
-
-# --- finding, by the frame itself -------------------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True)
@@ -247,9 +238,6 @@ def votes(image, y, offsets, start, stop, floor, ceiling, below, above):
             above[x] += np.uint8(not (v <= ceiling[x]))
 
 
-# --- finding, by calibration frames -----------------------------------------------------------------------------------
-
-
 @njit(nogil=True, cache=True)
 def outside(image, level, low, high):
     """Rows and columns of the pixels that are not between `low` and `high` above a mesh of the background, or NaN.
@@ -261,8 +249,7 @@ def outside(image, level, low, high):
     y_out, x_out = [], []
     for y in range(rows):
         mesh_row(level, y, rows, sky)
-        line = image[y]
-        strange = False
+        line, strange = image[y], False
         for x in range(cols):
             d = line[x] - sky[x]
             strange |= not (d < high and d > low)
@@ -281,8 +268,7 @@ def run_lengths(major, minor):
 
     major, minor (n,): entries of one run have the same `major`, and `minor` rises by one.
     """
-    out = np.empty(major.size, np.int64)
-    start = 0
+    out, start = np.empty(major.size, np.int64), 0
     for k in range(1, major.size + 1):
         if k == major.size or major[k] != major[start] or minor[k] != minor[k - 1] + 1:
             out[start:k] = k - start

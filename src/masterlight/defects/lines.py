@@ -21,20 +21,16 @@ def partial_columns(image: np.ndarray, sigma: float) -> np.ndarray:
     """
     rows, cols = image.shape
     mask = np.zeros(image.shape, np.uint8)
-    blocks = [(0, rows)] + (
-        [(y, min(rows, y + BLOCK_ROWS)) for y in range(0, rows, BLOCK_ROWS)] if rows > BLOCK_ROWS else []
-    )
+    starts = range(0, rows if rows > BLOCK_ROWS else 0, BLOCK_ROWS)
     heights: dict[int, list[float]] = {}
-    for y0, y1 in blocks:
-        if y1 - y0 < SHORTEST_LINE or cols < 8:
-            continue
+    for y0, y1 in [(0, rows), *((y, min(rows, y + BLOCK_ROWS)) for y in starts)]:
         profile = nan_median(image[y0:y1], 0)
-        if not np.isfinite(profile).any():
+        if y1 - y0 < SHORTEST_LINE or cols < 8 or not np.isfinite(profile).any():
             continue
         excess = above_neighbours(profile)
         off = excess - np.nanmedian(excess)
         scale = madn(excess) or float(np.nanstd(off)) or np.inf
-        bad: list[int] = []
+        bad = []
         for x in sorted(np.flatnonzero(np.abs(off) > sigma * scale).tolist(), key=lambda x: -abs(off[x])):
             near = {c for c in range(max(0, x - 3), min(cols, x + 4)) if c not in bad and np.isfinite(profile[c])} - {x}
             beside = sorted(c for c in near if 2 * x - c in near) or sorted(near)  # in pairs, so that a slope is none

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import DEFECTS, LINE, Frame, Meta
-from masterlight.core.headers import camera_key, period, shifted_pattern
+from masterlight.core.headers import camera_key, period
 from masterlight.defects.kernels import defects_of_box, run_lengths
 
 HALO = 6
@@ -24,18 +23,10 @@ ISOLATED, ALONG_COLUMN, ALONG_ROW = 0, 1, 2
 """Rules of replacement: from all around, from left and right, from above and below."""
 
 
-class Geometry(NamedTuple):
-    """Which neighbours a replacement asks, and in which order, as `kernels.defects.replace_defects` takes them."""
-
-    tables: np.ndarray
-    limits: np.ndarray
-
-
 @lru_cache(maxsize=64)
-def colours_of(pattern: str | None, y0: int = 0, x0: int = 0) -> np.ndarray:
-    """The colours of a filter pattern as (c, c) uint8, from row y0, column x0 of the sensor on; (1, 1) for mono."""
-    letters = shifted_pattern(pattern, y0, x0) or "L"
-    return np.frombuffer(letters.encode("ascii"), np.uint8).reshape(period(pattern), -1)
+def colours_of(pattern: str | None) -> np.ndarray:
+    """The colours of a filter pattern as (c, c) uint8; (1, 1) for mono."""
+    return np.frombuffer((pattern or "L").encode("ascii"), np.uint8).reshape(period(pattern), -1)
 
 
 def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:
@@ -43,23 +34,20 @@ def tables_of(rules: list[np.ndarray], pattern: str | None) -> np.ndarray:
 
     rules: arrays (n, 4) of dy, dx, shell, side, in any order; shells of -1 fill up what is shorter than the longest.
     """
-    colours = colours_of(pattern)
-    p = len(colours)
+    colours, p = colours_of(pattern), period(pattern)
     ordered = [r[np.lexsort((r[:, 1], r[:, 0], r[:, 0] ** 2 + r[:, 1] ** 2, r[:, 2]))] for r in rules]
-    own = [
-        [r[colours[(y + r[:, 0]) % p, (x + r[:, 1]) % p] == colours[y, x]] for r in ordered]
-        for y, x in np.ndindex(p, p)
-    ]
-    out = np.full((p * p, len(rules), max(len(r) for place in own for r in place), 4), -1, np.int16)
-    for place, into in zip(own, out, strict=True):
-        for rule, table in zip(place, into, strict=True):
-            table[: len(rule)] = rule
-    return out.reshape(p, p, *out.shape[1:])
+    out, longest = np.full((p, p, len(rules), max(map(len, rules)), 4), -1, np.int16), 0
+    for y, x, k in np.ndindex(out.shape[:3]):
+        r = ordered[k]
+        own = r[colours[(y + r[:, 0]) % p, (x + r[:, 1]) % p] == colours[y, x]]
+        out[y, x, k, : len(own)] = own
+        longest = max(longest, len(own))
+    return np.ascontiguousarray(out[..., :longest, :])
 
 
 @lru_cache(maxsize=16)
-def geometry(pattern: str | None) -> Geometry:
-    """The neighbours of a defect on a sensor with this colour pattern.
+def geometry(pattern: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """The neighbours of a defect on a sensor with this colour pattern: tables and limits for `replace_defects`.
 
     Isolated defects ask ring after ring of equal distance until NEED good ones of their colour are found: 8 around a
     mono pixel and around a red or blue one of a Bayer sensor, for green the 4 of the other green, which are nearest,
@@ -72,7 +60,7 @@ def geometry(pattern: str | None) -> Geometry:
     beside = np.column_stack([dy, dx, np.abs(dx), np.where(dx < 0, 1, 2)])[(dx != 0) & (np.abs(dy) <= along)]
     across = np.column_stack([dy, dx, np.abs(dy), np.where(dy < 0, 1, 2)])[(dy != 0) & (np.abs(dx) <= along)]
     limits = np.array([(NEED, 0, LEAST), (6, 0, LEAST), (6, 0, LEAST)], np.float64)
-    return Geometry(tables_of([around[around[:, 2] > 0], beside, across], pattern), limits)
+    return tables_of([around[around[:, 2] > 0], beside, across], pattern), limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +94,6 @@ class Defects:
         bits = mask[rows, columns]
         rules = lines_among(rows, columns, bits)
         return cls(mask.shape, row_start, columns.astype(np.int64), bits, rules, source, meta, tuple(notes))
-
-    @classmethod
-    def none(cls, shape: tuple[int, int]) -> "Defects":
-        return cls.of(np.zeros(shape, np.uint8))
 
     def __len__(self) -> int:
         return self.columns.size
@@ -151,9 +135,8 @@ class Defects:
         mask, everyone = self.mask.copy(), (self, *others)
         for other in others:
             if other.shape != self.shape:
-                raise FrameError(
-                    other.source, f"is a map of {size(other)} pixels, that of {self.source} has {size(self)}"
-                )
+                words = f"is a map of {size(other)} pixels, that of {self.source} has {size(self)}"
+                raise FrameError(other.source, words)
             mask |= other.mask
         source = " + ".join(dict.fromkeys(d.source for d in everyone if len(d) or d.source))
         notes = tuple(dict.fromkeys(note for d in everyone for note in d.notes))
@@ -182,11 +165,8 @@ class Defects:
         unplaced = self.meta is None or (y0 == x0 == 0 and meta.origin_px == (0, 0))
         if unplaced or y0 < 0 or x0 < 0 or y0 + rows > self.shape[0] or x0 + cols > self.shape[1]:
             place = ", and its header does not tell its place on the sensor (XORGSUBF, YORGSUBF)" if unplaced else ""
-            raise FrameError(
-                source,
-                f"is {cols} x {rows} pixels but the defects of {self.source} are for {size(self)}{place}: "
-                "make the map from calibration frames of the same region",
-            )
+            words = f"is {cols} x {rows} pixels but the defects of {self.source} are for {size(self)}{place}"
+            raise FrameError(source, f"{words}: make the map from calibration frames of the same region")
         return Defects.of(self.box(y0, y0 + rows, x0, x0 + cols), self.source, meta, self.notes)
 
 
@@ -203,9 +183,8 @@ def lines_among(rows: np.ndarray, columns: np.ndarray, bits: np.ndarray) -> np.n
     high = np.empty_like(wide)
     high[by_column] = run_lengths(columns[by_column], rows[by_column])
     least = np.where(bits & LINE > 0, 2, LINE_PX)
-    return np.select([(high >= least) & (high > wide), wide >= least], [ALONG_COLUMN, ALONG_ROW], ISOLATED).astype(
-        np.uint8
-    )
+    rules = np.select([(high >= least) & (high > wide), wide >= least], [ALONG_COLUMN, ALONG_ROW], ISOLATED)
+    return rules.astype(np.uint8)
 
 
 def pattern_for(frame: Frame, cfa: str) -> str | None:
@@ -213,9 +192,3 @@ def pattern_for(frame: Frame, cfa: str) -> str | None:
     if cfa == "no" or len(frame.shape) != 2:
         return None
     return frame.meta.pattern or ("abcd" if cfa == "yes" else None)
-
-
-def with_margin(box, margin: int, shape) -> tuple[int, int, int, int]:
-    """A box (y0, y1, x0, x1) with a margin, as far as it is inside an image of this shape."""
-    y0, y1, x0, x1 = box
-    return max(0, y0 - margin), min(shape[0], y1 + margin), max(0, x0 - margin), min(shape[1], x1 + margin)

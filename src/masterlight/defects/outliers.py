@@ -32,7 +32,7 @@ def defects_of_dark(process: CosmeticCorrection, dark: Frame) -> Defects:
     kinds = np.where(z > high, HOT, np.where((z < low) | ~np.isfinite(z), COLD, 0))
     strength = np.where(np.isfinite(z), np.abs(z), np.inf)
     if ends != (None, None):
-        low_dn, high_dn = (-np.inf if ends[0] is None else ends[0]), (np.inf if ends[1] is None else ends[1])
+        low_dn, high_dn = (usual if end is None else end for end, usual in zip(ends, (-np.inf, np.inf), strict=True))
         y2, x2 = np.nonzero((image >= high_dn) | (image <= low_dn))
         y, x = np.append(y, y2), np.append(x, x2)
         kinds = np.append(kinds, np.where(image[y2, x2] >= high_dn, HOT, COLD))
@@ -40,11 +40,10 @@ def defects_of_dark(process: CosmeticCorrection, dark: Frame) -> Defects:
     order = np.flatnonzero(kinds)
     limit, notes = max(1, int(process.max_fraction * image.size)), ()
     if order.size > limit:
-        notes = (
-            f"{order.size} pixels of {dark.source} stand out, {100 * order.size / image.size:.2g} % of it and more "
-            f"than max_fraction allows ({100 * process.max_fraction:g} %): the strongest {limit} were taken. The "
-            "threshold is low, or the sensor was warm",
-        )
+        share = f"{100 * order.size / image.size:.2g} % of it"
+        allowed = f"more than max_fraction allows ({100 * process.max_fraction:g} %): the strongest {limit} were taken"
+        words = f"{order.size} pixels of {dark.source} stand out, {share} and {allowed}"
+        notes = (f"{words}. The threshold is low, or the sensor was warm",)
         order = order[np.argsort(-strength[order], kind="stable")[:limit]]
     mask = np.zeros(image.shape, np.uint8)
     mask[y[order], x[order]] = kinds[order]

@@ -1,30 +1,21 @@
 """Repairing defective pixels: the view of a frame in which they hold what their good neighbours tell."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View, evenly
+from masterlight.core.headers import period
 from masterlight.core.process import card
 from masterlight.core.workers import Once
+from masterlight.defects import kernels
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
-from masterlight.defects.kernels import (
-    GAUSSIAN,
-    MAXIMUM,
-    MEAN,
-    MEDIAN,
-    MINIMUM,
-    defects_of_box,
-    local_outliers,
-    reach,
-    replace_defects,
-)  # fmt: skip
-from masterlight.defects.lists import HALO, Defects, colours_of, geometry, pattern_for, size, tables_of, with_margin
+from masterlight.defects.lists import HALO, ISOLATED, Defects, colours_of, geometry, pattern_for, size, tables_of
 
 SAMPLE_PIXELS = 4 << 20
 """The spread of a frame is measured on all of its pixels, or on bands of rows with about so many."""
@@ -37,7 +28,6 @@ COVERAGE = 0.35
 """The structure grows until this share of its pixels of the own colour is good."""
 ELONGATED = 3
 """A defect so many times longer than wide is a line."""
-OPERATIONS = {"median": MEDIAN, "mean": MEAN, "gaussian": GAUSSIAN, "minimum": MINIMUM, "maximum": MAXIMUM}
 SQUARE, HORIZONTAL, VERTICAL = 0, 1, 2
 _ALL_GOOD = np.ones((1, 1), np.float32)
 
@@ -47,18 +37,13 @@ def correct(process: CosmeticCorrection, frame: Frame, defects: Defects | None) 
     automatic = process.hot_auto is not None or process.cold_auto is not None
     if not process.amount or not (defects or automatic):
         return frame
-    defects = Defects.none(frame.shape[-2:]) if defects is None else defects.for_frame(frame.meta, frame.source)
+    nothing = Defects.of(np.zeros(frame.shape[-2:], np.uint8))
+    defects = nothing if defects is None else defects.for_frame(frame.meta, frame.source)
     pattern = pattern_for(frame, process.cfa)
-    return Repaired(
-        source=frame.source,
-        meta=frame.meta,
-        cards=(*frame.cards, card(process, defects=len(defects), dark=defects.source)),
-        below=frame,
-        pattern=pattern,
-        layout=Known(defects, pattern, process.amount),
-        spread=Spread(frame, defects, pattern) if automatic else None,
-        factors=(process.hot_auto, process.cold_auto),
-    )
+    layout = partial(layout_of_list, defects, pattern, process.amount)
+    spread = Later(partial(spread_of, frame, defects, pattern), Once(kept=True)) if automatic else None
+    factors, done = (process.hot_auto, process.cold_auto), card(process, defects=len(defects), dark=defects.source)
+    return view_of(frame, done, pattern=pattern, layout=layout, spread=spread, factors=factors)
 
 
 def fill_holes(process: DefectMap, frame: Frame, map: Frame) -> Frame:
@@ -66,23 +51,28 @@ def fill_holes(process: DefectMap, frame: Frame, map: Frame) -> Frame:
     if len(map.shape) != 2:
         raise FrameError(map.source, "is a colour image; a defect map has one plane")
     if map.shape != frame.shape[-2:]:
-        raise FrameError(
-            frame.source,
-            f"is {frame.shape[-1]} x {frame.shape[-2]} pixels but the defect map {map.source} is "
-            f"{map.shape[1]} x {map.shape[0]}; make the map from frames of the same camera, binning and region",
-        )
+        own, other = (f"{image.shape[-1]} x {image.shape[-2]}" for image in (frame, map))
+        words = f"is {own} pixels but the defect map {map.source} is {other}"
+        raise FrameError(frame.source, f"{words}; make the map from frames of the same camera, binning and region")
     pattern = pattern_for(frame, process.cfa)
-    return Repaired(
-        source=frame.source,
-        meta=frame.meta,
-        cards=(*frame.cards, card(process, map=map.source)),
-        below=frame,
-        pattern=pattern,
-        layout=Holes(map, process.structure, process.operation, pattern),
-    )
+    layout = Later(partial(layout_of_map, map, process.structure, process.operation, pattern), Once())
+    return view_of(frame, card(process, map=map.source), pattern=pattern, layout=layout)
 
 
-# --- what is replaced, and by what ------------------------------------------------------------------------------------
+def view_of(frame: Frame, done: str, **how) -> "Repaired":
+    """The view of a frame with a card of what was done and the fields of its own."""
+    return Repaired(source=frame.source, meta=frame.meta, cards=(*frame.cards, done), below=frame, **how)
+
+
+@dataclass(frozen=True, eq=False)
+class Later:
+    """What a function makes, made when it is first asked for, once for all threads."""
+
+    make: Callable[[], Any]
+    once: Once
+
+    def __call__(self):
+        return self.once("made", self.make)
 
 
 class Layout(NamedTuple):
@@ -100,46 +90,24 @@ class Layout(NamedTuple):
     amount: float
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
+def layout_of_list(defects: Defects, pattern: str | None, amount: float) -> Layout:
     """Defects of a list, replaced by the median of their nearest good neighbours."""
-
-    defects: Defects
-    pattern: str | None
-    amount: float
-
-    def __call__(self) -> Layout:
-        return Layout(self.defects, _ALL_GOOD, *geometry(self.pattern), HALO, MEDIAN, self.amount)
+    return Layout(defects, _ALL_GOOD, *geometry(pattern), HALO, kernels.MEDIAN, amount)
 
 
-@dataclass(frozen=True, eq=False)
-class Holes:
-    """The holes of a map, which is read and laid out when it is first needed, once for all threads."""
-
-    map: Frame
-    structure: str
-    operation: str
-    pattern: str | None
-    _made: Once = field(default_factory=Once, repr=False)
-
-    def __call__(self) -> Layout:
-        return self._made("layout", self.lay_out)
-
-    def lay_out(self) -> Layout:
-        weight = np.ascontiguousarray(np.asarray(self.map), np.float32)
-        bad = ~(weight > 0)
-        if bad.all():
-            raise FrameError(self.map.source, f"marks all of its {size(bad)} pixels as defective: 0 is a defective one")
-        weight = np.where(bad, np.float32(0), weight)
-        found = Defects.of(bad, self.map.source)
-        names = ("square", "horizontal", "vertical") if self.structure == "auto" else (self.structure,)
-        rules = directions(bad)[bad] if self.structure == "auto" else np.zeros(len(found), np.uint8)
-        found = replace(found, rules=rules)
-        tables = structures(names, self.pattern)
-        limits = np.array([(0, COVERAGE, 0)] * len(names), np.float64)
-        y, x, _ = defects_of_box(found.row_start, found.columns, rules, 0, bad.shape[0], 0, bad.shape[1])
-        halo = reach(weight, y, x, rules, tables, limits)
-        return Layout(found, weight, tables, limits, halo, OPERATIONS[self.operation], 1.0)
+def layout_of_map(map: Frame, structure: str, operation: str, pattern: str | None) -> Layout:
+    """The holes of a map, replaced by what an operation makes of the structure around them."""
+    weight = np.ascontiguousarray(np.asarray(map), np.float32)
+    bad = ~(weight > 0)
+    if bad.all():
+        raise FrameError(map.source, f"marks all of its {size(bad)} pixels as defective: 0 is a defective one")
+    weight = np.where(bad, np.float32(0), weight)
+    found = Defects.of(bad, map.source)
+    names = ("square", "horizontal", "vertical") if structure == "auto" else (structure,)
+    found = replace(found, rules=directions(bad)[bad] if structure == "auto" else np.zeros(len(found), np.uint8))
+    tables, limits = structures(names, pattern), np.array([(0, COVERAGE, 0)] * len(names), np.float64)
+    halo = kernels.reach(weight, *listed_in(found, bad.shape, 0, 0), tables, limits)
+    return Layout(found, weight, tables, limits, halo, getattr(kernels, operation.upper()), 1.0)
 
 
 @lru_cache(maxsize=4)
@@ -170,9 +138,6 @@ def directions(bad: np.ndarray) -> np.ndarray:
     return kinds[number]
 
 
-# --- what the frame itself shows --------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=64)
 def stencils(pattern: str | None, y0: int, x0: int):
     """Neighbours for the automatic mode: (p, p, 8, 2) nearest, (p, p, k, 2) those after them, (p, p) how many of these.
@@ -180,64 +145,38 @@ def stencils(pattern: str | None, y0: int, x0: int):
     Mono: the 8 around a pixel, and the 40 others of its 7 x 7 square. Bayer: the same at a pitch of 2. X-Trans: the 8
     nearest of the same colour and the others up to HALO pixels away, for each of its 36 places.
     """
-    colours = colours_of(pattern, y0, x0)
-    p = len(colours)
+    p = period(pattern)
     if p <= 2:
         square = [(dy * p, dx * p) for dy in range(-3, 4) for dx in range(-3, 4)]
         near = [o for o in square if o != (0, 0) and max(map(abs, o)) == p]
         far = [o for o in square if max(map(abs, o)) > p]
         return np.array([[near]]), np.array([[far]]), np.array([[len(far)]])
-    square = [(dy, dx) for dy in range(-HALO, HALO + 1) for dx in range(-HALO, HALO + 1) if (dy, dx) != (0, 0)]
-    square.sort(key=lambda o: (o[0] ** 2 + o[1] ** 2, o))
-    near, far = np.zeros((p, p, 8, 2), np.int64), np.zeros((p, p, len(square), 2), np.int64)
-    counts = np.zeros((p, p), np.int64)
-    for y, x in np.ndindex(p, p):
-        same = [o for o in square if colours[(y + o[0]) % p, (x + o[1]) % p] == colours[y, x]]
-        near[y, x], counts[y, x] = same[:8], len(same) - 8
-        far[y, x, : len(same) - 8] = same[8:]
-    return near, far, counts
+    ordered = np.roll(geometry(pattern)[0][:, :, ISOLATED], (-y0, -x0), (0, 1))
+    near, far = (np.ascontiguousarray(part[..., :2], np.int64) for part in np.split(ordered, [8], axis=2))
+    return near, far, np.count_nonzero(ordered[..., 2] > 0, axis=2) - 8
 
 
-@dataclass(frozen=True, eq=False)
-class Spread:
-    """The average deviation from the median of each colour of a frame, measured when it is first asked for.
+def spread_of(frame: Frame, defects: Defects, pattern: str | None) -> np.ndarray:
+    """The average deviation from the median of each colour of a frame: (planes, c, c) float32 DN, over the pattern.
 
     Known defects do not count. Frames above SAMPLE_PIXELS are measured on bands of rows spread evenly over them.
     """
-
-    frame: Frame
-    defects: Defects
-    pattern: str | None
-    _made: Once = field(default_factory=lambda: Once(kept=True), repr=False)
-
-    def __call__(self) -> np.ndarray:
-        """(planes, c, c) float32 DN: one number for each place of the colour pattern."""
-        return self._made("spread", self.measure)
-
-    def measure(self) -> np.ndarray:
-        rows, cols = self.frame.shape[-2:]
-        bands = max(1, min(rows // BAND_ROWS, SAMPLE_PIXELS // (BAND_ROWS * cols)))
-        if rows * cols <= SAMPLE_PIXELS:
-            boxes = [(0, rows)]
-        else:
-            boxes = [(y, y + BAND_ROWS) for y in evenly(0, rows - BAND_ROWS, bands, BAND_ROWS)]
-        pixels = [self.frame.pixels(y0, y1, 0, cols).reshape(-1, y1 - y0, cols) for y0, y1 in boxes]
-        planes = np.concatenate(pixels, axis=1)
-        good = np.concatenate([self.defects.box(y0, y1, 0, cols) == 0 for y0, y1 in boxes])
-        colours = colours_of(self.pattern)
-        size = colours.shape[0]
-        out = np.zeros((len(planes), size, size), np.float32)
-        of_pixel = np.resize(np.tile(colours, (1, -(-cols // size)))[:, :cols], good.shape)
-        for plane, into in zip(planes, out, strict=True):
-            for colour in np.unique(colours):
-                values = plane[good & (of_pixel == colour)]
-                values = values[np.isfinite(values)]
-                if values.size:
-                    into[colours == colour] = np.mean(np.abs(values - np.median(values)), dtype=np.float64)
-        return out
-
-
-# --- the view ---------------------------------------------------------------------------------------------------------
+    rows, cols = frame.shape[-2:]
+    bands, boxes = max(1, min(rows // BAND_ROWS, SAMPLE_PIXELS // (BAND_ROWS * cols))), [(0, rows)]
+    if rows * cols > SAMPLE_PIXELS:
+        boxes = [(y, y + BAND_ROWS) for y in evenly(0, rows - BAND_ROWS, bands, BAND_ROWS)]
+    planes = np.concatenate([frame.pixels(*ys, 0, cols).reshape(frame.planes, -1, cols) for ys in boxes], axis=1)
+    good = np.concatenate([defects.box(*ys, 0, cols) == 0 for ys in boxes])
+    colours = colours_of(pattern)
+    out = np.zeros((len(planes), *colours.shape), np.float32)
+    of_pixel = np.resize(np.tile(colours, (1, -(-cols // len(colours))))[:, :cols], good.shape)
+    for plane, into in zip(planes, out, strict=True):
+        for colour in np.unique(colours):
+            values = plane[good & (of_pixel == colour)]
+            values = values[np.isfinite(values)]
+            if values.size:
+                into[colours == colour] = np.mean(np.abs(values - np.median(values)), dtype=np.float64)
+    return out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -247,28 +186,27 @@ class Repaired(View):
     pattern: str | None
     """The colours to respect; None where all pixels are neighbours."""
     layout: Callable[[], Layout]
-    spread: Spread | None = None
+    spread: Callable[[], np.ndarray] | None = None
     factors: tuple[float | None, float | None] = (None, None)
     """How many spreads above and below its neighbours a pixel is hot and cold; None for never."""
 
     def pixels(self, y0, y1, x0, x1):
-        around = self.around(y0, y1, x0, x1, self.layout().halo)
-        return self.repaired_box(self.below.pixels(*around), around, (y0, y1, x0, x1))
+        return self.look((y0, y1, x0, x1), lambda *around: (self.below.pixels(*around), None))[0]
 
     def pixels_and_defective(self, y0, y1, x0, x1):
-        around = self.around(y0, y1, x0, x1, self.layout().halo)
-        image, inner = self.below.pixels_and_defective(*around)
-        mask = self.layout().defects.box(y0, y1, x0, x1)
-        if inner is not None:
-            mask |= inner[y0 - around[0] : y1 - around[0], x0 - around[2] : x1 - around[2]]
-        return self.repaired_box(image, around, (y0, y1, x0, x1), mask), mask
+        return self.look((y0, y1, x0, x1), self.below.pixels_and_defective)
 
-    def repaired_box(self, image, around, box, mask=None):
-        """The pixels of a box, from the image `around` it; what they themselves show to be defective goes into mask."""
-        (top, _, left, _), (y0, y1, x0, x1) = around, box
+    def look(self, box, read):
+        """The repaired pixels of a box and their mask, from what `read` gives, pixels and mask of a box around it."""
+        around = top, _, left, _ = self.around(*box, self.layout().halo)
+        image, inner = read(*around)
+        wanted = y0, y1, x0, x1 = box[0] - top, box[1] - top, box[2] - left, box[3] - left
+        mask = self.layout().defects.box(*box)
+        if inner is not None:
+            mask |= inner[y0:y1, x0:x1]
         image = np.array(image, np.float32, order="C", copy=None if image.base is None else True)
-        self.repair(image, top, left, (y0 - top, y1 - top, x0 - left, x1 - left), mask)
-        return image[..., y0 - top : y1 - top, x0 - left : x1 - left]
+        self.repair(image, top, left, wanted, mask)
+        return image[..., y0:y1, x0:x1], mask
 
     def pixels_into(self, out, y0, x0):
         if out.shape[-2:] != self.shape[-2:]:
@@ -297,20 +235,13 @@ class Repaired(View):
             halo += int(np.abs(stencils(self.pattern, 0, 0)[1]).max())
         return with_margin((y0, y1, x0, x1), halo, self.shape[-2:])
 
-    def listed_in(self, shape, y0, x0):
-        """The defects of the layout in a box, counted from its first pixel."""
-        d = self.layout().defects
-        return defects_of_box(d.row_start, d.columns, d.rules, y0, y0 + shape[0], x0, x0 + shape[1])
-
     def find(self, plane, number, y0, x0, wanted):
         """The defects that a plane itself shows inside `wanted`; the known ones become NaN in it and do not count."""
-        y, x, _ = self.listed_in(plane.shape, y0, x0)
+        y, x, _ = listed_in(self.layout().defects, plane.shape, y0, x0)
         plane[y, x] = np.nan
         spread = np.roll(self.spread()[number], (-y0, -x0), (0, 1))
-        hot, cold = (
-            np.full_like(spread, np.inf) if factor is None else spread * np.float32(factor) for factor in self.factors
-        )
-        return local_outliers(plane, *stencils(self.pattern, y0 % 6, x0 % 6), spread, hot, cold, wanted)
+        hot, cold = (np.full_like(spread, np.inf) if f is None else spread * np.float32(f) for f in self.factors)
+        return kernels.local_outliers(plane, *stencils(self.pattern, y0 % 6, x0 % 6), spread, hot, cold, wanted)
 
     def repair(self, image, y0, x0, wanted, mask=None):
         """Replace the defects of the box `wanted` in an image whose first pixel is (y0, x0), in place.
@@ -322,7 +253,7 @@ class Repaired(View):
         weight = layout.weight
         if weight.size > 1:
             weight = np.ascontiguousarray(weight[y0 : y0 + rows, x0 : x0 + cols])
-        known = self.listed_in((rows, cols), y0, x0)
+        known = listed_in(layout.defects, (rows, cols), y0, x0)
         for number, plane in enumerate(image.reshape(-1, rows, cols)):
             y, x, rules = known
             if self.spread is not None:
@@ -334,13 +265,23 @@ class Repaired(View):
                     add(mask, wanted, more_y, more_x, kinds)
                 y, x = np.concatenate([y, more_y]), np.concatenate([x, more_x])
                 rules = np.concatenate([rules, np.zeros(more_y.size, np.uint8)])
-            replace_defects(
-                plane, y0, x0, y, x, rules, layout.tables, weight, layout.limits, wanted, layout.operation,
-                layout.amount,
-            )  # fmt: skip
+            how = layout.limits, wanted, layout.operation, layout.amount
+            kernels.replace_defects(plane, y0, x0, y, x, rules, layout.tables, weight, *how)
+
+
+def listed_in(defects: Defects, shape: tuple[int, ...], y0: int, x0: int) -> tuple[np.ndarray, ...]:
+    """Rows, columns and rules of the listed defects in a box, counted from its first pixel."""
+    box = y0, y0 + shape[0], x0, x0 + shape[1]
+    return kernels.defects_of_box(defects.row_start, defects.columns, defects.rules, *box)
 
 
 def add(mask: np.ndarray, box, y: np.ndarray, x: np.ndarray, bits: np.ndarray) -> None:
     """Add the bits of some pixels to the mask of a box (y0, y1, x0, x1); those outside of it are left out."""
     inside = (y >= box[0]) & (y < box[1]) & (x >= box[2]) & (x < box[3])
     mask[y[inside] - box[0], x[inside] - box[2]] |= bits[inside]
+
+
+def with_margin(box, margin: int, shape) -> tuple[int, int, int, int]:
+    """A box (y0, y1, x0, x1) with a margin, as far as it is inside an image of this shape."""
+    y0, y1, x0, x1 = box
+    return max(0, y0 - margin), min(shape[0], y1 + margin), max(0, x0 - margin), min(shape[1], x1 + margin)

@@ -1,4 +1,7 @@
-"""The search for defective pixels in sets of frames: what stays where it is while the sky moves, or flickers."""
+"""The search for defective pixels in sets of frames: what stays where it is while the sky moves, or flickers.
+
+The functions from_* are the methods of BadPixels, which tell what they find and what they need.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,14 +25,12 @@ BAND_SAMPLES = 16 << 20
 
 
 def from_dark(process: BadPixels, dark: Frame) -> Defects:
-    """Hot and cold pixels, bad rows and columns of a master dark."""
     found = CosmeticCorrection(hot=process.hot, cold=process.cold, cfa=process.cfa).defects(dark)
     lines = lines_in(process, np.asarray(dark, np.float32), dark, found.mask)
     return Defects.of(found.mask | lines, dark.source, dark.meta, found.notes)
 
 
 def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
-    """Pixels that flicker: their value changes from dark to dark more than that of others as bright."""
     first = alike(darks, 5, "darks")
     mean, spread, kurtosis = (np.empty(first.shape, np.float32) for _ in range(3))
     for y0, y1, stack in bands(darks):
@@ -43,15 +44,14 @@ def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
 
 
 def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) -> Defects:
-    """Pixels that answer to light otherwise than their neighbours, in a flat or better in two of unlike level."""
     first = alike([bright] if faint is None else [bright, faint], 1, "flats")
-    image = np.asarray(bright, np.float32)
-    pitch = pitch_of(process, bright)
+    image, pitch = np.asarray(bright, np.float32), pitch_of(process, bright)
     sky = np.empty_like(image)
-    for y, x in np.ndindex(pitch, pitch):
-        place = np.s_[y::pitch, x::pitch]
-        plane = np.ascontiguousarray(image[place])
-        sky[place] = background(mesh(plane)[0], plane.shape)
+    for dy, dx, plane, level, _ in places_of(image, pitch):
+        line = np.empty(plane.shape[1], np.float32)
+        for y in range(len(plane)):
+            mesh_row(level, y, len(plane), line)
+            sky[dy + y * pitch, dx::pitch] = line
     relative = np.divide(image, sky, out=np.full_like(image, np.nan), where=sky > 0)
     mask = np.zeros(image.shape, np.uint8)
     y, x, away, _ = outliers(relative, 3.0, 3.0, pitch)
@@ -64,8 +64,8 @@ def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) ->
         ratio = np.divide(image, other, out=np.full_like(image, np.nan), where=other > 0)
         y, x, away, sigma = outliers(ratio, process.flat, process.flat, pitch)
         _, noise = mesh(ratio)
-        own = np.maximum(sigma, at_tiles(noise, y, x, image.shape))
-        z = away / own
+        tiles = [mesh_at(noise, j, i, *image.shape) for j, i in zip(y.tolist(), x.tolist(), strict=True)]
+        z = away / np.maximum(sigma, np.array(tiles, np.float32))
         mask[y, x] |= np.where(z > process.flat, HOT, np.where(z < -process.flat, COLD, 0)).astype(np.uint8)
         missing |= ~np.isfinite(ratio)
         relative = ratio
@@ -77,14 +77,12 @@ def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) ->
 def from_rejections(
     process: BadPixels, counts: np.ndarray, frames: int, shifts_px: Any | None = None, source: str = "rejection map"
 ) -> Defects:
-    """Pixels that were rejected as too high in most frames of a dithered stack that was not registered."""
     if shifts_px is not None:
         require_dither(process, shifts_px, frames, source)
     return Defects.of(np.asarray(counts) > process.present * frames, source)
 
 
 def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> Defects:
-    """Pixels that keep off their surroundings in dithered lights, calibrated but not registered."""
     first = alike(lights, 5, "lights")
     require_dither(process, shifts_px, len(lights), f"{len(lights)} lights")
     skies = np.array([np.nanmedian(np.concatenate(strips(light, 24))) for light in lights], np.float32)
@@ -94,8 +92,7 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
         stack -= skies[:, None, None]
         stack.partition((allowed, len(lights) - 1 - allowed), axis=0)
         low[y0:y1], high[y0:y1] = stack[allowed], stack[len(lights) - 1 - allowed]
-    mask = np.zeros(first.shape, np.uint8)
-    pitch = pitch_of(process, first)
+    mask, pitch = np.zeros(first.shape, np.uint8), pitch_of(process, first)
     y, x, away, sigma = outliers(low, process.lights, None, pitch)
     mask[y, x] = np.where(away > process.lights * sigma, HOT, 0)
     y, x, away, sigma = outliers(high, None, process.lights, pitch)
@@ -105,10 +102,8 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
 
 
 def from_single_lights(process: BadPixels, lights: Sequence[Frame]) -> Defects:
-    """Pixels that are sharper than a star can be in most of the lights, without any dark or alignment."""
     first = alike(lights, 3, "lights")
-    seen = np.zeros(first.shape, np.uint16)
-    pitch = pitch_of(process, first)
+    seen, pitch = np.zeros(first.shape, np.uint16), pitch_of(process, first)
     for light in lights:
         y, x = spikes_of(process, light, pitch)
         seen[y, x] += 1
@@ -118,25 +113,21 @@ def from_single_lights(process: BadPixels, lights: Sequence[Frame]) -> Defects:
 def spikes_of(process: BadPixels, light: Frame, pitch: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the cosmic rays and hot pixels of one light."""
     image = np.array(light, np.float32)
-    gain = light.meta.gain_e_per_dn or 1.0
+    limits = light.meta.gain_e_per_dn or 1.0, process.spike, process.contrast
     found = []
     for dy, dx, plane, level, sigma in places_of(image, pitch):
-        y, x = spikes(plane, level, sigma, gain, process.spike, process.contrast)
+        y, x = spikes(plane, level, sigma, *limits)
         found.append((y * pitch + dy, x * pitch + dx))
     return tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
 
 
-def lines_in(process: BadPixels, image: np.ndarray, frame: Frame, known: np.ndarray | None = None) -> np.ndarray:
+def lines_in(process: BadPixels, image: np.ndarray, frame: Frame, known: np.ndarray) -> np.ndarray:
     """The bad rows and columns of an image, whole or in part, as a mask of bit 8; `known` defects do not count."""
-    mask = np.zeros(image.shape, np.uint8)
-    if process.line is None:
-        return mask
-    pitch = pitch_of(process, frame)
-    clean = image if known is None else np.where(known > 0, np.float32(np.nan), image)
-    for y, x in np.ndindex(pitch, pitch):
-        place = np.s_[y::pitch, x::pitch]
-        mask[place] |= partial_columns(clean[place], process.line)
-        mask[place] |= partial_columns(clean[place].T, process.line).T
+    mask, pitch = np.zeros(image.shape, np.uint8), pitch_of(process, frame)
+    clean = np.where(known > 0, np.float32(np.nan), image)
+    for y, x in np.ndindex(pitch, pitch) if process.line is not None else ():
+        plane, into = clean[y::pitch, x::pitch], mask[y::pitch, x::pitch]
+        into |= partial_columns(plane, process.line) | partial_columns(plane.T, process.line).T
     return mask
 
 
@@ -152,14 +143,9 @@ def require_dither(process: BadPixels, shifts_px, frames: int, source: str) -> N
     apart = np.hypot(*(shifts[:, None] - shifts[None]).transpose(2, 0, 1))
     together = int((apart < process.dither_px).sum(axis=1).max())
     if together >= process.present * frames:
-        raise FrameError(
-            source,
-            f"{together} of {frames} frames lie within {process.dither_px:g} px of each other: without dithering "
-            "a star cannot be told from a hot pixel. Use darks or flats, or lights that were dithered",
-        )
-
-
-# --- sets of frames ---------------------------------------------------------------------------------------------------
+        words = f"{together} of {frames} frames lie within {process.dither_px:g} px of each other"
+        why = "without dithering a star cannot be told from a hot pixel"
+        raise FrameError(source, f"{words}: {why}. Use darks or flats, or lights that were dithered")
 
 
 def alike(frames: Sequence[Frame], least: int, what: str) -> Frame:
@@ -168,10 +154,8 @@ def alike(frames: Sequence[Frame], least: int, what: str) -> Frame:
         raise ParameterError(f"{len(frames)} {what} are too few to find defective pixels; {least} are needed")
     for frame in frames:
         if len(frame.shape) != 2 or frame.shape != frames[0].shape:
-            sizes = ["x".join(map(str, f.shape[::-1])) for f in (frame, frames[0])]
-            raise FrameError(
-                frame.source, f"is {sizes[0]} pixels, {frames[0].source} is {sizes[1]}: give raw frames alike"
-            )
+            own, first = ("x".join(map(str, f.shape[::-1])) for f in (frame, frames[0]))
+            raise FrameError(frame.source, f"is {own} pixels, {frames[0].source} is {first}: give raw frames alike")
     return frames[0]
 
 
@@ -189,8 +173,7 @@ def bands(frames: Sequence[Frame]) -> Iterator[tuple[int, int, np.ndarray]]:
 
 def moments_without_highest(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, standard deviation and kurtosis of each pixel without its highest sample: three (rows, cols)."""
-    n = len(stack) - 1
-    highest = stack.max(axis=0)
+    n, highest = len(stack) - 1, stack.max(axis=0)
     mean = (stack.sum(axis=0, dtype=np.float64) - highest) / n
     squares, fourths = np.zeros_like(mean), np.zeros_like(mean)
     for sample in stack:
@@ -214,16 +197,3 @@ def usual_spread(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
     slopes = (np.square(spread[bright]) - base**2) / above[bright]
     slope = max(0.0, float(np.nanmedian(slopes))) if slopes.size >= 20 else 0.0
     return np.sqrt(base**2 + slope * above)
-
-
-def background(level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A mesh of the background at full size."""
-    out = np.empty(shape, np.float32)
-    for y in range(shape[0]):
-        mesh_row(level, y, shape[0], out[y])
-    return out
-
-
-def at_tiles(grid: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The values of a mesh at some pixels."""
-    return np.array([mesh_at(grid, j, i, *shape) for j, i in zip(y.tolist(), x.tolist(), strict=True)], np.float32)

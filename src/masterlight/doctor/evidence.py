@@ -14,9 +14,8 @@ from masterlight.core.scale import madn
 from masterlight.core.together import differences
 from masterlight.core.workers import Event, Pool, each
 from masterlight.doctor.quality import sample as sampling
+from masterlight.doctor.quality import sensor
 from masterlight.doctor.quality.kernels import common_step
-from masterlight.doctor.quality.sensor import Difference
-from masterlight.doctor.quality.sensor import differences as colour_differences
 from masterlight.session.matching import Group
 from masterlight.session.plan import LightSet, MasterJob, Plan
 
@@ -90,13 +89,13 @@ def large(frame: Frame) -> bool:
     return len(frame.shape) == 2 and min(frame.shape) >= 64
 
 
-def sampled_rows(frame: Frame) -> tuple[np.ndarray, int]:
-    """First rows of the groups of rows that are read, and how many rows each group has: one period of the pattern."""
+def sampled_rows(frame: Frame) -> list[int]:
+    """First rows of the groups of rows that are read, each of one period of the pattern."""
     y0, y1, x0, x1 = region(frame)
     size = period(frame.meta.pattern)
     count = max(2, min(ROWS, PIXELS // max(1, x1 - x0), y1 - y0) // size)
     at = evenly(y0, max(y0, y1 - size), count, size)
-    return np.array([y for y in at if y >= y0] or at[:1]), size
+    return [y for y in at if y >= y0] or at[:1]
 
 
 def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
@@ -104,17 +103,11 @@ def sample(frame: Frame, like: Frame | None = None) -> np.ndarray:
 
     The same pixels as of the frame `like`, when it is given.
     """
-    at, size = sampled_rows(like or frame)
-    y0, y1, x0, x1 = region(like or frame)
-    size = min(size, y1 - y0)
-    rows = np.stack([frame.pixels(y, y + size, x0, x1) for y in at])
+    like = like or frame
+    y0, y1, x0, x1 = region(like)
+    size = min(period(like.meta.pattern), y1 - y0)
+    rows = np.stack([frame.pixels(y, y + size, x0, x1) for y in sampled_rows(like)])
     return np.where(np.isinf(rows), np.float32(np.nan), rows)
-
-
-def phase_of(frame: Frame, y: int) -> tuple[int, int]:
-    """Place in the pattern of row y and of the first column that is read."""
-    size = period(frame.meta.pattern)
-    return y % size, region(frame)[2] % size
 
 
 def look(frame: Frame) -> Look:
@@ -126,7 +119,8 @@ def look(frame: Frame) -> Look:
         raise FrameError(frame.source, "more than half of its pixels are missing")
     level, lowest, highest = float(np.median(values[::2])), float(values.min()), float(values.max())
     phases, colours, flattened, saturated = by_colour(frame, x, level)
-    shift = lowest_bit(int(common_step(values))) if frame.meta.integer else 0
+    step = int(common_step(values)) if frame.meta.integer else 0
+    shift = (step & -step).bit_length() - 1 if step else 0  # 4 for 12-bit data that fill 16 bits
     zones, residual, spread_dn = coarse(flattened, 2.0**shift if frame.meta.integer else 0.0)
     stars, spikes = peaks(residual, spread_dn, x.shape[1])
     count = max(1, values.size // zones.size)
@@ -134,39 +128,31 @@ def look(frame: Frame) -> Look:
         frame=frame, level_dn=level, spread_dn=spread_dn, lowest_dn=lowest, highest_dn=highest, pixels=x.size,
         missing=int(x.size - np.count_nonzero(good)), negative=int(np.count_nonzero(values < 0)),
         zeros=int(np.count_nonzero(values == 0)), at_highest=int(np.count_nonzero(values == highest)),
-        saturated=saturated,
-        shift_bits=shift, stars=stars, spikes=spikes,
-        colours=colours, phases=phases, zones=zones, zone_error_dn=spread_dn / math.sqrt(count),
+        saturated=saturated, shift_bits=shift, stars=stars, spikes=spikes, colours=colours, phases=phases,
+        zones=zones, zone_error_dn=spread_dn / math.sqrt(count),
         histogram=np.histogram(values[::4], BINS), digest=hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest(),
     )  # fmt: skip
 
 
 def by_colour(frame: Frame, x: np.ndarray, level: float):
     """Means of the pattern's pixels, medians of its colours, the sample with colours brought to one level, clipping."""
-    pattern = frame.meta.pattern or "x"
-    size = period(frame.meta.pattern)
+    size, lit = period(frame.meta.pattern), frame.meta.kind in ("flat", "light")
     ceiling = 0.98 * (frame.meta.saturation_dn or np.inf)
-    y, left = phase_of(frame, int(sampled_rows(frame)[0][0]))
-    letters = np.array(list(pattern)).reshape(size, size)
-    phases, flat, at_top = np.full((size, size), np.nan), x, {}
-    for i in range(x.shape[1]):
-        for j in range(size):
-            part = x[:, i, j::size]
-            place = (y + i) % size, (left + j) % size
-            phases[place] = mean_of(part)
-            letter = letters[place]
-            at_top[letter] = at_top.get(letter, 0) + int(np.count_nonzero(part >= ceiling))
-    if size > 1:
-        flat = x.copy()
-        for letter in at_top:
-            usual = mean_of(phases[letters == letter])
-            for i, j in np.argwhere(letters == letter):
-                part = flat[:, (i - y) % size, (j - left) % size :: size] if (i - y) % size < x.shape[1] else None
-                if part is not None and usual > 0:
-                    part *= level / usual if frame.meta.kind in ("flat", "light") else 1.0
-                    part += 0.0 if frame.meta.kind in ("flat", "light") else level - usual
-    colours = {"" if letter == "x" else letter: mean_of(phases[letters == letter]) for letter in at_top}
-    return phases, colours, flat, tuple(at_top.values())
+    first = sampled_rows(frame)[0], region(frame)[2]
+    letters = np.array(list(frame.meta.pattern or "x")).reshape(size, size)
+    here = np.roll(letters, np.negative(first), (0, 1))[: x.shape[1]]
+    means = np.full((size, size), np.nan)
+    for i, j in np.ndindex(here.shape):
+        means[i, j] = mean_of(x[:, i, j::size])
+    phases, flat, at_top, colours = np.roll(means, first, (0, 1)), x.copy(), [], {}
+    for letter in dict.fromkeys(here.ravel().tolist()):
+        parts = [flat[:, i, j::size] for i, j in np.argwhere(here == letter)]
+        at_top.append(sum(int(np.count_nonzero(part >= ceiling)) for part in parts))
+        usual = colours["" if letter == "x" else letter] = mean_of(phases[letters == letter])
+        for part in parts if size > 1 and usual > 0 else ():
+            part *= level / usual if lit else 1.0
+            part += 0.0 if lit else level - usual
+    return phases, colours, flat, tuple(at_top)
 
 
 def mean_of(x: np.ndarray) -> float:
@@ -185,11 +171,6 @@ def neighbour_noise(rows: np.ndarray) -> float:
     """The noise of a pixel of a sample, from the differences of pixels of one colour beside each other."""
     step = 2 if rows.shape[1] == 2 else rows.shape[1]
     return madn(rows[..., step:] - rows[..., :-step]) / math.sqrt(2)
-
-
-def lowest_bit(step: int) -> int:
-    """How many of the lowest bits never change in values of this step: 4 for 12-bit data that fill 16 bits."""
-    return (step & -step).bit_length() - 1 if step else 0
 
 
 def coarse(x: np.ndarray, step_dn: float = 0.0):
@@ -214,9 +195,8 @@ def coarse(x: np.ndarray, step_dn: float = 0.0):
     sigma = max(0.5 * step_dn, float(1.4826 * np.median(np.abs(part))) if part.size else 0.0)
     near = np.clip(residual, -4 * sigma, 4 * sigma).mean(axis=-1)
     middle = middle + np.nan_to_num(near)
-    down, across = (
-        np.linspace(0, n, min(most, n) + 1).astype(int) for n, most in zip(middle.shape, ZONES, strict=True)
-    )
+    most = np.minimum(ZONES, middle.shape)
+    down, across = (np.linspace(0, n, parts + 1).astype(int) for n, parts in zip(middle.shape, most, strict=True))
     sums = np.add.reduceat(np.add.reduceat(middle, down[:-1], axis=0), across[:-1], axis=1)
     zones = (sums / np.outer(np.diff(down), np.diff(across))).astype(np.float32)
     return zones, residual.reshape(groups, fine, size, wide).transpose(0, 2, 1, 3).reshape(groups, size, -1), sigma
@@ -244,17 +224,14 @@ class Pair:
     """What two frames of one group tell by their difference."""
 
     sources: tuple[str, str]
-    colours: dict[str, Difference]
+    colours: dict[str, sensor.Difference]
     signal_dn: float
     """Mean level of the colours of the first, without the bias."""
     noise_dn: float
     """Standard deviation of one frame, of all colours together."""
-    row_power: float
-    """Power of the means of rows of the difference over what white noise gives."""
-    row_rms_dn: float
-    """Rms of those means beyond white noise, in one frame."""
-    column_power: float
-    column_rms_dn: float
+    lines: dict[str, tuple[float, float]]
+    """Of rows and columns: power of their means in the difference over what white noise gives, and the rms of those
+    means beyond white noise, in one frame, DN."""
     profile_dn: np.ndarray
     """Means of the rows of the difference."""
 
@@ -263,7 +240,7 @@ def pair(item: tuple[Frame, Frame, float, bool]) -> Pair:
     """Compare two frames; item is (frame, frame, bias level in DN, whether one is scaled to the other)."""
     one, two, bias_dn, scaled = item
     a, b = sampling.sample(one, PAIR_PIXELS), sampling.sample(two, PAIR_PIXELS)
-    colours = colour_differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
+    colours = sensor.differences(a, b, dict.fromkeys(a, bias_dn) if scaled else None, PAIR_BLOCKS)
     name = list(a)[-1]
     known, places = colours[name], len(sampling.colours(one)[name])
     first, second = (np.concatenate(boxes[name][::places]) for boxes in (a, b))
@@ -274,13 +251,11 @@ def pair(item: tuple[Frame, Frame, float, bool]) -> Pair:
     good = np.isfinite(difference)
     difference -= np.median(difference[good][::8]) if good.any() else 0
     difference[~(np.abs(difference) <= 5 * sigma)] = np.nan
-    rows, row_power, row_rms = banding(difference, 1, sigma)
-    _, column_power, column_rms = banding(difference, 0, sigma)
+    lines = {name: banding(difference, axis, sigma) for name, axis in (("rows", 1), ("columns", 0))}
+    powers = {name: (power, rms / scale) for name, (_, power, rms) in lines.items()}
     noise = math.sqrt(mean_of(np.array([d.noise_dn**2 for d in colours.values()])))
-    return Pair(
-        (one.source, two.source), colours, mean_of(np.array([d.level_dn for d in colours.values()])) - bias_dn, noise,
-        row_power, row_rms / scale, column_power, column_rms / scale, rows,
-    )  # fmt: skip
+    signal = mean_of(np.array([d.level_dn for d in colours.values()])) - bias_dn
+    return Pair((one.source, two.source), colours, signal, noise, powers, lines["rows"][0])
 
 
 def banding(difference: np.ndarray, axis: int, sigma: float) -> tuple[np.ndarray, float, float]:
@@ -306,8 +281,8 @@ class Evidence:
     pairs: dict[int, Pair] = field(default_factory=dict)
     """By the id of the group."""
 
-    def of(self, group: Group | None) -> list[Look]:
-        """The looks at the frames of a group, those that could be read."""
+    def of(self, group: Group | LightSet | None) -> list[Look]:
+        """The looks at the frames of a group or a set, those that could be read."""
         return [self.looks[f.source] for f in group.frames if f.source in self.looks] if group is not None else []
 
     def groups(self, *kinds: str) -> list[Group]:
@@ -326,16 +301,11 @@ class Evidence:
     def bias_for(self, group: Group) -> float | None:
         """The level without light and dark current of the frames of a group: of bias frames with the same settings."""
         job = self.job(group)
-        known = [self.level(getattr(job, kind, None)) for kind in ("bias", "dark")] if job else []
-        levels = [level for level in known if level is not None]
-        if levels:
-            return levels[0]
+        for level in (self.level(job.bias), self.level(job.dark)) if job else ():
+            if level is not None:
+                return level
         same = [g for g in self.groups("bias") if g.meta.shape == group.meta.shape and alike(g.meta, group.meta)]
         return level_of(self.of(same[0])) if same else None
-
-    @property
-    def sets(self) -> list[LightSet]:
-        return [part for job in self.plan.lights for part in job.sets]
 
 
 def level_of(looks: Iterable[Look]) -> float:
@@ -361,15 +331,13 @@ def gather(plan: Plan, pool: Pool) -> Generator[Event, None, "Evidence"]:
         if not isinstance(event.result, Rejected) and not event.result.empty:
             evidence.looks[event.item.source] = event.result
         yield Event("doctor", event.done, event.total)
-    items = {}
+    groups, items = {}, []
     for group in evidence.groups("bias", "dark", "flatdark", "flat"):
-        seen = evidence.of(group)
+        seen, is_flat = evidence.of(group), group.kind == "flat"
         if len(seen) > 1:
-            is_flat = group.kind == "flat"
-            bias_dn = (evidence.bias_for(group) or 0.0) if is_flat else 0.0
-            items[id(group)] = seen[0].frame, seen[1].frame, bias_dn, is_flat
-    names = {id(item): key for key, item in items.items()}
-    for event in each("doctor", pool, pair, items.values()):
+            items.append((seen[0].frame, seen[1].frame, (is_flat and evidence.bias_for(group)) or 0.0, is_flat))
+            groups[id(items[-1])] = id(group)
+    for event in each("doctor", pool, pair, items):
         if not isinstance(event.result, Rejected):
-            evidence.pairs[names[id(event.item)]] = event.result
+            evidence.pairs[groups[id(event.item)]] = event.result
     return evidence

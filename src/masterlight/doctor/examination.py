@@ -7,23 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from masterlight.calibration.calibrate import ImageCalibration
-from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import changed
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
-from masterlight.defects.lists import Defects
-from masterlight.doctor import levels, lights, masters, matches
+from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, summary
 from masterlight.doctor.process import Doctor
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
-    levels.twins, levels.kinds, levels.calibrated_already, levels.flat_level, levels.flat_clipping, levels.outliers,
-    matches.flat_darks, matches.dark_exposure, matches.temperature, matches.offset, matches.leaks, matches.pattern,
-    matches.shutter, matches.illumination, matches.gain, matches.banding,
+    levels.twins, levels.stars_in_the_dark, levels.starless_lights, levels.odd_exposures, levels.calibrated_already,
+    levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
+    matches.temperature, matches.offset, matches.leaks, matches.unsteady_rates, matches.pattern, matches.shutter,
+    matches.illumination, matches.gain, matches.banding,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 FRAMES = 5
@@ -37,16 +36,6 @@ def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, lis
     found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
     return found
-
-
-def master(doctor: Doctor, *case) -> list[Finding]:
-    """See `Doctor.master`."""
-    return kept(doctor, masters.examine(doctor, masters.Case(*case)))
-
-
-def light(doctor: Doctor, raw: Frame, view: Frame, bound: Masters, defects: Defects | None) -> list[Finding]:
-    """See `Doctor.light`."""
-    return kept(doctor, lights.examine(doctor, raw, view, bound, defects))
 
 
 def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
@@ -72,13 +61,11 @@ def diagnose(
     for event in doctor.frames(plan, pool):
         found += event.result or []
         yield replace(event, result=None, message="")
-    sets = [part for job in plan.lights for part in job.sets]
-    work = Quick(doctor, calibrate)
-    for event in each("doctor", (Serial(), 1), work.examine, sets):
+    for event in each("doctor", (Serial(), 1), Quick(doctor, calibrate).examine, plan.sets):
         found += event.result or []
         yield Event("doctor", event.done, event.total)
     found = by_gravity(found)
-    yield Event("doctor", len(sets), len(sets), result=found, message=summary(found))
+    yield Event("doctor", len(plan.sets), len(plan.sets), result=found, message=summary(found))
     return found
 
 
@@ -104,41 +91,33 @@ class Quick:
             if master is not None and id(job) not in self.seen:
                 self.seen.add(id(job))
                 found += self.findings(job, master, known, part.scaled)
+        calibrate = calibration_of(part, self.calibrate)
         for frame in part.frames[len(part.frames) // 2 :]:
-            try:
-                calibrate = calibration_of(part, self.calibrate)
+            with suppress(MasterlightError, OSError):  # the walk tells why; the next light will do
                 bound = calibrate.masters(**masters)
-                view = calibrate(frame, bound)
-                return found + self.doctor.light(frame, view, bound)
-            except (MasterlightError, OSError):
-                continue  # the walk tells why; the next light will do
+                return found + self.doctor.light(frame, calibrate(frame, bound), bound)
         return found
 
     def findings(self, job, master: Frame, known: dict, scaled: bool) -> list[Finding]:
         """What is wrong with one master; the noise of a flat's frames from the difference of two."""
-        kind = job.kind if isinstance(job, MasterJob) else job.meta.kind
+        kind, frames = (job.kind, job.frames) if isinstance(job, MasterJob) else (job.meta.kind, ())
         others = {name: other for name, other in known.items() if other is not master}
-        if not isinstance(job, MasterJob):
-            return self.doctor.master(kind, master, **others, scaled=scaled)
         noise = []
-        if kind == "flat" and len(job.frames) > 1:
-            try:
+        if kind == "flat" and len(frames) > 1:
+            with suppress(MasterlightError, OSError, ValueError):
                 a, b = (sample(view) for view in self.views(job, 2))
                 d = a / (middle_of(a) or 1.0) - b / (middle_of(b) or 1.0)
                 noise = [madn(d) / np.sqrt(2) * middle_of(sample(master))]
-            except (MasterlightError, OSError, ValueError):
-                noise = []
-        return self.doctor.master(kind, master, **others, frames=job.frames, noise_dn=noise, scaled=scaled)
+        return self.doctor.master(kind, master, **others, frames=frames, noise_dn=noise, scaled=scaled)
 
     def master(self, job) -> Frame | None:
         """The quick master of a job, a ready-made one as it is; None when there is none or it cannot be made."""
         if not isinstance(job, MasterJob):
             return job
         if id(job) not in self.made:
-            try:
+            self.made[id(job)] = None
+            with suppress(MasterlightError, OSError):
                 self.made[id(job)] = self.median(job)
-            except (MasterlightError, OSError):
-                self.made[id(job)] = None
         return self.made[id(job)]
 
     def views(self, job: MasterJob, most: int) -> list[Frame]:
@@ -147,11 +126,10 @@ class Quick:
         calibrate, made = calibration_of(job, self.calibrate), []
         bound = calibrate.masters(**given)
         for frame in job.frames:
-            try:
-                made.append(calibrate(frame, bound))
-                sample(made[-1])
-            except (MasterlightError, OSError):
-                made = made[:-1] if made and made[-1].source == frame.source else made
+            with suppress(MasterlightError, OSError):
+                view = calibrate(frame, bound)
+                sample(view)
+                made.append(view)
             if len(made) == most:
                 return made
         if not made:

@@ -1,6 +1,7 @@
 """`Finding`: one thing that is wrong with a night's calibration, in a photographer's words."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,36 +13,20 @@ if TYPE_CHECKING:
 Severity = Literal["info", "warn", "error"]
 SEVERITIES = ("error", "warn", "info")
 """From the gravest on: an error stops a run, a warning is told, an info is good to know."""
+WORDS = {"error": "error", "warn": "warning", "info": "good to know"}
 
 TITLES = {
-    "D01": "Dark hardly above the bias",
-    "D02": "Negative pixels after calibration",
-    "D03": "Read-noise limited lights",
-    "D04": "Flat exposed too little or too much",
-    "D05": "Flat clipped",
-    "D06": "Flat or light with its bias level",
-    "D07": "Flat-darks of another exposure",
-    "D08": "Dark of another exposure",
-    "D09": "Sensor temperature",
-    "D10": "Offset, gain or read-out mode differ",
-    "D11": "Amplifier glow",
-    "D12": "Light leak in the darks",
-    "D13": "Dark scaling without evidence",
-    "D14": "Vignetting left after the flat",
-    "D15": "Dust not where the flat has it",
-    "D16": "Few calibration frames",
-    "D17": "Colour pattern",
-    "D18": "Shutter pattern in short flats",
-    "D19": "Flat illumination changes",
-    "D20": "A frame unlike the others",
-    "D21": "The same frame twice",
-    "D22": "Calibrated already",
-    "D23": "Saturation varies over the frame",
-    "D24": "Coarse steps of the converter",
-    "D25": "Banding that changes",
-    "H01": "Frame of another kind than its header says",
-    "H02": "Gain of the header",
-}
+    "D01": "Dark hardly above the bias", "D02": "Negative pixels after calibration",
+    "D03": "Read-noise limited lights", "D04": "Flat exposed too little or too much", "D05": "Flat clipped",
+    "D06": "Flat or light with its bias level", "D07": "Flat-darks of another exposure",
+    "D08": "Dark of another exposure", "D09": "Sensor temperature", "D10": "Offset, gain or read-out mode differ",
+    "D11": "Amplifier glow", "D12": "Light leak in the darks", "D13": "Dark scaling without evidence",
+    "D14": "Vignetting left after the flat", "D15": "Dust not where the flat has it", "D16": "Few calibration frames",
+    "D17": "Colour pattern", "D18": "Shutter pattern in short flats", "D19": "Flat illumination changes",
+    "D20": "A frame unlike the others", "D21": "The same frame twice", "D22": "Calibrated already",
+    "D23": "Saturation varies over the frame", "D24": "Coarse steps of the converter", "D25": "Banding that changes",
+    "H01": "Frame of another kind than its header says", "H02": "Gain of the header",
+}  # fmt: skip
 """What each finding is called."""
 
 
@@ -67,9 +52,8 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """The finding without its picture, as JSON can hold it."""
-        number = {name: plain(getattr(self, name)) for name in ("figure", "threshold")}
         words = {name: getattr(self, name) for name in ("id", "severity", "title", "unit", "sentence")}
-        return words | number | {"sources": list(self.sources)}
+        return words | {"figure": plain(self.figure), "threshold": plain(self.threshold), "sources": list(self.sources)}
 
 
 def plain(value) -> float | None:
@@ -77,19 +61,10 @@ def plain(value) -> float | None:
     return float(f"{value:.7g}") if value is not None and math.isfinite(value) else None
 
 
-def finding(
-    id: str,
-    severity: Severity,
-    sources: Iterable[Any],
-    figure: Any,
-    threshold: Any,
-    unit: str,
-    sentence: str,
-    picture: "np.ndarray | None" = None,
-) -> Finding:
-    """A finding with the title of its id; sources: paths, or frames and looks at frames."""
-    names = tuple(map(source_of, sources))
-    return Finding(id, severity, TITLES[id], names, plain(figure), plain(threshold), unit, sentence, picture)
+def finding(id: str, severity: Severity, sources: Iterable[Any], figure, threshold, unit, sentence: str, picture=None):
+    """A `Finding` with the title of its id; sources: paths, or frames and looks at frames; sentence: of any lines."""
+    names, words = tuple(map(source_of, sources)), re.sub(r"\n *", " ", sentence)
+    return Finding(id, severity, TITLES[id], names, plain(figure), plain(threshold), unit, words, picture)
 
 
 def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
@@ -99,9 +74,9 @@ def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
 
 def summary(findings: Sequence[Finding]) -> str:
     """How many findings of which severity, as a sentence."""
-    words = {"error": "errors", "warn": "warnings", "info": "things good to know"}
-    counts = {name: sum(f.severity == name for f in findings) for name in words}
-    told = ", ".join(f"{n} {words[name]}" for name, n in counts.items() if n)
+    counts = {name: sum(f.severity == name for f in findings) for name in SEVERITIES}
+    plural = {name: "s" if n > 1 and name != "info" else "" for name, n in counts.items()}
+    told = ", ".join(f"{n} {WORDS[name]}{plural[name]}" for name, n in counts.items() if n)
     return f"the doctor finds {told}" if told else "the doctor finds nothing wrong"
 
 

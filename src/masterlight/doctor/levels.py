@@ -17,8 +17,7 @@ from masterlight.session.matching import PLURAL, Group
 from masterlight.subframes.select import SubframeSelector
 
 CALIBRATED = re.compile(
-    r"imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc",
-    re.IGNORECASE,
+    r"(?i)imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc"
 )
 """Words of a HISTORY that tell of a calibration."""
 
@@ -30,13 +29,11 @@ def full_scale(evidence: Evidence, group: Group) -> tuple[float, float] | None:
     the smallest number of bits that holds every pixel seen of this camera.
     """
     told = group.meta.saturation_dn
-    if told is None:
-        return None
+    if told != 65535 or any(one.shift_bits for one in evidence.of(group)):
+        return (told, told) if told else None
     same = [one for one in evidence.looks.values() if one.frame.meta.shape == group.meta.shape]
     same = [one for one in same if camera_key(one.frame.meta.camera) == camera_key(group.meta.camera)]
     highest = max((one.highest_dn for one in same), default=told)
-    if told != 65535 or any(one.shift_bits for one in evidence.of(group)):
-        return told, told
     return next((float(2**bits - 1) for bits in (10, 12, 14) if highest < 2**bits), told), told
 
 
@@ -47,23 +44,19 @@ def flat_level(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if scale is None:
             continue
         looks = evidence.of(group)
-        low = np.array([one.level_dn / scale[0] for one in looks])
-        high = np.array([one.level_dn / scale[1] for one in looks])
-        for value, limits, beyond, advice in (
-            (low, (doctor.flat_lowest, doctor.flat_low), np.less, "expose longer"),
-            (high, (doctor.flat_highest, doctor.flat_high), np.greater, "expose shorter"),
+        for full, sign, side, limits, advice in (
+            (scale[0], -1, "below", (doctor.flat_lowest, doctor.flat_low), "expose longer"),
+            (scale[1], 1, "above", (doctor.flat_highest, doctor.flat_high), "expose shorter"),
         ):
-            bad = [one for one, v in zip(looks, value, strict=True) if beyond(v, limits[1])]
+            value = np.array([one.level_dn / full for one in looks])
+            bad = [one for one, v in zip(looks, value, strict=True) if sign * v > sign * limits[1]]
             if not bad:
                 continue
-            worst = float(value.min() if beyond is np.less else value.max())
-            grave = bool(beyond(np.median(value), limits[0]))
+            worst = sign * float(np.max(sign * value))
+            grave = sign * np.median(value) > sign * limits[0]
             limit = limits[0] if grave else limits[1]
-            side = "below" if beyond is np.less else "above"
-            sentence = (
-                f"{len(bad)} of {len(looks)} {group.title} have a level {side} {limit:.0%} of full scale "
-                f"({some(bad)}; the worst is at {worst:.0%}): {advice}, a third to a half is best"
-            )
+            sentence = f"""{len(bad)} of {len(looks)} {group.title} have a level {side} {limit:.0%} of full scale
+                ({some(bad)}; the worst is at {worst:.0%}): {advice}, a third to a half is best"""
             picture = pictures.histogram(bad[0].histogram, "level of a flat, DN", {"full scale": scale[1]})
             yield finding("D04", "error" if grave else "warn", bad, worst, limit, "of full scale", sentence, picture)
 
@@ -74,7 +67,8 @@ def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         worst, bad, what = 0.0, [], ""
         for one in evidence.of(group):
             each = one.pixels / max(1, len(one.saturated))
-            shares = {f"saturated{of(name)}": n / each for name, n in zip(one.colours, one.saturated, strict=True)}
+            names = (f"saturated in {colour}" if colour else "saturated" for colour in one.colours)
+            shares = {name: n / each for name, n in zip(names, one.saturated, strict=True)}
             shares["zero"] = one.zeros / one.pixels
             if one.at_highest > 0.002 * one.pixels and one.highest_dn > 1.02 * one.level_dn:
                 shares["at their highest value"] = one.at_highest / one.pixels
@@ -83,17 +77,10 @@ def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 bad.append(one)
                 worst, what = max((worst, what), (shares[name], name))
         if bad:
-            sentence = (
-                f"{worst:.2%} of the pixels of {some(bad)} are {what} "
-                f"(allowed: {doctor.clipped_fraction:.2%}): such pixels are corrected wrongly; expose these flats "
-                + ("longer" if what == "zero" else "shorter")
-            )
+            sentence = f"""{worst:.2%} of the pixels of {some(bad)} are {what} (allowed: {doctor.clipped_fraction:.2%}):
+                such pixels are corrected wrongly; expose these flats {"longer" if what == "zero" else "shorter"}"""
             picture = pictures.histogram(bad[0].histogram, "level of a flat, DN", {})
             yield finding("D05", "warn", bad, 100 * worst, 100 * doctor.clipped_fraction, "%", sentence, picture)
-
-
-def of(colour: str) -> str:
-    return f" in {colour}" if colour else ""
 
 
 def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -110,18 +97,14 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         picture = pictures.line(levels, "frame, in the order of their names", "median, DN")
         if bad:
             worst = float(away.max())
-            sentence = (
-                f"{some(bad)}: {worst:.1f} DN away from the {middle:.1f} DN of the other {PLURAL[group.kind]}"
-                f" (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN): light got in, or"
-                " another temperature or offset; leave out what does not belong"
-            )
+            sentence = f"""{some(bad)}: {worst:.1f} DN away from the {middle:.1f} DN of the other {PLURAL[group.kind]}
+                (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN): light got in, or
+                another temperature or offset; leave out what does not belong"""
             yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0
         if group.kind == "bias" and drift > doctor.outlier_dn:
-            sentence = (
-                f"the level of {group} drifts by {drift:.1f} DN (usual: {doctor.outlier_dn:g}): correct by overscan or "
-                "masked borders if the camera has them, and take bias frames when the camera is at its temperature"
-            )
+            sentence = f"""the level of {group} drifts by {drift:.1f} DN (usual: {doctor.outlier_dn:g}): correct by
+                overscan or masked borders, or take bias frames when the camera has its temperature"""
             yield finding("D20", "info", looks, drift, doctor.outlier_dn, "DN", sentence, picture)
 
 
@@ -131,105 +114,71 @@ def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     for one in evidence.looks.values():
         by_digest.setdefault((one.digest, one.frame.meta.shape), []).append(one)
     for same in by_digest.values():
-        equal = sorted(
-            {s for a, b in combinations(same[:20], 2) if equals(a.frame, b.frame) for s in (a.source, b.source)}
-        )
+        pairs = [pair for pair in combinations(same[:20], 2) if equals(*(one.frame for one in pair))]
+        equal = sorted({one.source for pair in pairs for one in pair})
         if equal:
-            sentence = (
-                f"{some(equal)} hold the same pixels: a frame that counts twice makes the noise look smaller than it "
-                "is, and outliers look real; take all but one of them away"
-            )
+            sentence = f"""{some(equal)} hold the same pixels: a frame that counts twice makes the noise look smaller
+                than it is, and outliers look real; take all but one of them away"""
             yield finding("D21", "error", equal, len(equal), 1, "equal frames", sentence)
 
 
 def equals(a: Frame, b: Frame) -> bool:
     """Whether two frames of one shape hold the same pixels, compared by bands of rows."""
     rows, cols = a.shape[-2:]
+    boxes = [(y, min(y + 256, rows), 0, cols) for y in range(0, rows, 256)]
     try:
-        return all(
-            np.array_equal(
-                a.pixels(y, min(y + 256, rows), 0, cols), b.pixels(y, min(y + 256, rows), 0, cols), equal_nan=True
-            )
-            for y in range(0, rows, 256)
-        )
+        return all(np.array_equal(a.pixels(*box), b.pixels(*box), equal_nan=True) for box in boxes)
     except Exception:  # a frame that cannot be read whole is the walk's to reject
         return False
 
 
 def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D22: frames that were calibrated before, as they say, or as their pixels show."""
-    done = [g for g in evidence.groups("light", "flat", "dark", "bias", "flatdark") if g.meta.calibration]
-    for group in done:
-        sentence = (
-            f"{group}: calibrated already (CALSTAT '{group.meta.calibration}'); what was done is not done again. "
-            "Raw frames give the most control"
-        )
+    groups = evidence.groups("light", "flat", "dark", "bias", "flatdark")
+    for group in (g for g in groups if g.meta.calibration):
+        sentence = f"""{group}: calibrated already (CALSTAT '{group.meta.calibration}'); what was done is not done
+            again. Raw frames give the most control"""
         yield finding("D22", "info", group.frames, None, None, "", sentence)
-    silent = [one for g in evidence.groups("light", "flat", "dark", "bias", "flatdark") if g not in done
-              for one in evidence.of(g)]  # fmt: skip
+    silent = [one for group in groups if not group.meta.calibration for one in evidence.of(group)]
     odd = [one for one in silent if max(one.missing, one.negative) > 0.001 * one.pixels]
     processed = [one for one in odd if not one.frame.meta.integer]
     if processed:
         worst = 100 * max(max(one.missing, one.negative) / one.pixels for one in processed)
-        again = {f.source for part in evidence.sets if part.bias or part.dark or part.flat for f in part.frames}
+        again = {f.source for part in evidence.plan.sets if part.bias or part.dark or part.flat for f in part.frames}
         again |= {f.source for job in evidence.plan.masters for f in job.frames}
         twice = any(one.source in again for one in processed)
-        sentence = (
-            f"{some(processed)}: floating-point files of which up to {worst:.2g} % of the pixels are missing "
-            "or negative, as no camera writes them: they were calibrated or stacked before, though the headers do not "
-            "say so"
-            + (
-                ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
-                if twice
-                else ""
-            )
-        )
-        severity = "error" if twice else "info"
-        yield finding("D22", severity, processed, worst, 0.1, "% of pixels", sentence)
+        advice = ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
+        sentence = f"""{some(processed)}: floating-point files of which up to {worst:.2g} % of the pixels are missing or
+            negative, as no camera writes them: they were calibrated or stacked before, though the headers do not say
+            so{advice if twice else ""}"""
+        yield finding("D22", "error" if twice else "info", processed, worst, 0.1, "% of pixels", sentence)
     wrapped = [one for one in odd if one.frame.meta.integer]
     if wrapped:
         worst = 100 * max(one.negative / one.pixels for one in wrapped)
-        sentence = (
-            f"{some(wrapped)}: {worst:.2g} % of the pixels are negative in a file of integers: something was "
-            "subtracted before, or the header lost its BZERO; look at the program that wrote them"
-        )
+        sentence = f"""{some(wrapped)}: {worst:.2g} % of the pixels are negative in a file of integers: something was
+            subtracted before, or the header lost its BZERO; look at the program that wrote them"""
         yield finding("D22", "warn", wrapped, worst, 0.1, "% of pixels", sentence)
-    told = [one for one in silent if one not in odd and CALIBRATED.search(history(one.frame))]
+    told = [one for one in silent if one not in odd and CALIBRATED.search(str(one.frame.header.get("HISTORY", "")))]
     if told:
-        sentence = (
-            f"{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are "
-            "calibrated, take their bias, darks and flats away, or they are applied twice"
-        )
+        sentence = f"""{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are
+            calibrated, take their bias, darks and flats away, or they are applied twice"""
         yield finding("D22", "warn", told, None, None, "", sentence)
 
 
-def history(frame: Frame) -> str:
-    return str(frame.header["HISTORY"]) if "HISTORY" in frame.header else ""
-
-
-def kinds(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: frames that are not what their headers say, as their pixels show."""
-    yield from stars_in_the_dark(doctor, evidence)
-    yield from starless_lights(doctor, evidence)
+def odd_exposures(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
+    """H01: bias frames that were exposed, darks that were not."""
     for group in evidence.groups("bias"):
         exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
         if exposed:
-            longest = max(f.meta.exposure_s or 0 for f in group.frames)
-            sentence = (
-                f"{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name? A bias frame "
-                "has the shortest exposure of the camera"
-            )
+            longest = max(f.meta.exposure_s for f in exposed)
+            sentence = f"""{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name? A bias
+                frame has the shortest exposure of the camera"""
             yield finding("H01", "warn", exposed, longest, 1, "s", sentence)
     for group in evidence.groups("dark"):
         zero = [f for f in group.frames if f.meta.exposure_s == 0]
         if zero:
             sentence = f"{some(zero)}: darks with an exposure of 0 s: bias frames by another name?"
             yield finding("H01", "warn", zero, 0, None, "s", sentence)
-
-
-def shows_stars(one: Look) -> bool:
-    """Whether a sample holds stars: many peaks, most of them wider than a pixel."""
-    return one.stars >= 10 and one.stars > one.spikes
 
 
 def counted_stars(one: Look) -> int:
@@ -239,49 +188,44 @@ def counted_stars(one: Look) -> int:
 
 
 def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """Darks, bias frames and flats that show stars."""
+    """H01: darks, bias frames and flats that show stars."""
     for group in evidence.groups("dark", "bias", "flatdark", "flat"):
         looks = evidence.of(group)
         levels = np.array([one.level_dn for one in looks])
         limit = max(doctor.outlier_dn, 5 * madn(levels)) if looks else 0.0
         odd = [one for one in looks if abs(one.level_dn - np.median(levels)) > limit]
-        starry = [one for one in looks if shows_stars(one) or (one in odd and counted_stars(one) >= 10)]
+        wide = [one for one in looks if one.stars >= 10 and one.stars > one.spikes]  # most peaks wider than a pixel
+        starry = [one for one in looks if one in wide or (one in odd and counted_stars(one) >= 10)]
         if not starry:
             continue
         others = [one.level_dn for one in looks if one not in starry]
         apart = min(abs(one.level_dn - np.median(others)) for one in starry) if others else 0.0
         sure = len(others) >= 2 and apart > max(doctor.outlier_dn, 5 * np.ptp(others))
         count = max(counted_stars(one) for one in starry)
-        sentence = (
-            f"{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a "
-            "light with a wrong header? Move it to the lights or leave it out"
-        )
-        picture = pictures.crop_of(starry[0].frame)
-        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, picture)
+        sentence = f"""{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a
+            light with a wrong header? Move it to the lights or leave it out"""
+        crop = pictures.crop_of(starry[0].frame)
+        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, crop)
 
 
 def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """Lights that are as dark as a dark, or as even and bright as a flat."""
-    for part in evidence.sets:
+    """H01: lights that are as dark as a dark, or as even and bright as a flat."""
+    for part in evidence.plan.sets:
         dark = evidence.level(part.dark) or evidence.level(part.bias)
-        looks = [evidence.looks[f.source] for f in part.frames if f.source in evidence.looks]
+        looks = evidence.of(part)
         blank = [one for one in looks if one.stars <= 1]
         lit = [one for one in looks if one not in blank]
         if dark is not None:
             # a narrowband sky may be as dark, but then stars show in other lights as little as in this one
             capped = [one for one in blank if abs(one.level_dn - dark) < max(2.0, 0.2 * one.spread_dn)]
             if capped and lit and min(one.level_dn for one in lit) > dark + max(4.0, 0.5 * capped[0].spread_dn):
-                sentence = (
-                    f"{some(capped)}: called light, but there is no star, and the level is that of the darks "
-                    f"({capped[0].level_dn:.1f} DN, darks {dark:.1f} DN): a dark with a wrong header, or the cap was on"
-                )
+                sentence = f"""{some(capped)}: called light, but there is no star, and the level is that of the darks
+                    ({capped[0].level_dn:.1f} DN, darks {dark:.1f} DN): a dark with a wrong header, or the cap was on"""
                 yield finding("H01", "warn", capped, capped[0].level_dn, dark, "DN", sentence)
         flats = evidence.of(getattr(part.flat, "group", None))
         usual = min((one.level_dn for one in flats), default=np.inf)
         even = [one for one in blank if lit and one.level_dn > 0.5 * usual]
         if even:
-            sentence = (
-                f"{some(even)}: called light, but without stars and at {even[0].level_dn:.0f} DN as bright as "
-                f"the flats (from {usual:.0f} DN on): a flat with a wrong header?"
-            )
+            sentence = f"""{some(even)}: called light, but without stars and at {even[0].level_dn:.0f} DN as bright as
+                the flats (from {usual:.0f} DN on): a flat with a wrong header?"""
             yield finding("H01", "warn", even, even[0].level_dn, usual, "DN", sentence)

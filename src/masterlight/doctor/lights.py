@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import erf, sqrt
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from masterlight.core.scale import madn
 from masterlight.defects.lists import Defects
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
-from masterlight.doctor.findings import Finding, Severity, finding, some
+from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
@@ -40,39 +39,26 @@ class Patient:
     level_dn: float
     noise_dn: float
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return some([self.view])
 
-    def finding(
-        self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
-    ) -> Finding:
-        return finding(id, severity, [self.view], figure, threshold, unit, sentence, picture)
 
-
-def patient(raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None) -> Patient:
-    """Look at a calibrated light once."""
-    rows = sample(view)
-    dark = masters.dark
+def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None) -> Iterator[Finding]:
+    """All findings about one calibrated light; see `Doctor.light`."""
+    rows, dark = sample(view) if large(view) else np.zeros(0), masters.dark
+    if 2 * np.count_nonzero(np.isfinite(rows)) <= rows.size:
+        return
+    if masters.flat is None:
+        yield from unmarked_mosaic(raw)  # else the flat has told
     if dark is not None and dark.shape[-2:] == view.shape[-2:]:
         seen = sample(dark, like=view)
         rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
         rows = np.where(sample(ArrayFrame.of(defects.mask), like=view) > 0, np.nan, rows)
-    return Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
-
-
-def examine(
-    doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None = None
-) -> Iterator[Finding]:
-    """All findings about one calibrated light; see `Doctor.light`."""
-    if not large(view) or not np.isfinite(sample(view)).mean() > 0.5:
-        return
-    if masters.flat is None:
-        yield from unmarked_mosaic(raw)  # else the flat has told
-    light = patient(raw, view, masters, defects)
-    yield from negative(doctor, light)
-    yield from read_noise(light)
+    light = Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
+    if light.noise_dn > 0 and "B" in view.meta.calibration:
+        yield from negative(doctor, light)
+        yield from read_noise(light)
     yield from scaling(doctor, light)
     yield from saturation(light)
     yield from leftovers(doctor, light)
@@ -80,66 +66,42 @@ def examine(
 
 def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D02: more negative pixels than noise makes; D10: a sky below zero."""
-    values = light.rows[np.isfinite(light.rows)]
-    if not values.size or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
-        return
-    level, sigma = light.level_dn - light.view.meta.pedestal_dn, light.noise_dn
-    values = values - light.view.meta.pedestal_dn
+    pedestal = light.view.meta.pedestal_dn
+    level, sigma = light.level_dn - pedestal, light.noise_dn
+    values = light.rows[np.isfinite(light.rows)] - pedestal
     share, deep = float(np.mean(values < 0)), float(np.mean(values < -5 * sigma))
     by_noise = 0.5 * (1 - erf(level / sigma / sqrt(2)))
-    plot = pictures.histogram(
-        np.histogram(values, 64, (min(-6 * sigma, np.percentile(values, 0.1)), max(level + 8 * sigma, sigma))),
-        "calibrated pixels, DN", {"zero": 0.0},
-    ) if share > 0.01 else None  # fmt: skip
+    span = min(-6 * sigma, np.percentile(values, 0.1)), max(level + 8 * sigma, sigma)
+    bars = np.histogram(values, 64, span) if share > 0.01 else None
+    plot = pictures.histogram(bars, "calibrated pixels, DN", {"zero": 0.0}) if bars else None
     if level < -sigma and level < -doctor.outlier_dn:
-        sentence = (
-            f"{light.name}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero, "
-            "which no sky can be: too much was subtracted, as when the bias is taken off twice, or the dark has "
-            "another offset, gain or exposure"
-        )
-        yield light.finding("D10", "error", level, -sigma, "DN", sentence, plot)
+        sentence = f"""{light}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero:
+            too much was subtracted, as when the bias is taken off twice, or the dark has another offset or exposure"""
+        yield finding("D10", "error", [light.view], level, -sigma, "DN", sentence, plot)
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
-        grave = deep > 0.01 or (level < 0 and deep > 1e-3)
-        sentence = (
-            f"{light.name}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot "
-            "pixels of the dark left out: noise alone does not do that. Look at the dark and the bias: wrong offset, "
-            "exposure or temperature, or pixels that flicker"
-        )
-        yield light.finding("D02", "error" if grave else "warn", 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
+        severity = "error" if deep > 0.01 or (level < 0 and deep > 1e-3) else "warn"
+        sentence = f"""{light}: {deep:.3%} of the pixels are more than 5 sigma below zero (0.01 % are allowed), hot
+            pixels left out: look at offset, exposure and temperature of dark and bias, or pixels flicker"""
+        yield finding("D02", severity, [light.view], 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
-        sentence = (
-            f"{light.name}: {share:.0%} of the pixels are negative after calibration, "
-            + (f"as noise of {sigma:.1f} DN about a sky of {level:.1f} DN makes them" if expected else
-               f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit")
-            + ". Nothing is cut here; programs that cut negatives need a pedestal"
-        )  # fmt: skip
-        yield light.finding(
-            "D02",
-            "info" if expected else "warn",
-            100 * share,
-            100 * doctor.negative_fraction,
-            "% negative",
-            sentence,
-            plot,
-        )
+        why = f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit"
+        why = f"as noise of {sigma:.1f} DN about a sky of {level:.1f} DN makes them" if expected else why
+        sentence = f"""{light}: {share:.0%} of the pixels are negative after calibration, {why}. Nothing is cut here;
+            programs that cut negatives need a pedestal"""
+        severity, limit = "info" if expected else "warn", 100 * doctor.negative_fraction
+        yield finding("D02", severity, [light.view], 100 * share, limit, "% negative", sentence, plot)
 
 
 def read_noise(light: Patient) -> Iterator[Finding]:
     """D03: read noise, not the sky, rules the noise of the light."""
-    gain = light.raw.meta.gain_e_per_dn
-    sky = light.level_dn - light.view.meta.pedestal_dn
-    if not gain or not light.noise_dn > 0 or "B" not in light.view.meta.calibration:
-        return
-    total, photons = (gain * light.noise_dn) ** 2, gain * max(sky, 0.0)
-    camera = total - photons
+    gain = light.raw.meta.gain_e_per_dn or 0.0
+    photons = gain * max(light.level_dn - light.view.meta.pedestal_dn, 0.0)
+    camera = (gain * light.noise_dn) ** 2 - photons
     if camera > 0 and photons < 3 * camera:
-        sentence = (
-            f"{light.name}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a "
-            f"variance of {camera:.0f}; three times that from the sky is wanted. Longer exposures would gain, as is "
-            "usual with narrow filters; files of integers need a pedestal"
-        )
-        yield light.finding("D03", "info", photons / camera, 3, "times the variance", sentence)
+        sentence = f"""{light}: the sky gives {photons:.0f} electrons for each pixel, read noise and dark current add a
+            variance of {camera:.0f}; three times that is wanted. Expose longer; files of integers need a pedestal"""
+        yield finding("D03", "info", [light.view], photons / camera, 3, "times the variance", sentence)
 
 
 def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
@@ -148,21 +110,15 @@ def scaling(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     if scale is None:
         return
     if not scale.accepted and scale.reason:
-        sentence = (
-            f"{light.name}: the factor of the dark could not be measured ({scale.reason}; fitted "
-            f"{scale.k:.3f} ± {scale.sigma:.3f} from {scale.n} pixels, correlation {scale.r:.2f}); the ratio of "
-            "exposures is taken. Darks of the exposure of the lights need no factor"
-        )
-        yield light.finding("D13", "warn", scale.r, 0.3, "correlation", sentence)
+        sentence = f"""{light}: no factor of the dark is sure ({scale.reason}; fitted {scale.k:.3f} ± {scale.sigma:.3f}
+            from {scale.n} pixels, correlation {scale.r:.2f}); that of exposures is taken; darks alike need none"""
+        yield finding("D13", "warn", [light.view], scale.r, 0.3, "correlation", sentence)
     if not 0.1 <= scale.k <= 1.2:
         grave = not 0.1 <= scale.k <= 10
-        sentence = (
-            f"{light.name}: the dark is scaled by {scale.k:.3g}, which "
-            + ("cannot be right" if grave else "scales its noise up as well")
-            + "; take darks at least as long as the lights"
-        )
+        why = "cannot be right" if grave else "scales its noise up as well"
+        sentence = f"{light}: the dark is scaled by {scale.k:.3g}, which {why}; take darks as long as the lights"
         limit = 0.1 if scale.k < 0.1 else 10 if grave else 1.2
-        yield light.finding("D08", "error" if grave else "warn", scale.k, limit, "", sentence)
+        yield finding("D08", "error" if grave else "warn", [light.view], scale.k, limit, "", sentence)
 
 
 def saturation(light: Patient) -> Iterator[Finding]:
@@ -173,12 +129,10 @@ def saturation(light: Patient) -> Iterator[Finding]:
     full = float(np.mean(sample(light.raw) >= 0.98 * ceiling))
     low, high = np.nanpercentile(factor[::16, ::16], [1, 99])
     if full > 1e-5 and high / low > 1.5:
-        sentence = (
-            f"{light.name}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, "
-            f"as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw "
-            "pixels here, but other programs take a single level: give them the lower one"
-        )
-        yield light.finding("D23", "info", high / low, 1.5, "times", sentence)
+        sentence = f"""{light}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, as
+            the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw pixels
+            here, but other programs take a single level: give them the lower one"""
+        yield finding("D23", "info", [light.view], high / low, 1.5, "times", sentence)
 
 
 def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
@@ -187,11 +141,11 @@ def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     same = [m for m in (flat, dark) if m is not None and m.shape[-2:] == light.view.shape[-2:]]
     if not same:
         return
-    coarse = Coarse.of(light.view)
-    if dark is not None and dark in same:
-        yield from glow(doctor, light, coarse.zones, dark)
-    if flat is not None and flat in same and light.level_dn > 0:
-        yield from vignetting(doctor, light, coarse.zones, Coarse.of(flat).zones)
+    sky = Coarse.of(light.view).zones
+    if dark in same:
+        yield from glow(doctor, light, sky, dark)
+    if flat in same and light.level_dn > 0:
+        yield from vignetting(doctor, light, sky, Coarse.of(flat).zones)
         if len(light.view.meta.pattern or "") != 36:
             yield from dust(doctor, light, flat)
 
@@ -202,23 +156,17 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
     pattern = sample(dark, like=light.view)
     noise = madn(pattern) or 1.0
     known = zones[np.isfinite(zones)]
-    if not known.size:
-        return
-    low, high = np.percentile(known, [2, 98])
+    low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 0.0)
     if high - low < doctor.glow_sigma * noise:
         return
     slope, r, *_ = common(sky, zones, order=3)
     left = slope * (high - low)
     if abs(r) > doctor.glow_correlation and abs(left) > 0.25 * light.noise_dn:
-        sentence = (
-            f"{light.name}: {'a' if left > 0 else 'a negative of'} glow of the dark is left after calibration "
-            f"({abs(left):.1f} DN; correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark "
-            f"{'takes too little' if left > 0 else 'takes too much'}; take darks of the exposure and temperature of "
-            "the lights"
-        )
-        yield light.finding(
-            "D11", "warn", abs(r), doctor.glow_correlation, "correlation", sentence, pictures.side_by_side(sky, zones)
-        )
+        sentence = f"""{light}: {"a" if left > 0 else "a negative of"} glow of the dark is left ({abs(left):.1f} DN;
+            correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark
+            {"takes too little" if left > 0 else "takes too much"}; take darks of this exposure and temperature"""
+        crops = pictures.side_by_side(sky, zones)
+        yield finding("D11", "warn", [light.view], abs(r), doctor.glow_correlation, "correlation", sentence, crops)
 
 
 def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
@@ -233,24 +181,16 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
         return
     plot = pictures.scatter(left_x, left_y, "log of the flat", "log of the sky", (slope, 0.0))
     if holds_bias and slope < -0.1 and r < -0.7:
-        sentence = (
-            f"{light.name}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky on log "
-            f"flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level when it is divided by the "
-            "flat. Add darks or bias frames"
-        )
-        yield light.finding("D06", "error", slope, -0.1, "slope", sentence, plot)
-        return
-    if not firm(y, x, slope):
-        return
-    kind = (
-        "under-corrected: the sky is dark where the flat is" if slope > 0 else "over-corrected: it brightens outwards"
-    )
-    sentence = (
-        f"{light.name}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed "
-        f"{doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {'flat' if slope > 0 else 'light'}, "
-        "stray light, or a flat of another focus or filter"
-    )
-    yield light.finding("D14", "warn", slope, doctor.flat_slope, "slope", sentence, plot)
+        sentence = f"""{light}: the flat over-corrects, the sky brightens outwards (slope {slope:+.2f} of log sky on log
+            flat, limit -0.10; correlation {r:.2f}): the light still holds its bias level. Add darks or bias frames"""
+        yield finding("D06", "error", [light.view], slope, -0.1, "slope", sentence, plot)
+    elif firm(y, x, slope):
+        under = "under-corrected: the sky is dark where the flat is"
+        kind = under if slope > 0 else "over-corrected: it brightens outwards"
+        sentence = f"""{light}: vignetting is {kind} (slope {slope:+.3f} of log sky on log flat, allowed
+            {doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {"flat" if slope > 0 else "light"},
+            stray light, or a flat of another focus or filter"""
+        yield finding("D14", "warn", [light.view], slope, doctor.flat_slope, "slope", sentence, plot)
 
 
 def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
@@ -273,13 +213,12 @@ def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
             bad.append((-slope * dark, mote))
     if bad and 2 * len(bad) >= told:
         left, mote = max(bad)
-        sentence = (
-            f"{light.name}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to "
-            f"{left:.1%} too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The "
-            "camera was turned or cleaned, or the flats are of another night: take flats with the lights"
-        )
+        sentence = f"""{light}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to {left:.1%}
+            too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The camera was turned
+            or cleaned, or the flats are of another night: take flats with the lights"""
         crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
-        yield light.finding("D15", "warn", 100 * left, 100 * doctor.mote_fraction, "% of the sky", sentence, crops)
+        limit = 100 * doctor.mote_fraction
+        yield finding("D15", "warn", [light.view], 100 * left, limit, "% of the sky", sentence, crops)
 
 
 def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:

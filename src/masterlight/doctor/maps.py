@@ -78,10 +78,8 @@ def common(y: np.ndarray, x: np.ndarray, order: int = 1) -> tuple[float, float, 
     a, b = x[good].astype(float), y[good].astype(float)
     keep = np.ones(a.size, bool)
     for _ in range(3):
-        some = design[keep]
-        smooth = design @ np.linalg.solve(
-            some.T @ some + TINY * np.eye(len(terms)), some.T @ np.stack([a[keep], b[keep]], axis=-1)
-        )
+        some, both = design[keep], np.stack([a[keep], b[keep]], axis=-1)
+        smooth = design @ np.linalg.solve(some.T @ some + TINY * np.eye(len(terms)), some.T @ both)
         left_a, left_b = a - smooth[:, 0], b - smooth[:, 1]
         power = float(np.sum(left_a[keep] ** 2))
         slope = float(np.sum((left_a * left_b)[keep])) / power if power > 0 else 0.0

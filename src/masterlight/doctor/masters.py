@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
-from masterlight.doctor.findings import Finding, Severity, finding, some
+from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
 from masterlight.session.matching import PLURAL
@@ -34,14 +33,8 @@ class Case:
     noise_dn: Sequence[float] = ()
     scaled: bool = False
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return some([self.master])
-
-    def finding(
-        self, id: str, severity: Severity, figure: Any, threshold: Any, unit: str, sentence: str, picture: Any = None
-    ) -> Finding:
-        return finding(id, severity, [self.master], figure, threshold, unit, sentence, picture)
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -64,9 +57,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
         if not case.frames:
-            yield from greens(
-                case.master, case.master.meta.pattern, case.name, [case.master.source]
-            )  # the doctor of the raw frames has looked at theirs
+            yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
     if case.kind in ("dark", "flatdark") and case.master.shape[-2:] == (case.bias or case.master).shape[-2:]:
         yield from dark_against_bias(doctor, case)
         yield from glow(doctor, case)
@@ -79,25 +70,21 @@ def frame_count(doctor: Doctor, case: Case) -> Iterator[Finding]:
     n = len(case.frames) or (told if told > 1 else 0)
     if 0 < n < wanted:
         share = 100 * (np.sqrt(1 + 1 / n) - 1)
-        sentence = (
-            f"{case.name} is made of {n} {PLURAL[case.kind] if n > 1 else PLURAL[case.kind][:-1]} ({wanted} are "
-            f"better): its noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"
-        )
-        yield case.finding("D16", "info", n, wanted, "frames", sentence)
+        sentence = f"""{case} is made of {n} {PLURAL[case.kind] if n > 1 else PLURAL[case.kind][:-1]} ({wanted} are
+            better): its noise adds up to {share:.0f} % to that of a light, more to a stack that is not dithered"""
+        yield finding("D16", "info", [case.master], n, wanted, "frames", sentence)
 
 
 def flat_depth(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D16: signal to noise of a flat's pixel, from the noise of its frames."""
-    n = max(len(case.frames), len(case.noise_dn), 1)
     if not len(case.noise_dn):
         return
+    n = max(len(case.frames), len(case.noise_dn))
     snr = case.level_dn / (float(np.median(case.noise_dn)) / np.sqrt(n))
     if snr < doctor.flat_snr:
-        sentence = (
-            f"{case.name}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is"
-            f" good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"
-        )
-        yield case.finding("D16", "warn", snr, doctor.flat_snr, "signal to noise", sentence)
+        sentence = f"""{case}: signal to noise of a pixel is {snr:.0f} (at least {doctor.flat_snr:g} is wanted, 1000 is
+            good): about {n * (doctor.flat_snr / snr) ** 2:.0f} flats of this level would reach it"""
+        yield finding("D16", "warn", [case.master], snr, doctor.flat_snr, "signal to noise", sentence)
 
 
 def bias_in_flat(case: Case) -> Iterator[Finding]:
@@ -110,12 +97,10 @@ def bias_in_flat(case: Case) -> Iterator[Finding]:
         return
     dead = case.rows[case.rows < pedestal + 0.2 * (level - pedestal)]
     sure = dead.size >= 3 and float(np.median(dead)) < pedestal + 0.1 * (level - pedestal)
-    sentence = (
-        f"{case.name} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is "
-        f"below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too "
-        f"little, by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"
-    )
-    yield case.finding("D06", "error" if sure else "warn", lowest, pedestal, "DN", sentence)
+    sentence = f"""{case} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is
+        below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too little,
+        by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"""
+    yield finding("D06", "error" if sure else "warn", [case.master], lowest, pedestal, "DN", sentence)
 
 
 def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
@@ -123,19 +108,10 @@ def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
     blind = ~(case.rows > 0.01 * case.level_dn)
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
-        sentence = (
-            f"{case.name}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); "
-            "they are left out of the result. Is something in front of the sensor?"
-        )
-        yield case.finding(
-            "D05",
-            "warn",
-            100 * share,
-            100 * doctor.clipped_fraction,
-            "%",
-            sentence,
-            pictures.image(Coarse.of(case.master).zones),
-        )
+        sentence = f"""{case}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); they are
+            left out of the result. Is something in front of the sensor?"""
+        picture = pictures.image(Coarse.of(case.master).zones)
+        yield finding("D05", "warn", [case.master], 100 * share, 100 * doctor.clipped_fraction, "%", sentence, picture)
 
 
 def greens(pixels: Frame | np.ndarray, letters: str | None, name: str, frames: Sequence[Frame]) -> Iterator[Finding]:
@@ -161,13 +137,11 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
     level, spread = np.mean([a, b, c, d]), np.ptp([a, b, c, d])
     greens = min(abs(a - d), abs(b - c))
     if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
-        sentence = (
-            f"{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} % "
-            f"({a:.0f}, {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour "
-            "pattern: give it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"
-        )
-        yield finding("D17", "error", [frame], 100 * spread / level, 100 * UNLIKE, "%", sentence,
-                      pictures.image(middle[:60, :80]))  # fmt: skip
+        sentence = f"""{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} % ({a:.0f},
+            {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour pattern: give
+            it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"""
+        picture = pictures.image(middle[:60, :80])
+        yield finding("D17", "error", [frame], 100 * spread / level, 100 * UNLIKE, "%", sentence, picture)
 
 
 def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
@@ -179,18 +153,13 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
     level, sigma = middle_of(current), madn(current)
     negative = float(np.mean(current[np.isfinite(current)] < 0))
     if level < -max(doctor.outlier_dn, sigma) and not case.frames:
-        sentence = (
-            f"{case.name} lies {-level:.1f} DN below the bias: another offset, gain or read-out mode; "
-            "take both with the same settings"
-        )
+        sentence = f"{case} lies {-level:.1f} DN below the bias: another offset, gain or mode; take both alike"
         yield finding("D10", "error", [master, bias], level, 0, "DN", sentence)
     elif case.scaled and (negative > 0.10 or level < 2 * sigma):
-        sentence = (
-            f"{case.name}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma "
-            f"(2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark "
-            "current to scale; take darks of the exposure of the lights and subtract them as they are"
-        )
-        yield case.finding("D01", "warn", level / max(sigma, 1e-9), 2, "sigma", sentence)
+        sentence = f"""{case}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma (2
+            are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark
+            current to scale; take darks of the exposure of the lights and subtract them as they are"""
+        yield finding("D01", "warn", [case.master], level / max(sigma, 1e-9), 2, "sigma", sentence)
 
 
 def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
@@ -206,13 +175,11 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     noise = neighbour_noise(case.rows) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if case.scaled and high - low > doctor.glow_sigma * noise:
-        sentence = (
-            f"{case.name}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel "
-            f"({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current"
-            " does. Take darks of the exposure of the lights"
-        )
+        sentence = f"""{case}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel
+            ({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current
+            does. Take darks of the exposure of the lights"""
         figure = (high - low) / noise
-        yield case.finding("D11", "warn", figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
+        yield finding("D11", "warn", [case.master], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:
         return
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
@@ -221,9 +188,7 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     slope, r, *_ = common(zones, light, order=1)
     reach = slope * float(np.nanmax(light) - np.nanmin(light))
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
-        sentence = (
-            f"{case.name}: without the bias it is shaded like the flat (correlation {r:.2f}, limit "
-            f"{doctor.leak_correlation:g}; {reach:.1f} DN over the frame): light came through the telescope. "
-            "Take darks in darkness, with the cap on"
-        )
-        yield case.finding("D12", "warn", r, doctor.leak_correlation, "correlation", sentence, pictures.image(zones))
+        sentence = f"""{case}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
+            {doctor.leak_correlation:g}; {reach:.1f} DN over the frame): take darks in darkness, with the cap on"""
+        picture = pictures.image(zones)
+        yield finding("D12", "warn", [case.master], r, doctor.leak_correlation, "correlation", sentence, picture)

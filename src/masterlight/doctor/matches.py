@@ -1,6 +1,7 @@
 """What is wrong between groups of frames: darks that do not fit, gains that lie, flats and darks that change."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 
@@ -22,148 +23,124 @@ def group_of(master) -> Group | None:
     return master.group if isinstance(master, MasterJob) else Group(master.meta.kind, (master,))
 
 
+def lights_and_darks(evidence: Evidence) -> Iterator[tuple[bool, Group, Group]]:
+    """(whether the dark is scaled, the lights, their darks) of every set that has any."""
+    for part in evidence.plan.sets:
+        dark = group_of(part.dark)
+        if dark is not None:
+            yield part.scaled, Group("light", part.frames), dark
+
+
 def flat_darks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D07: flats whose darks have another exposure, where that matters."""
     for job in evidence.plan.masters:
-        dark = group_of(job.dark)
-        if job.kind != "flat" or dark is None or not evidence.of(job.group):
+        dark, flats = group_of(job.dark), evidence.of(job.group)
+        if job.kind != "flat" or dark is None or not flats or None in (job.group.exposure_s, dark.exposure_s):
             continue
         flat_s, dark_s = job.group.exposure_s, dark.exposure_s
-        if flat_s is None or dark_s is None:
-            continue
         apart, limit = abs(flat_s - dark_s), max(0.1, 0.05 * flat_s)
-        if apart <= limit:
-            continue
         level, bias = evidence.level(job.dark), evidence.bias_for(dark)
-        error = None
-        if level is not None and bias is not None and dark_s > 0:
-            error = abs(level - bias) / dark_s * apart
-            usual = level_of(evidence.of(job.group))
-            if error < 1e-3 * usual:
-                continue
-        known = f", which is {error:.1f} DN of dark current" if error else ""
-        sentence = (
-            f"the flats {job.group.title} have {flat_s:g} s, the darks that are subtracted from them ({dark}) "
-            f"{dark_s:g} s: {apart:g} s apart{known}; take flat-darks of {flat_s:g} s"
-        )
+        known = level is not None and bias is not None and dark_s > 0
+        error = abs(level - bias) / dark_s * apart if known else 0.0
+        if apart <= limit or (known and error < 1e-3 * level_of(flats)):
+            continue
+        current = f", which is {error:.1f} DN of dark current" if error else ""
+        sentence = f"""the flats {job.group.title} have {flat_s:g} s, the darks that are subtracted from them ({dark})
+            {dark_s:g} s: {apart:g} s apart{current}; take flat-darks of {flat_s:g} s"""
         yield finding("D07", "warn", job.group.frames, apart, limit, "s", sentence)
 
 
 def dark_exposure(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D08: lights and their darks differ in exposure, and nothing scales the dark."""
-    for part in evidence.sets:
-        dark, lights = group_of(part.dark), Group("light", part.frames)
-        if dark is None or not lights.exposure_s or not dark.exposure_s:
+    for scaled, lights, dark in lights_and_darks(evidence):
+        if not lights.exposure_s or not dark.exposure_s:
             continue
         off = dark.exposure_s / lights.exposure_s - 1
-        if part.scaled:
+        if scaled:
             k = lights.exposure_s / dark.exposure_s
             if not 0.1 <= k <= 10:
-                sentence = (
-                    f"{lights.title}: the darks of {dark.exposure_s:g} s would be scaled by {k:.3g} "
-                    "(0.1 to 10 makes sense); take darks of the exposure of the lights"
-                )
+                sentence = f"""{lights.title}: the darks of {dark.exposure_s:g} s would be scaled by {k:.3g} (0.1 to 10
+                    makes sense); take darks of the exposure of the lights"""
                 yield finding("D08", "error", dark.frames, k, 0.1 if k < 1 else 10, "", sentence)
         elif abs(off) > doctor.exposure_fraction and abs(dark.exposure_s - lights.exposure_s) > 0.05:
-            sentence = (
-                f"{lights.title}: the exposure of the dark is off by {100 * off:+.1f} % "
-                f"({dark.exposure_s:g} s against {lights.exposure_s:g} s, allowed {doctor.exposure_fraction:.0%}): "
-                "hot pixels stay or turn black; take darks of the exposure of the lights, or scale them"
-            )
+            sentence = f"""{lights.title}: the exposure of the dark is off by {100 * off:+.1f} % ({dark.exposure_s:g} s
+                against {lights.exposure_s:g} s, allowed {doctor.exposure_fraction:.0%}): hot pixels stay or turn black;
+                take darks of the exposure of the lights, or scale them"""
             yield finding("D08", "warn", dark.frames, 100 * abs(off), 100 * doctor.exposure_fraction, "%", sentence)
 
 
 def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D09: darks warmer or colder than the lights, coolers that do not hold, set points that were not reached."""
-    for part in evidence.sets:
-        dark, lights = group_of(part.dark), Group("light", part.frames)
-        if dark is None or None in (lights.temperature_c, dark.temperature_c):
+    for scaled, lights, dark in lights_and_darks(evidence):
+        if None in (lights.temperature_c, dark.temperature_c):
             continue
         apart = abs(dark.temperature_c - lights.temperature_c)
-        if apart > doctor.temperature_c and not part.scaled:
+        if apart > doctor.temperature_c and not scaled:
             # an uncooled camera is at another temperature every minute: its darks cannot fit better
             cooled = any(f.meta.set_temperature_c is not None for f in (*lights.frames, *dark.frames))
             grave = cooled and apart > doctor.temperature_limit_c
             limit = doctor.temperature_limit_c if grave else doctor.temperature_c
-            sentence = (
-                f"{lights.title}: the darks were at {dark.temperature_c:.1f} °C, the lights at "
-                f"{lights.temperature_c:.1f} °C ({apart:.1f} °C apart, limit {limit:g}): dark current differs by "
-                f"{100 * (2 ** (apart / 6) - 1):.0f} %; take darks at the temperature of the lights"
-            )
+            sentence = f"""{lights.title}: the darks were at {dark.temperature_c:.1f} °C, the lights at
+                {lights.temperature_c:.1f} °C ({apart:.1f} °C apart, limit {limit:g}): dark current differs by
+                {100 * (2 ** (apart / 6) - 1):.0f} %; take darks at the temperature of the lights"""
             yield finding("D09", "error" if grave else "warn", dark.frames, apart, limit, "°C", sentence)
     for group in evidence.groups("light", "dark", "bias", "flatdark"):
         frames = [f for f in group.frames if f.meta.temperature_c is not None]
         values = np.array([f.meta.temperature_c for f in frames])
         rms = float(np.std(values)) if len(values) > 1 else 0.0
         if rms > doctor.temperature_spread_c and group.kind != "bias":
-            sentence = (
-                f"{group}: the sensor's temperature spreads by {rms:.2f} °C rms, from {values.min():.1f} to "
-                f"{values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): the cooler did not hold; let it "
-                "settle, or choose a warmer set point"
-            )
+            sentence = f"""{group}: the sensor's temperature spreads by {rms:.2f} °C rms, from {values.min():.1f} to
+                {values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): let it settle, or set it warmer"""
             order = pictures.line(values, "frame", "temperature, °C")
             yield finding("D09", "warn", group.frames, rms, doctor.temperature_spread_c, "°C", sentence, order)
         far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
         if far:
             worst = max(abs(f.meta.temperature_c - f.meta.set_temperature_c) for f in far)
-            sentence = (
-                f"{some(far)}: the sensor was {worst:.1f} °C away from the set point "
-                "(1 °C is usual): the cooler had not got there; wait for it, or match darks by the temperature reached"
-            )
+            sentence = f"""{some(far)}: the sensor was {worst:.1f} °C away from the set point (1 °C is usual): the
+                cooler had not got there; wait for it, or match darks by the temperature reached"""
             yield finding("D09", "warn", far, worst, 1.0, "°C", sentence)
 
 
 def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D10: lights darker than their dark, darks darker than the bias: another offset, gain or read-out mode."""
-    for part in evidence.sets:
+    for part in evidence.plan.sets:
         dark = evidence.of(getattr(part.dark, "group", None)) or evidence.of(getattr(part.bias, "group", None))
-        lights = [evidence.looks[f.source] for f in part.frames if f.source in evidence.looks]
-        meta = part.frames[0].meta
+        lights, meta = evidence.of(part), part.frames[0].meta
         if not (dark and lights) or part.scaled or "B" in meta.calibration or meta.overscan_px:
             continue  # overscan follows a level that drifts
-        level = level_of(dark)
-        noise = noise_of(dark)
-        under = [one for one in lights if one.level_dn < level - max(doctor.outlier_dn, 2 * noise)]
+        level, limit = level_of(dark), -max(doctor.outlier_dn, 2 * noise_of(dark))
+        under = [one for one in lights if one.level_dn < level + limit]
         if under:
             worst = min(one.level_dn for one in under) - level
-            sentence = (
-                f"{some(under)}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): "
-                "no sky is darker than a dark. Another offset, gain, read-out mode or temperature; take darks with "
-                "the settings of the lights"
-            )
-            limit = -max(doctor.outlier_dn, 2 * noise)
+            sentence = f"""{some(under)}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): no
+                sky is. Another offset, gain, read-out mode or temperature; take darks with their settings"""
             severity = "error" if 2 * len(under) > len(lights) else "warn"  # a few bad lights never end a night
             yield finding("D10", severity, under, worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
-        level = level_of(evidence.of(bias))
-        noise = noise_of(evidence.of(bias))
+        looks = evidence.of(bias)
+        level, limit = level_of(looks), -max(doctor.outlier_dn, 2 * noise_of(looks))
         for dark in evidence.groups("dark", "flatdark", "flat"):
             if dark.meta.shape != bias.meta.shape or not alike(dark.meta, bias.meta) or dark.meta.calibration:
                 continue
             median = level_of(evidence.of(dark))
-            if median >= level - max(doctor.outlier_dn, 2 * noise):
+            if median >= level + limit:
                 continue
-            together = subtracted_together(evidence, bias, dark)
-            sentence = (
-                f"{dark} lie {level - median:.1f} DN below {bias} ({median:.1f} against {level:.1f} DN): a "
-                f"{dark.kind} cannot be darker than the bias. Another offset, gain or read-out mode; take both with "
-                "the same settings"
-            )
-            severity = "error" if together else "warn"
-            limit = -max(doctor.outlier_dn, 2 * noise)
+            sentence = f"""{dark} lie {level - median:.1f} DN below {bias} ({median:.1f} against {level:.1f} DN): a
+                {dark.kind} cannot be. Another offset, gain or read-out mode; take both with the same settings"""
+            severity = "error" if subtracted_together(evidence, bias, dark) else "warn"
             yield finding("D10", severity, [*dark.frames, *bias.frames], median - level, limit, "DN", sentence)
 
 
 def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
     """Whether the plan takes this bias out of these frames, or out of lights together with this dark."""
-    parts = [(part.bias, part.dark) for part in evidence.sets] + [(j.bias, j.dark) for j in evidence.plan.masters]
-    both = any(group_of(b) is bias and group_of(d) is other for b, d in parts if b is not None and d is not None)
+    users = (*evidence.plan.sets, *evidence.plan.masters)
+    both = any(group_of(one.bias) is bias and group_of(one.dark) is other for one in users)
     job = evidence.job(other)
     return both or (job is not None and group_of(job.bias) is bias)
 
 
 def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D12: darks whose coarse map changes from frame to frame, or whose dark current is not a steady rate."""
+    """D12: darks whose coarse map changes from frame to frame."""
     for group in evidence.groups("dark", "flatdark"):
         looks = evidence.of(group)
         if len(looks) < 3:
@@ -171,43 +148,33 @@ def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         maps = np.stack([one.zones - np.median(one.zones) for one in looks])
         change = maps - np.median(maps, axis=0)
         reach = np.ptp(change, axis=(1, 2))
-        error = np.array([one.zone_error_dn for one in looks])
-        limit = np.maximum(8 * error * np.sqrt(2), 0.5 * np.array([one.spread_dn for one in looks]))
-        limit = np.maximum(limit, max(doctor.outlier_dn, 3 * float(np.median(reach))))  # banding is in all of them
+        least = max(doctor.outlier_dn, 3 * float(np.median(reach)))  # banding is in all of them
+        limit = [max(8 * one.zone_error_dn * np.sqrt(2), 0.5 * one.spread_dn, least) for one in looks]
         bad = [i for i in range(len(looks)) if reach[i] > limit[i]]
         if bad:
             worst = max(bad, key=lambda i: reach[i])
-            sentence = (
-                f"{some([looks[i] for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do "
-                f"not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the "
-                "viewfinder and gaps, or darkness"
-            )
+            sentence = f"""{some([looks[i] for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do
+                not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the
+                viewfinder and gaps, or darkness"""
             picture = pictures.image(change[worst])
             yield finding("D12", "warn", [looks[i] for i in bad], reach[worst], limit[worst], "DN", sentence, picture)
-    yield from unsteady_rates(doctor, evidence)
 
 
 def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """Darks of different exposures and one temperature whose rates differ."""
+    """D12: darks of different exposures and one temperature whose rates differ."""
     known = []
     for group in evidence.groups("dark", "flatdark"):
         bias = evidence.bias_for(group)
-        if bias is None or not group.exposure_s:
-            continue
-        excess = level_of(evidence.of(group)) - bias
+        excess = level_of(evidence.of(group)) - bias if bias is not None and group.exposure_s else 0.0
         if excess > 10.0:
             known.append((excess / group.exposure_s, group))
-    for i, (rate, group) in enumerate(known):
-        for other_rate, other in known[i + 1 :]:
-            cold = None in (group.temperature_c, other.temperature_c)
-            if cold or abs(group.temperature_c - other.temperature_c) > 0.5 or not alike(group.meta, other.meta):
-                continue
-            ratio = max(rate, other_rate) / min(rate, other_rate)
-            if ratio > 1.2 and group.meta.shape == other.meta.shape:
-                sentence = (
-                    f"dark current is {rate:.3g} DN/s in {group} and {other_rate:.3g} DN/s in {other}: a factor of "
-                    f"{ratio:.2f} (20 % are usual): light gets in, or the bias level differs; take them in darkness"
-                )
+    for (rate, group), (other_rate, other) in combinations(known, 2):
+        cold = None in (group.temperature_c, other.temperature_c) or group.meta.shape != other.meta.shape
+        ratio = max(rate, other_rate) / min(rate, other_rate)
+        if not cold and abs(group.temperature_c - other.temperature_c) <= 0.5 and alike(group.meta, other.meta):
+            if ratio > 1.2:
+                sentence = f"""dark current is {rate:.3g} DN/s in {group} and {other_rate:.3g} DN/s in {other}: a factor
+                    of {ratio:.2f} (20 % are usual): light gets in, or the bias level differs; take them in darkness"""
                 yield finding("D12", "warn", [*group.frames, *other.frames], ratio, 1.2, "times", sentence)
 
 
@@ -221,11 +188,9 @@ def pattern(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 continue
             silent = not (light.meta.pattern and group.meta.pattern)
             names = light.meta.pattern or "no pattern", group.meta.pattern or "no pattern"
-            sentence = (
-                f"{light.title} have {names[0]}, {group} have {names[1]}, though camera and size are the same: "
-                + ("one header is silent; write BAYERPAT into it" if silent else "another row order or region? ")
-                + ("" if silent else "Take both with one program and one region")
-            )
+            odd = "another row order or region? Take both with one program and one region"
+            sentence = f"""{light.title} have {names[0]}, {group} have {names[1]}, though camera and size are the same:
+                {"one header is silent; write BAYERPAT into it" if silent else odd}"""
             grave = not silent and group.kind == "flat"
             yield finding("D17", "error" if grave else "warn", group.frames, None, None, "", sentence)
             break
@@ -247,11 +212,9 @@ def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         reach = float(np.ptp(ratio)) - 6 * zone_error(evidence, group, looks) / np.sqrt(min(short.sum(), long.sum()))
         if reach > doctor.shutter_fraction:
             bad = [one for one, s in zip(looks, short, strict=True) if s]
-            sentence = (
-                f"flats of {exposure.min():g} s differ from those of {exposure.max():g} s by {reach:.2%} over the frame"
-                f" (usual: below {doctor.shutter_fraction:.1%}): the shutter shades the short ones; expose flats for "
-                "more than a second, by a dimmer light"
-            )
+            sentence = f"""flats of {exposure.min():g} s differ from those of {exposure.max():g} s by {reach:.2%} over
+                the frame (usual: below {doctor.shutter_fraction:.1%}): the shutter shades the short ones; expose flats
+                for more than a second, by a dimmer light"""
             picture = pictures.image(ratio)
             yield finding("D18", "warn", bad, 100 * reach, 100 * doctor.shutter_fraction, "%", sentence, picture)
 
@@ -275,11 +238,9 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             drift = float(np.ptp(values) / (abs(np.median(values)) if "/" in name else 1))
             drift -= 4 * zone_error(evidence, group, looks) / np.sqrt(6)
             if drift > doctor.drift_fraction:
-                sentence = (
-                    f"{group}: the {name} changes by {drift:.1%} through the set (allowed: {doctor.drift_fraction:.0%})"
-                    ": the light is not even, as twilight near the horizon or a panel that wobbles; the master flat is "
-                    "a mean of different flats. Point near the zenith, or use a panel"
-                )
+                sentence = f"""{group}: the {name} changes by {drift:.1%} through the set (allowed:
+                    {doctor.drift_fraction:.0%}): the light is not even, as twilight near the horizon or a panel that
+                    wobbles; the master flat is a mean of different flats. Point near the zenith, or use a panel"""
                 picture = pictures.line(values[order], "flat, in order of time", name)
                 yield finding("D19", "warn", looks, 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture)
                 break
@@ -313,21 +274,17 @@ def gain(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     for group in evidence.groups("light", "flat", "bias", "dark"):
         bits = {one.shift_bits for one in evidence.of(group)}
         camera = camera_key(group.meta.camera), min(bits)
-        if min(bits) > 0 and not told & {camera} and all(one.pixels > 2000 for one in evidence.of(group)):
+        if min(bits) > 0 and camera not in told and all(one.pixels > 2000 for one in evidence.of(group)):
             told.add(camera)
-            sentence = (
-                f"every value of {group} is a multiple of {2 ** min(bits)}: a converter of {16 - min(bits)} bits, whose"
-                " data were shifted up. Gains told for the converter are that many times too large for these files"
-            )
+            sentence = f"""every value of {group} is a multiple of {2 ** min(bits)}: a converter of {16 - min(bits)}
+                bits, shifted up. Gains told for the converter are that many times too large for these files"""
             yield finding("D24", "info", group.frames, min(bits), 0, "bits", sentence)
     for bias in evidence.groups("bias"):
         pair = evidence.pairs.get(id(bias))
         step = 2 ** min(one.shift_bits for one in evidence.of(bias))
         if pair is not None and pair.noise_dn < 0.5 * step:
-            sentence = (
-                f"{bias} have a noise of {pair.noise_dn:.2f} DN, less than half a step of the converter ({step} DN): "
-                "noise is measured badly at such a gain, and faint levels are lost in rounding; use a higher gain"
-            )
+            sentence = f"""{bias} have a noise of {pair.noise_dn:.2f} DN, less than half a step of the converter ({step}
+                DN): noise is measured badly at such a gain, and faint levels are lost in rounding; use a higher gain"""
             yield finding("D24", "warn", pair.sources, pair.noise_dn, 0.5 * step, "DN", sentence)
         for flat in evidence.groups("flat"):
             yield from gain_lie(doctor, evidence, bias, flat)
@@ -349,10 +306,8 @@ def gain_lie(doctor: Doctor, evidence: Evidence, bias: Group, flat: Group) -> It
     if abs(measured / header - 1) > doctor.gain_fraction:
         bits = evidence.of(flat)[0].shift_bits
         shifted = f"; the data are shifted up by {bits} bits, a factor of {2**bits}" if bits else ""
-        sentence = (
-            f"{some(f.sources)}: {measured:.3g} electrons for each DN by the noise of the flats, the header says "
-            f"{header:.3g} (allowed: {doctor.gain_fraction:.0%} apart){shifted}; the measured gain is the true one"
-        )
+        sentence = f"""{some(f.sources)}: {measured:.3g} electrons for each DN by the noise of the flats, the header
+            says {header:.3g} (allowed: {doctor.gain_fraction:.0%} apart){shifted}; the measured gain is the true one"""
         yield finding("H02", "warn", f.sources, measured, header, "e-/DN", sentence)
 
 
@@ -362,14 +317,11 @@ def banding(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         pair = evidence.pairs.get(id(group))
         if pair is None or not pair.noise_dn > 0:
             continue
-        powers = {"rows": (pair.row_power, pair.row_rms_dn), "columns": (pair.column_power, pair.column_rms_dn)}
-        name = max(powers, key=lambda key: powers[key][1])
-        power, rms = powers[name]
+        name = max(pair.lines, key=lambda key: pair.lines[key][1])
+        power, rms = pair.lines[name]
         if power > doctor.banding_power and rms > 0.1 * pair.noise_dn:
-            sentence = (
-                f"{group}: the {name} differ from frame to frame by {rms:.2f} DN rms, with {power:.0f} times the power "
-                f"of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither, take "
-                "more frames, or correct rows and columns"
-            )
+            sentence = f"""{group}: the {name} differ from frame to frame by {rms:.2f} DN rms, with {power:.0f} times
+                the power of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither,
+                take more frames, or correct rows and columns"""
             picture = pictures.line(pair.profile_dn, "row of the sample", "difference of two, DN", first=0)
             yield finding("D25", "warn", pair.sources, power, doctor.banding_power, "times", sentence, picture)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight.doctor.findings import SEVERITIES, Finding, by_gravity
+from masterlight.doctor.findings import WORDS, Finding, by_gravity, summary
 
-WORDS = {"error": "error", "warn": "warning", "info": "good to know"}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222;
   background: #fafafa }
@@ -33,13 +32,10 @@ def text(findings: Sequence[Finding]) -> str:
 def html(findings: Sequence[Finding], title: str) -> str:
     """One self-contained page: findings from the gravest on, each with its figure, advice, frames and picture."""
     found = by_gravity(findings)
-    counts = [sum(f.severity == s for f in found) for s in SEVERITIES]
-    plural = [f"{n} {WORDS[s]}{'s' if n > 1 and s != 'info' else ''}" for n, s in zip(counts, SEVERITIES, strict=True)]
-    told = ", ".join(words for n, words in zip(counts, plural, strict=True) if n)
     body = "\n".join(article(f) for f in found) or "<p>Nothing is wrong with these calibration frames.</p>"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n<p>{told}</p>\n{body}\n</body></html>\n"
+        f"<style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n<p>{summary(found)}</p>\n{body}\n</body></html>\n"
     )
 
 
@@ -48,17 +44,12 @@ def article(f: Finding) -> str:
     picture = f'<img src="{data_uri(f.picture)}" alt="{escape(f.title)}">' if f.picture is not None else ""
     files = "".join(f"<li>{escape(Path(source).name)}</li>" for source in f.sources)
     frames = f"<details><summary>{len(f.sources)} frames</summary><ul>{files}</ul></details>"
+    limit = f", threshold {f.threshold:.4g}" if f.threshold is not None else ""
+    figure = f'<p class="figure">{f.figure:.4g} {escape(f.unit)}{limit}</p>' if f.figure is not None else ""
     return (
         f'<article class="{f.severity}">{picture}<h2>{escape(f.title)} <span class="id">{f.id}, {WORDS[f.severity]}'
-        f"</span></h2>\n{figure_line(f)}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
+        f"</span></h2>\n{figure}<p>{escape(f.sentence)}</p>{frames if f.sources else ''}</article>"
     )
-
-
-def figure_line(f: Finding) -> str:
-    if f.figure is None:
-        return ""
-    limit = f", threshold {f.threshold:.4g}" if f.threshold is not None else ""
-    return f'<p class="figure">{f.figure:.4g} {escape(f.unit)}{limit}</p>'
 
 
 def data_uri(picture: np.ndarray) -> str:

@@ -50,24 +50,18 @@ class Plot:
         up = (y - self.y0) / (self.y1 - self.y0)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    def line(self, x, y, colour=COLOURS[0], dots: bool = True):
-        points = [self.at(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
-        if len(points) > 1:
-            self.draw.line(points, colour, 2)
-        if dots and len(points) < 80:
-            self.dots(x, y, colour)
+    def points(self, x, y) -> list[tuple[float, float]]:
+        return [self.at(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
 
-    def dots(self, x, y, colour=COLOURS[0]):
-        for a, b in zip(x, y, strict=True):
-            if math.isfinite(a) and math.isfinite(b):
-                px, py = self.at(a, b)
-                self.draw.ellipse([px - 2, py - 2, px + 2, py + 2], fill=colour)
+    def dots(self, points, colour=COLOURS[0]):
+        for px, py in points:
+            self.draw.ellipse([px - 2, py - 2, px + 2, py + 2], fill=colour)
 
     def mark(self, x: float, words: str):
         px, _ = self.at(x, self.y0)
         self.draw.line([(px, TOP), (px, HEIGHT - BOTTOM)], COLOURS[1], 1)
-        right = px > WIDTH / 2
-        self.draw.text((px + (-4 if right else 4), TOP + 3), words, COLOURS[1], font(), anchor="ra" if right else "la")
+        beside, anchor = (-4, "ra") if px > WIDTH / 2 else (4, "la")
+        self.draw.text((px + beside, TOP + 3), words, COLOURS[1], font(), anchor=anchor)
 
     def pixels(self) -> np.ndarray:
         return np.ascontiguousarray(np.moveaxis(np.asarray(self.image, np.uint8), -1, 0))
@@ -112,7 +106,9 @@ def line(values, x_label: str, y_label: str, first: int = 1) -> np.ndarray:
     """A line through values that are counted from `first` on."""
     x, y = np.arange(first, first + len(values)), np.ravel(values)
     plot = Plot((x.min(), x.max()), (np.nanmin(y), np.nanmax(y)), x_label, y_label)
-    plot.line(x, y)
+    points = plot.points(x, y)
+    plot.draw.line(points, COLOURS[0], 2)
+    plot.dots(points if len(points) < 80 else ())
     return plot.pixels()
 
 
@@ -125,10 +121,11 @@ def scatter(x, y, x_label: str, y_label: str, fitted=None) -> np.ndarray:
     plot = Plot((x.min(), x.max()), (low, high), x_label, y_label)
     inside = np.flatnonzero((y >= plot.y0) & (y <= plot.y1))
     inside = inside[:: max(1, inside.size // 3000)]
-    plot.dots(x[inside], y[inside])
+    plot.dots(plot.points(x[inside], y[inside]))
     if fitted:
         ends = np.array([x.min(), x.max()])
-        plot.line(ends, np.clip(fitted[0] * ends + fitted[1], plot.y0, plot.y1), COLOURS[1], dots=False)
+        heights = np.clip(fitted[0] * ends + fitted[1], plot.y0, plot.y1)
+        plot.draw.line(plot.points(ends, heights), COLOURS[1], 2)
     return plot.pixels()
 
 

@@ -119,12 +119,12 @@ class Doctor:
         of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `measure` tells it; scaled:
         whether the dark is scaled to the lights.
         """
-        found: list[Finding] = engine("doctor.examination").master(
-            self, kind, master, bias, dark, flat, frames, noise_dn, scaled
-        )
+        case = engine("doctor.masters").Case(kind, master, bias, dark, flat, frames, noise_dn, scaled)
+        found: list[Finding] = engine("doctor.examination").kept(self, engine("doctor.masters").examine(self, case))
         return found
 
     def light(self, raw: "Frame", view: "Frame", masters: "Masters", defects: "Defects | None" = None) -> list[Finding]:
         """Diagnose one calibrated light: `view` is `raw` calibrated by `masters`; about a quarter of it is computed."""
-        found: list[Finding] = engine("doctor.examination").light(self, raw, view, masters, defects)
+        findings = engine("doctor.lights").examine(self, raw, view, masters, defects)
+        found: list[Finding] = engine("doctor.examination").kept(self, findings)
         return found

@@ -4,10 +4,8 @@ Each function yields events; the last one carries what was made. A file that fai
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ from masterlight.core.errors import FrameError, NothingUsable, ParameterError, R
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
 from masterlight.core.together import differences
-from masterlight.core.workers import Event, each, executor, keep_freed_memory
+from masterlight.core.workers import Event, Events
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.hdr import HDRComposition
@@ -31,25 +29,21 @@ from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
 from masterlight.io.defectlist import write_defects
-from masterlight.io.raster import preview, write_png
 from masterlight.night.masters import build_master
-from masterlight.night.products import header, place_keywords, save
+from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words
-from masterlight.night.run import Run, integrate
+from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, grouped
 from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import scan
-from masterlight.subframes.measure import measure
 from masterlight.subframes.measurement import Measurement
-from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.together import in_range
+from masterlight.subframes.together import measure_all
 
-Events = Generator[Event, None, None]
 File = str | Path
 Found = Iterator[tuple[str, Defects]]
-Measured = tuple[list[Frame], list[list[Measurement]]]
+Measured = tuple[list[Frame], list[tuple[Measurement, ...]]]
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
 MEASURE_BYTES = 24
@@ -59,7 +53,7 @@ MEASURE_BYTES = 24
 def make_master(
     recipe: Recipe, files: Sequence[File], path: Path, *, kind: str, bias: File | None = None,
     dark: File | None = None, flat_dark: bool = False,
-) -> Events:  # fmt: skip
+) -> Events[None]:  # fmt: skip
     """Integrate `files` into a master bias, dark or flat; the masters bias and dark are taken out of each first.
 
     flat_dark: these darks are for flats. The last event's result is the report. NothingUsable when no frame is left.
@@ -68,43 +62,26 @@ def make_master(
     session = scan(files)
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
     right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
-    wrong = tuple(
-        Rejected(frame.source, "masters", f"says that it is a {frame.meta.kind}; --force takes it for a {kind}")
-        for frame in session.frames
-        if frame not in right
-    )
+    words = "says that it is a {}; --force takes it for a " + kind
+    wrong = [frame for frame in session.frames if frame not in right]
+    lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + wrong)
+    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + lost)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
     masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
-    job = job_of(kind, frames, masters)
-    with run_of(plan, path, recipe) as run:
+    group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
+    equation = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
+    with Run.open(plan, path.parent, recipe) as run:
         for rejected in plan.rejected:
             yield run.reject(rejected)
         if len(plan.groups) > 1:
             yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
-        yield from build_master(run, job, path)
+        yield from build_master(run, MasterJob(group, **masters, equation=equation), path)
         if path not in run.made.values():
             raise NothingUsable(f"no {kind} frame could be used; nothing was written")
         yield Event("done", result=run.report, message=str(path))
-
-
-@contextmanager
-def run_of(plan: Plan, path: Path, recipe: Recipe) -> Iterator[Run]:
-    """What a run needs, for one product written to `path`."""
-    keep_freed_memory()
-    with executor(recipe.workers) as pool:
-        yield Run.of(plan, path.parent, recipe, pool)
-
-
-def job_of(kind: str, frames: list[Frame], masters: dict[str, Frame]) -> MasterJob:
-    """The master to make of raw frames, with the masters that are taken out of each before."""
-    group = Group(kind, tuple(frames))
-    taken = {name: Group(name, (frame,)) for name, frame in masters.items()}
-    words = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
-    return MasterJob(group, **masters, equation=words)
 
 
 def refuse_mixture(frames: list[Frame]) -> None:
@@ -113,14 +90,11 @@ def refuse_mixture(frames: list[Frame]) -> None:
     for frame in frames[1:]:
         for name, mine, other in differences(first.meta, frame.meta):
             if name not in ("size", "region"):
-                raise FrameError(
-                    frame.source,
-                    f"has {name} {other}, and {Path(first.source).name} has {mine}: one master is made of "
-                    "frames of one camera and setting",
-                )
+                words = f"has {name} {other}, and {Path(first.source).name} has {mine}"
+                raise FrameError(frame.source, f"{words}: one master is made of frames of one camera and setting")
 
 
-def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check: Sequence[File] = ()) -> Events:
+def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check: Sequence[File] = ()) -> Events[None]:
     """Write the superbias of one master bias; with bias frames in `check`, say whether it is better."""
     if len(files) != 1:
         raise ParameterError(f"a superbias is made of one master bias (given: {len(files)} files)")
@@ -128,15 +102,13 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     bias = read(master)
     refuse_other_kind("bias", bias, force=False)
     raw = scan(check).frames
-    odd = next((frame for frame in raw if frame.meta.sky_shape != bias.shape), None)
-    if odd is not None:
-        raise FrameError(
-            odd.source, f"is of another size than {Path(master).name}; give the frames that it was made of"
-        )
+    for odd in [frame for frame in raw if frame.meta.sky_shape != bias.shape]:
+        words = f"is of another size than {Path(master).name}; give the frames that it was made of"
+        raise FrameError(odd.source, words)
+    if 0 < len(raw) < 4:
+        raise FrameError(raw[0].source, f"{len(raw)} bias frames are too few to check with; give 4 or more")
     if raw:
-        halves = [mean_of(raw[i::2], ImageIntegration.for_bias()) for i in (0, 1)] if len(raw) > 3 else None
-        if halves is None:
-            raise FrameError(raw[0].source, f"{len(raw)} bias frames are too few to check with; give 4 or more")
+        halves = [mean_of(raw[i::2], ImageIntegration.for_bias()) for i in (0, 1)]
         yield Event("superbias", message=superbias.validate(*halves).sentence)
     made = superbias(bias)
     write(out, made, header_of(made))
@@ -145,7 +117,7 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
 
 def find_defects(
     process: BadPixels, files: Sequence[File], out: Path, bias: File | None = None, dithered: bool = False
-) -> Events:
+) -> Events[None]:
     """Write a map or list of the defective pixels that darks, flats, lights and rejection maps show, all together.
 
     Which they are is told by their headers and names; bias: master to take out of flats; dithered: the word of the
@@ -195,11 +167,8 @@ def of_lights(process: BadPixels, lights: list[Frame], bias: Frame | None, dithe
     for stack in [light for light in lights if light.meta.frames > 1]:
         lights.remove(stack)
         if not dithered:
-            raise FrameError(
-                stack.source,
-                "its rejection map tells of the sensor only when the frames were dithered and not registered; say so "
-                "with --dithered, or give the lights themselves",
-            )
+            words = "its rejection map tells of the sensor only when the frames were dithered and not registered; "
+            raise FrameError(stack.source, words + "say so with --dithered, or give the lights themselves")
         counts, n = rejection_map(stack.source)
         yield Path(stack.source).name, process.from_rejections(counts, n, source=stack.source)
     if lights:
@@ -225,9 +194,8 @@ def rejection_map(path: File) -> tuple[np.ndarray, int]:
             raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
         n = len(hdus["FRAMES"].data)
         if hdus["REJ_HIGH"].data.ndim != 2:
-            raise FrameError(
-                path, "is a stack of three planes; its rejection maps do not tell of single pixels of the sensor"
-            )
+            words = "its rejection maps do not tell of single pixels of the sensor"
+            raise FrameError(path, f"is a stack of three planes; {words}")
         return np.rint(hdus["REJ_HIGH"].data * n), n
 
 
@@ -242,9 +210,8 @@ def shifts_between(lights: list[Frame]) -> np.ndarray | None:
     return np.array([(t.dx_px, t.dy_px) for t in found]) if all(found) else None
 
 
-def mean_of(frames: Iterable[Frame], integration: ImageIntegration) -> Frame:
+def mean_of(frames: Sequence[Frame], integration: ImageIntegration) -> Frame:
     """Raw frames integrated in memory."""
-    frames = list(frames)
     *_, done = integration(frames, maps=False)
     meta = frames[0].meta.with_(is_master=True, frames=len(frames))
     return ArrayFrame.of(done.result.image, f"{len(frames)} {PLURAL[meta.kind]}", meta)
@@ -259,7 +226,7 @@ def defect_words(found: Defects) -> str:
 def integrate_files(
     recipe: Recipe, files: Sequence[File], path: Path, *, reference: File | None = None,
     roi: str | tuple[int, ...] | None = None, slope_map: bool = False,
-) -> Events:  # fmt: skip
+) -> Events[None]:  # fmt: skip
     """Integrate registered files with `recipe.integrate` into one image, its maps in extensions.
 
     reference: the file whose level and scale the result has, by default the one of greatest weight; roi (x, y, width,
@@ -268,21 +235,16 @@ def integrate_files(
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
-    box = box_of(roi)
     session = scan(files)
     if not session.frames:
         raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
-    nothing = Plan(session.name, (), (), (), (), (), ())
-    with run_of(nothing, path, recipe) as run:
+    with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
-        frames = [crop(frame, box) for frame in session.frames]
+        frames = [crop(frame, roi) for frame in session.frames]
         frames = yield from of_one_shape(run, frames)
-        frames, statistics = yield from measured(run, frames)
+        frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
         chosen = place_of(reference, frames)
-        if recipe.integrate.looks_at_stars and min(frames[0].shape[-2:]) >= 32:
-            frames, statistics = yield from with_fluxes(run, frames, statistics, chosen or 0)
-            chosen = place_of(reference, frames)
         stack, frames, _ = yield from integrate(
             run, "integrate", recipe.integrate, frames, statistics, chosen, slope=slope_map, named=chosen is not None
         )
@@ -300,59 +262,46 @@ def integrate_files(
         yield from figures(run, path, stack, own)
 
 
-def of_one_shape(run: Run, frames: list[Frame]) -> Generator[Event, None, list[Frame]]:
+def of_one_shape(run: Run, frames: list[Frame]) -> Events[list[Frame]]:
     """The frames of the shape that most have; the others are rejected. FrameError where no shape has the majority."""
     shapes = Counter(frame.shape for frame in frames)
     usual, count = shapes.most_common(1)[0]
     if count <= len(frames) / 2:
         check_shapes(frames)
     first = next(frame for frame in frames if frame.shape == usual)
-    for frame in frames:
-        if frame.shape != usual:
-            try:
-                check_shapes([first, frame])
-            except FrameError as error:
-                yield run.reject(Rejected.of(frame.source, "measure", error))
+    for frame in [frame for frame in frames if frame.shape != usual]:
+        try:
+            check_shapes([first, frame])
+        except FrameError as error:
+            yield run.reject(Rejected.of(frame.source, "measure", error))
     return [frame for frame in frames if frame.shape == usual]
 
 
-def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events:
+def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
     """The figures of a result: a line for each frame, one for the whole."""
-    for used in by_frame(stack):
-        if not used.weight > 0:
-            continue
-        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
-        lost = used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction
-        words += f", noise {used.noise_dn:.3g} DN, {rejection_words(*lost)}"
-        yield Event("integrate", message=f"{Path(used.source).name}: {words}")
-    for source, _, trail in stack.trails:
-        yield Event("integrate", message=f"{Path(source).name}: {trail}")
     row = MasterRow.of(own.meta.kind, own.meta.filter, path, stack, reference=own.source)
-    yield Event("integrate", message=f"reference: {Path(own.source).name}")
+    sentences = []
+    for used in [part for part in by_frame(stack) if part.weight > 0]:
+        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
+        lost = rejection_words(used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction)
+        sentences.append(f"{Path(used.source).name}: {words}, noise {used.noise_dn:.3g} DN, {lost}")
+    for sentence in (*sentences, *row.trails, f"reference: {Path(own.source).name}"):
+        yield Event("integrate", message=sentence)
     yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 
-def box_of(roi: str | tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """A part of frames, (x, y, width, height), as it is typed after --roi: `1000,800,512,512`."""
-    try:
-        box = tuple(int(part) for part in roi.split(",")) if isinstance(roi, str) else roi
-    except ValueError:
-        box = ()
-    if box is not None and len(box) != 4:
-        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512")
-    return box
-
-
-def crop(frame: Frame, box: tuple[int, ...] | None) -> Frame:
-    """The part of a frame at (x, y, width, height); all of it for None."""
-    if box is None:
+def crop(frame: Frame, roi: str | tuple[int, ...] | None) -> Frame:
+    """The part of a frame at (x, y, width, height), also as it is typed after --roi, `1000,800,512,512`; or all."""
+    if roi is None:
         return frame
-    x, y, width, height = box
+    try:
+        x, y, width, height = map(int, roi.split(",")) if isinstance(roi, str) else roi
+    except ValueError:
+        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
     rows, cols = frame.shape[-2:]
     if min(x, y) < 0 or min(width, height) < 1 or x + width > cols or y + height > rows:
-        raise ParameterError(
-            f"--roi={x},{y},{width},{height} (x, y, width, height) is not inside of {frame.source}: {cols} x {rows}"
-        )
+        words = f"--roi={x},{y},{width},{height} (x, y, width, height)"
+        raise ParameterError(f"{words} is not inside of {frame.source}: {cols} x {rows}")
     return Trimmed.of(frame, (y, y + height, x, x + width))
 
 
@@ -368,72 +317,32 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
     raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
 
 
-def measured(run: Run, frames: list[Frame]) -> Generator[Event, None, Measured]:
-    """The frames that can be read and their statistics; the others are rejected with the reason."""
-    settings = run.recipe.integrate
-    scale = "bwmv" if settings.scale == "stars" else settings.scale
-    found = {}
-    megabytes = MEASURE_BYTES * frames[0].shape[-1] * frames[0].shape[-2] / 1e6 if settings.measures else 1.0
-    at_once = max(1, min(2 * run.pool[1], int(run.memory_mb // megabytes)))
-    limits = settings.rejection.range_low, settings.rejection.range_high
-    task = partial(examined, wanted=settings.measures, scale=scale, limits=limits)
-    for event in each("measure", run.pool, task, frames, in_flight=at_once):
-        if isinstance(event.result, Rejected):
-            yield run.reject(event.result)
-            continue
-        found[event.item.source], zeros = event.result
-        yield Event("measure", event.done, event.total)
-        if zeros > BORDER_ZEROS and run.recipe.integrate.rejection.range_low is None:
-            yield run.note(
-                "measure",
-                f"{Path(event.item.source).name}: {100 * zeros:.1f} % of its pixels are exactly 0 and count as light; "
-                "if they are borders without data, pass --rejection.range-low 0",
-            )
-    kept = [frame for frame in frames if frame.source in found]
-    if not kept:
+def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measured]:
+    """The frames that can be used and their statistics; the others are rejected with the reason."""
+    integration, at_once = run.recipe.integrate, 2 * run.pool[1]
+    if integration.measures:
+        at_once = max(1, min(at_once, int(1e6 * run.memory_mb // (MEASURE_BYTES * area(frames[0])))))
+    limits = integration.rejection.range_low, integration.rejection.range_high
+    how = {"scale": integration.dispersion, "limits": limits, "stars": integration.looks_at_stars}
+    how |= {"anchor": anchor, "leave_out": run.reject, "in_flight": at_once}
+    planes = yield from measure_all(run.pool, frames, integration.measures, **how)
+    if not planes:
         raise NothingUsable("none of the files can be integrated; the reasons are above")
-    return kept, [found[frame.source] for frame in kept]
+    for m in planes[0] if integration.rejection.range_low is None else ():
+        if m.zero_fraction > BORDER_ZEROS:
+            words = (
+                f"{Path(m.source).name}: {100 * m.zero_fraction:.1f} % of its pixels are exactly 0 and count as light"
+            )
+            yield run.note("measure", f"{words}; if they are borders without data, pass --rejection.range-low 0")
+    left = {m.source for m in planes[0]}
+    return [frame for frame in frames if frame.source in left], list(zip(*planes, strict=True))
 
 
-def examined(frame: Frame, wanted, scale, limits) -> tuple[list[Measurement], float]:
-    """The statistics of a frame, and which part of a sample of it is exactly 0."""
-    rows = np.linspace(0, frame.shape[-2] - 1, min(frame.shape[-2], 32)).astype(int)
-    sample = np.concatenate([frame.pixels(y, y + 1, 0, frame.shape[-1]).ravel() for y in rows])
-    there = sample[np.isfinite(sample)]
-    if there.size and (there == there[0]).all():
-        raise FrameError(frame.source, f"every pixel is {there[0]:g} DN: an empty frame; leave it out")
-    return measure(in_range(frame, *limits), wanted, scale), float(np.mean(there == 0)) if there.size else 0.0
-
-
-def with_fluxes(run: Run, frames, statistics, anchor: int) -> Generator[Event, None, Measured]:
-    """(frames, their statistics with the light of the anchor's stars in every frame over that in the anchor)."""
-    found = SubframeSelector().measure(frames[anchor])
-    if not found:
-        return frames, statistics
-    stars, fluxes = standards(found[1]), {}
-    for event in each("photometry", run.pool, partial(forced_fluxes, stars=stars), frames):
-        if isinstance(event.result, Rejected):
-            yield run.reject(event.result)
-            continue
-        fluxes[event.item.source] = event.result
-        yield Event("photometry", event.done, event.total)
-    ours = fluxes.get(frames[anchor].source)
-    if ours is None:
-        raise FrameError(frames[anchor].source, "its stars cannot be measured; leave it out")
-    out = []
-    for frame, planes in zip(frames, statistics, strict=True):
-        if frame.source not in fluxes:
-            continue
-        out.append(with_star_light(planes, fluxes[frame.source], ours))
-    return [frame for frame in frames if frame.source in fluxes], out
-
-
-def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events:
+def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events[None]:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
     frames = [read(file) for file in files]
     variances = [extension(frame.source, "VARIANCE") for frame in frames]
-    if any(v is None for v in variances):
-        without = next(frame.source for frame, v in zip(frames, variances, strict=True) if v is None)
+    for without in [frame.source for frame, v in zip(frames, variances, strict=True) if v is None][:1]:
         yield Event("hdr", message=f"{without} has no VARIANCE, so the result has none")
     made = hdr(frames, variances)
     for note in made.notes:
@@ -442,10 +351,9 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     planes = {"IMAGE": made.image} | ({} if made.variance is None else {"VARIANCE": made.variance})
     planes |= {f"MASK{i}": mask for i, mask in enumerate(made.masks, 1)}
     low, high = made.range_dn
-    header = header_of(first) | {"DATAMIN": low, "DATAMAX": high, "SATURATE": None}
-    rows = {k: v for k, v in header.items() if v is not None}
-    write(out, planes, rows, [*first.cards, card(hdr)], compress=planes.keys() - {"IMAGE"})
-    write_png(out.with_suffix(".png"), preview(made.image, linked=False))
+    header = {k: v for k, v in header_of(first).items() if v is not None and k != "SATURATE"}
+    header |= {"DATAMIN": low, "DATAMAX": high}
+    write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")
 
 

@@ -49,8 +49,7 @@ def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
-    work: Callable[..., None] = STORY.get(step.verb, do_by_hand)
-    work(step, process, **slots)
+    STORY.get(step.verb, do_by_hand)(step, process, **slots)
 
 
 def process_of(step: Step, arguments: dict[str, Any]) -> Any:
@@ -169,13 +168,7 @@ def simulate(step: Step, night: Any, inputs: str) -> None:
     click.echo(f"{count} frames in {inputs}; the truth about them is in truth.json and truth.npz")
 
 
-STORY: dict[str, Callable[..., None]] = {
-    "simulate": simulate,
-    "doctor": doctor,
-    "plan": plan,
-    "run": run,
-    "recipe": recipe,
-}
+STORY: dict[str, Callable[..., None]] = {work.__name__: work for work in (simulate, doctor, plan, run, recipe)}
 """What verbs do that are not steps by hand: (step, process, what the flags say)."""
 
 for step in STEPS.values():

@@ -47,14 +47,10 @@ def summary(report: Report) -> None:
     for heading in ("product", "frames", "noise DN", "one frame", "FWHM px", "rejected low / high %"):
         table.add_column(heading, justify="left" if heading == "product" else "right", no_wrap=True)
     for row in report.masters:
-        table.add_row(
-            Path(row.path).name,
-            str(row.frames_used),
-            number(row.noise_measured or row.noise, 3),
-            number(row.noise_before, 3),
-            number(row.fwhm_px, 2),
-            "" if row.rejected_low is None else f"{100 * row.rejected_low:.3f} / {100 * row.rejected_high:.3f}",
-        )
+        figures = (row.noise_measured or row.noise, 3), (row.noise_before, 3), (row.fwhm_px, 2)
+        words = ("" if value is None else f"{value:.{digits}f}" for value, digits in figures)
+        lost = "" if row.rejected_low is None else f"{100 * row.rejected_low:.3f} / {100 * row.rejected_high:.3f}"
+        table.add_row(Path(row.path).name, str(row.frames_used), *words, lost)
     console.print(table)
     for row in report.lights:
         console.print(f"picture: {row.preview}", markup=False)
@@ -66,7 +62,3 @@ def summary(report: Report) -> None:
         console.print(f"nothing usable: no master light was made; {lost}", markup=False)
     else:
         console.print(f"done, {lost}" if count else "done, no frame rejected", markup=False)
-
-
-def number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

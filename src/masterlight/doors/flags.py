@@ -26,13 +26,9 @@ class Verb(click.Command):
         takes = [click.Argument(["inputs"], nargs=-1 if one != step.takes else 1, required=True, metavar=step.takes)]
         makes = [click.Option(["-o", "--out"], required=step.verb != "doctor", type=click.Path(), metavar="PATH")]
         again = [click.Option(["--overwrite"], is_flag=True)] if step.writes_again else []
-        help_ = click.Option(
-            ["-h", "--help", "chapter"], is_flag=False, flag_value="", is_eager=True, expose_value=False,
-            callback=partial(show_help, step),
-        )  # fmt: skip
-        everything = click.Option(
-            ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=partial(show_help, step)
-        )
+        shown: dict[str, Any] = {"is_eager": True, "expose_value": False, "callback": partial(show_help, step)}
+        help_ = click.Option(["-h", "--help", "chapter"], is_flag=False, flag_value="", **shown)
+        everything = click.Option(["--help-all"], is_flag=True, **shown)
         params = [*(takes if one else ()), *(makes if step.makes else ()), *slots, *again, help_, everything]
         super().__init__(step.verb, callback=partial(work, step), params=params, add_help_option=False)
         self.step = step
@@ -63,11 +59,8 @@ def successor(name: str) -> str:
 
 def option_of(slot: Slot) -> click.Option:
     """The option of a slot."""
-    if slot.kind == "switch":
-        return click.Option([*slot.flags, slot.name], is_flag=True)
-    return click.Option(
-        [*slot.flags, slot.name], required=slot.required, multiple=slot.kind == "files", metavar=slot.metavar
-    )
+    look = {"is_flag": True} if slot.kind == "switch" else {"metavar": slot.metavar, "multiple": slot.kind == "files"}
+    return click.Option([*slot.flags, slot.name], required=slot.required, **look)
 
 
 def show_help(step: Step, ctx: click.Context, option: click.Parameter, value: Any) -> None:

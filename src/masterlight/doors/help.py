@@ -11,12 +11,8 @@ from masterlight.processes import STEPS, Slot, Step
 
 def front() -> str:
     """The verbs in the order of the story, then those by hand."""
-    lines = [
-        "Usage: masterlight VERB ...",
-        "",
-        "Raw frames of the night sky in, one deep, sharp, honest image out.",
-        "",
-    ]
+    what = "Raw frames of the night sky in, one deep, sharp, honest image out."
+    lines = ["Usage: masterlight VERB ...", "", what, ""]
     for by_hand, title in ((False, "A night, in its order:"), (True, "By hand, one process at a time:")):
         rows = [(step.verb, step.summary) for step in STEPS.values() if step.by_hand == by_hand]
         lines += [title, *(line for verb, words in rows for line in wrap(f"  {verb:11}", words, 13)), ""]

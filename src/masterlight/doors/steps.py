@@ -8,7 +8,7 @@ stand in `assemble`. What must be made ready before the first file, such as mast
 step that needs it; every other process is simply called with each frame.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,34 +22,27 @@ from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import changed
-from masterlight.core.workers import Event, each, executor
+from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
-from masterlight.doors.assemble import (
-    Events,
-    File,
-    compose_files,
-    defect_words,
-    find_defects,
-    integrate_files,
-    make_master,
-    make_superbias,
-)
+from masterlight.doors import assemble
+from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, read, suffix, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects
+from masterlight.night.products import make_folder, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
-Ready = Generator[Event, None, tuple[Any, Callable[[Frame], Any]]]
+Ready = Events[tuple[Any, Callable[[Frame], Any]]]
 """Events, then the process and what it makes of a frame: the next frame, and its pixels if they are not its own."""
 
 
 def by_hand(
     verb: str, inputs: Iterable[File] | File, out: File, process: Any = None, *, overwrite: bool = False, **slots: Any
-) -> Events:
+) -> Events[None]:
     """Do one step with files: `by_hand("debayer", ["night"], "colour", Debayer(method="vng"))`.
 
     inputs: files and folders; out: the folder or file to write; process: its knobs, or the recipe that holds them;
@@ -60,6 +53,8 @@ def by_hand(
     if step is None or not step.by_hand:
         names = ", ".join(step.verb for step in STEPS.values() if step.by_hand)
         raise ParameterError(f"{verb} is no step that can be done by hand; there are {names}")
+    if unknown := slots.keys() - {slot.name for slot in step.slots}:
+        raise ParameterError(f"{verb} takes no {' and no '.join(sorted(unknown))}")
     process = load(step.process)() if process is None else process
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if not step.ending:
@@ -67,24 +62,18 @@ def by_hand(
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
     session = scan(files)
-    if session.frames:
-        process, apply = yield from READY.get(verb, make_ready)(process, session, **slots)
-    else:
-        apply = process
+    apply = process
+    if session.frames and verb in READY:
+        process, apply = yield from READY[verb](process, session, **slots)
     yield from each_file(step, session, Path(out), process, apply, overwrite)
 
 
-MAKERS: dict[str, Callable[..., Events]] = {
-    **{kind: partial(make_master, kind=kind) for kind in ("bias", "dark", "flat")},
-    "superbias": make_superbias, "defects": find_defects, "integrate": integrate_files, "hdr": compose_files,
+MAKERS: dict[str, Callable[..., Events[None]]] = {
+    **{kind: partial(assemble.make_master, kind=kind) for kind in ("bias", "dark", "flat")},
+    "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": assemble.integrate_files,
+    "hdr": assemble.compose_files,
 }  # fmt: skip
 """What makes one file of many: (knobs, files, path, slots)."""
-
-
-def make_ready(process: Any, session: Session) -> Ready:
-    """A process that needs nothing but frames."""
-    yield from ()
-    return process, process
 
 
 def take_masters(
@@ -173,12 +162,9 @@ READY: dict[str, Callable[..., Ready]] = {
 
 def each_file(
     step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool
-) -> Events:
+) -> Events[None]:
     """Write what `apply` makes of every frame of a session into the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
+    make_folder(folder)
     paths = output_paths(session, folder, step.ending)
     inputs = {Path(source).resolve() for source in paths}
     for path in paths.values():
@@ -188,9 +174,8 @@ def each_file(
         made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
         if isinstance(made, Rejected):
             raise FrameError(frame.source, made.reason)
-        cards = process.keywords(made) if hasattr(process, "keywords") else []
-        header = header_of(made) | {name: value for name, value, _ in cards}
-        path = paths[frame.source]
+        keywords = process.keywords(made) if hasattr(process, "keywords") else []
+        header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
         write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
         return path
 
@@ -199,12 +184,9 @@ def each_file(
         yield Event(step.verb, item=rejected.source, result=rejected, message=f"rejected {rejected}")
     with executor() as pool:
         for event in each(step.verb, pool, task, session.frames):
-            if isinstance(event.result, Rejected):
-                lost.append(event.result)
-                yield replace(event, message=f"rejected {event.result}")
-            else:
-                written.append(event.result)
-                yield replace(event, message=str(event.result))
+            failed = isinstance(event.result, Rejected)
+            (lost if failed else written).append(event.result)
+            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}")
     if not written:
         raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
     yield Event("done", result=(sorted(written), lost))
@@ -223,16 +205,8 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
 def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]:
     """Where each frame of a session is written; frames of one name, of two folders, get numbers."""
     paths: dict[str, Path] = {}
-    for frame in session.frames:
-        name, number = stem(frame.source) + ending, 1
-        while folder / f"{name}.fits" in paths.values():
-            number += 1
-            name = f"{stem(frame.source)}_{number}{ending}"
-        paths[frame.source] = folder / f"{name}.fits"
+    for source in (frame.source for frame in session.frames):
+        name = Path(source).name
+        stem = name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem  # without .fits.gz and the like
+        paths[source] = untaken(folder, stem, f"{ending}.fits", paths.values())
     return paths
-
-
-def stem(source: File) -> str:
-    """The name of a file without its folders and endings, `.fits.gz` and the like."""
-    name = Path(source).name
-    return name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem

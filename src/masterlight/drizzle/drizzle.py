@@ -76,18 +76,12 @@ class DrizzleIntegration:
         `memory_mb` bounds what tiles at work take, the result apart. The bits of the result depend on none of `pool`
         and `memory_mb`. STScI's library holds Python's lock: threads help reading, not dropping.
         """
-        return engine("drizzle.engine").drizzle(
-            self, frames, transforms, shape, terms, verdicts=verdicts, local=local, pool=pool, memory_mb=memory_mb
-        )
+        more = {"verdicts": verdicts, "local": local, "pool": pool, "memory_mb": memory_mb}
+        return engine("drizzle.engine").drizzle(self, frames, transforms, shape, terms, **more)
 
 
 def finer(header: Mapping[str, Any], meta: Meta, scale: float, shape: tuple[int, ...]) -> tuple[dict[str, Any], Meta]:
     """The reference's header and meta as they are true of the drizzled image of `shape`: pixel size and WCS."""
-    changed = {
-        "pattern": None,
-        "data_px": None,
-        "overscan_px": (),
-        "pixel_um": meta.pixel_um / scale if meta.pixel_um else meta.pixel_um,
-        "shape": tuple(shape),
-    }
-    return regridded(header, factor=1 / scale), meta.with_(**changed)
+    pixel_um = meta.pixel_um / scale if meta.pixel_um else meta.pixel_um
+    meta = meta.with_(pattern=None, data_px=None, overscan_px=(), pixel_um=pixel_um, shape=tuple(shape))
+    return regridded(header, factor=1 / scale), meta

@@ -32,28 +32,18 @@ class Places(NamedTuple):
     at: tuple[tuple[int, int], ...]
 
 
-WHOLE = Places(1, ((0, 0),))
-
-
 def layers_of(frame: Frame, cfa: str) -> list[tuple[int, int, Places]]:
     """(plane of the result, plane of the frame, its pixels) of all that one frame gives."""
     pattern = frame.meta.pattern if len(frame.shape) == 2 else None
     if cfa == "on" and not pattern:
-        raise FrameError(
-            frame.source, "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
-        )
+        words = "it is no mosaic: its header tells no colour pattern; use cfa='auto' or tell the pattern"
+        raise FrameError(frame.source, words)
     if not pattern or cfa == "off":
-        return [(plane, plane, WHOLE) for plane in range(frame.planes)]
+        return [(plane, plane, Places(1, ((0, 0),))) for plane in range(frame.planes)]
     if not set("RGB") == set(pattern):
-        raise FrameError(
-            frame.source, f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
-        )
+        words = f"has colour filters {pattern}; only sensors with red, green and blue can be drizzled"
+        raise FrameError(frame.source, words)
     return [("RGB".index(c), 0, Places(period(pattern), tuple(at))) for c, at in places(pattern).items()]
-
-
-def drop_area(settings: DrizzleIntegration) -> float:
-    """Area of a drop in source pixels, as weights count it."""
-    return 1.0 if settings.kernel in ("point", "lanczos2", "lanczos3") else settings.drop_shrink**2
 
 
 def frame_weights(settings: DrizzleIntegration, terms: Terms) -> np.ndarray:
@@ -135,11 +125,9 @@ class Window:
 
     def in_core(self, at: np.ndarray) -> np.ndarray:
         """Whether positions (..., 2) in the window round to a pixel of the tile itself."""
-        low = self.margin - 0.5
-        x, y = at[..., 0], at[..., 1]
-        return (
-            (x >= low) & (x < self.cols + low - 2 * self.margin) & (y >= low) & (y < self.rows + low - 2 * self.margin)
-        )
+        low, x, y = self.margin - 0.5, at[..., 0], at[..., 1]
+        right, bottom = self.cols + low - 2 * self.margin, self.rows + low - 2 * self.margin
+        return (x >= low) & (x < right) & (y >= low) & (y < bottom)
 
 
 class Drops(NamedTuple):
@@ -156,18 +144,6 @@ class Drops(NamedTuple):
     coverage: np.ndarray
     tallies: np.ndarray
     holes: np.ndarray
-
-
-class Share(NamedTuple):
-    """What one colour of one frame gives to a tile."""
-
-    i: int
-    plane: int
-    period: int
-    """The library sees every so many-th pixel of the frame, and of its lattice the drop is that much smaller a part."""
-    weight: float
-    tallies: np.ndarray
-    """Counts of its pixels, added to."""
 
 
 class Sums:
@@ -256,6 +232,8 @@ class Tile:
         """Means of a full window, without its margin, plane by plane to save memory."""
         planes = len(self.terms)
         shape = (planes, window.rows - 2 * window.margin, window.cols - 2 * window.margin)
+        kernel, shrink = self.settings.kernel, self.settings.drop_shrink
+        area_px = 1.0 if kernel in ("point", "lanczos2", "lanczos3") else shrink**2  # of a drop, as weights count it
         image, variance, area = (np.full(shape, nothing, np.float32) for nothing in (np.nan, np.nan, 0))
         coverage, holes = np.zeros(shape, np.uint16), np.empty((2, planes), np.int64)
         for plane in range(planes):
@@ -264,7 +242,7 @@ class Tile:
             np.divide(sums.value[plane][window.core], weight, out=image[plane], where=there, casting="same_kind")
             weight2 = np.square(weight)
             np.divide(sums.variance[plane][window.core], weight2, out=variance[plane], where=there, casting="same_kind")
-            np.multiply(weight, drop_area(self.settings), out=area[plane], where=there, casting="same_kind")
+            np.multiply(weight, area_px, out=area[plane], where=there, casting="same_kind")
             np.copyto(coverage[plane], count, where=there)
             holes[:, plane] = holes_in(sums.coverage[plane] > 0, self.gap, window.core)
         return Drops(image, variance, area, coverage, tallies, holes)
@@ -279,33 +257,30 @@ class Tile:
             for plane, of_frame, of_colour in layers:
                 if plane not in laid:
                     laid[plane] = empty_drizzle(self.settings.kernel, window)
-                share = Share(i, plane, of_colour.period, weights[plane], tallies[:, plane])
                 out = to_output(matrices[plane], self.settings.scale)
                 for values, at in lattices(pixels[of_frame], core, of_colour, out, window):
-                    self.drop(laid[plane], share, values, at, window)
+                    good = np.isfinite(values)
+                    self.judge(i, plane, at, window, good, tallies[:, plane])
+                    value, variance = self.normalize(i, plane, values, at, window)
+                    self.drop(laid[plane], i, at, good, (value, variance, np.float32(weights[plane])))
         return laid
 
-    def drop(self, onto, share: Share, values, at, window: Window) -> None:
-        """Hand pixels (h, w) of one colour of a frame, which lie at (h, w, 2) in the window, to the library."""
-        s = self.settings
-        shrink = {"square": s.drop_shrink / share.period, "lanczos2": 1.0, "lanczos3": 1.0}
-        good = np.isfinite(values)
-        self.judge(share, at, window, good)
-        value, variance = self.normalize(share, values, at, window)
-        onto.add_image(
-            np.where(good, value, np.float32(0)),
-            exptime=1.0,
-            pixmap=at,
-            data2=np.where(good, variance, np.float32(0)),
-            weight_map=np.where(good, np.float32(share.weight), np.float32(0)),
-            pixfrac=shrink.get(s.kernel, s.drop_shrink),
-            pixel_scale_ratio=1 / self.pixel[share.i],
-        )
+    def drop(self, onto, i: int, at, good, numbers) -> None:
+        """Hand the good pixels of one colour of a frame, which lie at (h, w, 2) in the window, to the library.
 
-    def judge(self, share: Share, at, window: Window, good: np.ndarray) -> None:
+        numbers: value, variance and weight. The library sees every so many-th pixel of a mosaic, as far as its colours
+        repeat, and of such a lattice the drop is that much smaller a part.
+        """
+        s = self.settings
+        shrink = {"square": s.drop_shrink / self.layers[i][0][2].period, "lanczos2": 1.0, "lanczos3": 1.0}
+        value, variance, weight = (np.where(good, a, np.float32(0)) for a in numbers)
+        how = {"pixfrac": shrink.get(s.kernel, s.drop_shrink), "pixel_scale_ratio": 1 / self.pixel[i]}
+        onto.add_image(value, exptime=1.0, pixmap=at, data2=variance, weight_map=weight, **how)
+
+    def judge(self, i: int, plane: int, at, window: Window, good: np.ndarray, tallies: np.ndarray) -> None:
         """Take the rejected pixels out of `good`, by the reference pixel on which the centre of each falls; count."""
         mine = good & window.in_core(at)
-        share.tallies[0] += mine.sum()
+        tallies[0] += mine.sum()
         if self.verdicts is None or not self.settings.rejection:
             return
         x, y = (np.floor((at[..., k] + start + 0.5) / self.settings.scale) for k, start in window.starts)
@@ -313,20 +288,20 @@ class Tile:
         top, bottom = max(0, int(y.min())), min(self.reference[0], int(y.max()) + 1)
         if left >= right or top >= bottom:
             return
-        mask = verdicts_in(self.verdicts, share.i, share.plane, (top, bottom, left, right))
+        mask = verdicts_in(self.verdicts, i, plane, (top, bottom, left, right))
         inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
         verdict = np.zeros(good.shape, np.uint8)
         verdict[inside] = mask[y[inside].astype(np.intp) - top, x[inside].astype(np.intp) - left]
         for row, kind in ((1, LOW), (2, HIGH), (3, LARGE)):
-            share.tallies[row] += (mine & (verdict == kind)).sum()
+            tallies[row] += (mine & (verdict == kind)).sum()
         good &= verdict == 0
 
-    def normalize(self, share: Share, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def normalize(self, i: int, plane: int, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and their variance on the scale of the reference, float32.
 
         Variance is that of the background, and of the photons above it where that is known.
         """
-        i, plane, terms = share.i, share.plane, self.terms[share.plane]
+        terms = self.terms[plane]
         noise, photon = (float(a[i]) for a in (terms.source_noise_dn**2, terms.source_photon))
         model = self.local[i] if self.local is not None and self.settings.local_normalization else None
         if model is None:
@@ -351,18 +326,14 @@ class Tile:
         probes = [np.full(shape, level, np.float32) for level in (0.0, PROBE_DN)]
         for probe in probes:
             model.apply(probe, top, left)
-        dark, bright = (
-            map_coordinates(p[plane] if p.ndim == 3 else p, (y - top, x - left), float, order=1, mode="nearest")
-            for p in probes
-        )
+        at, dark_and_bright = (y - top, x - left), [p[plane] if p.ndim == 3 else p for p in probes]
+        dark, bright = (map_coordinates(p, at, float, order=1, mode="nearest") for p in dark_and_bright)
         return (bright - dark) / PROBE_DN, dark
 
     def chunks(self, i: int, window: Window, matrices) -> Iterator[tuple[int, int, int, int]]:
         """Bounds (top, bottom, left, right) of source pixels that can touch a window, in pieces of whole patterns."""
         (rows, cols), n = self.frames[i].shape[-2:], self.layers[i][0][2].period
-        edges = np.array(
-            [(x, y) for x in (window.x0, window.x0 + window.cols) for y in (window.y0, window.y0 + window.rows)]
-        )
+        edges = np.array([(x, y) for x in (0, window.cols) for y in (0, window.rows)]) + (window.x0, window.y0)
         corners = (edges + 0.5) / self.settings.scale - 0.5
         spread = np.concatenate([apply(matrix, corners) for matrix in matrices])
         left, top = np.maximum(np.floor(spread.min(axis=0)).astype(int) - 1, 0) // n * n
@@ -374,9 +345,7 @@ class Tile:
             yield y, min(y + height, int(bottom)), int(left), int(right)
 
 
-def lattices(
-    pixels: np.ndarray, core, of_colour: Places, matrix: np.ndarray, window: Window
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def lattices(pixels, core, of_colour: Places, matrix, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pixels of one colour in a padded box, and their positions in the window: for each place in the pattern."""
     n = of_colour.period
     for dy, dx in of_colour.at:

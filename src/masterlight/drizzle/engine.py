@@ -52,9 +52,8 @@ def check_library() -> None:
     try:
         import drizzle.resample  # noqa: F401
     except ImportError as error:
-        raise ParameterError(
-            "DrizzleIntegration needs STScI's drizzle library: pip install 'masterlight[drizzle]'"
-        ) from error
+        words = "DrizzleIntegration needs STScI's drizzle library: pip install 'masterlight[drizzle]'"
+        raise ParameterError(words) from error
     warnings.filterwarnings("ignore", message="Kernel '.*' is not a flux-conserving kernel")
 
 
@@ -72,11 +71,8 @@ def check_input(settings: DrizzleIntegration, frames, transforms, terms) -> None
     for frame, transform in zip(frames, transforms, strict=True):
         wanted = 1 + max(plane for plane, _, _ in layers_of(frame, settings.cfa))
         if wanted != len(terms):
-            raise FrameError(
-                frame.source,
-                f"it gives {wanted} plane{'s' * (wanted > 1)}, but terms were made for {len(terms)}; drizzle mono and"
-                " colour lights apart, and mosaics with the terms of their three colours",
-            )
+            words = f"it gives {wanted} plane{'s' * (wanted > 1)}, but terms were made for {len(terms)}; drizzle mono"
+            raise FrameError(frame.source, f"{words} and colour apart, and mosaics with the terms of three colours")
         if not isinstance(transform, Transform) and len(transform) not in (1, wanted):
             raise ParameterError(f"{frame.source}: {len(transform)} transforms for {wanted} planes; give one or each")
 
@@ -84,10 +80,8 @@ def check_input(settings: DrizzleIntegration, frames, transforms, terms) -> None
 def check_size(pixels: int, scale: float) -> None:
     need_mb = pixels * RESULT_BYTES / 1e6
     if need_mb > workers.machine_memory_mb():
-        raise ParameterError(
-            f"scale: {scale:g} makes an image of {pixels / 1e6:.0f} Mpx, {need_mb / 1000:.0f} GB with its maps, more"
-            " than this machine has; use a smaller scale"
-        )
+        words = f"scale: {scale:g} makes an image of {pixels / 1e6:.0f} Mpx, {need_mb / 1000:.0f} GB with its maps"
+        raise ParameterError(f"{words}, more than this machine has; use a smaller scale")
 
 
 class Canvas:
@@ -106,14 +100,10 @@ class Canvas:
         self.holes += result.holes
         self.tally_of[box] = result.tallies
 
-    def total(self) -> np.ndarray:
-        """Tallies added in the order of the boxes, whichever came first."""
-        return sum(self.tally_of[box] for box in sorted(self.tally_of))
-
 
 def stack_of(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel: float) -> DrizzleStack:
     """The stack of a full canvas, with its rows and notes; `pixel`: size of a source pixel in output pixels."""
-    pixels, low, high, large, used = canvas.total()
+    pixels, low, high, large, used = sum(canvas.tally_of[box] for box in sorted(canvas.tally_of))
     rows = []
     for plane, t in enumerate(terms):
         weights = frame_weights(settings, t)
@@ -121,57 +111,38 @@ def stack_of(settings: DrizzleIntegration, canvas: Canvas, frames, terms, pixel:
             _, _, places = next(layer for layer in layers_of(frame, settings.cfa) if layer[0] == plane)
             there = frame.shape[-2] * frame.shape[-1] * len(places.at) / places.period**2
             seen = max(1.0, pixels[plane, i])
-            terms_of_frame = (float(v[i]) for v in (weights, t.out_scale, t.out_offset))
-            rejected = (float(v[plane, i] / seen) for v in (low, high, large))
-            share = float(used[plane, i] / there)
-            row = DropRow(
-                frame.source, plane, *terms_of_frame, *rejected, noise_dn=float(t.noise_dn[i]), used_fraction=share
-            )
-            rows.append(row)
+            numbers = [float(v[i]) for v in (weights, t.out_scale, t.out_offset)]
+            numbers += [float(v[plane, i] / seen) for v in (low, high, large)]
+            more = {"noise_dn": float(t.noise_dn[i]), "used_fraction": float(used[plane, i] / there)}
+            rows.append(DropRow(frame.source, plane, *numbers, **more))
     noise_known = all(np.isfinite(t.noise_dn).all() and (t.noise_dn > 0).all() for t in terms)
     empty = float((canvas.holes[0] / np.maximum(1, canvas.holes[1])).max())
     ratio = noise_ratio(settings.kernel, settings.drop_shrink, pixel)
-    single = len(terms) == 1
-    maps = {name: plane[0] if single else plane for name, plane in canvas.planes.items()}
-    return DrizzleStack(
-        image=maps["image"],
-        variance=maps["variance"] if noise_known else None,
-        coverage=maps["coverage"],
-        rejected_low=None,
-        rejected_high=None,
-        frames=tuple(rows),
-        n=len(frames),
-        notes=(*dict.fromkeys(n for t in terms for n in t.notes), *notes(settings, empty, ratio, noise_known)),
-        weight=maps["weight"],
-        scale=settings.scale,
-        correlation=ratio**2,
-        empty_fraction=empty,
-    )
+    maps = {name: plane[0] if len(terms) == 1 else plane for name, plane in canvas.planes.items()}
+    if not noise_known:
+        maps["variance"] = None
+    told = *dict.fromkeys(n for t in terms for n in t.notes), *notes(settings, empty, ratio, noise_known)
+    maps |= {"rejected_low": None, "rejected_high": None}
+    known = {"notes": told, "scale": settings.scale, "correlation": ratio**2, "empty_fraction": empty}
+    return DrizzleStack(**maps, **known, frames=tuple(rows), n=len(frames))
 
 
 def sentence_of(stack: DrizzleStack) -> str:
-    used = np.mean([row.used_fraction for row in stack.frames])
-    rejected = np.mean(
-        [r.rejected_low_fraction + r.rejected_high_fraction + r.large_scale_fraction for r in stack.frames]
-    )
-    return (
-        f"{stack.n} frames drizzled, worth {stack.effective_frames:.1f} equal ones; {100 * used:.1f} % of their"
-        f" pixels fell on the result, {100 * rejected:.3f} % were rejected"
-    )
+    rows = stack.frames
+    used = np.mean([row.used_fraction for row in rows])
+    rejected = np.mean([r.rejected_low_fraction + r.rejected_high_fraction + r.large_scale_fraction for r in rows])
+    words = f"{stack.n} frames drizzled, worth {stack.effective_frames:.1f} equal ones; {100 * used:.1f} % of their"
+    return f"{words} pixels fell on the result, {100 * rejected:.3f} % were rejected"
 
 
 def notes(settings: DrizzleIntegration, empty: float, ratio: float, noise_known: bool) -> Iterator[str]:
     """What must be told of a drizzled stack, as sentences."""
     if ratio > 1.005:
-        yield (
-            f"noise of neighbouring pixels is correlated: over areas much wider than a drop it is R = {ratio:.2f}"
-            " times what VARIANCE of single pixels gives when they are taken as independent"
-        )
+        words = "noise of neighbouring pixels is correlated: over areas much wider than a drop it is"
+        yield f"{words} R = {ratio:.2f} times what VARIANCE of single pixels gives when they are taken as independent"
     if not noise_known:
         yield "there is no VARIANCE: the noise of some frame is unknown"
     if empty > 0:
-        grow = [] if settings.drop_shrink >= 1 or settings.kernel == "point" else ["a larger drop_shrink"]
-        yield (
-            f"{100 * empty:.2g} % of the pixels within the field are empty (NaN): nothing fell on them; drizzle needs"
-            f" {', '.join(['more dithered frames', *grow])} or a scale smaller than {settings.scale:g}"
-        )
+        grow = "" if settings.drop_shrink >= 1 or settings.kernel == "point" else ", a larger drop_shrink"
+        words = f"{100 * empty:.2g} % of the pixels within the field are empty (NaN): nothing fell on them"
+        yield f"{words}; drizzle needs more dithered frames{grow} or a scale smaller than {settings.scale:g}"

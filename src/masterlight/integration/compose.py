@@ -10,6 +10,7 @@ from masterlight.calibration.biasmodel import smooth
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.integration.hdr import Fit, HDRComposition, HDRResult
+from masterlight.integration.roster import check_shapes
 
 LINEAR = 0.92
 """Up to this part of their saturation level two exposures are compared."""
@@ -31,9 +32,7 @@ class Exposure:
     """Mean of its pixels above the darkest tenth, which rises with exposure, if ever slower as more saturates."""
 
 
-def compose(
-    settings: HDRComposition, frames: Sequence[Frame], variances: Sequence[np.ndarray | None] | None = None
-) -> HDRResult:
+def compose(settings: HDRComposition, frames: Sequence[Frame], variances) -> HDRResult:
     """Images of different exposure as one: see `HDRComposition.__call__`."""
     given = variances if variances is not None else [None] * len(frames)
     check(frames, given)
@@ -49,7 +48,10 @@ def compose(
     for before, exposure in zip(exposures, exposures[1:], strict=False):
         saturated = (image >= settings.threshold * saturation_dn[:, None, None]).any(axis=0)
         if not saturated.any():
-            notes.append(unsaturated(before, exposures, first is before))
+            rest = ", ".join(e.frame.source for e in exposures[exposures.index(before) + 1 :])
+            level = f", whose level is {before.saturation_dn:.5g} DN: it is the result; or lower the threshold"
+            words = level if before is first else f": {rest} not used"
+            notes.append(f"nothing is saturated in {before.frame.source}{words}")
             break
         added = planes_of(exposure.frame)
         lines = lines_of(image, added, blended, LINEAR * saturation_dn, exposure)
@@ -75,15 +77,9 @@ def compose(
             notes.append(f"{lost} saturated pixels stay: they are black or missing in {exposure.frame.source}")
     shape = first.frame.shape
     finite = image[np.isfinite(image)]
-    return HDRResult(
-        image=image.reshape(shape),
-        variance=None if variance is None else variance.reshape(shape),
-        masks=tuple(masks),
-        fits=tuple(fits),
-        sources=tuple(e.frame.source for e in exposures),
-        range_dn=(float(finite.min()), float(finite.max())),
-        notes=tuple(notes),
-    )
+    image, variance = image.reshape(shape), None if variance is None else variance.reshape(shape)
+    sources, range_dn = tuple(e.frame.source for e in exposures), (float(finite.min()), float(finite.max()))
+    return HDRResult(image, variance, tuple(masks), tuple(fits), sources, range_dn, tuple(notes))
 
 
 def look(frame: Frame, variance: np.ndarray | None) -> Exposure:
@@ -115,11 +111,8 @@ def lines_of(image, added, blended, ceilings, exposure: Exposure) -> list[Fit]:
         good &= (x < ceiling) & (v < LINEAR * exposure.saturation_dn)
         line = line_through(x[good], v[good])
         if line is None:
-            raise FrameError(
-                exposure.frame.source,
-                "it has too few pixels that are bright and not saturated both in it and in the longer exposure "
-                "to tell its scale; add an exposure between them, and see that both are registered",
-            )
+            words = "it has too few pixels that are bright and not saturated both in it and in the longer exposure"
+            raise FrameError(exposure.frame.source, f"{words}: register both, or add an exposure between them")
         found.append(Fit(exposure.frame.source, plane, *line, int(np.count_nonzero(good))))
     return found
 
@@ -156,43 +149,24 @@ def check(frames: Sequence[Frame], variances: Sequence[np.ndarray | None]) -> No
         raise NothingUsable("an HDR composition needs two images or more of different exposure")
     if len(variances) != len(frames):
         raise ParameterError(f"variances: {len(frames)} images need one for each, or None; {len(variances)} were given")
+    check_shapes(frames)
     for frame, variance in zip(frames, variances, strict=True):
         if variance is not None and np.shape(variance) != frame.shape:
-            raise FrameError(
-                frame.source, f"its variance has the shape {np.shape(variance)}, the image itself {frame.shape}"
-            )
-        if frame.shape != frames[0].shape:
-            raise FrameError(
-                frame.source,
-                f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}; register them first",
-            )
+            words = f"its variance has the shape {np.shape(variance)}, the image itself {frame.shape}"
+            raise FrameError(frame.source, words)
 
 
 def check_order(exposure: Exposure, before: Exposure, lines: list[Fit], ratios: np.ndarray) -> None:
     """Raise FrameError where an image is no shorter exposure of the same field than the one before it."""
+    longer = before.frame.source
     for line, ratio in zip(lines, ratios, strict=True):
         step = line.ratio / ratio
         if step > 1:
-            raise FrameError(
-                exposure.frame.source,
-                f"it is exposed {step:.3g} times as long as {before.frame.source}, which comes before it: give the "
-                "longest exposure first, with auto_exposures off",
-            )
+            words = f"it is exposed {step:.3g} times as long as {longer}, which comes before it"
+            raise FrameError(exposure.frame.source, f"{words}: without auto_exposures, give the longest exposure first")
         if not step > 0:
-            raise FrameError(
-                exposure.frame.source,
-                f"it does not become brighter where {before.frame.source} does; are both registered, and linear?",
-            )
-
-
-def unsaturated(before: Exposure, exposures: list[Exposure], is_first: bool) -> str:
-    """What to tell when no pixel needs a shorter exposure."""
-    name = before.frame.source
-    if is_first:
-        level = f"{before.saturation_dn:.5g} DN"
-        return f"nothing is saturated in {name}, whose level is {level}: it is the result; or lower the threshold"
-    rest = exposures[exposures.index(before) + 1 :]
-    return f"nothing is saturated in {name}: {', '.join(e.frame.source for e in rest)} not used"
+            words = f"it does not become brighter where {longer} does; are both registered, and linear?"
+            raise FrameError(exposure.frame.source, words)
 
 
 def planes_of(frame) -> np.ndarray:

@@ -1,7 +1,5 @@
 """What an integration was worth: its noise beside that of one frame, beside what its variance claims, beside theory."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from masterlight.core.scale import madn
@@ -15,42 +13,13 @@ STRIPS, STRIP_PX = 40, 32
 """The sky is looked at in so many strips of so many rows."""
 
 
-@dataclass(frozen=True)
-class Depth:
-    """Noise of a stack's sky, DN: means over the planes."""
+def depth_of(stack: Stack) -> dict[str, float]:
+    """Measure the noise of a stack's sky, DN, and what came of its frames; numbers of its planes are averaged.
 
-    before_dn: float
-    """Of the reference, as it came to integration."""
-    noise_dn: float
-    """Measured on the stack."""
-    claimed_dn: float
-    """As the stack's variance has it, where the noise was measured; NaN without variance."""
-    ideal: float
-    """Factor by which signal to noise would grow over the reference's if each frame counted at its best."""
-
-    @property
-    def increment(self) -> float:
-        """Factor by which signal to noise has grown over the reference's."""
-        return self.before_dn / self.noise_dn
-
-    @property
-    def claim(self) -> float:
-        """Claimed over measured noise: 1 when the variance is honest."""
-        return self.claimed_dn / self.noise_dn
-
-    def as_dict(self) -> dict:
-        return {
-            "noise_before": self.before_dn,
-            "noise_measured": self.noise_dn,
-            "noise_claimed": self.claimed_dn,
-            "claimed_over_measured": self.claim,
-            "snr_increment": self.increment,
-            "snr_increment_ideal": self.ideal,
-        }
-
-
-def depth_of(stack: Stack) -> Depth:
-    """Measure the noise of a stack and what came of its frames."""
+    noise_before is that of the reference as it came to integration; noise_measured that of the stack; noise_claimed as
+    the stack's variance has it there, NaN without one, which over the measured one is 1 when the variance is honest;
+    snr_increment tells how many times signal to noise has grown, snr_increment_ideal how many it would at best.
+    """
     shape = stack.image.shape[-2:]
     images = stack.image.reshape(-1, *shape)
     variances = [None] * len(images) if stack.variance is None else stack.variance.reshape(-1, *shape)
@@ -59,13 +28,11 @@ def depth_of(stack: Stack) -> Depth:
     own = next((row.noise_dn for row in rows if row.source == stack.reference), float("nan"))
     with np.errstate(divide="ignore", invalid="ignore"):
         ideal = own * float(np.sqrt(np.sum(1 / np.square([row.noise_dn for row in rows]))))
-    before = [row.noise_dn for row in stack.frames if row.source == stack.reference] or [float("nan")]
-    return Depth(
-        before_dn=float(np.mean(before)),
-        noise_dn=float(np.mean([noise for noise, _ in pairs])),
-        claimed_dn=float(np.mean([claimed for _, claimed in pairs])),
-        ideal=ideal,
-    )
+    before = float(np.mean([r.noise_dn for r in stack.frames if r.source == stack.reference] or [float("nan")]))
+    noise, claimed = (float(np.mean(of_planes)) for of_planes in zip(*pairs, strict=True))
+    known = {"noise_before": before, "noise_measured": noise, "noise_claimed": claimed}
+    known["claimed_over_measured"] = claimed / noise
+    return known | {"snr_increment": before / noise, "snr_increment_ideal": ideal}
 
 
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
@@ -90,9 +57,7 @@ def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, fl
     steps = np.concatenate(steps)
     if steps.size < 100:
         return float("nan"), float("nan")
-    if not claims:
-        return float(madn(steps) / np.sqrt(6)), float("nan")
-    claims = np.concatenate(claims)
+    claims = np.concatenate([np.empty(0, np.float32), *claims])
     claims = claims[np.isfinite(claims)]
     noise = float(madn(steps) / np.sqrt(6))
     if not claims.size:

@@ -1,8 +1,8 @@
 """The integration of a set of frames: who takes part, tile by tile, again where larger structures lie, the stack."""
 
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
@@ -26,14 +26,8 @@ MUCH = 0.1
 """Part of a frame's samples, beyond the algorithm's own share, that is not rejected without a reason worth telling."""
 LISTED = 0.01
 """Part of the samples that rejection may take and list, at most, when room for it is planned."""
-
-
-class Room(NamedTuple):
-    """Where and in what memory an integration runs, and the width of its tiles over their height."""
-
-    pool: Pool
-    memory_mb: float
-    aspect: float | None = None
+Room = tuple[Pool, float, float | None]
+"""Where and in how many MB an integration runs, and the width of its tiles over their height."""
 
 
 def integrate(
@@ -46,7 +40,7 @@ def integrate(
     planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-    roster = yield from roster_of(settings, room.pool, frames, planes, reference)
+    roster = yield from roster_of(settings, room[0], frames, planes, reference)
     work = Work(settings, roster, shape, room)
     canvas = yield from work.run(maps, slope, verdicts)
     result = stack_of(settings, canvas, frames, planes, roster, work.notes)
@@ -59,7 +53,7 @@ class Work:
 
     def __init__(self, settings: ImageIntegration, roster: Roster, shape: tuple[int, int, int], room: Room):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
-        self.shape, self.room, self.done = shape, room, 0
+        self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
         self.more: dict = {"local": roster.local, "sky": None}
         self.notes: list[str] = []
         self.larger = settings.rejection.looks_larger
@@ -69,17 +63,18 @@ class Work:
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
         room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
-        if self.larger and not verdicts and room_mb > self.room.memory_mb / 4:
+        if self.larger and not verdicts and room_mb > self.memory_mb / 4:
             self.larger = False
-            self.notes.append(
-                f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f} MB, "
-                f"more than a quarter of the {self.room.memory_mb:.0f} MB to work in (--memory-mb)"
-            )
-        listed = verdicts or self.larger
-        count = len(self.frames) * self.shape[0] * sample_bytes(self.settings, listed) / 4
-        boxes = tiles(self.shape[-2:], count, self.room.memory_mb, self.room.pool[1], self.room.aspect)
-        self.done = len(boxes)
-        yield Event("integrate", 0, len(boxes), message=plan_sentence(len(self.frames), self.shape, boxes))
+            words = f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f}"
+            self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (--memory-mb)")
+        listed, samples = verdicts or self.larger, len(self.frames) * self.shape[0]
+        count = samples * sample_bytes(self.settings, listed) / 4
+        boxes = tiles(self.shape[-2:], count, self.memory_mb, self.pool[1], self.aspect)
+        self.done, (y0, y1, x0, x1) = len(boxes), boxes[0]
+        size = f"{self.shape[-1]} x {self.shape[-2]} in {len(boxes)} tiles of {x1 - x0} x {y1 - y0}"
+        megabytes = samples * (y1 - y0) * (x1 - x0) * 4 / 1e6
+        words = f"{len(self.frames)} frames of {size}, {megabytes:.0f} MB of samples each"
+        yield Event("integrate", 0, len(boxes), message=words)
         canvas = Canvas(self.shape, len(self.frames), maps, slope, listed)
         yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed)
         if canvas.verdicts is not None:
@@ -96,7 +91,7 @@ class Work:
         if touched is not None:
             settings = changed(settings, rejection=changed(settings.rejection, algorithm="none"))
         task = Tile(settings, self.frames, self.terms, **self.more, **more)
-        for event in workers.each(stage, self.room.pool, task, boxes, keep_going=False):
+        for event in workers.each(stage, self.pool, task, boxes, keep_going=False):
             canvas.place(event.item, event.result, touched)
             yield Event(stage, event.done, event.total, event.item)
 
@@ -105,38 +100,24 @@ class Work:
         touched = np.zeros(self.shape[-2:], bool)
         flat = touched.reshape(-1)
         items, found = [(i, p) for i in range(len(self.frames)) for p in range(self.shape[0])], {}
-        task = Larger(self.settings.rejection.large_scale, canvas.verdicts)
-        for event in workers.each("find trails", self.room.pool, task, items, keep_going=False):
+        task = partial(grow_frame, self.settings.rejection.large_scale, canvas.verdicts)
+        for event in workers.each("find trails", self.pool, task, items, keep_going=False):
             (i, p), grown = event.item, event.result
-            if grown:
-                for side, more in ((LOW, grown.low), (HIGH, grown.high)):
-                    canvas.verdicts.large(i, p, side, more)
-                    flat[more] = True
+            for side, more in ((LOW, grown.low), (HIGH, grown.high)):
+                canvas.verdicts.large(i, p, side, more)
+                flat[more] = True
             found[i, p] = grown.trails
             yield Event("find trails", event.done, event.total)
         canvas.trails = [(self.frames[i].source, p, trail) for i, p in items for trail in found[i, p]]
         return touched
 
 
-class Larger:
-    """The task of one frame after it was judged sample by sample: what belongs to the structures that were found."""
-
-    def __init__(self, settings: LargeScaleRejection, verdicts: Verdicts):
-        self.settings, self.verdicts = settings, verdicts
-
-    def __call__(self, item: tuple[int, int]) -> Grown:
-        low, high = (self.verdicts.indices(*item, side) for side in (LOW, HIGH))
-        return self.settings.grown(low, high, self.verdicts.shape)
+def grow_frame(settings: LargeScaleRejection, verdicts: Verdicts, item: tuple[int, int]) -> Grown:
+    """What belongs to larger structures in one frame and plane after it was judged sample by sample."""
+    return settings.grown(*(verdicts.indices(*item, side) for side in (LOW, HIGH)), verdicts.shape)
 
 
-def stack_of(
-    settings: ImageIntegration,
-    canvas: Canvas,
-    frames: Sequence[Frame],
-    measured: Planes,
-    roster: Roster,
-    notes: Sequence[str],
-) -> Stack:
+def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Planes, roster: Roster, notes) -> Stack:
     """The result of an integration, with a row for every frame, those that were left out included."""
     place = {int(i): k for k, i in enumerate(roster.kept)}
     rows, nothing = [], (0.0, float("nan"), float("nan"), 0.0, 0.0, 0.0)
@@ -154,34 +135,19 @@ def stack_of(
     notes += [f"{model.source}: {note}" for model in roster.local or () for note in model.notes]
     notes += remarks(settings, rows, len(roster.frames))
     if not np.isfinite(canvas.planes["image"]).any():
-        low, high = settings.rejection.range_low, settings.rejection.range_high
-        limits = f", range_low {low} and range_high {high}" if settings.rejection.ranges else ""
-        levels = [row.location_dn for row in rows]
-        raise NothingUsable(
-            f"every sample of every frame was rejected or is missing (rejection.algorithm "
-            f"{settings.rejection.algorithm}{limits}); the levels of the frames go from {min(levels):.4g} to "
-            f"{max(levels):.4g} DN: there is nothing to write"
-        )
-    names = ("image", "variance", "coverage", "low", "high", "slope")
-    planes = {name: canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None for name in names}
-    return Stack(
-        image=planes["image"],
-        variance=planes["variance"],
-        coverage=planes["coverage"],
-        rejected_low=planes["low"],
-        rejected_high=planes["high"],
-        slope=planes["slope"],
-        frames=tuple(rows),
-        n=len(roster.frames),
-        notes=tuple(dict.fromkeys(notes)),
-        verdicts=canvas.verdicts,
-        trails=tuple(canvas.trails),
-        lost=tuple(roster.lost.values()),
-        correlation=float(np.mean([t.correlation for t in roster.terms])),
-        terms=tuple(roster.terms),
-        models=tuple(roster.local or ()),
-        reference=roster.reference.source,
-    )
+        rule, levels = settings.rejection, [row.location_dn for row in rows]
+        limits = f", range_low {rule.range_low} and range_high {rule.range_high}" if rule.ranges else ""
+        words = f"every sample of every frame was rejected or is missing (rejection.algorithm {rule.algorithm}{limits})"
+        raise NothingUsable(f"{words}; the levels of the frames go from {min(levels):.4g} to {max(levels):.4g} DN")
+    names = "image", "variance", "coverage", "low", "high", "slope"
+    planes = (canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None for name in names)
+    image, variance, coverage, low, high, slope = planes
+    left_out = {"verdicts": canvas.verdicts, "trails": tuple(canvas.trails), "lost": tuple(roster.lost.values())}
+    used = {"terms": tuple(roster.terms), "models": tuple(roster.local or ()), "reference": roster.reference.source}
+    correlation, told = float(np.mean([t.correlation for t in roster.terms])), tuple(dict.fromkeys(notes))
+    maps = {"variance": variance, "coverage": coverage, "rejected_low": low, "rejected_high": high, "slope": slope}
+    known = {"notes": told, "correlation": correlation, **maps, **left_out, **used}
+    return Stack(image=image, frames=tuple(rows), n=len(roster.frames), **known)
 
 
 def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) -> Iterator[str]:
@@ -191,20 +157,16 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) ->
     if rule.algorithm != "none" and count < 3:
         yield f"of {count} frames nothing can be told to be an outlier: nothing was rejected but by range"
     elif rule.algorithm == "sigma" and reach <= min(rule.limits):
-        yield (
-            f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off, so sigma clipping "
-            "cannot reject it: take auto"
-        )
+        words = f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off"
+        yield f"{words}, so sigma clipping cannot reject it: take auto"
     elif rule.kind.takes == "samples" and 2 * sum(rule.limits) > count:
         yield f"{rule.algorithm} leaves out {sum(rule.limits):g} of {count} samples of every pixel: see low and high"
     for row in rows:
         share = row.rejected_low_fraction + row.rejected_high_fraction
         own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)
         if share > MUCH + own and not settings.localizes and not rule.ranges:
-            yield (
-                f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven (cloud, moon), "
-                "normalization local and rejection.normalization local level it"
-            )
+            words = f"{row.source}: {100 * share:.0f} % of its samples were rejected"
+            yield f"{words}; if its sky is uneven, normalization local and rejection.normalization local level it"
 
 
 def own_share(rule: Rejection, count: int, level_sigma: float) -> float:
@@ -225,24 +187,11 @@ def compiled() -> bool:
     return any(Path(combine.stack.stats.cache_path).glob("combine.stack-*.nbi"))
 
 
-def plan_sentence(count: int, shape, boxes) -> str:
-    y0, y1, x0, x1 = boxes[0]
-    megabytes = count * shape[0] * (y1 - y0) * (x1 - x0) * 4 / 1e6
-    return (
-        f"{count} frames of {shape[-1]} x {shape[-2]} in {len(boxes)} tiles of {x1 - x0} x {y1 - y0},"
-        f" {megabytes:.0f} MB of samples each"
-    )
-
-
 def result_sentence(stack: Stack) -> str:
     used = [row for row in stack.frames if row.weight > 0]
-    low, high, large = (
-        100 * np.mean([getattr(row, name) for row in used])
-        for name in ("rejected_low_fraction", "rejected_high_fraction", "large_scale_fraction")
-    )
+    each = [(row.rejected_low_fraction, row.rejected_high_fraction, row.large_scale_fraction) for row in used]
+    low, high, large = 100 * np.mean(each, axis=0)
     more = f", {len(stack.lost)} left out" if stack.lost else ""
     words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
-    return (
-        f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones;"
-        f" rejected {low:.3f} % of samples low, {high:.3f} % high{words}"
-    )
+    whole = f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones"
+    return f"{whole}; rejected {low:.3f} % of samples low, {high:.3f} % high{words}"

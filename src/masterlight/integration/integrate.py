@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -138,7 +139,7 @@ class ImageIntegration:
                 limits = self.rejection.range_low, self.rejection.range_high
                 how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_stars}
                 statistics = yield from measure_all(running, frames, self.measures, anchor=reference or 0, **how)
-            room = run.Room(running, memory_mb, aspect)
+            room = running, memory_mb, aspect
             return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts))
 
 
@@ -168,25 +169,14 @@ class MasterIntegration:
 
         The noise of a flat is not the same all over it: its bright parts need more room than the usual 3.
         """
-        return cls(
-            normalization="multiplicative",
-            rejection=MasterRejection(low=4.0, high=4.0, normalization="equalize fluxes"),
-        )
+        rejection = MasterRejection(low=4.0, high=4.0, normalization="equalize fluxes")
+        return cls(normalization="multiplicative", rejection=rejection)
 
     def integration(self) -> ImageIntegration:
         """What carries it out: every frame counts alike, there are no trails, and in flats no stars."""
         mine = self.rejection
         flat = self.normalization == "multiplicative" or mine.normalization == "equalize fluxes"
-        rejection = changed(
-            Rejection(),
-            algorithm=mine.algorithm,
-            low=mine.low,
-            high=mine.high,
-            normalization=mine.normalization,
-            range_low=mine.range_low,
-            range_high=mine.range_high,
-            signal_fraction=0.0 if flat else None,
-            large_scale=LargeScaleRejection(trails=False),
-        )
+        own = {"signal_fraction": 0.0 if flat else None, "large_scale": LargeScaleRejection(trails=False)}
+        rejection = changed(Rejection(), **asdict(mine), **own)
         named = {"combination": self.combination, "normalization": self.normalization}
         return changed(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)

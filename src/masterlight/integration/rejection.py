@@ -1,12 +1,13 @@
 """Rejection: which samples of a pixel do not belong, as knobs; and the table of algorithms, one row for each."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from masterlight.core.errors import ParameterError
-from masterlight.core.knob import Unit, When
+from masterlight.core.knob import Unit, Usual, When
 from masterlight.core.process import engine, process
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ Algorithm = Literal[
     "esd", "chauvenet", "noise",
 ]  # fmt: skip
 SIGMA = 4.0, 3.0
-CLIPPED = "clip_low", "clip_high", "min_keep_fraction"
+SIDES = "clip_low", "clip_high"
+CLIPPED = *SIDES, "min_keep_fraction"
 LIGHT = "gain_e_per_dn", "signal_fraction"
 """What tells how noisy and how changing the light above the sky is; the variance of the result knows it, too."""
 OWN = "floor", *LIGHT
@@ -42,7 +44,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "none": Kind(LIGHT, None),
-    "minmax": Kind(("clip_low", "clip_high", *LIGHT), (1, 1), "samples"),
+    "minmax": Kind((*SIDES, *LIGHT), (1, 1), "samples"),
     "percentile": Kind((*CLIPPED, *LIGHT), (0.2, 0.1), "fraction"),
     "sigma": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
     "winsorized": Kind((*CLIPPED, *OWN, "max_passes"), fewest=3),
@@ -50,9 +52,7 @@ KINDS: dict[str, Kind] = {
     "noise": Kind((*CLIPPED, *LIGHT, "max_passes")),
     "auto": Kind((*CLIPPED, *OWN, "max_passes", "few")),
     "linear-fit": Kind((*CLIPPED, *OWN, "max_passes"), (5.0, 4.0), "deviations", 5),
-    "esd": Kind(
-        ("clip_low", "clip_high", *OWN, "esd_fraction", "esd_significance", "esd_low_relaxation"), None, fewest=3
-    ),
+    "esd": Kind((*SIDES, *OWN, "esd_fraction", "esd_significance", "esd_low_relaxation"), None, fewest=3),
     "chauvenet": Kind((*CLIPPED, *OWN, "chauvenet_limit"), None, fewest=3),
     "averaged-sigma": Kind((*CLIPPED, "max_passes"), fewest=3),
     "ccd": Kind((*CLIPPED, "max_passes", "gain_e_per_dn", "read_noise_e", "scale_noise")),
@@ -65,6 +65,7 @@ TAKES = {
     "fraction": "a fraction of the pixel's median, above 0, and low at most 1",
     "samples": "how many samples go, a whole number",
 }
+BY_HEADERS = Usual("as the headers say")
 Limit = Annotated[float, Field(ge=0, le=50)]
 TWO_LIMITS = tuple(name for name, kind in KINDS.items() if kind.limits)
 ANY = When(algorithm=tuple(name for name in KINDS if name != "none"))
@@ -83,9 +84,8 @@ def check_limits(algorithm: str, **limits: float | None) -> None:
             continue
         most = 1 if kind.takes == "fraction" and name == "low" else 50
         if not (value == int(value) if kind.takes == "samples" else 0 < value <= most):
-            raise ParameterError(
-                f"{name}: {algorithm} takes {TAKES[kind.takes]}; usual is {usual:g} (given: {value:g})"
-            )
+            words = f"{name}: {algorithm} takes {TAKES[kind.takes]}; usual is {usual:g} (given: {value:g})"
+            raise ParameterError(words)
 
 
 @process
@@ -118,8 +118,7 @@ class LargeScaleRejection:
         `np.flatnonzero(map)`); shape: (rows, cols). The result holds sorted uint32 indices of pixels that are not in
         the list of their own side, empty where nothing is to be added. One plane of one frame at a time.
         """
-        found: Grown = engine("integration.trails.largescale").grown(self, low, high, shape)
-        return found
+        return engine("integration.trails.largescale").grown(self, low, high, shape)
 
 
 @process
@@ -128,10 +127,10 @@ class Rejection:
 
     algorithm: Algorithm = "auto"
     """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
-    low: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS, clip_low=True)] = None
+    low: Annotated[Limit | None, Unit("sigma"), Usual("4"), When(algorithm=TWO_LIMITS, clip_low=True)] = None
     """How far below a pixel's median samples are rejected. Left out, what is usual: 4 sigma; 5 deviations of the line
     for linear-fit; 0.2 of the median for percentile; for minmax, how many of the faintest go: 1."""
-    high: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
+    high: Annotated[Limit | None, Unit("sigma"), Usual("3"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
     """How far above a pixel's median samples are rejected. Left out, what is usual: 3 sigma; 4 deviations of the line
     for linear-fit; 0.1 of the median for percentile; for minmax, how many of the brightest go: 1."""
     normalization: Annotated[Literal["none", "scale+zero offset", "equalize fluxes", "local"], ANY] = (
@@ -156,9 +155,9 @@ class Rejection:
     """Values at or above this, in DN as they come to integration, never take part."""
     few: Annotated[int, Field(ge=3), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
-    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0)] | None, read_by("gain_e_per_dn")] = None
+    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
-    read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, read_by("read_noise_e")] = None
+    read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, BY_HEADERS, read_by("read_noise_e")] = None
     """Read noise in electrons, for the CCD noise model; left out, what the headers say."""
     scale_noise: Annotated[float, Field(ge=0, le=1), Unit("fraction"), read_by("scale_noise")] = 0.0
     """Noise of the CCD noise model that grows with the signal, as a fraction of it: sensitivity, scintillation."""
@@ -191,9 +190,14 @@ class Rejection:
         return "none" if self.algorithm == "none" else self.normalization
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """`range_low` and `range_high`, infinite where there are none."""
+        return -inf if self.range_low is None else self.range_low, inf if self.range_high is None else self.range_high
+
+    @property
     def ranges(self) -> bool:
         """Whether values out of range are left out."""
-        return self.range_low is not None or self.range_high is not None
+        return self.bounds != (-inf, inf)
 
     @property
     def looks_larger(self) -> bool:
@@ -204,16 +208,12 @@ class Rejection:
     def check(self, count: int) -> None:
         """Raise ParameterError where this algorithm cannot work on `count` frames."""
         if self.algorithm == "chauvenet" and count > MOST_CHAUVENET:
-            raise ParameterError(
-                f"rejection.algorithm=chauvenet takes hours on {count} frames, since it rejects one sample at a time; "
-                f"with more than {MOST_CHAUVENET} take esd or winsorized"
-            )
+            words = f"rejection.algorithm=chauvenet takes hours on {count} frames, sample by sample"
+            raise ParameterError(f"{words}; with more than {MOST_CHAUVENET} take esd or winsorized")
         needed = int(sum(self.limits)) + 1 if self.algorithm == "minmax" else self.kind.fewest
         if count < needed:
-            raise ParameterError(
-                f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}; "
-                "take auto or noise, which judge by the noise of the frames, or none"
-            )
+            words = f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}"
+            raise ParameterError(f"{words}; take auto or noise, which judge by the noise of the frames, or none")
 
 
 @process

@@ -77,9 +77,7 @@ def roster_of(
         lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
 
 
-def scaled_alike(
-    settings: ImageIntegration, planes: Planes, reference: int | None
-) -> tuple[Planes, dict[int, Rejected]]:
+def scaled_alike(settings: ImageIntegration, planes: Planes, reference: int | None):
     """The measurements so that all frames, in all planes, get their scale in one way, and who is left out for it.
 
     A few frames without stars in common are left out; where most have none, none is scaled by stars.
@@ -109,41 +107,25 @@ def check_shapes(frames: Sequence[Frame]) -> None:
         raise NothingUsable("there is no frame to integrate")
     for frame in frames:
         if frame.shape != frames[0].shape:
-            raise FrameError(
-                frame.source,
-                f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}: frames are combined "
-                "pixel by pixel, so register them first, or integrate them apart",
-            )
+            words = f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}"
+            raise FrameError(frame.source, f"{words}: register them first")
 
 
-def terms_of(
-    settings: ImageIntegration,
-    statistics: Sequence[Measurement],
-    reference: int = 0,
-    local_scale: np.ndarray | None = None,
-) -> Terms:
-    """The numbers by which each frame enters; `reference` stays as it is.
+def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_scale=None) -> Terms:
+    """The numbers by which each frame enters, from its `Measurement`; `reference` stays as it is.
 
     local_scale: (N,) factors by which local normalization brought the frames to the reference, where it did.
     """
     check_numbers(settings, statistics)
-    location = np.array([s.location_dn for s in statistics], float)
-    noise = np.array([s.noise_dn for s in statistics], float)
+    location, noise = np.array([(s.location_dn, s.noise_dn) for s in statistics], float).T.copy()
     pixel_noise = np.array([s.noise_dn if s.pixel_noise_dn is None else s.pixel_noise_dn for s in statistics], float)
     factor, notes = scale_factors(settings, statistics, reference)
-    done = {
-        mode: normalization(mode, location, factor, reference, local_scale)
-        for mode in (settings.normalization, settings.rejection.comparison)
-    }
-    out_scale, out_offset, out_gain = done[settings.normalization]
-    rej_scale, rej_offset, rej_gain = done[settings.rejection.comparison]
-    weights = weights_of(
-        settings.weights,
-        statistics,
-        out_gain if settings.weights == "noise" else factor,
-        keyword=settings.weight_keyword,
-        expression=settings.weight_expression or "",
-    )
+    known = location, factor, reference, local_scale
+    out_scale, out_offset, out_gain = normalization(settings.normalization, *known)
+    rej_scale, rej_offset, rej_gain = normalization(settings.rejection.comparison, *known)
+    told = {"keyword": settings.weight_keyword, "expression": settings.weight_expression or ""}
+    gain = out_gain if settings.weights == "noise" else factor
+    weights = weights_of(settings.weights, statistics, gain, **told)
     rejected = np.abs(rej_gain) * pixel_noise
     pooled = float(np.median(rejected**2))
     known = bool(np.isfinite(pooled) and pooled > 0)
@@ -159,22 +141,19 @@ def terms_of(
         special = {"noise_variance": np.zeros(len(noise))}
     if settings.combination in ONE_SAMPLE:
         weights = np.ones(len(noise))
+    scales = {"out_scale": out_scale, "out_offset": out_offset, "rej_scale": rej_scale, "rej_offset": rej_offset}
+    gain = np.abs(out_gain)
+    special |= {"noise_dn": gain * pixel_noise, "photon": gain * photons * lowered}
+    special |= {"source_noise_dn": gain * noise, "source_photon": gain * photons}
     return Terms(
-        out_scale=out_scale,
-        out_offset=out_offset,
-        rej_scale=rej_scale,
-        rej_offset=rej_offset,
+        **scales,
+        **special,
         weights=weights / weights.max(),
-        noise_dn=np.abs(out_gain) * pixel_noise,
-        source_noise_dn=np.abs(out_gain) * noise,
-        source_photon=np.abs(out_gain) * photons,
-        photon=np.abs(out_gain) * photons * lowered,
         rejection_variance=pooled if known else 0.0,
         rejection_photon=float(np.median(np.abs(rej_gain) * photons)),
         signal_fraction=signal_fraction(settings.rejection, [s.fwhm_px for s in statistics]),
         background_dn=float(location[reference]),
         looseness=np.maximum(1.0, rejected / np.sqrt(pooled)) if known else np.ones(len(noise)),
-        **special,
         correlation=correlation_of(statistics, (weights * out_gain * pixel_noise) ** 2),
         notes=(*notes, *notes_of(statistics)),
     )
@@ -182,13 +161,16 @@ def terms_of(
 
 def notes_of(statistics: Sequence[Measurement]) -> tuple[str, ...]:
     """What measuring the frames had to decide, one sentence for all alike."""
-    first = {}
+    sources = {}
     for s in statistics:
         for note in s.notes:
-            first.setdefault(note, []).append(s.source)
-    return tuple(
-        f"{who[0]}{f' and {len(who) - 1} more' if len(who) > 1 else ''}: {note}" for note, who in first.items()
-    )
+            sources.setdefault(note, []).append(s.source)
+    return tuple(f"{and_more(who)}: {note}" for note, who in sources.items())
+
+
+def and_more(sources: Sequence[str]) -> str:
+    """The first of some frames by name, and how many more there are."""
+    return f"{sources[0]}{f' and {len(sources) - 1} more' if len(sources) > 1 else ''}"
 
 
 def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale, rej_offset, out_gain, lowered):
@@ -202,10 +184,10 @@ def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale,
         read = s.read_noise_e if settings.read_noise_e is None else settings.read_noise_e
         gain = settings.gain_e_per_dn or s.gain_e_per_dn
         if read is None or not gain:
-            missing = "gain (EGAIN): give --rejection.gain-e-per-dn"
-            if gain:
-                missing = "read noise (RDNOISE): give --rejection.read-noise-e"
-            raise ParameterError(f"{s.source}: its header does not tell its {missing}, or take auto")
+            missing = "read noise (RDNOISE)" if gain else "gain (EGAIN)"
+            knob = "read-noise-e" if gain else "gain-e-per-dn"
+            words = f"its header does not tell its {missing}: give --rejection.{knob}, or take auto"
+            raise ParameterError(f"{s.source}: {words}")
         pairs.append((float(read), float(gain)))
     scale, offset = float(np.median(rej_scale)), float(np.median(rej_offset))
     read, gain = np.median(pairs, axis=0)
@@ -216,10 +198,7 @@ def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale,
 
 def correlation_of(statistics: Sequence[Measurement], variances: np.ndarray) -> float:
     """Variance of sums of many pixels of the result over the sum of their variances: that of the frames, by share."""
-    own = [
-        s.correlation or (s.noise_dn / s.pixel_noise_dn) ** 2 if s.correlation or s.pixel_noise_dn else 1.0
-        for s in statistics
-    ]
+    own = [s.correlation or ((s.noise_dn / s.pixel_noise_dn) ** 2 if s.pixel_noise_dn else 1.0) for s in statistics]
     return float(np.average(own, weights=variances)) if np.isfinite(variances).all() and variances.sum() > 0 else 1.0
 
 
@@ -235,12 +214,9 @@ def signal_fraction(settings: Rejection, fwhm_px: Sequence[float | None]) -> flo
         return UNKNOWN_SEEING
     usual = float(np.median(known))
     change = max((usual / min(known)) ** 2, (max(known) / usual) ** 5) - 1
-    sides = zip(settings.limits if settings.kind.limits == SIGMA else SIGMA, SIGMA, strict=True)
-    limits = [
-        own if clip else sigma
-        for (own, sigma), clip in zip(sides, (settings.clip_low, settings.clip_high), strict=True)
-    ]
-    return float(np.clip(change / min(limits), UNKNOWN_SEEING, 1.0))
+    own = settings.limits if settings.kind.limits == SIGMA else SIGMA
+    limits = np.where((settings.clip_low, settings.clip_high), own, SIGMA)
+    return float(np.clip(change / limits.min(), UNKNOWN_SEEING, 1.0))
 
 
 def photon_noise(settings: Rejection, statistics: Sequence[Measurement]) -> np.ndarray:
@@ -255,31 +231,21 @@ def check_numbers(settings: ImageIntegration, statistics: Sequence[Measurement])
     if not statistics:
         raise NothingUsable("there is no frame to integrate")
     settings.rejection.check(len(statistics))
-    modes = (settings.normalization, settings.rejection.comparison)
+    modes, algorithm = (settings.normalization, settings.rejection.comparison), settings.rejection.algorithm
+    multiplies = any("multiplicative" in m or m == "equalize fluxes" for m in modes)
+    divides, judges = algorithm in ("percentile", "averaged-sigma"), algorithm in ("noise", "averaged-sigma")
     for s in statistics:
-        if not np.isfinite(s.location_dn):
-            raise ParameterError(
-                f"{s.source}: location_dn is {s.location_dn}; it must be a number: is the frame empty?"
-            )
-        if s.location_dn <= 0 and any("multiplicative" in m or m == "equalize fluxes" for m in modes):
-            raise ParameterError(
-                f"{s.source}: location_dn is {s.location_dn:g}; multiplicative normalization needs a positive level:"
-                " leave the frame out, or use additive"
-            )
-        if s.location_dn <= 0 and settings.rejection.algorithm in ("percentile", "averaged-sigma"):
-            raise ParameterError(
-                f"{s.source}: location_dn is {s.location_dn:g}; {settings.rejection.algorithm} rejection compares with"
-                " the level itself, which must be positive: take sigma, winsorized or auto"
-            )
-        if s.flux_ratio is not None and not (np.isfinite(s.flux_ratio) and s.flux_ratio > 0):
-            raise ParameterError(f"{s.source}: flux_ratio is {s.flux_ratio:g}; it must be positive, or None if unknown")
-    if settings.rejection.algorithm in ("noise", "averaged-sigma"):
-        for s in statistics:
-            if not (np.isfinite(s.noise_dn) and s.noise_dn > 0):
-                raise ParameterError(
-                    f"{s.source}: noise_dn is {s.noise_dn:g}; {settings.rejection.algorithm} rejection judges by the"
-                    " noise of the frames, which must be positive: take sigma or winsorized"
-                )
+        level, noise, ratio = s.location_dn, s.noise_dn, 1.0 if s.flux_ratio is None else s.flux_ratio
+        checks = (
+            ("location_dn", level, True, -np.inf, "it must be a number: is the frame empty?"),
+            ("location_dn", level, multiplies, 0, "multiplicative normalization needs more; use additive"),
+            ("location_dn", level, divides, 0, f"{algorithm} rejection divides by it: take sigma, winsorized or auto"),
+            ("flux_ratio", ratio, True, 0, "it must be positive, or None if unknown"),
+            ("noise_dn", noise, judges, 0, f"{algorithm} rejection judges by it: take sigma or winsorized"),
+        )
+        for name, value, matters, above, words in checks:
+            if matters and not (np.isfinite(value) and value > above):
+                raise ParameterError(f"{s.source}: {name} is {value:g}; {words}")
 
 
 def scale_factors(settings: ImageIntegration, statistics, reference: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -291,20 +257,17 @@ def scale_factors(settings: ImageIntegration, statistics, reference: int) -> tup
     if settings.scale == "stars" and not unknown:
         return ratios[reference] / np.array(ratios), ()
     if settings.weights == "psf-scale-snr":
-        raise ParameterError(
-            f"{unknown[0] if unknown else 'scale'}: weights='psf-scale-snr' needs the flux of stars in every frame and "
-            "scale='stars': leave the frame out, or use weights='noise'"
-        )
+        words = "weights='psf-scale-snr' needs the flux of stars in every frame and scale='stars'"
+        source = unknown[0] if unknown else "scale"
+        raise ParameterError(f"{source}: {words}: leave the frame out, or use weights='noise'")
     sides = np.array([np.broadcast_to(np.asarray(s.scale_dn, float), 2) for s in statistics])
     for s, pair in zip(statistics, sides, strict=True):
         if not (np.isfinite(pair).all() and (pair > 0).all()):
-            raise ParameterError(
-                f"{s.source}: scale_dn is {s.scale_dn}; scaling by dispersion needs more: use additive normalization"
-            )
+            words = "scaling by dispersion needs more: use additive normalization"
+            raise ParameterError(f"{s.source}: scale_dn is {s.scale_dn}; {words}")
     notes = ()
     if settings.scale == "stars" and len(statistics) > 1:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        notes = (f"scaled by the dispersion of the background: the star flux of {unknown[0]}{more} is unknown",)
+        notes = (f"scaled by the dispersion of the background: the star flux of {and_more(unknown)} is unknown",)
     return (sides[reference] / sides).mean(axis=1), notes
 
 
@@ -314,14 +277,11 @@ def normalization(mode: str, location, factor, reference: int, local_scale=None)
     Local normalization is done before, so that nothing is left to do but to know what it did to the noise.
     """
     level, one = location[reference], np.ones_like(location)
-    if mode == "none":
-        return one, 0 * one, one
-    if mode == "local":
-        return one, 0 * one, one if local_scale is None else local_scale
+    if mode in ("none", "local"):
+        return one, 0 * one, one if mode == "none" or local_scale is None else local_scale
     if mode == "additive":
         return one, level - location, one
-    if mode in ("multiplicative", "equalize fluxes"):
-        return level / location, 0 * one, level / location
-    if mode == "multiplicative+scaling":
-        return factor * level / location, 0 * one, factor * level / location
+    if mode in ("multiplicative", "equalize fluxes", "multiplicative+scaling"):
+        scale = factor * level / location if mode == "multiplicative+scaling" else level / location
+        return scale, 0 * one, scale
     return factor, level - factor * location, factor

@@ -13,7 +13,7 @@ LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
 
 
 class TileResult(NamedTuple):
-    """One box of the result: (h, w) planes and (N,) counts of samples."""
+    """One box of the result: (h, w) planes, the slope empty unless its map is asked for, and (N,) counts of samples."""
 
     image: np.ndarray
     variance: np.ndarray
@@ -21,13 +21,10 @@ class TileResult(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     slope: np.ndarray
-    """Empty unless the slope map is asked for."""
     counts: np.ndarray
-    """(4, N) int64: samples of each frame rejected low, rejected high, there at all, and of the rejected those that
-    were part of a larger structure."""
+    """(4, N) int64: samples of each frame rejected low, rejected high, there at all, and with larger structures."""
     verdicts: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
-    """By LOW, HIGH, RANGE: the flat indices in the tile of the samples rejected so, frame after frame, and where those
-    of each frame begin."""
+    """As `tile.indices_of` gives them."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +211,5 @@ class Canvas:
 
     def fractions(self, plane: int, i: int) -> tuple[float, float, float]:
         """Parts of a frame's samples rejected low, high and with larger structures, which count there alone."""
-        low, high, there, large = (int(c) for c in self.counts[plane, :, i])
-        there = max(1, there)
-        return low / there, high / there, large / there
+        low, high, there, large = self.counts[plane, :, i].tolist()
+        return low / max(1, there), high / max(1, there), large / max(1, there)

@@ -6,15 +6,13 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import gammainccinv, ndtr
 
-from masterlight.integration.kernels import combine, rejection
+from masterlight.integration.kernels import combine, rejection, spread
 from masterlight.integration.rejection import Rejection
 
 ONE_SAMPLE = "median", "minimum", "maximum"
 """Combinations that take one sample, or two, of a pixel: weights mean nothing to them."""
 MEDIANS = (1.0, 1.0, 1.0, 1.3460, 1.1932, 1.4341, 1.2881, 1.4728, 1.3455, 1.4949, 1.3829)
 """Variance of the median of n samples over that of their mean, n = 0 to 10."""
-UNBELIEVABLE = 1e-4
-"""Chance at which the samples of a pixel scatter more than their noise explains; beyond it the scatter is believed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,46 +61,33 @@ class Terms:
         believed = excess(len(self.weights))
         if combination in ONE_SAMPLE:  # the scatter is that of a mean
             believed = np.full_like(believed, np.inf)
-        more = (self.looseness, self.photon, believed, variance_factor(combination, len(self.weights)))
-        names = ("reject_scale", "reject_offset", "scale", "offset", "weight", "noise_variance")
-        named = dict(zip((*names, "loose", "photon", "excess", "factor"), (*arrays, *more), strict=True))
-        return combine.Columns(**{name: np.ascontiguousarray(value, np.float32) for name, value in named.items()})
+        more = self.looseness, self.photon, believed, variance_factor(combination, len(self.weights))
+        return combine.Columns(*(np.ascontiguousarray(values, np.float32) for values in (*arrays, *more)))
 
-    def rule(self, settings: Rejection, marked: bool = False) -> rejection.Rule:
+    def rule(self, settings: Rejection, marked: bool = False) -> spread.Rule:
         """The settings of rejection as the kernel takes them; `marked`: what is out of range is -inf or inf already."""
-        bounds = (-np.inf, np.inf) if marked else (settings.range_low, settings.range_high)
-        low, high = settings.limits
+        ranges = (-np.inf, np.inf) if marked else settings.bounds
         model = self.rejection_variance, self.rejection_photon, self.signal_fraction
         if settings.algorithm == "ccd":
             model = (*self.sensor, settings.scale_noise)
         elif settings.algorithm == "averaged-sigma":
             model = 0.0, self.rejection_variance / self.background_dn, 0.0
-        own = "floor" in settings.kind.reads
-        return rejection.Rule(
-            algorithm=rejection.CODES[settings.algorithm],
-            low=low,
-            high=high,
-            passes=settings.max_passes if "max_passes" in settings.kind.reads else 1,
-            keep_fraction=settings.min_keep_fraction,
-            range_low=-np.inf if bounds[0] is None else bounds[0],
-            range_high=np.inf if bounds[1] is None else bounds[1],
-            few=settings.few,
-            noise_variance=model[0],
-            noise_slope=model[1],
-            noise_fraction=model[2],
-            floor=settings.floor * float(np.sqrt(self.rejection_variance)) if own else 0.0,
-            clip_low=settings.clip_low,
-            clip_high=settings.clip_high,
-            esd_fraction=settings.esd_fraction,
-            esd_relaxation=settings.esd_low_relaxation,
-        )
+        reads = settings.kind.reads
+        floor = settings.floor * float(np.sqrt(self.rejection_variance)) if "floor" in reads else 0.0
+        code, passes = rejection.CODES[settings.algorithm], settings.max_passes if "max_passes" in reads else 1
+        clip = settings.clip_low, settings.clip_high, passes, settings.min_keep_fraction
+        esd = settings.esd_fraction, settings.esd_low_relaxation
+        return spread.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd)
 
 
 @lru_cache
 def excess(count: int) -> np.ndarray:
-    """By number of samples, how many times the expected variance their scatter is by chance once in ten thousand."""
+    """By number of samples, how many times the expected variance their scatter is by chance once in ten thousand.
+
+    Beyond that the scatter of a pixel is believed, and no longer the noise.
+    """
     freedom = np.maximum(np.arange(count + 1) - 1, 1)
-    return (2 * gammainccinv(freedom / 2, UNBELIEVABLE) / freedom).astype(np.float32)
+    return (2 * gammainccinv(freedom / 2, 1e-4) / freedom).astype(np.float32)
 
 
 @lru_cache

@@ -2,26 +2,20 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from masterlight.core.frame import Frame, naming
+from masterlight.core.frame import Frame, boxes_of, naming
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
-from masterlight.integration.kernels.rejection import tables_for
+from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.integration.terms import Terms
 
 Box = tuple[int, int, int, int]
 """(y0, y1, x0, x1)"""
 
-COMBINATIONS = {
-    "average": combine.AVERAGE,
-    "median": combine.MEDIAN,
-    "minimum": combine.MINIMUM,
-    "maximum": combine.MAXIMUM,
-    "adaptive": combine.ADAPTIVE,
-}
 CACHE_BYTES = 16_000_000
 SMALL_TILE = 2**16
 CUT_PX = 128
@@ -43,20 +37,13 @@ def integrate_tile(
     kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
     planes = combine.Planes(*(np.empty(h * w, k) for k in kinds), np.empty(h * w if slope else 0, np.float32))
     found, counts = np.empty((n, h * w) if verdicts else (0, 0), np.uint8), np.zeros((3, n), np.int64)
-    rule = terms.rule(settings.rejection, marked)
+    rule, rejection = terms.rule(settings.rejection, marked), settings.rejection
     judged = flat if judged is None else np.ascontiguousarray(judged, np.float32).reshape(n, h * w)
-    combine.integrate(
-        flat,
-        judged,
-        np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w),
-        terms.columns(settings.combination),
-        rule,
-        tables_for(rule.algorithm, n, settings.rejection.esd_significance, settings.rejection.chauvenet_limit),
-        COMBINATIONS[settings.combination],
-        planes,
-        found,
-        counts,
-    )
+    ground = np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w)
+    table = table_for(rule.algorithm, n, rejection.esd_significance, rejection.chauvenet_limit)
+    combination = combine.COMBINATIONS.index(settings.combination)
+    numbers = terms.columns(settings.combination), rule, table, combination
+    combine.integrate(flat, judged, ground, *numbers, planes, found, counts)
     shaped = [plane.reshape(h, w) if plane.size else plane for plane in planes]
     if verdicts and marked and settings.rejection.ranges:
         found[np.isinf(judged)] = RANGE
@@ -105,7 +92,8 @@ class Tile:
         self.kept = threading.local()
 
     def __reduce__(self):
-        return rebuild_tile, (self.settings, self.frames, self.terms, self.more, self.verdicts, self.larger)
+        more = {**self.more, "verdicts": self.verdicts, "larger": self.larger}
+        return partial(Tile, **more), (self.settings, self.frames, self.terms)
 
     def buffer(self, name: str, shape) -> np.ndarray:
         size = int(np.prod(shape))
@@ -125,16 +113,9 @@ class Tile:
         judged = self.localize(samples, box) if self.more["local"] else samples
         results = []
         for p, terms in enumerate(self.terms):
-            result = integrate_tile(
-                self.settings,
-                samples[p],
-                terms,
-                judged=None if judged is samples else judged[p],
-                zero=self.below(p, box),
-                slope=self.more["slope"],
-                verdicts=self.verdicts,
-                marked=True,
-            )
+            more = {"judged": None if judged is samples else judged[p], "zero": self.below(p, box)}
+            more |= {"slope": self.more["slope"], "verdicts": self.verdicts, "marked": True}
+            result = integrate_tile(self.settings, samples[p], terms, **more)
             if forced is not None:
                 result.counts[3] = forced[p].sum(axis=0)
                 result.counts[:2] -= forced[p]
@@ -154,33 +135,28 @@ class Tile:
         Gives how many of the latter there were, (planes, 2, N), on the low side and on the high side.
         """
         counts = np.zeros((samples.shape[0], 2, samples.shape[1]), np.int64)
+        ceiling = self.settings.rejection.bounds[1]
         for p, plane in enumerate(samples):
             for i, frame in enumerate(plane):
                 flat = frame.reshape(-1)
                 for kind in (LOW, HIGH, RANGE, LARGE + LOW, LARGE + HIGH):
                     at = self.larger.within(i, p, kind, box)
                     at = at[np.isfinite(flat[at])]
-                    high = flat[at] >= self.ceiling if kind == RANGE else kind in (HIGH, LARGE + HIGH)
+                    high = flat[at] >= ceiling if kind == RANGE else kind in (HIGH, LARGE + HIGH)
                     flat[at] = np.where(high, np.inf, -np.inf)
                     if kind in (LARGE + LOW, LARGE + HIGH):
                         counts[p, kind - LARGE - 1, i] = at.size
         return counts
 
-    @property
-    def ceiling(self) -> float:
-        high = self.settings.rejection.range_high
-        return np.inf if high is None else high
-
     def mark(self, samples: np.ndarray) -> None:
         """Mark what is out of range as it comes, before any normalization, as -inf or inf."""
-        low = self.settings.rejection.range_low
         if not self.settings.rejection.ranges:
             return
+        low, high = self.settings.rejection.bounds
         with np.errstate(invalid="ignore"):
             for frame in samples.reshape(-1, *samples.shape[-2:]):  # one by one: masks of all would take memory
-                if low is not None:
-                    frame[frame <= low] = -np.inf
-                frame[frame >= self.ceiling] = np.inf
+                frame[frame <= low] = -np.inf
+                frame[frame >= high] = np.inf
 
     def localize(self, samples: np.ndarray, box) -> np.ndarray:
         """Normalize the samples place by place, in place where they are combined so; gives what rejection looks at."""
@@ -198,11 +174,6 @@ class Tile:
             model.apply(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
 
 
-def rebuild_tile(settings, frames, terms, more, verdicts, larger) -> Tile:
-    """A tile's task as it arrives in another process."""
-    return Tile(settings, frames, terms, **more, verdicts=verdicts, larger=larger)
-
-
 def tiles(shape, count: float, memory_mb: float, threads: int, aspect: float | None) -> list[Box]:
     """Boxes (y0, y1, x0, x1) that cover an image so that `count` samples a pixel fit into the memory on all threads.
 
@@ -216,11 +187,7 @@ def tiles(shape, count: float, memory_mb: float, threads: int, aspect: float | N
     width = -(-cols // -(-cols // width))
     height = max(1, min(rows, int(pixels / width)))
     height = -(-rows // -(-rows // height))
-    return [
-        (y, min(y + height, rows), x, min(x + width, cols))
-        for y in range(0, rows, height)
-        for x in range(0, cols, width)
-    ]
+    return boxes_of(rows, cols, height, width)
 
 
 def parts_of(box, touched: np.ndarray) -> list[Box]:

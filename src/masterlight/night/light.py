@@ -29,10 +29,8 @@ from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
-MEASURE_BYTES = 12
-"""Bytes per pixel that measuring one light takes."""
-MEASURE_COLOUR_BYTES = 20
-"""The same for a light of a colour camera: its mosaic, and the luminance that is made of it."""
+MEASURE_BYTES = 12, 20
+"""Bytes per pixel that measuring a light takes; in colour there are its mosaic and the luminance that is made of it."""
 NOISE_PX = 288
 """Side of the mosaic of noise that tells what debayering makes of it."""
 
@@ -67,7 +65,7 @@ class Light:
     def measure_mb(self) -> float:
         """Memory that measuring it takes."""
         rows, cols = self.sensor.shape[-2:]
-        return (MEASURE_BYTES if self.view.planes == 1 else MEASURE_COLOUR_BYTES) * rows * cols / 1e6
+        return MEASURE_BYTES[self.view.planes > 1] * rows * cols / 1e6
 
     @property
     def dark_scale(self) -> DarkScale | None:
@@ -90,16 +88,11 @@ class Light:
         ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
-        return [
-            replace(
-                channel,
-                flux_ratio=ratio,
-                pixel_noise_dn=channel.noise_dn * gain,
-                correlation=spread / gain**2,
-                keywords=keywords,
-            )
-            for channel, (gain, spread) in zip(self.channels, gains, strict=False)
-        ]
+        told = []
+        for channel, (gain, spread) in zip(self.channels, gains, strict=False):
+            noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **noise))
+        return told
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
@@ -144,13 +137,11 @@ def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list
     turn, middle = np.array([[a, b], [c, d]]), np.full(2, size // 2)
     small = np.eye(3)
     small[:2, :2], small[:2, 2] = turn, middle + at % 1 - turn @ middle
-    out = np.empty((size, size), np.float32)
-    found = []
+    out, found = np.empty((size, size), np.float32), []
+    sites = len(pattern) if debayer.method == "super-pixel" else 1
     for plane, colour in zip(colours, "RGB", strict=True):
         warp(plane, 0, 0, small, out, 0, 0, registered.kernel)
-        gain = float(np.nanstd(out[24:-24, 24:-24]))
-        whole = debayer.method == "super-pixel"
-        found.append((gain, 1 / (size_of[colour] * len(pattern)) if whole else 1 / size_of[colour]))
+        found.append((float(np.nanstd(out[24:-24, 24:-24])), 1 / (size_of[colour] * sites)))
     return found
 
 
@@ -228,29 +219,19 @@ class Measure:
         return getattr(self.kept, name)
 
 
-@dataclass(frozen=True)
-class Align:
-    """The task between the passes: one light matched with the reference, its planes too when they go each their way."""
+def align_light(process: StarAlignment, reference: Reference, anchor: str, light: Light) -> tuple | Rejected:
+    """The task between the passes: (transform, transforms of planes that go each their way), or why there are none.
 
-    process: StarAlignment
-    reference: Reference
-    anchor: str
-    """Source of the reference itself, whose place is known."""
-
-    def __call__(self, light: Light):
-        """(transform, transforms of the planes) or the reason why there are none."""
-        if light.source == self.anchor:
-            transform = Transform.identity(light.stars.shape)
-        else:
-            transform = self.process.align(self.reference, light.stars, light.source)
-        if not transform:
-            return transform
-        return transform, tuple(self.plane(light, stars, transform) for stars in light.plane_stars)
-
-    def plane(self, light: Light, stars, transform: Transform) -> Transform:
-        """Where one plane lies; where its light does, when it has too few stars of its own."""
-        found = self.process.align(self.reference, stars, light.source, transform) if stars else None
-        return found if found else transform
+    anchor: source of the reference itself, whose place is known. A plane with too few stars lies where its light does.
+    """
+    if light.source == anchor:
+        whole = Transform.identity(light.stars.shape)
+    else:
+        whole = process.align(reference, light.stars, light.source)
+    if not whole:
+        return whole
+    alone = [s and process.align(reference, s, light.source, whole) for s in light.plane_stars]
+    return whole, tuple(transform or whole for transform in alone)
 
 
 def tile_aspect(lights: list[Light]) -> float:

@@ -1,11 +1,9 @@
-"""Masters: made of the frames of one kind, used again where an earlier run made them, opened for what needs them.
-
-raw box -> (calibrate) -> normalize -> reject -> combine -> master bias, dark, flat
-"""
+"""Masters: made of the frames of one kind, used again where an earlier run made them, opened for what needs them."""
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import card
-from masterlight.core.workers import Event
+from masterlight.core.workers import Event, Events
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
@@ -28,7 +26,7 @@ from masterlight.session.plan import LightSet, MasterJob, calibration_of
 from masterlight.subframes.measure import measure
 
 
-def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Generator[Event, None, None]:
+def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[None]:
     """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
     masters = yield from open_masters(run, job)
     integration = getattr(run.recipe, "dark" if job.kind == "flatdark" else job.kind).integration()
@@ -45,9 +43,8 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Generato
     if stack is None:
         yield run.note("masters", f"no usable {job.kind} is left: continuing without the master {job.kind}")
         return
-    left = {view.source for view in views}
+    left, metas = {view.source for view in views}, [view.meta for view in views]
     statistics = [planes for planes in statistics if planes[0].source in left]
-    metas = [v.meta for v in views]
     contains_bias = not (masters.bias or masters.dark) and "B" not in metas[0].calibration
     meta = metas[0].with_(contains_bias=contains_bias)
     cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
@@ -55,13 +52,10 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Generato
     save(path, stack, cards, (*views[0].cards, card(integration), *done))
     run.made[job] = path
     yield from report_master(run, job, path, views, stack)
-    noise_dn = [planes[0].noise_dn for planes in statistics]
-    yield from run.diagnose(examine_master(run, job, path, views, noise_dn))
+    yield from run.diagnose(examine_master(run, job, path, views, [planes[0].noise_dn for planes in statistics]))
 
 
-def calibrate_frames(
-    run: Run, job: MasterJob, masters: Masters
-) -> Generator[Event, None, tuple[list[Frame], list[list]]]:
+def calibrate_frames(run: Run, job: MasterJob, masters: Masters) -> Events[tuple[list[Frame], list[list]]]:
     """The frames of a job through its masters, and their statistics; those that fail are rejected."""
     calibration = calibration_of(job, run.recipe.calibrate)
     views, statistics = [], []
@@ -80,7 +74,7 @@ def calibrate_frames(
 
 def smooth_bias(
     run: Run, job: MasterJob, stack: Stack, views: list[Frame], statistics: list[list], meta: Meta
-) -> Generator[Event, None, tuple[Stack, tuple[str, ...]]]:
+) -> Events[tuple[Stack, tuple[str, ...]]]:
     """The master bias as its pattern of rows and columns, if the recipe wants that and it is better; and its card."""
     superbias = run.recipe.superbias
     if job.kind != "bias" or superbias.use == "never" or (superbias.use == "auto" and len(views) < 4):
@@ -88,9 +82,8 @@ def smooth_bias(
     if superbias.use == "auto":
         halves = []
         for i in (0, 1):
-            half, _, _ = yield from integrate(
-                run, "superbias", run.recipe.bias.integration(), views[i::2], statistics[i::2], maps=False
-            )
+            half_of = views[i::2], statistics[i::2]
+            half, _, _ = yield from integrate(run, "superbias", run.recipe.bias.integration(), *half_of, maps=False)
             halves.append(ArrayFrame.of(half.image, "half of the bias frames", meta))
         verdict = superbias.validate(*halves)
         yield run.note("masters", verdict.sentence)
@@ -100,9 +93,7 @@ def smooth_bias(
     return replace(stack, image=np.asarray(made)), (card(superbias),)
 
 
-def report_master(
-    run: Run, job: MasterJob, path: Path, views: list[Frame], stack: Stack
-) -> Generator[Event, None, None]:
+def report_master(run: Run, job: MasterJob, path: Path, views: list[Frame], stack: Stack) -> Events[None]:
     """The row of a master that was made, beside its file too, where a later run that uses it finds it."""
     row, words = MasterRow.of(job.kind, job.filter, path, stack), "no report"
     try:
@@ -117,7 +108,7 @@ def report_master(
     yield Event("masters", message=f"{path.name}: {words}; {rejection_words(row.rejected_low, row.rejected_high)}")
 
 
-def reuse_master(run: Run, job: MasterJob, path: Path) -> Generator[Event, None, None]:
+def reuse_master(run: Run, job: MasterJob, path: Path) -> Events[None]:
     """Take the master of an earlier run, with its row as it was told then if that can still be read."""
     run.made[job] = path
     try:
@@ -125,16 +116,9 @@ def reuse_master(run: Run, job: MasterJob, path: Path) -> Generator[Event, None,
     except (OSError, ValueError):
         before = {}
     names = ("noise", "rejected_low", "rejected_high", "effective_frames", "quality")
-    row = MasterRow(
-        path=str(path),
-        preview=str(path.with_suffix(".png")),
-        kind=job.kind,
-        filter=job.filter,
-        frames_used=read(path).meta.frames,
-        reused=True,
-        **{name: before.get(name) for name in names},
-    )
-    run.report.masters.append(row)
+    told = {name: before.get(name) for name in names} | {"frames_used": read(path).meta.frames, "reused": True}
+    picture = str(path.with_suffix(".png"))
+    run.report.masters.append(MasterRow(path=str(path), preview=picture, kind=job.kind, filter=job.filter, **told))
     yield run.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
     yield from run.diagnose(examine_master(run, job, path, job.frames))
 
@@ -144,21 +128,16 @@ def examine_master(
 ) -> list[Finding]:
     """The doctor's look at a master of this run, beside the others that are made already."""
     master, dark = read(path), job.kind in ("dark", "flatdark")
-    beside = {"bias": bias_like(run, master), "flat": master_like(run, "flat", master)} if dark else {}
+    beside = {"bias": master_like(run, "bias", master), "flat": master_like(run, "flat", master)} if dark else {}
     scaled = any(part.scaled and part.dark is job for light in run.plan.lights for part in light.sets)
     return run.recipe.doctor.master(job.kind, master, frames=frames, noise_dn=noise_dn, scaled=scaled, **beside)
 
 
 def master_like(run: Run, kind: str, master: Frame) -> Frame | None:
-    """A master of this run of the size of another."""
+    """A master of this run of the size of another, to compare it with; without a master bias any bias frame."""
     made = (read(run.made[m]) for m in run.plan.masters if m.kind == kind and m in run.made)
-    return next((frame for frame in made if frame.shape == master.shape), None)
-
-
-def bias_like(run: Run, master: Frame) -> Frame | None:
-    """A bias of the size of a master to compare it with: a master bias of this run, or any bias frame."""
-    raw = (group.frames[0] for group in run.plan.groups if group.kind == "bias")
-    return master_like(run, "bias", master) or next((f for f in raw if f.shape == master.shape), None)
+    raw = (group.frames[0] for group in run.plan.groups if group.kind == kind == "bias")
+    return next((frame for frame in chain(made, raw) if frame.shape == master.shape), None)
 
 
 def judge_quality(run: Run, job: MasterJob, master: Frame, views: list[Frame], stack: Stack) -> MasterReport:
@@ -166,16 +145,9 @@ def judge_quality(run: Run, job: MasterJob, master: Frame, views: list[Frame], s
     bare = calibration_of(job, run.recipe.calibrate)
     same = [other for other in run.plan.masters if other.frames[0].shape == job.frames[0].shape]
     raw = {other.kind: [bare(frame, bare.masters()) for frame in other.frames[:2]] for other in same}
-    return quality_of(
-        job.kind,
-        master,
-        views,
-        stack=stack,
-        bias=bias_like(run, master) if job.kind in ("dark", "flatdark") else None,
-        biases=raw.get("bias", ()),
-        flats=raw.get("flat", ()),
-        equation=job.equation,
-    )
+    beside = {"biases": raw.get("bias", ()), "flats": raw.get("flat", ())}
+    bias = master_like(run, "bias", master) if job.kind in ("dark", "flatdark") else None
+    return quality_of(job.kind, master, views, stack=stack, bias=bias, equation=job.equation, **beside)
 
 
 def master_paths(run: Run, job: MasterJob | LightSet) -> dict[str, Path | None]:
@@ -184,7 +156,7 @@ def master_paths(run: Run, job: MasterJob | LightSet) -> dict[str, Path | None]:
     return {k: Path(m.source) if isinstance(m, Frame) else run.made.get(m) for k, m in needed.items()}
 
 
-def open_masters(run: Run, job: MasterJob | LightSet) -> Generator[Event, None, Masters]:
+def open_masters(run: Run, job: MasterJob | LightSet) -> Events[Masters]:
     """The masters of a job or a set of lights; one that cannot be used is told, and the work goes on without it."""
     calibrate = calibration_of(job, run.recipe.calibrate)
     opened: dict[str, Frame] = {}
@@ -205,13 +177,13 @@ def open_masters(run: Run, job: MasterJob | LightSet) -> Generator[Event, None, 
     for kind, master in opened.items():
         if isinstance(getattr(job, kind), Frame) and master.source not in run.examined:
             run.examined.add(master.source)
-            beside: dict[str, Any] = {"bias": bias_like(run, master)} | opened
+            beside: dict[str, Any] = {"bias": master_like(run, "bias", master)} | opened
             beside.pop(kind)
             yield from run.diagnose(run.recipe.doctor.master(kind, master, **beside))
     return calibrate.masters(**opened)
 
 
-def replace_dark(run: Run, job: MasterJob | LightSet, opened: dict[str, Frame]) -> Generator[Event, None, None]:
+def replace_dark(run: Run, job: MasterJob | LightSet, opened: dict[str, Frame]) -> Events[None]:
     """Put a master bias of this run in the place of a dark that failed; without one, the flat is left out as well."""
     spare = [run.made[m] for m in run.plan.masters if m.kind == "bias" and m in run.made]
     fits = [frame for frame in map(read, spare) if frame.shape[-2:] == job.frames[0].meta.sky_shape[-2:]]

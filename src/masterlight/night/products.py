@@ -6,8 +6,9 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -57,39 +58,32 @@ class Store:
     """The products of one run below one folder; names are unique, folders are made when first needed."""
 
     def __init__(self, root: Path | str):
-        self.root = Path(root)
-        self.taken: set[Path] = set()
+        self.root, self.taken = Path(root), set[Path]()
 
     def path(self, *words, folder: str = "", suffix: str = ".fits") -> Path:
         """A path for a product made of `words`, numbered when two products of this run would have the same."""
-        name, number = slug(*words), 1
-        path = self.root / folder / f"{name}{suffix}"
-        while path in self.taken:
-            number += 1
-            path = self.root / folder / f"{name}_{number}{suffix}"
+        path = untaken(self.root / folder, slug(*words), suffix, self.taken)
         self.taken.add(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: {error.strerror}; choose another --out") from None
+        make_folder(path.parent)
         return path
 
+    @property
+    def place(self) -> Path:
+        """The folder for the products, or the nearest above it that exists."""
+        return next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+
     def free_bytes(self) -> int:
-        """Free space where the products go, also when their folder does not exist yet."""
-        there = next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
-        return shutil.disk_usage(there).free
+        """Free space where the products go."""
+        return shutil.disk_usage(self.place).free
 
     def require(self, needed: int) -> None:
         """Stop before the work begins when the products cannot fit on the disk, or cannot be written there."""
         free = self.free_bytes()
         if free < needed:
-            raise OutputError(
-                f"{self.root} has {free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB; "
-                "free some space or choose another --out"
-            )
-        there = next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
-        if not os.access(there, os.W_OK):
-            raise OutputError(f"{there} cannot be written to; choose another --out")
+            words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
+            raise OutputError(f"{self.root} has {words}; free some space or choose another --out")
+        if not os.access(self.place, os.W_OK):
+            raise OutputError(f"{self.place} cannot be written to; choose another --out")
 
     def reusable(self, path: Path, made_of: str) -> bool:
         """Whether a product of an earlier run is there and was made of exactly the same things."""
@@ -99,10 +93,18 @@ class Store:
             return False
 
 
-def common(metas: Iterable[Meta], name: str) -> Any:
-    """The value that all frames agree on, None when they do not."""
-    values = {getattr(meta, name) for meta in metas}
-    return values.pop() if len(values) == 1 else None
+def untaken(folder: Path, name: str, ending: str, taken: Collection[Path]) -> Path:
+    """A path in a folder that is not taken yet: of this name, or with _2, _3 ... behind it."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(path for name in names if (path := folder / f"{name}{ending}") not in taken)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for products, with those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
 
 
 def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
@@ -110,39 +112,40 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
 
     meta is that of the reference frame, metas those of all frames that were integrated.
     """
+
+    def common(name: str) -> Any:
+        values = {getattr(m, name) for m in metas}
+        return values.pop() if len(values) == 1 else None
+
     exposures = [m.exposure_s for m in metas if m.exposure_s is not None]
     temperatures = [m.temperature_c for m in metas if m.temperature_c is not None]
     times = sorted(m.time for m in metas if m.time)
-    is_light = kind == "light"
+    is_light, done = kind == "light", "".join(c for c in meta.calibration if all(c in m.calibration for m in metas))
     names = {"bias": "Master Bias", "dark": "Master Dark", "flat": "Master Flat", "flatdark": "Master DarkFlat"}
     rows = [
         ("IMAGETYP", names.get(kind, "Master Light"), "kind of frame"),
         ("OBJECT", meta.object if is_light else None, "target"),
-        ("FILTER", common(metas, "filter"), "filter"),
-        ("INSTRUME", common(metas, "camera"), "camera"),
+        ("FILTER", common("filter"), "filter"),
+        ("INSTRUME", common("camera"), "camera"),
         ("EXPTIME", meta.exposure_s, "[s] exposure of one frame"),
         ("LIVETIME", math.fsum(exposures) if exposures else None, "[s] exposure of all frames together"),
         ("NCOMBINE", sum(m.frames for m in metas), "number of exposures combined"),
-        ("GAIN", common(metas, "gain"), "gain setting"),
-        ("OFFSET", common(metas, "offset"), "offset setting"),
-        ("EGAIN", common(metas, "gain_e_per_dn"), "[e-/DN] gain of one frame"),
+        ("GAIN", common("gain"), "gain setting"),
+        ("OFFSET", common("offset"), "offset setting"),
+        ("EGAIN", common("gain_e_per_dn"), "[e-/DN] gain of one frame"),
         ("CCD-TEMP", sum(temperatures) / len(temperatures) if temperatures else None, "[C] mean sensor temperature"),
         ("XBINNING", meta.binning[0], "binning in x"),
         ("YBINNING", meta.binning[1], "binning in y"),
         ("XPIXSZ", meta.pixel_um, "[um] pixel width, binning included"),
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
-        ("READOUTM", common(metas, "readout_mode"), "readout mode"),
+        ("READOUTM", common("readout_mode"), "readout mode"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
         ("DATE-END", end_of(times[-1], exposures) if times else None, "UTC end of the last exposure"),
         ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),
         ("YORGSUBF", meta.origin_px[1] or None, "[px] first row of the region on the sensor"),
         ("BAYERPAT", meta.pattern, "colour filters from the first pixel on"),
         ("ROWORDER", "TOP-DOWN", "the first row is the top of the image"),
-        (
-            "CALSTAT",
-            "".join(c for c in meta.calibration if all(c in m.calibration for m in metas)) or None,
-            "done to the pixels: Overscan Bias Dark Flat",
-        ),
+        ("CALSTAT", done or None, "done to the pixels: Overscan Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
         ("BUNIT", "DN", "unit of the pixels"),
@@ -168,26 +171,20 @@ def save(path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str]
     """Write an integrated frame and its preview; where the recipe is given, that and all planes and tables too."""
     planes = {"IMAGE": stack.image}
     if recipe is not None:
-        words = "variance of wide sums over that of VARIANCE"
-        cards = [*cards, ("VARCORR", round(stack.correlation, 4), words)]
-        planes |= {
-            "VARIANCE": variance_plane(stack.variance),
-            "COVERAGE": stack.coverage,
-            **maps_of(stack),
-            "FRAMES": frames_table(stack),
-            "RECIPE": to_toml(recipe),
-        }
-    write(path, planes, cards, list(provenance), compress={"COVERAGE"})
-    write_png(path.with_suffix(".png"), preview(stack.image, linked=False))
+        cards = [*cards, ("VARCORR", round(stack.correlation, 4), "variance of wide sums over that of VARIANCE")]
+        planes |= {"VARIANCE": variance_plane(stack.variance), "COVERAGE": stack.coverage}
+        rejected = {"REJ_LOW": stack.rejected_low, "REJ_HIGH": stack.rejected_high}
+        planes |= {name: counts(plane, stack.n) for name, plane in rejected.items() if plane is not None}
+        more = {"SLOPE": stack.slope, "WEIGHT": getattr(stack, "weight", None)}
+        planes |= {name: plane for name, plane in more.items() if plane is not None}
+        planes |= {"FRAMES": frames_table(stack), "RECIPE": to_toml(recipe)}
+    write_pictured(path, planes, cards, provenance, {"COVERAGE"})
 
 
-def maps_of(stack: Stack) -> dict[str, np.ndarray]:
-    """The maps of a stack that not every stack has, by the names of their extensions."""
-    maps = {}
-    if stack.rejected_low is not None:
-        maps |= {"REJ_LOW": counts(stack.rejected_low, stack.n), "REJ_HIGH": counts(stack.rejected_high, stack.n)}
-    more = {"SLOPE": stack.slope, "WEIGHT": getattr(stack, "weight", None)}
-    return maps | {name: plane for name, plane in more.items() if plane is not None}
+def write_pictured(path: Path, planes: Mapping[str, Any], header: Any, cards: Iterable[str], compress: Any) -> None:
+    """Write an image with its extensions, and beside it a preview."""
+    write(path, planes, header, list(cards), compress=compress)
+    write_png(path.with_suffix(".png"), preview(planes["IMAGE"], linked=False))
 
 
 def variance_plane(variance: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
-from masterlight.core.knob import When
+from masterlight.core.knob import Usual, When
 from masterlight.core.process import process
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
@@ -47,11 +47,11 @@ class Recipe:
     """Also make a master light on a finer grid by drizzle, from the same lights with what was rejected left out."""
     drizzle: Annotated[DrizzleIntegration, When(drizzled=True)] = DrizzleIntegration()
     """How lights are dropped onto the finer grid."""
-    reference: str | None = None
+    reference: Annotated[str | None, Usual("the best")] = None
     """File name of the light to align to and to normalize with; the best one when left out."""
     workers: str = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
-    memory_mb: Annotated[int, Field(ge=300)] | None = None
+    memory_mb: Annotated[Annotated[int, Field(ge=300)] | None, Usual("a quarter of the machine's")] = None
     """Memory to stay within, in MB; a quarter of the machine's when left out."""
     doctor: Doctor = Doctor()
     """What the doctor looks for, and from where on it is wrong."""

@@ -15,6 +15,7 @@ from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
 from masterlight.io import atomic
 from masterlight.night.light import Light
+from masterlight.session.plan import Plan
 
 SHARES = {
     "rejected_low": "rejected_low_fraction",
@@ -69,19 +70,14 @@ class MasterRow:
     def of(cls, kind: str, filter: str | None, path: Path, stack: Stack, **more: Any) -> "MasterRow":
         """What there is to tell of an integrated frame that was written to `path`."""
         used = [frame for frame in stack.frames if frame.weight > 0]
-        return cls(
-            path=str(path),
-            preview=str(path.with_suffix(".png")),
-            kind=kind,
-            filter=filter,
-            frames_used=stack.n,
-            noise=noise_of(stack.image),
-            **{column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()},
-            trails=tuple(f"{Path(source).name}: {trail}" for source, _, trail in stack.trails),
-            effective_frames=stack.effective_frames,
-            **(depth_of(stack).as_dict() if stack.variance is not None else {}),
-            **more,
-        )
+        trails = tuple(f"{Path(source).name}: {trail}" for source, _, trail in stack.trails)
+        noises = [noise_mrs(plane)[0] for plane in stack.image.reshape(-1, *stack.image.shape[-2:])]
+        noise = float(np.sqrt(np.sum(np.square(noises)))) / len(noises)  # of the mean of the planes
+        told = {"frames_used": stack.n, "noise": noise, "effective_frames": stack.effective_frames}
+        told |= {column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()}
+        told |= depth_of(stack) if stack.variance is not None else {}
+        picture = str(path.with_suffix(".png"))
+        return cls(path=str(path), preview=picture, kind=kind, filter=filter, trails=trails, **told, **more)
 
     def sentence(self) -> str:
         """This frame as a line of the process console."""
@@ -146,28 +142,22 @@ class FrameReport:
     rejected_large: float | None = None
 
     @classmethod
-    def of(cls, light: Light, filter: str | None, object: str | None) -> "FrameReport":
+    def of(cls, light: Light, plan: Plan) -> "FrameReport":
         """What there is to tell of a light, as far as it came."""
-        m, t, many = light.measurement, light.transform, len(light.channels) > 1
-        scale = light.dark_scale
-        row = cls(
-            path=light.source,
-            kind="light",
-            filter=filter,
-            object=object,
-            noise=m.noise_dn,
-            background=m.location_dn,
-            **{name: getattr(m, name) for name in ("fwhm_px", "eccentricity", "stars", "saturated_fraction")},
-            background_rgb=tuple(c.location_dn for c in light.channels) if many else None,
-            noise_rgb=tuple(c.noise_dn for c in light.channels) if many else None,
-            dark_scale=getattr(scale, "k", None),
-            dark_scale_error=getattr(scale, "sigma", None),
-        )
-        if t is None:
-            return row
-        names = ("rms_px", "matched", "dx_px", "dy_px", "rotation_deg", "mirrored", "flux_ratio")
-        place = {name: getattr(t, name) for name in names}
-        return replace(row, **place, matrix=tuple(np.asarray(t.matrix).ravel().tolist()))
+        m, t = light.measurement, light.transform
+        told = {name: getattr(m, name) for name in ("fwhm_px", "eccentricity", "stars", "saturated_fraction")}
+        told |= {"noise": m.noise_dn, "background": m.location_dn}
+        if len(light.channels) > 1:
+            told["background_rgb"] = tuple(c.location_dn for c in light.channels)
+            told["noise_rgb"] = tuple(c.noise_dn for c in light.channels)
+        if light.dark_scale:
+            told |= {"dark_scale": light.dark_scale.k, "dark_scale_error": light.dark_scale.sigma}
+        if t is not None:
+            names = ("rms_px", "matched", "dx_px", "dy_px", "rotation_deg", "mirrored", "flux_ratio")
+            told |= {name: getattr(t, name) for name in names}
+            told["matrix"] = tuple(np.asarray(t.matrix).ravel().tolist())
+        job = plan.lights[light.job]
+        return cls(path=light.source, kind="light", filter=job.filter, object=job.object, **told)
 
     def with_part(self, part: FrameRow) -> "FrameReport":
         """The same with what the frame gave to the result."""
@@ -236,12 +226,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
     return value
-
-
-def noise_of(image: np.ndarray) -> float:
-    """The noise of an image, of the mean of its planes when it has three."""
-    noise = [noise_mrs(plane)[0] for plane in image.reshape(-1, *image.shape[-2:])]
-    return float(np.sqrt(np.sum(np.square(noise)))) / len(noise)
 
 
 def by_frame(stack: Stack) -> Iterator[FrameRow]:

@@ -11,7 +11,7 @@ from masterlight import __version__
 from masterlight.core.errors import FrameError, Halted, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import engine, plain
-from masterlight.core.workers import Event, Pool, executor, keep_freed_memory, machine_memory_mb, processes
+from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_memory, machine_memory_mb, processes
 from masterlight.defects.lists import Defects
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.page import html
@@ -52,6 +52,14 @@ class Run:
         memory_mb = recipe.memory_mb or machine_memory_mb() / 4
         return cls(plan, Store(folder), recipe, pool, memory_mb, Report(recipe=plain(recipe), version=__version__))
 
+    @classmethod
+    @contextmanager
+    def open(cls, plan: Plan, folder: Path | str, recipe: Recipe) -> Iterator["Run"]:
+        """The same with the pool that the recipe names."""
+        keep_freed_memory()
+        with executor(recipe.workers) as pool:
+            yield cls.of(plan, folder, recipe, pool)
+
     def spare_mb(self, frame: Frame, result_bytes: float, sets: float) -> float:
         """Memory of a process that is left beside a result of so many bytes per pixel and `sets` sets of masters."""
         return self.memory_mb - resident_mb(area(frame), result_bytes, sets)
@@ -80,7 +88,7 @@ class Run:
         self.report.frames.append(replace(row, status="rejected", stage=rejected.stage, reason=rejected.reason))
         return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
 
-    def diagnose(self, findings: list[Finding]) -> Generator[Event, None, None]:
+    def diagnose(self, findings: list[Finding]) -> Events[None]:
         """Keep what the doctor found, and say it; an error ends the run, unless the recipe says to go on."""
         self.report.findings += findings
         for finding in findings:
@@ -90,10 +98,9 @@ class Run:
         if errors and not self.recipe.force:
             page = self.write_page()
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise Halted(
-                f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}; "
-                f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
-            )
+            words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}"
+            way = f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            raise Halted(f"{words}; {way}")
 
     def write_page(self) -> Path:
         """Write report.html, what the doctor found with its pictures, and give its path."""
@@ -123,16 +130,15 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
     if not compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
-    keep_freed_memory()
-    with executor(recipe.workers) as pool:
-        report: Report = yield from engine("night.walk").walk(Run.of(night, out, recipe, pool))
+    with Run.open(night, out, recipe) as opened:
+        report: Report = yield from engine("night.walk").walk(opened)
         return report
 
 
 def integrate(
     run: Run, stage: str, integration: ImageIntegration, frames: Sequence[Frame], statistics: Sequence,
     reference: int | None = 0, sets: float = 1, named: bool = False, **how: Any,
-) -> Generator[Event, None, tuple[Stack | None, list[Frame], int | None]]:  # fmt: skip
+) -> Events[tuple[Stack | None, list[Frame], int | None]]:  # fmt: skip
     """Integrate, once more without it when a frame cannot be read; gives (stack or None, frames, reference).
 
     statistics: for each frame a list with those of its planes; reference None lets the weights choose it; when the

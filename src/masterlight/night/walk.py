@@ -10,9 +10,9 @@ Raw pixels are read twice; only masters and results are written.
 
 import time
 from collections import Counter
-from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from masterlight.alignment.transform import Transform
@@ -21,13 +21,13 @@ from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
-from masterlight.core.workers import Event, each, processes
+from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
 from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
-from masterlight.night.light import Align, Light, Measure, debayer_of, light_of, merit, tile_aspect
+from masterlight.night.light import Light, Measure, align_light, debayer_of, light_of, merit, tile_aspect
 from masterlight.night.masters import build_master, open_masters
 from masterlight.night.products import header, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame
@@ -35,7 +35,7 @@ from masterlight.night.run import Run, integrate
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, calibration_of, loads
 
 
-def walk(run: Run) -> Generator[Event, None, Report]:
+def walk(run: Run) -> Events[Report]:
     """The whole walk; the last event carries the report, which is returned as well."""
     yield from open_plan(run)
     started = time.perf_counter()
@@ -57,7 +57,7 @@ def walk(run: Run) -> Generator[Event, None, Report]:
     return run.report
 
 
-def open_plan(run: Run) -> Generator[Event, None, None]:
+def open_plan(run: Run) -> Events[None]:
     """Say what the plan says, and end before the work begins where it cannot come to a result."""
     plan, recipe = run.plan, run.recipe
     for group in plan.groups:
@@ -87,7 +87,7 @@ def targets_of(plan: Plan) -> list[list[int]]:
     return list(groups.values())
 
 
-def walk_target(run: Run, jobs: list[int]) -> Generator[Event, None, None]:
+def walk_target(run: Run, jobs: list[int]) -> Events[None]:
     """Every filter of one target: measured one after the other, aligned to one reference, integrated each."""
     lights: list[Light] = []
     for i in jobs:
@@ -107,7 +107,7 @@ def walk_target(run: Run, jobs: list[int]) -> Generator[Event, None, None]:
 # --- pass 1 -----------------------------------------------------------------------------------------------------------
 
 
-def measure_lights(run: Run, number: int, keep: bool) -> Generator[Event, None, list[Light]]:
+def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
     """Pass 1: calibrate, repair and measure each light; gives the lights that could be measured.
 
     Without `keep` the arrays of the masters are let go until pass 2, so that filters do not pile up in memory.
@@ -120,8 +120,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Generator[Event, None, 
     if not lights:
         return []
     together = yield from plan_memory(run, job, lights[0])
-    integration = run.recipe.integrate
-    more = integration.measures, "bwmv" if integration.scale == "stars" else integration.scale
+    more = run.recipe.integrate.measures, run.recipe.integrate.dispersion
     task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
@@ -135,7 +134,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Generator[Event, None, 
     return [light for light in lights if light.measurement]
 
 
-def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Generator[Event, None, list[Light]]:
+def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Events[list[Light]]:
     """The lights of one set as views through their masters; the doctor looks at one of them."""
     defects = yield from find_defects(run, part, masters)
     lights = []
@@ -146,14 +145,16 @@ def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Ge
             lost = Rejected.of(frame.source, "calibrate", error)
             yield run.reject(lost, kind="light", filter=run.plan.lights[number].filter)
     equation = getattr(lights[0].calibrated, "equation", "C = L") if lights else part.equation
-    yield run.note("calibrate", f"{len(part.frames)} lights: {equation}" + repair_words(defects))
+    words = "; {0.hot} hot and {0.cold} cold pixels repaired ({1:.3f} %)"
+    repaired = words.format(defects, 100 * defects.fraction) if defects else ""
+    yield run.note("calibrate", f"{len(part.frames)} lights: {equation}{repaired}")
     if equation == "C = L" and not part.frames[0].meta.calibration and len(part.frames[0].shape) == 2:
         yield run.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
     yield from examine_light(run, lights, masters, defects)
     return lights
 
 
-def plan_memory(run: Run, job: LightJob, light: Light) -> Generator[Event, None, int]:
+def plan_memory(run: Run, job: LightJob, light: Light) -> Events[int]:
     """How many lights may be measured at once; says so when the memory is too small for any way of working."""
     missing_mb = MIN_TILE_MB - run.spare_mb(light.view, RESULT_BYTES * job.planes, loads(job))
     if missing_mb > 0:
@@ -163,7 +164,7 @@ def plan_memory(run: Run, job: LightJob, light: Light) -> Generator[Event, None,
     return max(1, min(2 * run.pool[1], fit))
 
 
-def find_defects(run: Run, part: LightSet, masters: Masters) -> Generator[Event, None, Defects | None]:
+def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects | None]:
     """The defective pixels that the dark of a set and the user's list show, found once for each dark and size."""
     light, calibrate = part.frames[0], calibration_of(part, run.recipe.calibrate)
     if len(light.shape) > 2:
@@ -189,9 +190,7 @@ def trimmed_shape(frame: Frame, calibrate: ImageCalibration) -> tuple[int, int]:
     return y1 - y0, x1 - x0
 
 
-def examine_light(
-    run: Run, lights: list[Light], masters: Masters, defects: Defects | None
-) -> Generator[Event, None, None]:
+def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defects | None) -> Events[None]:
     """The doctor's look at one calibrated light of a set, the middle one or the next that can be read."""
     for light in lights[len(lights) // 2 :]:
         try:
@@ -202,52 +201,42 @@ def examine_light(
         return
 
 
-def repair_words(defects: Defects | None) -> str:
-    """How many pixels are repaired in each light of a set."""
-    words = "; {0.hot} hot and {0.cold} cold pixels repaired ({1:.3f} %)"
-    return words.format(defects, 100 * defects.fraction) if defects else ""
-
-
 # --- between the passes -----------------------------------------------------------------------------------------------
 
 
-def align_lights(run: Run, lights: list[Light]) -> Generator[Event, None, tuple[list[Light], Light | None]]:
+def align_lights(run: Run, lights: list[Light]) -> Events[tuple[list[Light], Light | None]]:
     """Approve, choose the reference, find every light's transform; gives (lights that have one, reference)."""
     approved = []
     for light, verdict in zip(lights, judge_lights(run, lights), strict=True):
         if verdict is None:
             approved.append(light)
         else:
-            yield run.reject(verdict, row_of(run, light))
+            yield run.reject(verdict, FrameReport.of(light, run.plan))
     if len(approved) == 1:
         approved[0].transform = Transform.identity(approved[0].stars.shape)
         yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
     if len(approved) <= 1:
         return approved, approved[0] if approved else None
-    best, failures = [], []
+    best, most = {}, 0
     for reference in rank_references(run, approved)[:3]:
-        matched, lost = yield from match_lights(run, reference, approved)
-        if len(matched) > len(best):
-            best, failures, chosen = matched, lost, reference
-        if len(best) > len(approved) / 2:
+        matches = yield from match_lights(run, reference, approved)
+        if (count := sum(map(bool, matches.values()))) > most:
+            best, most, chosen = matches, count, reference
+        if most > len(approved) / 2:
             break
     yield run.note("align", f"reference: {Path(chosen.source).name}")
-    for light, transforms in best:
-        light.transform, light.plane_transforms = transforms
-    for light, why in failures:
-        yield run.reject(why, row_of(run, light))
-    return [light for light, _ in best], chosen
-
-
-def row_of(run: Run, light: Light) -> FrameReport:
-    """The report's row of a light, as far as it came."""
-    return FrameReport.of(light, run.plan.lights[light.job].filter, run.plan.lights[light.job].object)
+    for light in approved:
+        if best[light]:
+            light.transform, light.plane_transforms = best[light]
+        else:
+            yield run.reject(best[light], FrameReport.of(light, run.plan))
+    return [light for light in approved if best[light]], chosen
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
     """The selector's verdict on each light, taken among the lights of the same filter."""
     verdict = {}
-    for job in dict.fromkeys(light.job for light in lights):
+    for job in {light.job for light in lights}:
         own = [light for light in lights if light.job == job]
         verdict.update(zip(own, run.recipe.select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
@@ -273,60 +262,50 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
     return sorted(lights, key=rank, reverse=True)
 
 
-def match_lights(
-    run: Run, reference: Light, lights: list[Light]
-) -> Generator[Event, None, tuple[list[tuple], list[tuple[Light, Rejected]]]]:
-    """Match every light with the reference; gives [(light, transforms)], [(light, Rejected)], in their order."""
-    task = Align(run.recipe.align, run.recipe.align.prepare(reference.stars), reference.source)
-    results = {}
+def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
+    """Match every light with the reference; gives the transforms of each, or why it has none."""
+    prepared, matches = run.recipe.align.prepare(reference.stars), {}
+    task = partial(align_light, run.recipe.align, prepared, reference.source)
     for event in each("align", run.pool, task, lights):
-        results[event.item] = event.result
+        matches[event.item] = event.result
         yield Event("align", event.done, event.total)
-    pairs = [(light, results[light]) for light in lights]
-    return [pair for pair in pairs if pair[1]], [pair for pair in pairs if not pair[1]]
+    return matches
 
 
 # --- pass 2 -----------------------------------------------------------------------------------------------------------
 
 
-def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Generator[Event, None, None]:
+def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     reference = anchor if anchor in lights else max(lights, key=merit)
     frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
-    stack, frames, at = yield from integrate(
-        run,
-        "integrate",
-        run.recipe.integrate,
-        frames,
-        statistics,
-        lights.index(reference),
-        loads(job),
-        aspect=tile_aspect(lights),
-        verdicts=run.recipe.drizzled and run.recipe.drizzle.rejection,
-    )
+    how = {"aspect": tile_aspect(lights), "verdicts": run.recipe.drizzled and run.recipe.drizzle.rejection}
+    inputs = frames, statistics, lights.index(reference), loads(job)
+    stack, frames, at = yield from integrate(run, "integrate", run.recipe.integrate, *inputs, **how)
     if stack is None:
         yield run.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
         return
     by_source = {light.source: light for light in lights}
     lights = [by_source[frame.source] for frame in frames]
-    row = yield from write_light(run, job, lights, lights[at], anchor, stack, frames[0].cards)
-    for source, _, trail in stack.trails:
-        yield Event("integrate", message=f"{Path(source).name}: {trail}")
     lost = {rejected.source: rejected for rejected in stack.lost}
+    used = [light for light in lights if light.source not in lost]
+    row = yield from write_light(run, job, used, lights[at], anchor, stack, frames[0].cards)
+    for trail in row.trails:
+        yield Event("integrate", message=trail)
     for light, part in zip(lights, by_frame(stack), strict=True):
         if light.source in lost:
-            yield run.reject(lost[light.source], row_of(run, light))
+            yield run.reject(lost[light.source], FrameReport.of(light, run.plan))
             continue
-        run.report.frames.append(row_of(run, light).with_part(part))
+        run.report.frames.append(FrameReport.of(light, run.plan).with_part(part))
         yield Event("integrate", message=run.report.frames[-1].sentence())
     yield Event("integrate", item=row.path, message=row.sentence())
 
 
 def write_light(
     run: Run, job: LightJob, lights: list[Light], reference: Light, anchor: Light, stack: Stack, cards: tuple[str, ...]
-) -> Generator[Event, None, MasterRow]:
+) -> Events[MasterRow]:
     """Write a master light, drizzled too where the recipe says so; gives its row. cards: provenance of a light."""
     for note in stack.notes:
         yield run.note("integrate", note)
@@ -335,9 +314,7 @@ def write_light(
         words = f"{holes} pixels are defective in every light that saw them and take the median of their neighbours"
         yield run.note("integrate", f"{words}; COVERAGE is 0 there. Dithering would fill them with light")
     path = run.store.path("master_light", *job.words)
-    lost = {frame.source for frame in stack.lost}
-    used = [light for light in lights if light.source not in lost]
-    metas = [light.view.meta for light in used]
+    metas = [light.view.meta for light in lights]
     if len({meta.calibration for meta in metas}) > 1:
         least = min(metas, key=lambda meta: len(meta.calibration))
         count = sum(meta.calibration == least.calibration for meta in metas)
@@ -349,7 +326,7 @@ def write_light(
     row = report_light(run, job, path, stack, reference, anchor)
     if run.recipe.drizzled:
         with run.timing("drizzle"):
-            yield from drizzle_lights(run, job, used, stack, anchor, keywords)
+            yield from drizzle_lights(run, job, lights, stack, anchor, keywords)
     return row
 
 
@@ -365,27 +342,22 @@ def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: L
 
 def drizzle_lights(
     run: Run, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, keywords: list[tuple]
-) -> Generator[Event, None, None]:
+) -> Events[None]:
     """Drop the lights of a stack onto a finer grid, a mosaic without debayering, and write what came of them."""
     drizzle, shape = run.recipe.drizzle, anchor.view.shape[-2:]
     whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
-    for event in drizzle(
-        [light.sensor if whole else light.view for light in lights],
-        [light.plane_transforms or light.transform for light in lights],
-        shape,
-        stack.terms,
-        verdicts=stack.verdicts,
-        local=stack.models or None,
-        pool=run.pool,
-        memory_mb=run.tiles_mb(anchor.view, 0, loads(job)),
-    ):
+    frames = [light.sensor if whole else light.view for light in lights]
+    places = [light.plane_transforms or light.transform for light in lights]
+    how = {"verdicts": stack.verdicts, "local": stack.models or None, "pool": run.pool}
+    memory_mb = run.tiles_mb(anchor.view, 0, loads(job))
+    for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")
     made = replace(event.result, reference=stack.reference)
     for note in made.notes:
         yield run.note("drizzle", note)
     path = run.store.path("master_light", *job.words, "drizzle")
-    values, _ = finer({name: value for name, value, _ in keywords}, anchor.view.meta, drizzle.scale, shape)
-    comments = {name: comment for name, _, comment in keywords}
+    values, comments = ({row[0]: row[i] for row in keywords} for i in (1, 2))
+    values, _ = finer(values, anchor.view.meta, drizzle.scale, shape)
     keywords = [(name, values[name], comments.get(name, "")) for name in values]
     save(path, made, keywords, (*lights[0].view.cards, card(run.recipe.integrate), card(drizzle)), run.recipe)
     row = report_light(run, job, path, made, lights[0], anchor)

@@ -5,7 +5,7 @@ exposure, temperature and time is taken. What a header does not say excludes not
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,49 +104,38 @@ def grouped(kind: str, frames: Iterable[Frame]) -> list[Group]:
             of_object = object_key(meta.object) if kind == "light" else ""
             of_filter = filter_key(meta.filter) if kind in ("light", "flat") else ""
             equal.setdefault((of_object, of_filter, meta.calibration, *settings(meta).values()), []).append(frame)
-    for members in equal.values():
-        parts = [members]
-        if kind in ("light", "dark", "flatdark"):
-            parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
-        if kind != "flat":
-            parts = [p for part in parts for p in clusters(part, lambda f: f.meta.temperature_c, same_temperature)]
-        if kind in ("light", "flat"):
-            parts = [p for part in parts for p in nights(part)]
-        groups += [Group(kind, tuple(part)) for part in parts]
-    return groups
+    parts, near = list(equal.values()), lambda a, b: abs(a - b) <= TEMPERATURE_C
+    if kind in ("light", "dark", "flatdark"):
+        parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
+    if kind != "flat":
+        parts = [p for part in parts for p in clusters(part, lambda f: f.meta.temperature_c, near)]
+    if kind in ("light", "flat"):
+        parts = [p for part in parts for p in nights(part)]
+    return groups + [Group(kind, tuple(part)) for part in parts]
 
 
 def same_exposure(a: float, b: float) -> bool:
     return abs(a - b) <= max(EXPOSURE_S, EXPOSURE_FRACTION * max(a, b)) + 1e-9
 
 
-def same_temperature(a: float, b: float) -> bool:
-    return abs(a - b) <= TEMPERATURE_C
+def clusters(frames: list[Frame], value: Callable, same: Callable, of_first: bool = True) -> list[list[Frame]]:
+    """Frames whose values are the same as that of the smallest of them, or else as that of the one before.
 
-
-def clusters(frames: list[Frame], value: Callable, same: Callable) -> list[list[Frame]]:
-    """Frames whose values are the same as that of the smallest of them; those without a value are one cluster."""
+    Those without a value are one cluster.
+    """
     out = [[frame for frame in frames if value(frame) is None]]
-    first = None
+    known = None
     for frame in sorted((f for f in frames if value(f) is not None), key=value):
-        if first is None or not same(first, value(frame)):
-            first = value(frame)
-            out.append([])
+        apart = known is None or not same(known, value(frame))
+        out += [[]] if apart else []
+        known = value(frame) if apart or not of_first else known
         out[-1].append(frame)
     return [part for part in out if part]
 
 
 def nights(frames: list[Frame]) -> list[list[Frame]]:
     """Frames split where the time between one and the next is longer than a night."""
-    out = [[frame for frame in frames if frame.meta.time is None], []]
-    before = None
-    for frame in sorted((f for f in frames if f.meta.time), key=lambda f: f.meta.time):
-        now = seconds_of(frame.meta.time)
-        if before is not None and now - before > NIGHT_S:
-            out.append([])
-        out[-1].append(frame)
-        before = now
-    return [part for part in out if part]
+    return clusters(frames, lambda f: seconds_of(f.meta.time), lambda a, b: b - a <= NIGHT_S, of_first=False)
 
 
 @dataclass(frozen=True)
@@ -176,8 +165,9 @@ class Comparison(NamedTuple):
     doubts: list[str]
     cost: float
 
-    def plus(self, other: "Comparison") -> "Comparison":
-        return Comparison(self.against + other.against, self.doubts + other.doubts, self.cost + other.cost)
+
+Remark = tuple[str, str, float]
+"""One thing of a comparison: (what speaks against the group, or what is in doubt, or else '', how far away it is)."""
 
 
 def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) -> tuple[Group | None, Choice]:
@@ -187,21 +177,17 @@ def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) 
     """
     rated = []
     for group in groups:
-        seen = compare(need, target, group, scaled)
-        few = len(group.frames) < ENOUGH
+        seen, few = compare(need, target, group, scaled), len(group.frames) < ENOUGH
         tier = 1 if group.is_master else 2 * few
         rated.append((bool(seen.against), tier, seen.cost, str(group), group, seen))
     rated.sort(key=lambda row: row[:4])
     refused, best_tier, best_cost, chosen, best, best_seen = rated[0] if rated else (True, 0, 0.0, "", None, None)
     candidates = []
     for unfit, tier, cost, name, group, seen in rated:
-        if unfit:
-            reason = "; ".join(seen.against)
-        elif group is best:
-            reason = ""
-        elif tier != best_tier:
+        reason = "; ".join(seen.against)
+        if not unfit and tier != best_tier:
             reason = f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
-        else:
+        elif not unfit and group is not best:
             reason = f"further away (cost {cost:.2f} against {best_cost:.2f})"
         candidates.append(Candidate(name, None if unfit else round(cost, 3), reason))
     if refused:
@@ -212,24 +198,27 @@ def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) 
 
 def compare(need: str, target: Group, group: Group, scaled: bool = False) -> Comparison:
     """How a group would serve: its settings, then what matters for the need, and its age."""
+    remarks = list(compare_settings(target, group))
     if need == "flat":
-        more = compare_flat(target, group)
+        remarks += compare_flat(target, group)
     elif need == "bias":
-        more = compare_temperature(target, group, limit=None)
+        remarks.append(compare_temperature(target, group, limit=None))
     else:
-        temperature = compare_temperature(target, group, None if scaled else TEMPERATURE_C)
-        more = compare_exposure(target, group, scaled).plus(temperature)
+        remarks.append(compare_exposure(target, group, scaled))
+        remarks.append(compare_temperature(target, group, None if scaled else TEMPERATURE_C))
     days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
-    age = Comparison([], [], days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0))
-    return compare_settings(target, group).plus(more).plus(age)
+    age = days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
+    against, doubts = ([one[i] for one in remarks if one[i]] for i in (0, 1))
+    return Comparison(against, doubts, sum(one[2] for one in remarks) + age)
 
 
-def compare_settings(target: Group, group: Group) -> Comparison:
-    odd = differences(target.meta, group.meta)
-    against = [f"{name} {other}, the {PLURAL[target.kind]} have {mine}" for name, mine, other in odd]
+def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
+    for name, mine, other in differences(target.meta, group.meta):
+        yield f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "", 0.0
     ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
-    silent = [name for name in DOUBTFUL if (ours[name] is None) != (theirs[name] is None)]
-    return Comparison(against, [f"the {name} is known on one side only and taken to be the same" for name in silent], 0)
+    for name in DOUBTFUL:
+        if (ours[name] is None) != (theirs[name] is None):
+            yield "", f"the {name} is known on one side only and taken to be the same", 0.0
 
 
 def unknown(name: str, target: Group, mine: float | None, group: Group, theirs: float | None) -> str:
@@ -238,40 +227,35 @@ def unknown(name: str, target: Group, mine: float | None, group: Group, theirs: 
     return f"the {name} {whose} is unknown and taken to be the same"
 
 
-def compare_exposure(target: Group, group: Group, scaled: bool = False) -> Comparison:
+def compare_exposure(target: Group, group: Group, scaled: bool) -> Remark:
     mine, theirs = target.exposure_s, group.exposure_s
     if mine is None or theirs is None:
-        return Comparison([], [unknown("exposure", target, mine, group, theirs)], 1.0)
+        return "", unknown("exposure", target, mine, group, theirs), 1.0
     if scaled and min(mine, theirs) > 0 and max(mine, theirs) / min(mine, theirs) <= LARGEST_SCALE:
-        return Comparison([], [], abs(math.log(theirs / mine)) / EXPOSURE_FRACTION)
+        return "", "", abs(math.log(theirs / mine)) / EXPOSURE_FRACTION
     if not same_exposure(mine, theirs):
-        return Comparison([f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s"], [], 0.0)
-    return Comparison([], [], abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION)
+        return f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s", "", 0.0
+    return "", "", abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION
 
 
-def compare_temperature(target: Group, group: Group, limit: float | None) -> Comparison:
+def compare_temperature(target: Group, group: Group, limit: float | None) -> Remark:
     mine, theirs = target.temperature_c, group.temperature_c
     if mine is None or theirs is None:
-        return Comparison([], [unknown("temperature", target, mine, group, theirs)] if limit else [], 0.5)
+        return "", unknown("temperature", target, mine, group, theirs) if limit else "", 0.5
     apart = abs(mine - theirs)
     if limit and apart > limit:
-        against = f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C"
-        return Comparison([against], [], 0.0)
+        return f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C", "", 0.0
     warm = f"{apart:.1f} °C apart, dark current differs by {100 * (2 ** (apart / 6) - 1):.0f} %"
-    return Comparison([], [warm] if limit and apart > 1 else [], apart if limit else apart / 5)
+    return "", warm if limit and apart > 1 else "", apart if limit else apart / 5
 
 
-def compare_flat(target: Group, group: Group) -> Comparison:
-    against, doubts, cost = [], [], 0.0
+def compare_flat(target: Group, group: Group) -> Iterator[Remark]:
     same = same_filter(target.meta.filter, group.meta.filter)
     if same is False:
-        against.append(f"filter {group.meta.filter}, the lights have {target.meta.filter}")
+        yield f"filter {group.meta.filter}, the lights have {target.meta.filter}", "", 0.0
     elif same is None and (target.meta.filter or group.meta.filter):
         whose = "flats" if target.meta.filter else "lights"
-        doubts.append(f"the filter of the {whose} is unknown and taken to be the same")
-        cost += 5.0
-    angles = target.meta.rotator_deg, group.meta.rotator_deg
-    if None not in angles and abs((angles[0] - angles[1] + 180) % 360 - 180) > 1:
-        doubts.append(f"the rotator stood at {angles[1]:.1f}° for the flats and at {angles[0]:.1f}° for the lights")
-        cost += 10.0
-    return Comparison(against, doubts, cost)
+        yield "", f"the filter of the {whose} is unknown and taken to be the same", 5.0
+    mine, theirs = target.meta.rotator_deg, group.meta.rotator_deg
+    if None not in (mine, theirs) and abs((mine - theirs + 180) % 360 - 180) > 1:
+        yield "", f"the rotator stood at {theirs:.1f}° for the flats and at {mine:.1f}° for the lights", 10.0

@@ -75,9 +75,8 @@ class LightJob:
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        return tuple(
-            sorted((f for part in self.sets for f in part.frames), key=lambda f: (f.meta.time or "", f.source))
-        )
+        frames = (frame for part in self.sets for frame in part.frames)
+        return tuple(sorted(frames, key=lambda frame: (frame.meta.time or "", frame.source)))
 
     @property
     def words(self) -> list[str]:
@@ -104,6 +103,10 @@ class Plan:
     rejected: tuple[Rejected, ...]
     notes: tuple[str, ...] = ()
     """What headers left unsaid and was read from names, counted."""
+
+    @property
+    def sets(self) -> list[LightSet]:
+        return [part for job in self.lights for part in job.sets]
 
     @property
     def disk_bytes(self) -> int:
@@ -137,12 +140,8 @@ class Plan:
 
     def text(self) -> str:
         """The plan in sentences: groups, masters, lights, matches and why, warnings, what is left out, its price."""
-        lines = [
-            self.name,
-            "",
-            "Groups",
-            *(f"  {g} ({settings(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups),
-        ]
+        lines = [self.name, "", "Groups"]
+        lines += (f"  {g} ({settings(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups)
         lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
         lines += ["", "Master lights"]
         for job in self.lights:
@@ -197,25 +196,21 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
 
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
     """
-    rejected, kinds, taken = list(session.rejected), {kind: [] for kind in PLURAL}, []
+    rejected, kinds = list(session.rejected), {kind: [] for kind in PLURAL}
     for frame in session.frames:
         if pattern != "auto" and len(frame.shape) == 2:
             frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
         reason = unsuitable(frame.meta)
         if reason:
             rejected.append(Rejected(frame.source, "plan", reason))
-            continue
-        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-        if frame.meta.kind == "unknown":
-            taken.append(frame)
-    groups = {kind: grouped(kind, frames) for kind, frames in kinds.items()}
-    planner = Planner(groups, calibrate or ImageCalibration())
+        else:
+            kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+    planner = Planner({kind: grouped(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration())
+    taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
-        planner.warn(
-            f"{len(taken)} frames do not say what they are and are taken for lights ({some}); "
-            "put frames into folders named lights, darks, flats, bias to be sure"
-        )
+        planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
+            folders named lights, darks, flats, bias to be sure""")
     lights = planner.lights()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
@@ -236,6 +231,7 @@ class Planner:
     warnings: dict[str, None] = field(default_factory=dict)
 
     def warn(self, words: str, about: Group | None = None) -> None:
+        words = re.sub(r"\n *", " ", words)
         self.warnings[f"{about.title}: {words}" if about else words] = None
 
     def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
@@ -261,10 +257,8 @@ class Planner:
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        return tuple(
-            LightJob(names[key[0]], next(iter(sets.values())).frames[0].meta.filter, tuple(sets.values()))
-            for key, sets in jobs.items()
-        )
+        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""
@@ -275,20 +269,17 @@ class Planner:
         if done:
             self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
         bias = dark = flat = None
-        scaled = scales_darks(wanted) and wanted.use_dark and wanted.use_bias and not set("BD") & set(done)
-        if scaled:
+        asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
+        if asked and not set("BD") & set(done):
             bias = self.pick("bias", group)
-            scaled = bias is not None
-            if not scaled:
+            if bias is None:
                 self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
         if "D" not in done and wanted.use_dark:
-            dark = self.dark_for_lights(group, scaled)
-        scaled = scaled and dark is not None
-        holds_level = "B" not in done and "D" not in done
-        if not scaled and holds_level and wanted.use_bias and (dark is None or not dark.contains_bias):
-            bias = bias or self.pick("bias", group)
-        elif not scaled:
-            bias = None
+            dark = self.dark_for_lights(group, bias is not None)
+        scaled = bias is not None and dark is not None
+        if not scaled:
+            needed = wanted.use_bias and not set("BD") & set(done) and (dark is None or not dark.contains_bias)
+            bias = (bias or self.pick("bias", group)) if needed else None
         if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
             self.warn(f"{dark} has no bias in it and there are no bias frames, so it is unused; add some", group)
             dark = None
@@ -314,10 +305,11 @@ class Planner:
         self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
 
-    def why_not(self, need: str) -> str:
+    def why_not(self, need: str, more: str = "") -> str:
         """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
-        against = [f"{c.name}: {c.reason}" for c in self.choices[-1].candidates if c.reason] if self.choices else []
-        return f" (not {'; not '.join(against[:4])})" if against and self.choices[-1].need == need else ""
+        last = self.choices[-1] if self.choices and self.groups[need] else None
+        against = [f"{c.name}: {c.reason}" for c in last.candidates if c.reason] if last and last.need == need else []
+        return f" (not {'; not '.join(against[:4])}{more})" if against else ""
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
@@ -339,14 +331,9 @@ class Planner:
                 self.warn(f"their bias is subtracted already, {dark} still holds it and is not used", group)
                 return None
             return dark
-        wanted = " ".join(
-            label for label in group.labels if label.endswith((" s", " °C")) or label.startswith(("gain", "bin"))
-        )
-        why = [f"{c.name}: {c.reason}" for c in (self.choices[-1].candidates if self.groups["dark"] else ())]
-        nearest = (
-            f" (not {'; not '.join(why[:4])}; darks are scaled only when calibrate.dark-scaling says so)" if why else ""
-        )
-        self.warn(f"no matching dark{nearest}; add darks of {wanted or 'the same settings'}", group)
+        wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
+        why = self.why_not("dark", "; darks are scaled only when calibrate.dark-scaling says so")
+        self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 
     def master(self, group: Group | None) -> MasterJob | Frame | None:
@@ -356,19 +343,15 @@ class Planner:
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
             if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
-                self.warn(
-                    "nothing takes their bias level off, and with it they would correct too little; "
-                    "they are unused. Add flat-darks or bias frames",
-                    group,
-                )
+                self.warn(f"""{group.title}: nothing takes their bias level off, and with it they would correct too
+                    little; they are unused. Add flat-darks or bias frames""")
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)
             made = formula("f", bias, dark)
             self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
             if len(group.frames) < ENOUGH:
-                self.warn(
-                    f"{group}: few frames make a noisy master; {ENOUGH} or more also allow outliers to be rejected"
-                )
+                self.warn(f"""{group}: few frames make a noisy master; {ENOUGH} or more also allow outliers to be
+                    rejected""")
         return self.jobs[id(group)]
 
     def subtracted_from_flats(self, group: Group) -> tuple[Group | None, Group | None]:
@@ -377,38 +360,25 @@ class Planner:
             return None, None
         dark = self.pick("dark", group, "flatdark")
         bias = self.pick("bias", group) if dark is None or not dark.contains_bias else None
-        if dark is None and bias is None:
-            dark = self.pick("dark", group)
-        if dark is not None and not dark.contains_bias and bias is None:
-            dark = None
-        if dark is None and bias is None:
-            dark = self.nearest_dark(group)
+        if bias is None:
+            dark = dark or self.pick("dark", group)
+            dark = dark if dark is not None and dark.contains_bias else self.nearest_dark(group)
         return bias, dark
 
     def nearest_dark(self, group: Group) -> Group | None:
         """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
-        same = [
-            dark for dark in self.groups["dark"] if dark.contains_bias and not any(differences(group.meta, dark.meta))
-        ]
-        if not same:
-            return None
+        holding = (dark for dark in self.groups["dark"] if dark.contains_bias)
+        same = [dark for dark in holding if not any(differences(group.meta, dark.meta))]
         flat_s = group.meta.exposure_s or 0.0
-        dark = min(same, key=lambda d: abs((d.meta.exposure_s or 0.0) - flat_s))
-        self.warn(
-            f"no flat-darks of their exposure and no bias; {dark} takes their bias level off, with a "
-            "little too much dark current. Flat-darks or bias frames would do it exactly",
-            group,
-        )
+        dark = min(same, key=lambda d: abs((d.meta.exposure_s or 0.0) - flat_s), default=None)
+        if dark is not None:
+            self.warn(f"""{group.title}: no flat-darks of their exposure and no bias; {dark} takes their bias level off,
+                with a little too much dark current. Flat-darks or bias frames would do it exactly""")
         return dark
 
 
 def letter(group: Group) -> str:
     return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
-
-
-def scales_darks(calibrate: ImageCalibration) -> bool:
-    """Whether darks are to be scaled to each light."""
-    return calibrate.dark_scaling != "none" or calibrate.dark_scale is not None
 
 
 def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> ImageCalibration:

@@ -30,9 +30,8 @@ def scan(where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Se
         found = {event.item: event.result for event in each("scan", pool, read, paths)}
     results = [found[path] for path in paths]
     name = ", ".join(str(root) for root in roots[:3]) + (" ..." if len(roots) > 3 else "")
-    return Session(
-        name, tuple(r for r in results if isinstance(r, Frame)), tuple(r for r in results if isinstance(r, Rejected))
-    )
+    frames, rejected = (tuple(one for one in results if isinstance(one, kind)) for kind in (Frame, Rejected))
+    return Session(name, frames, rejected)
 
 
 def images(root: str) -> Iterator[str]:
@@ -45,9 +44,7 @@ def images(root: str) -> Iterator[str]:
         seen = (f for f in folders if not f.startswith(".") and f not in ours)
         folders[:] = sorted(f for f in seen if not is_result(os.path.join(folder, f)))
         for name in sorted(files):
-            if ours and name.startswith("master_light"):
-                continue
-            if not name.startswith(".") and supported(name):
+            if supported(name) and not name.startswith(("master_light", ".") if ours else "."):
                 yield os.path.join(folder, name)
 
 

@@ -199,6 +199,7 @@ def sky_fields(values: np.ndarray, wanted: Collection[str]) -> dict[str, float]:
         "mean_dn": lambda: np.mean(values, dtype=np.float64),
         "mean_deviation_dn": lambda: np.mean(np.abs(values - np.median(values)), dtype=np.float64),
         "noise_scale_dn": lambda: np.mean(noise_sides(values)),
+        "zero_fraction": lambda: np.mean(values == 0),
     }
     return {name: float(compute()) for name, compute in made.items() if name in wanted}
 

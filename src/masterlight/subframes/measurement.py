@@ -57,6 +57,8 @@ class Measurement:
     fwhm_mean_dev_px: float | None = None
     saturated_fraction: float | None = None
     missing_fraction: float | None = None
+    zero_fraction: float | None = None
+    """Share of the pixels that are exactly 0, as some programs write what is missing."""
     gradient_dn: float | None = None
     """Highest minus lowest corner of the plane through the sky."""
 

@@ -1,23 +1,26 @@
 """Measurements of many frames that will be combined, on a pool: each by itself, then by the stars that they share."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from masterlight.core import workers
+from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame, View
-from masterlight.core.workers import Event
+from masterlight.core.workers import Event, Events
 from masterlight.subframes.measure import measure
-from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.measurement import Measurement, StarList
 from masterlight.subframes.photometry import forced_fluxes, standards, with_star_light
 from masterlight.subframes.select import SubframeSelector
 
 Pool = tuple[Executor, int]
 Limits = tuple[float | None, float | None]
+LeaveOut = Callable[[Rejected], Event] | None
+"""What becomes of a frame that fails: an event that tells of it; None, its error ends the work."""
 T = TypeVar("T")
 FEWEST_PX = 32
 """Smaller frames are not looked at for stars."""
@@ -25,46 +28,63 @@ FEWEST_PX = 32
 
 def measure_all(
     pool: Pool, frames: Sequence[Frame], wanted: tuple[str, ...] = (), *, anchor: int = 0, scale: str = "bwmv",
-    limits: Limits = (None, None), stars: bool = True,
-) -> Generator[Event, None, list[tuple[Measurement, ...]]]:  # fmt: skip
+    limits: Limits = (None, None), stars: bool = True, leave_out: LeaveOut = None, in_flight: int | None = None,
+) -> Events[list[tuple[Measurement, ...]]]:  # fmt: skip
     """What is to be known of frames of equal shape before they are combined: for each plane one of each frame.
 
     wanted, scale: as for `measure`; limits: values at or beyond them take no part; stars: whether the light of the
-    anchor's stars in every frame tells its scale, where there are any.
+    anchor's stars in every frame tells its scale, where there are any. Frames that `leave_out` takes, empty ones too,
+    are not among the measurements; the first that is left stands for such an anchor. in_flight: as for `each`.
     """
-    planes = yield from each_frame("measure", pool, partial(measure_within, limits, wanted, scale), frames)
-    found = stars and min(frames[0].shape[-2:]) >= FEWEST_PX and SubframeSelector().measure(frames[anchor])
-    if found:
-        task = partial(forced_fluxes, stars=standards(found[1]))
-        fluxes = yield from each_frame("photometry", pool, task, frames)
-        planes = [with_star_light(p, f, fluxes[anchor]) for p, f in zip(planes, fluxes, strict=True)]
-    return list(zip(*planes, strict=True))
+    task = partial(measure_within, limits, wanted, scale, leave_out is not None)
+    planes = yield from each_frame("measure", pool, task, frames, leave_out, in_flight)
+    known = [(frame, own) for frame, own in zip(frames, planes, strict=True) if own]
+    if known and stars and min(frames[0].shape[-2:]) >= FEWEST_PX:
+        first = frames[anchor] if planes[anchor] else known[0][0]
+        if found := SubframeSelector().measure(first):
+            known = yield from add_star_light(pool, known, first, standards(found[1]), leave_out)
+    return list(zip(*(own for _, own in known), strict=True))
 
 
-def measure_within(limits: Limits, wanted: tuple[str, ...], scale: str, frame: Frame) -> list[Measurement]:
-    """`measure` of the pixels of a frame that lie between two limits."""
-    return measure(in_range(frame, *limits), wanted, scale)
+def add_star_light(pool: Pool, known: list, anchor: Frame, stars: StarList, leave_out: LeaveOut) -> Events[list]:
+    """[(frame, measurements)] with the light of the stars in every frame over that in the anchor."""
+    frames = [frame for frame, _ in known]
+    fluxes = yield from each_frame("photometry", pool, partial(forced_fluxes, stars=stars), frames, leave_out)
+    ours = fluxes[frames.index(anchor)]
+    if isinstance(ours, Rejected):
+        raise FrameError(anchor.source, "its stars cannot be measured; leave it out")
+    pairs = zip(known, fluxes, strict=True)
+    return [(frame, with_star_light(own, f, ours)) for (frame, own), f in pairs if not isinstance(f, Rejected)]
+
+
+def measure_within(limits: Limits, wanted: tuple[str, ...], scale: str, wary: bool, frame: Frame) -> list[Measurement]:
+    """`measure` of the pixels of a frame that lie between two limits; `wary` of zeros and of an empty frame."""
+    more = ("mean_deviation_dn", "zero_fraction") if wary else ()
+    planes = measure(in_range(frame, *limits), (*wanted, *more), scale)
+    if wary and not any(m.mean_deviation_dn for m in planes):
+        raise FrameError(frame.source, f"every pixel is {planes[0].location_dn:g} DN: an empty frame; leave it out")
+    return planes
 
 
 def each_frame(
-    stage: str, pool: Pool, task: Callable[[Frame], T], frames: Sequence[Frame]
-) -> Generator[Event, None, list[T]]:
-    """Run a task on every frame; gives the results in their order. A frame that fails ends it with its error."""
+    stage: str, pool: Pool, task: Callable[[Frame], T], frames: Sequence[Frame], leave_out: LeaveOut = None,
+    in_flight: int | None = None,
+) -> Events[list[T]]:  # fmt: skip
+    """Run a task on every frame; gives the results in their order, `Rejected` for those that `leave_out` takes."""
     results: list[Any] = [None] * len(frames)
-    for event in workers.each(stage, pool, OnFrame(task, frames), range(len(frames)), keep_going=False):
+    numbered, going = partial(on_frame, task, frames), leave_out is not None
+    for event in workers.each(stage, pool, numbered, range(len(frames)), keep_going=going, in_flight=in_flight):
         results[event.item] = event.result
-        yield Event(stage, event.done, event.total)
+        if leave_out and isinstance(event.result, Rejected):
+            yield leave_out(replace(event.result, source=frames[event.item].source))
+        else:
+            yield Event(stage, event.done, event.total)
     return results
 
 
-class OnFrame:
+def on_frame(task: Callable[[Frame], T], frames: Sequence[Frame], i: int) -> T:
     """A task by the number of its frame, so that results keep their place."""
-
-    def __init__(self, task: Callable[[Frame], Any], frames: Sequence[Frame]):
-        self.task, self.frames = task, frames
-
-    def __call__(self, i: int) -> Any:
-        return self.task(self.frames[i])
+    return task(frames[i])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,5 +105,5 @@ def in_range(frame: Frame, low: float | None, high: float | None) -> Frame:
     """The frame as it is measured when values from `low` down and from `high` up take no part."""
     if low is None and high is None:
         return frame
-    limits = -np.inf if low is None else low, np.inf if high is None else high
-    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, low=limits[0], high=limits[1])
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
+    return InRange(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, low=low, high=high)

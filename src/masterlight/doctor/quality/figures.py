@@ -39,14 +39,10 @@ def figures(image: Frame, saturation_dn: float | None) -> dict[str, dict[str, An
         step = max(1, math.isqrt(plane.size * len(places) // PIXELS))
         some = values([pixels[p, y :: step * size, x :: step * size] for p, y, x in places])
         rows, columns = profiles(plane)
-        found[name] = {
-            **counts[name] | ({"saturated_fraction": None} if saturation_dn is None else {}),
-            **spreads(some),
-            "noise_mrs_dn": noise[name],
-            "row_profile_dn": rows,
-            "column_profile_dn": columns,
-            "zones_dn": zones(plane),
-        }
+        lines = {"row_profile_dn": rows, "column_profile_dn": columns, "zones_dn": zones(plane)}
+        found[name] = counts[name] | spreads(some) | lines | {"noise_mrs_dn": noise[name]}
+        if saturation_dn is None:
+            found[name]["saturated_fraction"] = None
     return found
 
 
@@ -87,8 +83,7 @@ def exact_counts(image: Frame, saturation_dn: float) -> dict[str, dict[str, Any]
         own = {name: at for name, at in colours(image).items() if at[0][0] == p}
         group, n = np.zeros((size, size), np.int64), len(own)
         for k, at in enumerate(own.values()):
-            for _, y, x in at:
-                group[y, x] = k
+            group[tuple(np.transpose(at)[1:])] = k
         counts, sums, places = np.zeros((n, 5), np.int64), np.zeros(n), np.zeros((n, 4), np.int64)
         extremes = np.tile([np.inf, -np.inf], (n, 1))
         kernels.tally(plane, group, saturation_dn, counts, sums, extremes, places)
@@ -99,20 +94,13 @@ def exact_counts(image: Frame, saturation_dn: float) -> dict[str, dict[str, Any]
 
 def counts_in_words(count: list[int], total: float, extremes: np.ndarray, at: list[int]) -> dict[str, Any]:
     """The counts of one colour as a report names them."""
-    finite, zero, negative, saturated, missing = count
+    finite, *parts, missing = count
     y0, x0, y1, x1 = at
-    low, high = (float(v) if finite else math.nan for v in extremes)
-    return {
-        "mean_dn": float(total / finite) if finite else math.nan,
-        "minimum_dn": low,
-        "minimum_xy": (x0, y0),
-        "maximum_dn": high,
-        "maximum_xy": (x1, y1),
-        "zero_fraction": zero / max(1, finite),
-        "negative_fraction": negative / max(1, finite),
-        "saturated_fraction": saturated / max(1, finite),
-        "missing_fraction": missing / max(1, finite + missing),
-    }
+    mean, low, high = (float(v) if finite else math.nan for v in (total / max(1, finite), *extremes))
+    names = ("zero_fraction", "negative_fraction", "saturated_fraction")
+    fractions = {name: part / max(1, finite) for name, part in zip(names, parts, strict=True)}
+    extremes = {"minimum_dn": low, "minimum_xy": (x0, y0), "maximum_dn": high, "maximum_xy": (x1, y1)}
+    return {"mean_dn": mean, **extremes, **fractions, "missing_fraction": missing / max(1, finite + missing)}
 
 
 def profiles(plane: np.ndarray) -> tuple[float, float]:
@@ -133,12 +121,11 @@ def profiles(plane: np.ndarray) -> tuple[float, float]:
 
 def zones(plane: np.ndarray) -> tuple[tuple[float, ...], ...]:
     """Medians of 8 x 8 equal zones of an image, row by row; NaN for a zone without pixels."""
-    edges = [np.linspace(0, n, ZONES + 1).astype(int) for n in plane.shape]
+    down, across = (np.linspace(0, n, ZONES + 1).astype(int)[1:-1] for n in plane.shape)
     found = []
-    for y0, y1 in zip(edges[0][:-1], edges[0][1:], strict=True):
-        parts = [plane[y0:y1, x0:x1] for x0, x1 in zip(edges[1][:-1], edges[1][1:], strict=True)]
-        steps = [max(1, math.isqrt(part.size // ZONE_SAMPLES)) for part in parts]
-        pixels = [values([part[::step, ::step]]) for part, step in zip(parts, steps, strict=True)]
+    for band in np.split(plane, down):
+        parts = [(part, max(1, math.isqrt(part.size // ZONE_SAMPLES))) for part in np.split(band, across, axis=1)]
+        pixels = [values([part[::step, ::step]]) for part, step in parts]
         found.append(tuple(float(np.median(x)) if x.size else math.nan for x in pixels))
     return tuple(found)
 
@@ -150,7 +137,7 @@ def hot_pixels(dark: Frame, sigma: float = HOT_SIGMA) -> tuple[int, float | None
     hot. Without any hot pixel the limit is None.
     """
     image, size = np.asarray(dark), pitch(dark)
-    rows, high = image.shape[-2], image.shape[-2]
+    rows = high = image.shape[-2]
     starts = [0]
     if rows * image.shape[-1] > WHOLE_PIXELS and rows >= 64 * BANDS:
         high = rows // (4 * BANDS) // size * size

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ NAMES = {"bias": "master bias", "dark": "master dark", "flat": "master flat", "f
 
 FEW = 10
 """From so many frames on, pixels can tell their own sigma."""
+Lines = Iterator[tuple[str, str]]
+"""Lines of the page: what they are about, in one word or two, and a sentence."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ class MasterReport:
         known = [c.noise_dn for c in self.colours.values() if c.noise_dn]
         return sum(known) / len(known) if known else None
 
+    @property
+    def title(self) -> str:
+        return f"{NAMES.get(self.kind, self.kind)} of {self.frames} frame{'' if self.frames == 1 else 's'}"
+
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON; what is not a number becomes None."""
         told: dict[str, Any] = plain(dataclasses.asdict(self))
@@ -115,7 +121,7 @@ class MasterReport:
 
     def sentence(self) -> str:
         """The report in one line, for the process console."""
-        told = [f"{NAMES.get(self.kind, self.kind)} of {frames_in_words(self.frames)}"]
+        told = [self.title]
         for name, c in self.colours.items():
             words = [f"{c.median_dn:.1f} DN"]
             words += [f"noise {c.noise_dn:.2f} DN"] if c.noise_dn else []
@@ -128,32 +134,29 @@ class MasterReport:
 
     def text(self) -> str:
         """The report on one page, in plain words."""
-        title = f"{NAMES.get(self.kind, self.kind).capitalize()} of {frames_in_words(self.frames)}: {self.source}"
-        size = f"{self.shape[-1]} x {self.shape[-2]} pixels"
-        size += f", exposures of {self.exposure_s:g} s" if self.exposure_s else ""
-        lines = [title, size, self.equation] if self.equation else [title, size]
+        exposures = f", exposures of {self.exposure_s:g} s" if self.exposure_s else ""
+        size = f"{self.shape[-1]} x {self.shape[-2]} pixels{exposures}"
+        lines = [f"{self.title.capitalize()}: {self.source}", size, *([self.equation] if self.equation else [])]
         for name, colour in self.colours.items():
-            lines += ["", *colour_lines(name, colour, self.kind, self.frames)]
-        return "\n".join([*lines, "", *self.set_lines()]) + "\n"
+            lines += ["", *([] if name == "mono" else [f"Colour {name}"])]
+            lines += map(row, colour_lines(colour, self.kind, self.frames))
+        return "\n".join([*lines, "", *map(row, self.set_lines())]) + "\n"
 
-    def set_lines(self) -> list[str]:
+    def set_lines(self) -> Lines:
         """The lines of the page that are about the frames together."""
-        lines = []
         if self.hot_pixels is not None:
             limit = f", {self.hot_limit_dn:.1f} DN or more above their surroundings" if self.hot_limit_dn else ""
-            lines.append(row("hot pixels", f"{self.hot_pixels}{limit}"))
+            yield "hot pixels", f"{self.hot_pixels}{limit}"
         if self.frames < FEW:
-            lines.append(row("rejection", few_frames(self.frames)))
+            yield "rejection", few_frames(self.frames)
         if self.rejected:
-            told = f"{percent(self.rejected_low_fraction)} of the samples as too faint, "
-            lines.append(row("left out", told + f"{percent(self.rejected_high_fraction)} as too bright"))
+            low, high = percent(self.rejected_low_fraction), percent(self.rejected_high_fraction)
+            yield "left out", f"{low} of the samples as too faint, {high} as too bright"
         if self.drift:
-            told = f"{self.drift.peak_to_peak_dn:.2f} DN between the lowest and the highest frame"
-            if self.drift.per_degree_dn is not None:
-                told += f"; {self.drift.per_degree_dn:+.2f} DN for each degree of the sensor"
-            lines.append(row("level", told))
-        lines += [row("note", note) for note in self.notes]
-        return lines
+            slope = self.drift.per_degree_dn
+            heat = f"; {slope:+.2f} DN for each degree of the sensor" if slope is not None else ""
+            yield "level", f"{self.drift.peak_to_peak_dn:.2f} DN between the lowest and the highest frame{heat}"
+        yield from (("note", note) for note in self.notes)
 
 
 def plain(value: Any) -> Any:
@@ -166,13 +169,9 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def row(name: str, words: str) -> str:
+def row(line: tuple[str, str]) -> str:
     """One line of the page."""
-    return f"{name:<16}{words}"
-
-
-def frames_in_words(frames: int) -> str:
-    return f"{frames} frame{'' if frames == 1 else 's'}"
+    return f"{line[0]:<16}{line[1]}"
 
 
 def few_frames(n: int) -> str:
@@ -194,59 +193,52 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2g} %" if fraction < 0.1 else f"{100 * fraction:.0f} %"
 
 
-def colour_lines(name: str, c: ColourReport, kind: str, frames: int) -> list[str]:
+def colour_lines(c: ColourReport, kind: str, frames: int) -> Lines:
     """The lines of the page that are about one colour."""
-    electrons = f" = {c.electrons['median']:.1f} e-" if "median" in c.electrons else ""
-    lines = [] if name == "mono" else [f"Colour {name}"]
-    lines.append(row("level", f"{c.median_dn:.2f} DN{electrons} (median), {c.mean_dn:.2f} DN (mean)"))
-    lines.append(
-        row("range", f"{c.minimum_dn:.1f} DN at {c.minimum_xy} to {c.maximum_dn:.1f} DN at {c.maximum_xy} (x, y)")
-    )
-    lines.append(row("spread", f"{c.sn_dn:.2f} DN from pixel to pixel (Sn; MAD {c.madn_dn:.2f}, Qn {c.qn_dn:.2f})"))
-    lines += noise_lines(c, kind, frames)
-    lines.append(row("lines", f"rows differ by {c.row_profile_dn:.2f} DN, columns by {c.column_profile_dn:.2f} DN"))
+    yield "level", f"{c.median_dn:.2f} DN{in_electrons(c, 'median')} (median), {c.mean_dn:.2f} DN (mean)"
+    yield "range", f"{c.minimum_dn:.1f} DN at {c.minimum_xy} to {c.maximum_dn:.1f} DN at {c.maximum_xy} (x, y)"
+    yield "spread", f"{c.sn_dn:.2f} DN from pixel to pixel (Sn; MAD {c.madn_dn:.2f}, Qn {c.qn_dn:.2f})"
+    yield from noise_lines(c, kind, frames)
+    yield "lines", f"rows differ by {c.row_profile_dn:.2f} DN, columns by {c.column_profile_dn:.2f} DN"
     zones = [z for line in c.zones_dn for z in line if math.isfinite(z)]
     if zones:
-        lines.append(row("zones", f"medians of 8 x 8 zones from {min(zones):.2f} to {max(zones):.2f} DN"))
-    lines += sensor_lines(c)
+        yield "zones", f"medians of 8 x 8 zones from {min(zones):.2f} to {max(zones):.2f} DN"
+    yield from sensor_lines(c)
     parts = {"0": c.zero_fraction, "below 0": c.negative_fraction, "missing": c.missing_fraction}
     parts["saturated"] = c.saturated_fraction or 0.0
-    odd = [f"{percent(part)} {word}" for word, part in parts.items() if part]
-    return [*lines, row("pixels", ", ".join(odd))] if odd else lines
+    if any(parts.values()):
+        yield "pixels", ", ".join(f"{percent(part)} {word}" for word, part in parts.items() if part)
 
 
-def noise_lines(c: ColourReport, kind: str, frames: int) -> list[str]:
+def in_electrons(c: ColourReport, name: str) -> str:
+    return f" = {c.electrons[name]:.1f} e-" if name in c.electrons else ""
+
+
+def noise_lines(c: ColourReport, kind: str, frames: int) -> Lines:
     """What the page says about the noise of one colour."""
     if c.single_noise_dn is None:
-        return [row("noise", f"{c.single_noise_mrs_dn:.2f} DN; with one frame nobody can tell how much of it stays")]
-    electrons = f" = {c.electrons['single_noise']:.1f} e-" if "single_noise" in c.electrons else ""
-    lines = [row("one frame", f"noise {c.single_noise_dn:.2f} DN{electrons}")]
+        yield "noise", f"{c.single_noise_mrs_dn:.2f} DN; with one frame nobody can tell how much of it stays"
+        return
+    yield "one frame", f"noise {c.single_noise_dn:.2f} DN{in_electrons(c, 'single_noise')}"
     if c.noise_dn:
-        told = f"noise {c.noise_dn:.2f} DN ({c.noise_method})"
-        if c.efficiency is not None:
-            told += f": {frames} frames did {100 * min(1.0, c.efficiency):.0f} % of what they can"
-        lines.append(row("this master", told))
+        done = f": {frames} frames did {100 * min(1.0, c.efficiency):.0f} % of what they can" if c.efficiency else ""
+        yield "this master", f"noise {c.noise_dn:.2f} DN ({c.noise_method}){done}"
     if c.snr and kind == "flat":
-        lines.append(
-            row("signal/noise", f"{c.snr:.0f} for one pixel{'' if c.snr >= 1000 else '; 1000 is a good flat'}")
-        )
+        yield "signal/noise", f"{c.snr:.0f} for one pixel{'' if c.snr >= 1000 else '; 1000 is a good flat'}"
     if c.single_noise_dn and c.noise_dn and kind != "flat":
         adds = math.hypot(1, c.noise_dn / c.single_noise_dn) - 1
-        told = f"makes a light of that noise {percent(adds)} noisier"
-        lines.append(row("enough?", told + ("" if adds <= 0.02 else f"; {frames_needed(0.02)} frames: 2 %")))
-    return lines
+        more = "" if adds <= 0.02 else f"; {frames_needed(0.02)} frames: 2 %"
+        yield "enough?", f"makes a light of that noise {percent(adds)} noisier{more}"
 
 
-def sensor_lines(c: ColourReport) -> list[str]:
+def sensor_lines(c: ColourReport) -> Lines:
     """What the page says about the sensor, as one colour shows it."""
-    lines = []
     if c.gain_e_per_dn:
-        lines.append(row("gain", f"{c.gain_e_per_dn:.3f} e-/DN ({c.gain_method})"))
+        yield "gain", f"{c.gain_e_per_dn:.3f} e-/DN ({c.gain_method})"
     if c.read_noise_dn is not None:
         electrons = f" = {c.read_noise_e:.2f} e-" if c.read_noise_e else ""
-        lines.append(row("read noise", f"{c.read_noise_dn:.2f} DN{electrons}"))
+        yield "read noise", f"{c.read_noise_dn:.2f} DN{electrons}"
     if c.dark_current_e_s is not None:
-        told = f"{c.dark_current_e_s:.4f} e-/s by level"
         by_noise = c.dark_current_by_variance_e_s
-        lines.append(row("dark current", told + (f", {by_noise:.4f} e-/s by noise" if by_noise is not None else "")))
-    return lines
+        more = f", {by_noise:.4f} e-/s by noise" if by_noise is not None else ""
+        yield "dark current", f"{c.dark_current_e_s:.4f} e-/s by level{more}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from masterlight.core.frame import Frame, evenly
+from masterlight.core.frame import Frame, strips
 from masterlight.core.headers import period, places
 
 PIXELS = 300_000
@@ -43,26 +43,22 @@ def planes(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[None]
 
 
-def strips(frame: Frame, pixels: int = PIXELS) -> list[tuple[int, int]]:
-    """First and last row of the bands of a sample: spread over the frame, of the same colours, all of a small frame."""
+def bands(frame: Frame, pixels: int = PIXELS) -> list[np.ndarray]:
+    """Whole rows spread over a frame, each of the same colours; all of a small frame."""
     rows, cols = frame.shape[-2:]
-    size = pitch(frame)
-    height = STRIP * size
+    height = STRIP * pitch(frame)
     if rows * cols <= pixels or rows < 2 * height:
-        return [(0, rows)]
-    count = max(1, min(16, round(pixels / (height * cols))))
-    return [(y, y + height) for y in evenly(0, rows - height, count, size, inside=True)]
+        return strips(frame, 1, rows)
+    return strips(frame, max(1, min(16, round(pixels / (height * cols)))), height, pitch(frame), inside=True)
 
 
 def sample(frame: Frame, pixels: int = PIXELS) -> Sample:
     """A sample of each colour as boxes of neighbours of that colour, float32 (rows, cols)."""
-    found: Sample = {name: [] for name in colours(frame)}
-    size = pitch(frame)
-    for y0, y1 in strips(frame, pixels):
-        band = planes(frame.pixels(y0, y1, 0, frame.shape[-1]))
-        for name, at in colours(frame).items():
-            found[name] += [np.ascontiguousarray(band[p, y::size, x::size]) for p, y, x in at]
-    return found
+    read, size = [planes(band) for band in bands(frame, pixels)], pitch(frame)
+    return {
+        name: [np.ascontiguousarray(band[p, y::size, x::size]) for band in read for p, y, x in at]
+        for name, at in colours(frame).items()
+    }
 
 
 def values(boxes: Sequence[np.ndarray]) -> np.ndarray:
@@ -101,10 +97,9 @@ def content_hash(frame: Frame) -> str:
 
     BLAKE2 of 8 rows spread over the frame, as float32, and of its shape: of two exposures not one row is the same.
     """
-    rows, cols = frame.shape[-2:]
     digest = hashlib.blake2b(repr(tuple(frame.shape)).encode(), digest_size=10)
-    for y in evenly(0, rows - 1, HASHED_ROWS):
-        line = frame.pixels(int(y), int(y) + 1, 0, cols).astype("<f4") + np.float32(0)
+    for row in strips(frame, HASHED_ROWS):
+        line = row.astype("<f4") + np.float32(0)
         line[np.isnan(line)] = np.nan
         digest.update(np.ascontiguousarray(line).tobytes())
     return digest.hexdigest()

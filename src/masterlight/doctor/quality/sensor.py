@@ -10,32 +10,27 @@ import numpy as np
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.doctor.quality import kernels
-from masterlight.doctor.quality.sample import Boxes, level, levels_of, middle_mean, sample, values
+from masterlight.doctor.quality.sample import Boxes, Sample, level, levels_of, middle_mean, sample, values
 
 BLOCKS = 400
 """Blocks of 8 x 8 pixels in which noise is measured, for each of the four offsets: the middle of so many is sure to
 0.5 %."""
+Frames = Frame | Sequence[Frame]
 TYPICAL_SN = 0.9979
 """Middle of the Sn of blocks of 64 values of Gaussian noise of sigma 1 (by simulation)."""
 
 
-class PairNoise(NamedTuple):
-    """What two equal exposures tell: level of the first, noise of one of them, and from how many blocks."""
-
-    level_dn: float
-    noise_dn: float
-    blocks: int
-
-
 class Gain(NamedTuple):
-    """Gain and read noise of one colour, from a pair of flats and a pair of bias frames."""
+    """Gain and read noise of one colour, from a pair of flats and a pair of bias frames where nothing else is said."""
 
-    gain_e_per_dn: float
-    read_noise_e: float
-    read_noise_dn: float
-    level_dn: float
-    """Of the flats above the bias."""
-    blocks: int
+    gain_e_per_dn: float | None
+    read_noise_dn: float | None
+    method: str | None = "measured on pairs of bias frames and flats"
+
+    @property
+    def read_noise_e(self) -> float | None:
+        known = self.gain_e_per_dn and self.read_noise_dn is not None
+        return self.gain_e_per_dn * self.read_noise_dn if known else None
 
 
 class DarkCurrent(NamedTuple):
@@ -48,18 +43,11 @@ class DarkCurrent(NamedTuple):
 
 def check_alike(*frames: Frame) -> None:
     """Frames of a pair must show the same pixels of the same colours."""
-    first = frames[0]
-    for frame in frames[1:]:
-        if frame.shape != first.shape or (frame.meta.pattern or "") != (first.meta.pattern or ""):
-            raise FrameError(
-                frame.source,
-                f"is {frame.shape[-1]} x {frame.shape[-2]} pixels of pattern {frame.meta.pattern or 'mono'}, but "
-                f"{first.source} is {first.shape[-1]} x {first.shape[-2]} of {first.meta.pattern or 'mono'}: "
-                "measure frames of one camera and setting together",
-            )
-
-
-# --- noise of pairs ---------------------------------------------------------------------------------------------------
+    mine, *others = [(f"{f.shape[-1]} x {f.shape[-2]} pixels of {f.meta.pattern or 'mono'}", f) for f in frames]
+    for words, frame in others:
+        if words != mine[0] or frame.shape != frames[0].shape:
+            told = f"is {words}, but {frames[0].source} is {mine[0]}: measure frames of one camera and setting together"
+            raise FrameError(frame.source, told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +70,7 @@ class Difference:
         return typical(self.noises) / math.sqrt(1 + self.ratio**2)
 
 
-def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
+def pair_noise(a: Frame, b: Frame) -> dict[str, Difference]:
     """The noise of one of two equal exposures, for each colour: what is the same in both does not count as noise.
 
     Sn of the differences in blocks of 8 x 8 pixels at four offsets of half a block, mean over the middle half of the
@@ -90,10 +78,7 @@ def pair_noise(a: Frame, b: Frame) -> dict[str, PairNoise]:
     Raises FrameError when the frames differ in shape or colours; NaN where a colour has no block of good pixels.
     """
     check_alike(a, b)
-    return {
-        name: PairNoise(d.level_dn, d.noise_dn, sum(v.size for v in d.noises))
-        for name, d in differences(sample(a), sample(b)).items()
-    }
+    return differences(sample(a), sample(b))
 
 
 def typical(by_offset: Sequence[np.ndarray]) -> float:
@@ -102,12 +87,7 @@ def typical(by_offset: Sequence[np.ndarray]) -> float:
     return float(np.mean(found)) if found else math.nan
 
 
-def differences(
-    first: Mapping[str, Boxes],
-    second: Mapping[str, Boxes],
-    base: Mapping[str, float] | None = None,
-    blocks: int = BLOCKS,
-) -> dict[str, Difference]:
+def differences(first: Sample, second: Sample, base: Any = None, blocks: int = BLOCKS) -> dict[str, Difference]:
     """Compare two samples colour by colour, in about so many blocks of all colours together for each offset.
 
     base: level of each colour without light, for flats: the second is scaled to the light of the first.
@@ -123,17 +103,14 @@ def differences(
     return found
 
 
-def in_blocks(
-    first: Boxes, second: Boxes, ratio: float = 1.0, step: float = 0.0, blocks: int = BLOCKS
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def in_blocks(first: Boxes, second: Boxes, ratio=1.0, step=0.0, blocks: int = BLOCKS) -> tuple[Boxes, Boxes]:
     """Levels and noises of first - ratio second in blocks of 8 x 8, each a list of four arrays, one for each offset.
 
     Two lists of boxes (rows, cols) float32 of the same shapes; step: that of their whole numbers, 0 for others.
     """
     total = sum((box.shape[0] // kernels.BLOCK) * (box.shape[1] // kernels.BLOCK) for box in first)
     stride = max(1, -(-total // blocks))
-    levels: list[Boxes] = [[], [], [], []]
-    noises: list[Boxes] = [[], [], [], []]
+    levels, noises = ([[] for _ in range(4)] for _ in "ab")
     for one, two in zip(first, second, strict=True):
         room = (4, max(1, one.size // kernels.BLOCK**2))
         level_dn, noise = np.empty(room, np.float32), np.empty(room, np.float32)
@@ -162,10 +139,8 @@ def gain_and_read_noise(bias1: Frame, bias2: Frame, flat1: Frame, flat2: Frame) 
     return gains_of(dark, differences(sample(flat1), sample(flat2), base, 2 * BLOCKS), base)
 
 
-def gains_of(
-    dark: Mapping[str, Difference], light: Mapping[str, Difference], base: Mapping[str, float]
-) -> dict[str, Gain]:
-    """Gain and read noise of each colour from what a pair of bias frames and a pair of flats tell.
+def gains_of(dark: Mapping, light: Mapping, base: Mapping[str, float]) -> dict[str, Gain]:
+    """Gain and read noise of each colour from the `Difference` of a pair of bias frames and of a pair of flats.
 
     base: level of each colour of the flats without light.
     """
@@ -174,9 +149,7 @@ def gains_of(
         read_dn = dark[name].noise_dn
         signal, noises = np.concatenate(d.levels) - base[name], np.concatenate(d.noises)
         good = signal > 0
-        gain = conversion(signal[good], noises[good] ** 2, 2 * read_dn**2, d.ratio)
-        level_dn = float(np.median(signal)) if signal.size else math.nan
-        found[name] = Gain(gain, gain * read_dn, read_dn, level_dn, int(good.sum()))
+        found[name] = Gain(conversion(signal[good], noises[good] ** 2, 2 * read_dn**2, d.ratio), read_dn)
     return found
 
 
@@ -190,14 +163,8 @@ def conversion(signal_dn: Any, flat_variance: Any, bias_variance: float, ratio: 
     return float(1 / per_dn) if per_dn > 0 else math.nan
 
 
-# --- dark current -----------------------------------------------------------------------------------------------------
-
-
 def dark_current(
-    darks: Frame | Sequence[Frame],
-    biases: Frame | Sequence[Frame],
-    gain_e_per_dn: float | Mapping[str, float],
-    exposure_s: float | None = None,
+    darks: Frames, biases: Frames, gain_e_per_dn: float | Mapping[str, float], exposure_s: float | None = None
 ) -> dict[str, DarkCurrent]:
     """Dark current of each colour in electrons per second, by the level of the darks and by their noise.
 

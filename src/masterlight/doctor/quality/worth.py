@@ -2,43 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.doctor.quality import sensor
 from masterlight.doctor.quality.figures import figures, hot_pixels, noises
 from masterlight.doctor.quality.page import ColourReport, Drift, MasterReport
-from masterlight.doctor.quality.sample import (
-    Boxes,
-    colours,
-    content_hash,
-    level,
-    levels_of,
-    middle_mean,
-    sample,
-    values,
-)
-from masterlight.doctor.quality.sensor import (
-    BLOCKS,
-    DarkCurrent,
-    PairNoise,
-    check_alike,
-    dark_current,
-    gain_and_read_noise,
-    in_blocks,
-    pair_noise,
-    typical,
-)
+from masterlight.doctor.quality.sample import colours, content_hash, level, levels_of, middle_mean, sample, values
+from masterlight.doctor.quality.sensor import Gain, check_alike, dark_current
 from masterlight.integration.stack import Stack
 
 FULL = 0.98
 """Pixels from this part of the saturation level on count as saturated."""
-
-
-# --- a master and its frames ------------------------------------------------------------------------------------------
 
 
 def report(
@@ -68,76 +46,48 @@ def report(
     biases, flats = (frames if kind == "bias" else list(biases)), (frames if kind == "flat" else list(flats))
     levels, halves = survey(kind, frames)
     gain = gains(frames[0], biases, flats, gain_e_per_dn)
-    electrons = {name: known.gain_e_per_dn for name, known in gain.items()}
+    pairs = sensor.pair_noise(frames[0], frames[1]) if len(frames) > 1 else {}
+    noise = master_noise(master, halves, len(frames), stack)
+    current = currents(kind, master, frames, bias, biases, {name: known.gain_e_per_dn for name, known in gain.items()})
+    raw_flats = kind == "flat" and not set("BD") & set(frames[0].meta.calibration)
+    base = levels_of(bias or biases[0]) if raw_flats and (bias or biases) else {}
     full = frames[0].meta.saturation_dn
     ceiling = None if full is None else FULL * full
-    raw_flats = kind == "flat" and not set("BD") & set(frames[0].meta.calibration)
-    facts = Facts(
-        kind=kind,
-        frames=frames,
-        single=pair_noise(frames[0], frames[1]) if len(frames) > 1 else {},
-        noise=master_noise(master, halves, len(frames), stack),
-        gain=gain,
-        current=currents(kind, master, frames, bias, biases, electrons),
-        base=levels_of(bias or biases[0]) if raw_flats and (bias or biases) else {},
-    )
-    single = noises(frames[0], math.inf if ceiling is None else ceiling)
+    reports, structureless = {}, noises(frames[0], math.inf if ceiling is None else ceiling)
+    for name, own in figures(master, ceiling).items():
+        own["single_noise_mrs_dn"] = structureless[name]
+        single = pairs[name].noise_dn if pairs and math.isfinite(pairs[name].noise_dn) else None
+        known = gain[name]._replace(read_noise_dn=single) if kind == "bias" else gain[name]
+        known_noise, dark = noise.get(name), current.get(name)
+        reports[name] = colour_report(own, len(frames), single, known_noise, known, dark, base.get(name, 0.0))
     hot = hot_pixels(master) if kind in ("dark", "flatdark") else (None, None)
     rejected, (inputs, notes) = rejections(stack), inputs_and_copies(frames)
     return MasterReport(
-        kind=kind,
-        source=master.source,
-        frames=len(frames),
-        shape=tuple(master.shape),
-        exposure_s=frames[0].meta.exposure_s,
-        colours={name: colour_report(facts, name, own, single[name]) for name, own in figures(master, ceiling).items()},
+        kind=kind, source=master.source, frames=len(frames), shape=tuple(master.shape),
+        exposure_s=frames[0].meta.exposure_s, colours=reports, hot_pixels=hot[0], hot_limit_dn=hot[1],
         drift=drift(frames, levels) if len(frames) > 1 else None,
-        hot_pixels=hot[0],
-        hot_limit_dn=hot[1],
         rejected_low_fraction=float(np.mean([r["low"] for r in rejected])) if rejected else None,
         rejected_high_fraction=float(np.mean([r["high"] for r in rejected])) if rejected else None,
-        rejected=rejected,
-        inputs=inputs,
-        equation=equation,
-        notes=notes,
-    )
+        rejected=rejected, inputs=inputs, equation=equation, notes=notes,
+    )  # fmt: skip
 
 
 def rejections(stack: Stack | None) -> tuple[dict, ...]:
     """What each frame lost in the integration, as fractions of its samples."""
-    return tuple(
-        {"source": r.source, "plane": r.plane, "low": r.rejected_low_fraction, "high": r.rejected_high_fraction}
-        for r in (stack.frames if stack is not None else ())
-    )
+    rows = stack.frames if stack is not None else ()
+    fractions = ((r.source, r.plane, r.rejected_low_fraction, r.rejected_high_fraction) for r in rows)
+    return tuple(dict(zip(("source", "plane", "low", "high"), row, strict=True)) for row in fractions)
 
 
 def inputs_and_copies(frames: Sequence[Frame]) -> tuple[tuple[dict, ...], tuple[str, ...]]:
     """Every frame with the hash of its pixels, and a sentence for each that is a copy of another."""
     hashes = [content_hash(frame) for frame in frames]
-    first = [hashes.index(h) for h in hashes]
-    copies = tuple(
-        f"{frames[i].source} has the same pixels as {frames[k].source}: a copy is not another frame"
-        for i, k in enumerate(first)
-        if k < i
-    )
-    return tuple({"source": f.source, "hash": h} for f, h in zip(frames, hashes, strict=True)), copies
+    copies = [(frames[i].source, frames[k].source) for i, k in enumerate(map(hashes.index, hashes)) if k < i]
+    told = tuple(f"{copy} has the same pixels as {one}: a copy is not another frame" for copy, one in copies)
+    return tuple({"source": f.source, "hash": h} for f, h in zip(frames, hashes, strict=True)), told
 
 
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What is known of each colour before its pixels are looked at."""
-
-    kind: str
-    frames: list[Frame]
-    single: Mapping[str, PairNoise]
-    noise: Mapping[str, tuple[float, str]]
-    gain: Mapping[str, "SensorGain"]
-    current: Mapping[str, DarkCurrent]
-    base: Mapping[str, float]
-    """Level of the bias that is still in the master."""
-
-
-def survey(kind: str, frames: Sequence[Frame]) -> tuple[list[float], dict[str, tuple[Boxes, Boxes | None]]]:
+def survey(kind: str, frames: Sequence[Frame]) -> tuple[list[float], dict[str, tuple[list, list | None]]]:
     """One look at every frame: its level, and the means of every other frame, from the same sample of each.
 
     Returns levels (N,) and {colour: (boxes of the one half, boxes of the other)}; flats are brought to the level of
@@ -156,56 +106,37 @@ def survey(kind: str, frames: Sequence[Frame]) -> tuple[list[float], dict[str, t
     return levels, {name: (one, halves[1].get(name)) for name, one in halves[0].items()}
 
 
-def master_noise(
-    master: Frame, halves: Mapping[str, tuple[Boxes, Boxes | None]], count: int, stack: Stack | None
-) -> dict[str, tuple[float, str]]:
+def master_noise(master: Frame, halves: Mapping, count: int, stack: Stack | None) -> dict[str, tuple[float, str]]:
     """Noise of each colour of a master that would be another in the next master, and how it is known.
 
     From the variance that the integration measured, if it did; else from the means of every other frame of `count`:
     sigma(h1 - h2) sqrt(n1 n2) / count, which for equal halves is half of their difference.
     """
     if stack is not None and stack.variance is not None:
-        variance = sample(ArrayFrame.of(stack.variance, master.source, master.meta))
-        return {
-            name: (math.sqrt(middle_mean(values(boxes))), "from the scatter of the frames")
-            for name, boxes in variance.items()
-        }
+        boxes, how = sample(ArrayFrame.of(stack.variance, master.source, master.meta)), "from the scatter of the frames"
+        return {name: (math.sqrt(middle_mean(values(part))), how) for name, part in boxes.items()}
     n1, n2, how = (count + 1) // 2, count // 2, "from halves of the frames"
-    return {
-        name: (typical(in_blocks(one, two, blocks=BLOCKS // len(halves))[1]) * math.sqrt(n1 * n2) / count, how)
-        for name, (one, two) in halves.items()
-        if two
-    }
+    pairs = {name: pair for name, pair in halves.items() if pair[1]}
+    noises = {name: sensor.in_blocks(*pair, blocks=sensor.BLOCKS // len(halves))[1] for name, pair in pairs.items()}
+    return {name: (sensor.typical(found) * math.sqrt(n1 * n2) / count, how) for name, found in noises.items()}
 
 
-class SensorGain(NamedTuple):
-    """What is known of the sensor in one colour: electrons per DN, how that is known, and the read noise in DN."""
-
-    gain_e_per_dn: float | None
-    method: str | None
-    read_noise_dn: float | None
-
-
-def gains(frame: Frame, biases: Sequence[Frame], flats: Sequence[Frame], told: float | None) -> dict[str, SensorGain]:
+def gains(frame: Frame, biases: Sequence[Frame], flats: Sequence[Frame], told: float | None) -> dict[str, Gain]:
     """Gain of each colour and how it is known: measured on pairs, else told, else from the header."""
     if len(biases) > 1 and len(flats) > 1:
-        measured = gain_and_read_noise(biases[0], biases[1], flats[0], flats[1])
+        measured = sensor.gain_and_read_noise(biases[0], biases[1], flats[0], flats[1])
         if all(math.isfinite(g.gain_e_per_dn) for g in measured.values()):
-            method = "measured on pairs of bias frames and flats"
-            return {name: SensorGain(g.gain_e_per_dn, method, g.read_noise_dn) for name, g in measured.items()}
+            return measured
     header = frame.meta.gain_e_per_dn
     method = "as told" if told else "from the header, not measured" if header else None
-    return dict.fromkeys(colours(frame), SensorGain(told or header, method, None))
+    return dict.fromkeys(colours(frame), Gain(told or header, None, method))
 
 
-def currents(
-    kind: str, master: Frame, frames: list[Frame], bias: Frame | None, biases: list[Frame], gain: Mapping
-) -> dict[str, DarkCurrent]:
-    """Dark current of each colour of a master dark, as far as bias frames and a gain tell it."""
+def currents(kind: str, master: Frame, frames: list, bias: Frame | None, biases: list, gain: Mapping) -> dict:
+    """`DarkCurrent` of each colour of a master dark, as far as bias frames and a gain tell it."""
     exposure_s = frames[0].meta.exposure_s
-    if kind not in ("dark", "flatdark") or not exposure_s or not all(gain.values()) or not (bias or biases):
-        return {}
-    if "B" in frames[0].meta.calibration:
+    told = exposure_s and all(gain.values()) and (bias or biases) and "B" not in frames[0].meta.calibration
+    if kind not in ("dark", "flatdark") or not told:
         return {}
     by_level = dark_current(master, bias or biases[0], gain, exposure_s)
     if len(frames) < 2 or len(biases) < 2:
@@ -223,33 +154,21 @@ def drift(frames: Sequence[Frame], levels: Sequence[float]) -> Drift:
     return Drift(tuple(levels), temperatures, float(np.ptp(levels)), float(np.std(levels)), slope)
 
 
-# --- one colour -------------------------------------------------------------------------------------------------------
-
-
-def colour_report(facts: Facts, name: str, figures: dict[str, Any], single_noise_mrs_dn: float) -> ColourReport:
-    """The figures of one colour of a master with what pairs and sets of frames tell of it."""
-    median_dn = figures["median_dn"]
-    single = facts.single[name].noise_dn if name in facts.single else None
-    single = single if single is not None and math.isfinite(single) else None
-    noise, method = facts.noise.get(name, (math.nan, None))
-    noise, method = (noise, method) if math.isfinite(noise) else (None, None)
-    gain, gain_method, read = facts.gain[name]
-    current = facts.current.get(name)
-    read = single if facts.kind == "bias" else read
-    electrons = {"mean": figures["mean_dn"], "median": median_dn, "single_noise": single, "noise": noise}
+def colour_report(
+    figures: dict[str, Any], count: int, single: Any, noise: Any, gain: Gain, current: Any, base_dn: float
+) -> ColourReport:
+    """The figures of one colour of a master with what pairs and sets of its `count` frames tell of it, None where they
+    do not: noise of one frame, (noise of the master, how it is known), gain, dark current, level of the bias."""
+    noise, method = noise if noise and math.isfinite(noise[0]) else (None, None)
+    per_dn = gain.gain_e_per_dn
+    levels = {"mean": figures["mean_dn"], "median": figures["median_dn"], "single_noise": single, "noise": noise}
     return ColourReport(
-        **figures,
-        single_noise_mrs_dn=single_noise_mrs_dn,
-        single_noise_dn=single,
-        noise_dn=noise,
-        noise_method=method,
-        efficiency=single / (noise * math.sqrt(len(facts.frames))) if noise and single else None,
-        snr=(median_dn - facts.base.get(name, 0.0)) / noise if noise else None,
-        gain_e_per_dn=gain,
-        gain_method=gain_method,
-        read_noise_dn=read,
-        read_noise_e=read * gain if read is not None and gain else None,
+        **figures, single_noise_dn=single, noise_dn=noise, noise_method=method,
+        efficiency=single / (noise * math.sqrt(count)) if noise and single else None,
+        snr=(figures["median_dn"] - base_dn) / noise if noise else None,
+        gain_e_per_dn=per_dn, gain_method=gain.method,
+        read_noise_dn=gain.read_noise_dn, read_noise_e=gain.read_noise_e,
         dark_current_e_s=current.by_level_e_s if current else None,
         dark_current_by_variance_e_s=current.by_variance_e_s if current else None,
-        electrons={key: value * gain for key, value in electrons.items() if gain and value is not None},
-    )
+        electrons={key: value * per_dn for key, value in levels.items() if per_dn and value is not None},
+    )  # fmt: skip

@@ -5,28 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import decide
-from masterlight.integration.kernels.rejection import (
-    FIRST,
-    HIGHEST,
-    KEPT,
-    LOWEST,
-    MISSING,
-    WD,
-    WWD,
-    WWDD,
-    count_samples,
-    find_undisputed,
-    least_variance,
-    make_scratch,
-    reject,
-    set_aside,
-    sort,
-)
+from masterlight.integration.kernels import ranked, rejection
+from masterlight.integration.kernels.rejection import FIRST, HIGHEST, KEPT, LOWEST, MISSING, WD, WWD, WWDD
 from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
 
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
-ADAPTIVE_PASSES = 5
+COMBINATIONS = "average", "median", "minimum", "maximum", "adaptive"
+"""By their numbers."""
 BLOCK = 32
 """So many samples are added in float32 before their sum goes to float64."""
 SHARE, SQUARES, DARK, LIGHT, WEIGHT = (np.uint64(LANES * k) for k in range(4, 9))
@@ -72,32 +57,18 @@ class Planes(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Room for 64 pixels on their way through `chunk`, made once for a tile."""
+    """Room for 64 pixels on their way through `stack`, made once for a tile.
+
+    code (N, 64) uint8 is what became of each sample, tally (3, 64) float32 how many were kept, rejected low, rejected
+    high; value and total, the sum of weights, are (64,) float64, variance (64,) and sums (9 * 64,) float32.
+    """
 
     code: np.ndarray
-    """(N, 64) uint8: what became of each sample."""
     tally: np.ndarray
-    """(3, 64) float32: samples kept, rejected low, rejected high."""
     value: np.ndarray
-    """(64,) float64."""
     total: np.ndarray
-    """(64,) float64: sum of weights."""
     variance: np.ndarray
-    """(64,) float32."""
     sums: np.ndarray
-    """(9 * 64,) float32."""
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def make_room(n):
-    return Room(
-        np.empty((n, LANES), np.uint8),
-        np.empty((3, LANES), np.float32),
-        np.empty(LANES, np.float64),
-        np.empty(LANES, np.float64),
-        np.empty(LANES, np.float32),
-        np.empty(9 * LANES, np.float32),
-    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -115,15 +86,6 @@ def mean_variance(believe, excess, scattered, squares, spare, dark, photon, ligh
     limit = excess * (model + moved * moved * (squares / whole))
     model = model if model > np.float32(0) else np.float32(np.nan)
     return found if believe & (not found <= limit) else model
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def doubts(columns):
-    """`excess` as `mean_variance` needs it: below any scatter when some frame's noise is unknown."""
-    known = True
-    for variance in columns.noise_variance:
-        known &= variance > 0
-    return columns.excess if known else np.full(columns.excess.size, -INFINITY)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -198,7 +160,7 @@ def order(samples, columns, combination, lanes, room):
         for lane in range(LANES):
             g = a * samples[np.uint64(i), np.uint64(lane)] + b
             lanes[np.uint64(i), np.uint64(lane)] = g if room.code[np.uint64(i), np.uint64(lane)] == KEPT else INFINITY
-    sort(lanes, n)
+    rejection.sort(lanes, n)
     for lane in range(LANES):
         k = int(room.tally[0, lane])
         if k == 0:
@@ -219,7 +181,7 @@ def adapt(samples, columns, room):
     by the samples' shares.
     """
     for lane in range(LANES):
-        for _ in range(ADAPTIVE_PASSES if room.tally[0, lane] >= 3 else 0):
+        for _ in range(5 if room.tally[0, lane] >= 3 else 0):
             mu, square, total, moved = room.value[lane], 0.0, 0.0, 0.0
             for i in range(samples.shape[0]):
                 k = np.float64(columns.weight[i]) if room.code[i, lane] == KEPT else 0.0
@@ -235,15 +197,6 @@ def adapt(samples, columns, room):
                     w = k / (1 + d * d / square)
                     total, moved = total + w, moved + w * d
             room.value[lane] = mu + moved / total
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def adopt(decided, who, room):
-    """Take over what is `decided` (N, pixels) of the samples of the pixels `who`."""
-    for i in range(decided.shape[0]):
-        for lane in range(who.size):
-            room.code[np.uint64(i), np.uint64(lane)] = decided[np.uint64(i), np.uint64(who[lane])]
-        room.code[i, who.size :] = MISSING
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -311,7 +264,7 @@ def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard
     return waiting
 
 
-def integrate(samples, judged, zero, columns, rule, tables, combination, planes, verdicts, frames):
+def integrate(samples, judged, zero, columns, rule, table, combination, planes, verdicts, frames):
     """Reject and combine a tile.
 
     samples (N, pixels) float32 as stored, NaN where missing, are combined; judged (N, pixels) float32 are what
@@ -327,7 +280,7 @@ def integrate(samples, judged, zero, columns, rule, tables, combination, planes,
     decided = np.empty((0, 0), np.uint8)
     if LINEAR <= rule.algorithm <= CHAUVENET:
         decided = np.empty(samples.shape, np.uint8)
-        decide.by_rank(judged, zero, columns, rule, tables, decided, planes.slope)
+        ranked.by_rank(judged, zero, columns, rule, table, decided, planes.slope)
     stack(samples, judged, zero, decided, columns, rule, combination, planes, verdicts, frames)
 
 
@@ -338,12 +291,16 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
     Where sigma has a floor, most pixels have no sample that could be rejected; they are averaged at once, and the
     others judged after, 64 at a time.
     """
-    n, excess = samples.shape[0], doubts(columns)
+    n, excess = samples.shape[0], columns.excess
+    if not np.all(columns.noise_variance > 0):  # some frame's noise is unknown: any scatter is believed
+        excess = np.full(excess.size, -INFINITY)
     verdicts[:] = np.uint8(0)
-    scratch, room, same = make_scratch(n), make_room(n), samples.ctypes.data == judged.ctypes.data
+    scratch, same = rejection.make_scratch(n), samples.ctypes.data == judged.ctypes.data
+    code, tally, spread = np.empty((n, LANES), np.uint8), np.empty((3, LANES), np.float32), np.empty(LANES, np.float32)
+    room = Room(code, tally, np.empty(LANES), np.empty(LANES), spread, np.empty(9 * LANES, np.float32))
     gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
     looked = gathered if same else np.empty((n, LANES), np.float32)
-    known = least_variance(rule) > 0 or rule.algorithm == NOISE
+    known = rejection.least_variance(rule) > 0 or rule.algorithm == NOISE
     if combination == AVERAGE and decided.size == 0 and known:
         hard = quick(samples, judged, zero, columns, rule, excess, planes, frames)
     else:
@@ -356,10 +313,13 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
         for lane in range(who.size):
             ground[lane] = zero[who[lane]]
         if decided.size:
-            adopt(decided, who, room)
+            for i in range(n):
+                for lane in range(who.size):
+                    code[i, lane] = decided[i, who[lane]]
+                code[i, who.size :] = MISSING
         else:
-            reject(looked, ground, columns, rule, scratch, room.code)
-        count_samples(room.code, room.tally, frames)
+            rejection.reject(looked, ground, columns, rule, scratch, room.code)
+        rejection.count_samples(room.code, room.tally, frames)
         average(gathered, ground, columns, rule, excess, room)
         if combination == ADAPTIVE:
             adapt(gathered, columns, room)
@@ -373,19 +333,16 @@ def quick(samples, judged, zero, columns, rule, excess, planes, frames):
     """Average the pixels of which no sample can be rejected, and list the others."""
     n, pixels = samples.shape
     hard, waiting, ground = np.empty(pixels, np.int64), 0, np.zeros(LANES, np.float32)
-    easy, sums, aside = np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32), set_aside(columns.loose)
+    easy, sums, aside = np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32), rejection.set_aside(columns.loose)
     tail, tail_judged = np.full((n, LANES), np.float32(np.nan)), np.full((n, LANES), np.float32(np.nan))
     for start in range(0, pixels, LANES):
         width, source, looked, at = min(LANES, pixels - start), samples, judged, start
         if width < LANES:
-            for i in range(n):
-                for lane in range(width):
-                    tail[i, lane], tail_judged[i, lane] = samples[i, start + lane], judged[i, start + lane]
+            tail[:, :width], tail_judged[:, :width] = samples[:, start:], judged[:, start:]
             source, looked, at = tail, tail_judged, 0
-        for lane in range(width):
-            ground[lane] = zero[start + lane]
+        ground[:width] = zero[start : start + width]
         survey(source, looked, at, columns, rule, aside, sums)
-        find_undisputed(looked, at, ground, columns, rule, aside, sums, easy)
+        rejection.find_undisputed(looked, at, ground, columns, rule, aside, sums, easy)
         waiting = take_all(sums, easy, ground, columns, rule, excess, start, width, planes, hard, waiting)
     frames[2] += pixels - waiting
     return hard[:waiting]
@@ -393,7 +350,7 @@ def quick(samples, judged, zero, columns, rule, excess, planes, frames):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def place(room, who, planes, verdicts):
-    """Write what `chunk` found of the pixels `who`."""
+    """Write what `stack` found of the pixels `who`."""
     for lane in range(who.size):
         at = who[lane]
         planes.image[at], planes.variance[at] = room.value[lane], room.variance[lane]

@@ -11,10 +11,11 @@ import numpy as np
 from numba import njit
 from scipy import special
 
-LANES = 64
+from masterlight.integration.kernels import rejection
+from masterlight.integration.kernels.spread import CHAUVENET, ESD, INFINITY, LANES, LINEAR, modelled_sigma
+
 START, STOP, CENTRE, HEIGHT, SLOPE, NEAR, CAP, AWAY, W, WX, WD, WXX, WXD = (np.uint64(LANES * k) for k in range(13))
 """Where the 64 numbers of each kind lie in the scratch of `linear_fit`: one array, so that nothing overlaps."""
-INFINITY = np.float32(np.inf)
 FIT = 5
 """A line needs as many samples."""
 ROUNDS, MORE_ROUNDS = 7, 3
@@ -82,34 +83,6 @@ def draw_lines(state, capped):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def trim_line(lanes, lane, height, slope, below, above, least, first, last):
-    """Move the bounds of a sorted lane inwards past what lies too far from its line; True when something went.
-
-    height is that of the line in the middle of the survivors; below, above the distances allowed. Where fewer than
-    `least` would survive, the nearest of the rejected are taken back.
-    """
-    start, stop, k = first[lane], last[lane], np.uint64(lane)
-    base = height - np.float32(0.5) * slope * np.float32(stop - start - 1)
-    a, b = start, stop
-    while a < b and base + slope * np.float32(a - start) - lanes[np.uint64(a), k] > below:
-        a += 1
-    while b > a and lanes[np.uint64(b - 1), k] - (base + slope * np.float32(b - 1 - start)) > above:
-        b -= 1
-    while b - a < min(least, stop - start):
-        left = right = INFINITY
-        if a > start:
-            left = (base + slope * np.float32(a - 1 - start) - lanes[a - 1, lane]) / below
-        if b < stop:
-            right = (lanes[b, lane] - base - slope * np.float32(b - start)) / above
-        if a > start and left <= right:
-            a -= 1
-        else:
-            b += 1
-    first[lane], last[lane] = a, b
-    return b - a < stop - start
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def begin_lines(lanes, count, first, last, slope, active, state):
     """All samples survive, and lanes that have enough for a line are active; a flat line stands for none."""
     for lane in range(LANES):
@@ -160,8 +133,11 @@ def linear_fit(lanes, count, first, last, slope, low, high, passes, keep_fractio
                 least = max(2, int(np.ceil(keep_fraction * count[lane])))
                 height = state[k + CENTRE] + state[k + HEIGHT]
                 below, above = np.float32(low) * sigma, np.float32(high) * sigma
-                gone = sigma > 0 and trim_line(lanes, lane, height, b, below, above, least, first, last)
-                active[lane] = gone and last[lane] - first[lane] >= FIT
+                base = height - np.float32(0.5) * b * np.float32(n - 1)
+                if sigma > 0:
+                    ends = rejection.trim(lanes, lane, first[lane], last[lane], base, b, below, above, least)
+                    first[lane], last[lane] = ends
+                active[lane] = FIT <= last[lane] - first[lane] < n
                 shift = np.float32(0.5) * (np.float32(first[lane] + last[lane]) - state[k + START] - state[k + STOP])
                 state[k + HEIGHT] += b * shift
                 state[k + START], state[k + STOP] = np.float32(first[lane]), np.float32(last[lane])
@@ -395,3 +371,72 @@ def chauvenet(lanes, count, first, last, limit_z, keep_fraction, clip_low, clip_
                 else:
                     a += 1
         first[lane], last[lane] = a, b
+
+
+def table_for(algorithm: int, n: int, significance: float = 0.05, limit: float = 0.1) -> np.ndarray:
+    """The table that an algorithm needs for up to n samples, float32 (n + 1,); of size 1 where it needs none.
+
+    significance is that of ESD, limit that of CHAUVENET.
+    """
+    if algorithm == ESD:
+        return esd_table(n, significance)
+    return chauvenet_table(n, limit) if algorithm == CHAUVENET else np.full(1, np.inf, np.float32)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def judge_ranks(rule, table, lanes, zero, count, first, last, work, slope, limits, apart):
+    """Find the survivors lanes[first:last] of 64 sorted lanes by the algorithms of `ranked`; limits as for `judge`.
+
+    Loose frames are judged by 3 sigma of the survivors about their median after a linear fit, and else not at all;
+    limits are told only where `apart` (64,) says that there are some.
+    """
+    floor, low, high = np.zeros(LANES, np.float32), np.float32(rule.low), np.float32(rule.high)
+    low, high = low if rule.clip_low else INFINITY, high if rule.clip_high else INFINITY
+    for lane in range(LANES if rule.floor > 0 else 0):
+        if count[lane] > 0:
+            centre = np.float32(0.5) * (lanes[(count[lane] - 1) >> 1, lane] + lanes[count[lane] >> 1, lane])
+            floor[lane] = modelled_sigma(rule, rule.floor * rule.floor, centre - zero[lane])
+    if rule.algorithm == LINEAR:
+        linear_fit(lanes, count, first, last, slope, low, high, rule.passes, rule.keep_fraction, floor, work)
+    elif rule.algorithm == ESD:
+        fraction, relaxation = rule.esd_fraction, rule.esd_relaxation
+        esd(lanes, count, first, last, table, fraction, relaxation, floor, rule.clip_low, rule.clip_high)
+    else:
+        chauvenet(lanes, count, first, last, table, rule.keep_fraction, rule.clip_low, rule.clip_high, floor)
+    for lane in range(LANES):
+        a, b = first[lane], last[lane]
+        if b - a > 2 and apart[lane] > 0:
+            left = lanes[a:b, lane]
+            far = np.float32(3) if rule.algorithm == LINEAR else INFINITY
+            sigma = max(np.float32(np.std(left) * np.sqrt((b - a) / (b - a - 1.0))), floor[lane])
+            limits[0, lane] = np.float32(0.5) * (left[(b - a - 1) >> 1] + left[(b - a) >> 1])
+            limits[1, lane] = far * sigma if rule.clip_low else INFINITY
+            limits[2, lane] = far * sigma if rule.clip_high else INFINITY
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def by_rank(judged, zero, columns, rule, table, code, slope):
+    """Fill code (N, pixels) uint8 with KEPT, LOW, HIGH or MISSING for each sample, by linear fit, ESD or Chauvenet.
+
+    judged (N, pixels) float32, zero (pixels,) and columns as for `combine.integrate`; slope (pixels,) float32, or of
+    size 0, gets the slope of the fitted lines.
+    """
+    n, pixels = judged.shape
+    scratch, steep, ground = rejection.make_scratch(n), np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+    lanes, bounds, index = scratch.lanes, scratch.bounds, scratch.index
+    count, first, last = index[0], index[1], index[2]
+    looked, found = np.full((n, LANES), np.float32(np.nan)), np.empty((n, LANES), np.uint8)
+    work = np.zeros(max(n, 8) * LANES, np.float32)
+    loosest = np.float32(columns.loose.max() > rejection.LOOSE)
+    for start in range(0, pixels, LANES):
+        stop = min(start + LANES, pixels)
+        looked[:, : stop - start], ground[: stop - start] = judged[:, start:stop], zero[start:stop]
+        looked[:, stop - start :] = np.nan
+        rejection.load(looked, columns, rule, scratch)
+        apart = bounds[5] * loosest
+        judge_ranks(rule, table, lanes, ground, count, first, last, work, steep, bounds[2:5], apart)
+        rejection.bound(lanes, first, last, bounds)
+        rejection.mark(looked, columns, rule, bounds, found)
+        code[:, start:stop] = found[:, : stop - start]
+        if slope.size:
+            slope[start:stop] = steep[: stop - start]

@@ -1,12 +1,11 @@
 """Which samples of a pixel to keep.
 
-Work goes by chunks of 64 neighbouring pixels of all N frames. Their samples, normalised for
-rejection, lie in `lanes` (N, 64) float32 with +inf where there is none; one sorting network orders
-all lanes at once. Most lanes are seen at a glance to keep all they have; from the others `settle` clips from both ends
-what is farther than `low` or `high` sigma from the median, and again until nothing more goes.
+Work goes by chunks of 64 neighbouring pixels of all N frames. Their samples, normalised for rejection, lie in `lanes`
+(N, 64) float32, +inf where there is none; one sorting network orders all. Most are seen at a glance to keep all; from
+the others `settle` clips what is farther than `low` or `high` sigma from the median, until nothing more goes.
 
-An algorithm that clips so is a function that tells the sigma of a lane from its sorted samples, a number with its name
-in `CODES`, a line in the switch `sigma_of`; and its row in `integration.rejection.KINDS`.
+An algorithm that clips so is a function that tells the sigma of a lane from its sorted samples, its name at the end of
+`ALGORITHMS`, its number after `CODES`, a line in the switch `sigma_of`; and its row in `integration.rejection.KINDS`.
 """
 
 from typing import NamedTuple
@@ -14,88 +13,27 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from masterlight.integration.kernels import ranked
-from masterlight.integration.kernels.spread import (  # noqa: F401 the names of the algorithms are for callers
-    AUTO,
-    CENTRE,
-    CHAUVENET,
-    ESD,
-    INFINITY,
-    LANES,
-    LINEAR,
-    MAD,
-    MINMAX,
-    NEED,
-    NOISE,
-    NONE,
-    PERCENTILE,
-    SIGMA,
-    WINSORIZED,
-    Rule,
-    add_up,
-    deviation,
-    glance,
-    median_deviation,
-    modelled_sigma,
-    suffices,
-    winsorized,
-)
+from masterlight.integration.kernels import spread
+from masterlight.integration.kernels.spread import CENTRE, INFINITY, LANES, NEED, modelled_sigma
 
 LOOSE = np.float32(1.25)
 """A frame with so many times the noise of the others has no say in what is usual; it is judged by its own noise."""
 KEPT, LOW, HIGH, MISSING = (np.uint8(k) for k in range(4))
 VOTES = 5
 """With fewer regular samples than this in a pixel, all have a say."""
-CODES = {
-    "none": NONE,
-    "minmax": MINMAX,
-    "percentile": PERCENTILE,
-    "sigma": SIGMA,
-    "winsorized": WINSORIZED,
-    "mad": MAD,
-    "noise": NOISE,
-    "auto": AUTO,
-    "linear-fit": LINEAR,
-    "esd": ESD,
-    "chauvenet": CHAUVENET,
-    "averaged-sigma": NOISE,
-    "ccd": NOISE,
-}
-"""By the name of an algorithm, the number by which the kernels know it."""
+ALGORITHMS = "none minmax percentile sigma winsorized mad noise auto linear-fit esd chauvenet".split()
+CODES = {name: code for code, name in enumerate(ALGORITHMS)} | {"averaged-sigma": spread.NOISE, "ccd": spread.NOISE}
+"""By the name of an algorithm, the number by which the kernels know it: the order of those in `spread`."""
 FIRST, WD, WWD, WWDD, LOWEST, HIGHEST, UNDER, OVER, REACH = (np.uint64(LANES * k) for k in range(9))
 """Where the 64 numbers of each kind lie in the sums of a survey."""
 
 
-class Tables(NamedTuple):
-    """What some algorithms need besides the rule."""
-
-    critical: np.ndarray
-    """ESD: (N + 1,) float32 by number of samples left, see `ranked.esd_table`."""
-    z_limit: np.ndarray
-    """CHAUVENET: (N + 1,) float32 by number of samples left, see `ranked.chauvenet_table`."""
-
-
-def tables_for(algorithm: int, n: int, significance: float = 0.05, limit: float = 0.1) -> Tables:
-    """The tables that an algorithm needs for up to n samples, of size 1 where it needs none.
-
-    significance is that of ESD, limit that of CHAUVENET.
-    """
-    none = np.full(1, np.inf, np.float32)
-    return Tables(
-        ranked.esd_table(n, significance) if algorithm == ESD else none,
-        ranked.chauvenet_table(n, limit) if algorithm == CHAUVENET else none,
-    )
-
-
 class Scratch(NamedTuple):
-    """Room to work in, made once for a tile."""
+    """Room to work in, made once for a tile: lanes (N, 64), state (8 * 64,) float32, sums (2, N + 1) float64."""
 
     lanes: np.ndarray
-    """(N, 64) float32."""
     sums: np.ndarray
-    """(2, N + 1) float64."""
     state: np.ndarray
-    """(8 * 64,) float32."""
     bounds: np.ndarray
     """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
     loose frames are judged by that reach."""
@@ -105,22 +43,24 @@ class Scratch(NamedTuple):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def make_scratch(n):
-    return Scratch(
-        np.empty((n, LANES), np.float32),
-        np.empty((2, n + 1)),
-        np.zeros(8 * LANES, np.float32),
-        np.empty((6, LANES), np.float32),
-        np.empty((3, LANES), np.int64),
-    )
+    lanes, sums, state = np.empty((n, LANES), np.float32), np.empty((2, n + 1)), np.zeros(8 * LANES, np.float32)
+    return Scratch(lanes, sums, state, np.empty((6, LANES), np.float32), np.empty((3, LANES), np.int64))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def load(judged, scale, offset, loose, rule, lanes, count, apart):
-    """Fill `lanes` with normalised samples of 64 pixels, +inf where missing, and count them.
+def load(judged, columns, rule, scratch):
+    """Fill the scratch's lanes with sorted, normalised samples of 64 pixels, +inf where missing; bounds keep them all.
 
-    Samples of frames that are `loose` (N,) stay out, and `apart` (64,) is 1, where enough others are left.
+    Samples of frames that are loose stay out where enough others are left, and the last of the bounds is 1 there.
     """
+    scale, offset, loose = columns.reject_scale, columns.reject_offset, columns.loose
+    lanes, bounds = scratch.lanes, scratch.bounds
     low, high = np.float32(rule.range_low), np.float32(rule.range_high)
+    bounds[0], bounds[1], bounds[2] = -INFINITY, INFINITY, np.float32(0)
+    bounds[3:5], bounds[5] = INFINITY, np.float32(0)
+    if rule.algorithm == spread.NONE:
+        return
+    count, apart = scratch.index[0], bounds[5]
     count[:] = 0
     for i in range(judged.shape[0]):
         a, b = scale[i], offset[i]
@@ -130,7 +70,7 @@ def load(judged, scale, offset, loose, rule, lanes, count, apart):
             lanes[np.uint64(i), np.uint64(lane)] = a * x + b if here else INFINITY
             count[lane] += np.int64(here)
     for lane in range(LANES):
-        apart[lane] = np.float32(1) if count[lane] >= VOTES and rule.algorithm != MINMAX else np.float32(0)
+        apart[lane] = np.float32(1) if count[lane] >= VOTES and rule.algorithm != spread.MINMAX else np.float32(0)
     for i in range(judged.shape[0]):
         if loose[i] > LOOSE:
             for lane in range(LANES):
@@ -138,6 +78,7 @@ def load(judged, scale, offset, loose, rule, lanes, count, apart):
                 if apart[lane] == 0 and x > low and x < high:
                     lanes[np.uint64(i), np.uint64(lane)] = scale[i] * x + offset[i]
                     count[lane] += 1
+    sort(lanes, judged.shape[0])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -166,35 +107,39 @@ def sigma_of(rule, lanes, lane, first, last, total, centre, light, sums):
     centre is their median, `light` above the level of the sky; total counts the samples that were there before any was
     rejected; sums as `add_up` left them, for those that need them.
     """
-    if rule.algorithm == PERCENTILE:
+    if rule.algorithm == spread.PERCENTILE:
         return centre
-    if rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and total < rule.few):
+    if spread.is_modelled(rule, total):
         return modelled_sigma(rule, rule.noise_variance, light)
     floor = modelled_sigma(rule, rule.floor * rule.floor, light) if rule.floor > 0 else np.float32(0)
-    if rule.algorithm == SIGMA:
+    if rule.algorithm == spread.SIGMA:
         n = np.float64(last - first)
-        sigma = deviation(n, sums[0, last] - sums[0, first], sums[1, last] - sums[1, first])
+        sigma = spread.deviation(n, sums[0, last] - sums[0, first], sums[1, last] - sums[1, first])
         return max(np.float32(sigma), floor)
-    if rule.algorithm == MAD:
-        return max(median_deviation(lanes, lane, first, last, centre), floor)
+    if rule.algorithm == spread.MAD:
+        return max(spread.median_deviation(lanes, lane, first, last, centre), floor)
     base = np.float64(lanes[total >> 1, lane])
-    return np.float32(winsorized(lanes, lane, first, last, base, centre, sums, floor))
+    return np.float32(spread.winsorized(lanes, lane, first, last, base, centre, sums, floor))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def trim(low, high, least, lanes, lane, start, stop, centre, sigma):
-    """Bounds of the sorted samples start:stop of a lane, moved inwards past what is too far.
+def trim(lanes, lane, start, stop, base, slope, below, above, least):
+    """Bounds of the sorted samples start:stop of a lane, moved inwards past what is too far from a line.
 
-    Where fewer than `least` would survive, the nearest of the rejected are taken back.
+    The line begins at `base` and rises by `slope` per rank, not at all where the samples are held against their centre;
+    below, above: the distances allowed. Where fewer than `least` would survive, the nearest rejected are taken back.
     """
-    k, a, b, below, above = np.uint64(lane), start, stop, low * sigma, high * sigma
-    while a < b and centre - lanes[np.uint64(a), k] > below:
+    k, a, b = np.uint64(lane), start, stop
+    while a < b and base + slope * np.float32(a - start) - lanes[np.uint64(a), k] > below:
         a += 1
-    while b > a and lanes[np.uint64(b - 1), k] - centre > above:
+    while b > a and lanes[np.uint64(b - 1), k] - (base + slope * np.float32(b - 1 - start)) > above:
         b -= 1
-    while b - a < least and b - a < stop - start:
-        left = (centre - lanes[a - 1, lane]) / below if a > start else INFINITY
-        right = (lanes[b, lane] - centre) / above if b < stop else INFINITY
+    while b - a < min(least, stop - start):
+        left = right = INFINITY
+        if a > start:
+            left = (base + slope * np.float32(a - 1 - start) - lanes[a - 1, lane]) / below
+        if b < stop:
+            right = (lanes[b, lane] - base - slope * np.float32(b - start)) / above
         if a > start and left <= right:
             a -= 1
         else:
@@ -209,22 +154,22 @@ def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
     With `exact`, limits are those of the last sigma; else it stops as soon as it is sure that nothing more goes.
     """
     a, b, k, least = 0, n, np.uint64(lane), max(2, int(np.ceil(rule.keep_fraction * n)))
-    if n >= 3 and (rule.algorithm == SIGMA or rule.algorithm == WINSORIZED or rule.algorithm == AUTO):
-        add_up(lanes, lane, n, sums)
-    modelled = rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few
-    skip = (rule.algorithm == WINSORIZED or rule.algorithm == AUTO) and not (modelled or exact)
+    draws = rule.algorithm == spread.WINSORIZED or rule.algorithm == spread.AUTO
+    skip = draws and not (exact or spread.is_modelled(rule, n))
+    if n >= 3 and (draws or rule.algorithm == spread.SIGMA):
+        spread.add_up(lanes, lane, n, sums)
     for i in range(rule.passes if n >= 3 else 0):
         centre = np.float32(0.5) * (lanes[np.uint64((a + b - 1) >> 1), k] + lanes[np.uint64((a + b) >> 1), k])
         if skip and i > 0:
             need = max((centre - lanes[np.uint64(a), k]) / low, (lanes[np.uint64(b - 1), k] - centre) / high)
-            if suffices(lanes, lane, a, b, np.float64(lanes[np.uint64(n >> 1), k]), centre, sums, need):
+            if spread.suffices(lanes, lane, a, b, np.float64(lanes[np.uint64(n >> 1), k]), centre, sums, need):
                 break
         sigma = sigma_of(rule, lanes, lane, a, b, n, centre, centre - zero, sums)
         reach = sigma if sigma > 0 else INFINITY
         limits[0, k], limits[1, k], limits[2, k] = centre, low * reach, high * reach
         start, stop = a, b
         if sigma > 0:
-            a, b = trim(low, high, least, lanes, lane, start, stop, centre, sigma)
+            a, b = trim(lanes, lane, start, stop, centre, np.float32(0), low * sigma, high * sigma, least)
         if b - a < 3 or b - a == stop - start:
             break
     return a, b
@@ -271,7 +216,7 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
     exact = find_need(judged, columns, rule, low, high, lanes, count, apart, state)
     for lane in range(LANES):
         rows = max(rows, count[lane])
-    glance(rule, lanes, rows, zero, count, state, safe)
+    spread.glance(rule, lanes, rows, zero, count, state, safe)
     for lane in range(LANES):
         n = count[lane]
         first[lane], last[lane] = 0, n
@@ -283,25 +228,22 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
 def least_variance(rule):
     """The smallest variance of dark sky that the rule can come to, 0 for unknown, inf where nothing is rejected."""
     known = np.float32(rule.noise_variance)
-    if LINEAR <= rule.algorithm <= CHAUVENET:
+    if spread.LINEAR <= rule.algorithm <= spread.CHAUVENET:
         return np.float32(0)
-    if rule.algorithm == NONE:
+    if rule.algorithm == spread.NONE:
         return INFINITY
-    if rule.algorithm == NOISE:
+    if rule.algorithm == spread.NOISE:
         return known
-    floor = np.float32(rule.floor * rule.floor) if rule.algorithm >= SIGMA else np.float32(0)
-    return min(known, floor) if rule.algorithm == AUTO and known > 0 else floor
+    floor = np.float32(rule.floor * rule.floor) if rule.algorithm >= spread.SIGMA else np.float32(0)
+    return min(known, floor) if rule.algorithm == spread.AUTO and known > 0 else floor
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def set_aside(loose):
     """(N,) float32, 0 for frames that say what is usual and inf for the loose ones, where there are enough others."""
-    regular = 0
-    for i in range(loose.size):
-        regular += loose[i] <= LOOSE
     aside = np.zeros(loose.size, np.float32)
-    for i in range(loose.size if regular >= VOTES else 0):
-        aside[i] = INFINITY if loose[i] > LOOSE else np.float32(0)
+    if np.sum(loose <= LOOSE) >= VOTES:
+        aside[loose > LOOSE] = INFINITY
     return aside
 
 
@@ -347,16 +289,6 @@ def find_undisputed(judged, at, zero, columns, rule, aside, sums, easy):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def cut_ranks(rule, count, first, last):
-    """Bounds of min/max rejection: the lowest and highest few go, wherever more samples than those are there."""
-    for lane in range(LANES):
-        first[lane], last[lane] = 0, count[lane]
-        low, high = int(rule.low) if rule.clip_low else 0, int(rule.high) if rule.clip_high else 0
-        if count[lane] > low + high:
-            first[lane], last[lane] = low, count[lane] - high
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def bound(lanes, first, last, bounds):
     """The lowest and the highest survivor of each lane into bounds[:2]."""
     for lane in range(LANES):
@@ -366,15 +298,15 @@ def bound(lanes, first, last, bounds):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def mark(judged, scale, offset, loose, rule, bounds, code):
+def mark(judged, columns, rule, bounds, code):
     """Fill `code` (N, 64) uint8 with what becomes of each sample: KEPT, LOW, HIGH or MISSING.
 
-    bounds (6, 64) as in `Scratch`. A frame that is noisier
-    than the others has a `loose` (N,) above 1, and its samples may lie that many times the reach from the median.
+    bounds (6, 64) as in `Scratch`. A frame that is noisier than the others has a `loose` above 1, and its samples may
+    lie that many times the reach from the median.
     """
     range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
     for i in range(judged.shape[0]):
-        a, b, r = scale[i], offset[i], loose[i]
+        a, b, r = columns.reject_scale[i], columns.reject_offset[i], columns.loose[i]
         for lane in range(LANES):
             k = np.uint64(lane)
             x = judged[np.uint64(i), np.uint64(lane)]
@@ -441,20 +373,19 @@ def reject(judged, zero, columns, rule, scratch, code):
     judged (N, 64) float32, NaN where missing; columns' reject_scale, reject_offset bring them to the scale of
     rejection; zero (64,) float32 is the level of the sky on it.
     """
-    scale, offset, loose = columns.reject_scale, columns.reject_offset, columns.loose
-    lanes, index, bounds = scratch.lanes, scratch.index, scratch.bounds
+    lanes, bounds, index = scratch.lanes, scratch.bounds, scratch.index
     count, first, last = index[0], index[1], index[2]
-    bounds[0], bounds[1], bounds[2] = -INFINITY, INFINITY, np.float32(0)
-    bounds[3:5], bounds[5] = INFINITY, np.float32(0)
-    if rule.algorithm != NONE:
-        load(judged, scale, offset, loose, rule, lanes, count, bounds[5])
-        sort(lanes, judged.shape[0])
-        if rule.algorithm == MINMAX:
-            cut_ranks(rule, count, first, last)
-        else:
-            state, sums, limits = scratch.state, scratch.sums, bounds[2:5]
-            judge(judged, columns, rule, lanes, zero, count, first, last, bounds[5], state, sums, limits)
+    load(judged, columns, rule, scratch)
+    if rule.algorithm == spread.MINMAX:
+        low, high = int(rule.low) if rule.clip_low else 0, int(rule.high) if rule.clip_high else 0
+        for lane in range(LANES):  # the lowest and highest few go, wherever more samples than those are there
+            more = count[lane] > low + high
+            first[lane], last[lane] = low if more else 0, count[lane] - high if more else count[lane]
+    elif rule.algorithm != spread.NONE:
+        state, sums, limits = scratch.state, scratch.sums, bounds[2:5]
+        judge(judged, columns, rule, lanes, zero, count, first, last, bounds[5], state, sums, limits)
+    if rule.algorithm != spread.NONE:
         bound(lanes, first, last, bounds)
-    mark(judged, scale, offset, loose, rule, bounds, code)
-    if rule.algorithm == MINMAX:
-        break_ties(judged, scale, offset, lanes, first, last, code)
+    mark(judged, columns, rule, bounds, code)
+    if rule.algorithm == spread.MINMAX:
+        break_ties(judged, columns.reject_scale, columns.reject_offset, lanes, first, last, code)

@@ -1,7 +1,6 @@
 """How far the samples of a pixel spread: the estimators of sigma, for one of 64 sorted pixels at a time.
 
-`glance` looks at all 64 together for those whose sigma need not be known, because it must be large enough to keep all
-samples.
+`glance` looks at all 64 together for those whose sigma must be large enough to keep all samples.
 """
 
 from typing import NamedTuple
@@ -46,6 +45,12 @@ class Rule(NamedTuple):
     """At most this part of a pixel's samples can be outliers for ESD."""
     esd_relaxation: float
     """ESD takes sigma so many times wider for faint outliers."""
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_modelled(rule, n):
+    """Whether the noise model tells sigma, and not the `n` samples of a pixel themselves."""
+    return rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -106,7 +111,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
     for lane in range(LANES):
         k, n, sigma = np.uint64(lane), np.float32(count[lane]), np.float32(0)
         light = state[k + CENTRE] - zero[lane]
-        modelled = rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
+        modelled = is_modelled(rule, n)
         if rule.algorithm == PERCENTILE:
             sigma = state[k + CENTRE]
         elif modelled:
@@ -173,11 +178,9 @@ def drawn_deviation(lanes, lane, first, last, a, b, base, middle, limit, sums):
 def winsorized(lanes, lane, first, last, base, centre, sums, floor):
     """Standard deviation told robustly: outliers are drawn in to 1.5 sigma until it settles.
 
-    The core of Winsorized sigma clipping as PixInsight 1.8.6 has it: start from the ordinary
-    standard deviation, clip to median +-1.5 sigma, sigma = 1.134 sd, at least twice, until it
-    changes by less than 0.05 %. `floor` where it falls to that or does not settle.
-    Clipping again what is clipped is clipping to the narrower: as limits close in, samples go from the middle, whose
-    sums are in `sums` as `add_up` left them with the middle sample `base`, to those that count as much as the limit.
+    As in PixInsight 1.8.6: start from the ordinary standard deviation, clip to median +-1.5 sigma, sigma = 1.134 sd, at
+    least twice, until it changes by less than 0.05 %; `floor` where it falls to that or does not settle. As limits
+    close in, samples go from the middle, whose sums `add_up` left with the middle sample `base`, to those drawn in.
     """
     a, b, limit, middle = first, last, np.inf, np.float64(centre) - base
     sigma = deviation(np.float64(last - first), sums[0, b] - sums[0, a], sums[1, b] - sums[1, a])
@@ -199,9 +202,8 @@ def suffices(lanes, lane, first, last, base, centre, sums, need):
     if deviation(np.float64(last - first), sums[0, last] - sums[0, first], sums[1, last] - sums[1, first]) < least:
         return False
     middle = np.float64(centre) - base
-    return (
-        drawn_deviation(lanes, lane, first, last, first, last, base, middle, 1.5 * np.float64(need), sums)[0] >= least
-    )
+    limit = 1.5 * np.float64(need)
+    return drawn_deviation(lanes, lane, first, last, first, last, base, middle, limit, sums)[0] >= least
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

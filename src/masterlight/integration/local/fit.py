@@ -15,32 +15,18 @@ from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import flux_ratio, forced_fluxes, standards
 from masterlight.subframes.select import SubframeSelector
 
-FEWEST_CELLS = 4
-"""Cells along the shorter side of a frame, at least."""
-MOST_CELLS = 160
-"""Cells along the longer side, at most."""
 GUARD_PX = 3
 """Pixels around a star, or around what is in one frame only, that are left out with it."""
 LEAST_SHARE = 0.25
 """Share of the samples of a full cell that a cell must have to tell its level."""
 LEAST_OVERLAP = 0.1
 """Share of the reference's cells that a frame must cover."""
-CELL_LIMIT = 6.0
-"""Cells farther than this many sigma from the surface through the others do not count."""
 STARS, LOCAL_STARS = 100, 400
 """Stars that tell the scale, at most: of the whole frame, and over the field."""
 FIRM = 5.0
 """The scale is known when it is so many times its error."""
 FIRM_SNR = 20.0
 """Signal to noise of stars that tell the scale of their place."""
-FLUX_FLOOR = 0.005
-"""Relative error of a flux below which none is believed."""
-FEW_KEPT = 0.8
-"""Share of the cells below which it is told how many do not count."""
-GAIN_CELLS = 8
-"""Cells of the local scale along the longer side, at most."""
-STARS_A_CELL = 6
-"""Stars for each cell of the local scale, on average, at least."""
 BELIEVED = 0.87
 """A local scale goes by this factor beyond what nearly all stars tell, at most."""
 INSTEAD = "normalize it globally (additive+scaling) or leave it out"
@@ -87,11 +73,8 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
             surface.blank_outside(rows, np.full(nx, -np.inf), limit, GUARD_PX, plane)
     sky = float(np.isfinite(strips).mean())
     if sky < LEAST_OVERLAP:
-        raise FrameError(
-            frame.source,
-            f"it cannot be the reference of local normalization: {sky:.0%} of its pixels are sky, the rest is "
-            "missing or in stars. Choose another reference, or raise reference_rejection",
-        )
+        words = f"it cannot be the reference of local normalization: {sky:.0%} of its pixels are sky, not stars or gaps"
+        raise FrameError(frame.source, f"{words}. Choose another reference, or raise reference_rejection")
     if settings.no_scale:
         return LocalReference(frame.source, shape, (ny, nx), tops, strips)
     chosen = standards(stars, LOCAL_STARS if settings.local_scale else STARS)
@@ -101,11 +84,8 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
 def model_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> LocalModel | Rejected:
     """How a frame becomes like the reference: see `LocalNormalization.model`."""
     if tuple(frame.shape) != reference.shape:
-        raise FrameError(
-            frame.source,
-            f"its shape {tuple(frame.shape)} is not that of the reference {reference.source}, {reference.shape}: "
-            "register it first",
-        )
+        words = f"its shape {tuple(frame.shape)} is not that of the reference {reference.source}, {reference.shape}"
+        raise FrameError(frame.source, f"{words}: register it first")
     scales = scales_of(settings, reference, frame)
     if isinstance(scales, Rejected):
         return scales
@@ -115,28 +95,16 @@ def model_of(settings: LocalNormalization, reference: LocalReference, frame: Fra
     least = LEAST_SHARE * reference.strips.shape[2] * cols / nx
     covered = float(np.mean(levels[..., 2] >= least, axis=(1, 2)).min())
     if covered < LEAST_OVERLAP:
-        return Rejected(
-            frame.source,
-            "normalize",
-            f"it covers {covered:.0%} of the reference {reference.source}, less than the {LEAST_OVERLAP:.0%} that "
-            f"local normalization needs: {INSTEAD}",
-        )
+        words = f"it covers {covered:.0%} of the reference {reference.source}, less than {LEAST_OVERLAP:.0%}: {INSTEAD}"
+        return Rejected(frame.source, "normalize", words)
     fits = [offset_surface(plane, least) for plane in levels]
-    return LocalModel(
-        source=frame.source,
-        scale=tuple(s.scale for s in scales),
-        scale_error=tuple(s.error for s in scales),
-        stars=tuple(s.stars for s in scales),
-        pitch_px=(rows / ny, cols / nx),
-        offset=np.stack([coefficients for coefficients, _ in fits]),
-        gain=tuple(s.gain for s in scales),
-        notes=(*(note for s in scales for note in s.notes), *stray_cells(levels[..., 2] >= least, fits)),
-    )
+    offset = np.stack([coefficients for coefficients, _ in fits])
+    scale, error, stars, gain = zip(*((s.scale, s.error, s.stars, s.gain) for s in scales), strict=True)
+    notes = (*(note for s in scales for note in s.notes), *stray_cells(levels[..., 2] >= least, fits))
+    return LocalModel(frame.source, scale, error, stars, (rows / ny, cols / nx), offset, gain, notes)
 
 
-def levels_above(
-    settings: LocalNormalization, reference: LocalReference, frame: Frame, scales: tuple[Scale, ...]
-) -> np.ndarray:
+def levels_above(settings: LocalNormalization, reference: LocalReference, frame: Frame, scales) -> np.ndarray:
     """What the reference is above the scaled frame in every cell: (planes, cells down, cells across, 5) float64.
 
     The last axis is that of `kernels.surface.cell_levels`, with the last two as the place of the samples in units
@@ -159,27 +127,23 @@ def levels_above(
 
 
 def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> tuple[Scale, ...] | Rejected:
-    """The scale of each plane from the stars in common, or why there is none."""
+    """The scale of each plane from the stars in common, or why there is none; no flux is surer than 0.5 %."""
     if settings.no_scale:
         return tuple(Scale(1.0, 0.0, 0) for _ in range(reference.strips.shape[1]))
-    fluxes, found = forced_fluxes(frame, reference.stars), []
-    for light, error, usual, usual_error in zip(
-        fluxes.flux_dn, fluxes.error_dn, reference.fluxes.flux_dn, reference.fluxes.error_dn, strict=True
-    ):
+    mine, theirs, found = forced_fluxes(frame, reference.stars), reference.fluxes, []
+    planes = zip(mine.flux_dn, mine.error_dn, theirs.flux_dn, theirs.error_dn, strict=True)
+    for light, error, usual, usual_error in planes:
         ratio, ratio_error, count = flux_ratio(light, usual, error, usual_error)
-        if count < settings.min_stars or not ratio > FIRM * ratio_error:
-            count = count if ratio > FIRM * ratio_error else 0
-            return Rejected(
-                frame.source,
-                "normalize",
-                f"{count} of the stars of {reference.source} can be measured in it, and {settings.min_stars} must tell "
-                f"its scale (min_stars): {INSTEAD}",
-            )
+        count = count if ratio > FIRM * ratio_error else 0
+        if count < settings.min_stars:
+            words = f"{count} of the stars of {reference.source} can be measured in it"
+            needed = f"and {settings.min_stars} must tell its scale (min_stars)"
+            return Rejected(frame.source, "normalize", f"{words}, {needed}: {INSTEAD}")
         one = Scale(1 / ratio, ratio_error / ratio**2, count)
         if settings.local_scale:
             good = (light > FIRM_SNR * error) & (usual > FIRM_SNR * usual_error)
             each = usual[good] / light[good]
-            sigma = each * np.sqrt((error / light)[good] ** 2 + (usual_error / usual)[good] ** 2 + FLUX_FLOOR**2)
+            sigma = each * np.sqrt((error / light)[good] ** 2 + (usual_error / usual)[good] ** 2 + 0.005**2)
             one = varying_scale(one, reference.stars.xy[good], each, sigma, reference.shape)
         found.append(one)
     return tuple(found)
@@ -202,14 +166,13 @@ def varying_scale(one: Scale, xy: np.ndarray, factors: np.ndarray, sigma: np.nda
     evidence that it varies, three units of log likelihood, and far from any star the one scale holds.
     """
     rows, cols = shape[-2:]
-    pitch = max(max(rows, cols) / GAIN_CELLS, np.sqrt(rows * cols * STARS_A_CELL / max(len(xy), 1)))
+    pitch = max(max(rows, cols) / 8, np.sqrt(rows * cols * 6 / max(len(xy), 1)))
     ny, nx = max(1, round(rows / pitch)), max(1, round(cols / pitch))
     v, u = (xy[:, 1] + 0.5) * ny / rows, (xy[:, 0] + 0.5) * nx / cols
     excess = surface.fit_shrunk(v, u, factors / one.scale - 1, sigma / one.scale, ny, nx)
     if not excess.size:
-        return replace(
-            one, notes=(f"{len(xy)} stars tell of no change of its scale over the field: one scale is used",)
-        )
+        note = f"{len(xy)} stars tell of no change of its scale over the field: one scale is used"
+        return replace(one, notes=(note,))
     factor = replace(one, gain=1 + excess).at(*(np.stack(np.mgrid[:8, :8]).reshape(2, -1) + 0.5) / 8)
     told = np.sort(factors)
     least, most = told[len(told) // 20], told[-1 - len(told) // 20]
@@ -225,7 +188,7 @@ def stray_cells(good: np.ndarray, fits) -> Iterator[str]:
     """What to tell when many points of a plane do not lie on the smooth sky through the others."""
     for p, (cells, (_, kept)) in enumerate(zip(good, fits, strict=True)):
         total = int(cells.sum())
-        if kept < FEW_KEPT * total:
+        if kept < 0.8 * total:
             plane = f" in plane {p}" if len(good) > 1 else ""
             yield f"{total - kept} of {total} points of its sky{plane} do not lie on a smooth surface: clouds, ghosts?"
 
@@ -234,7 +197,7 @@ def offset_surface(levels: np.ndarray, least: float) -> tuple[np.ndarray, int]:
     """Coefficients of A0 from the levels of one plane's cells, and how many cells count.
 
     levels (cells down, cells across, 5); least: samples that a cell must have to count. Cells with fewer samples than
-    most, or with more scatter, have less weight: a trail runs through them.
+    most, or with more scatter, have less weight: a trail runs through them. Those 6 sigma off the surface have none.
     """
     ny, nx = levels.shape[:2]
     level, sigma, count, u, v = levels.reshape(-1, 5).T
@@ -244,13 +207,13 @@ def offset_surface(levels: np.ndarray, least: float) -> tuple[np.ndarray, int]:
     weight = np.where(good, np.minimum(count / np.median(count[good]), 1.0) * calm, 0.0)
     floor = float(np.median(sigma[good] / np.sqrt(count[good])))
     points = (np.ascontiguousarray(a) for a in (v, u, np.where(good, level, 0.0), weight))
-    return surface.fit_surface(*points, ny, nx, CELL_LIMIT, floor)
+    return surface.fit_surface(*points, ny, nx, 6.0, floor)
 
 
 def cells_of(shape: tuple[int, ...], pitch_px: int) -> tuple[int, int]:
-    """How many cells, down and across, the grid of the sky has."""
+    """How many cells, down and across, the grid of the sky has: 4 or more along the shorter side, 160 at most."""
     rows, cols = shape[-2:]
-    pitch = max(min(pitch_px, min(rows, cols) / FEWEST_CELLS), max(rows, cols) / MOST_CELLS, 1.0)
+    pitch = max(min(pitch_px, min(rows, cols) / 4), max(rows, cols) / 160, 1.0)
     return max(1, round(rows / pitch)), max(1, round(cols / pitch))
 
 

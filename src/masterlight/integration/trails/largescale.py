@@ -8,19 +8,19 @@ from masterlight.integration.stack import Grown, Trail
 from masterlight.integration.trails.lines import find_lines
 from masterlight.integration.trails.strips import row_starts
 
-NONE = np.empty(0, np.uint32)
-
 
 def grown(settings: LargeScaleRejection, low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Grown:
     """What else is to be rejected in a frame: see `LargeScaleRejection.grown`."""
     low, high = np.ascontiguousarray(low, np.uint32), np.ascontiguousarray(high, np.uint32)
-    more_low = large(low, shape, settings.layers_low, settings.growth_low) if settings.low else NONE
-    more_high = large(high, shape, settings.layers_high, settings.growth_high) if settings.high else NONE
-    bands, lines = NONE, ()
+    none = bands = np.empty(0, np.uint32)
+    more_low = large(low, shape, settings.layers_low, settings.growth_low) if settings.low else none
+    more_high = large(high, shape, settings.layers_high, settings.growth_high) if settings.high else none
+    lines = ()
     if settings.trails:
         bands, lines = find_lines(high, shape, settings.trail_sigma, settings.trail_growth_px)
     trails = tuple(Trail(*line) for line in lines)
-    return Grown(without(more_low, low), without(unite(more_high, bands), high), trails)
+    found = (more_low, low), (np.union1d(more_high, bands), high)
+    return Grown(*(np.setdiff1d(more, known, assume_unique=True) for more, known in found), trails)
 
 
 def large(flat: np.ndarray, shape: tuple[int, int], layers: int, growth: int) -> np.ndarray:
@@ -28,18 +28,6 @@ def large(flat: np.ndarray, shape: tuple[int, int], layers: int, growth: int) ->
     for layer in range(layers):
         flat = crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(2 ** (layer + 1) + 1), 0.5)
     return crowded_pixels(flat, row_starts(flat, *shape), *shape, disc(2 * growth + 1), 0.0)
-
-
-def unite(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.union1d(a, b) if a.size and b.size else (a if a.size else b)
-
-
-def without(more: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The elements of one sorted list that are not in another."""
-    if not more.size or not known.size:
-        return more
-    at = np.minimum(np.searchsorted(known, more), known.size - 1)
-    return more[known[at] != more]
 
 
 def disc(diameter):
@@ -58,9 +46,7 @@ def crowded_pixels(flat, starts, rows, cols, half_widths, fraction):
     flat indices, uint32.
     """
     reach = half_widths.size // 2
-    full = 0
-    for h in half_widths:
-        full += 2 * h + 1
+    full = np.sum(2 * half_widths + 1)
     out = np.empty(max(1024, 2 * flat.size), np.uint32)
     found = 0
     change = np.zeros(cols + 1, np.int32)

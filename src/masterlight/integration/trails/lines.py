@@ -7,92 +7,58 @@ on scores whose sum is a logarithm of odds; then each promising line is followed
 import numpy as np
 from numba import njit
 
-from masterlight.integration.trails.strips import (
-    along,
-    band,
-    by_chance,
-    cells,
-    evidence,
-    fewest_for,
-    inside,
-    lonely,
-    row_starts,
-)
+from masterlight.integration.trails import strips
 
 SCALES = ((4, 3, 5, 0.6), (8, 5, 7, 0.4))
 """Pixels per bin; shortest and longest lines, as powers of two in bins; share of bins that a trail is taken to fill."""
-
 CELL = 32
 """Bins along the side of the squares in which the usual share of filled bins is measured."""
-
 UNIT = 8
 """Scores are whole numbers of 1 / UNIT nat."""
-
 PROMISING = 11.0
 """Nats from which a line on the coarse map is looked at closely."""
-
 REACH = 48
 """Pixels to either side of a line in which its profile is measured: twice the width of the widest trail, and more."""
-
 FLANK = 0.01
 """A trail's band ends where less than this part of the pixels are rejected."""
-
 MIN_LENGTH_PX = 50.0
 SLENDER = 3.5
 """A trail is at least so many times as long as wide."""
-
 LOOK_AHEAD_PX = 600.0
-
 BORDER_PX = 48
 """What runs within so many pixels of a side is the border of where frames overlap, not a trail."""
 LOOKS = 200
 """So many promising lines in vain, the best first, and the search of a frame is over."""
-
 EXTENSION = 7.0
 """Nats that a fainter piece must add to be taken as the same trail."""
-
 CONTROLS = 12
 """Strips beside a trail, as wide and as long as it, that tell what chance does here."""
-
 KEPT = 8
 """Of these the emptiest so many count: beside a trail there may be another."""
-
 BLOCK_PX = 44.0
 """A ray's track, or a clump, is hardly ever longer."""
-
 SAMPLES = 4000
 """Blocks anywhere in the frame that tell how full they are by chance."""
-
 SPREAD = 0.67
 """Share of the significance that a trail must reach without its fullest block."""
-
 TRIMMED_VARIANCE = 0.44
 TRIMMED_SHIFT = 0.51
 """Variance of the lowest 8 of 12 normal numbers, and by how many sigma their mean is too low."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def fill_bins(flat, starts, rows, cols, side):
-    """How many bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
-    out = np.zeros(((rows + side - 1) // side, (cols + side - 1) // side), np.uint8)
-    for y in range(rows):
-        into = out[y // side]
-        for i in range(starts[y], starts[y + 1]):
-            into[(np.int64(flat[i]) - y * cols) // side] = 1
+def fill_bins(flat, shape, side):
+    """Which bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
+    out = np.zeros([-(-size // side) for size in shape], np.uint8)
+    out[flat // shape[1] // side, flat % shape[1] // side] = 1
     return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
 def clumping(filled):
     """How far rejected pixels come in clumps: the correlation of neighbouring bins, 0 for pixels strewn at random."""
-    rows, cols = filled.shape
-    total, pairs = 0, 0
-    for y in range(rows - 1):
-        for x in range(cols - 1):
-            total += filled[y, x]
-            pairs += filled[y, x] & filled[y, x + 1]
-            pairs += filled[y, x] & filled[y + 1, x]
-    share = total / max(1, (rows - 1) * (cols - 1))
+    inner = filled[:-1, :-1]
+    total = np.count_nonzero(inner)
+    pairs = np.count_nonzero(inner & filled[:-1, 1:]) + np.count_nonzero(inner & filled[1:, :-1])
+    share = total / max(1, inner.size)
     if total == 0 or share == 1.0:
         return 0.0
     return max(0.0, (0.5 * pairs / total - share) / (1.0 - share))
@@ -108,13 +74,10 @@ def score_bins(filled, cell, share, unit):
     rows, cols = filled.shape
     down, across = (rows + cell - 1) // cell, (cols + cell - 1) // cell
     count, area = np.zeros((down, across)), np.zeros((down, across))
-    for y in range(rows):
+    for j in range(down):
         for c in range(across):
-            total = 0
-            for x in range(c * cell, min(cols, c * cell + cell)):
-                total += filled[y, x]
-            count[y // cell, c] += total
-            area[y // cell, c] += min(cols, c * cell + cell) - c * cell
+            part = filled[j * cell : (j + 1) * cell, c * cell : (c + 1) * cell]
+            count[j, c], area[j, c] = part.sum(), part.size
     out = np.empty(filled.shape, np.int16)
     for j in range(down):
         for c in range(across):
@@ -190,10 +153,9 @@ def steep_lines(scores, shortest, longest, threshold):
     lines, found = np.empty((room, 5), np.float32), np.int64(0)
     a, b = np.empty((size, width), np.int16), np.empty((size, width), np.int16)
     for row0 in range(0, rows, size):
-        for y in range(size):
-            for x in range(width):
-                inner = row0 + y < rows and size <= x < size + cols
-                a[y, x] = scores[row0 + y, x - size] if inner else 0
+        part = scores[row0 : row0 + size]
+        a[:] = 0
+        a[: part.shape[0], size : size + cols] = part
         for k in range(1, longest + 1):
             join_strips(a, b, 2 ** (k - 1))
             a, b = b, a
@@ -202,11 +164,11 @@ def steep_lines(scores, shortest, longest, threshold):
     return lines[:found].copy()
 
 
-def promising_lines(flat, starts, shape):
+def promising_lines(flat, shape):
     """Where trails may be: (n, 5) float64 score in nats, x0, y0, x1, y1 in pixels of the frame; best first."""
     out = []
     for side, shortest, longest, share in SCALES:
-        scores = score_bins(fill_bins(flat, starts, *shape, side), CELL, share, UNIT)
+        scores = score_bins(fill_bins(flat, shape, side), CELL, share, UNIT)
         for turned in (False, True):
             for mirrored in (False, True):
                 view = scores.T if turned else scores
@@ -241,10 +203,8 @@ def profile(t, d, n, t0, t1, search):
     mean, spread = calm(counts)
     usual = mean + 0.4 * max(spread, 0.4 * np.sqrt(mean))
     limit = 3.0 * usual + 3.0 * np.sqrt(3.0) * max(np.sqrt(usual), spread) + 1.0
-    for i in range(2 * REACH):
-        three[i] = counts[i]
-        if 0 < i < 2 * REACH - 1:
-            three[i] += counts[i - 1] + counts[i + 1]
+    three[:] = counts
+    three[1:-1] += counts[:-2] + counts[2:]
     top = REACH
     for i in range(REACH - search, REACH + search):
         if three[i] > three[top]:
@@ -267,21 +227,9 @@ def profile(t, d, n, t0, t1, search):
 @njit(nogil=True, cache=True, error_model="numpy")
 def calm(counts):
     """Mean and sigma of the emptier three quarters of the outer half of a profile's counts."""
-    outer = np.empty(REACH)
-    for i in range(REACH):
-        x = counts[i if i < REACH // 2 else i + REACH]
-        j = i
-        while j > 0 and outer[j - 1] > x:
-            outer[j] = outer[j - 1]
-            j -= 1
-        outer[j] = x
-    keep = REACH * 3 // 4
-    total, squares = 0.0, 0.0
-    for i in range(keep):
-        total += outer[i]
-        squares += outer[i] * outer[i]
-    mean = total / keep
-    return mean, np.sqrt(max(0.0, squares / keep - mean * mean)) / 0.7
+    outer = np.sort(np.concatenate((counts[: REACH // 2], counts[REACH // 2 + REACH :])))[: REACH * 3 // 4]
+    mean = outer.sum() / outer.size
+    return mean, np.sqrt(max(0.0, (outer * outer).sum() / outer.size - mean * mean)) / 0.7
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -294,24 +242,18 @@ def longest_run(filled, usual, middle):
     first, end, nats = middle, middle, 0.0
     for share in (0.7, 0.3, 0.12):
         p = max(share, 1.5 * usual)
-        if p > 0.95:
-            continue
-        hit, miss = np.log(p / usual), np.log((1 - p) / (1 - usual))
-        least = EXTENSION if end > first else 0.0
-        total, best, stop = 0.0, least, end
-        for i in range(end, filled.size):
-            total += hit if filled[i] else miss
-            if total > best:
-                best, stop = total, i + 1
-        nats += best - least if stop == end else best
-        end = stop
-        total, best, start = 0.0, least, first
-        for i in range(first - 1, -1, -1):
-            total += hit if filled[i] else miss
-            if total > best:
-                best, start = total, i
-        nats += best - least if start == first else best
-        first = start
+        if p <= 0.95:
+            hit, miss = np.log(p / usual), np.log((1 - p) / (1 - usual))
+            least = EXTENSION if end > first else 0.0
+            for forward in (True, False):
+                total, best, cells_more = 0.0, least, 0
+                ahead = filled[end:] if forward else filled[:first][::-1]
+                for i in range(ahead.size):
+                    total += hit if ahead[i] else miss
+                    if total > best:
+                        best, cells_more = total, i + 1
+                nats += best if cells_more else 0.0
+                end, first = (end + cells_more, first) if forward else (end, first - cells_more)
     return first, end, nats
 
 
@@ -346,12 +288,12 @@ def follow(flat, starts, taken, rows, cols, seed, index, t, d):
     line = (0.5 * (x0 + x1), 0.5 * (y0 + y1), (x1 - x0) / length, (y1 - y0) / length)
     t0, t1, turn, settled = -0.5 * length, 0.5 * length, 0, False
     while True:
-        end0, end1 = inside(rows, cols, line)
+        end0, end1 = strips.inside(rows, cols, line)
         reach = max(t1 - t0, min(5.0 * (t1 - t0), LOOK_AHEAD_PX)) if turn else 32.0
         a, b = (t0, t1) if settled else (max(end0, t0 - reach), min(end1, t1 + reach))
         if min(b, t1) <= max(a, t0):
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
-        n = along(flat, starts, taken, rows, cols, line, a, b, float(REACH), index, t, d)
+        n = strips.along(flat, starts, taken, rows, cols, line, a, b, float(REACH), index, t, d)
         low, high, usual = profile(t, d, n, max(a, t0), min(b, t1), 4 if turn else 14)
         if low >= high:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
@@ -362,8 +304,8 @@ def follow(flat, starts, taken, rows, cols, seed, index, t, d):
         filled = np.empty(max(0, int(np.ceil((b - a) / size))), np.bool_)
         if not 0 <= middle < filled.size:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
-        fewest, q = fewest_for(usual / (t1 - t0) * size * (high - low))
-        cells(t, d, n, a, size, low, high, fewest, filled)
+        fewest, q = strips.fewest_for(usual / (t1 - t0) * size * (high - low))
+        strips.cells(t, d, n, a, size, low, high, fewest, filled)
         first, end, nats = longest_run(filled, q, middle)
         if end <= first or nats < 5.0:
             return line, 1.0, 0.0, 0.0, 0.0, 0.0
@@ -385,29 +327,29 @@ def significance(flat, starts, taken, rows, cols, line, t0, t1, low, high, usual
     width, length = high - low, t1 - t0
     size, gap = max(4.0, 0.5 * width), 3.0
     half = gap + width * (CONTROLS // 2) + max(abs(low), abs(high))
-    n = along(flat, starts, taken, rows, cols, line, t0, t1, half, *room)
+    n = strips.along(flat, starts, taken, rows, cols, line, t0, t1, half, *room)
     filled = np.empty(max(1, int(length / size)), np.bool_)
     share = np.count_nonzero((d[:n] >= low) & (d[:n] < high)) / (width * length)
-    chance, _ = fewest_for(usual / length * size * width)
+    chance, _ = strips.fewest_for(usual / length * size * width)
     fewest = max(chance, int(0.3 * share * size * width))
     m = filled.size
     beside = np.empty(CONTROLS)
     for j in range(CONTROLS):
         shift = (gap + width * (1 + j // 2)) * (1 if j % 2 else -1)
-        cells(t, d, n, t0, size, low + shift, high + shift, fewest, filled)
+        strips.cells(t, d, n, t0, size, low + shift, high + shift, fewest, filled)
         beside[j] = np.count_nonzero(filled)
     beside = np.sort(beside)[:KEPT]
     spread = beside.var() / TRIMMED_VARIANCE
     usual_k = beside.mean() + TRIMMED_SHIFT * np.sqrt(spread)
     q = min(max(usual_k, 0.25) / m, 0.9)
     excess = max(1.0, spread / (m * q * (1.0 - q)))
-    cells(t, d, n, t0, size, low, high, fewest, filled)
-    whole = np.sqrt(2.0 * evidence(filled, q, clumped) / excess)
+    strips.cells(t, d, n, t0, size, low, high, fewest, filled)
+    whole = np.sqrt(2.0 * strips.evidence(filled, q, clumped) / excess)
     if whole < sigma:
         return whole, 0.0, share
-    lonely(t, d, n, t0, size, low, high, fewest, filled)
+    strips.lonely(t, d, n, t0, size, low, high, fewest, filled)
     block = int(np.ceil(BLOCK_PX / size))
-    chances = by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, SAMPLES, *room)
+    chances = strips.by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, SAMPLES, *room)
     return whole, spread_significance(filled, block, surprise(chances)), share
 
 
@@ -450,13 +392,12 @@ def find_lines(flat, shape, sigma, growth):
     all pixels in the bands, uint32, and for each trail (x0, y0, x1, y1, width, significance, share rejected before).
     """
     rows, cols = shape
-    starts = row_starts(flat, rows, cols)
-    lines = promising_lines(flat, starts, shape)
+    starts = strips.row_starts(flat, rows, cols)
+    lines = promising_lines(flat, shape)
     taken = np.zeros(flat.size, np.bool_)
-    index, t, d = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
-    room = (index, t, d)
-    bands, trails = [], []
-    clumped = clumping(fill_bins(flat, starts, rows, cols, SCALES[0][0]))
+    room = index, _, _ = np.empty(flat.size, np.int64), np.empty(flat.size), np.empty(flat.size)
+    bands, trails = [np.empty(0, np.uint32)], []
+    clumped = clumping(fill_bins(flat, shape, SCALES[0][0]))
     vain = 0
     while len(lines) and vain < LOOKS:
         vain += 1
@@ -473,12 +414,12 @@ def find_lines(flat, shape, sigma, growth):
             continue
         vain -= 1
         line, t0, t1, half = frame_trail(shape, line, t0, t1, low, high, growth)
-        bands.append(band(rows, cols, line, t0, t1, half))
-        n = along(flat, starts, taken, rows, cols, line, t0, t1, half + 2.0, *room)
+        bands.append(strips.band(rows, cols, line, t0, t1, half))
+        n = strips.along(flat, starts, taken, rows, cols, line, t0, t1, half + 2.0, *room)
         taken[index[:n]] = True
         lines = lines[~within(lines, line, t0, t1, half + 8.0)]
         trails.append((*ends_of(shape, line, t0, t1), 2 * half, float(snr), float(share)))
-    return merge_bands(bands), trails
+    return np.unique(np.concatenate(bands)), trails
 
 
 def beside_border(ends, shape):
@@ -491,20 +432,12 @@ def beside_border(ends, shape):
     return any(max(side) < BORDER_PX for side in sides)
 
 
-def merge_bands(bands):
-    """Sorted lists of flat indices as one, each index once."""
-    if not bands:
-        return np.empty(0, np.uint32)
-    flat = np.sort(np.concatenate(bands), kind="stable")
-    return flat[np.append(True, flat[1:] != flat[:-1])]
-
-
 def frame_trail(shape, line, t0, t1, low, high, growth):
     """A trail as it is rejected: its line in the middle of the band, carried on to the border where that is near."""
     px, py, ux, uy = line
     middle, half = 0.5 * (low + high), 0.5 * (high - low) + growth
     line = (px - middle * uy, py + middle * ux, ux, uy)
-    end0, end1 = inside(*shape, line)
+    end0, end1 = strips.inside(*shape, line)
     near, spare = max(24.0, 0.06 * (t1 - t0)), 2.0 + growth
     t0 = end0 - half if t0 - end0 < near else t0 - spare
     t1 = end1 + half if end1 - t1 < near else t1 + spare
@@ -524,7 +457,7 @@ def within(lines, line, t0, t1, half):
 
 def ends_of(shape, line, t0, t1):
     """The ends of a line as (x0, y0, x1, y1), no farther than the border of the frame."""
-    end0, end1 = inside(*shape, line)
+    end0, end1 = strips.inside(*shape, line)
     px, py, ux, uy = line
     t0, t1 = max(t0, end0), min(t1, end1)
     return float(px + t0 * ux), float(py + t0 * uy), float(px + t1 * ux), float(py + t1 * uy)

@@ -55,14 +55,7 @@ def along(flat, starts, taken, rows, cols, line, t0, t1, half, index, t, d):
         low, high = np.ceil(px + low), np.floor(px + high)
         if low > high:
             continue
-        a, b = starts[y], starts[y + 1]
-        target = y * cols + max(0.0, low)
-        while a < b:
-            middle = (a + b) // 2
-            if flat[middle] < target:
-                a = middle + 1
-            else:
-                b = middle
+        a = starts[y] + np.searchsorted(flat[starts[y] : starts[y + 1]], y * cols + max(0.0, low))
         end = y * cols + min(cols - 1.0, high)
         while a < starts[y + 1] and flat[a] <= end and found < t.size:
             if not taken[a]:
@@ -99,8 +92,7 @@ def cells(t, d, n, t0, size, low, high, fewest, out):
             j = int(np.floor((t[i] - t0) / size))
             if 0 <= j < out.size:
                 counts[j] += 1
-    for j in range(out.size):
-        out[j] = counts[j] >= fewest
+    out[:] = counts >= fewest
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -134,8 +126,7 @@ def lonely(t, d, n, t0, size, low, high, fewest, out):
                 left[j] += 1
             elif width + gap <= x < 2.0 * width + gap:
                 right[j] += 1
-    for j in range(out.size):
-        out[j] = counts[j] >= fewest and counts[j] > 2 * min(left[j], right[j])
+    out[:] = (counts >= fewest) & (counts > 2 * np.minimum(left, right))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -152,12 +143,7 @@ def by_chance(flat, starts, taken, rows, cols, width, size, block, fewest, sampl
         line = (cols * ((i * 0.8191725134) % 1.0), rows * ((i * 0.6710436067) % 1.0), np.cos(angle), np.sin(angle))
         n = along(flat, starts, taken, rows, cols, line, 0.0, length, half, index, t, d)
         lonely(t, d, n, 0.0, size, -0.5 * width, 0.5 * width, fewest, filled)
-        count = 0
-        out[0] += 1.0
-        for j in range(block):
-            if filled[j]:
-                count += 1
-                out[count] += 1.0
+        out[: np.count_nonzero(filled) + 1] += 1.0
     return out
 
 
