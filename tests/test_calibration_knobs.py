@@ -7,7 +7,7 @@ import pytest
 
 import masterlight as ml
 from masterlight.core.errors import ParameterError
-from masterlight.core.process import changed, from_toml, idle_knobs, knobs
+from masterlight.core.process import from_toml, idle_knobs, knobs, with_values
 
 IDLE = [
     ("ImageCalibration", {"dark_sigma": 5.0}, "dark_sigma does nothing with dark_scaling none"),
@@ -51,7 +51,7 @@ def test_surface_a_recipe_may_hold_what_is_switched_off():
     """What is switched off later is named, and no engine stumbles over it."""
     read = from_toml(ml.ImageCalibration, "use_flat = false\nflat_trim_fraction = 0.1\n")
     assert [why.partition(" ")[0] for why in idle_knobs(read)] == ["flat_trim_fraction"]
-    assert changed(read, pedestal_dn=5.0).flat_trim_fraction == 0.1
+    assert with_values(read, pedestal_dn=5.0).flat_trim_fraction == 0.1
 
 
 @pytest.mark.parametrize("name", ["ImageCalibration", "Superbias", "CosmeticCorrection", "BadPixels", "Debayer"])

@@ -12,7 +12,7 @@ from masterlight.core.headers import (
     filter_key,
     flipped_pattern,
     object_key,
-    regridded,
+    regrid,
     same_filter,
     shifted_pattern,
 )
@@ -258,7 +258,7 @@ def test_truth_a_regridded_header_points_at_the_same_sky():
         "XPIXSZ": 3.8,
         "BAYERPAT": "RGGB",
     }
-    new = regridded(header, y0=4, x0=7, factor=2)
+    new = regrid(header, y0=4, x0=7, factor=2)
     assert new["XPIXSZ"] == 7.6
     assert "BAYERPAT" not in new
     old_x, old_y = 7 + 2 * 12 + 0.5, 4 + 2 * 9 + 0.5  # the middle of the new pixel (12, 9)

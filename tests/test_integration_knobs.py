@@ -8,7 +8,7 @@ import pytest
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.knob import value_at
-from masterlight.core.process import build, changed, knobs
+from masterlight.core.process import build, knobs, with_values
 from masterlight.integration.hdr import HDRComposition
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
 from masterlight.integration.kernels.rejection import CODES
@@ -85,7 +85,7 @@ def test_truth_every_knob_of_rejection_does_something_or_says_that_it_does_not(a
     usual = maps(ImageIntegration(rejection=plain))
 
     def with_value(name, value):
-        return maps(changed(ImageIntegration(), rejection=changed(plain, **{name: value})))
+        return maps(with_values(ImageIntegration(), rejection=with_values(plain, **{name: value})))
 
     for knob in knobs(Rejection):
         if knob.path.startswith("large_scale."):
@@ -111,10 +111,10 @@ def test_truth_every_knob_of_integration_does_something_or_says_that_it_does_not
         usual = maps(base)
         for knob in knobs(ImageIntegration):
             if knob.path in values:
-                same = alike(usual, maps(changed(base, **{knob.path: values[knob.path]})))
+                same = alike(usual, maps(with_values(base, **{knob.path: values[knob.path]})))
                 assert same == bool(knob.idle(base)), (base, knob.path)
     formula = ImageIntegration(weights="expression", weight_expression="1 + SSWEIGHT")
-    assert not alike(maps(formula), maps(changed(formula, weight_expression="1 + OTHER")))
+    assert not alike(maps(formula), maps(with_values(formula, weight_expression="1 + OTHER")))
     idle = {knob.path for knob in knobs(ImageIntegration) if knob.idle(ImageIntegration())}
     assert {"local.scale_px", "local.no_scale", "weight_keyword", "weight_expression"} <= idle
     local = ImageIntegration(normalization="local")
@@ -139,7 +139,7 @@ def test_truth_every_knob_of_larger_structures_does_something_or_says_that_it_do
         for knob in knobs(LargeScaleRejection):
             value = values.get(knob.path, 4)
             value = not value_at(base, knob.path) if isinstance(value, bool) else value
-            same = alike(grown(base), grown(changed(base, **{knob.path: value})))
+            same = alike(grown(base), grown(with_values(base, **{knob.path: value})))
             assert same == bool(knob.idle(base)), (base, knob.path)
 
 
@@ -223,6 +223,6 @@ def test_truth_minmax_that_takes_most_samples_is_remarked_on():
 def test_truth_without_rejection_no_frame_is_lost_for_a_scale_that_nothing_needs():
     known = [replace(k, flux_ratio=None) if i < 2 else k for i, k in enumerate(KNOWN)]
     plain = ImageIntegration(normalization="additive", rejection=Rejection(algorithm="none"))
-    for settings, lost in ((plain, 0), (changed(plain, rejection=Rejection()), 2)):
+    for settings, lost in ((plain, 0), (with_values(plain, rejection=Rejection()), 2)):
         *_, last = settings(FRAMES, known)
         assert len(last.result.lost) == lost

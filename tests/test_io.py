@@ -21,8 +21,8 @@ from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers import flip_header
-from masterlight.io import atomic, counts, fits_writer, read, rounded, scratch, suffix, supported, write
-from masterlight.io.raster import midtones, preview, reduced, write_png
+from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, write
+from masterlight.io.raster import midtones, preview, reduce_image, write_png
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
@@ -225,7 +225,7 @@ def test_truth_other_formats_are_named(tmp_path):
             read(tmp_path / name)
     with pytest.raises(FrameError, match="no such file"):
         read(tmp_path / "none.txt")
-    assert supported("x/A.FIT.GZ") and supported("IMG_1.CR2") and not supported("a.tiff")
+    assert is_supported("x/A.FIT.GZ") and is_supported("IMG_1.CR2") and not is_supported("a.tiff")
 
 
 # writing
@@ -326,9 +326,9 @@ def test_truth_midtones_and_preview():
 def test_truth_reduction_is_the_mean_of_blocks():
     image = np.arange(48, dtype=np.float32).reshape(6, 8)
     image[0, 0] = np.nan
-    small = reduced(image, 4)
+    small = reduce_image(image, 4)
     assert small.shape == (3, 4) and small[0, 0] == np.mean([1, 8, 9]) and small[2, 3] == image[4:, 6:].mean()
-    assert reduced(np.ones((1, 9000)), 2000).shape == (1, 1800)
+    assert reduce_image(np.ones((1, 9000)), 2000).shape == (1, 1800)
 
 
 def test_truth_png(tmp_path):
@@ -359,7 +359,9 @@ def test_truth_scaled_planes_read_as_their_values(tmp_path):
     path = tmp_path / "stack.fits"
     low = np.array([[0, 1], [5, 10]], np.uint16)
     variance = np.array([[1.0, np.nan], [3.33, 1e9]], np.float32)
-    write(path, {"IMAGE": np.zeros((2, 2), np.float32), "LOW": counts(low, 10), "VARIANCE": rounded(variance, 0.25)})
+    write(
+        path, {"IMAGE": np.zeros((2, 2), np.float32), "LOW": counts(low, 10), "VARIANCE": round_to_step(variance, 0.25)}
+    )
     with fits.open(path, checksum=True) as hdus:
         assert np.allclose(hdus["LOW"].data, low / 10)
         read_back = hdus["VARIANCE"].data

@@ -10,7 +10,6 @@ from masterlight.core.knob import Unit, When
 from masterlight.core.process import (
     build,
     card,
-    changed,
     from_toml,
     idle_knobs,
     knobs,
@@ -18,6 +17,7 @@ from masterlight.core.process import (
     replay,
     summary_of,
     to_toml,
+    with_values,
 )
 
 
@@ -154,7 +154,7 @@ def test_bad_values_that_do_nothing_are_refused_where_they_are_given():
     with pytest.raises(ParameterError, match="^--low: input should be greater than 0"):
         build(Rule, {"low": 0}, call=lambda path: f"--{path}")
     made = from_toml(Rule, "algorithm = 'sigma'\nlow = 3")
-    assert list(idle_knobs(changed(made, algorithm="minmax"))) == [
+    assert list(idle_knobs(with_values(made, algorithm="minmax"))) == [
         "low does nothing with algorithm minmax; it is for algorithm sigma or mad"
     ]
     assert not list(idle_knobs(Nightly()))

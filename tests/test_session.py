@@ -10,7 +10,7 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.io import write
-from masterlight.session.matching import grouped, nights
+from masterlight.session.matching import group_frames, nights
 from masterlight.session.plan import LightJob, MasterJob, plan
 from masterlight.session.scan import Session, scan
 
@@ -209,15 +209,17 @@ def test_truth_each_night_takes_its_own_flats():
 
 def test_truth_groups():
     warm = frames("dark", 3, temperature_c=-9.0)
-    assert [len(g.frames) for g in grouped("dark", frames("dark") + warm + frames("dark", 2, temperature_c=5.0))] == [
+    assert [
+        len(g.frames) for g in group_frames("dark", frames("dark") + warm + frames("dark", 2, temperature_c=5.0))
+    ] == [
         8,
         2,
     ]
     assert [
-        len(g.frames) for g in grouped("dark", frames("dark", exposure_s=1.0) + frames("dark", exposure_s=1.04))
+        len(g.frames) for g in group_frames("dark", frames("dark", exposure_s=1.0) + frames("dark", exposure_s=1.04))
     ] == [10]
     assert [len(n) for n in nights(frames("flat") + frames("flat", night=2) + frames("flat", night=9))] == [5, 5, 5]
-    assert len(grouped("flat", frames("flat", exposure_s=1.0) + frames("flat", exposure_s=3.0))) == 1, "sky flats"
+    assert len(group_frames("flat", frames("flat", exposure_s=1.0) + frames("flat", exposure_s=3.0))) == 1, "sky flats"
 
 
 def test_truth_what_cannot_take_part():

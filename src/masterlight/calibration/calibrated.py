@@ -99,7 +99,7 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
     Raises FrameError when overscan was subtracted from the frame and not from its masters, or the other way.
     """
     overscan = process.overscan
-    wanted, done = overscan.wanted(frame), "O" in frame.meta.calibration
+    wanted, done = overscan.applies_to(frame), "O" in frame.meta.calibration
     levels = masters.level_masters
     plain = [m for m in levels if "O" not in m.meta.calibration]
     without = [m for m in levels if "O" in m.meta.calibration]
@@ -200,11 +200,6 @@ class Calibrated(View):
     def level(self) -> Level:
         """What is subtracted before the masters, measured in the overscan of this frame or told by its header."""
         return self._made("level", self.find_level)
-
-    def pixels(self, y0, y1, x0, x1):
-        out = np.empty((y1 - y0, x1 - x0), np.float32)
-        self.pixels_into(out, y0, x0)
-        return out
 
     def pixels_into(self, out, y0, x0):
         step = max(1, CHUNK_PIXELS // out.shape[1])

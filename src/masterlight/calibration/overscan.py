@@ -53,7 +53,7 @@ class Overscan:
             return sections("overscan.image", self.image, frame)[0]
         return frame.meta.data_px or whole
 
-    def wanted(self, frame: Frame) -> bool:
+    def applies_to(self, frame: Frame) -> bool:
         """Whether a level is to be subtracted; FrameError when one is asked for and nothing tells where to measure."""
         if self.model == "none" or "O" in frame.meta.calibration:
             return False

@@ -6,7 +6,7 @@ from math import isqrt
 import numpy as np
 
 from masterlight.core.frame import Frame, View
-from masterlight.core.headers import regridded, shifted_pattern
+from masterlight.core.headers import regrid, shifted_pattern
 
 Box = tuple[int, int, int, int]
 """Bounds (y0, y1, x0, x1) in pixels."""
@@ -37,7 +37,7 @@ class Trimmed(View):
 
     @property
     def header(self):
-        return regridded(self.below.header, self.top, self.left)
+        return regrid(self.below.header, self.top, self.left)
 
     def pixels(self, y0, y1, x0, x1):
         return self.below.pixels(y0 + self.top, y1 + self.top, x0 + self.left, x1 + self.left)

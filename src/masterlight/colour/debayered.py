@@ -11,7 +11,7 @@ from masterlight.colour.debayer import BAYER, Debayer, is_xtrans
 from masterlight.colour.pattern import colour_codes
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View
-from masterlight.core.headers import ELECTRONS, regridded, shifted_pattern
+from masterlight.core.headers import ELECTRONS, regrid, shifted_pattern
 from masterlight.core.process import card
 
 CHUNK_PIXELS = 1 << 21
@@ -66,7 +66,7 @@ class Debayered(View):
 
     @property
     def header(self):
-        header = regridded(self.below.header, factor=self.size)
+        header = regrid(self.below.header, factor=self.size)
         return header if self.size == 1 else {key: header[key] for key in header if key not in ELECTRONS}
 
     @property
@@ -79,11 +79,6 @@ class Debayered(View):
     def defective(self, y0, y1, x0, x1):
         n = self.size
         return in_cells(self.below.defective(n * y0, n * y1, n * x0, n * x1), n)
-
-    def pixels(self, y0, y1, x0, x1):
-        out = np.empty((3, y1 - y0, x1 - x0), np.float32)
-        self.pixels_into(out, y0, x0)
-        return out
 
     def pixels_and_defective(self, y0, y1, x0, x1):
         out = np.empty((3, y1 - y0, x1 - x0), np.float32)

@@ -361,7 +361,7 @@ def places(pattern: str | None) -> dict[str, list[tuple[int, int]]]:
     return found
 
 
-def regridded(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> dict:
+def regrid(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> dict:
     """A header for pixels that begin at row y0, column x0 and are `factor` old pixels wide: its WCS, its pixel size.
 
     Sections and colour pattern, which are true of the old pixels only, are left out.

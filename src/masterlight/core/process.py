@@ -76,7 +76,7 @@ def engine(name: str) -> Any:
     return importlib.import_module(f"masterlight.{name}")
 
 
-def changed(value: T, **changes: Any) -> T:
+def with_values(value: T, **changes: Any) -> T:
     """A process with some values changed; one that thereby does nothing any more stays as it is, unlike when given."""
     own = {name: getattr(value, name) for name in process_fields(value)}
     return TypeAdapter(type(value)).validate_python(own | changes)

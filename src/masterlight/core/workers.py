@@ -211,20 +211,15 @@ def each(
         while pending:
             finished, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in finished:
-                item = pending.pop(future)
-                done += 1
-                yield Event(stage, done, len(items), item, outcome(future, item, stage, keep_going))
+                item, done = pending.pop(future), done + 1
+                try:
+                    result = future.result()
+                except (MasterlightError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+                    if not keep_going:
+                        raise
+                    result = Rejected.of(getattr(item, "source", item), stage, error)
+                yield Event(stage, done, len(items), item, result)
             feed()
     finally:
         for future in pending:
             future.cancel()
-
-
-def outcome(future: Future, item, stage: str, keep_going: bool):
-    """The result of a finished task, or the `Rejected` that tells why there is none."""
-    try:
-        return future.result()
-    except (MasterlightError, OSError, ValueError, ArithmeticError, MemoryError) as error:
-        if not keep_going:
-            raise
-        return Rejected.of(getattr(item, "source", item), stage, error)

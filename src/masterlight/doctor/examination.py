@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.process import changed
+from masterlight.core.process import with_values
 from masterlight.core.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.doctor import levels, matches
@@ -73,7 +73,7 @@ class Quick:
     """Masters of the set at hand, and which of them were examined already."""
 
     def __init__(self, doctor: Doctor, calibrate: ImageCalibration):
-        self.doctor, self.calibrate = doctor, changed(calibrate, pedestal_dn=0.0)
+        self.doctor, self.calibrate = doctor, with_values(calibrate, pedestal_dn=0.0)
         self.made: dict[int, Frame | None] = {}
         self.seen: set[int] = set()
 

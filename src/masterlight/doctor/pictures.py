@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from masterlight.core.frame import Frame
-from masterlight.io.raster import preview, reduced
+from masterlight.io.raster import preview, reduce_image
 
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 14, 44
@@ -149,4 +149,4 @@ def crop_of(frame: Frame, side_px: int = 400) -> np.ndarray:
     rows, cols = frame.shape[-2:]
     y, x = max(0, (rows - side_px) // 2), max(0, (cols - side_px) // 2)
     part = frame.pixels(y, min(rows, y + side_px), x, min(cols, x + side_px))
-    return preview(reduced(part, WIDTH))
+    return preview(reduce_image(part, WIDTH))

@@ -34,7 +34,7 @@ from masterlight.night.products import header, place_keywords, save, write_pictu
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words
 from masterlight.night.run import Run, area, integrate
-from masterlight.session.matching import PLURAL, Group, grouped
+from masterlight.session.matching import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan, formula, letter
 from masterlight.session.scan import scan
 from masterlight.subframes.measurement import Measurement
@@ -66,7 +66,7 @@ def make_master(
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(grouped(kind, frames)), (), (), (), (), session.rejected + lost)
+    plan = Plan(session.name, tuple(group_frames(kind, frames)), (), (), (), (), session.rejected + lost)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)

@@ -54,7 +54,7 @@ def carry_out(step: Step, **arguments: Any) -> None:
 
 def process_of(step: Step, arguments: dict[str, Any]) -> Any:
     """The process of a verb: that of a recipe file, if any, a preset over it, over both the knobs that were typed."""
-    from masterlight.core.process import build, changed, from_toml, idle_knobs
+    from masterlight.core.process import build, from_toml, idle_knobs, with_values
 
     cls, path, preset = load(step.process), arguments.pop("recipe", None), arguments.get("preset")
     base = cls()
@@ -71,7 +71,7 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
         elif not preset.startswith("light-"):
             raise ParameterError(f"the preset {preset} is for `masterlight calibrate`; lights need one of light-...")
         else:
-            base = changed(base, calibrate=preset_of(preset))
+            base = with_values(base, calibrate=preset_of(preset))
     process = build(cls, typed_knobs(arguments), base, step.flag)
     if path and (idle := list(idle_knobs(process))):
         click.echo(f"{path}: without effect: {'; '.join(idle)}", err=True)

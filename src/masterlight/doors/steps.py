@@ -21,7 +21,7 @@ from masterlight.calibration.calibrate import ImageCalibration, needs
 from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.process import changed
+from masterlight.core.process import with_values
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
@@ -97,7 +97,7 @@ def take_masters(
         for frame in session.frames:
             with suppress(FrameError):  # told when its turn comes
                 pedestals.append(auto_pedestal(process(frame, masters)))
-        process = changed(process, pedestal_dn=process.pedestal_dn + max(pedestals))
+        process = with_values(process, pedestal_dn=process.pedestal_dn + max(pedestals))
         yield Event("calibrate", message=f"pedestal {process.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def apply(frame: Frame) -> Any:

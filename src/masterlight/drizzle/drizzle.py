@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from masterlight.core.headers import regridded
+from masterlight.core.headers import regrid
 from masterlight.core.knob import Unit, When
 from masterlight.core.process import engine, process
 from masterlight.core.workers import Event
@@ -84,4 +84,4 @@ def finer(header: Mapping[str, Any], meta: Meta, scale: float, shape: tuple[int,
     """The reference's header and meta as they are true of the drizzled image of `shape`: pixel size and WCS."""
     pixel_um = meta.pixel_um / scale if meta.pixel_um else meta.pixel_um
     meta = meta.with_(pattern=None, data_px=None, overscan_px=(), pixel_um=pixel_um, shape=tuple(shape))
-    return regridded(header, factor=1 / scale), meta
+    return regrid(header, factor=1 / scale), meta

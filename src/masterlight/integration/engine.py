@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from masterlight.core import workers
 from masterlight.core.errors import NothingUsable, ParameterError
 from masterlight.core.frame import Frame
-from masterlight.core.process import changed
+from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
@@ -89,7 +89,7 @@ class Work:
         """Integrate some tiles; on a second look what was rejected before stays so, and only that is left out."""
         settings = self.settings
         if touched is not None:
-            settings = changed(settings, rejection=changed(settings.rejection, algorithm="none"))
+            settings = with_values(settings, rejection=with_values(settings.rejection, algorithm="none"))
         task = Tile(settings, self.frames, self.terms, **self.more, **more)
         for event in workers.each(stage, self.pool, task, boxes, keep_going=False):
             canvas.place(event.item, event.result, touched)
@@ -182,7 +182,7 @@ def own_share(rule: Rejection, count: int, level_sigma: float) -> float:
     return float(sum(ndtr(-limit * sigma) for limit in sides))
 
 
-def compiled() -> bool:
+def is_compiled() -> bool:
     """Whether the kernels were compiled on this machine before; their cache lies beside them, or in the user's."""
     return any(Path(combine.stack.stats.cache_path).glob("combine.stack-*.nbi"))
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from masterlight.core import workers
 from masterlight.core.knob import When
-from masterlight.core.process import changed, engine, process
+from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import LargeScaleRejection, MasterRejection, Rejection
@@ -177,6 +177,6 @@ class MasterIntegration:
         mine = self.rejection
         flat = self.normalization == "multiplicative" or mine.normalization == "equalize fluxes"
         own = {"signal_fraction": 0.0 if flat else None, "large_scale": LargeScaleRejection(trails=False)}
-        rejection = changed(Rejection(), **asdict(mine), **own)
+        rejection = with_values(Rejection(), **asdict(mine), **own)
         named = {"combination": self.combination, "normalization": self.normalization}
-        return changed(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)
+        return with_values(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)

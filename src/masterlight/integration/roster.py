@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
-from masterlight.core.process import changed
+from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.local.model import LocalModel
@@ -95,7 +95,7 @@ def scaled_alike(settings: ImageIntegration, planes: Planes, reference: int | No
 def best_frame(settings: ImageIntegration, planes: Planes, lost: dict[int, Rejected]) -> int:
     """The frame of greatest weight; under local normalization, whose scale is not known yet, by that of stars."""
     if settings.normalization == "local":
-        settings = changed(settings, normalization="additive+scaling")
+        settings = with_values(settings, normalization="additive+scaling")
     kept = [i for i in range(len(planes[0])) if i not in lost]
     weights = np.mean([terms_of(settings, [plane[i] for i in kept]).weights for plane in planes], axis=0)
     return kept[int(np.argmax(weights))]

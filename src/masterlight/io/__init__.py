@@ -40,7 +40,7 @@ def counts(array: np.ndarray, n: int) -> Scaled:
     return Scaled(array.astype(np.int16 if n < 2**15 else np.int32), 1.0 / n)
 
 
-def rounded(array: np.ndarray, step: float) -> Scaled:
+def round_to_step(array: np.ndarray, step: float) -> Scaled:
     """A float plane rounded to multiples of `step`, NaN kept; what is too large for 32 bits becomes the largest."""
     out = np.empty(array.shape, np.int32)
     for rows in range(0, len(array), 256):
@@ -51,7 +51,7 @@ def rounded(array: np.ndarray, step: float) -> Scaled:
     return Scaled(out, float(step))
 
 
-def supported(path: FilePath) -> bool:
+def is_supported(path: FilePath) -> bool:
     """Whether the name of a file ends as one of the formats that are read."""
     return suffix(path, FORMATS) is not None
 

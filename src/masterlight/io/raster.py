@@ -25,7 +25,7 @@ def preview(array: Any, long_side_px: int = LONG_SIDE_PX, linked: bool = True) -
     larger than `long_side_px` are reduced by the mean of blocks. Black is at median - 2.8 MADN, and the midtones
     transfer function brings the median to a quarter.
     """
-    image = reduced(np.asarray(array), long_side_px)
+    image = reduce_image(np.asarray(array), long_side_px)
     return stretch(image) if linked or image.ndim == 2 else np.stack([stretch(plane) for plane in image])
 
 
@@ -51,7 +51,7 @@ def midtones(x: Any, balance: float) -> Any:
     return (balance - 1) * x / ((2 * balance - 1) * x - balance)
 
 
-def reduced(image: np.ndarray, long_side_px: int) -> np.ndarray:
+def reduce_image(image: np.ndarray, long_side_px: int) -> np.ndarray:
     """The mean of blocks of k x k pixels, NaN left out, k so that the long side fits; the odd rest is cut."""
     k = -(-max(image.shape[-2:]) // long_side_px)
     if k <= 1:

@@ -18,7 +18,7 @@ from masterlight.colour.debayer import Debayer
 from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
-from masterlight.core.process import changed
+from masterlight.core.process import with_values
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
@@ -119,7 +119,7 @@ def light_of(
 
 def debayer_of(recipe: Recipe) -> Debayer:
     """The recipe's debayering; frames know their pattern already, which trimming may have shifted."""
-    return changed(recipe.debayer, pattern="auto")
+    return with_values(recipe.debayer, pattern="auto")
 
 
 def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list[tuple[float, float]]:

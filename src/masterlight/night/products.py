@@ -19,7 +19,7 @@ from masterlight.core.frame import Meta
 from masterlight.core.headers import WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
-from masterlight.io import counts, read, rounded, write
+from masterlight.io import counts, read, round_to_step, write
 from masterlight.io.raster import preview, write_png
 from masterlight.night.recipe import Recipe
 
@@ -190,7 +190,7 @@ def write_pictured(path: Path, planes: Mapping[str, Any], header: Any, cards: It
 def variance_plane(variance: np.ndarray) -> np.ndarray:
     """The variance rounded to 1/64 of its median, far finer than a variance of some tens of samples is known."""
     step = float(np.nanmedian(variance)) / 64
-    return rounded(np.maximum(variance, np.float32(step)), step) if step > 0 else variance
+    return round_to_step(np.maximum(variance, np.float32(step)), step) if step > 0 else variance
 
 
 def frames_table(stack: Stack):

@@ -15,7 +15,7 @@ from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_m
 from masterlight.defects.lists import Defects
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.page import html
-from masterlight.integration.engine import compiled
+from masterlight.integration.engine import is_compiled
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic
@@ -128,7 +128,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     """
     recipe = recipe or Recipe()
     night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
-    if not compiled():
+    if not is_compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
     with Run.open(night, out, recipe) as opened:
         report: Report = yield from engine("night.walk").walk(opened)

@@ -93,7 +93,7 @@ class Group:
         return " ".join([PLURAL[self.kind], *of_object, *self.labels])
 
 
-def grouped(kind: str, frames: Iterable[Frame]) -> list[Group]:
+def group_frames(kind: str, frames: Iterable[Frame]) -> list[Group]:
     """Split frames of one kind into groups of equal settings, exposure, temperature, and for flats and lights night."""
     frames = list(frames)
     groups = [Group(kind, (frame,)) for frame in frames if frame.meta.is_master]

@@ -16,10 +16,10 @@ from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.headers import filter_key, object_key
-from masterlight.core.process import changed
+from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, grouped
+from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
 from masterlight.session.scan import Session, unsuitable
 
 
@@ -205,7 +205,9 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
             kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    planner = Planner({kind: grouped(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration())
+    planner = Planner(
+        {kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration()
+    )
     taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
@@ -387,9 +389,9 @@ def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> Im
     What is left out for lights (`use_bias` ...) is left out for them only, and so is the pedestal of the result.
     """
     if isinstance(job, LightSet):
-        return calibrate if job.scaled else changed(calibrate, dark_scaling="none", dark_scale=None)
+        return calibrate if job.scaled else with_values(calibrate, dark_scaling="none", dark_scale=None)
     used = {"use_bias": True, "use_dark": True, "use_flat": True}
-    return changed(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
+    return with_values(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)
 
 
 def has_level(group: Group) -> bool:

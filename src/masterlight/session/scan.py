@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.workers import each, executor
-from masterlight.io import read, supported
+from masterlight.io import is_supported, read
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def images(root: str) -> Iterator[str]:
         seen = (f for f in folders if not f.startswith(".") and f not in ours)
         folders[:] = sorted(f for f in seen if not is_result(os.path.join(folder, f)))
         for name in sorted(files):
-            if supported(name) and not name.startswith(("master_light", ".") if ours else "."):
+            if is_supported(name) and not name.startswith(("master_light", ".") if ours else "."):
                 yield os.path.join(folder, name)
 
 

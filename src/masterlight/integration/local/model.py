@@ -75,11 +75,6 @@ class Normalized(View):
                     header[name] = abs(scale) * header[name]
         return header
 
-    def pixels(self, y0, y1, x0, x1):
-        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
-        self.pixels_into(out, y0, x0)
-        return out
-
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         self.below.pixels_into(out, y0, x0)
         self.model.apply(out, y0, x0)
