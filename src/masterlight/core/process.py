@@ -160,7 +160,9 @@ def validate(cls: type[T], tree: Mapping[str, Any], call: Callable[[str], str] =
     try:
         return TypeAdapter(cls).validate_python(complete(cls, tree))
     except ValidationError as error:
-        raise ParameterError("; ".join(sentence(cls, e, call) for e in error.errors())) from None
+        words = [sentence(cls, e, call) for e in error.errors()]
+        more = [f"and {len(words) - 3} more: `masterlight recipe` prints what there is"] if len(words) > 4 else []
+        raise ParameterError("; ".join([*words[: 3 if more else 4], *more])) from None
 
 
 def complete(cls: type, tree: Mapping[str, Any]) -> dict[str, Any]:
