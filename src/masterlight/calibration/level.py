@@ -12,7 +12,7 @@ from masterlight.core.headers import period
 from masterlight.core.scale import madn
 
 FEWEST_SAMPLES = 16
-TODO = "; set overscan.region, or switch it off with overscan.model none"
+REMEDY = "; set overscan.region, or switch it off with overscan.model none"
 
 
 class Level(NamedTuple):
@@ -92,10 +92,10 @@ def check(frame: Frame, window: Box, level: float, rough: float) -> None:
     sky = sky[np.isfinite(sky)]
     if sky.size and level > np.median(sky) + 5 * rough + 1:
         words = f"its overscan ({level:.1f} DN) is brighter than its middle ({np.median(sky):.1f} DN)"
-        raise FrameError(frame.source, f"{words}: the header's regions cannot be right{TODO}")
+        raise FrameError(frame.source, f"{words}: the header's regions cannot be right{REMEDY}")
     if sky.size and rough > 2 * scatter(sky) + 2:
         words = f"its overscan scatters by {rough:.1f} DN, its middle by {scatter(sky):.1f} DN"
-        raise FrameError(frame.source, f"{words}: the overscan saw light{TODO}")
+        raise FrameError(frame.source, f"{words}: the overscan saw light{REMEDY}")
 
 
 def samples_of(frame: Frame, box: Box) -> np.ndarray:
@@ -121,7 +121,7 @@ def phase_levels(parts: list, boxes: tuple[Box, ...], p: int, frame: Frame) -> n
     everything = np.concatenate([part[np.isfinite(part)] for part in parts])
     if everything.size < FEWEST_SAMPLES:
         words = "pixels of its overscan can be used (the others are saturated, zero or missing)"
-        raise FrameError(frame.source, f"only {everything.size} {words}{TODO}")
+        raise FrameError(frame.source, f"only {everything.size} {words}{REMEDY}")
     for y, x in np.ndindex(p, p):
         places = zip(parts, boxes, strict=True)
         mine = np.concatenate([part[(y - box[0]) % p :: p, (x - box[2]) % p :: p].ravel() for part, box in places])
