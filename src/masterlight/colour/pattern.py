@@ -60,10 +60,11 @@ def verify_pattern(flat: Frame | np.ndarray, pattern: str) -> PatternVerdict:
     shifts = {shifted_pattern(pattern, y, x): (y, x) for y in range(n) for x in range(n)}
     others = {p: spread(p) for p in shifts if [a == "G" for a in p] != [a == "G" for a in pattern]}
     declared, (best, least) = spread(pattern), min(others.items(), key=lambda item: item[1])
-    unlike = f"the greens of {pattern} differ by {100 * declared:.0f} %"
     if declared > CLASH and least < AGREE:
+        unlike = f"the pixels that {pattern} calls green differ by {100 * declared:.0f} %"
         alike = f"while those of {best} agree within {100 * least:.1f} %: the pattern or the order of rows is wrong"
         return PatternVerdict(False, levels, f"{unlike}, {alike}")
     if declared > CLASH:
+        unlike = f"the greens of {pattern} differ by {100 * declared:.0f} %"
         return PatternVerdict(True, levels, f"{unlike}, but so do others: nothing is proved")
     return PatternVerdict(True, levels, f"the greens of {pattern} agree within {100 * declared:.1f} %")
