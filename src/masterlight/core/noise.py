@@ -5,10 +5,30 @@ from numba import njit
 
 SAFE = {"contract", "reassoc", "nsz"}
 """Fast-math flags that keep the meaning of NaN and infinity."""
+
 LAYER_SIGMA = np.array([0.8907, 0.2007, 0.0856, 0.0413, 0.0205, 0.0103])
 """Standard deviation of each starlet layer for white noise of sigma 1."""
-SAMPLES, WHOLE_PIXELS = 300_000, 4 << 20
-WINDOW_PX, WINDOWS = 256, 6
+
+SAMPLES = 300_000
+WHOLE_PIXELS = 4 << 20
+WINDOW_PX = 256
+WINDOWS = 6
+
+
+@njit(nogil=True, cache=True)
+def take(image, step, out):
+    """Copy every `step`-th pixel, shifted from row to row, into `out`; returns how many were finite and not."""
+    rows, cols = image.shape
+    found, missing = 0, 0
+    for y in range(rows):
+        for x in range((y * 7919) % step, cols, step):
+            value = image[y, x]
+            if abs(value) < np.inf:
+                out[found] = value
+                found += 1
+            else:
+                missing += 1
+    return found, missing
 
 
 def sample(image, limit=SAMPLES):
@@ -20,9 +40,9 @@ def sample(image, limit=SAMPLES):
     """
     step = max(1, image.size // limit)
     step -= step % 2 == 0
-    picked = np.concatenate([row[(y * 7919) % step :: step] for y, row in enumerate(image)]).astype(np.float32)
-    found = finite(picked)
-    return found, (picked.size - found.size) / max(1, picked.size)
+    out = np.empty(image.size // step + image.shape[0] + 1, np.float32)
+    found, missing = take(image, step, out)
+    return out[:found], missing / max(1, found + missing)
 
 
 def finite(x):
@@ -85,8 +105,9 @@ def noise_mrs(image, saturation_dn=np.inf):
     """
     image = np.asarray(image, np.float32)
     rows, cols = image.shape
-    boxes = [(0, rows, 0, cols)]
-    if image.size > WHOLE_PIXELS:
+    if image.size <= WHOLE_PIXELS:
+        boxes = [(0, rows, 0, cols)]
+    else:
         high, wide = min(WINDOW_PX, rows), min(WINDOW_PX, cols)
         centres = (np.arange(WINDOWS) + 0.5) / WINDOWS
         starts_y = np.clip(centres * rows - high / 2, 0, rows - high).astype(int)
@@ -132,12 +153,21 @@ def decompose(image, layers, saturation_dn, detail, structure, residual):
         structure[missing] = np.inf
 
 
+@njit(nogil=True, cache=True)
 def fill_rows(image, valid):
-    """A copy with each invalid pixel replaced by the last valid one before it; by the first of all where none is."""
-    if valid.all() or not valid.any():
-        return np.where(valid, image, np.float32(0.0))
-    last = np.where(valid.ravel(), np.arange(image.size), np.argmax(valid))
-    return image.ravel()[np.maximum.accumulate(last)].reshape(image.shape)
+    """A copy with each invalid pixel replaced by the last valid one before it."""
+    out = np.empty(image.shape, np.float32)
+    last = np.float32(0.0)
+    for i in range(image.size):
+        if valid.flat[i]:
+            last = image.flat[i]
+            break
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            if valid[y, x]:
+                last = image[y, x]
+            out[y, x] = last
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -204,12 +234,13 @@ def noise_ksigma(detail):
 
     detail: first layer, any shape, NaN left out. Returns (sigma in DN, how many values remained).
     """
-    limit, before = np.finfo(np.float32).max, np.inf
-    for _ in range(10):
+    limit, before = np.finfo(np.float32).max, 0.0
+    sigma, used = 0.0, 0
+    for step in range(10):
         sigma, used = spread(detail, detail, limit)
-        if sigma <= 0:
+        if used < 2 or sigma <= 0:
             return 0.0, used
-        if (before - sigma) / before < 0.01:
+        if step >= 1 and (before - sigma) / before < 0.01:
             break
         limit, before = 3.0 * sigma, sigma
     return sigma / LAYER_SIGMA[0], used
@@ -220,8 +251,11 @@ def support(structure, residual, sigma):
     kept = 0
     for _ in range(18):
         if sigma <= 0:
-            break
-        before, (sigma, kept) = sigma, spread(residual, structure, 3.0 * sigma)
-        if sigma > 0 and abs(sigma - before) / sigma < 1e-4:
+            return 0.0, kept
+        before = sigma
+        sigma, kept = spread(residual, structure, 3.0 * before)
+        if kept < 2 or sigma <= 0:
+            return 0.0, kept
+        if abs(sigma - before) / sigma < 1e-4:
             return sigma / 0.974, kept
     return 0.0, kept
