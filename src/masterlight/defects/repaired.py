@@ -37,8 +37,9 @@ def correct(process: CosmeticCorrection, frame: Frame, defects: Defects | None) 
     automatic = process.hot_auto is not None or process.cold_auto is not None
     if not process.amount or not (defects or automatic):
         return frame
-    nothing = Defects.of(np.zeros(frame.shape[-2:], np.uint8))
-    defects = nothing if defects is None else defects.for_frame(frame.meta, frame.source)
+    if defects is None:
+        defects = Defects.of(np.zeros(frame.shape[-2:], np.uint8))
+    defects = defects.for_frame(frame.meta, frame.source)
     pattern = pattern_for(frame, process.cfa)
     layout = partial(layout_of_list, defects, pattern, process.amount)
     spread = Later(partial(spread_of, frame, defects, pattern), Once(kept=True)) if automatic else None
