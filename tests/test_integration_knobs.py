@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import masterlight as ml
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.knob import value_at
-from masterlight.core.process import build, knobs, with_values
+from masterlight.core.process import build, knobs, validate, with_values
 from masterlight.integration.hdr import HDRComposition
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
 from masterlight.integration.kernels.rejection import CODES
@@ -226,3 +227,22 @@ def test_truth_without_rejection_no_frame_is_lost_for_a_scale_that_nothing_needs
     for settings, lost in ((plain, 0), (with_values(plain, rejection=Rejection()), 2)):
         *_, last = settings(FRAMES, known)
         assert len(last.result.lost) == lost
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "dark", "flat"),
+    [("auto", (6, 6), (4, 4)), ("minmax", (1, 1), (1, 1)), ("percentile", (0.2, 0.1), (0.2, 0.1)),
+     ("linear-fit", (5, 4), (5, 4))],
+)  # fmt: skip
+def test_masters_take_the_usual_limits_of_an_algorithm_that_counts_no_sigma(algorithm, dark, flat):
+    for made, limits in ((MasterIntegration.for_dark(), dark), (MasterIntegration.for_flat(), flat)):
+        chosen = ml.build(MasterIntegration, {"rejection.algorithm": algorithm}, made)
+        assert chosen.integration().rejection.limits == limits
+    with_low = ml.build(MasterIntegration, {"rejection.algorithm": "minmax", "rejection.low": 2})
+    assert with_low.integration().rejection.limits == (2, 1)
+
+
+def test_a_process_of_an_icon_serves_inside_another_as_it_is():
+    icon = validate(ml.ImageIntegration, {"combination": "median", "weights": "psf-snr"})
+    assert ml.Recipe(integrate=icon).integrate == icon
+    assert ml.build(ml.CosmeticCorrection, {"hot": None, "hot_dn": 50.0}).hot_dn == 50.0

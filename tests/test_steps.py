@@ -82,6 +82,13 @@ def test_truth_presets_calibrate_files(masters, tmp_path, preset, masters_given)
     assert "exists" in ran_again(truth, tmp_path, preset, given)
 
 
+def test_a_preset_calibrates_in_python_as_on_the_command_line(masters, tmp_path):
+    truth, folder = masters
+    given = {kind: folder / f"{kind}.fits" for kind in ("bias", "dark", "flat")}
+    *_, done = by_hand("calibrate", files(truth, "light")[:1], tmp_path, preset="light-bias-flat", **given)
+    assert fits.getheader(done.result[0][0])["CALSTAT"] == "BF"
+
+
 def ran_again(truth, folder, preset, given):
     done = CliRunner().invoke(
         main, ["calibrate", *map(str, files(truth, "light")), "-o", str(folder), "--preset", preset, *map(str, given)]

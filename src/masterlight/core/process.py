@@ -44,8 +44,9 @@ def process(cls: type[T]) -> type[T]:
             raise ParameterError("; ".join(sentence(made, e) for e in error.errors())) from None
         given = {name for name in values if getattr(self, name) != usual_of(made, name)}
         inside = [knob for knob in knobs(made) if knob.path.partition(".")[0] in given] if given else []
-        for knob in inside:
-            if value_at(self, knob.path) != knob.default and (why := knob.idle(self)):
+        for knob in inside:  # a process inside was judged when it was made: only whether it has a say here is asked
+            outer = replace(knob, when=tuple(pair for pair in knob.when if not pair[0]))
+            if value_at(self, knob.path) != knob.default and (why := outer.idle(self)):
                 raise ParameterError(why)
 
     made.__init__ = __init__
@@ -131,7 +132,8 @@ def usual_of(cls: type, name: str) -> Any:
 def idle_knobs(value: Any, names: Iterable[str] | None = None, call: Callable[[str], str] = str) -> Iterator[str]:
     """Sentences on knobs that were changed, or of these names, and do nothing beside the others' values."""
     for knob in knobs(type(value)):
-        own = value_at(value, knob.path) != knob.default if names is None else knob.path in names
+        now = value_at(value, knob.path)  # what is switched off asks for nothing
+        own = now != knob.default if names is None else knob.path in names and now is not None
         if own and (why := knob.idle(value, call)):
             yield why
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.calibration.calibrate import ImageCalibration, needs
+from masterlight.calibration.calibrate import preset as preset_of
 from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
@@ -55,7 +56,8 @@ def by_hand(
         raise ParameterError(f"{verb} is no step that can be done by hand; there are {names}")
     if unknown := slots.keys() - {slot.name for slot in step.slots}:
         raise ParameterError(f"{verb} takes no {' and no '.join(sorted(unknown))}")
-    process = load(step.process)() if process is None else process
+    if process is None:
+        process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if not step.ending:
         refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)

@@ -13,7 +13,7 @@ from masterlight.core.knob import When
 from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.integration.rejection import LargeScaleRejection, MasterRejection, Rejection
+from masterlight.integration.rejection import KINDS, LargeScaleRejection, MasterRejection, Rejection
 
 if TYPE_CHECKING:
     from masterlight.core.frame import Frame
@@ -169,14 +169,16 @@ class MasterIntegration:
 
         The noise of a flat is not the same all over it: its bright parts need more room than the usual 3.
         """
-        rejection = MasterRejection(low=4.0, high=4.0, normalization="equalize fluxes")
-        return cls(normalization="multiplicative", rejection=rejection)
+        return cls(normalization="multiplicative", rejection=MasterRejection(normalization="equalize fluxes"))
 
     def integration(self) -> ImageIntegration:
         """What carries it out: every frame counts alike, there are no trails, and in flats no stars."""
         mine = self.rejection
         flat = self.normalization == "multiplicative" or mine.normalization == "equalize fluxes"
         own = {"signal_fraction": 0.0 if flat else None, "large_scale": LargeScaleRejection(trails=False)}
-        rejection = with_values(Rejection(), **asdict(mine), **own)
+        if KINDS[mine.algorithm].takes == "sigma":
+            usual = 4.0 if flat else 6.0
+            own |= {"low": usual if mine.low is None else mine.low, "high": usual if mine.high is None else mine.high}
+        rejection = with_values(Rejection(), **asdict(mine) | own)
         named = {"combination": self.combination, "normalization": self.normalization}
         return with_values(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)

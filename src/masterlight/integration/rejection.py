@@ -66,6 +66,8 @@ TAKES = {
     "samples": "how many samples go, a whole number",
 }
 BY_HEADERS = Usual("as the headers say")
+OF_MASTERS = Usual("6; 4 in flats")
+"""Limits in sigma among calibration frames; algorithms that count otherwise have their own."""
 Limit = Annotated[float, Field(ge=0, le=50)]
 TWO_LIMITS = tuple(name for name, kind in KINDS.items() if kind.limits)
 ANY = When(algorithm=tuple(name for name in KINDS if name != "none"))
@@ -224,10 +226,10 @@ class MasterRejection:
     """How frames are made comparable for this decision alone."""
     algorithm: Algorithm = "auto"
     """How outliers are told: auto is Winsorized sigma clipping, and the noise model for pixels with few samples."""
-    low: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS)] = 6.0
+    low: Annotated[Limit | None, Unit("sigma"), OF_MASTERS, When(algorithm=TWO_LIMITS)] = None
     """How far below a pixel's median samples are rejected, in sigma; for percentile a fraction of the median, for
     minmax how many of the faintest go."""
-    high: Annotated[Limit | None, Unit("sigma"), When(algorithm=TWO_LIMITS)] = 6.0
+    high: Annotated[Limit | None, Unit("sigma"), OF_MASTERS, When(algorithm=TWO_LIMITS)] = None
     """How far above a pixel's median samples are rejected, in sigma; for percentile a fraction of the median, for
     minmax how many of the brightest go."""
     range_low: Annotated[float, Unit("DN")] | None = None
