@@ -110,7 +110,7 @@ NIGHT_KNOBS = (
 )  # fmt: skip
 FILE = Slot("recipe", "A recipe as `masterlight recipe` writes it.", letter="r")
 SCENARIO = Slot(
-    "preset", "How lights are calibrated: light-bias-flat, light-dark-flat or light-scaled-dark-flat.", "word",
+    "preset", "light-bias-flat, light-dark-flat, light-scaled-dark-flat", "word",
     metavar="NAME",
 )  # fmt: skip
 
