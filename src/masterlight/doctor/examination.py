@@ -33,12 +33,12 @@ BAND_ROWS = 256
 def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, list[Finding]]:
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
-    found = kept(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
+    found = active(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
     return found
 
 
-def kept(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
+def active(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
     """Findings that are not switched off, the gravest first.
 
     A file that cannot be read any more ends the list: whoever uses it next tells why.

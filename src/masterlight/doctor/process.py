@@ -120,11 +120,11 @@ class Doctor:
         whether the dark is scaled to the lights.
         """
         case = engine("doctor.masters").Case(kind, master, bias, dark, flat, frames, noise_dn, scaled)
-        found: list[Finding] = engine("doctor.examination").kept(self, engine("doctor.masters").examine(self, case))
+        found: list[Finding] = engine("doctor.examination").active(self, engine("doctor.masters").examine(self, case))
         return found
 
     def light(self, raw: "Frame", view: "Frame", masters: "Masters", defects: "Defects | None" = None) -> list[Finding]:
         """Diagnose one calibrated light: `view` is `raw` calibrated by `masters`; about a quarter of it is computed."""
         findings = engine("doctor.lights").examine(self, raw, view, masters, defects)
-        found: list[Finding] = engine("doctor.examination").kept(self, findings)
+        found: list[Finding] = engine("doctor.examination").active(self, findings)
         return found
