@@ -109,10 +109,8 @@ NIGHT_KNOBS = (
     "reference", "drizzled", "memory_mb",
 )  # fmt: skip
 FILE = Slot("recipe", "A recipe as `masterlight recipe` writes it.", letter="r")
-SCENARIO = Slot(
-    "preset", "light-bias-flat, light-dark-flat, light-scaled-dark-flat", "word",
-    metavar="NAME",
-)  # fmt: skip
+SCENARIO = Slot("preset", "light-bias-flat, light-dark-flat, light-scaled-dark-flat", "word", metavar="NAME")
+
 
 STEPS = {step.verb: step for step in (
     Step(
