@@ -32,7 +32,7 @@ from masterlight.io.defectlist import write_defects
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import MasterRow, by_frame, rejection_words
+from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan, formula, letter
@@ -285,8 +285,13 @@ def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
         words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
         lost = rejection_words(used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction)
         sentences.append(f"{Path(used.source).name}: {words}, noise {used.noise_dn:.3g} DN, {lost}")
-    for sentence in (*sentences, *row.trails, f"reference: {Path(own.source).name}"):
+    for sentence in sentences:
+        yield Event("integrate", message=sentence, detail=True)
+    for sentence in (*row.trails, f"reference: {Path(own.source).name}"):
         yield Event("integrate", message=sentence)
+    weight, scale = (span([getattr(part, name) for part in by_frame(stack)], 3) for name in ("weight", "scale"))
+    words = f"{stack.n} frames, weight {weight}, scale {scale}: each by itself in the table FRAMES of {path}"
+    yield Event("integrate", message=words)
     yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 

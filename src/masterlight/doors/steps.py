@@ -188,10 +188,16 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}")
+            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}", detail=not failed)
     if not written:
         raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
-    yield Event("done", result=(sorted(written), lost))
+    yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
+
+
+def written_words(paths: list[Path]) -> str:
+    """Which files were written, in one line."""
+    first, last = str(paths[0]), paths[-1].name
+    return f"{len(paths)} files written: {first} to {last}" if len(paths) > 1 else f"written: {first}"
 
 
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:

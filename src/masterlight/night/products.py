@@ -22,6 +22,7 @@ from masterlight.integration.stack import Stack
 from masterlight.io import counts, read, round_to_step, write
 from masterlight.io.raster import preview, write_png
 from masterlight.night.recipe import Recipe
+from masterlight.session.words import visible
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
@@ -197,5 +198,7 @@ def frames_table(stack: Stack):
     """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
     from astropy.table import Table
 
-    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    rows = [
+        vars(frame) | {"source": visible(Path(frame.source).name).encode("ascii", "replace")} for frame in stack.frames
+    ]
     return Table({name: [row[name] for row in rows] for name in rows[0]})
