@@ -128,7 +128,9 @@ class Step:
         return {(LIKE.get(owner, owner), path): knob for (owner, path), knob in found.items()} | found
 
 
-MARK = re.compile(r"\b(?P<owner>[A-Z][A-Za-z]+)\.(?P<path>[a-z_]+(?:\.[a-z_]+)*)|\b(?P<slot>[a-z_]+)=(?![\w'\"=])")
+MARK = re.compile(
+    r"\b(?P<owner>[A-Z][A-Za-z]+)\.(?P<path>[a-z_]+(?:\.[a-z_]+)*)|\b(?P<slot>[a-z_]+)=(?:True\b|(?![\w'\"=]))"
+)
 """How messages call a knob, by its process and path, and what else a step takes."""
 LIKE = {"MasterIntegration": "ImageIntegration", "MasterRejection": "Rejection"}
 """Processes that hold part of another's knobs, where there is only the part."""

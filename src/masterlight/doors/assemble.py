@@ -62,7 +62,7 @@ def make_master(
     session = scan(files)
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
     right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
-    words = "says that it is a {}; --force takes it for a " + kind
+    words = "says that it is a {}; Recipe.force takes it for a " + kind
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
@@ -168,7 +168,7 @@ def of_lights(process: BadPixels, lights: list[Frame], bias: Frame | None, dithe
         lights.remove(stack)
         if not dithered:
             words = "its rejection map tells of the sensor only when the frames were dithered and not registered; "
-            raise FrameError(stack.source, words + "say so with --dithered, or give the lights themselves")
+            raise FrameError(stack.source, words + "say so with dithered=, or give the lights themselves")
         counts, n = rejection_map(stack.source)
         yield Path(stack.source).name, process.from_rejections(counts, n, source=stack.source)
     if lights:
@@ -234,7 +234,7 @@ def integrate_files(
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
-        raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
+        raise ParameterError("slope_map= is made by linear fit clipping alone; take Rejection.algorithm linear-fit")
     session = scan(files)
     if not session.frames:
         raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
@@ -302,10 +302,10 @@ def crop(frame: Frame, roi: str | tuple[int, ...] | None) -> Frame:
     try:
         x, y, width, height = map(int, roi.split(",")) if isinstance(roi, str) else roi
     except ValueError:
-        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
+        raise ParameterError(f"roi= {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
     rows, cols = frame.shape[-2:]
     if min(x, y) < 0 or min(width, height) < 1 or x + width > cols or y + height > rows:
-        words = f"--roi={x},{y},{width},{height} (x, y, width, height)"
+        words = f"roi= {x},{y},{width},{height} (x, y, width, height)"
         raise ParameterError(f"{words} is not inside of {frame.source}: {cols} x {rows}")
     return Trimmed.of(frame, (y, y + height, x, x + width))
 
@@ -319,7 +319,7 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
         found = [i for i, frame in enumerate(frames) if same(Path(frame.source))]
         if found:
             return found[0]
-    raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
+    raise ParameterError(f"reference= {reference} is not among the files that can be integrated")
 
 
 def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measured]:
@@ -338,7 +338,7 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
             words = (
                 f"{Path(m.source).name}: {100 * m.zero_fraction:.1f} % of its pixels are exactly 0 and count as light"
             )
-            yield run.note("measure", f"{words}; if they are borders without data, pass --rejection.range-low 0")
+            yield run.note("measure", f"{words}; if they are borders without data, pass Rejection.range_low 0")
     left = {m.source for m in planes[0]}
     return [frame for frame in frames if frame.source in left], list(zip(*planes, strict=True))
 

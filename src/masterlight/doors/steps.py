@@ -89,7 +89,7 @@ def take_masters(
     """
     given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
     if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
-        words = " and ".join(f"--{'dark' if kind == 'flatdark' else kind} FILE" for kind in missing)
+        words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
     masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
@@ -105,7 +105,7 @@ def take_masters(
     def apply(frame: Frame) -> Any:
         view = process(frame, masters)
         if view is frame:
-            raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
+            raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
         if integers:
             whole = np.clip(np.rint(np.nan_to_num(np.asarray(view))), 0, 65535)
             return view, whole.astype(np.uint16)
@@ -131,7 +131,7 @@ def take_defects(
     def apply(frame: Frame) -> Any:
         view = process(frame, marked)
         if view is frame:
-            words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
+            words = "no defective pixel is known: give dark= or defects=, or set CosmeticCorrection.hot_auto"
             raise FrameError(frame.source, words)
         return view
 
@@ -207,7 +207,7 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
+        raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 
 def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]:

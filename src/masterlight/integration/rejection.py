@@ -210,11 +210,11 @@ class Rejection:
     def check(self, count: int) -> None:
         """Raise ParameterError where this algorithm cannot work on `count` frames."""
         if self.algorithm == "chauvenet" and count > MOST_CHAUVENET:
-            words = f"rejection.algorithm=chauvenet takes hours on {count} frames, sample by sample"
+            words = f"Rejection.algorithm chauvenet takes hours on {count} frames, sample by sample"
             raise ParameterError(f"{words}; with more than {MOST_CHAUVENET} take esd or winsorized")
         needed = int(sum(self.limits)) + 1 if self.algorithm == "minmax" else self.kind.fewest
         if count < needed:
-            words = f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}"
+            words = f"Rejection.algorithm {self.algorithm} needs {needed} frames and there are {count}"
             raise ParameterError(f"{words}; take auto or noise, which judge by the noise of the frames, or none")
 
 

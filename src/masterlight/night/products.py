@@ -82,9 +82,9 @@ class Store:
         free = self.free_bytes()
         if free < needed:
             words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
-            raise OutputError(f"{self.root} has {words}; free some space or choose another --out")
+            raise OutputError(f"{self.root} has {words}; free some space or choose another folder (out=)")
         if not os.access(self.place, os.W_OK):
-            raise OutputError(f"{self.place} cannot be written to; choose another --out")
+            raise OutputError(f"{self.place} cannot be written to; choose another folder (out=)")
 
     def reusable(self, path: Path, made_of: str) -> bool:
         """Whether a product of an earlier run is there and was made of exactly the same things."""
@@ -105,7 +105,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
+        raise OutputError(f"{folder}: {error.strerror}; choose another folder (out=)") from None
 
 
 def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:

@@ -99,7 +99,7 @@ class Run:
             page = self.write_page()
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}"
-            way = f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
             raise Halted(f"{words}; {way}")
 
     def write_page(self) -> Path:

@@ -156,7 +156,7 @@ class Plan:
             lines += ["", title, *(f"  {row}" for row in condense(map(str, rows)))] if rows else []
         need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
-        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless --memory-mb says otherwise"
+        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless Recipe.memory_mb says otherwise"
         return "\n".join(map(visible, [*lines, "", f"Takes about: {need}, {budget}{scratch}."]))
 
 
@@ -335,7 +335,7 @@ class Planner:
                 return None
             return dark
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when calibrate.dark-scaling says so")
+        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 

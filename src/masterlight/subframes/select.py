@@ -64,11 +64,11 @@ class SubframeSelector:
         for name, words in (limits | {"max_noise_dn": "noise {:.4g} DN"}).items():
             value, limit = getattr(measurement, name[4:]), getattr(self, name)
             if limit is not None and value is not None and not value <= limit and not reason:
-                reason = f"{words.format(value)} is above {limit:g} ({name})"
+                reason = f"{words.format(value)} is above {limit:g} (SubframeSelector.{name})"
         if stars < self.min_stars:
-            reason = f"{stars} stars, fewer than {self.min_stars} (min_stars)"
+            reason = f"{stars} stars, fewer than {self.min_stars} (SubframeSelector.min_stars)"
         elif not reason and stars < (self.min_stars_fraction or 0) * usual_stars:
             share = 100 * stars / usual_stars
             reason = f"{stars} stars are {share:.0f} % of the group's median {usual_stars:.0f}: clouds? "
-            reason += "(min_stars_fraction)"
+            reason += "(SubframeSelector.min_stars_fraction)"
         return Rejected(measurement.source, "approve", reason) if reason else None
