@@ -1,8 +1,8 @@
 """The sky under an image as a coarse mesh: level and noise of tiles, with stars clipped."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 TILE = 32

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.noise import SAFE
 
