@@ -128,16 +128,12 @@ env -u HOME -u XDG_CACHE_HOME -u NUMBA_CACHE_DIR
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() or not shutil.which("setpriv"), reason="not root")
 def test_truth_a_read_only_package_without_a_home_runs(tmp_path):
-    shutil.copytree(
-        masterlight.__path__[0], tmp_path / "package" / "masterlight", ignore=shutil.ignore_patterns("__*__")
-    )
-    space = tmp_path / "tmp"
+    package, space = tmp_path / "package" / "masterlight", tmp_path / "tmp"
+    shutil.copytree(masterlight.__path__[0], package, ignore=shutil.ignore_patterns("__pycache__"))
     space.mkdir()
     space.chmod(0o777)
     where = [f"PYTHONPATH={package.parent}", f"TMPDIR={space}", "PYTHONDONTWRITEBYTECODE=1"]
-    code = (
-        "import masterlight, masterlight.integration.kernels.combine as kernels; print(kernels.stack.stats.cache_path)"
-    )
+    code = "import masterlight.integration.kernels.combine as kernels; print(kernels.stack.stats.cache_path)"
     done = subprocess.run([*AS_NOBODY, *where, sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     if "setpriv" in done.stderr:
         pytest.skip(done.stderr)
