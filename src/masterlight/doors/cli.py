@@ -3,19 +3,19 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from masterlight import __version__
-from masterlight.core.errors import MasterlightError, NothingUsable, ParameterError
+from masterlight.core.errors import FrameError, MasterlightError, NothingUsable, ParameterError
 from masterlight.doors import help as pages
 from masterlight.doors import stop
 from masterlight.doors.flags import Verb, typed_knobs
 from masterlight.processes import STEPS, Step, load
 
 NOTHING = 2
+MOST_RECIPE_BYTES = 1 << 20
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Help need not look through all that is installed for plugins of pydantic."""
 
@@ -62,10 +62,7 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
     cls, path, preset = load(step.process), arguments.pop("recipe", None), arguments.get("preset")
     base = cls()
     if path:
-        try:
-            base = from_toml(cls, Path(path).read_text(), path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ParameterError(f"{path}: cannot be read as a recipe: {error}") from None
+        base = from_toml(cls, recipe_text(path), path)
     if preset:
         from masterlight.calibration.calibrate import preset as preset_of
 
@@ -79,6 +76,17 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
     if path and (idle := list(idle_knobs(process))):
         click.echo(f"{path}: without effect: {'; '.join(idle)}", err=True)
     return process
+
+
+def recipe_text(path: str) -> str:
+    """The text of a recipe file."""
+    from masterlight.io.plain import open_regular, reading
+
+    try:
+        with reading(path), open_regular(path) as file:
+            return file.read(MOST_RECIPE_BYTES).decode()
+    except FrameError as error:
+        raise ParameterError(f"{error}; `masterlight recipe` prints one to begin with") from None
 
 
 def show(events: Iterable[Any], quiet: bool = False) -> tuple[Any, int]:

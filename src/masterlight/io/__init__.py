@@ -68,7 +68,8 @@ def read(path: FilePath) -> Frame:
         known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
-    frame: Frame = getattr(import_module(f"masterlight.io.{module}"), name)(path)
+    with import_module("masterlight.io.plain").reading(os.fspath(path)):
+        frame: Frame = getattr(import_module(f"masterlight.io.{module}"), name)(path)
     return frame
 
 

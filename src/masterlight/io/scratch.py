@@ -17,6 +17,8 @@ from masterlight.io.whole import NO_ROOM, host_mark, is_left, owned_file
 
 START, LOCK = "masterlight-", ".lock"
 TODO = "set the variable TMPDIR to a folder on a larger disk, or make room"
+MOST_GROWTH = 50
+"""How many times its size a file of a camera may unpack to; where it is more, a header claims too much."""
 _UNPACKING: dict[str, threading.Lock] = {}
 
 
@@ -57,14 +59,14 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
     """The path of the plain twin of `source`, made at the first call; threads wait for one another.
 
     what: what tells this twin from others, such as the time of the file; unpack: writes it to the path it is given.
-    FrameError when the file is damaged, OutputError when there is no room for `size_bytes`.
+    FrameError when the file is damaged or absurd, OutputError when there is no room for `size_bytes`.
     """
     name = hashlib.blake2b(repr((os.path.abspath(source), *what)).encode(), digest_size=12).hexdigest()
     path = os.path.join(scratch_folder(), name)
     with _UNPACKING.setdefault(name, threading.Lock()):
         if not os.path.exists(path):
             if shutil.disk_usage(scratch_folder()).free < size_bytes:
-                raise no_room(source)
+                raise no_room(source, size_bytes)
             partial = f"{path}.{os.getpid()}"
             try:
                 with warnings.catch_warnings(action="ignore"):
@@ -73,7 +75,7 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
                 with suppress(FileNotFoundError):
                     os.unlink(partial)
                 if isinstance(error, OSError) and error.errno in NO_ROOM:
-                    raise no_room(source) from error
+                    raise no_room(source, size_bytes) from error
                 if isinstance(error, Exception) and not isinstance(error, MasterlightError):  # decoders raise anything
                     why = f" ({error})" if isinstance(error, OSError) else ""
                     raise FrameError(source, f"is damaged and cannot be unpacked{why}; copy it again") from error
@@ -82,5 +84,10 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
     return path
 
 
-def no_room(source: str) -> OutputError:
-    return OutputError(f"{source}: no room to unpack it in {scratch_folder()}; {TODO}")
+def no_room(source: str, size_bytes: int) -> MasterlightError:
+    """What to say of a file that cannot be unpacked; one that would grow beyond all reason is to blame itself."""
+    need_mb, free_mb = size_bytes / 1e6, shutil.disk_usage(scratch_folder()).free / 1e6
+    told = f"no room to unpack it in {scratch_folder()}: it takes {need_mb:,.0f} MB, {free_mb:,.0f} are free"
+    if size_bytes > MOST_GROWTH * os.path.getsize(source):
+        return FrameError(source, f"{told}, from a file of {os.path.getsize(source):,} bytes; is its header damaged?")
+    return OutputError(f"{source}: {told}; {TODO}")
