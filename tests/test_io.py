@@ -7,6 +7,7 @@ import pickle
 import socket
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers import flip_header
-from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, write
+from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, whole, write
 from masterlight.io import fits as fits_reader
 from masterlight.io.defectlist import read_defects
 from masterlight.io.raster import midtones, preview, reduce_image, write_png
@@ -376,10 +377,10 @@ def test_truth_nothing_half_written_is_left(tmp_path, monkeypatch):
     for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
 
         def fail(file, data, error=error):
-            file.write(b"half")
+            FileIO.write(file, b"half")
             raise error
 
-        monkeypatch.setattr(fits_writer, "write_all", fail)
+        monkeypatch.setattr(whole.WholeFile, "write", fail)
         with pytest.raises(OutputError if isinstance(error, OSError) else KeyboardInterrupt) as told:
             write(tmp_path / "a.fits", np.zeros((4, 4)))
         if isinstance(error, OSError):

@@ -10,10 +10,11 @@ import click
 from masterlight import __version__
 from masterlight.core.errors import FrameError, MasterlightError, NothingUsable, ParameterError
 from masterlight.doors import help as pages
+from masterlight.doors import stop
 from masterlight.doors.flags import Verb, typed_knobs
 from masterlight.processes import STEPS, Step, load
 
-NOTHING, INTERRUPTED = 2, 130
+NOTHING = 2
 MOST_RECIPE_BYTES = 1 << 20
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Help need not look through all that is installed for plugins of pydantic."""
@@ -24,11 +25,13 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with stop.stoppable():
+                return super().invoke(ctx)
         except MasterlightError as error:
             fail(error, NOTHING)
         except (KeyboardInterrupt, click.Abort):
-            fail("interrupted; what was finished is whole, and masters will be used again by the next run", INTERRUPTED)
+            again = ", and masters will be used again by the next run" if ctx.invoked_subcommand == "run" else ""
+            fail(f"interrupted; what was finished is whole{again}", stop.status())
 
     def get_help(self, ctx: click.Context) -> str:
         return pages.front()
@@ -94,6 +97,7 @@ def show(events: Iterable[Any], quiet: bool = False) -> tuple[Any, int]:
     rejected, event = 0, None
     with process_console(quiet) as tell:
         for event in events:
+            stop.heed()
             tell(event)
             rejected += isinstance(event.result, Rejected)
     return event.result if event else None, rejected
