@@ -333,12 +333,12 @@ def test_bad_empty_folder_and_no_lights(folder, tmp_path):
 
 
 def test_bad_full_disk_leaves_nothing_half_written(folder, tmp_path, monkeypatch):
-    import masterlight.io.fits_writer as writer
+    from masterlight.io import whole
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "write_all", full)
+    monkeypatch.setattr(whole.WholeFile, "write", full)
     with pytest.raises(OutputError, match="disk is full"):
         walked(folder, tmp_path / "out")
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []

@@ -1,13 +1,16 @@
 """Pixels that lie plain in a file: a box of them costs its own bytes, read row by row."""
 
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from masterlight.core.errors import FrameError
+from masterlight.core.errors import FrameError, MasterlightError, one_line
 from masterlight.core.frame import Frame, Stored
 from masterlight.io.scratch import plain_twin
 
@@ -74,7 +77,7 @@ class PlainFrame(Frame):
         """Fill `out` with a box in DN; the blank value of integer files becomes NaN."""
         rows, cols = out.shape[-2:]
         step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
-        with self.plain_file() as file:
+        with reading(self.source), self.plain_file() as file:
             for plane, target in enumerate(out if out.ndim == 3 else out[None]):
                 for top in range(0, rows, step):
                     bottom = min(top + step, rows)
@@ -86,19 +89,16 @@ class PlainFrame(Frame):
         place = self.layout
         if len(self.shape) != 2 or place.item_bytes != 2 or place.blank is not None:
             return None
-        with self.plain_file() as file:
+        with reading(self.source), self.plain_file() as file:
             raw = self.rows_of(file, 0, y0, y1, x0, x1)
         return Stored(raw.view(np.int16), place.int16_zero, place.scale, place.swapped)
 
-    def plain_file(self):
+    def plain_file(self) -> BinaryIO:
         """The plain file that holds the pixels, open for reading."""
         place, path = self.layout, self.source
-        try:
-            if place.packing:
-                path = plain_twin(path, (place.stamp, place.part), place.end_bytes, self.unpack)
-            return open(path, "rb", buffering=0)
-        except OSError as error:
-            raise FrameError(self.source, f"cannot be read ({error.strerror}); was it moved?") from error
+        if place.packing:
+            path = plain_twin(path, (place.stamp, place.part), place.end_bytes, self.unpack)
+        return open_regular(path, buffering=0)
 
     def rows_of(self, file, plane: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """Stored samples of a box, contiguous, as unsigned integers of their size in the order of the file.
@@ -125,15 +125,12 @@ class PlainFrame(Frame):
         """Read the bytes from `start` on into the whole of a contiguous array."""
         view = memoryview(array).cast("B")
         done = 0
-        try:
-            file.seek(start)
-            while done < len(view):
-                count = file.readinto(view[done:])
-                if not count:
-                    raise FrameError(self.source, truncation(start + done, self.layout.end_bytes))
-                done += count
-        except OSError as error:
-            raise FrameError(self.source, f"cannot be read ({error.strerror}); copy it again") from error
+        file.seek(start)
+        while done < len(view):
+            count = file.readinto(view[done:])
+            if not count:
+                raise FrameError(self.source, truncation(start + done, self.layout.end_bytes))
+            done += count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,11 +147,61 @@ class KeywordFrame(PlainFrame):
 
 @contextmanager
 def reading(source: str) -> Iterator[None]:
-    """What the system does not let be read is told as a FrameError."""
+    """Whatever goes wrong while a file is read becomes a FrameError: damaged files make libraries raise anything."""
     try:
         yield
+    except MasterlightError:
+        raise
+    except FileNotFoundError as error:
+        raise FrameError(source, "there is no such file; check the path") from error
     except OSError as error:
         raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
+    except MemoryError as error:
+        raise FrameError(source, "does not fit into the memory of this machine; is its header damaged?") from error
+    except Exception as error:
+        told = f"is damaged ({type(error).__name__}: {one_line(error, 100)})"
+        raise FrameError(source, f"{told}; copy it again, or leave it out") from error
+
+
+KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+"""What can have the name of a file and is none."""
+
+
+def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
+    """Open a file to read from it; FrameError at once for a pipe, a device, a folder, a link that leads nowhere.
+
+    Those would wait for ever or answer with nonsense. Looked at before and after it is opened, since opening alone may
+    set a device to work, and since another file may come into its place meanwhile.
+    """
+    source = os.fspath(path)
+
+    def opener(name: str, flags: int) -> int:
+        refuse_odd(source, os.stat(name).st_mode)
+        descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+        try:
+            refuse_odd(source, os.fstat(descriptor).st_mode)
+        except FrameError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    try:
+        return open(source, "rb", buffering, opener=opener)
+    except OSError as error:
+        if os.path.islink(source) and error.errno in (errno.ENOENT, errno.ELOOP):
+            told = f"is a link to {os.readlink(source)}, which leads nowhere"
+            raise FrameError(source, f"{told}; copy the file itself to its place") from error
+        raise
+
+
+def refuse_odd(source: str, mode: int) -> None:
+    """Raise FrameError for what is no regular file."""
+    if not stat.S_ISREG(mode):
+        told = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise FrameError(source, f"is {told}, not a file; take it out, or give a file in its place")
 
 
 def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
@@ -169,7 +216,8 @@ def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
         kernels.decode_float32(raw, layout.swapped, out.view(np.uint32))
     else:
         values = raw.view(layout.dtype)
-        out[:] = values * np.float64(layout.scale) + layout.zero
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite
+            out[:] = values * np.float64(layout.scale) + layout.zero
         if layout.blank is not None:
             out[values == layout.blank] = np.nan
 

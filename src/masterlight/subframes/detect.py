@@ -100,7 +100,7 @@ def find_maxima(image, threshold, out):
     return found
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def any_above(x, limit, start, end):
     count = 0
     for i in range(start, end):

@@ -53,7 +53,7 @@ def is_modelled(rule, n):
     return rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def look(lanes, rows, state):
     """Sums over the first `rows` of 64 lanes: TOTAL of the distances from CENTRE and SQUARE of their squares.
 
