@@ -127,7 +127,7 @@ def test_truth_finer_data_keep_every_bit():
         (float(np.mean(1000 - below, dtype=float)), np.mean(above - 1000, dtype=float)),
     )
     fine = np.random.default_rng(8).normal(1000, 0.2, 50_000).astype(np.float32)
-    assert madn(fine) == 1.4826 * float(np.median(np.abs(fine - np.median(fine))))
+    assert madn(fine) == float(1.4826 * np.median(np.abs(fine - np.median(fine))))
 
 
 def test_oracle_fill_dither():

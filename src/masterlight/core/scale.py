@@ -11,11 +11,13 @@ from numba import njit
 
 from masterlight.core.mesh import mesh, mesh_row
 from masterlight.core.noise import biweight_sides, deviations, finite, mad_about, midvariance
-from masterlight.core.rounding import COARSE, COARSE_ORDER, dither, spread_of, step_between, without
+from masterlight.core.rounding import COARSE, COARSE_ORDER, coarse_step, dither, spread_of, step_between, without
 
 IKSS_LIMIT, IKSS_CONVERGED = 4.0, 1e-6
 GAUSSIAN_BIWEIGHT = 0.991
 """Makes the root of the biweight midvariance the sigma of Gaussian noise."""
+COARSE_SQUARES = 1.5
+"""Steps of rounded values below which their sigma is told by squares and not by order."""
 QN_SAMPLES = 50_000
 """Values that Qn looks at; it takes 30 ms for them, and is sure to 0.4 %."""
 
@@ -26,18 +28,24 @@ def madn(x):
     x: array of any shape; returns a float in the unit of x, 0 when nothing is finite.
     """
     x = x[np.isfinite(x)]
-    return 1.4826 * spread_of(x, about_median, COARSE_ORDER)[1][0] if x.size else 0.0
+    return float(1.4826 * x.dtype.type(deviation(x))) if x.size else 0.0
 
 
-def about_median(x):
-    """Median, and median absolute deviation from it, of finite values."""
-    centre = np.median(x)
-    return float(centre), 2 * (float(np.median(np.abs(x - centre))),)
+def deviation(x, centre=None):
+    """Median deviation of finite values (n,) from `centre`, their median if left out; of rounded ones see `rounding`.
 
+    Where sigma is about a step, squares tell it: half a photon a pixel scatters as 0, 1 and 2, and order tells little.
+    """
+    few = coarse_step(x, COARSE_SQUARES) > 0
 
-def about_zero(x):
-    """Zero, and the median distance of finite values from it."""
-    return 0.0, 2 * (float(np.median(np.abs(x))),)
+    def about(x):
+        middle = np.median(x) if centre is None else centre
+        away = float(np.median(np.abs(x - middle)))
+        if few:
+            away = GAUSSIAN_BIWEIGHT / 1.4826 * float(midvariance(x, middle, away)) ** 0.5
+        return float(middle), 2 * (away,)
+
+    return spread_of(x, about, COARSE_ORDER)[1][0]
 
 
 @njit(nogil=True, cache=True)

@@ -7,8 +7,7 @@ from numba import njit
 
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.noise import SAFE
-from masterlight.core.rounding import spread_of
-from masterlight.core.scale import about_zero
+from masterlight.core.scale import deviation
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
@@ -173,7 +172,7 @@ def spikiness(image):
     differences = differences[np.isfinite(differences)]
     if not differences.size:
         return 0.0, 0.0
-    sigma = 1.0484 * spread_of(differences, about_zero)[1][0]
+    sigma = float(1.0484 * np.float32(deviation(differences, 0.0)))
     around = np.fmax(np.fmax(rows[:, 2:], rows[:, :-2]), np.fmax(image[at - 1, 1:-1], image[at + 1, 1:-1]))
     return float(np.mean(rows[:, 1:-1] > around + np.float32(15.0 * sigma))), sigma
 

@@ -12,8 +12,8 @@ from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
 from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs, sample, two_sided_scale
-from masterlight.core.rounding import COARSE_ORDER, middle, spread_of
-from masterlight.core.scale import SCALES, about_median, about_zero, background_fluctuation, madn, noise_sides
+from masterlight.core.rounding import middle, spread_of, step_between
+from masterlight.core.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.select import SubframeSelector
@@ -82,7 +82,7 @@ def measure(
         if claim and not likely:
             own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
         noise = claim if likely else noise_of_steps(flat, near)
-        own |= sky_fields(values, wanted) | more
+        own |= sky_fields(values, wanted) | more | {"step_dn": max(map(step_between, flat))}
         out.append(Measurement(frame.source, location, sides, noise, **own))
     return out
 
@@ -112,7 +112,8 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
     if other is not None:
         ratio = level / np.median(other[np.isfinite(other)]) if flat else 1.0
         noise = float(madn(pixels - ratio * other) / np.sqrt(1 + ratio**2)) or scatter
-    return Measurement(frame.source, level, (scatter, scatter), noise, exposure_s=frame.meta.exposure_s)
+    more = {"exposure_s": frame.meta.exposure_s, "step_dn": step_between(pixels)}
+    return Measurement(frame.source, level, (scatter, scatter), noise, **more)
 
 
 def few_rows(frame: Frame) -> np.ndarray:
@@ -131,8 +132,7 @@ def noise_of_steps(strips: list[np.ndarray], apart: int, sloping: bool = False) 
         step = strip[:, apart:] - strip[:, :-apart]
         found.append(step[dark[:, apart:] & dark[:, :-apart] & np.isfinite(step)])
     steps = np.concatenate(found)
-    about = about_median if sloping else about_zero
-    return 1.4826 / 2**0.5 * spread_of(steps, about, COARSE_ORDER)[1][0] if steps.size else 0.0
+    return 1.4826 / 2**0.5 * deviation(steps, None if sloping else 0.0) if steps.size else 0.0
 
 
 def sky_pixels(strip: np.ndarray) -> np.ndarray:
@@ -284,6 +284,7 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
         rows.append(row)
     location, low, high, noise, free, saturated, missing = (float(np.mean(v)) for v in zip(*rows, strict=True))
     shares = {"noise_fraction": free, "saturated_fraction": saturated, "missing_fraction": missing}
+    shares["step_dn"] = max(map(step_between, boxes))
     return Measurement(source, location, (low, high), noise, **header_fields(meta), **shares)
 
 
