@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 class SubframeSelector:
     """Measure the stars, sky and noise of every frame and approve those that are good enough to integrate."""
 
-    sigma: Annotated[float, Field(gt=0), Unit("sigma")] = 5.0
+    sigma: Annotated[float, Field(gt=0, le=1000), Unit("sigma")] = 5.0
     """Height of a star above the sky, in units of the noise at the size of a star."""
-    max_stars: Annotated[int, Field(ge=10)] = 800
+    max_stars: Annotated[int, Field(ge=10, le=100_000)] = 800
     """How many stars are fitted: the brightest, spread over the frame."""
     psf: Literal["moffat", "gaussian"] = "moffat"
     """Star profile that is fitted."""
     beta: Annotated[Annotated[float, Field(ge=1.5, le=10)] | None, When(psf="moffat")] = None
     """Exponent of the Moffat profile; the stars of each frame tell it when left open."""
-    min_stars: Annotated[int, Field(ge=1)] = 3
+    min_stars: Annotated[int, Field(ge=1, le=100_000)] = 3
     """Frames with fewer stars are rejected."""
-    max_fwhm_px: Annotated[float, Field(gt=0)] | None = None
+    max_fwhm_px: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """Frames with larger stars than this, in pixels, are rejected."""
     max_eccentricity: Annotated[float, Field(gt=0, le=1)] | None = None
     """Frames with more elongated stars than this are rejected; 0.42 still looks round, 0.6 is trailed."""
-    max_noise_dn: Annotated[float, Field(gt=0)] | None = None
+    max_noise_dn: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Frames with more noise than this, in DN, are rejected."""
     min_stars_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
     """Frames with fewer stars than this share of the group's median are rejected; 0.7 finds passing clouds."""
