@@ -22,6 +22,7 @@ from masterlight.calibration.calibrate import preset as preset_of
 from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.knob import either
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
@@ -32,9 +33,9 @@ from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, read, suffix, write
 from masterlight.io import header_cards as header_of
-from masterlight.io.defectlist import read_defects
+from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
-from masterlight.night.products import untaken
+from masterlight.night.products import check_file, check_place, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
@@ -60,7 +61,10 @@ def by_hand(
     if process is None:
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    if not step.ending:
+    if step.ending:
+        check_place(out)
+    else:
+        check_name(step, Path(out))
         refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
@@ -69,6 +73,14 @@ def by_hand(
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
     yield from each_file(step, session, Path(out), process, apply, overwrite)
+
+
+def check_name(step: Step, path: Path) -> None:
+    """Raise before the work what would be raised when its result is written: a name that is no format of ours."""
+    check_file(path)
+    known = (".fits", ".fit", ".fts", *(TEXTS if step.verb == "defects" else ()))
+    if suffix(path, known) is None:
+        raise ParameterError(f"{path}: the result is written as {either(known)}; let the name (out=) end so")
 
 
 MAKERS: dict[str, Callable[..., Events[None]]] = {
@@ -205,8 +217,6 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
     if any(Path(frame).resolve() == path.resolve() for frame in inputs):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 

@@ -72,20 +72,18 @@ class Store:
     @property
     def place(self) -> Path:
         """The folder for the products, or the nearest above it that exists."""
-        return next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+        return existing(self.root)
 
     def free_bytes(self) -> int:
         """Free space where the products go."""
         return shutil.disk_usage(self.place).free
 
     def require(self, needed: int) -> None:
-        """Stop before the work begins when the products cannot fit on the disk, or cannot be written there."""
+        """Stop before the work begins when the products cannot fit on the disk."""
         free = self.free_bytes()
         if free < needed:
             words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
             raise OutputError(f"{self.root} has {words}; free some space or choose another folder (out=)")
-        if not os.access(self.place, os.W_OK):
-            raise OutputError(f"{self.place} cannot be written to; choose another folder (out=)")
 
     def reusable(self, path: Path, made_of: str) -> bool:
         """Whether a product of an earlier run is there and was made of exactly the same things."""
@@ -93,6 +91,29 @@ class Store:
             return path.exists() and read(path).header.get("MLKEY") == made_of
         except FrameError:
             return False
+
+
+def existing(folder: Path) -> Path:
+    """A folder, or the nearest above it that exists."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def check_file(path: Path) -> None:
+    """OutputError where a file cannot be made or replaced."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file in it")
+    check_place(path.parent)
+
+
+def check_place(out: str | os.PathLike[str]) -> None:
+    """OutputError where a folder cannot be made or written to."""
+    place = existing(Path(out))
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file, not a folder; choose another output folder (out=)")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{place} cannot be written to; choose another output folder (out=)")
 
 
 def untaken(folder: Path, name: str, ending: str, taken: Collection[Path]) -> Path:

@@ -19,7 +19,7 @@ from masterlight.integration.engine import is_compiled
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic
-from masterlight.night.products import Store
+from masterlight.night.products import Store, check_place
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import FrameReport, Report
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, plan, resident_mb
@@ -127,6 +127,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     returns. Raises NothingUsable when there is no light to work on, OutputError when a product cannot be written.
     """
     recipe = recipe or Recipe()
+    check_place(out)
     night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
     if not is_compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
