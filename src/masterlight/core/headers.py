@@ -35,6 +35,8 @@ WCS_KEYWORDS = tuple(
 SIP_TERM = re.compile(r"(A|B|AP|BP)_(\d)_(\d)")
 """A coefficient of the distortion polynomials of a WCS."""
 
+TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
+"""Seconds of all exposures of a stack together."""
 BOUNDS: dict[str, tuple[float, float]] = {
     key: bounds
     for keys, bounds in (
@@ -45,7 +47,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, "SET-TEMP"), (-1000, 1000)),
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
         (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), (ROTATOR, (-1e4, 1e4)),
-        (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)), (("NCOMBINE", "STACKCNT"), (1, 1e6)),
+        (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
+        (("NCOMBINE", "STACKCNT"), (1, 1e6)),
     )
     for key in keys
 }  # fmt: skip
@@ -88,16 +91,28 @@ FILE_KIND = re.compile(
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
     r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
 )
+STACK_NAME = re.compile(
+    r"(?:dso[-_ ])?(?:stacked[-_ ](\d{1,5})(?![\d.])|stack[-_ ](?:\d+bits?[-_ ])?(\d{1,5})frames)", re.IGNORECASE
+)
+"""How telescopes that stack by themselves name it: Stacked_250_M 31_10.0s, Stack_16bits_450frames."""
 NUMBER = r"(\d+(?:[.,]\d+)?)"
 IN_NAME = {
     "exposure_s": re.compile(
         rf"(?<![a-z0-9.,]){NUMBER}\s?(s|secs?|seconds|ms|min)(?![a-z0-9])|exp(?:osure|time)?[-_= ]?{NUMBER}"
     ),
-    "temperature_c": re.compile(r"(?<![a-z0-9+-])([-+]?\d{1,2}(?:[.,]\d+)?)\s?°?(?:c|degc)(?![a-z0-9])"),
+    "temperature_c": re.compile(
+        r"(?<![a-z0-9+-])([-+]?\d{1,2}(?:[.,]\d+)?)\s?°?(?:c|degc)(?![a-z0-9])"
+        r"|(?<=[_ ])(-\d{1,2}[.,]\d{1,2}|\d{1,2}[.,]\d\d(?=[_ ]\d+[.,]\d\ds))(?=[_ ])"
+    ),
     "binning": re.compile(r"(?<![a-z0-9])([1-8])x([1-8])(?![a-z0-9])|(?<![a-z])bin(?:ning)?[-_= ]?([1-8])(?!\d)"),
-    "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}"),
-    "offset": re.compile(rf"(?<=[\W_])offset[-_= ]?{NUMBER}"),
+    "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}|(?<=[-_ ])g(0|[1-9]\d{{1,3}})(?=[-_ ]|\.\D|$)"),
+    "offset": re.compile(
+        rf"(?<=[\W_])offset[-_= ]?{NUMBER}|(?<=[-_ ])g\d{{1,4}}[-_ ]o(?!3(?!\d)|111(?!\d))(\d{{1,4}})(?=[-_ ]|\.\D|$)"
+    ),
 }
+"""What words of a name tell. N.I.N.A. writes a bare -10.00, G100 for the gain and O50 for the offset after it: a number
+without its sign is a temperature only right before the exposure (it may be a HFR), O3 and O111 are a filter, G001 is
+the first frame through a green one."""
 CLOCK = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d+))?)?\s*(Z|[-+]\d\d:?\d\d)?")
 LARGEST_IN_NAME = 1e6
 MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
@@ -123,7 +138,6 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
         "contains_bias": truth(cards.get("CALBIAS")),
-        "frames": max(1, int(number(cards, "NCOMBINE", "STACKCNT") or 1)),  # some programs number exposures by SNAPSHOT
         "bits": bits_of(cards),
         "integer": (number(cards, "BITPIX") or 16) > 0,
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
@@ -138,6 +152,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         meta["gain_e_per_dn"] = per_unit.get(meta["unit"], meta["gain_e_per_dn"])
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
     guess_from_name(meta, source, notes, binned=binning is not None)
+    meta["frames"] = frames_of(cards, source, meta)
     notes = [note if len(note) < 250 else f"{note[:247]}..." for note in notes]
     return meta | {"is_master": meta["is_master"] or meta["frames"] > 1, "notes": tuple(notes)}
 
@@ -254,6 +269,21 @@ def kind_from_name(source: str) -> tuple[str | None, str, bool]:
         if matches:
             return matches[-1].lastgroup, part, bool(matches[-1][1])
     return None, "", False
+
+
+def frames_of(cards: Mapping, source: str, meta: Mapping) -> int:
+    """How many exposures were combined: by a count, by a total of exposure far above one, or by the name of a light.
+
+    Telescopes that stack by themselves call what they make a light too, and keep the exposure of one frame in EXPTIME.
+    """
+    told = number(cards, "NCOMBINE", "STACKCNT")  # some programs number exposures by SNAPSHOT
+    if told is not None or meta["kind"] not in ("light", "unknown"):
+        return max(1, int(told or 1))
+    total, single = number(cards, *TOTAL_EXPOSURE), meta["exposure_s"]
+    if total and single and total > 1.5 * single:
+        return max(2, round(total / single))
+    named = STACK_NAME.match(PurePath(str(source)).name)
+    return max(1, int(named[1] or named[2])) if named else 1
 
 
 def exposure_of(cards: Mapping) -> float | None:

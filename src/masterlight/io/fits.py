@@ -9,7 +9,6 @@ import io
 import math
 import os
 import re
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,12 +30,14 @@ from masterlight.io.cards import (
     with_primary,
     without_tiling,
 )
-from masterlight.io.plain import CHUNK_BYTES, Layout, PlainFrame, reading, truncation
+from masterlight.io.plain import CHUNK_BYTES, Layout, PlainFrame, open_regular, reading, truncation
 
 HEADER_BLOCKS = 500
+MOST_BEFORE_BYTES = 1 << 28
+"""What is unpacked of a gzip archive before its image, or after it."""
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 MOST_PARTS = 1000
-PACKED = {"gzip": 1032, "tiles": 10_000}
+PACKED = {"gzip": 1100, "tiles": 40_000}
 """How many times larger than its file an image can be: the limit of deflate, and far above what tiles reach."""
 TABLE = re.compile(
     r"(?:XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|T(?:TYPE|FORM|DIM)\d+|THEAP|BSCALE|BZERO"
@@ -121,14 +122,11 @@ class FitsFrame(PlainFrame):
         return super().stored(y0, y1, x0, x1) if self.mask is None else None
 
     def unpack(self, target: str) -> None:
-        """Write the plain form of a compressed file: the whole file for gzip, the bare pixels for tiles."""
+        """Write the plain form of a compressed file: of gzip all as far as the image, of tiles the bare pixels."""
         if self.layout.packing == "tiles":
             unpack_tiles(self.source, self.layout, target)
-            return
-        with gzip.open(self.source, "rb") as packed, open(target, "wb") as plain:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-        if os.path.getsize(target) < self.layout.end_bytes:
-            raise FrameError(self.source, truncation(os.path.getsize(target), self.layout.end_bytes))
+        else:
+            unzip(self.source, self.layout.end_bytes, target)
 
 
 def unpack_tiles(source: str, layout: Layout, target: str) -> None:
@@ -152,6 +150,32 @@ def unpack_tiles(source: str, layout: Layout, target: str) -> None:
             for top in range(0, layout.rows, step):
                 rows = image.section[(*before, slice(top, top + step))]
                 np.ascontiguousarray(rows, layout.dtype).tofile(plain)
+
+
+def unzip(source: str, end_bytes: int, target: str) -> None:
+    """Write a gzip archive as far as its image goes; what follows is read for its checksum alone, if it is little.
+
+    A few MB that unpack to a thousand times as much, which no header announces, fill neither disk nor time.
+    """
+    left = end_bytes
+    with open_regular(source) as file, gzip.GzipFile(fileobj=file) as packed, open(target, "wb") as plain:
+        while left > 0 and (part := packed.read(min(left, CHUNK_BYTES))):
+            left -= len(part)
+            plain.write(part)
+        if left > 0:
+            raise FrameError(source, truncation(end_bytes - left, end_bytes))
+        for _ in range(0, MOST_BEFORE_BYTES, CHUNK_BYTES):
+            if not packed.read(CHUNK_BYTES):
+                break
+
+
+class Archive(gzip.GzipFile):
+    """A gzip archive while the header of its image is looked for; nobody looks behind hundreds of MB of others."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if offset > MOST_BEFORE_BYTES:
+            raise FrameError(self.name, "its image comes too late in the gzip archive; unpack it, or take it out")
+        return super().seek(offset, whence)
 
 
 def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
@@ -204,7 +228,9 @@ def image_and_planes(file: Opened) -> tuple[Part, list[Part]]:
     except FrameError:
         if not images:
             raise
-        images[0] = images[0]._replace(notes=(*images[0].notes, "what follows its image is damaged and not used"))
+        images[0] = images[0]._replace(
+            notes=(*images[0].notes, "what follows its image cannot be read and is not used")
+        )
     if not images:
         raise FrameError(file.source, "holds no image of two axes; is it a table or a spectrum?")
     return images[0], images[1:]
@@ -226,7 +252,10 @@ def frame_of(file: Opened, part: Part) -> FitsFrame:
     source, packing = file.source, "tiles" if part.tiled else file.packing
     layout = layout_of(part.cards, source, 0 if part.tiled else part.start, packing, part.number, file.stamp)
     end = part.end if part.tiled else layout.end_bytes
-    if end > file.size_bytes or layout.end_bytes > PACKED.get(packing, 1) * file.stamp[0]:
+    if packing and layout.end_bytes > PACKED[packing] * file.stamp[0] + BLOCK:
+        told = f"{layout.end_bytes:,} bytes of pixels, which its {file.stamp[0]:,} bytes cannot hold"
+        raise FrameError(source, f"its header tells of {told}; it is damaged")
+    if end > file.size_bytes:
         raise FrameError(source, truncation(file.stamp[0], max(end, layout.end_bytes)))
     cards = flip_header(dict(part.cards), layout.rows) if layout.flip else part.cards
     meta = Meta.from_header(cards, source, layout.shape)
@@ -238,7 +267,7 @@ def frame_of(file: Opened, part: Part) -> FitsFrame:
 def opened(source: str) -> Iterator[Opened]:
     """A FITS file, plain or packed by gzip, open for reading; what goes wrong is a FrameError."""
     try:
-        with reading(source), open(source, "rb") as file:
+        with reading(source), open_regular(source) as file:
             status = os.fstat(file.fileno())
             stamp, size = (status.st_size, status.st_mtime_ns), status.st_size
             if file.read(2) != b"\x1f\x8b":
@@ -248,7 +277,7 @@ def opened(source: str) -> Iterator[Opened]:
             file.seek(-4, os.SEEK_END)
             last = int.from_bytes(file.read(4), "little")
             file.seek(0)
-            with gzip.GzipFile(fileobj=file) as plain:
+            with Archive(source, fileobj=file, mode="rb") as plain:
                 yield Opened(plain, source, "gzip", PACKED["gzip"] * size, last, stamp)
     except (EOFError, zlib.error) as error:
         raise FrameError(source, f"the gzip archive is damaged ({error}); copy or download it again") from error
