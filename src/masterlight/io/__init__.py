@@ -48,6 +48,41 @@ def round_to_step(array: np.ndarray, step: float) -> Scaled:
     return Scaled(out, float(step))
 
 
+class Cut(NamedTuple):
+    """How many pixels are no longer what they were when a plane became whole numbers of 16 bits."""
+
+    below: int = 0
+    """Pixels below 0, which became the least number."""
+    above: int = 0
+    missing: int = 0
+    moved: int = 0
+    """Pixels of 0 that became 1, since 0 stands for the missing ones."""
+
+    def sentence(self) -> str:
+        """What became of them; empty when there are none."""
+        told = [f"{self.below} below 0 became {1 if self.missing else 0}"] if self.below else []
+        told += [f"{self.above} above 65535 became 65535"] if self.above else []
+        told += [f"{self.missing} missing are BLANK"] if self.missing else []
+        told += [f"{self.moved} of 0 became 1"] if self.moved else []
+        return f"pixels: {', '.join(told)}" if told else ""
+
+
+class Whole(NamedTuple):
+    """A plane as whole numbers from 0 to 65535. Missing pixels are 0 and BLANK, for black to who knows no BLANK."""
+
+    array: np.ndarray
+    cut: Cut
+
+
+def whole_numbers(plane: np.ndarray) -> Whole:
+    """A plane of floats as whole numbers of 16 bits; what they cannot hold is counted."""
+    levels, missing = np.rint(plane), np.isnan(plane)
+    below, above, gone, none = map(int, map(np.count_nonzero, (levels < 0, levels > 65535, missing, levels == 0)))
+    np.clip(levels, 1 if gone else 0, 65535, out=levels)
+    levels[missing] = 0
+    return Whole(levels.astype(np.uint16), Cut(below, above, gone, none if gone else 0))
+
+
 def is_supported(path: FilePath) -> bool:
     """Whether the name of a file ends as one of the formats that are read."""
     return suffix(path, FORMATS) is not None
@@ -74,7 +109,7 @@ def read(path: FilePath) -> Frame:
 
 
 def write(
-    path: FilePath, planes: Frame | np.ndarray | Mapping[str, object],
+    path: FilePath, planes: Frame | np.ndarray | Whole | Mapping[str, object],
     header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
     history: Iterable[str] = (), compress: Iterable[str] = (),
 ) -> None:  # fmt: skip
@@ -90,7 +125,7 @@ def write(
         header = header_cards(planes) if header is None else header
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
-        planes = {"IMAGE": np.asarray(planes)}
+        planes = {"IMAGE": planes if isinstance(planes, Whole) else np.asarray(planes)}
     import_module("masterlight.io.fits_writer").write_fits(path, planes, header or {}, history, compress)
 
 

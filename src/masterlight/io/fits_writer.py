@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import OutputError
-from masterlight.io import MISSING, Scaled, atomic
+from masterlight.io import MISSING, Scaled, Whole, atomic
 from masterlight.io.fits import BLOCK, STRUCTURE
 from masterlight.io.plain import CHUNK_BYTES
 
@@ -31,7 +31,9 @@ def write_fits(
             if isinstance(plane, (str, Scaled)) or hasattr(plane, "colnames") or (number and name in compress):
                 file.write(small_hdu(name, plane))
             else:
-                write_image(file, name, image_array(plane), cards, first=number == 0)
+                blank = 0 if isinstance(plane, Whole) and plane.cut.missing else None
+                array = plane.array if isinstance(plane, Whole) else image_array(plane)
+                write_image(file, name, array, cards, first=number == 0, blank=blank)
         if not sums_agree(file):
             raise OutputError(f"{path}: the disk does not give back what was written; check it, or choose another one")
 
@@ -99,8 +101,8 @@ def ascii_text(words: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in words.replace("\n", " "))
 
 
-def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
-    """One image HDU: header, big-endian samples, padding."""
+def write_image(file, name: str, array: np.ndarray, cards, first: bool, blank: int | None = None) -> None:
+    """One image HDU: header, big-endian samples, padding; blank: the unsigned number that means a missing pixel."""
     from astropy.io import fits
 
     unsigned = array.dtype == np.uint16
@@ -111,6 +113,7 @@ def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
     head.update({f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])})
     head.update({"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1})
     head.update(({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name})
+    head.update({} if blank is None else {"BLANK": blank - 32768})
     head.extend(cards, bottom=True)
     flat = array.reshape(-1) ^ 0x8000 if unsigned else array.reshape(-1)
     datasum = words_sum(flat)
