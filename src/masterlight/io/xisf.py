@@ -20,7 +20,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import as_number
-from masterlight.io.fits import card_value
+from masterlight.io.cards import value_of
 from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, truncation
 
 SIGNATURE = b"XISF0100"
@@ -327,7 +327,7 @@ def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, A
 
 def keyword_value(words: str) -> Any:
     """The value of a FITS keyword as XISF holds it: quoted or bare text, a logical, a number."""
-    value = card_value(words)
+    value = value_of(words)
     return words if isinstance(value, str) and not words.startswith("'") else value
 
 
