@@ -199,7 +199,8 @@ def each_file(
     if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
         yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
     if not written:
-        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
+        why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
+        raise NothingUsable(f"nothing was written: {why}")
     yield Event("done", result=(sorted(written), lost))
 
 

@@ -21,6 +21,24 @@ RAW = (
 FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
 FORMATS = dict.fromkeys(FITS, "fits:open_fits") | {".xisf": "xisf:open_xisf"} | dict.fromkeys(RAW, "raw:open_raw")
 """What reads a file, by the end of its name."""
+PICTURE = "a finished picture"
+TO_FITS = "convert it to FITS, for example with Siril"
+OTHERS = {
+    "a video": (
+        (".ser", ".avi", ".mp4", ".mov", ".mkv", ".m4v"),
+        "make FITS files of it, for example with Siril or PIPP",
+    ),
+    "a TIFF": ((".tif", ".tiff"), TO_FITS),
+    "an archive": ((".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".z"), "unpack it"),
+    "a packed FITS file of another name": ((".fz",), "let its name end in .fits.fz"),
+    "pixels without their header": ((".xisb",), "save it as one .xisf file"),
+    "an image format that is not read": ((".sbig", ".st7", ".st8", ".st9", ".st10", ".cpa", ".pic"), TO_FITS),
+    PICTURE: (
+        (".png", ".jpg", ".jpeg", ".heic", ".heif", ".gif", ".bmp", ".webp", ".psd"),
+        "give the raw frames, as the camera saved them",
+    ),
+}
+"""What else may hold images, by the ends of names, and what to do with it."""
 MISSING = -(2**31)
 """What stands for NaN in a plane of 32-bit integers."""
 
@@ -94,12 +112,19 @@ def suffix(path: FilePath, table: Iterable[str]) -> str | None:
     return max((end for end in table if name.endswith(end)), key=len, default=None)
 
 
+def other_kind(path: FilePath) -> tuple[str, str] | None:
+    """What a file is that may hold images and is not read, and what to do with it; None for all others."""
+    return next(((kind, todo) for kind, (ends, todo) in OTHERS.items() if suffix(path, ends)), None)
+
+
 def read(path: FilePath) -> Frame:
     """Open a file as a frame: its header is read now, its pixels when they are asked for."""
     end = suffix(path, FORMATS)
     if end is None:
         if not os.path.exists(path):
             raise FrameError(path, "there is no such file; check the path")
+        if other := other_kind(path):
+            raise FrameError(path, f"is {other[0]}, not a frame; {other[1]}")
         known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
