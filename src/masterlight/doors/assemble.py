@@ -66,7 +66,8 @@ def make_master(
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(group_frames(kind, frames)), (), (), (), (), session.rejected + lost)
+    groups, rejected = tuple(group_frames(kind, frames)), session.rejected + lost
+    plan = Plan(session.name, groups, (), (), (), (), rejected, passed=session.passed)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
@@ -234,7 +235,8 @@ def integrate_files(
         raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
     session = scan(files)
     if not session.frames:
-        raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
+        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"
+        raise NothingUsable(f"no image was found: {why}")
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)

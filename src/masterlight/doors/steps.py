@@ -30,7 +30,7 @@ from masterlight.defects.lists import Defects
 from masterlight.doors import assemble
 from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects
 from masterlight.io.whole import make_folder
@@ -39,7 +39,7 @@ from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
-"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are not its own."""
+"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
 
 
 def by_hand(
@@ -86,7 +86,7 @@ def take_masters(
     """Calibration with master files.
 
     integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
-    missing pixels become 0 there.
+    missing pixels are BLANK there, and what is cut off is counted.
     """
     given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
     if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
@@ -108,8 +108,7 @@ def take_masters(
         if view is frame:
             raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
         if integers:
-            whole = np.clip(np.rint(np.nan_to_num(np.asarray(view))), 0, 65535)
-            return view, whole.astype(np.uint16)
+            return view, whole_numbers(np.asarray(view))
         return view
 
     yield Event("calibrate", message=masters.equation)
@@ -173,13 +172,19 @@ def each_file(
     for path in paths.values():
         refuse_existing(path, overwrite, inputs & {path.resolve()})
 
+    cuts: dict[Path, Cut] = {}
+
     def task(frame: Frame) -> Path:
         made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
         if isinstance(made, Rejected):
             raise FrameError(frame.source, made.reason)
         keywords = process.keywords(made) if hasattr(process, "keywords") else []
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
-        write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
+        if pixels is None:
+            write(path, made, header)
+        else:
+            cuts[path] = pixels.cut
+            write(path, pixels, header, [*made.cards, pixels.cut.sentence()])
         return path
 
     lost, written = list(session.rejected), list[Path]()
@@ -189,9 +194,13 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}")
+            words = cuts.get(event.result, Cut()).sentence()
+            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}")
+    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
     if not written:
-        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
+        why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
+        raise NothingUsable(f"nothing was written: {why}")
     yield Event("done", result=(sorted(written), lost))
 
 
