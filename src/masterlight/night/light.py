@@ -165,7 +165,7 @@ class Measure:
         return Measure, self.how
 
     def __call__(self, light: Light):
-        """(measurement, channels, stars, stars of each plane, what the file's rows summed to), or why there are none."""
+        """(measurement, channels, stars, stars of each plane, sums of the file's rows), or why there are none."""
         image = self.buffer("sensor", light.sensor.shape)
         light.sensor.pixels_into(image, 0, 0)
         pattern, ceiling = light.sensor.meta.pattern, light.saturation_dn
