@@ -1,7 +1,8 @@
 """From pixels as a file stores them to float32 DN, and sums by which stored rows are known again."""
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 
 @njit(nogil=True, cache=True, inline="always")
