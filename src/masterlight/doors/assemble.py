@@ -257,7 +257,8 @@ def integrate_files(
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
         cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
-        save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
+        for note in save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe):
+            yield run.note("integrate", note)
         yield from figures(run, path, stack, own)
 
 
@@ -353,5 +354,6 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     low, high = made.range_dn
     header = {k: v for k, v in header_of(first).items() if v is not None and k != "SATURATE"}
     header |= {"DATAMIN": low, "DATAMAX": high}
-    write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
+    for note in write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"}):
+        yield Event("hdr", message=note)
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")

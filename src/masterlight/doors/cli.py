@@ -150,7 +150,9 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     from masterlight.doctor import diagnose
     from masterlight.doctor.page import html, text
     from masterlight.io import atomic
+    from masterlight.night.products import key, refuse_other_page, with_key
 
+    refuse_other_page(out)
     found = plan_of(inputs, recipe)
     if not found.groups:
         raise NothingUsable(found.why_no_lights())
@@ -161,7 +163,7 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     click.echo(text(findings))
     if out:
         with atomic(out) as file:
-            file.write(html(findings, found.name).encode())
+            file.write(with_key(html(findings, found.name), key(found.name)))
         click.echo(f"page: {out}")
     sys.exit(1 if any(finding.severity == "error" for finding in findings) else 0)
 

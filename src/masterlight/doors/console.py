@@ -62,3 +62,5 @@ def summary(report: Report) -> None:
         console.print(f"nothing usable: no master light was made; {lost}", markup=False)
     else:
         console.print(f"done, {lost}" if count else "done, no frame rejected", markup=False)
+    for sentence in report.unwritten:
+        console.print(f"not written: {sentence}", markup=False)

@@ -60,8 +60,12 @@ def by_hand(
     if process is None:
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if not str(out).strip():
+        raise ParameterError("--out is empty; give a name for the result")
     if not step.ending:
-        refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)
+        for ending in ("", *BESIDE.get(verb, ())):
+            path = Path(out).with_suffix(ending) if ending else Path(out)
+            refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
     session = scan(files)
@@ -156,6 +160,9 @@ def take_reference(process: LocalNormalization, session: Session, reference: Fil
     return process, lambda frame: process(frame, like)
 
 
+BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
+BESIDE |= {"integrate": (".png",), "hdr": (".png",)}
+"""Endings of what some verbs write beside their result."""
 READY: dict[str, Callable[..., Ready]] = {
     "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,
 }  # fmt: skip
