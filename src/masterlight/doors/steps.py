@@ -94,7 +94,7 @@ def take_masters(
     """
     given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
     if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
-        words = " and ".join(f"--{'dark' if kind == 'flatdark' else kind} FILE" for kind in missing)
+        words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
     masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
@@ -110,7 +110,7 @@ def take_masters(
     def apply(frame: Frame) -> Any:
         view = process(frame, masters)
         if view is frame:
-            raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
+            raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
         if integers:
             return view, whole_numbers(np.asarray(view))
         return view
@@ -135,7 +135,7 @@ def take_defects(
     def apply(frame: Frame) -> Any:
         view = process(frame, marked)
         if view is frame:
-            words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
+            words = "no defective pixel is known: give dark= or defects=, or set CosmeticCorrection.hot_auto"
             raise FrameError(frame.source, words)
         return view
 
@@ -202,13 +202,20 @@ def each_file(
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
             words = cuts.get(event.result, Cut()).sentence()
-            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}")
+            words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
+            yield replace(event, message=words, detail=not failed)
     if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
         yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
     if not written:
         why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
         raise NothingUsable(f"nothing was written: {why}")
-    yield Event("done", result=(sorted(written), lost))
+    yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
+
+
+def written_words(paths: list[Path]) -> str:
+    """Which files were written, in one line."""
+    first, last = str(paths[0]), paths[-1].name
+    return f"{len(paths)} files written: {first} to {last}" if len(paths) > 1 else f"written: {first}"
 
 
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
@@ -218,7 +225,7 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
+        raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 
 def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]:

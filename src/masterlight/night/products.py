@@ -25,6 +25,7 @@ from masterlight.io.fits_writer import sums_agree
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder
 from masterlight.night.recipe import Recipe
+from masterlight.session.words import visible
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
@@ -138,9 +139,9 @@ class Store:
         free = self.free_bytes()
         if free < needed:
             words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
-            raise OutputError(f"{self.root} has {words}; free some space or choose another --out")
+            raise OutputError(f"{self.root} has {words}; free some space or choose another folder (out=)")
         if not os.access(self.place, os.W_OK):
-            raise OutputError(f"{self.place} cannot be written to; choose another --out")
+            raise OutputError(f"{self.place} cannot be written to; choose another folder (out=)")
 
 
 def check_out(out: Path | str) -> None:
@@ -281,5 +282,7 @@ def frames_table(stack: Stack):
     """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
     from astropy.table import Table
 
-    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    rows = [
+        vars(frame) | {"source": visible(Path(frame.source).name).encode("ascii", "replace")} for frame in stack.frames
+    ]
     return Table({name: [row[name] for row in rows] for name in rows[0]})
