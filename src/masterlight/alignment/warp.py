@@ -8,10 +8,10 @@ any geometry, and two one-dimensional passes (Catmull and Smith 1980) where the 
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
 from masterlight.alignment.transform import jacobian
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 HALO = 8

@@ -73,6 +73,20 @@ def read(path: FilePath) -> Frame:
     return frame
 
 
+def read_plane(path: FilePath, name: str) -> Frame | None:
+    """A named plane beside the image of a FITS file, as a frame; None where there is none."""
+    if suffix(path, FITS) is None:
+        return None
+    frame: Frame | None = import_module("masterlight.io.fits").open_plane(path, name)
+    return frame
+
+
+def table_rows(path: FilePath, name: str) -> int | None:
+    """How many rows a named table of a FITS file has; None where there is none."""
+    count: int | None = import_module("masterlight.io.fits").rows_of_table(path, name)
+    return count
+
+
 def write(
     path: FilePath, planes: Frame | np.ndarray | Mapping[str, object],
     header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
@@ -107,5 +121,6 @@ def header_cards(frame: Frame) -> dict[str, Any]:
     now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
-    kept = {name: frame.header[name] for name in frame.header if name and name not in ("COMMENT", "HISTORY", *now)}
+    header = frame.header
+    kept = {name: header[name] for name in header if name and name not in ("COMMENT", "HISTORY", *now)}
     return kept | {name: value for name, value in now.items() if value is not None}

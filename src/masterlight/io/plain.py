@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from masterlight.core.frame import Frame, Stored
 from masterlight.io.scratch import plain_twin
 
 CHUNK_BYTES = 2 << 20
+CHANGED = "has changed since it was first read; let it be until the work is done, then start again"
 
 
 class Layout(NamedTuple):
@@ -68,6 +69,7 @@ class PlainFrame(Frame):
 
     layout: Layout
     """Where its pixels lie; `unpack(target)` of a kind that may be packed writes its plain twin to a path."""
+    seen: "RowSums" = field(default_factory=lambda: RowSums(), repr=False)
 
     @property
     def scratch_bytes(self) -> int:
@@ -95,10 +97,31 @@ class PlainFrame(Frame):
 
     def plain_file(self) -> BinaryIO:
         """The plain file that holds the pixels, open for reading."""
-        place, path = self.layout, self.source
+        place = self.layout
         if place.packing:
-            path = plain_twin(path, (place.stamp, place.part), place.end_bytes, self.unpack)
-        return open_regular(path, buffering=0)
+            twin = plain_twin(self.source, (place.stamp, place.part), place.end_bytes, self.unpack_unchanged)
+            return open_regular(twin, buffering=0)
+        file = open_regular(self.source, buffering=0)
+        try:
+            self.refuse_changed(os.fstat(file.fileno()))
+        except FrameError:
+            file.close()
+            raise
+        return file
+
+    def unpack_unchanged(self, target: str) -> None:
+        """Write the plain twin of the file that was opened; from then on the twin is what counts."""
+        self.refuse_changed(os.stat(self.source))
+        self.unpack(target)
+        self.refuse_changed(os.stat(self.source))
+
+    def refuse_changed(self, status: os.stat_result) -> None:
+        """Raise FrameError when the file is not the one whose header was read, by its size and time.
+
+        Number and time of its inode are not asked: on network drives they change by themselves.
+        """
+        if any(self.layout.stamp) and self.layout.stamp != (status.st_size, status.st_mtime_ns):
+            raise FrameError(self.source, CHANGED)
 
     def rows_of(self, file, plane: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """Stored samples of a box, contiguous, as unsigned integers of their size in the order of the file.
@@ -112,14 +135,27 @@ class PlainFrame(Frame):
         if (x1 - x0) * 8 >= place.cols:
             raw = np.empty((y1 - y0, place.cols), dtype)
             self.fill(file, start, raw)
+            self.compare_rows(plane * place.rows + y0, raw)
             raw = raw if x1 - x0 == place.cols else np.ascontiguousarray(raw[:, x0:x1])
         else:
             raw = np.empty((y1 - y0, x1 - x0), dtype)
             for i in range(y1 - y0):
                 self.fill(file, start + (i * place.cols + x0) * place.item_bytes, raw[i])
+            whole, middle = np.empty((1, place.cols), dtype), (y1 - y0) // 2
+            self.fill(file, start + middle * place.cols * place.item_bytes, whole)
+            self.compare_rows(plane * place.rows + y0 + middle, whole)
         if place.dtype[1:] == "u2":
             raw ^= np.uint16(0x0080 if place.swapped else 0x8000)
         return np.ascontiguousarray(raw[::-1]) if place.flip else raw
+
+    def compare_rows(self, first: int, raw: np.ndarray) -> None:
+        """Raise FrameError when whole rows, counted through the file from `first` on, are not what they were before.
+
+        A file can be written over within its size, and its time set back; every other look at it finds that out.
+        """
+        place = self.layout
+        if not place.packing and not self.seen.agree(first, raw, place.planes * place.rows):
+            raise FrameError(self.source, CHANGED)
 
     def fill(self, file, start: int, array: np.ndarray) -> None:
         """Read the bytes from `start` on into the whole of a contiguous array."""
@@ -131,6 +167,25 @@ class PlainFrame(Frame):
             if not count:
                 raise FrameError(self.source, truncation(start + done, self.layout.end_bytes))
             done += count
+
+
+class RowSums:
+    """Sums of the rows of a file as they were first read, 0 where one has not been read; 4 bytes for a row."""
+
+    def __init__(self) -> None:
+        self.sums: np.ndarray | None = None
+
+    def agree(self, first: int, raw: np.ndarray, count: int) -> bool:
+        """Whether stored rows, (rows, cols) unsigned, are what they were; those of which nothing is known are noted."""
+        from masterlight.core import decode as kernels
+
+        if self.sums is None:
+            self.sums = np.zeros(count, np.uint32)
+        now, before = np.empty(len(raw), np.uint32), self.sums[first : first + len(raw)]
+        size = next(size for size in (4, 2, 1) if raw.shape[-1] * raw.itemsize % size == 0)
+        kernels.row_sums(raw.view(f"u{size}"), now)
+        np.copyto(before, now, where=before == 0)
+        return np.array_equal(before, now)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

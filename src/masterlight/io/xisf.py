@@ -20,7 +20,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import as_number
-from masterlight.io.fits import card_value
+from masterlight.io.cards import value_of
 from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, truncation
 
 SIGNATURE = b"XISF0100"
@@ -81,17 +81,17 @@ class XisfFrame(KeywordFrame):
         """Write the planes of a compressed or interleaved image, one after the other, to the path `target`."""
         block, place, each_bytes = self.block, self.layout, self.layout.item_bytes
         wanted = each_bytes * place.rows * place.cols * max(place.planes, block.interleaved)
-        parts = plain_parts(self.source, block)
+        parts, size_bytes = plain_parts(self.source, block), block.plain_bytes or block.size_bytes
         if block.shuffled_bytes > 1:
-            parts = unshuffle(gather(parts, target), block.shuffled_bytes)
+            parts = unshuffle(gather(parts, size_bytes, target), block.shuffled_bytes)
         if block.interleaved > 1:
-            pixels = gather(parts, target)[:wanted].reshape(-1, block.interleaved * each_bytes)
+            pixels = gather(parts, size_bytes, target)[:wanted].reshape(-1, block.interleaved * each_bytes)
             parts = (pixels[:, plane * each_bytes :][:, :each_bytes] for plane in range(place.planes))
             parts = (plane[i : i + CHUNK_BYTES] for plane in parts for i in range(0, len(plane), CHUNK_BYTES))
             wanted = place.end_bytes
         with open(target, "wb") as file:
             for part in parts:
-                file.write(memoryview(np.ascontiguousarray(part)).cast("B")[: max(0, wanted - file.tell())])
+                file.write(np.ascontiguousarray(part).reshape(-1)[: max(0, wanted - file.tell())])
             if file.tell() < wanted:
                 raise FrameError(self.source, "is damaged, its pixels unpack to too few bytes; copy it again")
 
@@ -170,15 +170,14 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
 
 
-def gather(parts: Iterable[np.ndarray], beside: str) -> np.ndarray:
+def gather(parts: Iterable[np.ndarray], size_bytes: int, beside: str) -> np.ndarray:
     """Pieces of bytes as one array: in memory, and what is too large for that in a file without a name, on the disk."""
-    file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY_BYTES, dir=os.path.dirname(beside))
-    with file:
+    if size_bytes <= MOST_IN_MEMORY_BYTES:
+        pieces = [np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    with tempfile.TemporaryFile(dir=os.path.dirname(beside)) as file:
         for part in parts:
-            file.write(memoryview(np.ascontiguousarray(part)).cast("B"))
-        if file.tell() <= MOST_IN_MEMORY_BYTES:
-            file.seek(0)
-            return np.frombuffer(file.read(), np.uint8)
+            file.write(np.ascontiguousarray(part))
         file.flush()
         return np.memmap(file, np.uint8, "r")
 
@@ -328,7 +327,7 @@ def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, A
 
 def keyword_value(words: str) -> Any:
     """The value of a FITS keyword as XISF holds it: quoted or bare text, a logical, a number."""
-    value = card_value(words)
+    value = value_of(words)
     return words if isinstance(value, str) and not words.startswith("'") else value
 
 

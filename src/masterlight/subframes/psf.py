@@ -1,8 +1,8 @@
 """Fit stars by an elliptical Moffat or Gaussian profile, integrated over each pixel."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 ENTRIES = 2048

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.integration.kernels import ranked, rejection
 from masterlight.integration.kernels.rejection import FIRST, HIGHEST, KEPT, LOWEST, MISSING, WD, WWD, WWDD
 from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE

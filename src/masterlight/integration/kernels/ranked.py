@@ -8,9 +8,9 @@ the least sigma that a lane is believed to have. Where ends are removed there is
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from scipy import special
 
+from masterlight.compiled import njit
 from masterlight.integration.kernels import rejection
 from masterlight.integration.kernels.spread import CHAUVENET, ESD, INFINITY, LANES, LINEAR, modelled_sigma
 

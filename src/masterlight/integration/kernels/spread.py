@@ -6,7 +6,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 LANES = 64
 NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAUVENET = range(11)

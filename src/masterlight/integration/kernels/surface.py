@@ -7,9 +7,9 @@ i to i + 3, and pixel (y, x) lies at ((y + 0.5) / pitch_y, (x + 0.5) / pitch_x) 
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from scipy.linalg import eigh, solveh_banded
 
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 QUICK = 256
