@@ -154,6 +154,7 @@ ADVICE = {
     "binning": "take calibration frames with the same binning",
     "gain": "take {} frames with the same gain, or pass ImageCalibration.force",
     "offset": "take {} frames with the same offset, or pass ImageCalibration.force",
+    "unit": "take {} frames of the same unit (BUNIT), or pass ImageCalibration.force",
     "filter": "take flats through the same filter, or pass ImageCalibration.force",
 }
 """What to do about a setting that a light and its master do not share."""
@@ -169,7 +170,7 @@ def refuse_unlike(light: Frame, kind: str, master: Frame, force: bool) -> None:
         words = f"is {mine} pixels but the master {master.source} is {theirs}"
         raise FrameError(light.source, f"{words}; take calibration frames with the same camera, binning and region")
     names = ["colour pattern", "binning"]
-    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset"]
+    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset", "unit"]
     for name, mine, theirs in differences(light.meta, master.meta.with_(data_px=None), names):
         mine, theirs = (f"{value:g}" if name in ("gain", "offset") else value for value in (mine, theirs))
         words = f"has {name} {mine} but the master {master.source} has {theirs}"

@@ -67,7 +67,8 @@ def make_master(
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(group_frames(kind, frames)), (), (), (), (), session.rejected + lost)
+    groups, rejected = tuple(group_frames(kind, frames)), session.rejected + lost
+    plan = Plan(session.name, groups, (), (), (), (), rejected, passed=session.passed)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
@@ -235,7 +236,8 @@ def integrate_files(
         raise ParameterError("slope_map= is made by linear fit clipping alone; take Rejection.algorithm linear-fit")
     session = scan(files)
     if not session.frames:
-        raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
+        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"
+        raise NothingUsable(f"no image was found: {why}")
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
@@ -257,7 +259,8 @@ def integrate_files(
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
         cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
-        save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
+        for note in save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe):
+            yield run.note("integrate", note)
         yield from figures(run, path, stack, own)
 
 
@@ -358,5 +361,6 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     low, high = made.range_dn
     header = {k: v for k, v in header_of(first).items() if v is not None and k != "SATURATE"}
     header |= {"DATAMIN": low, "DATAMAX": high}
-    write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
+    for note in write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"}):
+        yield Event("hdr", message=note)
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")

@@ -178,8 +178,9 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     from masterlight.doctor import diagnose
     from masterlight.doctor.page import html, text
     from masterlight.io import atomic
-    from masterlight.night.products import check_file
+    from masterlight.night.products import check_file, key, refuse_other_page, with_key
 
+    refuse_other_page(out)
     if out:
         check_file(Path(out))
     found = plan_of(inputs, recipe)
@@ -192,7 +193,7 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     hand_over(step.with_flags(text(findings)))
     if out:
         with atomic(out) as file:
-            file.write(html(findings, found.name).encode())
+            file.write(with_key(html(findings, found.name), key(found.name)))
         click.echo(f"page: {visible(out)}")
     sys.exit(1 if any(finding.severity == "error" for finding in findings) else 0)
 

@@ -139,6 +139,7 @@ def summary(report: Report, diary: Diary | None = None) -> None:
     if diary and diary.written:
         lines.append(f"every frame by itself: {visible(diary.path)}")
     lines.append(last_line(report))
+    lines += [f"not written: {visible(sentence)}" for sentence in report.unwritten]
     table = table_lines([HEADINGS, *map(cells, report.masters)], console.width)
     for line in table:
         console.print(line)

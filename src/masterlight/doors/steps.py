@@ -31,16 +31,16 @@ from masterlight.defects.lists import Defects
 from masterlight.doors import assemble
 from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
-from masterlight.night.products import check_file, check_place, untaken
+from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
-"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are not its own."""
+"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
 
 
 def by_hand(
@@ -61,11 +61,15 @@ def by_hand(
     if process is None:
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if not str(out).strip():
+        raise ParameterError("out= is empty; give a name for the result")
     if step.ending:
-        check_place(out)
+        check_out(out)
     else:
         check_name(step, Path(out))
-        refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)
+        for ending in ("", *BESIDE.get(verb, ())):
+            path = Path(out).with_suffix(ending) if ending else Path(out)
+            refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
     session = scan(files)
@@ -98,7 +102,7 @@ def take_masters(
     """Calibration with master files.
 
     integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
-    missing pixels become 0 there.
+    missing pixels are BLANK there, and what is cut off is counted.
     """
     given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
     if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
@@ -120,8 +124,7 @@ def take_masters(
         if view is frame:
             raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
         if integers:
-            whole = np.clip(np.rint(np.nan_to_num(np.asarray(view))), 0, 65535)
-            return view, whole.astype(np.uint16)
+            return view, whole_numbers(np.asarray(view))
         return view
 
     yield Event("calibrate", message=masters.equation)
@@ -169,6 +172,9 @@ def take_reference(process: LocalNormalization, session: Session, reference: Fil
     return process, lambda frame: process(frame, like)
 
 
+BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
+BESIDE |= {"integrate": (".png",), "hdr": (".png",)}
+"""Endings of what some verbs write beside their result."""
 READY: dict[str, Callable[..., Ready]] = {
     "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,
 }  # fmt: skip
@@ -185,13 +191,19 @@ def each_file(
     for path in paths.values():
         refuse_existing(path, overwrite, inputs & {path.resolve()})
 
+    cuts: dict[Path, Cut] = {}
+
     def task(frame: Frame) -> Path:
         made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
         if isinstance(made, Rejected):
             raise FrameError(frame.source, made.reason)
         keywords = process.keywords(made) if hasattr(process, "keywords") else []
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
-        write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
+        if pixels is None:
+            write(path, made, header)
+        else:
+            cuts[path] = pixels.cut
+            write(path, pixels, header, [*made.cards, pixels.cut.sentence()])
         return path
 
     lost, written = list(session.rejected), list[Path]()
@@ -201,9 +213,14 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}", detail=not failed)
+            words = cuts.get(event.result, Cut()).sentence()
+            words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
+            yield replace(event, message=words, detail=not failed)
+    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
     if not written:
-        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
+        why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
+        raise NothingUsable(f"nothing was written: {why}")
     yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
 
 

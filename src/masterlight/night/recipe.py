@@ -61,4 +61,4 @@ class Recipe:
     force: bool = False
     """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
-    """Make masters again even when those of an earlier run fit."""
+    """Replace what earlier runs made, masters included; otherwise that stays, and what differs gets another name."""

@@ -32,7 +32,7 @@ class MasterRow:
 
     path: str
     preview: str
-    """Its picture, stretched."""
+    """Its picture, stretched; '' where there was no room for one."""
     kind: str
     filter: str | None
     object: str | None = None
@@ -77,8 +77,16 @@ class MasterRow:
         told = {"frames_used": stack.n, "noise": noise, "effective_frames": stack.effective_frames}
         told |= {column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()}
         told |= depth_of(stack) if stack.variance is not None else {}
-        picture = str(path.with_suffix(".png"))
-        return cls(path=str(path), preview=picture, kind=kind, filter=filter, trails=trails, **told, **more)
+        picture = path.with_suffix(".png")
+        return cls(
+            path=str(path),
+            preview=str(picture) if picture.exists() else "",
+            kind=kind,
+            filter=filter,
+            trails=trails,
+            **told,
+            **more,
+        )
 
     def sentence(self) -> str:
         """This frame as a line of the process console."""
@@ -192,6 +200,10 @@ class Report:
     recipe: dict[str, Any] = field(default_factory=dict)
     """The recipe as plain values."""
     version: str = ""
+    mlkey: str = ""
+    """What the run was made of, frames and knobs."""
+    unwritten: list[str] = field(default_factory=list)
+    """Sentences about reports that could not be written."""
 
     @property
     def rejected(self) -> list[FrameReport]:
@@ -204,12 +216,13 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0 when all is done, 1 when some frames were rejected on the way, 2 when there is no result."""
-        return 2 if not self.lights else 1 if self.rejected else 0
+        """0 when all is done, 1 when frames were rejected or a report not written, 2 when there is no result."""
+        return 2 if not self.lights else 1 if self.rejected or self.unwritten else 0
 
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
-        values = vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
+        values = {"mlkey": self.mlkey} | vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
+        del values["unwritten"]
         with atomic(path) as file:
             file.write(json.dumps(finite(values), indent=1, default=str).encode())
 
