@@ -1,7 +1,8 @@
 """Location, scale and noise of an image, robust against stars, nebulae and missing pixels."""
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 from masterlight.core.rounding import dither, spread_of, step_between, without
 

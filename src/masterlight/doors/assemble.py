@@ -29,6 +29,7 @@ from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, write
 from masterlight.io.defectlist import write_defects
+from masterlight.io.plain import open_regular, reading
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
@@ -189,7 +190,7 @@ def rejection_map(path: File) -> tuple[np.ndarray, int]:
     """How often each pixel was rejected as too bright, and out of how many frames."""
     from astropy.io import fits
 
-    with fits.open(path) as hdus:
+    with reading(str(path)), open_regular(path) as file, fits.open(file) as hdus:
         if "REJ_HIGH" not in hdus or "FRAMES" not in hdus:
             raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
         n = len(hdus["FRAMES"].data)
@@ -362,7 +363,7 @@ def extension(path, name: str) -> np.ndarray | None:
     from astropy.io import fits
 
     try:
-        with fits.open(path) as hdus:
+        with open_regular(path) as file, fits.open(file) as hdus:
             return np.asarray(hdus[name].data, np.float32) if name in hdus else None
     except OSError:
         return None

@@ -8,7 +8,6 @@ import gzip
 import math
 import os
 import re
-import shutil
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,10 +19,14 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import as_number, flip_header
-from masterlight.io.plain import Layout, PlainFrame, reading, truncation
+from masterlight.io.plain import CHUNK_BYTES, Layout, PlainFrame, open_regular, reading, truncation
 
 BLOCK = 2880
 HEADER_BLOCKS = 500
+MOST_BEFORE_BYTES = 1 << 28
+"""What is unpacked of a gzip archive before its image, or after it."""
+MOST_UNPACKED = {"gzip": 1100, "tiles": 40_000}
+"""How many bytes can come out of one, at most, by the kind of packing."""
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|END|INHERIT"
@@ -50,33 +53,58 @@ class FitsFrame(PlainFrame):
         return flip_header(header, self.layout.rows) if self.layout.flip else header
 
     def unpack(self, target: str) -> None:
-        """Write the plain form of a compressed file: the whole file for gzip, the bare pixels for tiles."""
+        """Write the plain form of a compressed file: of gzip all as far as the image, of tiles the bare pixels."""
         if self.layout.packing == "gzip":
-            with gzip.open(self.source, "rb") as packed, open(target, "wb") as plain:
-                shutil.copyfileobj(packed, plain, 1 << 20)
-            if os.path.getsize(target) < self.layout.end_bytes:
-                raise FrameError(self.source, truncation(os.path.getsize(target), self.layout.end_bytes))
+            self.unzip(target)
             return
         from astropy.io import fits
 
-        with fits.open(self.source, do_not_scale_image_data=True, memmap=False) as hdus:
+        with open_regular(self.source) as file, fits.open(file, do_not_scale_image_data=True, memmap=False) as hdus:
             np.ascontiguousarray(hdus[self.layout.part].data, self.layout.dtype).tofile(target)
+
+    def unzip(self, target: str) -> None:
+        """Write a gzip archive as far as its image goes; what follows is read for its checksum alone, if it is little.
+
+        A few MB that unpack to a thousand times as much, which no header announces, fill neither disk nor time.
+        """
+        left = self.layout.end_bytes
+        with open_regular(self.source) as file, gzip.GzipFile(fileobj=file) as packed, open(target, "wb") as plain:
+            while left > 0 and (part := packed.read(min(left, CHUNK_BYTES))):
+                left -= len(part)
+                plain.write(part)
+            if left > 0:
+                raise FrameError(self.source, truncation(self.layout.end_bytes - left, self.layout.end_bytes))
+            for _ in range(0, MOST_BEFORE_BYTES, CHUNK_BYTES):
+                if not packed.read(CHUNK_BYTES):
+                    break
+
+
+class Archive(gzip.GzipFile):
+    """A gzip archive while the header of its image is looked for; nobody looks behind hundreds of MB of others."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if offset > MOST_BEFORE_BYTES:
+            raise FrameError(self.name, "its image comes too late in the gzip archive; unpack it, or take it out")
+        return super().seek(offset, whence)
 
 
 def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
     """Open the first image of a FITS file, plain, gzip- or tile-compressed; only its header is read."""
     source = os.fspath(path)
     try:
-        with reading(source), open(source, "rb") as file:
+        with reading(source), open_regular(source) as file:
             status, packing = os.fstat(file.fileno()), "gzip" if file.read(2) == b"\x1f\x8b" else ""
             file.seek(0)
-            plain = gzip.GzipFile(fileobj=file) if packing else file
+            plain = Archive(source, fileobj=file, mode="rb") if packing else file
             text, cards, hdu, packing, offset = find_image(plain, source, packing)
     except (EOFError, zlib.error) as error:
         raise FrameError(source, f"the gzip archive is damaged ({error}); copy or download it again") from error
     layout = layout_of(cards, source, offset, packing, hdu, (status.st_size, status.st_mtime_ns))
     if not packing and status.st_size < layout.end_bytes:
         raise FrameError(source, truncation(status.st_size, layout.end_bytes))
+    if packing and layout.end_bytes > MOST_UNPACKED[packing] * status.st_size + BLOCK:
+        told = f"{layout.end_bytes:,} bytes of pixels, which its {status.st_size:,} bytes cannot hold"
+        raise FrameError(source, f"its header tells of {told}; it is damaged")
     if layout.flip:
         cards = flip_header(cards, layout.rows)
     return FitsFrame(source=source, meta=Meta.from_header(cards, source, layout.shape), layout=layout, text=text)

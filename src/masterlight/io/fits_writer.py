@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from masterlight.core.errors import OutputError
 from masterlight.io import MISSING, Scaled, atomic
 from masterlight.io.fits import BLOCK, STRUCTURE
 from masterlight.io.plain import CHUNK_BYTES
@@ -31,6 +32,22 @@ def write_fits(
                 file.write(small_hdu(name, plane))
             else:
                 write_image(file, name, image_array(plane), cards, first=number == 0)
+        if not sums_agree(file):
+            raise OutputError(f"{path}: the disk does not give back what was written; check it, or choose another one")
+
+
+def sums_agree(file) -> bool:
+    """Whether an open FITS file is still what was written: its checksums, read anew.
+
+    The words of an HDU with CHECKSUM add up to minus zero, all bits set, and so do those of all HDUs together.
+    """
+    file.seek(0)
+    total, at, block = 0, 0, np.empty(CHUNK_BYTES, np.uint8)
+    while count := file.readinto(block[at % 4 :]):  # what a short read left of a word stays at the front
+        block[: at % 4], block[at % 4 + count :] = 0, 0
+        total += int(block.view(">u4").astype(np.uint32).sum(dtype=np.uint64))
+        at += count
+    return fold_carries(total) == 0xFFFFFFFF
 
 
 def image_array(plane) -> np.ndarray:
@@ -100,18 +117,11 @@ def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
     head["CHECKSUM"], head["DATASUM"] = "0" * 16, str(datasum)
     total = fold_carries(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
     head["CHECKSUM"] = checksum_text(total ^ 0xFFFFFFFF)
-    write_all(file, header_bytes(head))
+    file.write(header_bytes(head))
     step = CHUNK_BYTES // flat.itemsize
     for start in range(0, flat.size, step):
-        write_all(file, flat[start : start + step].astype(flat.dtype.newbyteorder(">")).view(np.uint8))
-    write_all(file, bytes(-flat.nbytes % BLOCK))
-
-
-def write_all(file, data) -> None:
-    """Write every byte; an unbuffered file may take fewer than it is given."""
-    view = memoryview(data).cast("B")
-    while len(view):
-        view = view[file.write(view) :]
+        file.write(flat[start : start + step].astype(flat.dtype.newbyteorder(">")).view(np.uint8))
+    file.write(bytes(-flat.nbytes % BLOCK))
 
 
 def header_bytes(header) -> bytes:

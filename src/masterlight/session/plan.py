@@ -20,7 +20,7 @@ from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
-from masterlight.session.scan import Session, unsuitable
+from masterlight.session.scan import Session, pictures_beside, unsuitable
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +205,11 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
             kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+    for frame in pictures_beside(kinds["light"]):
+        kinds["light"].remove(frame)
+        what = "3 planes" if len(frame.shape) > 2 else "floats"
+        words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
+        rejected.append(Rejected(frame.source, "plan", words))
     planner = Planner(
         {kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration()
     )

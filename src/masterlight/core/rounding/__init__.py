@@ -11,8 +11,9 @@ that is told is what rounding adds.
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from scipy.special import ndtri
+
+from masterlight.compiled import njit
 
 COARSE, COARSE_ORDER = 3.0, 24.0
 """Steps that the sigma of values must have for what is told by their squares, and by their order, to be right to 2 %
