@@ -3,7 +3,6 @@
 import numpy as np
 
 from masterlight.compiled import njit
-
 from masterlight.core.rounding import dither, spread_of, step_between, without
 
 SAFE = {"contract", "reassoc", "nsz"}
