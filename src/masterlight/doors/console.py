@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from masterlight.core.units.words import figure
 from masterlight.core.workers import Event
 from masterlight.night.report import Report
 
@@ -48,7 +49,7 @@ def summary(report: Report) -> None:
         table.add_column(heading, justify="left" if heading == "product" else "right", no_wrap=True)
     for row in report.masters:
         figures = (row.noise_measured or row.noise, 3), (row.noise_before, 3), (row.fwhm_px, 2)
-        words = ("" if value is None else f"{value:.{digits}f}" for value, digits in figures)
+        words = ("" if value is None else figure(value, digits) for value, digits in figures)
         lost = "" if row.rejected_low is None else f"{100 * row.rejected_low:.3f} / {100 * row.rejected_high:.3f}"
         table.add_row(Path(row.path).name, str(row.frames_used), *words, lost)
     console.print(table)

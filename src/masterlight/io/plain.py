@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +69,11 @@ class PlainFrame(Frame):
     @property
     def scratch_bytes(self) -> int:
         return self.layout.end_bytes if self.layout.packing else 0
+
+    def times(self, factor: float) -> Frame:
+        place = self.layout
+        layout = place._replace(zero=place.zero * factor, scale=place.scale * factor)
+        return replace(self, meta=self.meta.times(factor), layout=layout)
 
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         """Fill `out` with a box in DN; the blank value of integer files becomes NaN."""

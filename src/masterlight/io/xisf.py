@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Meta
+from masterlight.core.frame import FULL_DN, UNIT_LEVEL, Meta
 from masterlight.core.headers import as_number
 from masterlight.io.fits import card_value
 from masterlight.io.plain import KeywordFrame, Layout, reading, truncation
@@ -26,8 +26,6 @@ SAMPLES = {
     "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8",
     "Byte": "u1", "UShort": "u2", "UInt": "u4", "Float": "f4", "Double": "f8",
 }  # fmt: skip
-FULL_DN = 65535.0
-"""What 1 is in files whose floats go from 0 to 1."""
 CODECS = ("zlib", "lz4", "lz4hc", "zstd")
 
 PROPERTIES = {
@@ -133,13 +131,15 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     if block.offset + block.size_bytes > status.st_size:
         raise FrameError(source, truncation(status.st_size, block.offset + block.size_bytes))
     cards = cards_of(root, image, layout)
-    if layout.scale == FULL_DN:
-        notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
-        cards.setdefault("SATURATE", FULL_DN)
     if pattern := pattern_of(image, source):
         cards = {key: value for key, value in cards.items() if key not in ("XBAYROFF", "YBAYROFF")}
         cards["BAYERPAT"] = pattern
     meta = Meta.from_header(cards, source, layout.shape)
+    if layout.scale == FULL_DN:
+        meta = meta.times(FULL_DN).with_(scale_claims=(*meta.scale_claims, "bounds"))
+        notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
+        if not (as_number(cards.get("SATURATE")) or 0) > UNIT_LEVEL:
+            cards["SATURATE"] = FULL_DN
     meta = meta.with_(notes=(*meta.notes, *notes))
     return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
 

@@ -18,7 +18,9 @@ from masterlight.core.frame import Frame
 from masterlight.core.headers import filter_key, object_key
 from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
-from masterlight.core.workers import machine_memory_mb
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import sentences, settle
+from masterlight.core.workers import executor, machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
 from masterlight.session.scan import Session, unsuitable
 
@@ -103,6 +105,8 @@ class Plan:
     rejected: tuple[Rejected, ...]
     notes: tuple[str, ...] = ()
     """What headers left unsaid and was read from names, counted."""
+    scales: tuple[Reading, ...] = ()
+    """How the numbers of files that are no 16-bit integers were read."""
 
     @property
     def sets(self) -> list[LightSet]:
@@ -196,7 +200,8 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
 
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
     """
-    rejected, kinds = list(session.rejected), {kind: [] for kind in PLURAL}
+    calibrate = calibrate or ImageCalibration()
+    rejected, suitable, kinds = list(session.rejected), [], {kind: [] for kind in PLURAL}
     for frame in session.frames:
         if pattern != "auto" and len(frame.shape) == 2:
             frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
@@ -204,10 +209,14 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
         if reason:
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
-            kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    planner = Planner(
-        {kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration()
-    )
+            suitable.append(frame)
+    with executor("threads:8") as pool:
+        suitable, scales = settle(suitable, calibrate.units, "--calibrate.units", pool)
+    for frame in suitable:
+        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+    planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
+    for words in sentences(scales):
+        planner.warn(words)
     taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
@@ -219,6 +228,7 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
         tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
+        tuple(scales),
     )  # fmt: skip
 
 
