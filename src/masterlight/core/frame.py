@@ -93,6 +93,11 @@ class Meta:
         return cls(**read_header(header, source, shape))
 
     @property
+    def in_dn(self) -> bool:
+        """Whether the pixels are DN, as far as anybody knows, and not parts of full scale."""
+        return "full scale" not in self.scale_claims or self.scaled_by != 1
+
+    @property
     def sky_shape(self) -> tuple[int, ...]:
         """The shape that is left when the frame is trimmed to the region that saw the sky."""
         if self.data_px is None:

@@ -23,8 +23,11 @@ BELOW = 0.02
 """Share of full scale below zero that subtraction may leave 1 % of the pixels at."""
 QUIET, LOUD = 0.0125, 0.02
 """Noise below the first is not that of a frame in DN; above the second not that of one where 1 is full scale."""
-SMOOTH = 100.0
-"""A bias or dark whose levels differ by so many times its noise is a model, whose noise tells nothing."""
+LOUD_OF_8_BITS = 0.1
+"""The latter for a camera of 8 bits."""
+SMOOTH, PATTERN = 100.0, 0.3
+"""A bias or dark whose levels differ by so many times its noise, and by so much of their median, is a model or a
+difference of models, whose noise tells nothing."""
 BRIGHT = 3.0
 """A bias or dark above so many times the level of the lights is not one of theirs in this unit."""
 FEWEST_E_PER_DN = 0.005
@@ -141,10 +144,11 @@ def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
         return STORED, "its header tells the unit"
     if "full scale" in claims and not claims & {"dn"}:
         return PARTS, "its header tells that 1 is full scale"
-    model = meta.kind in DARKS and sample.high - sample.lowest > SMOOTH * sample.noise
+    spread, full = sample.high - sample.lowest, full_scale(company, sample)
+    model = meta.kind in DARKS and spread > max(SMOOTH * sample.noise, PATTERN * abs(sample.level))
     stored = model or sample.noise == 0 or sample.noise > QUIET
-    bright = meta.kind in DARKS and company.light_dn is not None and sample.level * FULL_DN > BRIGHT * company.light_dn
-    parts = (model or sample.noise < LOUD) and not bright
+    bright = meta.kind in DARKS and company.light_dn is not None and sample.level * full > BRIGHT * company.light_dn
+    parts = (model or sample.noise < (LOUD if full == FULL_DN else LOUD_OF_8_BITS)) and not bright
     if not stored and meta.kind not in (*DARKS, "flat") and not claims & {"program", "bounds"} and too_noisy(sample):
         parts = False  # electrons per second, it seems
     if stored != parts:

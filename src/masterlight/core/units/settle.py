@@ -151,9 +151,8 @@ def settle_mixed(frames: Sequence[Frame], units: Units = "auto", flag: str = "")
 
     Raises ParameterError where it is not clear whether they are on one scale.
     """
-    opened = list(frames)
-    made, readings = settle(opened, units, flag)
-    parts = {one.source for one in readings if one.unit in (PARTS, UNCLEAR)}
-    if len(parts) == len({frame.source for frame in opened}) and len({one.factor for one in readings}) == 1:
-        return opened, []
-    return made, readings
+    made, readings = settle(frames, units, flag)
+    parts = [one for one in readings if one.unit == PARTS]
+    if not parts or len(parts) < len(frames) or len({one.factor for one in parts}) > 1 or parts[0].factor == 1:
+        return made, readings
+    return [replace(one, meta=one.meta.with_(scale_claims=(*one.meta.scale_claims, PARTS))) for one in frames], []
