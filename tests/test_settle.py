@@ -169,9 +169,10 @@ def test_bad_what_can_be_both_stops_and_names_the_flag(tmp_path):
     lights = light(tmp_path / "lights" / "l.fits")
     both = np.random.default_rng(1).normal(0.06, 0.015, SHAPE).astype(np.float32)
     dark = put(tmp_path / "dark.fits", both, "Light")
+    clear = as_unit(tmp_path / "d.fits", dark_of(1))
     for words, flag in (
         (
-            ("calibrate", lights, dark, "-o", tmp_path / "o", "--dark", as_unit(tmp_path / "d.fits", dark_of(1))),
+            ("calibrate", lights, dark, "-o", tmp_path / "o", "--dark", clear),
             "--units",
         ),
         (("plan", tmp_path), "--calibrate.units"),
@@ -269,8 +270,8 @@ def test_authority_siril_stacks_of_darks_are_recognised(tmp_path):
         put(
             tmp_path / "dark" / f"d_{i}.fit", np.rint(rng.normal(520, 8, SHAPE)).astype(np.uint16), "Dark", EXPTIME=60.0
         )
-    script = "requires 1.0.0\nset32bits\ncd dark\nconvert d -out=../process\ncd ../process\nstack d rej 3 3 -nonorm -out=../dark_stacked\n"
-    (tmp_path / "s.ssf").write_text(script)
+    steps = "cd dark", "convert d -out=../process", "cd ../process", "stack d rej 3 3 -nonorm -out=../dark_stacked"
+    (tmp_path / "s.ssf").write_text("\n".join(["requires 1.0.0", "set32bits", *steps, ""]))
     subprocess.run(["siril-cli", "-d", tmp_path, "-s", tmp_path / "s.ssf"], capture_output=True, timeout=60, check=True)
     stack = next(tmp_path.glob("dark_stacked.fit*"))
     assert fits.getdata(stack).max() < 1
@@ -285,3 +286,28 @@ def test_truth_the_case_of_masters_from_0_to_1(tmp_path):
     *_, done = ml.run(tmp_path / "in", tmp_path / "out")
     assert np.nanmedian(fits.getdata(done.result.lights[0].path)) == pytest.approx(400, abs=3)
     assert "nothing wrong" not in ran("doctor", tmp_path / "in")
+
+
+def test_truth_cosmetic_and_defects_of_lights_ask_nothing(tmp_path):
+    """Electrons per second that do not tell their unit beside a dark in DN: nothing is subtracted from them."""
+    rates = np.random.default_rng(1).normal(0.06, 0.015, SHAPE).astype(np.float32)
+    lights, dark = put(tmp_path / "rates.fits", rates, "Light"), put(tmp_path / "dark.fits", dark_of(1), "Dark")
+    ran("cosmetic", lights, "-o", tmp_path / "out", "--dark", dark)
+    good = fits.getdata(tmp_path / "out" / "rates_cc.fits") == rates
+    assert 0.98 < good.mean() < 1
+    more = [put(tmp_path / f"rates_{i}.fits", np.roll(rates, i + 1, 0), "Light") for i in range(2)]
+    ran("defects", lights, *more, dark, "-o", tmp_path / "map.fits")
+    with pytest.raises(AssertionError, match="DN or parts of full scale"):
+        flat = put(tmp_path / "flat.fits", rates, "Flat")
+        ran("defects", flat, "-o", tmp_path / "map2.fits", "--bias", put(tmp_path / "bias.fits", dark_of(2), "Bias"))
+
+
+def test_truth_frames_of_one_kind_follow_the_clear_ones(tmp_path):
+    """A raw light from 0 to 1 that is noisier than the others is read as they are."""
+    rng = np.random.default_rng(2)
+    paths = [as_unit(tmp_path / f"l{i}.fits", rng.normal(1400, 30, SHAPE), "Light", PROGRAM="none") for i in range(4)]
+    odd = put(tmp_path / "odd.fits", rng.normal(0.02, 0.01, SHAPE).astype(np.float32), "Light")
+    made, readings = settle([read(path) for path in (*paths, odd)])
+    assert [one.factor for one in readings] == [65535.0] * 5 and all(frame.meta.scale_known for frame in made)
+    assert np.median(made[-1]) == pytest.approx(0.02 * 65535, rel=0.05)
+    assert len(list(sentences(readings))) == 1 and "and 2 more" in next(sentences(readings))

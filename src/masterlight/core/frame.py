@@ -19,6 +19,7 @@ Header = Mapping[str, bool | int | float | str]
 """Keywords of a frame and their values."""
 FULL_DN = 65535.0
 """What 1 is in files whose floats go from 0 to 1."""
+PARTS_NOTE = "floats from 0 to 1 are read as 0 to 65535 DN"
 UNIT_LEVEL = 2.0
 """Levels in a header up to this are in units of full scale; no DN that saturates or is added is as small."""
 DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}

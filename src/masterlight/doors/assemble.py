@@ -133,11 +133,13 @@ def find_defects(
     """
     kinds: dict[str, list[Frame]] = {}
     beside = [in_role(read(bias), "bias")] if bias else []
-    made, scales = settle([*beside, *scan(files).frames])
+    frames = scan(files).frames
+    alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
+    made, scales = settle([*beside, *(frame for frame in frames if frame not in alone)])
     for sentence in sentences(scales):
         yield Event("defects", message=sentence)
     beside, frames = made[: len(beside)], made[len(beside) :]
-    for frame in frames:
+    for frame in (*frames, *alone):
         whole = (0, frame.shape[-2], 0, frame.shape[-1])
         kinds.setdefault(frame.meta.kind, []).append(Trimmed.of(frame, frame.meta.data_px or whole))
     parts = []

@@ -23,7 +23,7 @@ from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import with_values
-from masterlight.core.units.settle import in_role, sentences, settle, settle_mixed
+from masterlight.core.units.settle import in_role, is_plain, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
@@ -131,8 +131,9 @@ def take_defects(
     """Repair of what a master dark or a list or map of `masterlight defects` shows."""
     known = []
     if dark:
-        (shown, *_), readings = settle([in_role(read(dark), "dark"), *session.frames])
-        for sentence in sentences(one for one in readings if one.source == shown.source):
+        plain = (frame for frame in session.frames if is_plain(frame.meta))
+        (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
+        for sentence in sentences(readings):
             yield Event("cosmetic", message=sentence)
         known.append(process.defects(shown))
     if defects:

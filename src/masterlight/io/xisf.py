@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import FULL_DN, UNIT_LEVEL, Meta
+from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers import as_number
 from masterlight.io.fits import card_value
 from masterlight.io.plain import KeywordFrame, Layout, reading, truncation
@@ -137,7 +137,7 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     meta = Meta.from_header(cards, source, layout.shape)
     if layout.scale == FULL_DN:
         meta = meta.times(FULL_DN).with_(scale_claims=(*meta.scale_claims, "bounds"))
-        notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
+        notes.append(PARTS_NOTE)
         if not (as_number(cards.get("SATURATE")) or 0) > UNIT_LEVEL:
             cards["SATURATE"] = FULL_DN
     meta = meta.with_(notes=(*meta.notes, *notes))

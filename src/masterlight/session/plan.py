@@ -14,7 +14,7 @@ from typing import Any
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers import filter_key, object_key
 from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
@@ -200,18 +200,8 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
 
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
     """
-    calibrate = calibrate or ImageCalibration()
-    rejected, suitable, kinds = list(session.rejected), [], {kind: [] for kind in PLURAL}
-    for frame in session.frames:
-        if pattern != "auto" and len(frame.shape) == 2:
-            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
-        reason = unsuitable(frame.meta)
-        if reason:
-            rejected.append(Rejected(frame.source, "plan", reason))
-        else:
-            suitable.append(frame)
-    with executor("threads:8") as pool:
-        suitable, scales = settle(suitable, calibrate.units, "--calibrate.units", pool)
+    calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
     planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
@@ -224,12 +214,36 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
             folders named lights, darks, flats, bias to be sure""")
     lights = planner.lights()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
-    notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
+    notes = notes_of(session, {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
-        tuple(scales),
+        tuple(planner.warnings), tuple(rejected), notes, tuple(scales),
     )  # fmt: skip
+
+
+def frames_in_dn(
+    session: Session, calibrate: ImageCalibration, pattern: str
+) -> tuple[list[Frame], list[Rejected], list[Reading]]:
+    """The frames that can take part, their numbers in DN, those that cannot, and how the numbers were read."""
+    suitable, rejected = [], list(session.rejected)
+    for frame in session.frames:
+        if pattern != "auto" and len(frame.shape) == 2:
+            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
+        reason = unsuitable(frame.meta)
+        if reason:
+            rejected.append(Rejected(frame.source, "plan", reason))
+        else:
+            suitable.append(frame)
+    with executor("threads:8") as pool:
+        suitable, scales = settle(suitable, calibrate.units, "--calibrate.units", pool)
+    return suitable, rejected, scales
+
+
+def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
+    """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
+    notes = (note for f in session.frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
+    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frames: {note}" for note, count in counts.items())
 
 
 @dataclass

@@ -185,14 +185,14 @@ def of_integers(frame: Frame, company: Company, units: Units, sample: Sample) ->
     fits = sample.highest <= (255 if usual == 8 else 65535)
     if frame.meta.kind == "flat" and frame.meta.is_master:
         unit, why = STORED, "a flat divides out"
-    elif units != "auto":
-        unit, why = (PARTS if units == "full-scale" else STORED), f"{ASKED} {units} says"
     elif bits == 32 and sample.level / WIDE >= WIDE_LEVEL_DN:
         unit, why = PARTS, f"integers of 32 bits whose median is {sample.level:.4g}"
     elif fits and not (bits == 8 and usual == 16):
         unit, why = STORED, f"values up to {sample.highest:.0f}"
     else:
         unit, why = UNCLEAR, f"values up to {sample.highest:.0f} beside frames of {usual} bits"
+    if (unit == UNCLEAR and units != "auto") or (unit == PARTS and units == "dn"):
+        unit, why = (STORED if units == "dn" else PARTS), f"{ASKED} {units} says"
     told = f"integers of {bits} bits"
     factor = full if unit == PARTS else 1.0
     odd, full_dn = not fits or bits < usual, 255.0 if usual == 8 else FULL_DN

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import Frame, Meta
+from masterlight.core.frame import PARTS_NOTE, Frame, Meta
 from masterlight.core.together import differences
 from masterlight.core.units.reading import PARTS, UNCLEAR, Company, Reading, Units, read_scale, sample_of
 from masterlight.core.workers import Pool, Serial, each
@@ -124,7 +124,7 @@ def in_dn(frame: Frame, reading: Reading) -> Frame:
     made = frame.times(reading.factor) if reading.factor != 1 else frame
     changed = reading.factor != 1 or reading.unit == UNCLEAR
     notes = (f"{reading.words}: {reading.why}",) if changed else ()
-    kept = tuple(note for note in made.meta.notes if not (changed and note.startswith("floats from 0 to 1")))
+    kept = tuple(note for note in made.meta.notes if not (changed and note == PARTS_NOTE))
     return replace(made, meta=made.meta.with_(scale_known=True, notes=(*kept, *notes)))
 
 
