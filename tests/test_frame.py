@@ -86,6 +86,49 @@ def test_truth_names_tell_temperature_binning_gain():
     assert len(meta.notes) == 6
 
 
+@pytest.mark.parametrize(
+    "name, exposure_s, temperature_c, gain, offset, filter_",
+    [
+        ("2024-05-01_22-13-05_Ha_-10.00_300.00s_0012.fits", 300, -10, None, None, "Ha"),
+        ("2024-05-01_22-13-05_OIII_5.00_300.00s_0012.fits", 300, 5, None, None, "OIII"),
+        ("M31_2024-05-01_22-13-05_L_-9.90_G100_O50_60.00s_0001.fits", 60, -9.9, 100, 50, "L"),
+        ("M31 2024-05-01 Ha 300.00s g0 o8 -0.10 0001.xisf", 300, -0.1, 0, 8, "Ha"),
+        ("NGC7000_O_G100_O3_120.00s_2.34_0001.fits", 120, None, 100, None, "O3"),
+        ("M31_G001_60s.fits", 60, None, None, None, None),
+        ("PN_G75.5_G_300s_O50.fits", 300, None, None, None, "G"),
+        ("Light_M31_300.0s_Bin1_gain100_20240501-221305_-10.0C_0001.fit", 300, -10, 100, None, None),
+        ("M31_2024-05-01_300s_0.65_12.34_0001.fits", 300, None, None, None, None),
+    ],
+)
+def test_truth_names_as_capture_programs_make_them(name, exposure_s, temperature_c, gain, offset, filter_):
+    meta = Meta.from_header({"IMAGETYP": "LIGHT"}, f"/astro/2024-05-01/LIGHT/{name}")
+    assert (meta.exposure_s, meta.temperature_c, meta.gain, meta.offset) == (exposure_s, temperature_c, gain, offset)
+    assert meta.filter == filter_
+
+
+@pytest.mark.parametrize(
+    "cards, name, frames",
+    [
+        ({"EXPTIME": 60, "TOTALEXP": 15000}, "stack.fits", 250),
+        ({"EXPTIME": 60, "LIVETIME": 120}, "a.fits", 2),
+        ({"EXPTIME": 60, "LIVETIME": 60}, "a.fits", 1),
+        ({"EXPTIME": 60, "LIVETIME": 61.5}, "a.fits", 1),
+        ({"EXPTIME": 60, "NCOMBINE": 5, "TOTALEXP": 15000}, "a.fits", 5),
+        ({"TOTALEXP": 15000}, "a.fits", 1),
+        ({}, "Stacked_250_Field 1_60s.fit", 250),
+        ({}, "DSO_Stacked_30_M 31_10.0s_20240101_220000.fit", 30),
+        ({}, "stacked-16_M 42.fits", 16),
+        ({}, "Stack_16bits_450frames_6750s.fit", 450),
+        ({}, "stack_0012_Ha.fits", 1),
+        ({}, "M31_Stacked_12.fits", 1),
+        ({"IMAGETYP": "Dark", "EXPTIME": 60, "TOTALEXP": 6000}, "a.fits", 1),
+    ],
+)
+def test_truth_stacks_of_telescopes_are_known(cards, name, frames):
+    meta = Meta.from_header({"IMAGETYP": "Light Frame"} | cards, name)
+    assert meta.frames == frames and meta.is_master == (frames > 1)
+
+
 def test_truth_header_is_believed_over_the_name():
     meta = Meta.from_header({"IMAGETYP": "Dark Frame", "EXPTIME": 30}, "lights/light_600s.fits")
     assert (meta.kind, meta.exposure_s) == ("dark", 30)

@@ -96,3 +96,38 @@ def test_flags_forms_and_recipes_open_no_engine(words):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+
+
+def kernels_and_calls() -> tuple[dict, dict]:
+    """The marks of every kernel by (module, name), and which kernels each of them calls."""
+    marks, calls = {}, {}
+    for path in FILES:
+        module, body = (
+            ".".join(("masterlight", *path.relative_to(ROOT).with_suffix("").parts)),
+            ast.parse(path.read_text()),
+        )
+        imports = [node for node in ast.walk(body) if isinstance(node, ast.ImportFrom)]
+        known = {alias.name: (node.module, alias.name) for node in imports for alias in node.names}
+        functions = [node for node in body.body if isinstance(node, ast.FunctionDef)]
+        known |= {node.name: (module, node.name) for node in functions}
+        for node in functions:
+            marks[module, node.name] = " ".join(map(ast.unparse, node.decorator_list))
+            names = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)} - {node.name}
+            calls[module, node.name] = {known[name] for name in names if name in known}
+    kernels = {key: words for key, words in marks.items() if "njit" in words}
+    return kernels, {key: calls[key] & kernels.keys() for key in kernels}
+
+
+def test_a_kernel_computes_the_same_bits_compiled_now_or_loaded_from_the_cache():
+    """What kernels call is inlined where fast-math is in it, its own or that of what was inlined into it.
+
+    The cache holds a caller with copies of what it calls, optimized once more than the functions that run in the
+    process that compiles; with fast-math the two may differ in the last bit.
+    """
+    kernels, calls = kernels_and_calls()
+    inlined = {key for key, marks in kernels.items() if "inline" in marks}
+    free = {key for key, marks in kernels.items() if "fastmath" in marks}
+    while more := {key for key in kernels.keys() - free if calls[key] & free & inlined}:
+        free |= more
+    wrong = set().union(*calls.values()) & free - inlined
+    assert len(free) > 20 and not wrong, f"give these forceinline=True: {sorted(wrong)}"

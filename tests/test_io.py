@@ -4,8 +4,10 @@ import errno
 import gzip
 import os
 import pickle
+import socket
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,9 @@ from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers import flip_header
-from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, write
+from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, whole, write
+from masterlight.io import fits as fits_reader
+from masterlight.io.defectlist import read_defects
 from masterlight.io.raster import midtones, preview, reduce_image, write_png
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -211,11 +215,100 @@ def test_truth_a_file_that_shrinks_after_it_was_opened(tmp_path):
     write(tmp_path / "a.fits", image_of(np.uint16, (50, 400)))
     frame = read(tmp_path / "a.fits")
     os.truncate(tmp_path / "a.fits", 9000)
-    with pytest.raises(FrameError, match="truncated"):
+    with pytest.raises(FrameError, match="has changed"):
         np.asarray(frame)
     os.unlink(tmp_path / "a.fits")
-    with pytest.raises(FrameError, match="was it moved"):
+    with pytest.raises(FrameError, match="no such file"):
         np.asarray(frame)
+
+
+@pytest.mark.parametrize("name", ["a.fits", "a.fits.gz", "a.xisf", "a.cr2", "a.lst"])
+def test_truth_only_files_are_opened(tmp_path, name):
+    """A pipe would wait for ever for somebody to write into it; a device has no end."""
+    path = tmp_path / name
+    opened = read if is_supported(path) else lambda path: read_defects(path, (9, 9))
+    with socket.socket(socket.AF_UNIX) as server:
+        made = {
+            "a named pipe": lambda: os.mkfifo(path), "a folder": path.mkdir, "a socket": lambda: server.bind(str(path)),
+            "a device": lambda: path.symlink_to("/dev/zero"), "leads nowhere": lambda: path.symlink_to("nothing"),
+            "link to a": lambda: path.symlink_to(name),
+        }  # fmt: skip
+        for reason, make in made.items():
+            make()
+            with pytest.raises(FrameError, match=reason):
+                opened(path)
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_truth_a_file_that_became_a_pipe_is_not_waited_for(tmp_path):
+    write(tmp_path / "a.fits", image_of(np.uint16))
+    frame = read(tmp_path / "a.fits")
+    os.unlink(tmp_path / "a.fits")
+    os.mkfifo(tmp_path / "a.fits")
+    for look in (np.asarray, lambda frame: frame.stored(0, 1, 0, 1)):
+        with pytest.raises(FrameError, match="named pipe"):
+            look(frame)
+
+
+def test_truth_a_gzip_archive_is_unpacked_as_far_as_its_image_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(fits_reader, "MOST_BEFORE_BYTES", 1 << 22)
+    image = image_of(np.uint16, (50, 400))
+    write(tmp_path / "a.fits", image)
+    content = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "b.fits.gz").write_bytes(gzip.compress(content + bytes(1 << 26), mtime=0))
+    frame = read(tmp_path / "b.fits.gz")
+    assert np.array_equal(np.asarray(frame), image)
+    with frame.plain_file() as twin:
+        assert os.fstat(twin.fileno()).st_size == frame.layout.end_bytes
+    huge = damaged(NAXIS1="60000", NAXIS2="60000")
+    (tmp_path / "c.fits.gz").write_bytes(gzip.compress(huge, mtime=0))
+    with pytest.raises(FrameError, match="cannot hold"):
+        read(tmp_path / "c.fits.gz")
+    late = damaged(NAXIS="1", NAXIS1=str(1 << 24), NAXIS2=None)[:2880] + bytes(1 << 25)
+    (tmp_path / "d.fits.gz").write_bytes(gzip.compress(late, mtime=0))
+    with pytest.raises(FrameError, match="too late"):
+        read(tmp_path / "d.fits.gz")
+
+
+def test_truth_no_room_costs_an_absurd_frame_and_ends_the_run_for_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    for name, image, error in (
+        ("a", image_of(np.uint16, (50, 400)), OutputError), ("b", np.zeros((900, 900), np.uint16), FrameError),
+    ):  # fmt: skip
+        write(tmp_path / "a.fits", image)
+        (tmp_path / f"{name}.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+        with pytest.raises(error, match=r"no room to unpack it .*: it takes \d MB, 0 are free"):
+            np.asarray(read(tmp_path / f"{name}.fits.gz"))
+
+
+def test_truth_reading_raises_frame_errors_alone(tmp_path, monkeypatch):
+    write(tmp_path / "a.fits", image_of(np.uint16))
+    frame = read(tmp_path / "a.fits")
+    for error in (
+        KeyError("x"),
+        MemoryError(),
+        RecursionError("deep"),
+        UnicodeError("odd"),
+        IndexError(),
+        LookupError(),
+    ):
+
+        def fail(*args, error=error):
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(fits_reader, "image_and_planes", fail)
+            patched.setattr(type(frame), "rows_of", fail)
+            for look in (lambda: read(tmp_path / "a.fits"), frame.__array__, lambda: frame.stored(0, 1, 0, 1)):
+                with pytest.raises(FrameError, match="damaged") as told:
+                    look()
+                assert told.value.source == str(tmp_path / "a.fits")
+
+
+def test_truth_messages_are_one_line_that_harms_no_terminal():
+    error = FrameError("a\x1b[2Jb\n" + "c" * 400, "odd\x07 " + "word " * 200 + "; copy it again")
+    assert str(error).isprintable() and len(str(error)) <= 300 and str(error).endswith("copy it again")
+    assert "\\x1b[2J" in str(error) and "odd\\x07" in str(error) and error.source.startswith("a\x1b")
 
 
 def test_truth_other_formats_are_named(tmp_path):
@@ -284,10 +377,10 @@ def test_truth_nothing_half_written_is_left(tmp_path, monkeypatch):
     for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
 
         def fail(file, data, error=error):
-            file.write(b"half")
+            FileIO.write(file, b"half")
             raise error
 
-        monkeypatch.setattr(fits_writer, "write_all", fail)
+        monkeypatch.setattr(whole.WholeFile, "write", fail)
         with pytest.raises(OutputError if isinstance(error, OSError) else KeyboardInterrupt) as told:
             write(tmp_path / "a.fits", np.zeros((4, 4)))
         if isinstance(error, OSError):

@@ -41,7 +41,7 @@ def test_key_follows_what_a_product_is_made_of(tmp_path):
 
 def test_bad_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="choose another --out"):
+    with pytest.raises(OutputError, match="choose another output folder"):
         Store(tmp_path / "file").path("master")
 
 

@@ -271,9 +271,10 @@ def test_truth_damage_is_told_never_a_crash(tmp_path):
         with pytest.raises(FrameError, match="copy it again") as error:
             np.asarray(read(path))
         assert str(path) in str(error.value)
-    for path in (tmp_path / "none.dng", tmp_path):
-        with pytest.raises(FrameError, match="cannot be read"):
-            raw.open_raw(path)
+    (tmp_path / "folder.dng").mkdir()
+    for name, told in (("none.dng", "no such file"), ("folder.dng", "is a folder")):
+        with pytest.raises(FrameError, match=told):
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize("seed", range(40))

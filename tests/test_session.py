@@ -1,6 +1,8 @@
 """Which frames belong together, what is subtracted from what, and why."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from masterlight.session.plan import LightJob, MasterJob, plan
 from masterlight.session.scan import Session, scan
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+CASES = DATA.parent / "cases"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
 
 CAMERA = {"camera": "ZWO ASI2600MM Pro", "shape": (40, 60), "gain": 100.0, "offset": 50.0, "temperature_c": -10.0}
@@ -236,6 +239,32 @@ def test_truth_what_cannot_take_part():
         and "SNAPSHOT" in reasons[3]
     )
     assert len(only(found).frames) == 2 and "taken for lights" in told(found)
+
+
+def test_truth_pictures_among_raw_lights_are_no_lights():
+    """A stack of floats or of three planes, without a word that it is one; among its like a float is a light."""
+    subs, floats = frames("light", 8), {"integer": False, "bits": 32}
+    for picture in (frames("light", 1, **floats), frames("light", 2, shape=(3, 40, 60))):
+        found = planned(subs, picture)
+        assert [len(job.frames) for job in found.lights] == [8]
+        assert [row.source for row in found.rejected] == [frame.source for frame in picture]
+        assert "among raw frames of the same camera" in found.rejected[0].reason
+    for lights in (
+        (frames("light", 5, **floats),), (subs, frames("light", 8, **floats)), (subs[:2], frames("light", 1, **floats)),
+        (subs, frames("light", 2, **floats, calibration="D")), (subs, frames("light", 1, **floats, camera="QHY600M")),
+        (subs, frames("light", 1, **floats, object="M 42")),
+    ):  # fmt: skip
+        assert not planned(*lights).rejected
+
+
+@pytest.mark.skipif(not (CASES / "fmt_stack_beside.py").exists(), reason="no small nights here")
+def test_truth_stacks_of_a_telescope_beside_its_subs(tmp_path):
+    subprocess.run([sys.executable, "fmt_stack_beside.py", str(tmp_path)], cwd=CASES, check=True)
+    found = plan(scan(tmp_path))
+    assert [len(job.frames) for job in found.lights] == [8]
+    assert {Path(row.source).name: row.reason for row in found.rejected} == dict.fromkeys(
+        ("Stacked_250_Field 1_60s.fit", "stack.fits"), "is already a stack of 250 frames"
+    )
 
 
 def test_truth_empty_nights_say_what_to_do(tmp_path):

@@ -333,12 +333,12 @@ def test_bad_empty_folder_and_no_lights(folder, tmp_path):
 
 
 def test_bad_full_disk_leaves_nothing_half_written(folder, tmp_path, monkeypatch):
-    import masterlight.io.fits_writer as writer
+    from masterlight.io import whole
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "write_all", full)
+    monkeypatch.setattr(whole.WholeFile, "write", full)
     with pytest.raises(OutputError, match="disk is full"):
         walked(folder, tmp_path / "out")
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
@@ -359,6 +359,50 @@ def test_bad_frame_that_vanishes_between_the_passes(folder, tmp_path):
         report = event.result
     assert [Path(r.path).name for r in report.rejected] == [lost.name]
     assert report.lights[0].frames_used == 5
+
+
+def rewritten(path):
+    """Other pixels within the same size, the time set back as if nothing had been."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[-40_000:-20_000] = bytes(20_000)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def exchanged(path):
+    """Another light of the same size and time under its name."""
+    status, other = path.stat(), path.with_name("other")
+    other.write_bytes(next(p for p in sorted(path.parent.glob("*.fits")) if p != path).read_bytes())
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(other, path)
+
+
+CHANGES = {
+    "rewritten": rewritten, "exchanged": exchanged, "touched": lambda p: os.utime(p, ns=(1, 1)),
+    "longer": lambda p: p.write_bytes(p.read_bytes() + b"more"), "cut": lambda p: os.truncate(p, 300_000),
+}  # fmt: skip
+
+
+TIMES = [(how, "align") for how in CHANGES] + [
+    (h, s) for h in ("rewritten", "exchanged") for s in ("measure", "integrate")
+]
+
+
+@pytest.mark.parametrize(("how", "stage"), TIMES)
+def test_bad_light_that_changes_during_the_run(folder, tmp_path, how, stage):
+    """In pass 1 what the doctor saw of it is remembered, in pass 2 what pass 1 saw, in the midst of both passes."""
+    lights, at = frames(folder, "LIGHT"), {"measure": 5, "align": 3, "integrate": 2}[stage]
+    changed = False
+    recipe = ml.build(ml.Recipe, {"workers": "serial", "memory_mb": 300})
+    for event in ml.run(folder, tmp_path / "out", recipe):
+        if event.stage == stage and event.total and not changed and event.done < event.total:
+            CHANGES[how](lights[at])
+            changed = True
+    report = event.result
+    rows = {Path(row.path).name: row for row in report.rejected}
+    assert changed and rows.keys() == {lights[at].name}
+    assert re.search("has changed|truncated", rows[lights[at].name].reason)
+    assert report.lights[0].frames_used == 5 and report.exit_status == 1
 
 
 def test_bad_interrupted_run_leaves_no_half_file(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from masterlight.core.errors import FrameError
-from masterlight.io import read
+from masterlight.io import read, xisf
 from masterlight.io.xisf import unshuffle
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -126,7 +126,47 @@ def test_truth_pixels_stored_side_by_side_and_alpha(tmp_path, codec, channels):
 def test_oracle_unshuffled(size):
     data = np.random.default_rng(size).bytes(size)
     for item in (1, 2, 4, 8):
-        assert unshuffle(shuffled(data, item), item) == data
+        stored = np.frombuffer(shuffled(data, item), np.uint8)
+        assert b"".join(part.tobytes() for part in unshuffle(stored, item)) == data
+
+
+@pytest.mark.parametrize("codec", ["", "zlib", "lz4", "zstd"])
+@pytest.mark.parametrize("shuffle", ["", "+sh"])
+@pytest.mark.parametrize("storage", ["Planar", "Normal"])
+def test_truth_large_images_are_unpacked_by_pieces(tmp_path, monkeypatch, codec, shuffle, storage):
+    """What is too much for the memory goes through the disk; pieces are cut anywhere, and so are parts of a block."""
+    monkeypatch.setattr(xisf, "MOST_IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(xisf, "CHUNK_BYTES", 777)
+    image = image_of(np.float32, (3, 41, 53))
+    data = (np.moveaxis(image, 0, -1) if storage == "Normal" else image).tobytes()
+    told = {"sampleFormat": "Float32", "pixelStorage": storage, "bounds": "-9:9"}
+    if codec:
+        data = shuffled(data, 4) if shuffle else data
+        parts = [data[:9001], data[9001:9003], data[9003:]]
+        blocks = [packed(part, codec) for part in parts]
+        told["compression"] = f"{codec}{shuffle}:{len(data)}" + (":4" if shuffle else "")
+        told["subblocks"] = ":".join(f"{len(b)},{len(p)}" for b, p in zip(blocks, parts, strict=True))
+        data = b"".join(blocks)
+    write_xisf(tmp_path / "a.xisf", data, **told, **geometry(image))
+    assert np.array_equal(np.asarray(read(tmp_path / "a.xisf")), image)
+
+
+def test_truth_a_block_is_unpacked_no_farther_than_it_announces(tmp_path):
+    """A thousand times more zeros than the picture has pixels, in the same block."""
+    image = image_of(np.uint16)
+    for codec in ("zlib", "zstd"):
+        data = packed(image.tobytes() + bytes(10**8), codec)
+        told = {"sampleFormat": "UInt16", "compression": f"{codec}:{image.nbytes}"}
+        write_xisf(tmp_path / "a.xisf", data, **told, **geometry(image))
+        assert np.array_equal(np.asarray(read(tmp_path / "a.xisf")), image)
+
+
+def test_truth_alpha_channels_are_left_out_with_a_word(tmp_path):
+    image = image_of(np.uint16, (2, 23, 31))
+    told = {"sampleFormat": "UInt16", **geometry(image), "colorSpace": "Gray"}
+    write_xisf(tmp_path / "a.xisf", image.tobytes(), **told)
+    frame = read(tmp_path / "a.xisf")
+    assert np.array_equal(np.asarray(frame), image[0]) and "1 alpha channel is left out" in frame.meta.notes
 
 
 def test_truth_floats_from_0_to_1_are_dn_of_65535(tmp_path):
@@ -144,13 +184,13 @@ def test_truth_floats_from_0_to_1_are_dn_of_65535(tmp_path):
 
 
 def test_authority_the_xisf_package_wrote_it(tmp_path):
-    xisf = pytest.importorskip("xisf")
+    author = pytest.importorskip("xisf")
     image = image_of(np.uint16, (3, 20, 30))
     words = {
         "FITSKeywords": {"EXPTIME": [{"value": "300", "comment": ""}], "FILTER": [{"value": "'Ha'", "comment": ""}]}
     }
     for codec, shuffle in ((None, False), ("lz4hc", True), ("zlib", True), ("zstd", False)):
-        xisf.XISF.write(
+        author.XISF.write(
             str(tmp_path / "a.xisf"), np.moveaxis(image, 0, -1), image_metadata=words, codec=codec, shuffle=shuffle
         )
         frame = read(tmp_path / "a.xisf")
@@ -220,6 +260,17 @@ def test_truth_x_trans_pattern(tmp_path):
         ({"location": None}, "not attached to it but nowhere"),
         ({"location": "attachment:{at}:999999"}, r"truncated: 3,474 of 1,002,047 bytes"),
         ({"compression": "rar:1426"}, "zlib, lz4, lz4hc, zstd are read"),
+        ({"geometry": "31:23:300", "location": "attachment:{at}:1426"}, "300 channels"),
+        ({"geometry": "99999999:99999999:1"}, "1,426 bytes of pixels where 19,999,999,600,000,002"),
+        ({"geometry": "9" * 500 + ":1:1"}, "not width:height:1"),
+        ({"geometry": "60000:60000:1", "compression": "zlib:7200000000"}, "cannot come out of 1,426"),
+        ({"geometry": "60000:60000:1", "compression": "lz4:7200000000"}, "cannot come out of 1,426"),
+        ({"geometry": "60000:60000:1", "compression": "zstd:7200000000"}, "cannot come out of 1,426"),
+        ({"compression": "zlib:9000"}, "9,000 bytes of pixels where 1,426"),
+        ({"compression": "zlib+sh:1426:99"}, "cannot come out"),
+        ({"compression": "zlib:1426", "subblocks": "700,713:727,713"}, "do not add up"),
+        ({"compression": "zlib:1426", "subblocks": "700,713:726,714"}, "do not add up"),
+        ({"compression": "zlib:1426", "subblocks": "1426,1426:0,0"}, "do not add up"),
         ({"compression": "zlib"}, "makes no sense"),
         ({"compression": "zlib:1426", "subblocks": "1:2"}, "makes no sense"),
         ({"compression": "zlib:100"}, "100 bytes of pixels where 1,426"),
@@ -238,6 +289,16 @@ def test_truth_what_cannot_be_read_is_told(tmp_path, changes, reason):
     assert str(path) in str(error.value)
 
 
+def with_header(xml: bytes) -> bytes:
+    return b"XISF0100" + struct.pack("<II", len(xml), 0) + xml
+
+
+def entities() -> bytes:
+    """A few lines of XML that mean a thousand million words."""
+    lines = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10 if i else "word"}">' for i in range(10))
+    return f"<!DOCTYPE xisf [{lines}]><xisf>&a9;</xisf>".encode()
+
+
 @pytest.mark.parametrize(
     "damage, reason",
     [
@@ -248,6 +309,11 @@ def test_truth_what_cannot_be_read_is_told(tmp_path, changes, reason):
         (lambda data: data[:-1], "truncated: 3,473 of 3,474 bytes"),
         (lambda data: data.replace(b"</xisf>", b"</xosf>"), "header is damaged"),
         (lambda data: data.replace(b"Image", b"Bild "), "holds no image"),
+        (lambda data: data[:8] + b"\xff" * 4 + data[12:], "truncated"),
+        (lambda data: data[:8] + struct.pack("<II", 1 << 25, 0) + bytes(1 << 25), "no header of an image"),
+        (lambda data: with_header(entities()), "words of its own"),
+        (lambda data: with_header(b"<a>" * 200_000), "header is damaged"),
+        (lambda data: with_header(b"<?xml version='1.0' encoding='nonsense-8'?><a/>"), "holds no image"),
     ],
 )
 def test_truth_damage_is_told(tmp_path, damage, reason):

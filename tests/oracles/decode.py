@@ -10,3 +10,8 @@ def decode_int16(stored, zero, scale, swapped):
 
 def decode_float32(stored, swapped):
     return (stored.byteswap() if swapped else stored).view(np.float32)
+
+
+def row_sums(stored):
+    totals = [sum(int(value) * (2 * x + 1) for x, value in enumerate(row)) for row in stored]
+    return [max(1, total & 0xFFFFFFFF ^ total >> 32) for total in totals]

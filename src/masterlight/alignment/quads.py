@@ -11,10 +11,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
 from masterlight.alignment.transform import as_complex, similarity_matrix
+from masterlight.compiled import njit
 
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from masterlight.alignment.transform import apply
 from masterlight.alignment.warp import HALO, noise_gain, warp, whole_shift
+from masterlight.compiled import njit
 from masterlight.core.frame import View
 from masterlight.core.headers import WCS_KEYWORDS
 

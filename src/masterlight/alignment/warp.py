@@ -8,10 +8,10 @@ any geometry, and two one-dimensional passes (Catmull and Smith 1980) where the 
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
 from masterlight.alignment.transform import jacobian
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 HALO = 8
@@ -60,7 +60,7 @@ def noise_gain(name: str, phases=None) -> float:
     return float(np.sqrt(along.prod(axis=-1).mean()))
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
 def positions(h, x0, y, count, stride, rows, cols, base, px, py):
     """For `count` pixels of row `y`: index of the first tap (-1 near the edge) and table rows of both phases."""
     h0, h1, h2, h3, h4, h5, h6, h7, h8 = h
@@ -76,7 +76,7 @@ def positions(h, x0, y, count, stride, rows, cols, base, px, py):
         py[i] = np.int64((v - iv) * PHASES + 0.5 if inside else 0.0) * LANES
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def tap_sum(s, b0, stride, w, p, r):
     """The weighted sum of 10 x 10 pixels from flat index `b0` on; table rows start at p (across) and r (down)."""
     y0, y1, y2, y3, y4 = w[r], w[r + np.uint64(1)], w[r + np.uint64(2)], w[r + np.uint64(3)], w[r + np.uint64(4)]
@@ -93,7 +93,7 @@ def tap_sum(s, b0, stride, w, p, r):
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def lowest(s, b, stride):
     """The lowest of the 4 x 4 pixels around a position whose first tap is at flat index `b`."""
     b = b + np.uint64(3) * stride + np.uint64(3)
@@ -105,7 +105,7 @@ def lowest(s, b, stride):
     return low
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
 def careful_pixel(s, stride, rows, cols, h, x, y, w, margin, threshold):
     """One pixel by the full rules: taps that are NaN or outside are left out and the others take over.
 
@@ -174,7 +174,7 @@ def ratio_clamp(plus, minus, w_plus, w_minus, threshold):
     return (plus - k * minus) / (w_plus - k * w_minus)
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def direct_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, margin, scratch):
     """Fill out[y0:y1, x0:x1] by the sum over 10 x 10 taps around each exact position; NaN where one is missing."""
     base, px, py = scratch[0], scratch[1], scratch[2]
@@ -194,7 +194,7 @@ def direct_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, ma
             out[o + i] = value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def mend_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, margin, threshold):
     """Compute pixels of out[y0:y1, x0:x1] by the full rules: those that are NaN, or all when clamping by ratio."""
     for y in range(y0, y1):
@@ -206,7 +206,7 @@ def mend_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, marg
                 out[o + i] = careful_pixel(s, stride, rows, cols, h, i, y, w, margin, threshold)
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def pass_across(s, stride, rows, cols, first, count, slope, shear, start, xa, xb, block, w, line, floor):
     """First pass: source rows first .. first + count resampled across to the columns xa .. xb of a tile.
 
@@ -240,7 +240,7 @@ def pass_across(s, stride, rows, cols, first, count, slope, shear, start, xa, xb
                 floor[to + i] = min(min(s3, s4), min(s5, s6))
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def pass_down(line, floor, first, c, e, ty, xa, xb, ya, yb, block, w, margin, out, out_stride, corner, lane):
     """Second pass: rows ya .. yb of a tile from the columns of `line`, at row v = c x + e y + ty of the source.
 
@@ -315,7 +315,7 @@ def block_for(slope):
     return 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers):
     """Fill out[ys:ye, xs:xe] of the tile at (x0, y0) by two passes; False, undone, when the geometry forbids it."""
     a, b, tx, c, e, ty, worst = local_affine(h, x0, y0)

@@ -1,8 +1,8 @@
 """The calibration equation, on boxes of a frame; hot pixels and how far they stand out, for the scale of a dark."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.decode import decode_row
 
 

@@ -13,7 +13,8 @@ is row `halo`, column `halo` of the mosaic. No flag of fastmath: a box is equal 
 """
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 EIGHTH = np.float32(0.125)
 QUARTER = np.float32(0.25)

@@ -13,9 +13,9 @@ and the whole difference, which positive data never leave.
 """
 
 import numpy as np
-from numba import njit
 
 from masterlight.colour.cfa import EIGHTH, HALF, QUARTER, SIX, STEP, TWO, weave_row
+from masterlight.compiled import njit
 
 HALO = 14
 """Rows and columns around a box on which its pixels depend: 10, and what whole steps in half-width arrays add."""

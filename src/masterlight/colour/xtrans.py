@@ -13,7 +13,8 @@ partner of the other colour next to it, and the pair has a hexagon of six greens
 """
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 BLOCK = 192, 384
 """Rows and columns interpolated at once, so that the candidates stay in the cache."""

@@ -1,7 +1,8 @@
-"""From pixels as a file stores them to float32 DN."""
+"""From pixels as a file stores them to float32 DN, and sums by which stored rows are known again."""
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -43,3 +44,16 @@ def decode_float32(stored, swapped, out):
         else:
             for x in range(stored.shape[1]):
                 out[y, x] = stored[y, x]
+
+
+@njit(nogil=True, cache=True)
+def row_sums(stored, sums):
+    """What tells a row of stored samples from any that differs from it in one sample, or in the order of two.
+
+    stored (rows, n) unsigned integers of up to 32 bits; sums (rows,) uint32 is filled, with 0 nowhere.
+    """
+    for y in range(stored.shape[0]):
+        total = np.uint64(0)
+        for x in range(stored.shape[1]):
+            total += np.uint64(stored[y, x]) * np.uint64(np.uint32(2 * x + 1))
+        sums[y] = max(np.uint32(1), np.uint32(total & np.uint64(0xFFFFFFFF)) ^ np.uint32(total >> np.uint64(32)))

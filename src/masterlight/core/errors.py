@@ -14,6 +14,9 @@ carries its reason, and the night goes on.
 from dataclasses import dataclass
 from typing import Literal
 
+MOST_LETTERS = 300
+"""What a message may have, so that it can be read at a glance."""
+
 
 class MasterlightError(Exception):
     """Base of every error that masterlight raises on purpose."""
@@ -23,12 +26,20 @@ class ParameterError(MasterlightError, ValueError):
     """A parameter is not allowed; the message names it and what is allowed."""
 
 
+def one_line(words: object, most: int = MOST_LETTERS) -> str:
+    """Words as one line for a terminal: control characters are shown, never sent; what is too long loses its middle."""
+    line = " ".join(str(words).split("\n"))
+    line = line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return line if len(line) <= most else f"{line[: most // 2 - 3]} ... {line[len(line) - most // 2 + 2 :]}"
+
+
 class FrameError(MasterlightError):
-    """A file cannot be used as a frame; the message names it and what to do."""
+    """A file cannot be used as a frame; the message names it and what to do, in one line."""
 
     def __init__(self, source: object, reason: object) -> None:
-        super().__init__(f"{source}: {reason}")
-        self.source, self.reason = str(source), str(reason)
+        name = one_line(source, MOST_LETTERS - 100)
+        self.source, self.reason = str(source), one_line(reason, MOST_LETTERS - len(name) - 2)
+        super().__init__(f"{name}: {self.reason}")
 
     def __reduce__(self):
         return type(self), (self.source, self.reason)

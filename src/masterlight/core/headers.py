@@ -69,16 +69,30 @@ FILE_KIND = re.compile(
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
     r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
 )
+TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
+"""Seconds of all exposures of a stack together."""
+STACK_NAME = re.compile(
+    r"(?:dso[-_ ])?(?:stacked[-_ ](\d{1,5})(?![\d.])|stack[-_ ](?:\d+bits?[-_ ])?(\d{1,5})frames)", re.IGNORECASE
+)
+"""How telescopes that stack by themselves name it: Stacked_250_M 31_10.0s, Stack_16bits_450frames."""
 NUMBER = r"(\d+(?:[.,]\d+)?)"
 IN_NAME = {
     "exposure_s": re.compile(
         rf"(?<![a-z0-9.,]){NUMBER}\s?(s|secs?|seconds|ms|min)(?![a-z0-9])|exp(?:osure|time)?[-_= ]?{NUMBER}"
     ),
-    "temperature_c": re.compile(r"(?<![a-z0-9+-])([-+]?\d{1,2}(?:[.,]\d+)?)\s?°?(?:c|degc)(?![a-z0-9])"),
+    "temperature_c": re.compile(
+        r"(?<![a-z0-9+-])([-+]?\d{1,2}(?:[.,]\d+)?)\s?°?(?:c|degc)(?![a-z0-9])"
+        r"|(?<=[_ ])(-\d{1,2}[.,]\d{1,2}|\d{1,2}[.,]\d\d(?=[_ ]\d+[.,]\d\ds))(?=[_ ])"
+    ),
     "binning": re.compile(r"(?<![a-z0-9])([1-8])x([1-8])(?![a-z0-9])|(?<![a-z])bin(?:ning)?[-_= ]?([1-8])(?!\d)"),
-    "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}"),
-    "offset": re.compile(rf"(?<=[\W_])offset[-_= ]?{NUMBER}"),
+    "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}|(?<=[-_ ])g(0|[1-9]\d{{1,3}})(?=[-_ ]|\.\D|$)"),
+    "offset": re.compile(
+        rf"(?<=[\W_])offset[-_= ]?{NUMBER}|(?<=[-_ ])g\d{{1,4}}[-_ ]o(?!3(?!\d)|111(?!\d))(\d{{1,4}})(?=[-_ ]|\.\D|$)"
+    ),
 }
+"""What words of a name tell. N.I.N.A. writes a bare -10.00, G100 for the gain and O50 for the offset after it: a number
+without its sign is a temperature only right before the exposure (it may be a HFR), O3 and O111 are a filter, G001 is
+the first frame through a green one."""
 CLOCK = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d+))?)?\s*(Z|[-+]\d\d:?\d\d)?")
 MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
 """Words of a camera's name that do not tell one camera from another."""
@@ -108,7 +122,6 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
         "contains_bias": truth(cards.get("CALBIAS")),
-        "frames": max(1, int(number(cards, "NCOMBINE", "STACKCNT") or 1)),  # some programs number exposures by SNAPSHOT
         "bits": int(abs(number(cards, "ZBITPIX", "BITPIX") or 16)),
         "integer": (number(cards, "BITPIX") or 16) > 0,
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
@@ -119,6 +132,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
     guess_from_name(meta, source, notes, binned=binning is not None)
+    meta["frames"] = frames_of(cards, source, meta)
     return meta | {"is_master": meta["is_master"] or meta["frames"] > 1, "notes": tuple(notes)}
 
 
@@ -202,6 +216,21 @@ def kind_from_name(source: str) -> tuple[str | None, str, bool]:
         if matches:
             return matches[-1].lastgroup, part, bool(matches[-1][1])
     return None, "", False
+
+
+def frames_of(cards: Mapping, source: str, meta: Mapping) -> int:
+    """How many exposures were combined: by a count, by a total of exposure far above one, or by the name of a light.
+
+    Telescopes that stack by themselves call what they make a light too, and keep the exposure of one frame in EXPTIME.
+    """
+    told = number(cards, "NCOMBINE", "STACKCNT")  # some programs number exposures by SNAPSHOT
+    if told is not None or meta["kind"] not in ("light", "unknown"):
+        return max(1, int(told or 1))
+    total, single = number(cards, *TOTAL_EXPOSURE), meta["exposure_s"]
+    if total and single and total > 1.5 * single:
+        return max(2, round(total / single))
+    named = STACK_NAME.match(PurePath(str(source)).name)
+    return max(1, int(named[1] or named[2])) if named else 1
 
 
 def exposure_of(cards: Mapping) -> float | None:

@@ -1,15 +1,15 @@
 """The sky under an image as a coarse mesh: level and noise of tiles, with stars clipped."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 TILE = 32
 """Side of a background tile in pixels of the detection image, which has twice the frame's pixel size."""
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def moments(x, low, high):
     """Count, mean and standard deviation of the values in [low, high]; NaN is outside."""
     count, total, squares, base = 0, 0.0, 0.0, 0.0
@@ -29,7 +29,7 @@ def moments(x, low, high):
     return count, base + mean, np.sqrt(max(0.0, squares / count - mean * mean))
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def middle(x, low, high, start, end, count):
     """Median of the `count` values in [low, high], known to lie in [start, end], by 12 bisections."""
     for _ in range(12):
@@ -44,7 +44,7 @@ def middle(x, low, high, start, end, count):
     return 0.5 * (start + end)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def tile_level(x, width, work):
     """Sky level and noise of one tile's values, stars clipped; (NaN, NaN) when fewer than a quarter are finite.
 
@@ -134,7 +134,7 @@ def mesh_at(grid, y, x, rows, cols):
     return (1 - f) * ((1 - g) * grid[j, i] + g * grid[j, i1]) + f * ((1 - g) * grid[j1, i] + g * grid[j1, i1])
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def mesh_row(grid, y, rows, out):
     """One row of the mesh at full width into `out` (cols,), as `mesh_at` gives it."""
     ny, nx = grid.shape

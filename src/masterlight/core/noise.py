@@ -1,7 +1,8 @@
 """Location, scale and noise of an image, robust against stars, nebulae and missing pixels."""
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 SAFE = {"contract", "reassoc", "nsz"}
 """Fast-math flags that keep the meaning of NaN and infinity."""

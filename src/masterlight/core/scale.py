@@ -7,8 +7,8 @@ are compared. Location and scale come in the unit of the sample; what is not fin
 from functools import wraps
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.mesh import mesh, mesh_row
 from masterlight.core.noise import deviations, finite, mad_about, midvariance, two_sided_scale
 

@@ -1,8 +1,8 @@
 """Finding and replacing defective pixels, on boxes of a frame."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.mesh import mesh_row
 
 MEDIAN, MEAN, GAUSSIAN, MINIMUM, MAXIMUM = range(5)

@@ -29,7 +29,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.roster import check_shapes
 from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
-from masterlight.io import read, write
+from masterlight.io import read, read_plane, table_rows, write
 from masterlight.io.defectlist import write_defects
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
@@ -202,16 +202,13 @@ FINDERS = {"dark": of_darks, "flatdark": of_darks, "bias": of_darks, "flat": of_
 
 def rejection_map(path: File) -> tuple[np.ndarray, int]:
     """How often each pixel was rejected as too bright, and out of how many frames."""
-    from astropy.io import fits
-
-    with fits.open(path) as hdus:
-        if "REJ_HIGH" not in hdus or "FRAMES" not in hdus:
-            raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
-        n = len(hdus["FRAMES"].data)
-        if hdus["REJ_HIGH"].data.ndim != 2:
-            words = "its rejection maps do not tell of single pixels of the sensor"
-            raise FrameError(path, f"is a stack of three planes; {words}")
-        return np.rint(hdus["REJ_HIGH"].data * n), n
+    rejected, n = read_plane(path, "REJ_HIGH"), table_rows(path, "FRAMES")
+    if rejected is None or not n:
+        raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
+    if len(rejected.shape) != 2:
+        words = "its rejection maps do not tell of single pixels of the sensor"
+        raise FrameError(path, f"is a stack of three planes; {words}")
+    return np.rint(np.asarray(rejected) * n), n
 
 
 def shifts_between(lights: list[Frame]) -> np.ndarray | None:
@@ -361,8 +358,12 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     frames, scales = settle_mixed([read(file) for file in files])
     for sentence in sentences(scales):
         yield Event("hdr", message=sentence)
-    factor = {one.source: one.factor for one in scales}
-    variances = [extension(frame.source, "VARIANCE", factor.get(frame.source, 1.0) ** 2) for frame in frames]
+    known = [read_plane(frame.source, "VARIANCE") for frame in frames]
+    factors = {one.source: np.float32(one.factor**2) for one in scales}
+    variances = [
+        None if plane is None else np.asarray(plane) * factors.get(frame.source, np.float32(1))
+        for frame, plane in zip(frames, known, strict=True)
+    ]
     for without in [frame.source for frame, v in zip(frames, variances, strict=True) if v is None][:1]:
         yield Event("hdr", message=f"{without} has no VARIANCE, so the result has none")
     made = hdr(frames, variances)
@@ -376,14 +377,3 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     header |= {"DATAMIN": low, "DATAMAX": high}
     write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")
-
-
-def extension(path, name: str, factor: float = 1.0) -> np.ndarray | None:
-    """An extension of a FITS file as an array, times a factor; None where there is none."""
-    from astropy.io import fits
-
-    try:
-        with fits.open(path) as hdus:
-            return np.asarray(hdus[name].data * factor, np.float32) if name in hdus else None
-    except OSError:
-        return None

@@ -3,18 +3,19 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from masterlight import __version__
-from masterlight.core.errors import MasterlightError, NothingUsable, ParameterError
+from masterlight.core.errors import FrameError, MasterlightError, NothingUsable, ParameterError
 from masterlight.doors import help as pages
+from masterlight.doors import stop
 from masterlight.doors.flags import Verb, typed_knobs
 from masterlight.processes import STEPS, Step, load
 
-NOTHING, INTERRUPTED = 2, 130
+NOTHING = 2
+MOST_RECIPE_BYTES = 1 << 20
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Help need not look through all that is installed for plugins of pydantic."""
 
@@ -24,11 +25,13 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with stop.stoppable():
+                return super().invoke(ctx)
         except MasterlightError as error:
             fail(error, NOTHING)
         except (KeyboardInterrupt, click.Abort):
-            fail("interrupted; what was finished is whole, and masters will be used again by the next run", INTERRUPTED)
+            again = ", and masters will be used again by the next run" if ctx.invoked_subcommand == "run" else ""
+            fail(f"interrupted; what was finished is whole{again}", stop.status())
 
     def get_help(self, ctx: click.Context) -> str:
         return pages.front()
@@ -59,10 +62,7 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
     cls, path, preset = load(step.process), arguments.pop("recipe", None), arguments.get("preset")
     base = cls()
     if path:
-        try:
-            base = from_toml(cls, Path(path).read_text(), path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ParameterError(f"{path}: cannot be read as a recipe: {error}") from None
+        base = from_toml(cls, recipe_text(path), path)
     if preset:
         from masterlight.calibration.calibrate import preset as preset_of
 
@@ -78,6 +78,17 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
     return process
 
 
+def recipe_text(path: str) -> str:
+    """The text of a recipe file."""
+    from masterlight.io.plain import open_regular, reading
+
+    try:
+        with reading(path), open_regular(path) as file:
+            return file.read(MOST_RECIPE_BYTES).decode()
+    except FrameError as error:
+        raise ParameterError(f"{error}; `masterlight recipe` prints one to begin with") from None
+
+
 def show(events: Iterable[Any], quiet: bool = False) -> tuple[Any, int]:
     """Show events as they come; the last one's result, and how many files were rejected on the way."""
     from masterlight.core.errors import Rejected
@@ -86,6 +97,7 @@ def show(events: Iterable[Any], quiet: bool = False) -> tuple[Any, int]:
     rejected, event = 0, None
     with process_console(quiet) as tell:
         for event in events:
+            stop.heed()
             tell(event)
             rejected += isinstance(event.result, Rejected)
     return event.result if event else None, rejected

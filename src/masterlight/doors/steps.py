@@ -34,7 +34,8 @@ from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, read, suffix, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects
-from masterlight.night.products import make_folder, untaken
+from masterlight.io.whole import make_folder
+from masterlight.night.products import untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 

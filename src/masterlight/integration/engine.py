@@ -183,8 +183,9 @@ def own_share(rule: Rejection, count: int, level_sigma: float) -> float:
 
 
 def is_compiled() -> bool:
-    """Whether the kernels were compiled on this machine before; their cache lies beside them, or in the user's."""
-    return any(Path(combine.stack.stats.cache_path).glob("combine.stack-*.nbi"))
+    """Whether the kernels were compiled on this machine before, and are kept."""
+    kept = combine.stack.stats.cache_path
+    return kept is not None and any(Path(kept).glob("combine.stack-*.nbi"))
 
 
 def result_sentence(stack: Stack) -> str:

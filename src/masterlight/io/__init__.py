@@ -1,19 +1,16 @@
 """Files: `read(path)` gives a frame, `write(path, planes)` makes a file appear whole; formats by suffix."""
 
-import errno
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.core.errors import FrameError, OutputError, ParameterError
+from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.core.headers import FULL_LEVELS
+from masterlight.io.whole import atomic as atomic
 
 FilePath = str | os.PathLike[str]
 
@@ -72,8 +69,23 @@ def read(path: FilePath) -> Frame:
         known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
-    frame: Frame = getattr(import_module(f"masterlight.io.{module}"), name)(path)
+    with import_module("masterlight.io.plain").reading(os.fspath(path)):
+        frame: Frame = getattr(import_module(f"masterlight.io.{module}"), name)(path)
     return frame
+
+
+def read_plane(path: FilePath, name: str) -> Frame | None:
+    """A named plane beside the image of a FITS file, as a frame; None where there is none."""
+    if suffix(path, FITS) is None:
+        return None
+    frame: Frame | None = import_module("masterlight.io.fits").open_plane(path, name)
+    return frame
+
+
+def table_rows(path: FilePath, name: str) -> int | None:
+    """How many rows a named table of a FITS file has; None where there is none."""
+    count: int | None = import_module("masterlight.io.fits").rows_of_table(path, name)
+    return count
 
 
 def write(
@@ -112,34 +124,6 @@ def header_cards(frame: Frame) -> dict[str, Any]:
     now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
-    kept = {name: frame.header[name] for name in frame.header if name and name not in ("COMMENT", "HISTORY", *now)}
+    header = frame.header
+    kept = {name: header[name] for name in header if name and name not in ("COMMENT", "HISTORY", *now)}
     return kept | {name: value for name, value in now.items() if value is not None}
-
-
-@contextmanager
-def atomic(path: FilePath) -> Iterator[Any]:
-    """A binary file to write into, beside its place and renamed into it when all went well; else nothing is left."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with open(partial, "wb", buffering=0) as file:
-            yield file
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
-        if isinstance(error, OSError):
-            raise OutputError(f"{path}: {why_not(error, path)}") from error
-        raise
-
-
-def why_not(error: OSError, path: Path) -> str:
-    """What to do about a file that could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(path.parent).free / 1e6
-        return f"the disk is full ({free:,.0f} MB free); make room, or choose another output folder"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission to write into {path.parent}; choose another output folder"
-    if error.errno == errno.ENOENT:
-        return f"the folder {path.parent} does not exist; create it first"
-    return f"could not be written: {error.strerror or error}"

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +10,14 @@ import numpy as np
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
 from masterlight.io import FITS, FilePath, atomic, read, suffix, write
-from masterlight.io.plain import reading
+from masterlight.io.plain import open_regular, reading
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
 """Keywords that count the pixels of each bit of a map."""
 KIND = "DEFECT MAP"
 """What IMAGETYP calls a map of bits."""
+MOST_BYTES = 1 << 24
+"""Of a list; one of a million lines has fewer."""
 TEXTS = {".lst": "Siril", ".txt": "PixInsight", ".defects": "PixInsight"}
 
 
@@ -46,17 +47,25 @@ def read_defects(path: FilePath, shape: tuple[int, int] | None = None) -> Defect
     that cannot be understood, or when nothing in the list is on the sensor; what is outside is told in `notes`.
     """
     path = os.fspath(path)
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open_regular(path) as file:
         head = file.read(16)
     if head.startswith((b"SIMPLE", b"\x1f\x8b")) or suffix(path, FITS):
         return read_map(path, shape)
     if shape is None:
         raise ParameterError(f"shape: {path} is a list and does not tell the size of the sensor; give (rows, cols)")
+    return listed_mask(path, list(entries(path, text_of(path), shape[0])), shape)
+
+
+def text_of(path: str) -> str:
+    """The words of a list; FrameError for what is no text."""
+    with reading(path), open_regular(path) as file:
+        data = file.read(MOST_BYTES + 1)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
+        if len(data) > MOST_BYTES or b"\0" in data:
+            raise ValueError("it holds other bytes" if b"\0" in data else f"more than {MOST_BYTES:,} bytes")
+        return data.decode("utf-8-sig")
+    except ValueError as error:
         raise FrameError(path, f"is not a list of defects: neither text nor FITS ({error})") from error
-    return listed_mask(path, list(entries(path, text, shape[0])), shape)
 
 
 def entries(path: str, text: str, rows: int) -> Iterator[Entry]:
@@ -77,7 +86,7 @@ def entries(path: str, text: str, rows: int) -> Iterator[Entry]:
 
 def pixinsight(words: str):
     """The box and bits of a line such as `Col 17 20 300`, or None."""
-    match = re.fullmatch(r"(?:col|row) (\d+)(?: (\d+) (\d+))?", words.lower())
+    match = re.fullmatch(r"(?:col|row) (\d{1,9})(?: (\d{1,9}) (\d{1,9}))?", words.lower())
     if not match:
         return None
     at, *ends = (int(number) for number in match.groups() if number)
@@ -88,7 +97,7 @@ def pixinsight(words: str):
 
 def siril(words: str, rows: int):
     """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one upwards."""
-    match = re.fullmatch(r"([PCL]) (\d+)(?: (\d+))?(?: ([HC]))?", words)
+    match = re.fullmatch(r"([PCL]) (\d{1,9})(?: (\d{1,9}))?(?: ([HC]))?", words)
     if not match or (match[1] == "P" and not match[3]):
         return None  # `C x` and `L y` may be followed by a 0 that means nothing
     x, y = int(match[2]), rows - 1 - int(match[3 if match[1] == "P" else 2])

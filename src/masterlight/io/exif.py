@@ -1,5 +1,6 @@
 """What a camera writes beside its raw pixels: the tags of TIFF and its kin (DNG, CR2, NEF ...), CR3, CRW and RAF."""
 
+import errno
 import itertools
 import os
 import re
@@ -9,10 +10,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from masterlight.io.plain import open_regular
+
 KINDS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 """Types of TIFF values as struct spells them."""
 LONGEST_BYTES = 1 << 16
-MOST_DIRECTORIES = 40
+MOST_DIRECTORIES, MOST_BOXES = 40, 1000
 MAKER_NOTE, CFA = 37500, 32803
 WANTED = {
     271: "make", 272: "model", 50708: "unique_model", 306: "changed", 36867: "taken", 37521: "fraction", 36880: "zone",
@@ -47,7 +50,7 @@ class Exif(NamedTuple):
 
 def read_exif(path) -> Exif:
     """The tags of a raw file of any kind; empty where there are none or they are damaged. OSError if unreadable."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         head = file.read(96)
         try:
             if head[6:14] == b"HEAPCCDR":
@@ -59,8 +62,9 @@ def read_exif(path) -> Exif:
                 return of_tags(list(directories(file, jpeg + 12)))
             if head[:2] in (b"II", b"MM"):
                 return of_tags(list(directories(file, 0)))
-        except (struct.error, ValueError, OverflowError, IndexError, TypeError):
-            pass
+        except Exception as error:  # nonsense ends as any of a dozen errors, that of a place before the file included
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
     return Exif()
 
 
@@ -71,7 +75,7 @@ def directory(file, base: int, order: str, at: int) -> tuple[dict[str, Any], int
     rows, tags = file.read(12 * count), {}
     after = file.read(4)
     for tag, kind, n, inline in struct.iter_unpack(order + "HHI4s", rows[: len(rows) // 12 * 12]):
-        if kind not in KINDS:
+        if kind not in KINDS or WANTED.get(tag) in tags:  # each tag stands once in a directory that is whole
             continue
         size = n * struct.calcsize("=" + KINDS[kind])
         if tag == MAKER_NOTE:
@@ -119,7 +123,9 @@ def directories(file, base: int) -> Iterator[dict[str, Any]]:
 def of_boxes(file) -> Iterator[dict[str, Any]]:
     """The directories in the boxes of a CR3: CMT1 the image, CMT2 its EXIF, CMT3 the maker note."""
     size, at = os.fstat(file.fileno()).st_size, 0
-    while at + 8 <= size:
+    for _ in range(MOST_BOXES):
+        if at + 8 > size:
+            return
         file.seek(at)
         length, name = struct.unpack(">I4s", file.read(8))
         if name == b"moov":

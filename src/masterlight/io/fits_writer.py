@@ -1,14 +1,14 @@
 """FITS files written whole, with checksums: plain planes by a writer of our own, tables and packed ones by astropy."""
 
 import io
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from masterlight.core.errors import OutputError
 from masterlight.io import MISSING, Scaled, atomic
-from masterlight.io.fits import BLOCK, STRUCTURE
+from masterlight.io.cards import BLOCK, ascii_text, cards_bytes, cards_text, header_text
 from masterlight.io.plain import CHUNK_BYTES
 
 KEPT = ("u1", "i2", "u2", "i4", "f4", "f8")
@@ -26,11 +26,27 @@ def write_fits(
     compress = set(compress)
     with atomic(path) as file:
         for number, (name, plane) in enumerate(planes.items()):
-            cards = header_of(header, history) if number == 0 else header_of((), ())
+            cards = header_text(header, history) if number == 0 else ("", "")
             if isinstance(plane, (str, Scaled)) or hasattr(plane, "colnames") or (number and name in compress):
                 file.write(small_hdu(name, plane))
             else:
                 write_image(file, name, image_array(plane), cards, first=number == 0)
+        if not sums_agree(file):
+            raise OutputError(f"{path}: the disk does not give back what was written; check it, or choose another one")
+
+
+def sums_agree(file) -> bool:
+    """Whether an open FITS file is still what was written: its checksums, read anew.
+
+    The words of an HDU with CHECKSUM add up to minus zero, all bits set, and so do those of all HDUs together.
+    """
+    file.seek(0)
+    total, at, block = 0, 0, np.empty(CHUNK_BYTES, np.uint8)
+    while count := file.readinto(block[at % 4 :]):  # what a short read left of a word stays at the front
+        block[: at % 4], block[at % 4 + count :] = 0, 0
+        total += int(block.view(">u4").astype(np.uint32).sum(dtype=np.uint64))
+        at += count
+    return fold_carries(total) == 0xFFFFFFFF
 
 
 def image_array(plane) -> np.ndarray:
@@ -41,81 +57,28 @@ def image_array(plane) -> np.ndarray:
     return np.ascontiguousarray(array, native if native.str[1:] in KEPT else np.float32)
 
 
-def header_of(header: Any, history: Iterable[str]):
-    """An astropy header of what can be written; structure keywords, None and odd values are left out."""
-    from astropy.io import fits
-
-    cards = fits.Header()
-    rows = safe_rows(header) if isinstance(header, fits.Header) else header
-    for key, value, *comment in rows.items() if isinstance(rows, Mapping) else rows:
-        odd = value is None or (isinstance(value, float) and not math.isfinite(value))
-        if odd or STRUCTURE.fullmatch(str(key).upper()):
-            continue
-        value = value.item() if isinstance(value, np.generic) else value
-        value = ascii_text(value) if isinstance(value, str) else value
-        try:
-            if key in ("COMMENT", "HISTORY", ""):
-                cards.add_history(value) if key == "HISTORY" else cards.add_comment(value) if key else None
-            else:
-                words = ascii_text(comment[0]) if comment and comment[0] else None
-                cards[key if len(key) <= 8 else f"HIERARCH {key}"] = (value, words)
-        except (ValueError, TypeError):
-            cards.add_comment(ascii_text(f"{key}: {value}"))
-    for sentence in history:
-        for line in str(sentence).splitlines():
-            cards.add_history(ascii_text(line))
-    return cards
-
-
-def safe_rows(header):
-    """The cards of a header that can be understood."""
-    for card in header.cards:
-        try:
-            yield card.keyword, card.value, card.comment
-        except Exception:  # astropy raises several kinds for cards that other programs damaged
-            continue
-
-
-def ascii_text(words: str) -> str:
-    """Words as a FITS card can hold them."""
-    words = words.replace("°", "deg").replace("µ", "u").replace("σ", "sigma").replace("×", "x")
-    return "".join(c if " " <= c <= "~" else "?" for c in words.replace("\n", " "))
-
-
-def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
-    """One image HDU: header, big-endian samples, padding."""
-    from astropy.io import fits
-
+def write_image(file, name: str, array: np.ndarray, cards: tuple[str, str], first: bool) -> None:
+    """One image HDU: header, big-endian samples, padding. cards: those with values, and remarks."""
     unsigned = array.dtype == np.uint16
     bitpix = array.dtype.itemsize * (-8 if array.dtype.kind == "f" else 8)
-    head = fits.Header()
-    head["SIMPLE" if first else "XTENSION"] = True if first else "IMAGE"
-    head["BITPIX"], head["NAXIS"] = bitpix, array.ndim
-    head.update({f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])})
-    head.update({"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1})
-    head.update(({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name})
-    head.extend(cards, bottom=True)
+    head = {"SIMPLE": True} if first else {"XTENSION": "IMAGE"}
+    head |= {"BITPIX": bitpix, "NAXIS": array.ndim}
+    head |= {f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])}
+    head |= {"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1}
+    head |= ({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name}
     flat = array.reshape(-1) ^ 0x8000 if unsigned else array.reshape(-1)
     datasum = words_sum(flat)
-    head["CHECKSUM"], head["DATASUM"] = "0" * 16, str(datasum)
-    total = fold_carries(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
-    head["CHECKSUM"] = checksum_text(total ^ 0xFFFFFFFF)
-    write_all(file, header_bytes(head))
+
+    def header(checksum: str) -> bytes:
+        sums = cards_text({"CHECKSUM": checksum, "DATASUM": str(datasum)})
+        return cards_bytes(cards_text(head) + cards[0] + sums + cards[1])
+
+    total = fold_carries(datasum + int(np.frombuffer(header("0" * 16), ">u4").sum(dtype=np.uint64)))
+    file.write(header(checksum_text(total ^ 0xFFFFFFFF)))
     step = CHUNK_BYTES // flat.itemsize
     for start in range(0, flat.size, step):
-        write_all(file, flat[start : start + step].astype(flat.dtype.newbyteorder(">")).view(np.uint8))
-    write_all(file, bytes(-flat.nbytes % BLOCK))
-
-
-def write_all(file, data) -> None:
-    """Write every byte; an unbuffered file may take fewer than it is given."""
-    view = memoryview(data).cast("B")
-    while len(view):
-        view = view[file.write(view) :]
-
-
-def header_bytes(header) -> bytes:
-    return header.tostring().encode("ascii")
+        file.write(flat[start : start + step].astype(flat.dtype.newbyteorder(">")).view(np.uint8))
+    file.write(bytes(-flat.nbytes % BLOCK))
 
 
 def small_hdu(name: str, plane) -> bytes:

@@ -1,17 +1,21 @@
 """Pixels that lie plain in a file: a box of them costs its own bytes, read row by row."""
 
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from masterlight.core.errors import FrameError
+from masterlight.core.errors import FrameError, MasterlightError, one_line
 from masterlight.core.frame import Frame, Stored
 from masterlight.io.scratch import plain_twin
 
 CHUNK_BYTES = 2 << 20
+CHANGED = "has changed since it was first read; let it be until the work is done, then start again"
 
 
 class Layout(NamedTuple):
@@ -65,6 +69,7 @@ class PlainFrame(Frame):
 
     layout: Layout
     """Where its pixels lie; `unpack(target)` of a kind that may be packed writes its plain twin to a path."""
+    seen: "RowSums" = field(default_factory=lambda: RowSums(), repr=False)
 
     @property
     def scratch_bytes(self) -> int:
@@ -79,7 +84,7 @@ class PlainFrame(Frame):
         """Fill `out` with a box in DN; the blank value of integer files becomes NaN."""
         rows, cols = out.shape[-2:]
         step = max(1, CHUNK_BYTES // max(1, cols * self.layout.item_bytes))
-        with self.plain_file() as file:
+        with reading(self.source), self.plain_file() as file:
             for plane, target in enumerate(out if out.ndim == 3 else out[None]):
                 for top in range(0, rows, step):
                     bottom = min(top + step, rows)
@@ -91,19 +96,37 @@ class PlainFrame(Frame):
         place = self.layout
         if len(self.shape) != 2 or place.item_bytes != 2 or place.blank is not None:
             return None
-        with self.plain_file() as file:
+        with reading(self.source), self.plain_file() as file:
             raw = self.rows_of(file, 0, y0, y1, x0, x1)
         return Stored(raw.view(np.int16), place.int16_zero, place.scale, place.swapped)
 
-    def plain_file(self):
+    def plain_file(self) -> BinaryIO:
         """The plain file that holds the pixels, open for reading."""
-        place, path = self.layout, self.source
+        place = self.layout
+        if place.packing:
+            twin = plain_twin(self.source, (place.stamp, place.part), place.end_bytes, self.unpack_unchanged)
+            return open_regular(twin, buffering=0)
+        file = open_regular(self.source, buffering=0)
         try:
-            if place.packing:
-                path = plain_twin(path, (place.stamp, place.part), place.end_bytes, self.unpack)
-            return open(path, "rb", buffering=0)
-        except OSError as error:
-            raise FrameError(self.source, f"cannot be read ({error.strerror}); was it moved?") from error
+            self.refuse_changed(os.fstat(file.fileno()))
+        except FrameError:
+            file.close()
+            raise
+        return file
+
+    def unpack_unchanged(self, target: str) -> None:
+        """Write the plain twin of the file that was opened; from then on the twin is what counts."""
+        self.refuse_changed(os.stat(self.source))
+        self.unpack(target)
+        self.refuse_changed(os.stat(self.source))
+
+    def refuse_changed(self, status: os.stat_result) -> None:
+        """Raise FrameError when the file is not the one whose header was read, by its size and time.
+
+        Number and time of its inode are not asked: on network drives they change by themselves.
+        """
+        if any(self.layout.stamp) and self.layout.stamp != (status.st_size, status.st_mtime_ns):
+            raise FrameError(self.source, CHANGED)
 
     def rows_of(self, file, plane: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """Stored samples of a box, contiguous, as unsigned integers of their size in the order of the file.
@@ -117,28 +140,57 @@ class PlainFrame(Frame):
         if (x1 - x0) * 8 >= place.cols:
             raw = np.empty((y1 - y0, place.cols), dtype)
             self.fill(file, start, raw)
+            self.compare_rows(plane * place.rows + y0, raw)
             raw = raw if x1 - x0 == place.cols else np.ascontiguousarray(raw[:, x0:x1])
         else:
             raw = np.empty((y1 - y0, x1 - x0), dtype)
             for i in range(y1 - y0):
                 self.fill(file, start + (i * place.cols + x0) * place.item_bytes, raw[i])
+            whole, middle = np.empty((1, place.cols), dtype), (y1 - y0) // 2
+            self.fill(file, start + middle * place.cols * place.item_bytes, whole)
+            self.compare_rows(plane * place.rows + y0 + middle, whole)
         if place.dtype[1:] == "u2":
             raw ^= np.uint16(0x0080 if place.swapped else 0x8000)
         return np.ascontiguousarray(raw[::-1]) if place.flip else raw
+
+    def compare_rows(self, first: int, raw: np.ndarray) -> None:
+        """Raise FrameError when whole rows, counted through the file from `first` on, are not what they were before.
+
+        A file can be written over within its size, and its time set back; every other look at it finds that out.
+        """
+        place = self.layout
+        if not place.packing and not self.seen.agree(first, raw, place.planes * place.rows):
+            raise FrameError(self.source, CHANGED)
 
     def fill(self, file, start: int, array: np.ndarray) -> None:
         """Read the bytes from `start` on into the whole of a contiguous array."""
         view = memoryview(array).cast("B")
         done = 0
-        try:
-            file.seek(start)
-            while done < len(view):
-                count = file.readinto(view[done:])
-                if not count:
-                    raise FrameError(self.source, truncation(start + done, self.layout.end_bytes))
-                done += count
-        except OSError as error:
-            raise FrameError(self.source, f"cannot be read ({error.strerror}); copy it again") from error
+        file.seek(start)
+        while done < len(view):
+            count = file.readinto(view[done:])
+            if not count:
+                raise FrameError(self.source, truncation(start + done, self.layout.end_bytes))
+            done += count
+
+
+class RowSums:
+    """Sums of the rows of a file as they were first read, 0 where one has not been read; 4 bytes for a row."""
+
+    def __init__(self) -> None:
+        self.sums: np.ndarray | None = None
+
+    def agree(self, first: int, raw: np.ndarray, count: int) -> bool:
+        """Whether stored rows, (rows, cols) unsigned, are what they were; those of which nothing is known are noted."""
+        from masterlight.core import decode as kernels
+
+        if self.sums is None:
+            self.sums = np.zeros(count, np.uint32)
+        now, before = np.empty(len(raw), np.uint32), self.sums[first : first + len(raw)]
+        size = next(size for size in (4, 2, 1) if raw.shape[-1] * raw.itemsize % size == 0)
+        kernels.row_sums(raw.view(f"u{size}"), now)
+        np.copyto(before, now, where=before == 0)
+        return np.array_equal(before, now)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,11 +207,61 @@ class KeywordFrame(PlainFrame):
 
 @contextmanager
 def reading(source: str) -> Iterator[None]:
-    """What the system does not let be read is told as a FrameError."""
+    """Whatever goes wrong while a file is read becomes a FrameError: damaged files make libraries raise anything."""
     try:
         yield
+    except MasterlightError:
+        raise
+    except FileNotFoundError as error:
+        raise FrameError(source, "there is no such file; check the path") from error
     except OSError as error:
         raise FrameError(source, f"cannot be read ({error.strerror or error}); is it readable and whole?") from error
+    except MemoryError as error:
+        raise FrameError(source, "does not fit into the memory of this machine; is its header damaged?") from error
+    except Exception as error:
+        told = f"is damaged ({type(error).__name__}: {one_line(error, 100)})"
+        raise FrameError(source, f"{told}; copy it again, or leave it out") from error
+
+
+KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+"""What can have the name of a file and is none."""
+
+
+def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
+    """Open a file to read from it; FrameError at once for a pipe, a device, a folder, a link that leads nowhere.
+
+    Those would wait for ever or answer with nonsense. Looked at before and after it is opened, since opening alone may
+    set a device to work, and since another file may come into its place meanwhile.
+    """
+    source = os.fspath(path)
+
+    def opener(name: str, flags: int) -> int:
+        refuse_odd(source, os.stat(name).st_mode)
+        descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+        try:
+            refuse_odd(source, os.fstat(descriptor).st_mode)
+        except FrameError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    try:
+        return open(source, "rb", buffering, opener=opener)
+    except OSError as error:
+        if os.path.islink(source) and error.errno in (errno.ENOENT, errno.ELOOP):
+            told = f"is a link to {os.readlink(source)}, which leads nowhere"
+            raise FrameError(source, f"{told}; copy the file itself to its place") from error
+        raise
+
+
+def refuse_odd(source: str, mode: int) -> None:
+    """Raise FrameError for what is no regular file."""
+    if not stat.S_ISREG(mode):
+        told = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise FrameError(source, f"is {told}, not a file; take it out, or give a file in its place")
 
 
 def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
@@ -174,7 +276,8 @@ def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
         kernels.decode_float32(raw, layout.swapped, out.view(np.uint32))
     else:
         values = raw.view(layout.dtype)
-        out[:] = values * np.float64(layout.scale) + layout.zero
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite
+            out[:] = values * np.float64(layout.scale) + layout.zero
         if layout.blank is not None:
             out[values == layout.blank] = np.nan
 

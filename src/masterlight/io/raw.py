@@ -27,6 +27,7 @@ GUARD_PX = 4
 """Pixels beside the image into which light or charge leaks."""
 LEAST_PX = 8
 """A masked border that is narrower tells nothing."""
+LEAST_PIXELS = 1 << 20
 EXIF = ("EXPTIME", "GAIN", "FOCRATIO", "FOCALLEN")
 """Keywords of what both LibRaw and the tags of a file tell."""
 
@@ -64,8 +65,8 @@ def open_raw(path: str | os.PathLike[str]) -> RawFrame:
     """
     source = os.fspath(path)
     with reading(source):
-        status = os.stat(source)
         exif = read_exif(source)
+        status = os.stat(source)
     if not status.st_size:
         raise FrameError(source, "the file is empty; copy it again from the camera card")
     if status.st_size < exif.end_bytes:
@@ -95,6 +96,7 @@ def decoding(source: str) -> Iterator[Any]:
     with closing(rawpy.RawPy()) as raw:
         try:
             raw.open_file(source)
+            refuse_absurd(source, raw.sizes.raw_width * raw.sizes.raw_height)
             raw.unpack()
         except rawpy.LibRawFileUnsupportedError as error:
             version = ".".join(map(str, rawpy.libraw_version))
@@ -104,6 +106,13 @@ def decoding(source: str) -> Iterator[Any]:
             told = "is damaged, or too large to be decoded; copy it again from the camera card"
             raise FrameError(source, told) from error
         yield raw
+
+
+def refuse_absurd(source: str, pixels: int) -> None:
+    """Raise FrameError where so many pixels cannot come out of a file: a packed one takes more than half a bit."""
+    if pixels > LEAST_PIXELS + 16 * os.path.getsize(source):
+        told = f"its header tells of {pixels / 1e6:,.0f} million pixels, which its {os.path.getsize(source):,} bytes"
+        raise FrameError(source, f"{told} cannot hold; copy it again from the camera card")
 
 
 def sensor_of(raw, source: str, filters: str = "") -> Sensor:

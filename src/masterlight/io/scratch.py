@@ -1,7 +1,6 @@
 """Scratch: the plain twin of a packed file, made once, in a folder that disappears with the program."""
 
 import atexit
-import errno
 import hashlib
 import os
 import shutil
@@ -9,36 +8,65 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
+from pathlib import Path
 
 from masterlight.core.errors import FrameError, MasterlightError, OutputError
+from masterlight.io.whole import NO_ROOM, host_mark, is_left, owned_file
 
-SPARE_BYTES = 1 << 30
-"""What is left free on the disk."""
+START, LOCK = "masterlight-", ".lock"
+TODO = "set the variable TMPDIR to a folder on a larger disk, or make room"
+MOST_GROWTH = 50
+"""How many times its size a file of a camera may unpack to; where it is more, a header claims too much."""
 _UNPACKING: dict[str, threading.Lock] = {}
 
 
 @cache
 def scratch_folder() -> str:
-    """A folder for unpacked files, removed when the program ends; it follows TMPDIR."""
-    folder, owner = tempfile.mkdtemp(prefix="masterlight-"), os.getpid()
-    atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
+    """A folder for unpacked files, removed when the program ends; it follows TMPDIR.
+
+    A lock file beside it tells that its process lives; folders of this host whose lock is free are removed first.
+    """
+    place, owner, life = Path(tempfile.gettempdir()), os.getpid(), ExitStack()
+    clear_scratch(place)
+    try:
+        lock = life.enter_context(owned_file(place, START, LOCK))
+        folder = lock.name.removesuffix(LOCK)
+        os.mkdir(folder, 0o700)
+    except OSError as error:
+        raise OutputError(f"{place}: no folder for temporary files can be made ({error.strerror}); {TODO}") from error
+
+    def leave() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+            life.close()
+
+    atexit.register(leave)
     return folder
+
+
+def clear_scratch(place: Path) -> None:
+    """Remove the unpacked files of dead processes of this host."""
+    with suppress(OSError):
+        for lock in place.glob(f"{START}{host_mark()}-*{LOCK}"):
+            if is_left(lock):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
 
 def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str], None]) -> str:
     """The path of the plain twin of `source`, made at the first call; threads wait for one another.
 
     what: what tells this twin from others, such as the time of the file; unpack: writes it to the path it is given.
-    FrameError when the file is damaged, OutputError when there is no room for `size_bytes`.
+    FrameError when the file is damaged or absurd, OutputError when there is no room for `size_bytes`.
     """
     name = hashlib.blake2b(repr((os.path.abspath(source), *what)).encode(), digest_size=12).hexdigest()
     path = os.path.join(scratch_folder(), name)
     with _UNPACKING.setdefault(name, threading.Lock()):
         if not os.path.exists(path):
-            if shutil.disk_usage(scratch_folder()).free < size_bytes + SPARE_BYTES:
-                raise no_room(source)
+            if shutil.disk_usage(scratch_folder()).free < size_bytes:
+                raise no_room(source, size_bytes)
             partial = f"{path}.{os.getpid()}"
             try:
                 with warnings.catch_warnings(action="ignore"):
@@ -46,8 +74,8 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
             except BaseException as error:
                 with suppress(FileNotFoundError):
                     os.unlink(partial)
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise no_room(source) from error
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    raise no_room(source, size_bytes) from error
                 if isinstance(error, Exception) and not isinstance(error, MasterlightError):  # decoders raise anything
                     why = f" ({error})" if isinstance(error, OSError) else ""
                     raise FrameError(source, f"is damaged and cannot be unpacked{why}; copy it again") from error
@@ -56,6 +84,10 @@ def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str]
     return path
 
 
-def no_room(source: str) -> OutputError:
-    todo = "set the variable TMPDIR to a folder on a larger disk, or make room"
-    return OutputError(f"{source}: no room to unpack it in {scratch_folder()}; {todo}")
+def no_room(source: str, size_bytes: int) -> MasterlightError:
+    """What to say of a file that cannot be unpacked; one that would grow beyond all reason is to blame itself."""
+    need_mb, free_mb = size_bytes / 1e6, shutil.disk_usage(scratch_folder()).free / 1e6
+    told = f"no room to unpack it in {scratch_folder()}: it takes {need_mb:,.0f} MB, {free_mb:,.0f} are free"
+    if size_bytes > MOST_GROWTH * os.path.getsize(source):
+        return FrameError(source, f"{told}, from a file of {os.path.getsize(source):,} bytes; is its header damaged?")
+    return OutputError(f"{source}: {told}; {TODO}")

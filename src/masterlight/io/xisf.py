@@ -3,30 +3,41 @@
 What is stored plain is read in place, box by box; what is compressed is unpacked once into the scratch folder.
 """
 
+import io
 import os
 import re
 import struct
+import tempfile
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers import as_number
-from masterlight.io.fits import card_value
-from masterlight.io.plain import KeywordFrame, Layout, reading, truncation
+from masterlight.io.cards import value_of
+from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, truncation
 
 SIGNATURE = b"XISF0100"
 SAMPLES = {
     "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8",
     "Byte": "u1", "UShort": "u2", "UInt": "u4", "Float": "f4", "Double": "f8",
 }  # fmt: skip
-CODECS = ("zlib", "lz4", "lz4hc", "zstd")
+CODECS = {"zlib": 1100, "lz4": 260, "lz4hc": 260, "zstd": 40_000}
+"""How many bytes can come out of one, at most, by the kind of packing."""
+LARGEST_WINDOW = 1 << 27
+"""Bytes that zstd may look back: what its highest level asks for."""
+MOST_IN_MEMORY_BYTES = 1 << 28
+MOST_HEADER_BYTES = 1 << 24
+BLOCK_SPARE_BYTES = 4096
+"""What may follow the last pixel in a packed block."""
+MOST_ALPHA = 4
+"""Channels beside grey or colours, such as a mask, that a picture may carry."""
 
 PROPERTIES = {
     "Instrument:ExposureTime": "EXPTIME", "Instrument:Camera:Name": "INSTRUME", "Instrument:Camera:ISOSpeed": "GAIN",
@@ -66,51 +77,66 @@ class XisfFrame(KeywordFrame):
 
     def unpack(self, target: str) -> None:
         """Write the planes of a compressed or interleaved image, one after the other, to the path `target`."""
-        block, place = self.block, self.layout
-        data = b"".join(plain_parts(self.source, block))
-        wanted = np.dtype(place.dtype).itemsize * place.rows * place.cols * max(place.planes, block.interleaved)
-        if len(data) < wanted:
-            raise FrameError(self.source, "is damaged, its pixels unpack to too few bytes; copy it again")
-        pixels = np.frombuffer(unshuffle(data, block.shuffled_bytes), np.uint8)[:wanted]
+        block, place, each_bytes = self.block, self.layout, self.layout.item_bytes
+        wanted = each_bytes * place.rows * place.cols * max(place.planes, block.interleaved)
+        parts, size_bytes = plain_parts(self.source, block), block.plain_bytes or block.size_bytes
+        if block.shuffled_bytes > 1:
+            parts = unshuffle(gather(parts, size_bytes, target), block.shuffled_bytes)
         if block.interleaved > 1:
-            pixels = pixels.reshape(place.rows * place.cols, block.interleaved, -1).transpose(1, 0, 2)[: place.planes]
-        np.ascontiguousarray(pixels).tofile(target)
+            pixels = gather(parts, size_bytes, target)[:wanted].reshape(-1, block.interleaved * each_bytes)
+            parts = (pixels[:, plane * each_bytes :][:, :each_bytes] for plane in range(place.planes))
+            parts = (plane[i : i + CHUNK_BYTES] for plane in parts for i in range(0, len(plane), CHUNK_BYTES))
+            wanted = place.end_bytes
+        with open(target, "wb") as file:
+            for part in parts:
+                file.write(np.ascontiguousarray(part).reshape(-1)[: max(0, wanted - file.tell())])
+            if file.tell() < wanted:
+                raise FrameError(self.source, "is damaged, its pixels unpack to too few bytes; copy it again")
 
 
-def plain_parts(source: str, block: Block) -> Iterator[bytes]:
-    """The unpacked parts of a block."""
-    with open(source, "rb") as file:
+def plain_parts(source: str, block: Block) -> Iterator[np.ndarray]:
+    """The unpacked bytes of a block, a piece after the other; no more of them than the block announces."""
+    with open_regular(source) as file:
         file.seek(block.offset)
-        for packed_bytes, plain_bytes in block.parts or ((block.size_bytes, block.plain_bytes),):
-            packed = file.read(packed_bytes)
-            yield inflate(source, packed, block.codec, plain_bytes) if block.codec else packed
+        for packed_bytes, plain_bytes in block.parts or ((block.size_bytes, block.plain_bytes or block.size_bytes),):
+            packed = io.BytesIO(file.read(packed_bytes)) if block.codec else file
+            for piece in inflate(source, packed, block.codec, plain_bytes):
+                yield np.frombuffer(piece, np.uint8)
 
 
-def inflate(source: str, packed: bytes, codec: str, plain_bytes: int) -> bytes:
-    """Bytes of one part unpacked, `plain_bytes` at most."""
-    if codec == "zlib":
-        return zlib.decompressobj().decompress(packed, plain_bytes)
-    library = "zstandard" if codec == "zstd" else "lz4.block"
-    try:
-        module = import_module(library)
-    except ImportError as error:
-        told = f"its pixels are packed by {codec}, which needs the package {library.removesuffix('.block')}"
-        raise FrameError(source, f"{told}: pip install 'masterlight[xisf]'") from error
-    try:
+def inflate(source: str, packed: BinaryIO, codec: str, plain_bytes: int) -> Iterator[bytes]:
+    """Bytes of one part unpacked, a piece after the other, `plain_bytes` at most; packed: holds this part alone."""
+    if codec in ("lz4", "lz4hc"):
+        yield library(source, codec).decompress(packed.read(), uncompressed_size=plain_bytes)
+    elif codec == "zlib":
+        yield from unzip(packed, plain_bytes)
+    else:
         if codec == "zstd":
-            return module.ZstdDecompressor().decompress(packed, max_output_size=plain_bytes)
-        return module.decompress(packed, uncompressed_size=plain_bytes)
-    except getattr(module, "ZstdError" if codec == "zstd" else "LZ4BlockError") as error:
-        raise FrameError(source, f"is damaged and cannot be unpacked ({error}); copy it again") from error
+            packed = library(source, codec).ZstdDecompressor(max_window_size=LARGEST_WINDOW).stream_reader(packed)
+        while plain_bytes > 0 and (piece := packed.read(min(plain_bytes, CHUNK_BYTES))):
+            plain_bytes -= len(piece)
+            yield piece
 
 
-def unshuffle(data: bytes, item_bytes: int) -> bytes:
-    """Bytes in their order, from a store of all first bytes of the items, all second bytes, ...; the rest as it is."""
-    count = len(data) // item_bytes
-    if item_bytes < 2:
-        return data
-    items = np.frombuffer(data, np.uint8, count * item_bytes).reshape(item_bytes, count)
-    return items.T.tobytes() + data[count * item_bytes :]
+def unzip(packed: BinaryIO, plain_bytes: int) -> Iterator[bytes]:
+    """What zlib packed, a piece after the other."""
+    opened = zlib.decompressobj()
+    while plain_bytes > 0 and (pending := packed.read(CHUNK_BYTES)):
+        while plain_bytes > 0 and pending:
+            piece, pending = opened.decompress(pending, min(plain_bytes, CHUNK_BYTES)), opened.unconsumed_tail
+            plain_bytes -= len(piece)
+            yield piece
+    yield opened.flush()[:plain_bytes]  # of a match that reached over the last piece
+
+
+def library(source: str, codec: str) -> Any:
+    """The module that unpacks a codec."""
+    name = "zstandard" if codec == "zstd" else "lz4.block"
+    try:
+        return import_module(name)
+    except ImportError as error:
+        told = f"its pixels are packed by {codec}, which needs the package {name.removesuffix('.block')}"
+        raise FrameError(source, f"{told}: pip install 'masterlight[xisf]'") from error
 
 
 def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
@@ -120,7 +146,7 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     floats are kept. FrameError for damaged files and for what XISF allows but nobody takes pictures with.
     """
     source = os.fspath(path)
-    with reading(source), open(source, "rb") as file:
+    with reading(source), open_regular(source) as file:
         status = os.fstat(file.fileno())
         root = header_of(file, source, status.st_size)
     image = next((part for part in root.iter() if tag_of(part) == "Image"), None)
@@ -144,6 +170,26 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
 
 
+def gather(parts: Iterable[np.ndarray], size_bytes: int, beside: str) -> np.ndarray:
+    """Pieces of bytes as one array: in memory, and what is too large for that in a file without a name, on the disk."""
+    if size_bytes <= MOST_IN_MEMORY_BYTES:
+        pieces = [np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    with tempfile.TemporaryFile(dir=os.path.dirname(beside)) as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part))
+        file.flush()
+        return np.memmap(file, np.uint8, "r")
+
+
+def unshuffle(data: np.ndarray, item_bytes: int) -> Iterator[np.ndarray]:
+    """Bytes in their order, from a store of all first bytes of the items, all second bytes, ...; the rest as it is."""
+    count, step = len(data) // item_bytes, CHUNK_BYTES // item_bytes + 1
+    items = data[: count * item_bytes].reshape(item_bytes, count)
+    yield from (items[:, start : start + step].T for start in range(0, count, step))
+    yield data[count * item_bytes :]
+
+
 def header_of(file, source: str, size: int) -> ET.Element:
     """The XML header of a monolithic file."""
     head = file.read(16)
@@ -153,9 +199,18 @@ def header_of(file, source: str, size: int) -> ET.Element:
     length = struct.unpack("<I", head[8:12])[0] if len(head) == 16 else 0
     if size < 16 + length or not length:
         raise FrameError(source, truncation(size, 16 + length))
+    if length > MOST_HEADER_BYTES:
+        raise FrameError(source, f"its header of {length:,} bytes is no header of an image; export it again")
+    data = file.read(length).rstrip(b"\0")
     try:
-        return ET.fromstring(file.read(length).rstrip(b"\0"))
-    except (ET.ParseError, ValueError, LookupError) as error:
+        words = data.decode("utf-8")
+    except UnicodeDecodeError:
+        words = data.decode("latin-1")
+    if "<!DOCTYPE" in words:
+        raise FrameError(source, "its header defines words of its own, as no program of ours does; export it again")
+    try:
+        return ET.fromstring(words)
+    except (ET.ParseError, ValueError) as error:
         raise FrameError(source, f"its header is damaged ({error}); copy it again") from error
 
 
@@ -170,7 +225,8 @@ def block_and_layout(image: ET.Element, source: str, notes: list[str], stamp: tu
     if code is None:
         told = image.get("sampleFormat", "missing")
         raise FrameError(source, f"its sample format is {told}; integers without sign and floats are read")
-    sizes = [int(part) for part in re.findall(r"\d+", image.get("geometry", ""))]
+    told = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9})", image.get("geometry", ""))
+    sizes = [int(part) for part in told.groups()] if told else []
     space = image.get("colorSpace", "Gray")
     planes = {"Gray": 1, "RGB": 3}.get(space)
     if planes is None:
@@ -179,10 +235,15 @@ def block_and_layout(image: ET.Element, source: str, notes: list[str], stamp: tu
         told = image.get("geometry", "missing")
         raise FrameError(source, f"its geometry is {told}, not width:height:{planes}; the header is damaged")
     cols, rows, channels = sizes
+    if channels > planes + MOST_ALPHA:
+        raise FrameError(source, f"has {channels} channels; pictures have 1, or 3 for colour. Export one of its images")
+    if channels > planes:
+        left_out = "alpha channel is" if channels == planes + 1 else "alpha channels are"
+        notes.append(f"{channels - planes} {left_out} left out")
     interleaved = channels if image.get("pixelStorage", "Planar") == "Normal" else 1
     block = block_of(image, source)._replace(interleaved=interleaved)
     wanted, found = rows * cols * channels * np.dtype(code).itemsize, block.plain_bytes or block.size_bytes
-    if found < wanted:
+    if found < wanted or (block.codec and found > wanted + BLOCK_SPARE_BYTES):
         raise FrameError(source, f"{found:,} bytes of pixels where {wanted:,} are announced; the header is damaged")
     packing = block.codec or ("interleaved" if interleaved > 1 else "")
     scale = scale_of(image, source, notes) if code[0] == "f" else 1.0
@@ -194,7 +255,7 @@ def block_and_layout(image: ET.Element, source: str, notes: list[str], stamp: tu
 def block_of(image: ET.Element, source: str) -> Block:
     """The attached block of an image, from 'attachment:4096:1367411' and 'lz4hc+sh:2545408:2'."""
     location = image.get("location", "")
-    match = re.fullmatch(r"attachment:(\d+):(\d+)", location)
+    match = re.fullmatch(r"attachment:(\d{1,18}):(\d{1,18})", location)
     if not match:
         told = location.split(":")[0].split("(")[0] or "nowhere"
         raise FrameError(source, f"its pixels are not attached to it but {told}; export it as one XISF file, or FITS")
@@ -212,7 +273,20 @@ def block_of(image: ET.Element, source: str) -> Block:
         parts = tuple((int(packed), int(plain)) for packed, plain in parts)
     except (ValueError, IndexError) as error:
         raise FrameError(source, f"compression {image.get('compression')!r} makes no sense; it is damaged") from error
-    return block._replace(codec=codec, plain_bytes=plain_bytes, shuffled_bytes=max(1, item_bytes), parts=parts)
+    block = block._replace(codec=codec, plain_bytes=plain_bytes, shuffled_bytes=max(1, item_bytes), parts=parts)
+    refuse_absurd(source, block)
+    return block
+
+
+def refuse_absurd(source: str, block: Block) -> None:
+    """Raise FrameError where what a packed block announces cannot come out of it."""
+    parts, most = block.parts or ((block.size_bytes, block.plain_bytes),), CODECS[block.codec]
+    sums = [sum(sizes) for sizes in zip(*parts, strict=True)]
+    if min(map(min, parts)) < 1 or sums[0] > block.size_bytes or sums[1] != block.plain_bytes:
+        raise FrameError(source, "the parts of its pixels do not add up; the header is damaged")
+    if block.shuffled_bytes > 16 or any(plain > most * (packed + 64) for packed, plain in parts):
+        told = f"{block.plain_bytes:,} bytes cannot come out of {block.size_bytes:,} that are packed by {block.codec}"
+        raise FrameError(source, f"{told}; the header is damaged")
 
 
 def scale_of(image: ET.Element, source: str, notes: list[str]) -> float:
@@ -253,7 +327,7 @@ def cards_of(root: ET.Element, image: ET.Element, layout: Layout) -> dict[str, A
 
 def keyword_value(words: str) -> Any:
     """The value of a FITS keyword as XISF holds it: quoted or bare text, a logical, a number."""
-    value = card_value(words)
+    value = value_of(words)
     return words if isinstance(value, str) and not words.startswith("'") else value
 
 

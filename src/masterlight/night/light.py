@@ -166,7 +166,7 @@ class Measure:
         return Measure, self.how
 
     def __call__(self, light: Light):
-        """(measurement, channels, stars, stars of each plane), or the reason why there are none."""
+        """(measurement, channels, stars, stars of each plane, sums of the file's rows), or why there are none."""
         image = self.buffer("sensor", light.sensor.shape)
         light.sensor.pixels_into(image, 0, 0)
         pattern, ceiling = light.sensor.meta.pattern, light.saturation_dn
@@ -189,7 +189,8 @@ class Measure:
         apart = range(len(channels)) if self.each_plane and not one else ()
         alone = [measure_light(self.selector, whole[c], sky=channels[c], **how) for c in apart]
         channels = [replace(channel, **stars_of(found[0])) for channel in channels]
-        return found[0], self.with_wanted(light, channels), found[1], tuple(a[1] if a else a for a in alone)
+        seen = getattr(light.raw, "seen", None)
+        return found[0], self.with_wanted(light, channels), found[1], tuple(a[1] if a else a for a in alone), seen
 
     def with_wanted(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
         """The channels with what integration wants of them besides: from a sample of what it will see."""

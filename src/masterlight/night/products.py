@@ -21,6 +21,7 @@ from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
 from masterlight.io import counts, read, round_to_step, write
 from masterlight.io.raster import preview, write_png
+from masterlight.io.whole import make_folder
 from masterlight.night.recipe import Recipe
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
@@ -97,14 +98,6 @@ def untaken(folder: Path, name: str, ending: str, taken: Collection[Path]) -> Pa
     """A path in a folder that is not taken yet: of this name, or with _2, _3 ... behind it."""
     names = chain([name], (f"{name}_{number}" for number in count(2)))
     return next(path for name in names if (path := folder / f"{name}{ending}") not in taken)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for products, with those above it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror}; choose another --out") from None
 
 
 def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:

@@ -127,7 +127,9 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         if isinstance(event.result, Rejected):
             yield run.reject(event.result, kind="light", filter=job.filter)
             continue
-        light.measurement, light.channels, light.stars, light.plane_stars = event.result
+        light.measurement, light.channels, light.stars, light.plane_stars, seen = event.result
+        if seen is not None:  # by another process, perhaps
+            light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence())
     for masters in [] if keep else used:
         masters.release()

@@ -22,7 +22,7 @@ from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import executor, machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
-from masterlight.session.scan import Session, unsuitable
+from masterlight.session.scan import Session, pictures_beside, unsuitable
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +234,11 @@ def frames_in_dn(
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
             suitable.append(frame)
+    for frame in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
+        suitable.remove(frame)
+        what = "3 planes" if len(frame.shape) > 2 else "floats"
+        words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
+        rejected.append(Rejected(frame.source, "plan", words))
     with executor("threads:8") as pool:
         suitable, scales = settle(suitable, calibrate.units, "--calibrate.units", pool)
     return suitable, rejected, scales

@@ -1,11 +1,13 @@
 """What lies in a folder: `scan(folder)` -> Session. Only headers are read."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
+from masterlight.core.headers import camera_key, object_key
 from masterlight.core.workers import each, executor
 from masterlight.io import is_supported, read
 
@@ -64,3 +66,22 @@ def unsuitable(meta: Meta) -> str | None:
     if len(meta.shape) > 2 and meta.kind not in ("light", "unknown"):
         return "has 3 planes; calibration frames are used as the sensor gives them, one plane: export them undebayered"
     return None
+
+
+FEWEST_RAW, MOST_BESIDE = 3, 0.25
+"""How many raw frames must there be, and how many pictures beside one of them, for these to be strangers among them."""
+
+
+def pictures_beside(lights: Sequence[Frame]) -> list[Frame]:
+    """Pictures of floats or three planes among many raw lights of the same camera and size: stacks, or processed ones.
+
+    Telescopes and programs put what they made of the night beside its subs, and call it a light too. Where all are
+    floats or have three planes, or many are, they are the lights themselves: calibrated, or written by such a program.
+    """
+    alike: dict[Any, tuple[list[Frame], list[Frame]]] = {}
+    for frame in lights:
+        key = (camera_key(frame.meta.camera), frame.shape[-2:], object_key(frame.meta.object))
+        raw = frame.meta.integer and len(frame.shape) == 2 and not frame.meta.calibration
+        alike.setdefault(key, ([], []))[0 if raw else 1].append(frame)
+    few = (odd for raw, odd in alike.values() if len(raw) >= FEWEST_RAW and len(odd) <= MOST_BESIDE * len(raw))
+    return [frame for odd in few for frame in odd if not frame.meta.calibration]

@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 STEP = 8
 """Pixels between two nodes of a smooth background grid."""

@@ -1,8 +1,7 @@
 """Writing a night to a folder, and `Truth`, what is known about every frame in it."""
 
 import json
-import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -14,11 +13,14 @@ from astropy.io.fits import Header
 from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.process import plain, validate
 from masterlight.core.workers import Event, each, executor
+from masterlight.io.whole import atomic, make_folder
 from masterlight.simulate.camera import DOUBLING_C
 from masterlight.simulate.dialects import Shot, name_and_cards, shots
 from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import Observatory, apply
 from masterlight.simulate.pointing import Pointing
+
+ELSEWHERE = "choose an empty folder, or take it away"
 
 
 class Truth:
@@ -86,7 +88,8 @@ class Truth:
         lights = zip(self.files["light"], self.pointings, strict=True)
         lights = [{"file": name, **asdict(p), "matrix": p.matrix.tolist()} for name, p in lights]
         told = {"night": plain(self.night), "files": self.files, "lights": lights, "k": self.k}
-        whole(self.folder / "truth.json", lambda file: file.write(json.dumps(told, indent=1).encode()))
+        with atomic(self.folder / "truth.json") as file:
+            file.write(json.dumps(told, indent=1).encode())
         rays = [self.observatory.cosmic_rays("light", p.index)[0] for p in self.pointings]
         arrays = {
             **{f"star_{name}": column for name, column in self.observatory.catalogue.items()},
@@ -96,7 +99,8 @@ class Truth:
             "cosmic_pixel": np.concatenate([np.empty(0, np.int64), *rays]),
             "cosmic_light": np.repeat(np.arange(len(rays)), [len(r) for r in rays]),
         }
-        whole(self.folder / "truth.npz", lambda file: np.savez_compressed(file, **arrays))
+        with atomic(self.folder / "truth.npz") as file:
+            np.savez_compressed(file, **arrays)
 
 
 def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Generator[Event, None, Truth]:
@@ -106,6 +110,7 @@ def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Ge
     the same files, whatever the workers.
     """
     folder, taken, observatory = Path(folder), shots(night), Observatory(night)
+    refuse_another(night, folder)
     observatory.prepare()
     files: dict[str, list[str]] = {"light": []}
     for shot in taken:
@@ -132,21 +137,25 @@ def write(observatory: Observatory, shot: Shot, folder: Path) -> str:
     if cards.get("ROWORDER", ("",))[0] == "BOTTOM-UP":
         image = np.ascontiguousarray(image[::-1])
     pixels = (image ^ np.uint16(0x8000)).byteswap()
-    parts = header.tostring().encode(), pixels.data, bytes(-pixels.nbytes % 2880)
-    whole(folder / name, lambda file: file.writelines(parts))
+    place(folder / name, header.tostring().encode() + pixels.tobytes() + bytes(-pixels.nbytes % 2880))
     return name
 
 
-def whole(path: Path, fill: Callable) -> None:
-    """Write a file beside its place and rename it, so that it is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            fill(file)
-        os.replace(beside, path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        told = f"{path} cannot be written ({error.strerror or error}); make room or choose another folder"
-        raise OutputError(told) from error
+def place(path: Path, content: bytes) -> None:
+    """Write a frame, unless the same one lies there already; what is another's is never replaced."""
+    make_folder(path.parent)
+    if path.exists():
+        if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
+            raise OutputError(f"{path} exists and is not of this night; {ELSEWHERE}")
+    else:
+        with atomic(path) as file:
+            file.write(content)
+
+
+def refuse_another(night: Night, folder: Path) -> None:
+    """Raise OutputError where the truth of another night, or a file called so, lies in a folder."""
+    for path in (folder / "truth.json", folder / "truth.npz"):
+        with suppress(FrameError):
+            if not path.exists() or Truth.load(folder).night == night:
+                continue
+        raise OutputError(f"{path} exists and is not of this night; {ELSEWHERE}")

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.noise import SAFE
 
@@ -100,7 +100,7 @@ def find_maxima(image, threshold, out):
     return found
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def any_above(x, limit, start, end):
     count = 0
     for i in range(start, end):

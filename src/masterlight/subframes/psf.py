@@ -1,8 +1,8 @@
 """Fit stars by an elliptical Moffat or Gaussian profile, integrated over each pixel."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 ENTRIES = 2048
@@ -56,7 +56,7 @@ def gather(image, x, y, radius, saturation, near, dx, dy, value):
     return n
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def model(p, dx, dy, n, table, out):
     """Fill `out` (7, n) with the derivatives of the pixel-integrated profile by X, Y, PEAK, LEVEL, A, B, C."""
     values, slopes = table[0], table[1]
@@ -84,7 +84,7 @@ def model(p, dx, dy, n, table, out):
         out[3, i] = 1.0
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def normal_equations(p, value, weight, n, jac, h, g):
     """Fill h = J'WJ and g = J'Wr of the residuals r = value - model; returns chi-square."""
     chi2, r, wj = 0.0, np.empty(n), np.empty(n)
@@ -134,7 +134,7 @@ def solve(h, g, damping, out):
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def descend(p, dx, dy, value, weight, n, table, jac, h, steps, tolerance, free):
     """Levenberg-Marquardt (Marquardt 1963) from `p`, in place; returns (chi-square, steps used).
 

@@ -1,8 +1,8 @@
 """Robust scales, block-wise noise and exact counts: what the quality of a calibration frame is told by."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.core.scale import sn_of_sorted
 
 BLOCK = 8

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.integration.kernels import ranked, rejection
 from masterlight.integration.kernels.rejection import FIRST, HIGHEST, KEPT, LOWEST, MISSING, WD, WWD, WWDD
 from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
@@ -88,7 +88,7 @@ def mean_variance(believe, excess, scattered, squares, spare, dark, photon, ligh
     return found if believe & (not found <= limit) else model
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def add_up(samples, columns, room, begin, stop):
     """Add the kept samples of the frames begin:stop to the sums of 64 pixels, those of SHARE and WD from 0 on.
 
@@ -121,7 +121,7 @@ def add_up(samples, columns, room, begin, stop):
             sums[k + LIGHT] += square * photon
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def average(samples, zero, columns, rule, excess, room):
     """Weighted mean of the kept samples of 64 pixels and its variance as in `mean_variance`: fills room.
 
@@ -199,7 +199,7 @@ def adapt(samples, columns, room):
             room.value[lane] = mu + moved / total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def survey(samples, judged, at, columns, rule, aside, sums):
     """One look at all samples of 64 pixels: their weighted sums and the range of what is judged.
 
@@ -230,7 +230,7 @@ def survey(samples, judged, at, columns, rule, aside, sums):
             sums[k + WWDD] += (w * w) * (d * d)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard, waiting):
     """Write the pixels from `start` on of which all samples are kept; list the others in `hard`; how many there are.
 
@@ -328,7 +328,7 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
         place(room, who, planes, verdicts)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def quick(samples, judged, zero, columns, rule, excess, planes, frames):
     """Average the pixels of which no sample can be rejected, and list the others."""
     n, pixels = samples.shape

@@ -8,9 +8,9 @@ the least sigma that a lane is believed to have. Where ends are removed there is
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from scipy import special
 
+from masterlight.compiled import njit
 from masterlight.integration.kernels import rejection
 from masterlight.integration.kernels.spread import CHAUVENET, ESD, INFINITY, LANES, LINEAR, modelled_sigma
 
@@ -31,7 +31,7 @@ SHARE = 0.683
 """The part of normal samples that is within one sigma."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def distances(lanes, low, high, state):
     """Distances of each lane's survivors from its line, and what the next line is to be drawn from.
 
@@ -97,7 +97,7 @@ def begin_lines(lanes, count, first, last, slope, active, state):
             state[k + NEAR] = reach if reach > np.float32(0) else np.float32(1)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def linear_fit(lanes, count, first, last, slope, low, high, passes, keep_fraction, floor, work):
     """Linear fit clipping: samples put in their order should lie along a line; those at the ends that do not, go.
 
@@ -159,7 +159,7 @@ def esd_table(n_max, alpha):
     return table
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def moments(lanes, count, centre, total, square):
     """Sums of each lane's distances from its middle sample, and of their squares, into float64 (64,)."""
     bottom = 0
@@ -178,7 +178,7 @@ def moments(lanes, count, centre, total, square):
             square[k] += d * d
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def esd(lanes, count, first, last, critical, fraction, low_relaxation, floor, clip_low, clip_high):
     """Generalized extreme Studentized deviate test (Rosner 1983) for up to `fraction` of a lane's samples.
 
@@ -383,7 +383,7 @@ def table_for(algorithm: int, n: int, significance: float = 0.05, limit: float =
     return chauvenet_table(n, limit) if algorithm == CHAUVENET else np.full(1, np.inf, np.float32)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def judge_ranks(rule, table, lanes, zero, count, first, last, work, slope, limits, apart):
     """Find the survivors lanes[first:last] of 64 sorted lanes by the algorithms of `ranked`; limits as for `judge`.
 

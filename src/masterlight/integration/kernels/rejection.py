@@ -11,8 +11,8 @@ An algorithm that clips so is a function that tells the sigma of a lane from its
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.integration.kernels import spread
 from masterlight.integration.kernels.spread import CENTRE, INFINITY, LANES, NEED, modelled_sigma
 

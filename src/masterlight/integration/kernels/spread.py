@@ -6,7 +6,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 LANES = 64
 NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAUVENET = range(11)
@@ -53,7 +54,7 @@ def is_modelled(rule, n):
     return rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def look(lanes, rows, state):
     """Sums over the first `rows` of 64 lanes: TOTAL of the distances from CENTRE and SQUARE of their squares.
 

@@ -7,9 +7,9 @@ i to i + 3, and pixel (y, x) lies at ((y + 0.5) / pitch_y, (x + 0.5) / pitch_x) 
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from scipy.linalg import eigh, solveh_banded
 
+from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
 
 QUICK = 256
@@ -25,7 +25,7 @@ SETTLED = 0.003
 """The level of a cell has settled when it moves by less than this part of the sigma of one sample."""
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def bisquare_mean(values, centre, reach):
     """Mean of the values with Tukey's bisquare weights about `centre`, zero at `reach`; `centre` when all have none."""
     c, inverse, one, zero = np.float32(centre), np.float32(1.0 / reach), np.float32(1.0), np.float32(0.0)
@@ -53,7 +53,7 @@ def quick_level(values):
     return level, 1.4826 * np.float64(np.median(np.abs(some - np.float32(level))))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def settled_level(values, level, sigma, limit):
     """Mean with Tukey's bisquare weights, zero beyond `limit` sigma (Beaton and Tukey 1974), repeated until it rests.
 
@@ -69,7 +69,7 @@ def settled_level(values, level, sigma, limit):
     return level
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def count_outside(values, low, high):
     """How many of the values (n,) float32 are not between the limits; NaN is not."""
     bottom, top, inside = np.float32(low), np.float32(high), 0
@@ -78,7 +78,7 @@ def count_outside(values, low, high):
     return values.size - inside
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def gather(block, values):
     """Copy the finite samples of a block to `values`: (how many, sum of their x, sum of their y)."""
     n, at_x, at_y, width = 0, 0, 0, block.shape[1]
@@ -99,7 +99,7 @@ def gather(block, values):
     return n, at_x, at_y
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def blank_outside(strip, low, high, reach, out):
     """Copy a strip of rows without what lies outside the limits of its cells, and without the pixels around that.
 

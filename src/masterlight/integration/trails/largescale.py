@@ -1,8 +1,8 @@
 """What clipping leaves of a satellite's trail or of a reflection: whole structures in maps of rejected pixels."""
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.integration.rejection import LargeScaleRejection
 from masterlight.integration.stack import Grown, Trail
 from masterlight.integration.trails.lines import find_lines

@@ -5,8 +5,8 @@ on scores whose sum is a logarithm of odds; then each promising line is followed
 """
 
 import numpy as np
-from numba import njit
 
+from masterlight.compiled import njit
 from masterlight.integration.trails import strips
 
 SCALES = ((4, 3, 5, 0.6), (8, 5, 7, 0.4))

@@ -1,7 +1,8 @@
 """Strips of a frame around lines at any angle: which pixels of a sparse map they hold, and how many by chance."""
 
 import numpy as np
-from numba import njit
+
+from masterlight.compiled import njit
 
 
 def row_starts(flat, rows, cols):

@@ -1,0 +1,73 @@
+"""Signals: SIGTERM and SIGHUP end a verb as Ctrl-C does, and nothing half-done is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from masterlight.doors import stop
+
+CLI = [sys.executable, "-m", "masterlight.doors.cli"]
+
+
+def ended(command, after_s, number, **how):
+    """(status, what it said) of a verb that gets a signal so long after its first frame was told."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how) as running:
+        time.sleep(after_s)
+        running.send_signal(number)
+        _, told = running.communicate(timeout=120)
+    return running.returncode, told
+
+
+@pytest.mark.parametrize(("name", "after_s"), [("SIGTERM", 1.5), ("SIGTERM", 2.5), ("SIGHUP", 2.0), ("SIGINT", 2.2)])
+def test_truth_a_signal_ends_a_verb_tidily(tmp_path, name, after_s):
+    number = getattr(signal, name)
+    command = [*CLI, "simulate", str(tmp_path / "night"), "--rows", "1500", "--cols", "2000", "--lights", "500"]
+    status, told = ended(command, after_s, number, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert status == 128 + number
+    assert told.count("\n") == 1 and "interrupted; what was finished is whole" in told
+    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name or path.name.startswith("masterlight-")]
+
+
+def test_truth_handlers_stand_only_while_a_verb_works():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+    with stop.stoppable():
+        assert signal.getsignal(signal.SIGTERM) is stop.stop
+        stop.heed()
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+
+
+def test_truth_a_signal_that_is_ignored_stays_so():
+    """As nohup wants it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop.stoppable():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_truth_a_signal_that_python_drops_is_heeded_at_the_next_event():
+    class Unlucky:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):
+                pass
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(stop.Stopped), stop.stoppable():
+            try:
+                Unlucky()
+            except stop.Stopped:  # where the interpreter does not drop it
+                raise
+            stop.heed()
+        assert stop.status() == 143
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stop._SEEN.clear()

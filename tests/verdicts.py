@@ -1,0 +1,89 @@
+"""Tries of bad input: a kind in a role, or a command of a kind, and what is wrong with what comes of it."""
+
+import re
+import shlex
+from pathlib import Path
+
+from badinput import BadCase, BadFile
+from bed import Healthy, Role, do, faults, fingerprints, is_root, lay, lay_role, pixels, same, told
+from warm import Done, Warm
+
+NEAR = 0.01
+
+
+def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Role) -> tuple[Done, list[str]]:
+    """Put a bad file into a role; gives what came of the command and what is wrong with it."""
+    lay_role(warm, folder, role, kind.file, kind.make)
+    before = fingerprints(folder)
+    good, with_it = healthy(role, True)
+    done = do(warm, folder, role.argv(kind.file))
+    found = faults(done, folder, good.cpu_s, before)
+    made = pixels(folder / role.product_of(kind.file)) if role.product and not found else None
+    without = None if role.alone or role.product == "" or "X" in role.product else healthy(role, False)[1]
+    return done, found or [why for why in [outcome(kind, role, done, good, made, with_it, without)] if why]
+
+
+def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, without) -> str:
+    """Why what came out is not what the kind promises; '' if it is."""
+    lines = [line for line in told(done) if kind.file in line]
+    refusals = [line for line in lines if re.search(r"rejected|left out|masterlight: |\((scan|plan)\)$", line)]
+    if kind.expect == "refused" or (refusals and kind.expect == "told"):
+        return refused(kind, role, done, refusals, made, without)
+    if kind.expect in ("same", "near"):
+        if refusals:
+            return f"was refused: {refusals[0]}"
+        if done.status != good.status:
+            return f"ended with status {done.status}, and healthy input with {good.status}: {done.err}"
+        alike = not role.product or same(made, with_it, NEAR if kind.expect == "near" else 0.0)
+        return "" if alike else "the result is not that of healthy input"
+    if done.status == 2:
+        return "" if told_of(kind, done) else f"failed and did not name the file: {done.err}"
+    if not role.product or same(made, with_it):
+        return ""
+    if made is None:
+        return "nothing was made, and nothing was told"
+    return "" if told_of(kind, done) else "another result than that of healthy input, and no word about this file"
+
+
+def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, without) -> str:
+    """Why a refusal is not a good one."""
+    if not refusals:
+        return f"was not refused by name (status {done.status}): {done.err or done.out[-300:]}"
+    if not any(re.search(kind.tells, line) for line in refusals):
+        return f"the reason does not tell {kind.tells!r}: {refusals[0]}"
+    if role.verb in ("plan", "doctor"):
+        return "" if done.status in (0, 1) else f"ended with status {done.status}"
+    if role.alone:
+        return "" if done.status == 2 else f"ended with status {done.status} where nothing could be made"
+    if done.status != 1:
+        return f"ended with status {done.status} where one file was left out"
+    alike = made is None if "X" in role.product else same(made, without)
+    return "" if alike else "the result is not that of the others alone"
+
+
+def told_of(kind: BadFile, done: Done) -> bool:
+    """Whether any sentence names the file, beyond the figures that every file gets."""
+    usual = re.compile(r"^\s*(measure|integrate|normalize|align)\s+\S*X\S*: (\d+ stars|weight|reference)")
+    return any(kind.file.split(".")[0] in line and not usual.search(line) for line in told(done))
+
+
+def roles_of(kind: BadFile, roles) -> list[Role]:
+    return [role for role in roles if re.search(kind.roles, role.name)]
+
+
+def try_case(warm: Warm, healthy: Healthy, folder: Path, kind: BadCase, command: str) -> tuple[Done, list[str]]:
+    """A command of a bad night, flag, recipe or output."""
+    statuses, words = kind.tries[command]
+    lay(warm, folder)
+    kind.make(folder)
+    before = fingerprints(folder)
+    done = do(warm, folder, shlex.split(command))
+    found = faults(done, folder, 0.6, before)
+    if str(done.status) not in statuses:
+        found.append(f"ended with status {done.status}, not {' or '.join(statuses)}: {done.err or done.out[-300:]}")
+    elif not re.search(words, done.out + done.err):
+        found.append(f"does not tell {words!r}: {done.err or done.out[-300:]}")
+    return done, found or [why for why in [kind.check(folder)] if why]
+
+
+__all__ = ["is_root", "roles_of", "try_case", "try_file"]
