@@ -42,9 +42,7 @@ def renamed(name: str | bytes) -> Spoil:
 
     def spoil(place: Path) -> None:
         target = name if isinstance(name, bytes) else name.encode()
-        (place / "night/LIGHT/L1.fits").rename(
-            bytes(place / "night/LIGHT").decode() + "/" + target.decode("utf-8", "surrogateescape")
-        )
+        (place / "night/LIGHT/L1.fits").rename(bytes(place / "night/LIGHT") .decode() + "/" + target.decode("utf-8", "surrogateescape"))
 
     return spoil
 
@@ -97,14 +95,8 @@ def night(name: str, words: str, make: Spoil, run: str, tells: str = "", check=l
           gap: str = "") -> BadCase:  # fmt: skip
     """A bad night under run, plan and doctor; the statuses of plan and doctor follow from that of run."""
     plan = plan or ("2" if run == "2" else "0")
-    tries = {
-        RUN: (run, tells),
-        PLAN: (plan, ""),
-        DOCTOR: ("2" if run == "2" and doctor == "2" else doctor + "2" * (run == "2"), ""),
-    }
-    return BadCase(
-        name, words, tries, make, lambda place: check(place) if (place / LIGHT).is_file() or run == "0" else "", gap
-    )
+    tries = {RUN: (run, tells), PLAN: (plan, ""), DOCTOR: ("2" if run == "2" and doctor == "2" else doctor + "2" * (run == "2"), "")}
+    return BadCase(name, words, tries, make, lambda place: check(place) if (place / LIGHT).is_file() or run == "0" else "", gap)
 
 
 OTHER_CAMERA = image(lambda p: p[:64, :80].astype(np.uint16), INSTRUME="Another camera")
@@ -193,9 +185,7 @@ def flag(name: str, words: str, command: str, tells: str, statuses: str = "2", m
 def recipe(name: str, words: str, text: str | bytes, tells: str, statuses: str = "2", gap: str = "") -> BadCase:
     """A recipe in a file under run and plan, and printed again."""
     verbs = (RUN, PLAN, "recipe")
-    return BadCase(
-        name, words, {f"{verb} -r night.toml": (statuses, tells) for verb in verbs}, files(night_toml=text), gap=gap
-    )
+    return BadCase(name, words, {f"{verb} -r night.toml": (statuses, tells) for verb in verbs}, files(night_toml=text), gap=gap)
 
 
 INTEGRATE = "integrate night/LIGHT -o out/m.fits"

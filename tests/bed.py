@@ -205,9 +205,7 @@ def faults(done: Done, folder: Path, usual_cpu_s: float, before: dict[str, str] 
     found = []
     if done.status not in (0, 1, 2):
         found.append(f"ended with status {done.status}")
-    found += [
-        f"{word!r} is told" for word in ("Traceback", "Exception ignored", "Warning:") if word in done.out + done.err
-    ]
+    found += [f"{word!r} is told" for word in ("Traceback", "Exception ignored", "Warning:") if word in done.out + done.err]
     if done.cpu_s > usual_cpu_s + MORE_CPU_S:
         found.append(f"took {done.cpu_s:.1f} s where healthy input takes {usual_cpu_s:.1f} s")
     if done.rss_mb > MOST_MB:
@@ -235,10 +233,7 @@ def broken(path: Path) -> str:
     import warnings
 
     try:
-        with (
-            warnings.catch_warnings(action="error"),
-            fits.open(path, checksum=True, disable_image_compression=True) as hdus,
-        ):
+        with warnings.catch_warnings(action="error"), fits.open(path, checksum=True, disable_image_compression=True) as hdus:
             for hdu in hdus:
                 if "DATASUM" not in hdu.header:
                     return f"no DATASUM in {hdu.name}"

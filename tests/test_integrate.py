@@ -89,7 +89,7 @@ def test_truth_unknown_star_flux_falls_back_to_dispersion_for_all_and_says_so():
     [
         (ImageIntegration(), statistics(np.nan), "location_dn"),
         (ImageIntegration.for_flat(), statistics(0.0), "location_dn"),
-        (ImageIntegration(), statistics(0.5, noise=0.0), "noise"),
+        (ImageIntegration(), statistics(0.5, noise=np.nan), "noise"),
         (ImageIntegration(weights="exposure"), statistics(0.5), "exposure"),
         (ImageIntegration(), statistics(0.5, flux_ratio=-1.0), "flux_ratio"),
         (ImageIntegration(), statistics(0.5, scale=0.0), "scale_dn"),

@@ -45,6 +45,12 @@ KINDS = {
         lambda r: r.normal(500, 1, SHAPE) / 65535, {"IMAGETYP": "Dark", "BUNIT": "ADU"} | SIRIL, "full scale"),
     "one that tells full scale": (
         lambda r: r.normal(0.3, 0.015, SHAPE), {"IMAGETYP": "Light", "DATAMAX": 1.0}, "full scale"),
+    "a quiet raw bias": (lambda r: np.rint(r.normal(500, 0.4, SHAPE)) / 65535, {"IMAGETYP": "Bias"}, "full scale"),
+    "a raw flat of an X-Trans sensor": (
+        lambda r: r.normal(0.3, 2e-3, SHAPE) * np.resize([1, 0.5, 1, 1, 0.4, 1], SHAPE[1]), {"IMAGETYP": "Flat"},
+        "full scale"),
+    "a crowded field": (
+        lambda r: r.normal(0.01, 1e-3, SHAPE) + 0.3 * (r.random(SHAPE) < 0.1), {"IMAGETYP": "Light"}, "full scale"),
     "a dark in DN": (lambda r: r.normal(500, 1, SHAPE), {"IMAGETYP": "Dark"} | SIRIL, "dn"),
     "a dark in DN without bias": (lambda r: with_hot(r.normal(0.3, 1, SHAPE), r), {"IMAGETYP": "Dark"}, "dn"),
     "a quiet dark in DN of level 0.3": (lambda r: r.normal(0.3, 0.08, SHAPE), {"IMAGETYP": "Dark"}, "dn"),

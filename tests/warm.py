@@ -132,9 +132,7 @@ def carry_out(order: dict) -> None:
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout, sys.stderr = (
-        io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2)
-    )
+    sys.stdout, sys.stderr = (io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2))
     os.environ.update(order["env"])
     tempfile.tempdir = None
     for name, value in order["limits"].items():

@@ -4,6 +4,7 @@ import numpy as np
 
 from masterlight.compiled import njit
 from masterlight.core.noise import SAFE
+from masterlight.core.rounding import dither, step_between, without
 
 TILE = 32
 """Side of a background tile in pixels of the detection image, which has twice the frame's pixel size."""
@@ -104,9 +105,11 @@ def mesh(image):
     """The sky under an image as a coarse grid: (level, noise), each (tiles_y, tiles_x) float32, without NaN.
 
     Each tile is the median of its 3 x 3 neighbourhood, so that a galaxy or a bright star in one tile does not bend the
-    sky; tiles without pixels take the median of those that have some.
+    sky; tiles without pixels take the median of those that have some. Rounded values count as if they were not.
     """
-    level, noise = mesh_tiles(image)
+    step = step_between(image)
+    level, noise = mesh_tiles(image + dither(image.shape, step) if step else image)
+    noise = without(noise, step) if step else noise
     return neighbourhood(level), neighbourhood(noise)
 
 

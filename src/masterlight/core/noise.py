@@ -3,12 +3,18 @@
 import numpy as np
 
 from masterlight.compiled import njit
+from masterlight.core.rounding import dither, spread_of, step_between, without
 
 SAFE = {"contract", "reassoc", "nsz"}
 """Fast-math flags that keep the meaning of NaN and infinity."""
 
 LAYER_SIGMA = np.array([0.8907, 0.2007, 0.0856, 0.0413, 0.0205, 0.0103])
 """Standard deviation of each starlet layer for white noise of sigma 1."""
+
+MRS_OF_WHITE = 1.0045
+"""What `noise_mrs` tells of white noise of sigma 1."""
+COARSE_MRS = 1.5
+"""Steps that noise must have for its squares to be those of Gaussian noise: few photons are skew."""
 
 SAMPLES = 300_000
 WHOLE_PIXELS = 4 << 20
@@ -61,10 +67,15 @@ def two_sided_scale(sample):
     x = finite(sample)
     if not x.size:
         return np.nan, np.nan, np.nan
-    centre = float(np.median(x))
+    centre, (low, high) = spread_of(x, lambda x: (float(np.median(x)), biweight_sides(x, float(np.median(x)))))
+    return centre, low, high
+
+
+def biweight_sides(x, centre):
+    """Roots of the biweight midvariance of the values below and above `centre`."""
     low, high = x[x <= centre], x[x > centre]
     mad_low, mad_high = deviations(low, high, centre, x)
-    return centre, midvariance(low, centre, mad_low) ** 0.5, midvariance(high, centre, mad_high) ** 0.5
+    return midvariance(low, centre, mad_low) ** 0.5, midvariance(high, centre, mad_high) ** 0.5
 
 
 def deviations(low, high, centre, x):
@@ -102,7 +113,8 @@ def noise_mrs(image, saturation_dn=np.inf):
     image (rows, cols) float32 DN; NaN and pixels at or above `saturation_dn` do not count. Returns
     (sigma, fraction): sigma in DN and the share of pixels that were found free of structure. Multiresolution
     support on four starlet layers (Starck & Murtagh 1998), with fewer layers and at last k-sigma clipping when the
-    image has too little free sky. Frames above 4 Mpx are measured in 36 windows spread evenly over them.
+    image has too little free sky. Frames above 4 Mpx are measured in 36 windows spread evenly over them. Of noise
+    below a step or so of whole numbers see `core.rounding`.
     """
     image = np.asarray(image, np.float32)
     rows, cols = image.shape
@@ -117,19 +129,27 @@ def noise_mrs(image, saturation_dn=np.inf):
     count = sum((y1 - y0) * (x1 - x0) for y0, y1, x0, x1 in boxes)
     detail, structure, residual = np.empty((3, count), np.float32)
     sigma_0, used = 0.0, 0
+    step = step_between(image, COARSE_MRS)
+    y0, y1, x0, x1 = boxes[0]
+    added = dither((y1 - y0, x1 - x0), step) if step else None
     for layers in (4, 3, 2):
         start = 0
         for y0, y1, x0, x1 in boxes:
             end = start + (y1 - y0) * (x1 - x0)
-            box = image[y0:y1, x0:x1]
+            box = image[y0:y1, x0:x1] if added is None else image[y0:y1, x0:x1] + added
             decompose(box, layers, saturation_dn, detail[start:end], structure[start:end], residual[start:end])
             start = end
         if layers == 4:
             sigma_0, used = noise_ksigma(detail)
         sigma, kept = support(structure, residual, sigma_0)
         if sigma > 0 and kept >= 0.01 * count:
-            return float(sigma), kept / count
-    return float(sigma_0), used / max(1, count)
+            return less_dither(sigma, step), kept / count
+    return less_dither(sigma_0, step), used / max(1, count)
+
+
+def less_dither(sigma, step):
+    """Noise of an image without that of one step which was added, where it was."""
+    return float(without(sigma, MRS_OF_WHITE * step) if step else sigma)
 
 
 def decompose(image, layers, saturation_dn, detail, structure, residual):

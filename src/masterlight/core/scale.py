@@ -10,11 +10,14 @@ import numpy as np
 
 from masterlight.compiled import njit
 from masterlight.core.mesh import mesh, mesh_row
-from masterlight.core.noise import deviations, finite, mad_about, midvariance, two_sided_scale
+from masterlight.core.noise import biweight_sides, deviations, finite, mad_about, midvariance
+from masterlight.core.rounding import COARSE, COARSE_ORDER, coarse_step, dither, spread_of, step_between, without
 
 IKSS_LIMIT, IKSS_CONVERGED = 4.0, 1e-6
 GAUSSIAN_BIWEIGHT = 0.991
 """Makes the root of the biweight midvariance the sigma of Gaussian noise."""
+COARSE_SQUARES = 1.5
+"""Steps of rounded values below which their sigma is told by squares and not by order."""
 QN_SAMPLES = 50_000
 """Values that Qn looks at; it takes 30 ms for them, and is sure to 0.4 %."""
 
@@ -25,7 +28,24 @@ def madn(x):
     x: array of any shape; returns a float in the unit of x, 0 when nothing is finite.
     """
     x = x[np.isfinite(x)]
-    return float(1.4826 * np.median(np.abs(x - np.median(x)))) if x.size else 0.0
+    return float(1.4826 * x.dtype.type(deviation(x))) if x.size else 0.0
+
+
+def deviation(x, centre=None):
+    """Median deviation of finite values (n,) from `centre`, their median if left out; of rounded ones see `rounding`.
+
+    Where sigma is about a step, squares tell it: half a photon a pixel scatters as 0, 1 and 2, and order tells little.
+    """
+    few = coarse_step(x, COARSE_SQUARES) > 0
+
+    def about(x):
+        middle = np.median(x) if centre is None else centre
+        away = float(np.median(np.abs(x - middle)))
+        if few:
+            away = GAUSSIAN_BIWEIGHT / 1.4826 * float(midvariance(x, middle, away)) ** 0.5
+        return float(middle), 2 * (away,)
+
+    return spread_of(x, about, COARSE_ORDER)[1][0]
 
 
 @njit(nogil=True, cache=True)
@@ -94,24 +114,29 @@ def with_quartiles(x):
     return np.partition(x, [x.size // 4, (x.size - 1) // 2, x.size // 2, 3 * x.size // 4])
 
 
-def estimator(sides):
+def estimator(coarse):
     """Make what tells the sides of finite values about their median an estimator of any sample.
 
-    It gives (location, (low, high)), all NaN for a sample without finite values.
+    It gives (location, (low, high)), all NaN for a sample without finite values; where sigma is below `coarse` steps
+    of rounded values, by what `core.rounding` adds to them.
     """
 
-    @wraps(sides)
-    def of_sample(sample):
-        x = finite(sample)
-        if not x.size:
-            return np.nan, (np.nan, np.nan)
-        centre = float(np.median(x))
-        return centre, sides(x, centre)
+    def of_sides(sides):
+        def about(x):
+            centre = float(np.median(x))
+            return centre, sides(x, centre)
 
-    return of_sample
+        @wraps(sides)
+        def of_sample(sample):
+            x = finite(sample)
+            return spread_of(x, about, coarse) if x.size else (np.nan, (np.nan, np.nan))
+
+        return of_sample
+
+    return of_sides
 
 
-@estimator
+@estimator(COARSE)
 def average_deviation(x, centre):
     """Median, and average absolute deviation from it below and above."""
     high = x[x > centre]
@@ -119,7 +144,7 @@ def average_deviation(x, centre):
     return below, float(np.mean(high - centre, dtype=np.float64)) if high.size else 0.0
 
 
-@estimator
+@estimator(COARSE_ORDER)
 def median_deviation(x, centre):
     """Median, and median absolute deviation from it below and above.
 
@@ -129,13 +154,13 @@ def median_deviation(x, centre):
     return deviations(x[x <= centre], x[x > centre], centre, x)
 
 
-@estimator
+@estimator(COARSE)
 def biweight(x, centre):
     """Median, and root of the biweight midvariance below and above it (Beers, Flynn & Gebhardt 1990)."""
-    return two_sided_scale(with_quartiles(x))[1:]
+    return biweight_sides(with_quartiles(x), centre)
 
 
-@estimator
+@estimator(COARSE_ORDER)
 def percentage_bend(x, centre):
     """Median, and root of the percentage bend midvariance about it, a fifth of the values bent (Wilcox 2012)."""
     at = min(int(0.8 * x.size + 0.5), x.size - 1)
@@ -148,13 +173,13 @@ def percentage_bend(x, centre):
     return 2 * (width * np.sqrt(x.size * bent) / inside if inside else 0.0,)
 
 
-@estimator
+@estimator(COARSE_ORDER)
 def typical_distance(x, centre):
     """Median, and Sn, the typical distance of the values from each other (Rousseeuw & Croux 1993)."""
     return 2 * (float(sn(x)) / 1.1926,)
 
 
-@estimator
+@estimator(COARSE_ORDER)
 def first_distances(x, centre):
     """Median, and Qn, the first quartile of the distances of `QN_SAMPLES` values at most (Rousseeuw & Croux 1993)."""
     return 2 * (float(qn(x[:: -(-x.size // QN_SAMPLES)])) / 2.21914,)
@@ -165,10 +190,13 @@ def ikss(sample):
 
     k-sigma with the median and the biweight midvariance as sigma; the location is the last median.
     """
-    x = np.sort(finite(sample))
-    if not x.size:
-        return np.nan, (np.nan, np.nan)
-    before = np.inf
+    x = finite(sample)
+    return spread_of(x, clipped_biweight) if x.size else (np.nan, (np.nan, np.nan))
+
+
+def clipped_biweight(x):
+    """`ikss` of finite values, as they are."""
+    x, before = np.sort(x), np.inf
     while True:
         centre = float(np.median(x))
         sigma = float(midvariance(x, centre, mad_about(x, centre))) ** 0.5
@@ -198,17 +226,20 @@ def noise_sides(sample):
     side for Gaussian noise. 0 for a side with fewer than two values.
     """
     x = finite(sample)
-    if not x.size:
-        return np.nan, np.nan
-    away = (x - np.median(x)).astype(np.float64)
-    found = []
+    return spread_of(x, limited_sides, COARSE_ORDER)[1] if x.size else (np.nan, np.nan)
+
+
+def limited_sides(x):
+    """Median, and `noise_sides`, of finite values as they are."""
+    centre, found = float(np.median(x)), []
+    away = (x - centre).astype(np.float64)
     for side in (-away[away < 0], away[away > 0]):
         sigma = np.inf
         for _ in range(3):
             side = side[side < 4.0 * sigma]
             sigma = float(np.std(side)) if side.size > 1 else 0.0
         found.append(sigma)
-    return tuple(found)
+    return centre, tuple(found)
 
 
 def background_fluctuation(image):
@@ -219,7 +250,16 @@ def background_fluctuation(image):
     background minus pixel over the pixels below it, 0.67 sigma for Gaussian noise and more where it varies on scales
     below 256 px of the frame; N*, 2.48308 times its median absolute deviation, is the noise. NaN where nothing is.
     """
-    image = np.ascontiguousarray(image, np.float32)
+    image, step = np.ascontiguousarray(image, np.float32), step_between(image)
+    added = dither(image.shape, step) if step else None
+    if added is None:
+        return below_mesh(image)
+    pairs = zip(below_mesh(image + added), below_mesh(added), strict=True)
+    return tuple(float(without(told, alone)) for told, alone in pairs)
+
+
+def below_mesh(image):
+    """As `background_fluctuation`, of an image as it is."""
     level, _ = mesh(image)
     row, below = np.empty(image.shape[1]), []
     for y in range(image.shape[0]):

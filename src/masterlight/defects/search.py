@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, strips
+from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, naming, strips
 from masterlight.core.headers import period
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
+from masterlight.core.noise import finite
+from masterlight.core.rounding import ROUNDING, coarse_step
 from masterlight.core.scale import madn
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.find import BadPixels
@@ -35,7 +37,9 @@ def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
     mean, spread, kurtosis = (np.empty(first.shape, np.float32) for _ in range(3))
     for y0, y1, stack in bands(darks):
         mean[y0:y1], spread[y0:y1], kurtosis[y0:y1] = moments_without_highest(stack)
-    usual = usual_spread(mean, spread)
+    with naming(first):
+        step = coarse_step(finite(strips(first, 24)))
+    usual = np.maximum(usual_spread(mean, spread), ROUNDING * step)
     with np.errstate(invalid="ignore"):
         flickers = spread > process.unstable * usual
         if len(darks) >= 15:

@@ -21,6 +21,9 @@ from masterlight.subframes.weights import weights_of
 
 UNKNOWN_SEEING = 0.1
 """Part of a star's light by which seeing may change a pixel where nothing is known of the seeing of the frames."""
+STEPS_HIDE = 0.75
+"""Of a squared step of whole numbers, what is added to the variance by which rejection judges: the median of a pixel
+is a whole number, too, and few photons are skew, so that one more than usual is no outlier."""
 Planes = Sequence[Sequence[Measurement]]
 """What was measured: for each plane a list with one for each frame."""
 
@@ -125,12 +128,13 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
     rej_scale, rej_offset, rej_gain = normalization(settings.rejection.comparison, *known)
     told = {"keyword": settings.weight_keyword, "expression": settings.weight_expression or ""}
     gain = out_gain if settings.weights == "noise" else factor
-    weights = weights_of(settings.weights, statistics, gain, **told)
+    usual, unknown = with_usual_noise(statistics)
+    weights = weights_of(settings.weights, usual, gain, **told)
     rejected = np.abs(rej_gain) * pixel_noise
     pooled = float(np.median(rejected**2))
     known = bool(np.isfinite(pooled) and pooled > 0)
     photons = photon_noise(settings.rejection, statistics)
-    lowered = (pixel_noise / noise) ** 2 if known else np.ones(len(noise))
+    lowered = np.square(np.divide(pixel_noise, noise, out=np.ones(len(noise)), where=noise > 0))
     special = {"noise_variance": (out_gain * pixel_noise) ** 2}
     algorithm = settings.rejection.algorithm
     if algorithm == "ccd":
@@ -149,14 +153,30 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
         **scales,
         **special,
         weights=weights / weights.max(),
-        rejection_variance=pooled if known else 0.0,
+        rejection_variance=pooled + hidden_by_steps(statistics, rej_gain) if known else 0.0,
         rejection_photon=float(np.median(np.abs(rej_gain) * photons)),
         signal_fraction=signal_fraction(settings.rejection, [s.fwhm_px for s in statistics]),
         background_dn=float(location[reference]),
         looseness=np.maximum(1.0, rejected / np.sqrt(pooled)) if known else np.ones(len(noise)),
         correlation=correlation_of(statistics, (weights * out_gain * pixel_noise) ** 2),
-        notes=(*notes, *notes_of(statistics)),
+        notes=(*notes, *unknown, *notes_of(statistics)),
     )
+
+
+def hidden_by_steps(statistics: Sequence[Measurement], gain: np.ndarray) -> float:
+    """Variance, DN^2 on the scale of rejection, by which samples of frames in whole numbers may be farther off."""
+    return STEPS_HIDE * float(np.median(np.square(gain * [s.step_dn or 0.0 for s in statistics])))
+
+
+def with_usual_noise(statistics: Sequence[Measurement]) -> tuple[list[Measurement], tuple[str, ...]]:
+    """The measurements for weights: frames whose noise is 0, which nobody can tell, count as most do; and the note."""
+    silent = [s.source for s in statistics if s.noise_dn == 0]
+    if not silent:
+        return list(statistics), ()
+    known = [s.noise_dn for s in statistics if s.noise_dn > 0]
+    usual = float(np.median(known)) if known else 1.0
+    words = f"{and_more(silent)}: nearly all pixels have the same value, so that noise cannot be told"
+    return [s if s.noise_dn else replace(s, noise_dn=usual) for s in statistics], (f"{words}; they weigh as most do",)
 
 
 def notes_of(statistics: Sequence[Measurement]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.core.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.noise import SAFE
+from masterlight.core.scale import deviation
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
@@ -167,11 +168,11 @@ def spikiness(image):
         return 0.0, 0.0
     at = np.unique(np.linspace(1, image.shape[0] - 2, 64).astype(int))
     rows = image[at]
-    differences = np.abs(rows[:, 2:] - rows[:, :-2])
+    differences = rows[:, 2:] - rows[:, :-2]
     differences = differences[np.isfinite(differences)]
     if not differences.size:
         return 0.0, 0.0
-    sigma = float(1.0484 * np.median(differences))
+    sigma = float(1.0484 * np.float32(deviation(differences, 0.0)))
     around = np.fmax(np.fmax(rows[:, 2:], rows[:, :-2]), np.fmax(image[at - 1, 1:-1], image[at + 1, 1:-1]))
     return float(np.mean(rows[:, 1:-1] > around + np.float32(15.0 * sigma))), sigma
 

@@ -12,7 +12,8 @@ from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
 from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs, sample, two_sided_scale
-from masterlight.core.scale import SCALES, background_fluctuation, madn, noise_sides
+from masterlight.core.rounding import middle, spread_of, step_between
+from masterlight.core.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.words import figure
 from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
@@ -82,7 +83,7 @@ def measure(
         if claim and not likely:
             own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
         noise = claim if likely else noise_of_steps(flat, near)
-        own |= sky_fields(values, wanted) | more
+        own |= sky_fields(values, wanted) | more | {"step_dn": max(map(step_between, flat))}
         out.append(Measurement(frame.source, location, sides, noise, **own))
     return out
 
@@ -101,7 +102,7 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
     if not np.any(finite != finite[0]):
         told = f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
         raise FrameError(frame.source, told)
-    level, flat = float(np.median(finite)), kind == "flat"
+    level, flat = middle(finite), kind == "flat"
     if flat and saturation_dn is not None and level > saturation_dn:
         told = f"is saturated (median {figure(level, 0)} DN): such a flat corrects nothing; expose shorter"
         raise FrameError(frame.source, told)
@@ -112,7 +113,8 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
     if other is not None:
         ratio = level / np.median(other[np.isfinite(other)]) if flat else 1.0
         noise = float(madn(pixels - ratio * other) / np.sqrt(1 + ratio**2)) or scatter
-    return Measurement(frame.source, level, (scatter, scatter), noise, exposure_s=frame.meta.exposure_s)
+    more = {"exposure_s": frame.meta.exposure_s, "step_dn": step_between(pixels)}
+    return Measurement(frame.source, level, (scatter, scatter), noise, **more)
 
 
 def few_rows(frame: Frame) -> np.ndarray:
@@ -131,8 +133,7 @@ def noise_of_steps(strips: list[np.ndarray], apart: int, sloping: bool = False) 
         step = strip[:, apart:] - strip[:, :-apart]
         found.append(step[dark[:, apart:] & dark[:, :-apart] & np.isfinite(step)])
     steps = np.concatenate(found)
-    middle = np.median(steps) if sloping and steps.size else np.float32(0)
-    return 1.4826 / 2**0.5 * float(np.median(np.abs(steps - middle))) if steps.size else 0.0
+    return 1.4826 / 2**0.5 * deviation(steps, None if sloping else 0.0) if steps.size else 0.0
 
 
 def sky_pixels(strip: np.ndarray) -> np.ndarray:
@@ -198,11 +199,17 @@ def sky_fields(values: np.ndarray, wanted: Collection[str]) -> dict[str, float]:
     """Those optional fields that a sample of pixels tells."""
     made = {
         "mean_dn": lambda: np.mean(values, dtype=np.float64),
-        "mean_deviation_dn": lambda: np.mean(np.abs(values - np.median(values)), dtype=np.float64),
+        "mean_deviation_dn": lambda: spread_of(values, about_mean_deviation)[1][0],
         "noise_scale_dn": lambda: np.mean(noise_sides(values)),
         "zero_fraction": lambda: np.mean(values == 0),
     }
     return {name: float(compute()) for name, compute in made.items() if name in wanted}
+
+
+def about_mean_deviation(values: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Median, and mean distance from it."""
+    centre = np.median(values)
+    return float(centre), 2 * (float(np.mean(np.abs(values - centre), dtype=np.float64)),)
 
 
 def fluctuations(frame: Frame) -> list[float]:
@@ -278,6 +285,7 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
         rows.append(row)
     location, low, high, noise, free, saturated, missing = (float(np.mean(v)) for v in zip(*rows, strict=True))
     shares = {"noise_fraction": free, "saturated_fraction": saturated, "missing_fraction": missing}
+    shares["step_dn"] = max(map(step_between, boxes))
     return Measurement(source, location, (low, high), noise, **header_fields(meta), **shares)
 
 

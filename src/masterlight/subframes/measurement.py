@@ -59,6 +59,8 @@ class Measurement:
     missing_fraction: float | None = None
     zero_fraction: float | None = None
     """Share of the pixels that are exactly 0, as some programs write what is missing."""
+    step_dn: float | None = None
+    """Step to which its values were rounded, where its noise is below three of them; else 0."""
     gradient_dn: float | None = None
     """Highest minus lowest corner of the plane through the sky."""
 

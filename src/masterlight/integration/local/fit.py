@@ -8,6 +8,7 @@ import numpy as np
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
+from masterlight.core.rounding import dither, step_between, without
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel, LocalReference, Normalized
 from masterlight.integration.normalize import LocalNormalization
@@ -67,8 +68,7 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
     strips = np.empty((ny, frame.planes, height, shape[-1]), np.float32)
     for top, strip in zip(tops, strips, strict=True):
         for plane, rows in zip(strip, in_planes(frame.pixels(top, top + height, 0, shape[-1])), strict=True):
-            level = np.empty((nx, 5))
-            surface.cell_levels(rows, rows, np.zeros(nx), settings.target_rejection, GUARD_PX, level)
+            level = levels_of_cells(settings, rows, rows, np.zeros(nx), step_between(rows))
             limit = level[:, 0] + settings.reference_rejection * level[:, 1]
             surface.blank_outside(rows, np.full(nx, -np.inf), limit, GUARD_PX, plane)
     sky = float(np.isfinite(strips).mean())
@@ -114,16 +114,27 @@ def levels_above(settings: LocalNormalization, reference: LocalReference, frame:
     rows, cols = reference.shape[-2:]
     height = reference.strips.shape[2]
     out = np.empty((len(scales), ny, nx, 5))
-    across = np.arange(nx) + 0.5
+    across, middle = np.arange(nx) + 0.5, reference.tops[ny // 2]
+    step = max(map(step_between, in_planes(frame.pixels(middle, middle + height, 0, cols))))
     for j, top in enumerate(reference.tops):
         down = (top + 0.5 * height) * ny / rows
         seen = in_planes(frame.pixels(top, top + height, 0, cols))
         for ours, theirs, scale, level in zip(reference.strips[j], seen, scales, out[:, j], strict=True):
             factor = scale.at(np.full(nx, down / ny), across / nx)
-            surface.cell_levels(ours, theirs, factor, settings.target_rejection, GUARD_PX, level)
+            level[:] = levels_of_cells(settings, ours, theirs, factor, step)
         out[:, j, :, 3] = (out[:, j, :, 3] + 0.5) * nx / cols
         out[:, j, :, 4] = (out[:, j, :, 4] + top + 0.5) * ny / rows
     return out
+
+
+def levels_of_cells(settings: LocalNormalization, ours, theirs, factor: np.ndarray, step: float) -> np.ndarray:
+    """`kernels.surface.cell_levels` of the cells of two strips, (cells, 5), of pixels rounded to a `step` if not 0."""
+    level = np.empty((len(factor), 5))
+    ours = ours + dither(ours.shape, step) if step else ours
+    surface.cell_levels(ours, theirs, factor, settings.target_rejection, GUARD_PX, level)
+    if step:
+        level[:, 1] = without(level[:, 1], step)
+    return level
 
 
 def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> tuple[Scale, ...] | Rejected:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from masterlight.core.frame import Frame, naming
+from masterlight.core.rounding import dither, step_between
 from masterlight.integration.kernels import surface
 
 CELL_PX = 64
@@ -37,12 +38,14 @@ def sky_below(frame: Frame) -> Sky:
     planes = frame.planes
     ny, nx = max(1, round(rows / CELL_PX)), max(1, round(cols / CELL_PX))
     levels = np.empty((planes, ny, nx))
-    cells = np.empty((nx, 5))
+    cells, step = np.empty((nx, 5)), 0.0
     for j in range(ny):
         top = int((j + 0.5) * rows / ny - 0.5 * min(ROWS, rows // ny))
         with naming(frame):
             strip = frame.pixels(top, min(top + ROWS, rows), 0, cols)
-        for p, plane in enumerate(np.ascontiguousarray(strip.reshape(planes, -1, cols))):
+        strip = np.ascontiguousarray(strip.reshape(planes, -1, cols))
+        step = max(map(step_between, strip)) if j == 0 else step
+        for p, plane in enumerate(strip + dither(strip.shape, step) if step else strip):
             surface.cell_levels(plane, plane, np.zeros(nx), OUTLIER_SIGMA, 1, cells)
             levels[p, j] = cells[:, 0]
     for plane in levels:
