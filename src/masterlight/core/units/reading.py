@@ -108,12 +108,12 @@ def sample_of(frame: Frame) -> Sample | None:
     if not values.size:
         return None
     lowest, level, high = np.percentile(values, (1, 50, 99))
-    apart = lines[:, 6:] - lines[:, :-6]  # of one colour in a mosaic, of Bayer or X-Trans
+    apart = lines[:, 12:] - 2 * lines[:, 6:-6] + lines[:, :-12]  # of one colour in a mosaic, of Bayer or X-Trans
     apart = apart[np.isfinite(apart)]
     noise = madn(apart) if apart.size > 8 else 0.0
     if apart.size > 8 and not noise:  # whole numbers whose noise is below 1
         noise = np.ptp(np.percentile(apart, (2.275, 97.725))) / 4
-    return Sample(*map(float, (lowest, level, high, values.max(), np.mean(values > 1.001), noise / np.sqrt(2))))
+    return Sample(*map(float, (lowest, level, high, values.max(), np.mean(values > 1.001), noise / np.sqrt(6))))
 
 
 def read_scale(frame: Frame, company: Company, units: Units = "auto", sample: Sample | None = None) -> Reading:
