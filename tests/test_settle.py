@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,11 @@ def test_truth_bounds_of_xisf_are_believed_where_they_hold_and_8_bits_stop(tmp_p
     wide = put(tmp_path / "wide.fits", (dark * 65537).astype(np.uint32), "Dark")
     assert "divided by 65537" in ran("calibrate", lights, "-o", tmp_path / "w", "--dark", wide)
     assert np.median(fits.getdata(tmp_path / "w" / "l_c.fits")) == pytest.approx(900, abs=2)
+    few = put(tmp_path / "few.fits", np.random.default_rng(1).normal(60, 3, SHAPE).astype(np.uint8), "Light")
+    deep = put(tmp_path / "deep.fits", dark.astype(np.uint16), "Dark")
+    assert "16 bits" in ran("calibrate", few, "-o", tmp_path / "f", "--dark", deep, status=2)
+    flat = put(tmp_path / "shallow.fits", (dark / 25).astype(np.uint16), "Dark")
+    ran("calibrate", few, "-o", tmp_path / "f", "--dark", flat)
     small = put(tmp_path / "small.fits", np.full(SHAPE, 2, np.uint8), "Dark")
     assert "8 bits" in ran("calibrate", lights, "-o", tmp_path / "s", "--dark", small, status=2)
 
@@ -311,3 +317,15 @@ def test_truth_frames_of_one_kind_follow_the_clear_ones(tmp_path):
     assert [one.factor for one in readings] == [65535.0] * 5 and all(frame.meta.scale_known for frame in made)
     assert np.median(made[-1]) == pytest.approx(0.02 * 65535, rel=0.05)
     assert len(list(sentences(readings))) == 1 and "and 2 more" in next(sentences(readings))
+
+
+def test_truth_frames_of_cameras_need_no_look(tmp_path):
+    """Integers of one depth, and those of 12 and 14 bits that camera raw files hold, are never opened for it."""
+    lights = [read(light(tmp_path / f"l{i}.fits", i)) for i in range(3)]
+    raw = [replace(frame, meta=frame.meta.with_(bits=bits)) for frame, bits in zip(lights, (12, 14, 16), strict=True)]
+    whole = [replace(frame, meta=frame.meta.with_(bits=32)) for frame in lights]
+    for frame in lights:
+        Path(frame.source).unlink()
+    for frames in (lights, raw, whole):
+        made, readings = settle(frames)
+        assert readings == [] and all(a is b for a, b in zip(made, frames, strict=True))

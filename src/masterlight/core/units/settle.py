@@ -9,7 +9,7 @@ from pathlib import Path
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame, Meta
 from masterlight.core.together import differences
-from masterlight.core.units.reading import PARTS, UNCLEAR, Company, Reading, Units, read_scale, sample_of
+from masterlight.core.units.reading import DARKS, PARTS, UNCLEAR, Company, Reading, Units, read_scale, sample_of
 from masterlight.core.workers import Pool, Serial, each
 
 ALIKE = "camera", "size"
@@ -17,8 +17,8 @@ ALIKE = "camera", "size"
 
 
 def is_plain(meta: Meta) -> bool:
-    """Whether the numbers of a file need no look: DN of 16 bits, or settled already."""
-    return meta.scale_known or (meta.integer and meta.bits == 16) or (meta.scale_claims[:1] == ("ours",))
+    """Whether the numbers of a file need no look: DN of up to 16 bits, or settled already."""
+    return meta.scale_known or (meta.integer and 8 < meta.bits <= 16) or (meta.scale_claims[:1] == ("ours",))
 
 
 def settle(
@@ -30,8 +30,8 @@ def settle(
     Raises ParameterError for a frame of unclear numbers among others whose numbers are clear.
     """
     frames = list(frames)
-    doubtful = [i for i, frame in enumerate(frames) if not is_plain(frame.meta)]
-    if not doubtful or (is_one_depth(frames) and not [i for i in doubtful if not frames[i].meta.integer]):
+    doubtful = in_doubt(frames)
+    if not doubtful:
         return frames, []
     readings = read_all([frames[i] for i in doubtful], frames, units, pool or (Serial(), 1))
     decided = follow(readings)
@@ -46,9 +46,17 @@ def settle(
     return frames, [reading for reading in decided if reading is not None]
 
 
-def is_one_depth(frames: Sequence[Frame]) -> bool:
-    """Whether all are integers of one number of bits: nothing to compare them with."""
-    return len({(frame.meta.integer, frame.meta.bits) for frame in frames}) == 1
+def in_doubt(frames: Sequence[Frame]) -> list[int]:
+    """Places of the frames whose numbers need a look; none where all are integers of one depth."""
+    depths = {(frame.meta.integer, frame.meta.bits) for frame in frames}
+    if len(depths) == 1 and depths.pop()[0]:
+        return []
+    shallow = any(integer and bits <= 8 for integer, bits in depths)
+
+    def doubtful(meta: Meta) -> bool:
+        return not is_plain(meta) or (shallow and meta.integer and meta.kind in DARKS and not meta.scale_known)
+
+    return [i for i, frame in enumerate(frames) if doubtful(frame.meta)]
 
 
 def read_all(doubtful: list[Frame], frames: list[Frame], units: Units, pool: Pool) -> list[Reading | None]:
@@ -90,10 +98,10 @@ def company_of(frame: Frame, frames: Iterable[Frame]) -> Company:
         key = other.meta.camera, other.meta.sky_shape
         if key not in known:
             known[key] = not any(differences(frame.meta, other.meta, ALIKE))
-        if known[key] and other is not frame and other.meta.integer and other.meta.bits in (8, 16):
+        if known[key] and other is not frame and other.meta.integer and other.meta.bits <= 16:
             beside.append(other)
     lights = [other for other in beside if other.meta.kind in ("light", "unknown") and not other.meta.is_master]
-    deep = Counter(other.meta.bits for other in lights or beside)
+    deep = Counter(8 if other.meta.bits <= 8 else 16 for other in lights or beside)
     level = None
     for light in lights[len(lights) // 2 :][:3]:
         with suppress(FrameError, OSError):
