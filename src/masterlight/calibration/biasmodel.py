@@ -9,7 +9,7 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.noise import midvariance, sample, starlet_smooth
 from masterlight.core.process import card
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 
 CELL_TRIMMING = 0.25
 ROUGH = 3

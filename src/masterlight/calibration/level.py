@@ -10,10 +10,10 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, evenly
 from masterlight.core.headers import period
 from masterlight.core.scale import madn
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 
 FEWEST_SAMPLES = 16
-REMEDY = "; set overscan.region, or switch it off with overscan.model none"
+REMEDY = "; set Overscan.region, or switch it off with Overscan.model none"
 
 
 class Level(NamedTuple):

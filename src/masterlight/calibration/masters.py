@@ -12,7 +12,7 @@ from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, evenly
 from masterlight.core.headers import period, places
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 from masterlight.core.workers import Once
 
 _NOTHING = np.zeros((1, 1), np.float32)

@@ -61,6 +61,8 @@ class Meta:
     ra_deg: float | None = None
     dec_deg: float | None = None
     pedestal_dn: float = 0.0
+    unit: str | None = None
+    """What BUNIT says of the pixels: "DN" for counts by any name, "electron", "electron/s", or another as spelled."""
     saturation_dn: float | None = None
     """The level that no pixel can exceed: told by the header, or the largest integer that the file can hold."""
     calibration: str = ""
@@ -120,7 +122,8 @@ class Meta:
         if full is None or full <= UNIT_LEVEL:
             full = None if scaled == 1 else full * factor if full else FULL_DN
         pedestal = self.pedestal_dn * (factor if self.pedestal_dn <= UNIT_LEVEL else 1.0)
-        return replace(self, saturation_dn=full, pedestal_dn=pedestal, scaled_by=scaled)
+        unit = "DN" if scaled != 1 else self.unit
+        return replace(self, saturation_dn=full, pedestal_dn=pedestal, scaled_by=scaled, unit=unit)
 
 
 class Stored(NamedTuple):

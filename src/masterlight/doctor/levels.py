@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.core.frame import Frame
 from masterlight.core.headers import camera_key
 from masterlight.core.scale import madn
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some

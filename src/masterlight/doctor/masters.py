@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.colour.pattern import verify_pattern
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
 from masterlight.doctor.findings import Finding, finding, some
@@ -141,7 +141,7 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
     if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
         sentence = f"""{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} %
             ({figure(a, 0)}, {figure(b, 0)} / {figure(c, 0)}, {figure(d, 0)} DN) as those of a colour camera do, but the
-            header tells no colour pattern: give it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are
+            header tells no colour pattern: give it with Debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are
             green)"""
         picture = pictures.image(middle[:60, :80])
         yield finding("D17", "error", [frame], 100 * spread / level, 100 * UNLIKE, "%", sentence, picture)

@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 
 from masterlight.core.headers import camera_key, seconds_of
+from masterlight.core.units.figures import figure
 from masterlight.core.units.reading import Reading
-from masterlight.core.units.settle import is_plain
-from masterlight.core.units.words import figure
+from masterlight.core.units.settle import KNOB, is_plain
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of
 from masterlight.doctor.findings import Finding, finding, some
@@ -341,5 +341,5 @@ def scales(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     mixed = len(read) > 1 or bool(raw - {one.source for same in read.values() for one in same})
     for (words, sure), same in read.items() if mixed else ():
         sentence = f"""{some(same)}: a level of {figure(same[0].level)} in the file, another scale than that of other
-            frames; {words} ({same[0].why}). If that is wrong, pass --calibrate.units dn or full-scale"""
+            frames; {words} ({same[0].why}). If that is wrong, pass {KNOB} dn or full-scale"""
         yield finding("D26", "info" if sure else "warn", same, same[0].level, None, "in the file", sentence)

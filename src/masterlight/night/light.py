@@ -19,7 +19,7 @@ from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import with_values
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of

@@ -14,7 +14,7 @@ from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs, sample, two_sided_scale
 from masterlight.core.rounding import middle, spread_of, step_between
 from masterlight.core.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.select import SubframeSelector

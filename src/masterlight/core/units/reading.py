@@ -11,7 +11,7 @@ import numpy as np
 
 from masterlight.core.frame import FULL_DN, Frame, Meta, strips
 from masterlight.core.scale import madn
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 
 Units = Literal["auto", "dn", "full-scale"]
 Unit = Literal["dn", "full scale", "unclear"]

@@ -12,6 +12,8 @@ from masterlight.core.together import differences
 from masterlight.core.units.reading import DARKS, PARTS, UNCLEAR, Company, Reading, Units, read_scale, sample_of
 from masterlight.core.workers import Pool, Serial, each
 
+KNOB = "ImageCalibration.units"
+"""What decides where two readings are possible."""
 ALIKE = "camera", "size"
 """What frames share whose numbers are compared."""
 
@@ -22,11 +24,11 @@ def is_plain(meta: Meta) -> bool:
 
 
 def settle(
-    frames: Sequence[Frame], units: Units = "auto", flag: str = "", pool: Pool | None = None
+    frames: Sequence[Frame], units: Units = "auto", knob: str = "", pool: Pool | None = None
 ) -> tuple[list[Frame], list[Reading]]:
     """The frames of one job in DN, and how the numbers of those that are no 16-bit integers were read.
 
-    A frame that cannot be read is given back as it is. flag: what decides where two readings are possible, `--units`.
+    A frame that cannot be read is given back as it is. knob: the one that decides where two readings are possible.
     Raises ParameterError for a frame of unclear numbers among others whose numbers are clear.
     """
     frames = list(frames)
@@ -41,7 +43,7 @@ def settle(
         if reading is None:
             continue
         if reading.unit == UNCLEAR and any(goes_with(frames[i], other) for other in clear):
-            raise ParameterError(unclear(frames[i], reading, flag))
+            raise ParameterError(unclear(frames[i], reading, knob))
         frames[i] = in_dn(frames[i], reading)
     return frames, [reading for reading in decided if reading is not None]
 
@@ -136,9 +138,9 @@ def in_dn(frame: Frame, reading: Reading) -> Frame:
     return replace(made, meta=made.meta.with_(scale_known=True, notes=(*kept, *notes)))
 
 
-def unclear(frame: Frame, reading: Reading, flag: str) -> str:
+def unclear(frame: Frame, reading: Reading, knob: str) -> str:
     """The sentence that stops the work."""
-    way = f"say which with {flag} dn or full-scale" if flag else "tell it in its header: BUNIT 'DN', or DATAMAX 1"
+    way = f"say which with {knob} dn or full-scale" if knob else "tell it in its header: BUNIT 'DN', or DATAMAX 1"
     return f"{frame.source}: {reading.format}, DN or parts of full scale? Both can be ({reading.why}): {way}"
 
 
@@ -154,12 +156,12 @@ def sentences(readings: Iterable[Reading]) -> Iterator[str]:
         yield f"{', '.join(names[:3])}{more}: {words} ({same[0].why})"
 
 
-def settle_mixed(frames: Sequence[Frame], units: Units = "auto", flag: str = "") -> tuple[list[Frame], list[Reading]]:
+def settle_mixed(frames: Sequence[Frame], units: Units = "auto", knob: str = "") -> tuple[list[Frame], list[Reading]]:
     """Frames that are combined as they are: left alone where all are on one scale, brought to DN where they are not.
 
     Raises ParameterError where it is not clear whether they are on one scale.
     """
-    made, readings = settle(frames, units, flag)
+    made, readings = settle(frames, units, knob)
     parts = [one for one in readings if one.unit == PARTS]
     if not parts or len(parts) < len(frames) or len({one.factor for one in parts}) > 1 or parts[0].factor == 1:
         return made, readings

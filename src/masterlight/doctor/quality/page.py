@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.core.units.words import figure
+from masterlight.core.units.figures import figure
 from masterlight.doctor.quality.sensor import frames_needed
 
 NAMES = {"bias": "master bias", "dark": "master dark", "flat": "master flat", "flatdark": "master flat-dark"}
