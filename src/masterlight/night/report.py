@@ -291,5 +291,5 @@ def parts_words(rows: Sequence[FrameReport]) -> str:
 
 def span(values: Sequence[float], digits: int) -> str:
     """From the least to the most of some figures: `2.57 to 4.04`."""
-    low, high = (f"{edge:.{digits}f}" for edge in (min(values), max(values)))
+    low, high = (figure(edge, digits) for edge in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
