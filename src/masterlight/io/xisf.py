@@ -21,7 +21,7 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import as_number
 from masterlight.io.cards import value_of
-from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, truncation
+from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
 
 SIGNATURE = b"XISF0100"
 SAMPLES = {
@@ -274,19 +274,20 @@ def block_of(image: ET.Element, source: str) -> Block:
     except (ValueError, IndexError) as error:
         raise FrameError(source, f"compression {image.get('compression')!r} makes no sense; it is damaged") from error
     block = block._replace(codec=codec, plain_bytes=plain_bytes, shuffled_bytes=max(1, item_bytes), parts=parts)
-    refuse_absurd(source, block)
+    refuse_odd_parts(source, block)
     return block
 
 
-def refuse_absurd(source: str, block: Block) -> None:
+def refuse_odd_parts(source: str, block: Block) -> None:
     """Raise FrameError where what a packed block announces cannot come out of it."""
-    parts, most = block.parts or ((block.size_bytes, block.plain_bytes),), CODECS[block.codec]
+    parts = block.parts or ((block.size_bytes, block.plain_bytes),)
     sums = [sum(sizes) for sizes in zip(*parts, strict=True)]
     if min(map(min, parts)) < 1 or sums[0] > block.size_bytes or sums[1] != block.plain_bytes:
         raise FrameError(source, "the parts of its pixels do not add up; the header is damaged")
-    if block.shuffled_bytes > 16 or any(plain > most * (packed + 64) for packed, plain in parts):
-        told = f"{block.plain_bytes:,} bytes cannot come out of {block.size_bytes:,} that are packed by {block.codec}"
-        raise FrameError(source, f"{told}; the header is damaged")
+    if block.shuffled_bytes > 16:
+        raise FrameError(source, f"samples of {block.shuffled_bytes} bytes cannot be; the header is damaged")
+    for packed_bytes, plain_bytes in (*parts, sums):
+        refuse_absurd(source, plain_bytes, packed_bytes, CODECS[block.codec])
 
 
 def scale_of(image: ET.Element, source: str, notes: list[str]) -> float:
