@@ -21,6 +21,7 @@ from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
 from masterlight.session.scan import Session, pictures_beside, unsuitable
+from masterlight.session.words import condense, visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +157,11 @@ class Plan:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
             lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
         for title, rows in (("Read from names", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
-            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
+            lines += ["", title, *(f"  {row}" for row in condense(map(str, rows)))] if rows else []
         need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
-        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless --memory-mb says otherwise"
-        return "\n".join([*lines, "", f"Takes about: {need}, {budget}{scratch}."])
+        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless Recipe.memory_mb says otherwise"
+        return "\n".join(map(visible, [*lines, "", f"Takes about: {need}, {budget}{scratch}."]))
 
 
 BASE_MB = 300
@@ -264,7 +265,7 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
+            same = settings(meta, ("camera", "size", "binning", "colour pattern", "unit")).values()
             key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
@@ -346,7 +347,7 @@ class Planner:
                 return None
             return dark
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when calibrate.dark-scaling says so")
+        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 
