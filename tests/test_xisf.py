@@ -312,7 +312,9 @@ def entities() -> bytes:
         (lambda data: data[:8] + b"\xff" * 4 + data[12:], "truncated"),
         (lambda data: data[:8] + struct.pack("<II", 1 << 25, 0) + bytes(1 << 25), "no header of an image"),
         (lambda data: with_header(entities()), "words of its own"),
-        (lambda data: with_header(b"<a>" * 200_000), "header is damaged"),
+        (lambda data: with_header(b"<a>" * 100_000), "header is damaged"),
+        (lambda data: with_header(b"<a>" * 1_000_000), "no header of an image"),
+        (lambda data: with_header(b"<a " + b"a='' " * 900_000 + b"/>"), "no header of an image"),
         (lambda data: with_header(b"<?xml version='1.0' encoding='nonsense-8'?><a/>"), "holds no image"),
     ],
 )

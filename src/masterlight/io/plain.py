@@ -15,7 +15,7 @@ from masterlight.core.frame import Frame, Stored
 from masterlight.io.scratch import MOST_GROWTH, plain_twin
 
 CHUNK_BYTES = 2 << 20
-LARGE_BYTES = 1 << 30
+LARGE_BYTES = 1 << 28
 """Larger than the frames of any camera."""
 CHANGED = "has changed since it was first read; let it be until the work is done, then start again"
 

@@ -35,7 +35,7 @@ CODECS = {"zlib": 1100, "lz4": 260, "lz4hc": 260, "zstd": 40_000}
 LARGEST_WINDOW = 1 << 27
 """Bytes that zstd may look back: what its highest level asks for."""
 MOST_IN_MEMORY_BYTES = 1 << 28
-MOST_HEADER_BYTES = 1 << 24
+MOST_HEADER_BYTES, MOST_TAGS = 1 << 24, 200_000
 BLOCK_SPARE_BYTES = 4096
 """What may follow the last pixel in a packed block."""
 MOST_ALPHA = 4
@@ -199,9 +199,9 @@ def header_of(file, source: str, size: int) -> ET.Element:
     length = struct.unpack("<I", head[8:12])[0] if len(head) == 16 else 0
     if size < 16 + length or not length:
         raise FrameError(source, truncation(size, 16 + length))
-    if length > MOST_HEADER_BYTES:
+    data = file.read(min(length, MOST_HEADER_BYTES)).rstrip(b"\0")
+    if length > MOST_HEADER_BYTES or data.count(b"<") > MOST_TAGS or data.count(b"=") > 4 * MOST_TAGS:
         raise FrameError(source, f"its header of {length:,} bytes is no header of an image; export it again")
-    data = file.read(length).rstrip(b"\0")
     try:
         words = data.decode("utf-8")
     except UnicodeDecodeError:
