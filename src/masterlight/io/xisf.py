@@ -21,7 +21,7 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers import as_number
 from masterlight.io.cards import value_of
-from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, truncation
+from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
 
 SIGNATURE = b"XISF0100"
 SAMPLES = {
@@ -33,7 +33,7 @@ CODECS = {"zlib": 1100, "lz4": 260, "lz4hc": 260, "zstd": 40_000}
 LARGEST_WINDOW = 1 << 27
 """Bytes that zstd may look back: what its highest level asks for."""
 MOST_IN_MEMORY_BYTES = 1 << 28
-MOST_HEADER_BYTES = 1 << 24
+MOST_HEADER_BYTES, MOST_TAGS = 1 << 24, 200_000
 BLOCK_SPARE_BYTES = 4096
 """What may follow the last pixel in a packed block."""
 MOST_ALPHA = 4
@@ -199,9 +199,9 @@ def header_of(file, source: str, size: int) -> ET.Element:
     length = struct.unpack("<I", head[8:12])[0] if len(head) == 16 else 0
     if size < 16 + length or not length:
         raise FrameError(source, truncation(size, 16 + length))
-    if length > MOST_HEADER_BYTES:
+    data = file.read(min(length, MOST_HEADER_BYTES)).rstrip(b"\0")
+    if length > MOST_HEADER_BYTES or data.count(b"<") > MOST_TAGS or data.count(b"=") > 4 * MOST_TAGS:
         raise FrameError(source, f"its header of {length:,} bytes is no header of an image; export it again")
-    data = file.read(length).rstrip(b"\0")
     try:
         words = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -274,19 +274,20 @@ def block_of(image: ET.Element, source: str) -> Block:
     except (ValueError, IndexError) as error:
         raise FrameError(source, f"compression {image.get('compression')!r} makes no sense; it is damaged") from error
     block = block._replace(codec=codec, plain_bytes=plain_bytes, shuffled_bytes=max(1, item_bytes), parts=parts)
-    refuse_absurd(source, block)
+    refuse_odd_parts(source, block)
     return block
 
 
-def refuse_absurd(source: str, block: Block) -> None:
+def refuse_odd_parts(source: str, block: Block) -> None:
     """Raise FrameError where what a packed block announces cannot come out of it."""
-    parts, most = block.parts or ((block.size_bytes, block.plain_bytes),), CODECS[block.codec]
+    parts = block.parts or ((block.size_bytes, block.plain_bytes),)
     sums = [sum(sizes) for sizes in zip(*parts, strict=True)]
     if min(map(min, parts)) < 1 or sums[0] > block.size_bytes or sums[1] != block.plain_bytes:
         raise FrameError(source, "the parts of its pixels do not add up; the header is damaged")
-    if block.shuffled_bytes > 16 or any(plain > most * (packed + 64) for packed, plain in parts):
-        told = f"{block.plain_bytes:,} bytes cannot come out of {block.size_bytes:,} that are packed by {block.codec}"
-        raise FrameError(source, f"{told}; the header is damaged")
+    if block.shuffled_bytes > 16:
+        raise FrameError(source, f"samples of {block.shuffled_bytes} bytes cannot be; the header is damaged")
+    for packed_bytes, plain_bytes in (*parts, sums):
+        refuse_absurd(source, plain_bytes, packed_bytes, CODECS[block.codec])
 
 
 def scale_of(image: ET.Element, source: str, notes: list[str]) -> float:
