@@ -118,7 +118,10 @@ def header_cards(frame: Frame) -> dict[str, Any]:
     now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
     if meta.calibration:
         now |= dict.fromkeys(RAW_LEVELS) | {"SATURATE": meta.saturation_dn}
-    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
+    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP", "MLKEY")) | {
+        "BAYERPAT": meta.pattern,
+        "ROWORDER": "TOP-DOWN",
+    }
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
     header = frame.header
