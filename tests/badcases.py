@@ -1,5 +1,6 @@
 """Kinds of bad nights, flags, recipes and outputs: commands in a spoilt bed, and how they must end (see `badinput`)."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -39,12 +40,8 @@ def without(*patterns: str) -> Spoil:
 
 def renamed(name: str | bytes) -> Spoil:
     """The first light under another name."""
-
-    def spoil(place: Path) -> None:
-        target = name if isinstance(name, bytes) else name.encode()
-        (place / "night/LIGHT/L1.fits").rename(bytes(place / "night/LIGHT") .decode() + "/" + target.decode("utf-8", "surrogateescape"))
-
-    return spoil
+    new = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    return lambda place: (place / "night/LIGHT/L1.fits").rename(place / "night/LIGHT" / new)
 
 
 def both(*spoils: Spoil) -> Spoil:
@@ -96,7 +93,7 @@ def night(name: str, words: str, make: Spoil, run: str, tells: str = "", check=l
     """A bad night under run, plan and doctor; the statuses of plan and doctor follow from that of run."""
     plan = plan or ("2" if run == "2" else "0")
     tries = {RUN: (run, tells), PLAN: (plan, ""), DOCTOR: ("2" if run == "2" and doctor == "2" else doctor + "2" * (run == "2"), "")}
-    return BadCase(name, words, tries, make, lambda place: check(place) if (place / LIGHT).is_file() or run == "0" else "", gap)
+    return BadCase(name, words, tries, make, lambda place: check(place) if (place / LIGHT).is_file() or "0" in run else "", gap)
 
 
 OTHER_CAMERA = image(lambda p: p[:64, :80].astype(np.uint16), INSTRUME="Another camera")
@@ -127,8 +124,8 @@ NIGHTS = [
     night("darks-bright", "darks that saw light", each("night/DARK/*.fits", image(lambda p: (p + 3000).astype(np.uint16))), "012", "dark"),
     night("darks-nan", "darks of NaN", each("night/DARK/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))), "012", "dark"),
     night("bias-zero", "bias frames of zero", each("night/BIAS/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))), "012", "bias|B"),
-    night("no-stars", "lights without stars", each("night/LIGHT/*.fits", image(lambda p: np.random.default_rng(1).normal(1000, 10, p.shape)
-          .round().astype(np.uint16))), "2", "star", plan="0", doctor="01"),
+    night("no-stars", "lights without stars", each("night/LIGHT/*.fits", image(lambda p: np.random.default_rng(int(p.sum()))
+          .normal(1000, 10, p.shape).round().astype(np.uint16))), "2", "star", plan="0", doctor="01"),
     night("black-lights", "lights that are all zero", each("night/LIGHT/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))), "2", "",
           plan="0", doctor="01"),
     night("nan-lights", "lights that are all NaN", each("night/LIGHT/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))), "2",
@@ -158,7 +155,7 @@ NIGHTS = [
     night("name-newline", "a file name of two lines", renamed("L\n1.fits"), "0", "", whole(LIGHT)),
     night("name-bytes", "a file name of broken bytes", renamed(b"L\xff\xfe1.fits"), "0", "", whole(LIGHT)),
     night("name-long", "a file name of 250 letters", renamed("L" * 245 + ".fits"), "0", "", whole(LIGHT)),
-    night("name-markup", "a file name that looks like markup", renamed("[red]L1[/red].fits"), "0", r"\[red\]", whole(LIGHT)),
+    night("name-markup", "a file name that looks like markup", renamed("[red]L1[bold].fits"), "0", r"\[red\]", whole(LIGHT)),
     night("name-percent", "a file name with % and braces", renamed("L%s{0}%n 'x' \"y\".fits"), "0", "", whole(LIGHT)),
     night("name-upper", "a file name in capitals", renamed("L1.FITS"), "0", "", whole(LIGHT)),
     night("name-dash", "a file name that begins with a dash", renamed("--force.fits"), "0", "", whole(LIGHT)),
@@ -167,7 +164,8 @@ NIGHTS = [
     night("folder-loop", "a folder that holds itself", lambda place: (place / "night/again").symlink_to("."), "0", "", whole(LIGHT)),
     night("deep", "lights 60 folders down", lambda place: shutil.move(place / "night/LIGHT", place / "night" / "/".join(["d"] * 60)), "0",
           "", whole(LIGHT)),
-    night("ser", "a bare .ser file beside the lights", files(**{"night/planet_ser": b"LUCAM-RECORDER" + bytes(2000)}), "01", "ser"),
+    night("ser", "a bare .ser file and no image", both(without("night/*"), files(**{"night/planet_ser": b"LUCAM-RECORDER" + bytes(2000)})), "2",
+          "ser"),
     night("rubbish", "twenty broken files beside the lights", files(**{f"night/LIGHT/bad{i}_fits": "x" * i for i in range(20)}), "1", "bad",
           whole(LIGHT)),
     night("own-products", "the products of an earlier run among the frames", lambda place: shutil.copytree(place / "night/LIGHT",
@@ -315,8 +313,7 @@ RECIPES = [
     flag("recipe-folder", "a folder as recipe", f"{RUN} -r spare", "spare"),
     flag("recipe-zero", "a device as recipe", f"{RUN} -r /dev/null", "", "02"),
     flag("recipe-image", "an image as recipe", f"{RUN} -r dark.fits", "dark.fits"),
-    flag("recipe-pipe", "a named pipe as recipe", f"{RUN} -r pipe.toml", "pipe.toml", make=lambda place: __import__("os").mkfifo(
-         place / "pipe.toml")),
+    flag("recipe-pipe", "a named pipe as recipe", f"{RUN} -r pipe.toml", "pipe.toml", make=lambda place: os.mkfifo(place / "pipe.toml")),
 ]  # fmt: skip
 
 
@@ -324,6 +321,14 @@ def refused_existing(verb: str, command: str) -> BadCase:
     """A product that exists already; it must stay. Put beside the folder of products, where failure leaves nothing."""
     return flag(f"exists-{verb}", f"`{verb}` onto a file that exists", command, "exists", make=copied("dark.fits", "m.fits"), check=lambda place:
                 "" if (place / "m.fits").read_bytes() == (place / "dark.fits").read_bytes() else "the file was replaced")  # fmt: skip
+
+
+def pipe_there(name: str) -> Spoil:
+    return lambda place: os.mkfifo(place / name)
+
+
+def pipe_is_kept(name: str) -> Callable[[Path], str]:
+    return lambda place: "" if (place / name).is_fifo() else f"{name} was replaced"
 
 
 def second_night(place: Path) -> None:
@@ -346,14 +351,15 @@ OUTPUTS = [
     flag("out-folder", "a folder where the file should be", "bias night/BIAS -o spare", "folder"),
     flag("out-nowhere", "a folder that cannot be made", "run night --out /proc/nowhere/x", "nowhere|proc"),
     flag("out-nowhere-file", "a file in a folder that is not there", "bias night/BIAS -o none/deep/m.fits", "none", "02"),
-    flag("out-device", "a device as file", "bias night/BIAS -o /dev/full", "full|device|exists|end in"),
+    flag("out-pipe", "a named pipe as file", "defects dark.fits -o pipe.txt", "pipe|regular|exists", make=pipe_there("pipe.txt"), check=pipe_is_kept("pipe.txt")),
+    flag("out-pipe-page", "a named pipe as page", "doctor night -o pipe.html", "pipe|regular|exists", "2", pipe_there("pipe.html"),
+         pipe_is_kept("pipe.html")),
     flag("out-ending", "a file name of another kind", "bias night/BIAS -o out/m.jpg", "fits"),
     flag("out-ending-defects", "a list of defects of another kind", "defects dark.fits -o out/m.jpg", "fits|lst|txt"),
     flag("out-long", "a file name of 300 letters", f"bias night/BIAS -o out/{'m' * 300}.fits", "long|m"),
     flag("out-inside", "--out inside of the night", "run night --out night", "", "012"),
     flag("out-input", "a result that is one of the inputs", "integrate night/LIGHT -o night/LIGHT/L1.fits", "one of the frames"),
     flag("out-input-force", "the same with --overwrite", "integrate night/LIGHT -o night/LIGHT/L1.fits --overwrite", "one of the frames"),
-    flag("out-full", "a result on a full device", "doctor night -o /dev/full", "full|device"),
     flag("second-night", "a second night of the same target into the same folder", RUN, "", "02", make=second_night, check=first_is_kept),
     refused_existing("bias", "bias night/BIAS -o m.fits"),
     refused_existing("dark", "dark night/DARK -o m.fits"),
@@ -362,7 +368,7 @@ OUTPUTS = [
     refused_existing("defects", "defects dark.fits -o m.fits"),
     refused_existing("integrate", "integrate night/LIGHT -o m.fits"),
     refused_existing("hdr", "hdr spare/long.fits spare/short.fits -o m.fits"),
-    refused_existing("doctor", "doctor night -o m.fits"),
+    flag("exists-doctor", "a page onto a master", "doctor night -o dark.fits", "html|exists"),
 ]  # fmt: skip
 
 BAD_CASES = {"night": NIGHTS, "flag": FLAGS, "recipe": RECIPES, "output": OUTPUTS}

@@ -42,7 +42,10 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
             yield from reuse_master(run, job, path, made_of)
             return
     views, statistics = yield from calibrate_frames(run, job, masters)
-    stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
+    try:
+        stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
+    except ParameterError as error:
+        raise ParameterError(words_for(job.kind, str(error))) from None
     if stack is None:
         yield run.note("masters", f"no usable {job.kind} is left: continuing without the master {job.kind}")
         return
@@ -57,6 +60,12 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     run.made[job] = path
     yield from report_master(run, job, path, views, stack)
     yield from run.diagnose(examine_master(run, job, path, views, [planes[0].noise_dn for planes in statistics]))
+
+
+def words_for(kind: str, text: str) -> str:
+    """A message about the integration of a master with its knobs called as the recipe has them, by kind of frame."""
+    held = f"Recipe.{'dark' if kind == 'flatdark' else kind}"
+    return text.replace("ImageIntegration.", f"{held}.").replace("Rejection.", f"{held}.rejection.")
 
 
 def calibrate_frames(run: Run, job: MasterJob, masters: Masters) -> Events[tuple[list[Frame], list[list]]]:

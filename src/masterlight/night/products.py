@@ -25,6 +25,7 @@ from masterlight.io.fits_writer import sums_agree
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder
 from masterlight.night.recipe import Recipe
+from masterlight.session.words import visible
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
@@ -138,9 +139,9 @@ class Store:
         free = self.free_bytes()
         if free < needed:
             words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
-            raise OutputError(f"{self.root} has {words}; free some space or choose another --out")
+            raise OutputError(f"{self.root} has {words}; free some space or choose another folder (out=)")
         if not os.access(self.place, os.W_OK):
-            raise OutputError(f"{self.place} cannot be written to; choose another --out")
+            raise OutputError(f"{self.place} cannot be written to; choose another folder (out=)")
 
 
 def check_out(out: Path | str) -> None:
@@ -210,7 +211,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("CALSTAT", done or None, "done to the pixels: Overscan Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
-        ("BUNIT", "DN", "unit of the pixels"),
+        ("BUNIT", meta.unit or "DN", "unit of the pixels"),
     ]
     return [(k, v, c) for k, v, c in rows if v is not None]
 
@@ -219,7 +220,7 @@ def end_of(start: str, exposures: list[float]) -> str:
     """When the exposure that began at `start` was over, by the longest of the exposures."""
     try:
         end = datetime.fromisoformat(start) + timedelta(seconds=max(exposures, default=0.0))
-    except ValueError:
+    except (ValueError, OverflowError):
         return start
     return end.isoformat(timespec="milliseconds")
 
@@ -281,5 +282,7 @@ def frames_table(stack: Stack):
     """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
     from astropy.table import Table
 
-    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    rows = [
+        vars(frame) | {"source": visible(Path(frame.source).name).encode("ascii", "replace")} for frame in stack.frames
+    ]
     return Table({name: [row[name] for row in rows] for name in rows[0]})

@@ -109,7 +109,7 @@ class Run:
                 page = f"Pictures could not be written: {error}"
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. {page}"
-            way = f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
             raise Halted(f"{words}; {way}")
 
     @property

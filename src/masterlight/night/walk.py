@@ -30,7 +30,7 @@ from masterlight.io.defectlist import read_defects
 from masterlight.night.light import Light, Measure, align_light, debayer_of, light_of, merit, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
-from masterlight.night.report import FrameReport, MasterRow, Report, by_frame
+from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words
 from masterlight.night.run import Run, integrate
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, calibration_of, loads
 
@@ -135,7 +135,8 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         light.measurement, light.channels, light.stars, light.plane_stars, seen = event.result
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
-        yield Event("measure", event.done, event.total, message=light.sentence())
+        yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
+    yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
     for masters in [] if keep else used:
         masters.release()
     return [light for light in lights if light.measurement]
@@ -301,12 +302,15 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     row = yield from write_light(run, job, used, lights[at], anchor, stack, frames[0].cards)
     for trail in row.trails:
         yield Event("integrate", message=trail)
+    rows: list[FrameReport] = []
     for light, part in zip(lights, by_frame(stack), strict=True):
         if light.source in lost:
             yield run.reject(lost[light.source], FrameReport.of(light, run.plan))
             continue
         run.report.frames.append(FrameReport.of(light, run.plan).with_part(part))
-        yield Event("integrate", message=run.report.frames[-1].sentence())
+        rows.append(run.report.frames[-1])
+        yield Event("integrate", message=rows[-1].sentence(), detail=True)
+    yield Event("integrate", message=parts_words(rows))
     yield Event("integrate", item=row.path, message=row.sentence())
 
 
