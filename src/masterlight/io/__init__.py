@@ -181,7 +181,10 @@ def header_cards(frame: Frame) -> dict[str, Any]:
         now |= dict.fromkeys(FULL_LEVELS) | {"BUNIT": "DN"}
     if meta.calibration or meta.scaled_by != 1:
         now |= dict.fromkeys(RAW_LEVELS) | {"SATURATE": meta.saturation_dn}
-    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
+    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP", "MLKEY")) | {
+        "BAYERPAT": meta.pattern,
+        "ROWORDER": "TOP-DOWN",
+    }
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
     header = frame.header
