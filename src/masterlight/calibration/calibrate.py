@@ -117,5 +117,5 @@ def needs(name: str) -> tuple[str, ...]:
 
 def preset_of(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     if name not in PRESETS:
-        raise ParameterError(f"preset: '{name}' is not known; there are {', '.join(PRESETS)}")
+        raise ParameterError(f"preset= '{name}' is not known; there are {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -31,6 +31,7 @@ from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, read_plane, table_rows, write
 from masterlight.io.defectlist import write_defects
+from masterlight.night.ahead import check_integration
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
@@ -260,6 +261,7 @@ def integrate_files(
             yield run.note("integrate", sentence)
         frames = [crop(frame, roi) for frame in frames]
         frames = yield from of_one_shape(run, frames)
+        check_integration(recipe.integrate, frames)
         frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
         chosen = place_of(reference, frames)
         stack, frames, _ = yield from integrate(

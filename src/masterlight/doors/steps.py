@@ -22,6 +22,7 @@ from masterlight.calibration.calibrate import preset as preset_of
 from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.knob import either
 from masterlight.core.process import with_values
 from masterlight.core.units.settle import KNOB, in_role, is_plain, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events, each, executor
@@ -33,9 +34,9 @@ from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
-from masterlight.io.defectlist import read_defects
+from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
-from masterlight.night.products import untaken
+from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
@@ -62,8 +63,11 @@ def by_hand(
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if not str(out).strip():
-        raise ParameterError("--out is empty; give a name for the result")
-    if not step.ending:
+        raise ParameterError("out= is empty; give a name for the result")
+    if step.ending:
+        check_out(out)
+    else:
+        check_name(step, Path(out))
         for ending in ("", *BESIDE.get(verb, ())):
             path = Path(out).with_suffix(ending) if ending else Path(out)
             refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
@@ -74,6 +78,14 @@ def by_hand(
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
     yield from each_file(step, session, Path(out), process, apply, overwrite)
+
+
+def check_name(step: Step, path: Path) -> None:
+    """Raise before the work what would be raised when its result is written: a name that is no format of ours."""
+    check_file(path)
+    known = (".fits", ".fit", ".fts", *(TEXTS if step.verb == "defects" else ()))
+    if suffix(path, known) is None:
+        raise ParameterError(f"{path}: the result is written as {either(known)}; let the name (out=) end so")
 
 
 MAKERS: dict[str, Callable[..., Events[None]]] = {
@@ -238,8 +250,6 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
     if any(Path(frame).resolve() == path.resolve() for frame in inputs):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
