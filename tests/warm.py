@@ -69,7 +69,7 @@ class Warm:
     def finish(self) -> Done:
         found = self.read()
         out, err = ((self.cwd / f".{name}").read_text("utf-8", "replace") for name in ("out", "err"))
-        return Done(self.argv, found["status"], out, err, found["cpu_s"], found["rss_mb"])
+        return Done(self.argv, found["status"], out, err + found["err"], found["cpu_s"], found["rss_mb"])
 
     def __call__(self, *argv, **how) -> Done:
         self.start(*argv, **how)
@@ -94,18 +94,29 @@ def serve() -> None:
         tell(bed=folder)
         while line := orders.readline():
             order = json.loads(line)
+            words, order["err"] = os.pipe()
             if (pid := os.fork()) == 0:
                 break
+            os.close(order["err"])
             tell(pid=pid)
             _, status, used = os.wait4(pid, 0)
             status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            tell(status=status, cpu_s=used.ru_utime + used.ru_stime, rss_mb=used.ru_maxrss / 1024)
+            with os.fdopen(words, errors="replace") as file:
+                tell(status=status, cpu_s=used.ru_utime + used.ru_stime, rss_mb=used.ru_maxrss / 1024, err=file.read())
         else:
             return
     finally:
         if os.getpid() == owner:
             shutil.rmtree(folder)
     carry_out(order)
+
+
+def forget() -> None:
+    """Let go what modules of `io` remember of the warm process: its folders are not those of its children."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("masterlight.io."):
+            for value in vars(module).values():
+                getattr(value, "cache_clear", lambda: None)()
 
 
 def heat(folder: str) -> None:
@@ -128,9 +139,13 @@ def carry_out(order: dict) -> None:
     """In the child: take what was ordered as a fresh program would find it, do it, end."""
     os.setsid()
     os.chdir(order["cwd"])
+    forget()
     for number, name in ((1, ".out"), (2, ".err")):
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(file, number)
+    if order["limits"].get("FSIZE") is not None:  # what is printed would be cut, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(order["err"], 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout, sys.stderr = (io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2))
     os.environ.update(order["env"])
