@@ -23,7 +23,19 @@ from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers import flip_header
-from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, whole, write
+from masterlight.io import (
+    atomic,
+    counts,
+    fits_writer,
+    is_supported,
+    read,
+    round_to_step,
+    scratch,
+    suffix,
+    whole,
+    whole_numbers,
+    write,
+)
 from masterlight.io import fits as fits_reader
 from masterlight.io.defectlist import read_defects
 from masterlight.io.raster import midtones, preview, reduce_image, write_png
@@ -342,6 +354,26 @@ def test_authority_astropy_reads_it_with_checksums(tmp_path, dtype):
             assert hdus[0].header["OBJECT"] == "M31" and list(hdus[0].header["HISTORY"]) == ["one", "two"]
     with fits.open(tmp_path / "a.fits", disable_image_compression=True) as hdus:
         assert all("CHECKSUM" in h.header and "DATASUM" in h.header for h in hdus)
+
+
+def test_authority_whole_numbers_are_counted_and_missing_pixels_blank(tmp_path):
+    """astropy gives unsigned numbers by default and then minds no BLANK: it must not see light where a pixel lacks."""
+    plane = np.array([[-103.4, -0.4, 0, 1, 499.6, 65535, 70000, np.inf, np.nan]], np.float32).repeat(2, 0)
+    made = whole_numbers(plane)
+    assert made.cut == (2, 4, 2, 4) and "2 below 0 became 1, 4 above 65535 became 65535" in made.cut.sentence()
+    write(tmp_path / "a.fits", made)
+    expected = np.float32([1, 1, 1, 1, 500, 65535, 65535, 65535, np.nan])
+    assert np.array_equal(np.asarray(read(tmp_path / "a.fits"))[0], expected, equal_nan=True)
+    with fits.open(tmp_path / "a.fits", checksum=True) as hdus:
+        assert hdus[0].data.dtype == np.uint16 and np.array_equal(hdus[0].data[0], np.nan_to_num(expected))
+    with fits.open(tmp_path / "a.fits", uint=False) as hdus:
+        assert np.array_equal(hdus[0].data[0], expected, equal_nan=True)
+    without = whole_numbers(plane[:, 1:6])
+    assert (
+        without.cut == (0, 0, 0, 0) and not without.cut.sentence() and list(without.array[0]) == [0, 0, 1, 500, 65535]
+    )
+    write(tmp_path / "b.fits", without)
+    assert "BLANK" not in fits.getheader(tmp_path / "b.fits"), "0 is 0 where nothing lacks"
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([np.uint8, np.uint16, np.float32]), st.integers(0, 10**6))

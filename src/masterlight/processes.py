@@ -6,6 +6,7 @@ does as a function of its engine, a row here; `doors.steps` is touched only if m
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -98,6 +99,41 @@ class Step:
     def flag(self, path: str) -> str:
         """How this verb calls a knob: `--rejection.low` for `integrate.rejection.low` of `masterlight integrate`."""
         return "--" + path.removeprefix(self.of and f"{self.of}.").replace("_", "-")
+
+    def with_flags(self, text: str) -> str:
+        """A message in the words of this verb: what it calls `ImageIntegration.weights` and `bias=`, as in Python,
+        becomes the flag; of what is no flag of this verb the name stays."""
+        if not MARK.search(text):
+            return text
+        slots = {slot.name for slot in self.slots} | ({"out"} if self.makes else set())
+        slots |= {"overwrite"} if self.by_hand else set()
+        paths = self.marks()
+
+        def flag(mark: re.Match[str]) -> str:
+            path, slot = paths.get((mark["owner"], mark["path"])), mark["slot"]
+            return self.flag(path) if path else f"--{slot.replace('_', '-')}" if slot in slots else mark[0]
+
+        return MARK.sub(flag, text)
+
+    def marks(self) -> dict[tuple[str, str], str]:
+        """The path of each knob of this verb, by every process that it is in and its path from there on."""
+        from masterlight.core.process import usual_of
+
+        found: dict[tuple[str, str], str] = {}
+        for knob in self.knobs():
+            cls, names = load(self.process), knob.path.split(".")
+            for i, name in enumerate(names):
+                found.setdefault((cls.__name__, ".".join(names[i:])), knob.path)
+                cls = type(usual_of(cls, name))
+        return {(LIKE.get(owner, owner), path): knob for (owner, path), knob in found.items()} | found
+
+
+MARK = re.compile(
+    r"\b(?P<owner>[A-Z][A-Za-z]+)\.(?P<path>[a-z_]+(?:\.[a-z_]+)*)|\b(?P<slot>[a-z_]+)=(?:True\b|(?![\w'\"=]))"
+)
+"""How messages call a knob, by its process and path, and what else a step takes."""
+LIKE = {"MasterIntegration": "ImageIntegration", "MasterRejection": "Rejection"}
+"""Processes that hold part of another's knobs, where there is only the part."""
 
 
 RECIPE, GENERAL = "Recipe", ("workers", "memory_mb", "overwrite")

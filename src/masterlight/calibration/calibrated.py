@@ -60,7 +60,7 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
     done = frame.meta.calibration + masters.letters + {"overscan": "O", "black": "B"}.get(level, "")
     letters = "".join(c for c in "OBDF" if c in done)
     if frame.meta.kind == "light" and set("DF") & set(letters) and not set("BO") & set(letters) and not process.force:
-        todo = "add a master bias, or a dark that holds it, or pass force"
+        todo = "add a master bias, or a dark that holds it, or pass ImageCalibration.force"
         raise FrameError(frame.source, f"its bias level would stay in and be scaled by the flat: {todo}")
     meta = raw.meta.with_(
         calibration=letters,
@@ -89,7 +89,7 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
             refuse_unlike(light, kind, getattr(found, kind), process.force)
     if scaled and found.dark_holds_bias and found.bias is None:
         words = f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias"
-        raise FrameError(frame.source, f"{words}: add a master bias, or set dark_scaling none")
+        raise FrameError(frame.source, f"{words}: add a master bias, or set ImageCalibration.dark_scaling none")
     return found
 
 
@@ -108,10 +108,10 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
         raise FrameError(frame.source, f"of its masters, {words}; make both in the same way")
     if plain and (done or (wanted and (overscan.model, overscan.region) != ("auto", None))):
         words = f"its overscan is subtracted, but the master {plain[0].source} was made without"
-        raise FrameError(frame.source, f"{words}: make it anew with overscan, or set overscan.model auto or none")
+        raise FrameError(frame.source, f"{words}: make it anew with overscan, or set Overscan.model auto or none")
     if without and not wanted and not done:
         words = f"the master {without[0].source} was made with overscan subtracted, which this frame lacks"
-        todo = "set overscan.region and a model, or make the master anew with overscan.model none"
+        todo = "set Overscan.region and Overscan.model, or make the master anew with Overscan.model none"
         raise FrameError(frame.source, f"{words}: {todo}")
     if wanted and not plain:
         return "overscan"
@@ -146,15 +146,16 @@ def refuse_other_kind(kind: str, master: Frame | None, force: bool) -> None:
     fits = {"dark": ("dark", "flatdark", "unknown")}.get(kind, (kind, "unknown"))
     if master is not None and master.meta.kind not in fits and not force:
         words = f"says that it is a {master.meta.kind}, and is given as the {kind}"
-        raise FrameError(master.source, f"{words}: give the right file, or pass force")
+        raise FrameError(master.source, f"{words}: give the right file, or pass ImageCalibration.force")
 
 
 ADVICE = {
     "colour pattern": "were they read from the same corner?",
     "binning": "take calibration frames with the same binning",
-    "gain": "take {} frames with the same gain, or pass force",
-    "offset": "take {} frames with the same offset, or pass force",
-    "filter": "take flats through the same filter, or pass force",
+    "gain": "take {} frames with the same gain, or pass ImageCalibration.force",
+    "offset": "take {} frames with the same offset, or pass ImageCalibration.force",
+    "unit": "take {} frames of the same unit (BUNIT), or pass ImageCalibration.force",
+    "filter": "take flats through the same filter, or pass ImageCalibration.force",
 }
 """What to do about a setting that a light and its master do not share."""
 
@@ -169,7 +170,7 @@ def refuse_unlike(light: Frame, kind: str, master: Frame, force: bool) -> None:
         words = f"is {mine} pixels but the master {master.source} is {theirs}"
         raise FrameError(light.source, f"{words}; take calibration frames with the same camera, binning and region")
     names = ["colour pattern", "binning"]
-    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset"]
+    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset", "unit"]
     for name, mine, theirs in differences(light.meta, master.meta.with_(data_px=None), names):
         mine, theirs = (f"{value:g}" if name in ("gain", "offset") else value for value in (mine, theirs))
         words = f"has {name} {mine} but the master {master.source} has {theirs}"

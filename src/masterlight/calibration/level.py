@@ -12,7 +12,7 @@ from masterlight.core.headers import period
 from masterlight.core.scale import madn
 
 FEWEST_SAMPLES = 16
-REMEDY = "; set overscan.region, or switch it off with overscan.model none"
+REMEDY = "; set Overscan.region, or switch it off with Overscan.model none"
 
 
 class Level(NamedTuple):

@@ -39,9 +39,9 @@ class Overscan:
         """The regions of a frame that saw no light, set by hand or told by its header."""
         if self.region is None:
             return frame.meta.overscan_px
-        found = sections("overscan.region", self.region, frame)
+        found = sections("Overscan.region", self.region, frame)
         if self.trim and self.image is not None and any(overlap(box, self.window(frame)) for box in found):
-            raise FrameError(frame.source, "overscan.region and overscan.image overlap; give them apart")
+            raise FrameError(frame.source, "Overscan.region and Overscan.image overlap; give them apart")
         return found
 
     def window(self, frame: Frame) -> Box:
@@ -50,7 +50,7 @@ class Overscan:
         if not self.trim:
             return whole
         if self.image is not None:
-            return sections("overscan.image", self.image, frame)[0]
+            return sections("Overscan.image", self.image, frame)[0]
         return frame.meta.data_px or whole
 
     def applies_to(self, frame: Frame) -> bool:
@@ -58,7 +58,7 @@ class Overscan:
         if self.model == "none" or "O" in frame.meta.calibration:
             return False
         if self.model != "auto" and not self.strips(frame):
-            todo = "give overscan.region '[x1:x2,y1:y2]', or overscan.model auto or none"
+            todo = "give Overscan.region '[x1:x2,y1:y2]', or Overscan.model auto or none"
             raise FrameError(frame.source, f"tells no overscan (BIASSEC) in its header; {todo}")
         return bool(self.strips(frame))
 

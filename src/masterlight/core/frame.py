@@ -56,6 +56,8 @@ class Meta:
     ra_deg: float | None = None
     dec_deg: float | None = None
     pedestal_dn: float = 0.0
+    unit: str | None = None
+    """What BUNIT says of the pixels: "DN" for counts by any name, "electron", "electron/s", or another as spelled."""
     saturation_dn: float | None = None
     """The level that no pixel can exceed: told by the header, or the largest integer that the file can hold."""
     calibration: str = ""

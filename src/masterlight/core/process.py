@@ -24,6 +24,10 @@ from pydantic_core import PydanticUndefined
 from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Knob, Unit, Usual, When, bare_type, choices, unit_of, value_at
 
+STRICT = ConfigDict(allow_inf_nan=False, str_min_length=1)
+"""No knob is infinite, and no word is empty: what is empty on a command line is a variable that was not set."""
+MOST_SHOWN = 60
+"""Letters of a wrong value that a message shows."""
 _REGISTRY: dict[str, type] = {}
 T = typing.TypeVar("T")
 
@@ -31,7 +35,7 @@ T = typing.TypeVar("T")
 @typing.dataclass_transform(kw_only_default=True, frozen_default=True)
 def process(cls: type[T]) -> type[T]:
     """Make `cls` a process: frozen, keyword-only, unknown names forbidden, a docstring under each field."""
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, **STRICT)
     made: Any = pydantic_dataclass(cls, frozen=True, kw_only=True, config=config)
     _REGISTRY[made.__name__] = made
     checked = made.__init__
@@ -191,9 +195,20 @@ def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = s
         from difflib import get_close_matches
 
         near = get_close_matches(path, [knob.path for knob in knobs(cls)], 3, 0.4)
-        return f"{path} is not a parameter of {cls.__name__}" + (f"; did you mean {' or '.join(near)}?" if near else "")
-    given = "" if error["type"] == "missing" else f" (given: {error['input']!r})"
-    return f"{call(path)}: {error['msg'][:1].lower()}{error['msg'][1:]}{given}"
+        return f"{clipped(path, str)} is not a parameter of {cls.__name__}" + (
+            f"; did you mean {' or '.join(near)}?" if near else ""
+        )
+    given = "" if error["type"] == "missing" else f" (given: {clipped(error['input'])})"
+    return f"{call(clipped(path, str))}: {error['msg'][:1].lower()}{error['msg'][1:]}{given}"
+
+
+def clipped(value: Any, words: Callable[[Any], str] = repr) -> str:
+    """A value that somebody gave, short enough for a sentence."""
+    try:
+        told = words(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits, lists in lists
+        told = f"a {type(value).__name__} too long to show"
+    return told if len(told) <= MOST_SHOWN else f"{told[: MOST_SHOWN - 4]} ..."
 
 
 def plain(value: Any) -> Any:

@@ -32,6 +32,8 @@ class Event:
     item: Any = None
     result: Any = None
     message: str = ""
+    detail: bool = False
+    """Whether the sentence tells of one frame among many, all well: for console.txt, not for the screen."""
 
 
 T = TypeVar("T")

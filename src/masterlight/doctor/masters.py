@@ -139,7 +139,7 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
     if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
         sentence = f"""{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} % ({a:.0f},
             {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour pattern: give
-            it with --debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"""
+            it with Debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"""
         picture = pictures.image(middle[:60, :80])
         yield finding("D17", "error", [frame], 100 * spread / level, 100 * UNLIKE, "%", sentence, picture)
 

@@ -32,7 +32,7 @@ from masterlight.io.defectlist import write_defects
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import MasterRow, by_frame, rejection_words
+from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan, formula, letter
@@ -62,11 +62,12 @@ def make_master(
     session = scan(files)
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
     right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
-    words = "says that it is a {}; --force takes it for a " + kind
+    words = "says that it is a {}; Recipe.force takes it for a " + kind
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(group_frames(kind, frames)), (), (), (), (), session.rejected + lost)
+    groups, rejected = tuple(group_frames(kind, frames)), session.rejected + lost
+    plan = Plan(session.name, groups, (), (), (), (), rejected, passed=session.passed)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
@@ -168,7 +169,7 @@ def of_lights(process: BadPixels, lights: list[Frame], bias: Frame | None, dithe
         lights.remove(stack)
         if not dithered:
             words = "its rejection map tells of the sensor only when the frames were dithered and not registered; "
-            raise FrameError(stack.source, words + "say so with --dithered, or give the lights themselves")
+            raise FrameError(stack.source, words + "say so with dithered=, or give the lights themselves")
         counts, n = rejection_map(stack.source)
         yield Path(stack.source).name, process.from_rejections(counts, n, source=stack.source)
     if lights:
@@ -231,10 +232,11 @@ def integrate_files(
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
-        raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
+        raise ParameterError("slope_map= is made by linear fit clipping alone; take Rejection.algorithm linear-fit")
     session = scan(files)
     if not session.frames:
-        raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
+        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"
+        raise NothingUsable(f"no image was found: {why}")
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
@@ -255,7 +257,8 @@ def integrate_files(
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
         cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
-        save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
+        for note in save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe):
+            yield run.note("integrate", note)
         yield from figures(run, path, stack, own)
 
 
@@ -282,8 +285,13 @@ def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
         words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
         lost = rejection_words(used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction)
         sentences.append(f"{Path(used.source).name}: {words}, noise {used.noise_dn:.3g} DN, {lost}")
-    for sentence in (*sentences, *row.trails, f"reference: {Path(own.source).name}"):
+    for sentence in sentences:
+        yield Event("integrate", message=sentence, detail=True)
+    for sentence in (*row.trails, f"reference: {Path(own.source).name}"):
         yield Event("integrate", message=sentence)
+    weight, scale = (span([getattr(part, name) for part in by_frame(stack)], 3) for name in ("weight", "scale"))
+    words = f"{stack.n} frames, weight {weight}, scale {scale}: each by itself in the table FRAMES of {path}"
+    yield Event("integrate", message=words)
     yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 
@@ -294,10 +302,10 @@ def crop(frame: Frame, roi: str | tuple[int, ...] | None) -> Frame:
     try:
         x, y, width, height = map(int, roi.split(",")) if isinstance(roi, str) else roi
     except ValueError:
-        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
+        raise ParameterError(f"roi= {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
     rows, cols = frame.shape[-2:]
     if min(x, y) < 0 or min(width, height) < 1 or x + width > cols or y + height > rows:
-        words = f"--roi={x},{y},{width},{height} (x, y, width, height)"
+        words = f"roi= {x},{y},{width},{height} (x, y, width, height)"
         raise ParameterError(f"{words} is not inside of {frame.source}: {cols} x {rows}")
     return Trimmed.of(frame, (y, y + height, x, x + width))
 
@@ -311,7 +319,7 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
         found = [i for i, frame in enumerate(frames) if same(Path(frame.source))]
         if found:
             return found[0]
-    raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
+    raise ParameterError(f"reference= {reference} is not among the files that can be integrated")
 
 
 def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measured]:
@@ -330,7 +338,7 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
             words = (
                 f"{Path(m.source).name}: {100 * m.zero_fraction:.1f} % of its pixels are exactly 0 and count as light"
             )
-            yield run.note("measure", f"{words}; if they are borders without data, pass --rejection.range-low 0")
+            yield run.note("measure", f"{words}; if they are borders without data, pass Rejection.range_low 0")
     left = {m.source for m in planes[0]}
     return [frame for frame in frames if frame.source in left], list(zip(*planes, strict=True))
 
@@ -351,5 +359,6 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     low, high = made.range_dn
     header = {k: v for k, v in header_of(first).items() if v is not None and k != "SATURATE"}
     header |= {"DATAMIN": low, "DATAMAX": high}
-    write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
+    for note in write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"}):
+        yield Event("hdr", message=note)
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")

@@ -30,7 +30,7 @@ from masterlight.defects.lists import Defects
 from masterlight.doors import assemble
 from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import read_defects
 from masterlight.io.whole import make_folder
@@ -39,7 +39,7 @@ from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
-"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are not its own."""
+"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
 
 
 def by_hand(
@@ -60,8 +60,12 @@ def by_hand(
     if process is None:
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if not str(out).strip():
+        raise ParameterError("--out is empty; give a name for the result")
     if not step.ending:
-        refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)
+        for ending in ("", *BESIDE.get(verb, ())):
+            path = Path(out).with_suffix(ending) if ending else Path(out)
+            refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
     session = scan(files)
@@ -86,11 +90,11 @@ def take_masters(
     """Calibration with master files.
 
     integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
-    missing pixels become 0 there.
+    missing pixels are BLANK there, and what is cut off is counted.
     """
     given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
     if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
-        words = " and ".join(f"--{'dark' if kind == 'flatdark' else kind} FILE" for kind in missing)
+        words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
     masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
@@ -106,10 +110,9 @@ def take_masters(
     def apply(frame: Frame) -> Any:
         view = process(frame, masters)
         if view is frame:
-            raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
+            raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
         if integers:
-            whole = np.clip(np.rint(np.nan_to_num(np.asarray(view))), 0, 65535)
-            return view, whole.astype(np.uint16)
+            return view, whole_numbers(np.asarray(view))
         return view
 
     yield Event("calibrate", message=masters.equation)
@@ -132,7 +135,7 @@ def take_defects(
     def apply(frame: Frame) -> Any:
         view = process(frame, marked)
         if view is frame:
-            words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
+            words = "no defective pixel is known: give dark= or defects=, or set CosmeticCorrection.hot_auto"
             raise FrameError(frame.source, words)
         return view
 
@@ -157,6 +160,9 @@ def take_reference(process: LocalNormalization, session: Session, reference: Fil
     return process, lambda frame: process(frame, like)
 
 
+BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
+BESIDE |= {"integrate": (".png",), "hdr": (".png",)}
+"""Endings of what some verbs write beside their result."""
 READY: dict[str, Callable[..., Ready]] = {
     "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,
 }  # fmt: skip
@@ -173,13 +179,19 @@ def each_file(
     for path in paths.values():
         refuse_existing(path, overwrite, inputs & {path.resolve()})
 
+    cuts: dict[Path, Cut] = {}
+
     def task(frame: Frame) -> Path:
         made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
         if isinstance(made, Rejected):
             raise FrameError(frame.source, made.reason)
         keywords = process.keywords(made) if hasattr(process, "keywords") else []
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
-        write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
+        if pixels is None:
+            write(path, made, header)
+        else:
+            cuts[path] = pixels.cut
+            write(path, pixels, header, [*made.cards, pixels.cut.sentence()])
         return path
 
     lost, written = list(session.rejected), list[Path]()
@@ -189,10 +201,21 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}")
+            words = cuts.get(event.result, Cut()).sentence()
+            words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
+            yield replace(event, message=words, detail=not failed)
+    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
     if not written:
-        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
-    yield Event("done", result=(sorted(written), lost))
+        why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
+        raise NothingUsable(f"nothing was written: {why}")
+    yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
+
+
+def written_words(paths: list[Path]) -> str:
+    """Which files were written, in one line."""
+    first, last = str(paths[0]), paths[-1].name
+    return f"{len(paths)} files written: {first} to {last}" if len(paths) > 1 else f"written: {first}"
 
 
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
@@ -202,7 +225,7 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
+        raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 
 def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]:

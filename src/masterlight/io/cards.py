@@ -60,7 +60,8 @@ def clean_cards(raw: bytes) -> tuple[str, dict[str, Any], list[str]]:
     """
     text, letters = decode(raw)
     rows = ROWS.findall("\n".join(cards_in(text)))
-    if len(rows) * CARD == len(text) and not letters and "CONTINUE" not in text and not RECORDS.search(text):
+    odd = letters or len(rows) * CARD != len(text) or "CONTINUE" in text or (": " in text and RECORDS.search(text))
+    if not odd:
         return text, values_of(rows), []
     told: dict[str, dict[str, str]] = {"letters": dict.fromkeys(letters, ""), "values": {}, "lost": {}}
     text = "".join(sound(image, told) for image in logical_cards(text))
@@ -162,7 +163,7 @@ def value_of(field: str) -> Any:
     if field.startswith("'"):
         return re.match(r"(?:[^']|'')*", field[1:])[0].replace("''", "'").rstrip()
     word = field.split("/", 1)[0].strip()
-    if re.fullmatch(VALUE, word):
+    if len(word) < CARD and re.fullmatch(VALUE, word):
         return sound_value(word)
     with suppress(ValueError):
         number = float(word.replace(",", ".") if COMMA.fullmatch(word) else re.sub("[dD]", "E", word))
@@ -307,7 +308,7 @@ def plain_value(value: Any) -> Any:
         if isinstance(value, Real):
             return float(value) if math.isfinite(value) else None
         if isinstance(value, Complex):
-            return complex(value) if math.isfinite(abs(value)) else None
+            return complex(value) if abs(value) < 1e300 else None
         return None if type(value).__name__ == "Undefined" else value
     except (ValueError, OverflowError, TypeError):  # a number beyond all writing
         return None

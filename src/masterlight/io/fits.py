@@ -44,6 +44,8 @@ TABLE = re.compile(
     r"|Z(?:IMAGE|CMPTYPE|BITPIX|NAXIS\d*|(?:TILE|NAME|VAL)\d+|QUANTIZ|DITHER0|BLANK|SCALE|ZERO)) *="
 )
 """Cards by which a compressed image is unpacked."""
+TILED = ("Z", "XTENSION", "TFIELDS")
+"""How the keywords begin that tell of tiles."""
 LONGEST_AXIS = 10**12
 LARGEST = 1e30
 """Beyond it BZERO and BSCALE leave nothing of the pixels."""
@@ -226,7 +228,9 @@ def image_and_planes(file: Opened) -> tuple[Part, list[Part]]:
     except FrameError:
         if not images:
             raise
-        images[0] = images[0]._replace(notes=(*images[0].notes, "what follows its image is damaged and not used"))
+        images[0] = images[0]._replace(
+            notes=(*images[0].notes, "what follows its image cannot be read and is not used")
+        )
     if not images:
         raise FrameError(file.source, "holds no image of two axes; is it a table or a spectrum?")
     return images[0], images[1:]
@@ -237,7 +241,7 @@ def as_image(part: Part, primary: Part | None) -> Part:
     if primary is None:
         return part
     text = with_primary(without_tiling(part.text) if part.tiled else part.text, primary.text)
-    tiling = {key: value for key, value in part.cards.items() if part.tiled and key.startswith(("Z", "XTENSION"))}
+    tiling = {key: value for key, value in part.cards.items() if part.tiled and key.startswith(TILED)}
     return part._replace(
         text=text, cards=parse_cards(text) | tiling, notes=tuple(dict.fromkeys((*primary.notes, *part.notes)))
     )
@@ -395,5 +399,9 @@ def check_tiles(cards: Mapping, sizes: list[int], source: str) -> None:
     told = "" if isinstance(cards.get("ZCMPTYPE"), str) else "does not tell how it is packed (ZCMPTYPE)"
     if not all(tiles) or math.prod(filter(None, tiles)) > 4 * math.prod(sizes) + LARGEST_TILE:
         told = f"has tiles of {' x '.join(map(str, tiles[:3]))} pixels"
+    if whole(cards, "TFIELDS", 999) is None:
+        told = f"has {cards.get('TFIELDS')!r:.40} columns (TFIELDS)"
+    for key in [key for key in cards if key.startswith("ZVAL") and abs(as_number(cards[key]) or 0) > LARGEST_TILE]:
+        told = f"has {key} = {cards[key]!r:.40}"
     if told:
         raise FrameError(source, f"is a compressed image that {told}; the header is damaged, copy the file again")

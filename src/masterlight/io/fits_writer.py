@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import OutputError
-from masterlight.io import MISSING, Scaled, atomic
+from masterlight.io import MISSING, Scaled, Whole, atomic
 from masterlight.io.cards import BLOCK, ascii_text, cards_bytes, cards_text, header_text
 from masterlight.io.plain import CHUNK_BYTES
 
@@ -30,7 +30,9 @@ def write_fits(
             if isinstance(plane, (str, Scaled)) or hasattr(plane, "colnames") or (number and name in compress):
                 file.write(small_hdu(name, plane))
             else:
-                write_image(file, name, image_array(plane), cards, first=number == 0)
+                blank = 0 if isinstance(plane, Whole) and plane.cut.missing else None
+                array = plane.array if isinstance(plane, Whole) else image_array(plane)
+                write_image(file, name, array, cards, first=number == 0, blank=blank)
         if not sums_agree(file):
             raise OutputError(f"{path}: the disk does not give back what was written; check it, or choose another one")
 
@@ -57,8 +59,13 @@ def image_array(plane) -> np.ndarray:
     return np.ascontiguousarray(array, native if native.str[1:] in KEPT else np.float32)
 
 
-def write_image(file, name: str, array: np.ndarray, cards: tuple[str, str], first: bool) -> None:
-    """One image HDU: header, big-endian samples, padding. cards: those with values, and remarks."""
+def write_image(
+    file, name: str, array: np.ndarray, cards: tuple[str, str], first: bool, blank: int | None = None
+) -> None:
+    """One image HDU: header, big-endian samples, padding.
+
+    cards: those with values, and remarks; blank: the unsigned number of 16 bits that means a missing pixel.
+    """
     unsigned = array.dtype == np.uint16
     bitpix = array.dtype.itemsize * (-8 if array.dtype.kind == "f" else 8)
     head = {"SIMPLE": True} if first else {"XTENSION": "IMAGE"}
@@ -66,6 +73,7 @@ def write_image(file, name: str, array: np.ndarray, cards: tuple[str, str], firs
     head |= {f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])}
     head |= {"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1}
     head |= ({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name}
+    head |= {} if blank is None else {"BLANK": blank - 32768}
     flat = array.reshape(-1) ^ 0x8000 if unsigned else array.reshape(-1)
     datasum = words_sum(flat)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.calibration.masters import Masters
-from masterlight.core.errors import FrameError, ParameterError, Rejected
+from masterlight.core.errors import FrameError, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events
@@ -30,16 +30,22 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
     masters = yield from open_masters(run, job)
     integration = getattr(run.recipe, "dark" if job.kind == "flatdark" else job.kind).integration()
-    path = path or run.store.path("master", *job.words, folder="masters")
     inputs = [Path(frame.source) for frame in job.frames]
     superbias = [run.recipe.superbias] if job.kind == "bias" else []
     calibrate = calibration_of(job, run.recipe.calibrate)
-    made_of = key(inputs, integration, calibrate, superbias, [p for p in master_paths(run, job).values() if p])
-    if not run.recipe.overwrite and run.store.reusable(path, made_of):
-        yield from reuse_master(run, job, path)
-        return
+    made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job))
+    run.keys[job] = made_of
+    if path is None:
+        beside = {"beside": (".png", ".json"), "made_of": made_of}
+        path = yield from run.product("master", *job.words, folder="masters", **beside)
+        if path.exists() and not run.recipe.overwrite:
+            yield from reuse_master(run, job, path, made_of)
+            return
     views, statistics = yield from calibrate_frames(run, job, masters)
-    stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
+    try:
+        stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
+    except ParameterError as error:
+        raise ParameterError(words_for(job.kind, str(error))) from None
     if stack is None:
         yield run.note("masters", f"no usable {job.kind} is left: continuing without the master {job.kind}")
         return
@@ -49,10 +55,17 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     meta = metas[0].with_(contains_bias=contains_bias)
     cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
     stack, done = yield from smooth_bias(run, job, stack, views, statistics, meta)
-    save(path, stack, cards, (*views[0].cards, card(integration), *done))
+    for note in save(path, stack, cards, (*views[0].cards, card(integration), *done)):
+        yield run.note("masters", note)
     run.made[job] = path
     yield from report_master(run, job, path, views, stack)
     yield from run.diagnose(examine_master(run, job, path, views, [planes[0].noise_dn for planes in statistics]))
+
+
+def words_for(kind: str, text: str) -> str:
+    """A message about the integration of a master with its knobs called as the recipe has them, by kind of frame."""
+    held = f"Recipe.{'dark' if kind == 'flatdark' else kind}"
+    return text.replace("ImageIntegration.", f"{held}.").replace("Rejection.", f"{held}.rejection.")
 
 
 def calibrate_frames(run: Run, job: MasterJob, masters: Masters) -> Events[tuple[list[Frame], list[list]]]:
@@ -103,21 +116,25 @@ def report_master(run: Run, job: MasterJob, path: Path, views: list[Frame], stac
     except (FrameError, ParameterError) as error:  # figures never stop a run
         yield run.note("masters", f"what the master is worth cannot be told: {error}")
     run.report.masters.append(row)
-    with atomic(path.with_suffix(".json")) as file:
-        file.write(json.dumps(finite(row), indent=1).encode())
+    try:
+        with atomic(path.with_suffix(".json")) as file:
+            file.write(json.dumps({"mlkey": run.keys[job]} | finite(row), indent=1).encode())
+    except OutputError as error:
+        yield run.note("masters", f"{path.name} is whole but has no report of its own: {error}")
     yield Event("masters", message=f"{path.name}: {words}; {rejection_words(row.rejected_low, row.rejected_high)}")
 
 
-def reuse_master(run: Run, job: MasterJob, path: Path) -> Events[None]:
+def reuse_master(run: Run, job: MasterJob, path: Path, made_of: str) -> Events[None]:
     """Take the master of an earlier run, with its row as it was told then if that can still be read."""
     run.made[job] = path
     try:
         before = json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError):
         before = {}
+    before = before if isinstance(before, dict) and before.get("mlkey") == made_of else {}  # of an older master
     names = ("noise", "rejected_low", "rejected_high", "effective_frames", "quality")
     told = {name: before.get(name) for name in names} | {"frames_used": read(path).meta.frames, "reused": True}
-    picture = str(path.with_suffix(".png"))
+    picture = str(path.with_suffix(".png")) if path.with_suffix(".png").exists() else ""
     run.report.masters.append(MasterRow(path=str(path), preview=picture, kind=job.kind, filter=job.filter, **told))
     yield run.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
     yield from run.diagnose(examine_master(run, job, path, job.frames))
@@ -148,6 +165,14 @@ def judge_quality(run: Run, job: MasterJob, master: Frame, views: list[Frame], s
     beside = {"biases": raw.get("bias", ()), "flats": raw.get("flat", ())}
     bias = master_like(run, "bias", master) if job.kind in ("dark", "flatdark") else None
     return quality_of(job.kind, master, views, stack=stack, bias=bias, equation=job.equation, **beside)
+
+
+def masters_in(run: Run, job: MasterJob | LightSet) -> list[Path | str]:
+    """The masters of a job for its key: ready-made ones as files, those of this run by what they were made of."""
+    needed = (getattr(job, kind) for kind in ("bias", "dark", "flat"))
+    return [
+        Path(m.source) if isinstance(m, Frame) else run.keys[m] for m in needed if isinstance(m, Frame) or m in run.made
+    ]
 
 
 def master_paths(run: Run, job: MasterJob | LightSet) -> dict[str, Path | None]:

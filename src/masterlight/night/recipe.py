@@ -16,6 +16,8 @@ from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
 from masterlight.subframes.select import SubframeSelector
 
+Megabytes = Annotated[int, Field(ge=300, le=100_000_000)]
+
 
 @process
 class Recipe:
@@ -51,11 +53,11 @@ class Recipe:
     """File name of the light to align to and to normalize with; the best one when left out."""
     workers: str = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
-    memory_mb: Annotated[Annotated[int, Field(ge=300)] | None, Usual("a quarter of the machine's")] = None
+    memory_mb: Annotated[Megabytes | None, Usual("a quarter of the machine's")] = None
     """Memory to stay within, in MB; a quarter of the machine's when left out."""
     doctor: Doctor = Doctor()
     """What the doctor looks for, and from where on it is wrong."""
     force: bool = False
     """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
-    """Make masters again even when those of an earlier run fit."""
+    """Replace what earlier runs made, masters included; otherwise that stays, and what differs gets another name."""

@@ -21,6 +21,7 @@ from masterlight.core.together import differences, settings
 from masterlight.core.workers import machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
 from masterlight.session.scan import Session, pictures_beside, unsuitable
+from masterlight.session.words import condense, visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,8 @@ class Plan:
     rejected: tuple[Rejected, ...]
     notes: tuple[str, ...] = ()
     """What headers left unsaid and was read from names, counted."""
+    passed: tuple[str, ...] = ()
+    """Sentences on files that may hold images and are not read."""
 
     @property
     def sets(self) -> list[LightSet]:
@@ -132,10 +135,12 @@ class Plan:
         if not self.name:
             return "no files and no folder were given"
         if not self.groups and not self.rejected:
-            known = "FITS, XISF or camera raw files"
-            return f"no images were found in {self.name}: give the folder that holds the lights ({known})"
+            todo = (
+                "; ".join(self.passed[:2]) or "give the folder that holds the lights (FITS, XISF or camera raw files)"
+            )
+            return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
-        told = "; ".join(f"{count} left out: {reason}" for reason, count in reasons)
+        told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])
         return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
 
     def text(self) -> str:
@@ -152,11 +157,11 @@ class Plan:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
             lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
         for title, rows in (("Read from names", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
-            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
+            lines += ["", title, *(f"  {row}" for row in condense(map(str, rows)))] if rows else []
         need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
-        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless --memory-mb says otherwise"
-        return "\n".join([*lines, "", f"Takes about: {need}, {budget}{scratch}."])
+        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless Recipe.memory_mb says otherwise"
+        return "\n".join(map(visible, [*lines, "", f"Takes about: {need}, {budget}{scratch}."]))
 
 
 BASE_MB = 300
@@ -218,12 +223,15 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
         planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
             folders named lights, darks, flats, bias to be sure""")
+    for words in session.passed:
+        planner.warn(words)
     lights = planner.lights()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
         tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
+        passed=session.passed,
     )  # fmt: skip
 
 
@@ -257,7 +265,7 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
+            same = settings(meta, ("camera", "size", "binning", "colour pattern", "unit")).values()
             key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
@@ -339,7 +347,7 @@ class Planner:
                 return None
             return dark
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when calibrate.dark-scaling says so")
+        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 
