@@ -13,10 +13,10 @@ import sys
 import time
 from contextlib import suppress
 
+import bed
 import pytest
 from astropy.io import fits
 from bed import broken, do, lay
-from warm import Warm
 
 WHOLE = bool(os.environ.get("MASTERLIGHT_WHOLE"))
 COUNT = 60 if WHOLE else 5
@@ -27,8 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and moun
 
 @pytest.fixture(scope="module")
 def warm():
-    with Warm() as process:
-        yield process
+    return bed.warm()
 
 
 @pytest.fixture(scope="module")

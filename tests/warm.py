@@ -1,4 +1,4 @@
-"""Commands run quickly and watched closely: a warm process forks a child for each, which cost no start and no compiling.
+"""Commands run quickly and watched closely: a warm process forks a child for each, with no start and no compiling.
 
     with Warm() as warm:
         done = warm("run", "night", "--out", "out", cwd=folder)
@@ -8,6 +8,7 @@ The warm process is a program of its own (this file), without threads, so that i
 standard output, folder, environment and limits, ends as any program ends, and is measured by the system.
 """
 
+import atexit
 import gc
 import io
 import json
@@ -18,6 +19,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +62,10 @@ class Warm:
         assert line, "the warm process has ended"
         return json.loads(line)
 
-    def start(self, *argv, cwd: Path, env: dict | None = None, limits: dict | None = None, call: str = "cli") -> int:
+    def start(self, *argv, cwd: Path, env: dict | None = None, limits: dict | None = None) -> int:
         """Begin a command and give its process number; `finish` waits for it. One at a time."""
         self.cwd, self.argv = Path(cwd), tuple(map(str, argv))
-        order = {"argv": self.argv, "cwd": str(cwd), "env": env or {}, "limits": limits or {}, "call": call}
+        order = {"argv": self.argv, "cwd": str(cwd), "env": env or {}, "limits": limits or {}}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return self.read()["pid"]
@@ -121,9 +125,9 @@ def forget() -> None:
 
 def heat(folder: str) -> None:
     """Make a small healthy night and walk each verb over it once, so that every kernel is loaded."""
+    import bed
     from click.testing import CliRunner
 
-    import bed
     from masterlight.doors.cli import main
 
     os.chdir(folder)
@@ -147,7 +151,9 @@ def carry_out(order: dict) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(order["err"], 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout, sys.stderr = (io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2))
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2)
+    )
     os.environ.update(order["env"])
     tempfile.tempdir = None
     for name, value in order["limits"].items():
@@ -156,15 +162,22 @@ def carry_out(order: dict) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as in every Python program
     signal.alarm(HUNG_S)
     os.closerange(3, 64)
-    sys.argv = ["masterlight", *order["argv"]]
-    if order["call"] == "cli":
+    sys.argv, status = ["masterlight", *order["argv"]], 0
+    try:
         from masterlight.doors.cli import main
 
         main(prog_name="masterlight")
-    else:
-        module, _, name = order["call"].partition(":")
-        getattr(__import__(module), name)(*order["argv"])
-    sys.exit(0)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)  # taking the whole interpreter down would cost more than most commands
 
 
 if __name__ == "__main__":
