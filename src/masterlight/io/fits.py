@@ -46,8 +46,8 @@ TABLE = re.compile(
     r"|Z(?:IMAGE|CMPTYPE|BITPIX|NAXIS\d*|(?:TILE|NAME|VAL)\d+|QUANTIZ|DITHER0|BLANK|SCALE|ZERO)) *="
 )
 """Cards by which a compressed image is unpacked."""
-TILED = ("Z", "XTENSION", "TFIELDS")
-"""How the keywords begin that tell of tiles."""
+TILED = ("Z", "XTENSION", "TFIELDS", "EXTNAME")
+"""How the keywords begin that tell of tiles, and of what they are the image."""
 LONGEST_AXIS = 10**12
 LARGEST = 1e30
 """Beyond it BZERO and BSCALE leave nothing of the pixels."""
