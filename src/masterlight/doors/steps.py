@@ -204,8 +204,8 @@ def each_file(
             words = cuts.get(event.result, Cut()).sentence()
             words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
             yield replace(event, message=words, detail=not failed)
-    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
-        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
+    if words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence():
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}" if len(cuts) > 1 else words)
     if not written:
         why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
         raise NothingUsable(f"nothing was written: {why}")
