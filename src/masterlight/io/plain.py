@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -76,6 +76,11 @@ class PlainFrame(Frame):
     @property
     def scratch_bytes(self) -> int:
         return self.layout.end_bytes if self.layout.packing else 0
+
+    def times(self, factor: float) -> Frame:
+        place = self.layout
+        layout = place._replace(zero=place.zero * factor, scale=place.scale * factor)
+        return replace(self, meta=self.meta.times(factor), layout=layout)
 
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         """Fill `out` with a box in DN; the blank value of integer files becomes NaN."""

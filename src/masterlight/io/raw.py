@@ -42,7 +42,8 @@ class RawFrame(KeywordFrame):
             mosaic = raw.raw_image
             if mosaic.shape != self.shape:
                 raise FrameError(self.source, "has changed since it was opened; start again")
-            (mosaic ^ np.uint16(0x8000)).tofile(target)
+            with open(target, "wb") as file:
+                file.write(mosaic ^ np.uint16(0x8000))
 
 
 class Sensor(NamedTuple):

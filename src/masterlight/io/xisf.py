@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Meta
+from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers import as_number
 from masterlight.io.cards import value_of
 from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
@@ -28,8 +28,6 @@ SAMPLES = {
     "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8",
     "Byte": "u1", "UShort": "u2", "UInt": "u4", "Float": "f4", "Double": "f8",
 }  # fmt: skip
-FULL_DN = 65535.0
-"""What 1 is in files whose floats go from 0 to 1."""
 CODECS = {"zlib": 1100, "lz4": 260, "lz4hc": 260, "zstd": 40_000}
 """How many bytes can come out of one, at most, by the kind of packing."""
 LARGEST_WINDOW = 1 << 27
@@ -159,13 +157,15 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     if block.offset + block.size_bytes > status.st_size:
         raise FrameError(source, truncation(status.st_size, block.offset + block.size_bytes))
     cards = cards_of(root, image, layout)
-    if layout.scale == FULL_DN:
-        notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
-        cards.setdefault("SATURATE", FULL_DN)
     if pattern := pattern_of(image, source):
         cards = {key: value for key, value in cards.items() if key not in ("XBAYROFF", "YBAYROFF")}
         cards["BAYERPAT"] = pattern
     meta = Meta.from_header(cards, source, layout.shape)
+    if layout.scale == FULL_DN:
+        meta = meta.times(FULL_DN).with_(scale_claims=(*meta.scale_claims, "bounds"))
+        notes.append(PARTS_NOTE)
+        if not (as_number(cards.get("SATURATE")) or 0) > UNIT_LEVEL:
+            cards["SATURATE"] = FULL_DN
     meta = meta.with_(notes=(*meta.notes, *notes))
     return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
 
