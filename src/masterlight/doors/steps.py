@@ -229,11 +229,11 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            cut = cuts.get(event.result, Cut()).sentence()
-            words = f"{'rejected ' if failed else ''}{event.result}{cut and f', {cut}'}"
-            yield replace(event, message=words, detail=not failed and not cut)
-    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
-        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
+            words = cuts.get(event.result, Cut()).sentence()
+            words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
+            yield replace(event, message=words, detail=not failed)
+    if words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence():
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}" if len(cuts) > 1 else words)
     if not written:
         why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
         raise NothingUsable(f"nothing was written: {why}")
