@@ -87,17 +87,20 @@ def without(told, added):
     return np.sqrt(np.maximum(np.square(told) - np.square(added), np.square(ROUNDING * added)))
 
 
-def spread_of(values: np.ndarray, estimate: Estimate, coarse: float = COARSE) -> tuple[float, tuple[float, float]]:
+def spread_of(
+    values: np.ndarray, estimate: Estimate, coarse: float = COARSE, step: float | None = None
+) -> tuple[float, tuple[float, float]]:
     """What an estimator tells of values, rounded ones as if they were not: (location, (low, high)).
 
-    values (n,) without NaN; `coarse` as for `coarse_step`.
+    values (n,) without NaN; `coarse` as for `coarse_step`; `step` what that told, where it was asked before.
     """
-    step = coarse_step(values, coarse)
+    step = coarse_step(values, coarse) if step is None else step
     if not step:
         return estimate(values)
     added = dither(values.size, step)
     centre, told = estimate(values + added)
-    low, high = (float(without(a, b)) for a, b in zip(told, estimate(added)[1], strict=True))
+    alone = added if coarse_step(values) else added[:LOOK]  # next to much more noise a few tell enough
+    low, high = (float(without(a, b)) for a, b in zip(told, estimate(alone)[1], strict=True))
     return centre, (low, high)
 
 
