@@ -7,6 +7,7 @@ import pytest
 
 from masterlight.core.frame import ArrayFrame
 from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import KINDS, Rejection
 from masterlight.subframes.measure import measure
 from masterlight.subframes.weights import MODES
@@ -120,3 +121,18 @@ def test_truth_frames_whose_noise_cannot_be_told_weigh_as_most_do_and_it_is_told
     terms = ImageIntegration(scale="bwmv").terms([replace(one, noise_dn=0.0) for one in known])
     assert terms.weights == pytest.approx(np.ones(4), abs=0.1)
     assert terms.notes[0].startswith("0 and 3 more: ")
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.6])
+def test_truth_local_normalization_levels_gradients_of_parts_of_a_step(sigma):
+    rng, (y, x) = np.random.default_rng(5), np.mgrid[:300, :400] / 300
+    frames = [
+        ArrayFrame.of(np.rint(100.3 + 0.2 * i * (x + y) + rng.normal(0, sigma, SHAPE)).astype(np.float32), f"{i}")
+        for i in range(6)
+    ]
+    local = LocalNormalization(no_scale=True, scale_px=64)
+    settings = ImageIntegration(normalization="local", local=local, rejection=Rejection(normalization="local"))
+    image = stack(settings, frames, reference=0).image
+    cells = image.reshape(6, 50, 8, 50).mean(axis=(1, 3))  # before rounding, the reference is flat
+    assert cells.std() < 0.04
+    assert cells.mean() == pytest.approx(np.asarray(frames[0]).mean(), abs=0.03)
