@@ -1,4 +1,4 @@
-"""How healthy files are spoilt: cards of a FITS header, bytes, gzip, tiles, XISF. Each maker is `make(healthy, target)`."""
+"""How healthy files are spoilt: cards, bytes, gzip, tiles, XISF. Each maker is `make(healthy, target)`."""
 
 import base64
 import gzip
@@ -228,7 +228,9 @@ def table_only(healthy: Path, target: Path) -> None:
 
 
 def empty_hdus(count: int) -> Make:
-    head = join([b"SIMPLE  =                    T", b"BITPIX  =                    8", b"NAXIS   =                    0"], b"")
+    head = join(
+        [b"SIMPLE  =                    T", b"BITPIX  =                    8", b"NAXIS   =                    0"], b""
+    )
     more = join([b"XTENSION= 'IMAGE   '", b"BITPIX  =                    8", b"NAXIS   =                    0"], b"")
     return text(head + count * more)
 
@@ -241,7 +243,9 @@ XML = (
 )
 
 
-def xisf(inside: str = "", xml: str | bytes = "", packed=None, change=lambda b: b, dtype=None, **other: str | None) -> Make:
+def xisf(
+    inside: str = "", xml: str | bytes = "", packed=None, change=lambda b: b, dtype=None, **other: str | None
+) -> Make:
     """A monolithic XISF file of a healthy FITS file; `other` are attributes of its image, None takes one away.
 
     inside: more XML in the image; xml: another document; packed: what packs the pixels, its codec named in `other`;
@@ -258,11 +262,26 @@ def xisf(inside: str = "", xml: str | bytes = "", packed=None, change=lambda b: 
         attributes |= {"location": f"attachment:4096:{len(block)}"}
         attributes |= {"bounds": "0:65535"} if known.startswith("F") else {}
         attributes |= {"compression": "zlib:{size}"} if packed else {}
-        named = {k: v.format(size=pixels.nbytes, packed=len(block)) for k, v in (attributes | other).items() if v is not None}
+        named = {
+            k: v.format(size=pixels.nbytes, packed=len(block)) for k, v in (attributes | other).items() if v is not None
+        }
         keywords = "".join(
             f'<FITSKeyword name="{key}" value="{value!r}" comment=""/>'
             for key, value in header.items()
-            if key not in ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BZERO", "BSCALE", "EXTEND", "", "HISTORY", "COMMENT")
+            if key
+            not in (
+                "SIMPLE",
+                "BITPIX",
+                "NAXIS",
+                "NAXIS1",
+                "NAXIS2",
+                "BZERO",
+                "BSCALE",
+                "EXTEND",
+                "",
+                "HISTORY",
+                "COMMENT",
+            )
             and not isinstance(value, bool)
         )
         words = " ".join(f'{key}="{value}"' for key, value in named.items())

@@ -114,7 +114,7 @@ def test_truth_a_part_of_the_frames(night, tmp_path):
     part = fits.getdata(tmp_path / "part.fits")
     plain = np.mean([fits.getdata(path) for path in night], axis=0)
     np.testing.assert_allclose(part, plain[20:70, 40:104], rtol=1e-5)
-    with pytest.raises(ParameterError, match="roi=100,0,64,50"):
+    with pytest.raises(ParameterError, match="roi= 100,0,64,50"):
         done(night, tmp_path / "b.fits", roi=(100, 0, 64, 50))
     assert ran("integrate", *night, "-o", tmp_path / "c.fits", "--roi", "1,2,x").exit_code == 2
 

@@ -143,7 +143,7 @@ def test_truth_the_model_of_a_sensor_takes_gain_and_read_noise_from_headers():
     # some 0.3 % of six samples lie 3 sigma from their median, at every level alike
     assert lost[:80].mean() == pytest.approx(lost[-80:].mean(), abs=1e-3)
     assert 2e-4 < lost.mean() < 5e-3
-    with pytest.raises(ParameterError, match="0: .*read noise.*--rejection.read-noise-e"):
+    with pytest.raises(ParameterError, match="0: .*read noise.*Rejection.read_noise_e"):
         stack(settings, frames, [replace(k, read_noise_e=None) for k in known])
 
 

@@ -190,7 +190,7 @@ def test_surface_nothing_saturated_is_told():
     assert np.array_equal(result.image, long.array)
     assert result.masks == result.fits == ()
     assert result.notes == (
-        "nothing is saturated in long, whose level is 60000 DN: it is the result; or lower the threshold",
+        "nothing is saturated in long, whose level is 60000 DN: it is the result; or lower HDRComposition.threshold",
     )
 
 

@@ -23,7 +23,19 @@ from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers import flip_header
-from masterlight.io import atomic, counts, fits_writer, is_supported, read, round_to_step, scratch, suffix, whole, write
+from masterlight.io import (
+    atomic,
+    counts,
+    fits_writer,
+    is_supported,
+    read,
+    round_to_step,
+    scratch,
+    suffix,
+    whole,
+    whole_numbers,
+    write,
+)
 from masterlight.io import fits as fits_reader
 from masterlight.io.defectlist import read_defects
 from masterlight.io.raster import midtones, preview, reduce_image, write_png
@@ -215,7 +227,7 @@ def test_truth_a_file_that_shrinks_after_it_was_opened(tmp_path):
     write(tmp_path / "a.fits", image_of(np.uint16, (50, 400)))
     frame = read(tmp_path / "a.fits")
     os.truncate(tmp_path / "a.fits", 9000)
-    with pytest.raises(FrameError, match="truncated"):
+    with pytest.raises(FrameError, match="has changed"):
         np.asarray(frame)
     os.unlink(tmp_path / "a.fits")
     with pytest.raises(FrameError, match="no such file"):
@@ -264,6 +276,16 @@ def test_truth_a_gzip_archive_is_unpacked_as_far_as_its_image_goes(tmp_path, mon
     (tmp_path / "c.fits.gz").write_bytes(gzip.compress(huge, mtime=0))
     with pytest.raises(FrameError, match="cannot hold"):
         read(tmp_path / "c.fits.gz")
+    (tmp_path / "e.fits.gz").write_bytes(
+        gzip.compress(damaged(NAXIS1="1000", NAXIS2="2000") + np.random.default_rng(1).bytes(99999))
+    )
+    with pytest.raises(FrameError, match="truncated"):
+        read(tmp_path / "e.fits.gz")
+    with open(tmp_path / "holes.fits", "wb") as file:
+        file.write(huge[:2880])
+        file.truncate(2880 + 60000 * 60000 * 2)
+    with pytest.raises(FrameError, match="cannot hold"):
+        read(tmp_path / "holes.fits")
     late = damaged(NAXIS="1", NAXIS1=str(1 << 24), NAXIS2=None)[:2880] + bytes(1 << 25)
     (tmp_path / "d.fits.gz").write_bytes(gzip.compress(late, mtime=0))
     with pytest.raises(FrameError, match="too late"):
@@ -297,7 +319,7 @@ def test_truth_reading_raises_frame_errors_alone(tmp_path, monkeypatch):
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr(fits_reader, "find_image", fail)
+            patched.setattr(fits_reader, "image_and_planes", fail)
             patched.setattr(type(frame), "rows_of", fail)
             for look in (lambda: read(tmp_path / "a.fits"), frame.__array__, lambda: frame.stored(0, 1, 0, 1)):
                 with pytest.raises(FrameError, match="damaged") as told:
@@ -342,6 +364,26 @@ def test_authority_astropy_reads_it_with_checksums(tmp_path, dtype):
             assert hdus[0].header["OBJECT"] == "M31" and list(hdus[0].header["HISTORY"]) == ["one", "two"]
     with fits.open(tmp_path / "a.fits", disable_image_compression=True) as hdus:
         assert all("CHECKSUM" in h.header and "DATASUM" in h.header for h in hdus)
+
+
+def test_authority_whole_numbers_are_counted_and_missing_pixels_blank(tmp_path):
+    """astropy gives unsigned numbers by default and then minds no BLANK: it must not see light where a pixel lacks."""
+    plane = np.array([[-103.4, -0.4, 0, 1, 499.6, 65535, 70000, np.inf, np.nan]], np.float32).repeat(2, 0)
+    made = whole_numbers(plane)
+    assert made.cut == (2, 4, 2, 4) and "2 below 0 became 1, 4 above 65535 became 65535" in made.cut.sentence()
+    write(tmp_path / "a.fits", made)
+    expected = np.float32([1, 1, 1, 1, 500, 65535, 65535, 65535, np.nan])
+    assert np.array_equal(np.asarray(read(tmp_path / "a.fits"))[0], expected, equal_nan=True)
+    with fits.open(tmp_path / "a.fits", checksum=True) as hdus:
+        assert hdus[0].data.dtype == np.uint16 and np.array_equal(hdus[0].data[0], np.nan_to_num(expected))
+    with fits.open(tmp_path / "a.fits", uint=False) as hdus:
+        assert np.array_equal(hdus[0].data[0], expected, equal_nan=True)
+    without = whole_numbers(plane[:, 1:6])
+    assert (
+        without.cut == (0, 0, 0, 0) and not without.cut.sentence() and list(without.array[0]) == [0, 0, 1, 500, 65535]
+    )
+    write(tmp_path / "b.fits", without)
+    assert "BLANK" not in fits.getheader(tmp_path / "b.fits"), "0 is 0 where nothing lacks"
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([np.uint8, np.uint16, np.float32]), st.integers(0, 10**6))

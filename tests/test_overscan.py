@@ -208,7 +208,7 @@ def test_bad_overscan_is_refused_and_says_what_to_do(change, words):
     change(frame.array)
     calibration = ImageCalibration()
     view = calibration(frame, calibration.masters())
-    with pytest.raises(FrameError, match=f"{words}.*overscan.model none"):
+    with pytest.raises(FrameError, match=f"{words}.*Overscan.model none"):
         np.asarray(view)
     off = ImageCalibration(overscan=Overscan(model="none"))
     assert np.asarray(off(frame, off.masters())).shape == (152, 196)
@@ -223,10 +223,10 @@ def test_truth_overscan_of_a_bias_frame_is_as_bright_as_its_middle():
 @pytest.mark.parametrize(
     ("knobs_", "error", "words"),
     [
-        ({"region": "left"}, ParameterError, r"overscan.region: '\[x1:x2,y1:y2\]', counted from 1, is expected"),
-        ({"region": "[1:2,3:4] x"}, ParameterError, "overscan.region"),
-        ({"region": "[201:260,1:160]"}, FrameError, r"overscan.region \[201:260,1:160\] reaches outside its 240 x 160"),
-        ({"image": "[0:9,1:9]"}, FrameError, "overscan.image"),
+        ({"region": "left"}, ParameterError, r"Overscan.region: '\[x1:x2,y1:y2\]', counted from 1, is expected"),
+        ({"region": "[1:2,3:4] x"}, ParameterError, "region"),
+        ({"region": "[201:260,1:160]"}, FrameError, r"Overscan.region \[201:260,1:160\] reaches outside its 240 x 160"),
+        ({"image": "[0:9,1:9]"}, FrameError, "Overscan.image"),
         ({"region": "[1:9,1:9]", "image": "[5:99,5:99]"}, FrameError, "overlap; give them apart"),
         ({"model": "median", "region": None}, FrameError, "tells no overscan"),
     ],

@@ -59,7 +59,7 @@ def test_bad_outputs_never_replace_an_input(brighter, tmp_path):
         list(by_hand("brighter", [tmp_path], tmp_path, overwrite=True))
     *_, done = by_hand("brighter", tmp_path / "a.fits", tmp_path, overwrite=True)
     assert done.result == ([tmp_path / "a_b.fits"], [])
-    with pytest.raises(OutputError, match="exists; choose another name, or pass --overwrite"):
+    with pytest.raises(OutputError, match="exists; choose another name, or pass overwrite=True"):
         list(by_hand("brighter", tmp_path / "a.fits", tmp_path))
 
 

@@ -2,12 +2,16 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from masterlight.calibration.calibrate import ImageCalibration
-from masterlight.core.errors import OutputError
+from masterlight.core.errors import OutputError, ParameterError
 from masterlight.core.frame import Meta
-from masterlight.night.products import Store, header, key, slug
+from masterlight.doors.steps import by_hand
+from masterlight.io import write
+from masterlight.night.products import Store, header, key, key_in, refuse_other_page, slug, with_key, write_pictured
+from masterlight.night.run import run
 
 
 def test_names_are_safe_and_readable():
@@ -24,6 +28,81 @@ def test_two_products_never_share_a_path(tmp_path):
         "master_light_M-31_L_2.fits",
         "master_light_M-31_L_3.fits",
     ]
+
+
+def made(path, made_of):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, np.ones((4, 4), np.float32), [("MLKEY", made_of, "")])
+    return path
+
+
+ONE, TWO = "1" * 16, "2" * 16
+
+
+def test_what_lies_there_already_stays(tmp_path):
+    """A second night of the same target, a file of the user's, a picture that nobody knows, an edited result."""
+    first = made(tmp_path / "master_light_M31.fits", ONE)
+    store = Store(tmp_path)
+    assert store.path("master_light", "M31", made_of=TWO).name == "master_light_M31_2.fits"
+    assert "of other frames or knobs, stays" in store.notes.pop()
+    assert Store(tmp_path).path("master_light", "M31", made_of=ONE) == first, "the same comes out again"
+    write(tmp_path / "a.fits", np.ones((4, 4)))
+    store = Store(tmp_path, overwrite=True)
+    assert store.path("a", made_of=ONE).name == "a_2.fits" and "is not of masterlight" in store.notes.pop()
+    assert store.path("master_light", "M31", made_of=TWO) == first and not store.notes, "that is what was asked for"
+    (tmp_path / "b.png").write_text("a picture")
+    assert Store(tmp_path).path("b", made_of=ONE, beside=(".png",)).name == "b_2.fits"
+    content = first.read_bytes()
+    first.write_bytes(content[:-1] + b"x")
+    store = Store(tmp_path)
+    assert store.path("master_light", "M31", made_of=ONE).name == "master_light_M31_2.fits"
+    assert "edited or damaged" in store.notes.pop()
+    (tmp_path / "report.json").write_text("{}"), (tmp_path / "report_2.json").write_text(f'{{"mlkey": "{TWO}"}}')
+    assert Store(tmp_path).path("report", suffix=".json", made_of=TWO).name == "report_2.json"
+    assert Store(tmp_path).path("report", suffix=".json", made_of=ONE).name == "report_3.json"
+    assert Store(tmp_path, overwrite=True).path("report", suffix=".json", made_of=ONE).name == "report_2.json"
+
+
+def test_a_key_is_found_in_every_product(tmp_path):
+    assert key_in(made(tmp_path / "a.fits", ONE)) == ONE
+    (tmp_path / "a.html").write_bytes(with_key("<!doctype html>\n<html></html>", TWO))
+    assert key_in(tmp_path / "a.html") == TWO
+    (tmp_path / "b.html").write_text("<html>of the user</html>")
+    assert key_in(tmp_path / "b.html") is key_in(tmp_path) is key_in(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("out", ["", " "])
+def test_an_empty_name_is_no_folder(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParameterError, match="out= is empty"):
+        next(run(tmp_path, out))
+    with pytest.raises(OutputError, match="out= is empty"):
+        refuse_other_page(out)
+    with pytest.raises(ParameterError, match="out= is empty"):
+        next(by_hand("debayer", tmp_path, out))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        next(run(tmp_path, tmp_path / "file"))
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_page_takes_the_place_of_pages_alone(tmp_path):
+    (tmp_path / "light.fits").write_text("SIMPLE"), (tmp_path / "a.html").write_bytes(with_key("<!doctype html>", ONE))
+    refuse_other_page(None), refuse_other_page(str(tmp_path / "a.html")), refuse_other_page(str(tmp_path / "b.html"))
+    with pytest.raises(OutputError, match="no page of the doctor"):
+        refuse_other_page(str(tmp_path / "light.fits"))
+
+
+def test_an_image_without_its_picture_is_whole(tmp_path, monkeypatch):
+    """A full disk after the image costs the picture alone, and none of an earlier image is left."""
+
+    def full(path, array):
+        raise OutputError(f"{path}: the disk is full")
+
+    (tmp_path / "a.png").write_text("of an earlier image")
+    monkeypatch.setattr("masterlight.night.products.write_png", full)
+    (told,) = write_pictured(tmp_path / "a.fits", {"IMAGE": np.ones((4, 4))}, [], [], ())
+    assert "whole but has no picture" in told and os.listdir(tmp_path) == ["a.fits"]
 
 
 def test_key_follows_what_a_product_is_made_of(tmp_path):

@@ -23,7 +23,7 @@ def test_a_report_is_strict_json_with_every_column(tmp_path):
     report.findings.append(finding("D21", "error", ["a.fits"], 1.0, None, "", "two files are one"))
     report.write(tmp_path / "report.json")
     told = json.loads((tmp_path / "report.json").read_text(), parse_constant=lambda word: 1 / 0)
-    assert list(told) == ["masters", "frames", "findings", "timing", "notes", "recipe", "version"]
+    assert list(told) == ["mlkey", "masters", "frames", "findings", "timing", "notes", "recipe", "version"]
     assert told["masters"][0]["noise"] is None and told["masters"][0]["stars"] == 7
     assert set(told["frames"][0]) == set(COLUMNS)
     assert told["frames"][0]["matrix"] == [1.0, 0.1234568] and told["frames"][0]["weight"] == 0.5

@@ -321,6 +321,38 @@ def test_truth_real_colour_lights_are_one_job_of_three_planes():
     assert len(only(found).frames) == 6 and found.lights[0].planes == 3 and not found.rejected
 
 
+def test_truth_what_is_not_read_is_told(tmp_path):
+    names = "darks/1.tif darks/2.TIFF darks/3.tif darks/4.tif planet.ser look.jpg notes.txt .x.ser"
+    for name in names.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = plan(scan(tmp_path))
+    for words in (
+        "planet.ser (a video): make FITS files of it, for example with Siril or PIPP",
+        "darks/1.tif, darks/2.TIFF, darks/3.tif and 1 more (a TIFF each): convert it to FITS",
+    ):
+        assert words in told(found) and words in found.why_no_lights() and words in found.text()
+    assert "look.jpg (a finished picture): give the raw frames" in told(found)
+    assert "notes" not in told(found) and ".x" not in told(found)
+    write(tmp_path / "light.fits", np.zeros((9, 9), np.uint16), {"IMAGETYP": "Light"})
+    found = told(plan(scan(tmp_path)))
+    assert "look.jpg" not in found and "planet.ser" in found, "programs put small pictures beside their frames"
+    row = scan([tmp_path / "planet.ser"]).rejected[0]
+    assert "is a video, not a frame; make FITS files of it" in row.reason
+
+
+def test_truth_links_to_folders_are_followed_once(tmp_path):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "night").mkdir()
+    for name in ("library/dark.fits", "night/light.fits"):
+        write(tmp_path / name, np.zeros((9, 9), np.uint16))
+    (tmp_path / "night" / "darks").symlink_to(tmp_path / "library")
+    (tmp_path / "library" / "back").symlink_to(tmp_path / "night")
+    (tmp_path / "night" / "again").symlink_to(tmp_path / "library")
+    found = scan(tmp_path / "night")
+    assert sorted(Path(frame.source).name for frame in found.frames) == ["dark.fits", "light.fits"]
+
+
 # colour, regions, scaled darks
 
 

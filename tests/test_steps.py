@@ -233,6 +233,26 @@ def test_truth_whole_numbers_share_one_pedestal(masters, tmp_path):
     assert np.quantile(np.abs(off[inside]), 0.9998) <= 0.501
 
 
+def test_truth_whole_numbers_lose_nothing_in_silence(tmp_path):
+    """Lights with pixels that 16 bits cannot hold and some that lack: told for each file, in all, and in its header."""
+    light = np.full((40, 60), 900, np.float32)
+    light[3, :4], light[5, :7] = 70000, np.nan
+    cards = {"IMAGETYP": "Light", "EXPTIME": 60.0}
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.fits", light, cards)
+    write(tmp_path / "bias.fits", np.full((40, 60), 500, np.float32), {"IMAGETYP": "Master Bias"})
+    given = [tmp_path / "a.fits", tmp_path / "b.fits", "--bias", tmp_path / "bias.fits"]
+    told = ran("calibrate", *given, "-o", tmp_path / "out", "--integers")
+    words = "4 above 65535 became 65535, 7 missing are BLANK"
+    told = " ".join(told.split())
+    assert told.count(f"_c.fits, pixels: {words}") == 2
+    assert "in all 2 files, pixels: 8 above 65535 became 65535, 14 missing are BLANK" in told
+    made = read(tmp_path / "out" / "a_c.fits")
+    pixels = np.asarray(made)
+    assert np.isnan(pixels[5, :7]).all() and np.isnan(pixels).sum() == 7 and (pixels[3, :4] == 65535).all()
+    assert words in " ".join(made.header["HISTORY"])
+
+
 def test_truth_a_defect_map_is_applied_as_you_choose(masters, tmp_path):
     truth, folder = masters
     light = files(truth, "light")[0]

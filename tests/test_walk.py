@@ -410,7 +410,7 @@ def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
     command = [sys.executable, "-m", "masterlight.doors.cli", "run", str(truth.folder), "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         for line in running.stdout:
-            if "measure" in line:
+            if "calibrate" in line:
                 running.send_signal(signal.SIGINT)
                 break
         _, told = running.communicate(timeout=60)
@@ -418,8 +418,8 @@ def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
     assert "interrupted" in told
     assert "Traceback" not in told
     left = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert left
-    assert all(name.startswith("master_") and not name.startswith("master_light") for name in left)
+    assert left.pop(left.index("console.txt"))
+    assert left and all(name.startswith("master_") and not name.startswith("master_light") for name in left)
     report, _ = walked(truth.folder, tmp_path / "out")
     assert sum("used again" in note for note in report.notes) == 3
 
@@ -453,10 +453,65 @@ def test_masters_are_used_again(folder, tmp_path):
     report, _ = walked(folder, tmp_path / "out")
     assert {p: p.stat().st_mtime_ns for p in made} == made
     assert sum("used again" in note for note in report.notes) == 3
-    walked(folder, tmp_path / "out", dark__rejection__low=9)
-    changed = {p.name for p in made if p.stat().st_mtime_ns != made[p]}
-    assert len(changed) == 1
-    assert "dark" in changed.pop()
+    report, _ = walked(folder, tmp_path / "out", dark__rejection__low=9)
+    assert {p: p.stat().st_mtime_ns for p in made} == made, "those of other knobs stay"
+    (other,) = set((tmp_path / "out" / "masters").glob("*.fits")) - made.keys()
+    assert "dark" in other.name and other.stem.endswith("_2")
+    assert any(f"stays as it is; this one is {other.name}" in note for note in report.notes)
+    report, _ = walked(folder, tmp_path / "out", dark__rejection__low=9)
+    assert sum("used again" in note for note in report.notes) == 3, "also the one with a number"
+
+
+@pytest.mark.parametrize("what", ["pixel", "row"])
+def test_bad_master_that_was_edited_is_made_anew(folder, tmp_path, what):
+    """Its key is the same, its sums are not: it stays, since somebody may want it, and is not used."""
+    first, _ = walked(folder, tmp_path / "out")
+    dark = next(Path(row.path) for row in first.masters if row.kind == "dark")
+    content = bytearray(dark.read_bytes())
+    content[5 * 2880 : 5 * 2880 + (1 if what == "pixel" else 2000)] = bytes(1 if what == "pixel" else 2000)
+    dark.write_bytes(content)
+    report, _ = walked(folder, tmp_path / "out")
+    assert any(f"{dark.name} was edited or damaged" in note for note in report.notes)
+    assert sum("used again" in note for note in report.notes) == 2 and dark.read_bytes() == content
+    a, b = (fits.getdata(r.lights[0].path) for r in (first, report))
+    assert np.array_equal(a, b, equal_nan=True)
+
+
+def test_a_second_night_leaves_the_first_as_it_is(folder, tmp_path):
+    first, _ = walked(folder, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    frames(folder, "LIGHT")[2].unlink()
+    second, _ = walked(folder, tmp_path / "out")
+    assert {path: path.read_bytes() for path in before} == before
+    made = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and path not in before)
+    name = Path(first.lights[0].path).stem
+    assert made == [f"{name}_2.fits", f"{name}_2.png", "report_2.html", "report_2.json"]
+    assert Path(second.lights[0].path).name == f"{name}_2.fits" and second.lights[0].frames_used == 5
+    again, _ = walked(folder, tmp_path / "out", workers="serial")
+    assert again.lights[0].path == second.lights[0].path, "the same frames and knobs take their own place"
+    third, _ = walked(folder, tmp_path / "out", overwrite=True)
+    assert third.lights[0].path == first.lights[0].path, "as was asked for"
+
+
+def test_bad_report_that_cannot_be_written_costs_no_master_light(folder, tmp_path, monkeypatch):
+    def full(self, path):
+        raise OutputError(f"{path}: the disk is full")
+
+    monkeypatch.setattr("masterlight.night.report.Report.write", full)
+    report, events = walked(folder, tmp_path / "out")
+    assert report.exit_status == 1 and report.lights and Path(report.lights[0].path).is_file()
+    assert any("the report could not be written, the results are whole" in event.message for event in events)
+
+
+def test_what_a_killed_run_left_inside_the_input_is_no_input(folder, tmp_path):
+    whole, _ = walked(folder, tmp_path / "out")
+    shutil.copytree(tmp_path / "out", folder / "result")
+    (folder / "result/report.json").unlink(), (folder / "result/report.html").unlink()
+    report, _ = walked(folder, folder / "result")
+    assert report.lights[0].frames_used == 6 and report.exit_status == 0
+    assert any("are not taken for input" in note for note in report.notes)
+    a, b = (fits.getdata(r.lights[0].path) for r in (whole, report))
+    assert np.array_equal(a, b, equal_nan=True)
 
 
 def test_result_does_not_depend_on_threads_or_memory(folder, tmp_path):

@@ -104,7 +104,7 @@ def test_truth_a_missing_keyword_is_told_with_what_there_is():
 def test_truth_missing_numbers_are_told(mode, change, words):
     with pytest.raises(ParameterError, match=BAD) as caught:
         weigh(mode, ONE, replace(ONE, source=BAD, **change))
-    assert words in str(caught.value) and f"weights='{mode}'" in str(caught.value)
+    assert words in str(caught.value) and f"ImageIntegration.weights {mode}" in str(caught.value)
 
 
 def test_truth_unknown_modes_are_told():

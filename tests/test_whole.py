@@ -164,10 +164,10 @@ def test_truth_what_another_host_made_is_left_for_a_day(tmp_path):
     other = tmp_path / ".masterlight-abcdef-1.partial"
     for path in (mine, other):
         path.write_bytes(b"half")
-    whole.clear_leftovers.__wrapped__(tmp_path)
+    whole.clear_leftovers(tmp_path)
     assert os.listdir(tmp_path) == [other.name]
     os.utime(other, (0, 0))
-    whole.clear_leftovers.__wrapped__(tmp_path)
+    whole.clear_leftovers(tmp_path)
     assert os.listdir(tmp_path) == []
 
 

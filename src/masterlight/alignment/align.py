@@ -31,7 +31,7 @@ class StarAlignment:
     """How values between pixels are made; auto is lanczos5, below 2 px FWHM lanczos3, below 1.3 px bilinear."""
     clamping: Literal["floor", "pixinsight", "none"] = "floor"
     """What prevents dark rings at bright stars: a floor at the darkest near pixel, PixInsight's rule, or nothing."""
-    clamp_kappa: Annotated[float, Field(ge=0), Unit("sigma"), When(clamping="floor")] = 1.0
+    clamp_kappa: Annotated[float, Field(ge=0, le=1000), Unit("sigma"), When(clamping="floor")] = 1.0
     """How far below the darkest near pixel a value may fall, in sigma of the noise (clamping floor)."""
     clamp_threshold: Annotated[float, Field(ge=0, le=1), When(clamping="pixinsight")] = 0.3
     """Ratio of negative to positive terms above which negative ones fade out (clamping pixinsight)."""
@@ -41,19 +41,19 @@ class StarAlignment:
     """Largest distance at which two stars are taken for the same one while pairing."""
     max_stars: Annotated[int, Field(ge=8, le=5000)] = 800
     """Brightest stars of each frame that take part in matching."""
-    scale_min: Annotated[float, Field(gt=0), When(model=TURNING)] = 0.1
+    scale_min: Annotated[float, Field(gt=0, le=1000), When(model=TURNING)] = 0.1
     """Smallest image scale of a frame relative to the reference."""
-    scale_max: Annotated[float, Field(gt=0), When(model=TURNING)] = 10.0
+    scale_max: Annotated[float, Field(gt=0, le=1000), When(model=TURNING)] = 10.0
     """Largest image scale of a frame relative to the reference."""
     mirror: Annotated[bool, When(model=TURNING)] = True
     """Also try mirrored frames, as a diagonal or an off-axis guider gives."""
-    significance: Annotated[float, Field(le=0), Unit("log10 P")] = -6.0
+    significance: Annotated[float, Field(ge=-300, le=0), Unit("log10 P")] = -6.0
     """A match is believed when log10 of the chance of an accident is at most this."""
     planes: Literal["luminance", "each"] = "luminance"
     """How the planes of colour lights are laid on the reference: together by their mean, or each by its own stars."""
     defective: Literal["missing", "interpolated"] = "missing"
     """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
-    max_shear: Annotated[float, Field(ge=0), Unit("fraction"), When(model=SHEARING)] = 0.02
+    max_shear: Annotated[float, Field(ge=0, le=1), Unit("fraction"), When(model=SHEARING)] = 0.02
     """Largest shear and difference of scale between the axes that is plausible, as a fraction."""
 
     def prepare(self, reference_stars: StarList) -> Reference:

@@ -48,7 +48,7 @@ def align(
     counts = len(stars), len(reference.stars)
     if min(counts) < FEWEST_STARS:
         told = f"{counts[0]} stars found here and {counts[1]} in the reference, but {FEWEST_STARS} are needed. "
-        todo = "Look for clouds, dew or lost focus, or lower the detection sigma."
+        todo = "Look for clouds, dew or lost focus, or lower SubframeSelector.sigma."
         return Rejected(source, "align", told + todo)
     moving = without_fixed(settings, reference, stars)
     for of_ref, of_src in (moving, (reference, stars)) if moving else ((reference, stars),):
@@ -202,7 +202,7 @@ def implausible(settings: StarAlignment, matrix: np.ndarray, reference: Referenc
         hull = float(ConvexHull(reference.xy[of_ref]).volume) / max(overlap, 1.0)
     if hull < 0.02:
         told = f"the {len(of_ref)} stars in common lie on a line or in a corner ({hull:.1%} of the common field)"
-        return f"{told}, so the transform is not determined. More stars are needed: lower the detection sigma."
+        return f"{told}, so the transform is not determined. More stars are needed: lower SubframeSelector.sigma."
     values = np.linalg.svd(matrix[:2, :2], compute_uv=False)
     shear, scale = values[0] / values[1] - 1, float(np.sqrt(values[0] * values[1]))
     bend, (low, high) = np.abs(matrix[2, :2]).max() * max(rows, cols), (settings.scale_min, settings.scale_max)

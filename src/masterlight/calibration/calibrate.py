@@ -39,19 +39,22 @@ class ImageCalibration:
     dark_scaling: Annotated[Literal["none", "fit", "exposure"], When(dark_scale=None, use_dark=True)] = "none"
     """How the dark of a light is scaled: not at all, by the hot pixels in light and dark, or by exposure times (and
     temperatures, where both are known). Scaling needs a bias, or a dark without bias."""
-    dark_scale: Annotated[Annotated[float, Field(ge=0)] | None, When(use_dark=True)] = None
+    dark_scale: Annotated[Annotated[float, Field(ge=0, le=1000)] | None, When(use_dark=True)] = None
     """The factor by which darks are scaled, set by hand."""
-    dark_sigma: Annotated[float, Field(ge=3), Unit("sigma"), FITTED] = 8.0
+    dark_sigma: Annotated[float, Field(ge=3, le=1000), Unit("sigma"), FITTED] = 8.0
     """Pixels of the dark this many sigma above their neighbourhood are those that the factor is fitted to."""
-    dark_window_px: Annotated[int, Field(ge=0), FITTED] = 0
+    dark_window_px: Annotated[int, Field(ge=0, le=100_000), FITTED] = 0
     """Width of the central square to which the factor is fitted; 0 is the whole frame."""
-    doubling_c: Annotated[float, Field(gt=0), When(dark_scaling=("fit", "exposure"), dark_scale=None)] = 6.0
+    doubling_c: Annotated[float, Field(gt=0, le=100), When(dark_scaling=("fit", "exposure"), dark_scale=None)] = 6.0
     """The rise of temperature in Celsius that doubles the dark current of the sensor."""
     separate_colours: Annotated[bool, When(use_flat=True)] = True
     """Divide each colour of a mosaic by the mean of its own flat pixels, so that the flat lends no colour."""
     flat_trim_fraction: Annotated[float, Field(ge=0, lt=0.5), When(use_flat=True)] = 0.05
     """Fraction of the darkest and of the brightest flat pixels left out of mean(F)."""
-    pedestal_dn: float = 0.0
+    units: Literal["auto", "dn", "full-scale"] = "auto"
+    """What numbers mean that are no integers of 16 bits, such as floats from 0 to 1: as their range, their noise, the
+    header and the other frames tell; DN as stored; or parts of full scale, 65535 DN."""
+    pedestal_dn: Annotated[float, Field(ge=-65535, le=65535)] = 0.0
     """Constant added after the division. 0 keeps zero-mean skies zero-mean; programs that cut negatives need some."""
     force: bool = False
     """Use masters of another gain, offset or filter all the same."""
@@ -114,5 +117,5 @@ def needs(name: str) -> tuple[str, ...]:
 
 def preset_of(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     if name not in PRESETS:
-        raise ParameterError(f"preset: '{name}' is not known; there are {', '.join(PRESETS)}")
+        raise ParameterError(f"preset= '{name}' is not known; there are {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -20,6 +20,7 @@ from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs
 from masterlight.core.process import card
 from masterlight.core.together import differences
+from masterlight.core.units.settle import KNOB, in_role, is_plain, settle
 from masterlight.core.workers import Once
 
 CHUNK_PIXELS = 1 << 20
@@ -42,6 +43,7 @@ def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | No
 
 def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Frame:
     """The calibrated view of a frame; a trimmed view or the frame itself when there is nothing to do."""
+    frame, masters = bring_to_dn(process, frame, masters)
     twice = [letter for letter in masters.letters if letter in frame.meta.calibration]
     if twice:
         words = f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied twice"
@@ -60,7 +62,7 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
     done = frame.meta.calibration + masters.letters + {"overscan": "O", "black": "B"}.get(level, "")
     letters = "".join(c for c in "OBDF" if c in done)
     if frame.meta.kind == "light" and set("DF") & set(letters) and not set("BO") & set(letters) and not process.force:
-        todo = "add a master bias, or a dark that holds it, or pass force"
+        todo = "add a master bias, or a dark that holds it, or pass ImageCalibration.force"
         raise FrameError(frame.source, f"its bias level would stay in and be scaled by the flat: {todo}")
     meta = raw.meta.with_(
         calibration=letters,
@@ -73,6 +75,18 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
     return Calibrated(source=frame.source, meta=meta, cards=cards, below=raw, **own)
 
 
+def bring_to_dn(process: ImageCalibration, frame: Frame, masters: Masters) -> tuple[Frame, Masters]:
+    """A frame and its masters in DN, whichever numbers their files hold; ParameterError where that is not clear."""
+    own = {kind: master for kind in KINDS if (master := getattr(masters, kind)) is not None}
+    if all(is_plain(one.meta) for one in (frame, *own.values())):
+        return frame, masters
+    roles = [in_role(master, kind) for kind, master in own.items()]
+    (frame, *made), readings = settle([frame, *roles], process.units, KNOB)
+    if not readings:
+        return frame, masters
+    return frame, masters.with_scaled(dict(zip(own, made, strict=True)))
+
+
 def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Masters:
     """The masters as they serve this frame; FrameError where they do not go with it."""
     if len(frame.shape) != 2:
@@ -80,6 +94,7 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
     pattern = frame.meta.pattern or ""
     if len(pattern) not in (0, period(pattern) ** 2):
         raise FrameError(frame.source, f"has colour pattern '{pattern}'; 4 letters or 36 are understood")
+    frame, masters = bring_to_dn(process, frame, masters)
     window = process.overscan.window(frame)
     scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
     found = masters.cut_for(frame, window, scaled)
@@ -89,7 +104,7 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
             refuse_unlike(light, kind, getattr(found, kind), process.force)
     if scaled and found.dark_holds_bias and found.bias is None:
         words = f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias"
-        raise FrameError(frame.source, f"{words}: add a master bias, or set dark_scaling none")
+        raise FrameError(frame.source, f"{words}: add a master bias, or set ImageCalibration.dark_scaling none")
     return found
 
 
@@ -108,10 +123,10 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
         raise FrameError(frame.source, f"of its masters, {words}; make both in the same way")
     if plain and (done or (wanted and (overscan.model, overscan.region) != ("auto", None))):
         words = f"its overscan is subtracted, but the master {plain[0].source} was made without"
-        raise FrameError(frame.source, f"{words}: make it anew with overscan, or set overscan.model auto or none")
+        raise FrameError(frame.source, f"{words}: make it anew with overscan, or set Overscan.model auto or none")
     if without and not wanted and not done:
         words = f"the master {without[0].source} was made with overscan subtracted, which this frame lacks"
-        todo = "set overscan.region and a model, or make the master anew with overscan.model none"
+        todo = "set Overscan.region and Overscan.model, or make the master anew with Overscan.model none"
         raise FrameError(frame.source, f"{words}: {todo}")
     if wanted and not plain:
         return "overscan"
@@ -123,6 +138,7 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
 
 def saturation(process: ImageCalibration, frame: Frame, masters: Masters) -> float | None:
     """`ceiling` of a raw frame and masters as they come."""
+    frame, masters = bring_to_dn(process, frame, masters)
     masters = masters_for(process, frame, masters)
     raw = Trimmed.of(frame, process.overscan.window(frame))
     return ceiling(process, raw, masters, level_from(process, frame, masters))
@@ -146,15 +162,16 @@ def refuse_other_kind(kind: str, master: Frame | None, force: bool) -> None:
     fits = {"dark": ("dark", "flatdark", "unknown")}.get(kind, (kind, "unknown"))
     if master is not None and master.meta.kind not in fits and not force:
         words = f"says that it is a {master.meta.kind}, and is given as the {kind}"
-        raise FrameError(master.source, f"{words}: give the right file, or pass force")
+        raise FrameError(master.source, f"{words}: give the right file, or pass ImageCalibration.force")
 
 
 ADVICE = {
     "colour pattern": "were they read from the same corner?",
     "binning": "take calibration frames with the same binning",
-    "gain": "take {} frames with the same gain, or pass force",
-    "offset": "take {} frames with the same offset, or pass force",
-    "filter": "take flats through the same filter, or pass force",
+    "gain": "take {} frames with the same gain, or pass ImageCalibration.force",
+    "offset": "take {} frames with the same offset, or pass ImageCalibration.force",
+    "unit": "take {} frames of the same unit (BUNIT), or pass ImageCalibration.force",
+    "filter": "take flats through the same filter, or pass ImageCalibration.force",
 }
 """What to do about a setting that a light and its master do not share."""
 
@@ -169,7 +186,7 @@ def refuse_unlike(light: Frame, kind: str, master: Frame, force: bool) -> None:
         words = f"is {mine} pixels but the master {master.source} is {theirs}"
         raise FrameError(light.source, f"{words}; take calibration frames with the same camera, binning and region")
     names = ["colour pattern", "binning"]
-    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset"]
+    names += [] if force else ["filter"] if kind == "flat" else ["gain", "offset", "unit"]
     for name, mine, theirs in differences(light.meta, master.meta.with_(data_px=None), names):
         mine, theirs = (f"{value:g}" if name in ("gain", "offset") else value for value in (mine, theirs))
         words = f"has {name} {mine} but the master {master.source} has {theirs}"

@@ -24,6 +24,13 @@ PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
 PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
 ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
+FULL_LEVELS = ("DATAMAX", "SATURATE", "SATLEVEL", "MAXADU", "CWHITE")
+"""Levels that tell the unit of the pixels."""
+IN_DN = re.compile(r"(?!norm|relat|frac|unit).")
+"""A unit of pixels that are no parts of full scale: ADU, counts, electron/s ..."""
+FROM_0_TO_1 = re.compile(r"(?i)siril|pixinsight|astro ?pixel ?processor|deepskystacker|graxpert")
+"""Programs whose floats go from 0 to 1."""
+OURS = "CALVER", "MLKEY"
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 DATA = ("TRIMSEC", "DATASEC")
 WCS_KEYWORDS = tuple(
@@ -34,6 +41,35 @@ WCS_KEYWORDS = tuple(
 
 SIP_TERM = re.compile(r"(A|B|AP|BP)_(\d)_(\d)")
 """A coefficient of the distortion polynomials of a WCS."""
+
+TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
+"""Seconds of all exposures of a stack together."""
+BOUNDS: dict[str, tuple[float, float]] = {
+    key: bounds
+    for keys, bounds in (
+        (("EXPTIME", "EXPOSURE", "EXP"), (0, 1e6)),
+        (("GAIN", "OFFSET", "BLKLEVEL", "BLKLEVELG"), (0, 1e6)), (("ISOSPEED", "ISO"), (0, 1e8)),
+        (ELECTRONS, (1e-6, 1e6)), (("RDNOISE", "READNOIS", "RON", "ENOISE"), (1e-4, 1e5)),
+        (("SATURATE", "SATLEVEL", "MAXADU"), (1e-6, 1e12)), (("PEDESTAL",), (-1e7, 1e7)),
+        (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, "SET-TEMP"), (-1000, 1000)),
+        (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
+        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), (ROTATOR, (-1e4, 1e4)),
+        (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
+        (("NCOMBINE", "STACKCNT"), (1, 1e6)),
+    )
+    for key in keys
+}  # fmt: skip
+"""What numbers can be; others are those of a program gone wrong, and count as missing."""
+UNKNOWN = (0, -1)
+"""What programs write for a number they do not know; nothing is said of it."""
+YEARS = 1840, 2200
+"""Between these pictures are taken."""
+UNITS = (
+    (r"adu|dn|counts?|cts?|datanumbers?|digitalnumbers?", "DN"),
+    (r"(photo)?electrons?|e-?", "electron"),
+    (r"((photo)?electrons?|e-?)(/s(ec)?|\*?s\*{0,2}-1)", "electron/s"),
+)
+"""Units of pixels, lower case without blanks and brackets, and what we call them."""
 
 KINDS = {
     "light": "light", "science": "light", "object": "light", "lightstack": "light", "tricolor": "light",
@@ -62,8 +98,6 @@ FILE_KIND = re.compile(
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
     r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
 )
-TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
-"""Seconds of all exposures of a stack together."""
 STACK_NAME = re.compile(
     r"(?:dso[-_ ])?(?:stacked[-_ ](\d{1,5})(?![\d.])|stack[-_ ](?:\d+bits?[-_ ])?(\d{1,5})frames)", re.IGNORECASE
 )
@@ -87,6 +121,7 @@ IN_NAME = {
 without its sign is a temperature only right before the exposure (it may be a HFR), O3 and O111 are a filter, G001 is
 the first frame through a green one."""
 CLOCK = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d+))?)?\s*(Z|[-+]\d\d:?\d\d)?")
+LARGEST_IN_NAME = 1e6
 MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
 """Words of a camera's name that do not tell one camera from another."""
 SILENT = {"", "unknown", "none", "n/a", "na", "null", "undefined", "not set", "no filter", "-", "--"}
@@ -94,20 +129,15 @@ SILENT = {"", "unknown", "none", "n/a", "na", "null", "undefined", "not set", "n
 
 def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> dict:
     """The fields of a `Meta` from a header, a file name and the shape of the pixels."""
-    try:
-        cards = {}
-        for key in header:
-            cards.setdefault(str(key).upper().strip(), header[key])
-    except Exception as error:
-        return {"shape": tuple(shape), "notes": (f"the header cannot be read ({error})",)}
     notes: list[str] = []
+    cards = believed(header, notes)
     binning = binning_of(cards)
     meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
     meta["kind"], meta["is_master"], meta["declared"] = kind_of(cards, source, notes)
     meta |= {
         "program": program_of(cards), "exposure_s": exposure_of(cards),
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
-        "temperature_c": temperature_of(cards, notes), "set_temperature_c": number(cards, "SET-TEMP"),
+        "temperature_c": temperature_of(cards, notes), "set_temperature_c": sensible(number(cards, "SET-TEMP")),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
         "focal_mm": focal_of(cards), "rotator_deg": number(cards, *ROTATOR),
@@ -115,17 +145,44 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
         "contains_bias": truth(cards.get("CALBIAS")),
-        "bits": int(abs(number(cards, "ZBITPIX", "BITPIX") or 16)),
+        "bits": bits_of(cards),
         "integer": (number(cards, "BITPIX") or 16) > 0,
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
         "pattern": pattern_of(cards, shape), "shape": tuple(shape),
     }  # fmt: skip
+    meta["scale_claims"] = () if meta["integer"] else scale_claims(cards, meta["program"])
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
+    meta["unit"] = unit_of(cards)
+    if meta["unit"] not in (None, "DN"):
+        notes.append(f"the pixels are in '{meta['unit']}' (BUNIT), and so is what figures call DN")
+        per_unit = {"electron": 1.0, "electron/s": positive(meta["exposure_s"])}
+        meta["gain_e_per_dn"] = per_unit.get(meta["unit"], meta["gain_e_per_dn"])
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
     guess_from_name(meta, source, notes, binned=binning is not None)
     meta["frames"] = frames_of(cards, source, meta)
+    notes = [note if len(note) < 250 else f"{note[:247]}..." for note in notes]
     return meta | {"is_master": meta["is_master"] or meta["frames"] > 1, "notes": tuple(notes)}
+
+
+def believed(header: Mapping, notes: list[str]) -> dict[str, Any]:
+    """What a header says, keywords in upper case, the first of duplicates; what cannot be true is told and left out."""
+    cards: dict[str, Any] = {}
+    for key in header:
+        try:
+            cards.setdefault(str(key).upper().strip(), header[key])
+        except Exception:  # a header of the user's own, whose library refuses one of its cards
+            notes.append(f"{key}: cannot be read and is left out")
+    for key in [key for key, value in cards.items() if type(value) is int and value.bit_length() > 1000]:
+        notes.append(f"{key} is a number beyond all reason and is not believed")
+        del cards[key]
+    for key in BOUNDS.keys() & cards.keys():
+        value, (low, high) = as_number(cards[key]), BOUNDS[key]
+        odd = isinstance(cards[key], float) and not math.isfinite(cards[key])
+        if odd or not (value is None or value in UNKNOWN or low <= value <= high):
+            notes.append(f"{key} is '{cards[key]}', which is not believed")
+            del cards[key]
+    return cards
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -133,14 +190,22 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
 
 def text(cards: Mapping, *keys: str) -> str | None:
     """The first of `keys` that says something; blanks and words such as 'Unknown' say nothing."""
-    told = (cards.get(key) for key in keys)
-    words = (" ".join(str(value).split()) for value in told if value is not None and not isinstance(value, bool))
-    return next((word for word in words if word.lower() not in SILENT), None)
+    for key in keys:
+        value = cards.get(key)
+        if value is not None and not isinstance(value, bool):
+            word = " ".join(str(value).split())
+            if word.lower() not in SILENT:
+                return word
+    return None
 
 
 def number(cards: Mapping, *keys: str) -> float | None:
     """The first of `keys` that holds a finite number."""
-    return next((value for value in (as_number(cards.get(key)) for key in keys) if value is not None), None)
+    for key in keys:
+        value = as_number(cards.get(key))
+        if value is not None:
+            return value
+    return None
 
 
 def as_number(value) -> float | None:
@@ -149,7 +214,9 @@ def as_number(value) -> float | None:
         return None
     try:
         found = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        return None
+    except (TypeError, ValueError):
         match = re.match(r"\s*([-+]?\d*[.,]?\d+(?:[eEdD][-+]?\d+)?)(?:\s*/\s*(\d+))?", str(value))
         if not match:
             return None
@@ -170,8 +237,10 @@ def truth(value) -> bool | None:
 
 def angle(value) -> tuple[float | None, bool]:
     """An angle and whether it was sexagesimal: '07 25 08', '-31:50:58', 12.5."""
+    if value is None or isinstance(value, (int, float)):
+        return as_number(value), False
     parts = re.split(r"[\s:hdms°'\"]+", str(value).strip().strip("hdms\"'"))
-    if len(parts) < 2 or isinstance(value, (int, float)):
+    if len(parts) < 2:
         return as_number(value), False
     numbers = [as_number(part) for part in parts[:3]]
     if None in numbers:
@@ -243,12 +312,30 @@ def binning_of(cards: Mapping) -> tuple[int, int] | None:
     return None
 
 
+def bits_of(cards: Mapping) -> int:
+    """Bits of a sample, 16 where the header does not tell."""
+    bits = abs(number(cards, "ZBITPIX", "BITPIX") or 16)
+    return int(bits) if bits in (8, 16, 32, 64) else 16
+
+
+def unit_of(cards: Mapping) -> str | None:
+    """The unit of the pixels: "DN" for all counts, "electron", "electron/s", or as the header spells another."""
+    word = text(cards, "BUNIT")
+    plain = re.sub(r"[\s()]", "", word or "").lower()
+    return next((unit for spelled, unit in UNITS if re.fullmatch(spelled, plain)), word and word[:20])
+
+
+def sensible(celsius: float | None) -> float | None:
+    """A temperature that a sensor can have; programs write 999 and -273 for one that they do not know."""
+    return celsius if celsius is not None and -150 < celsius < 80 else None
+
+
 def temperature_of(cards: Mapping, notes: list[str]) -> float | None:
     """Sensor temperature in Celsius; the set point stands in when nothing was measured."""
-    told = (as_number(cards.get(key)) for key in TEMPERATURE)
-    measured = next((t for t in told if t is not None and -150 < t < 80), None)
-    wanted = number(cards, "SET-TEMP")
-    if wanted is None or not -150 < wanted < 80:
+    told = (sensible(as_number(cards.get(key))) for key in TEMPERATURE)
+    measured = next((t for t in told if t is not None), None)
+    wanted = sensible(number(cards, "SET-TEMP"))
+    if wanted is None:
         return measured
     if measured is None:
         notes.append(f"only the set point of the cooler is known ({wanted:g} °C), not the temperature of the sensor")
@@ -296,6 +383,23 @@ def saturation_of(cards: Mapping) -> float | None:
         return told
     zero, scale = number(cards, "BZERO") or 0.0, number(cards, "BSCALE") or 1.0
     return positive(zero + scale * (255 if bits == 8 else 32767))
+
+
+def scale_claims(cards: Mapping, program: str | None) -> tuple[str, ...]:
+    """What a header tells of the numbers of a file of floats.
+
+    "ours": written here, in DN; "dn": a unit, or a level that is one in DN; "full scale": a level that is 1; "program":
+    one that writes floats from 0 to 1.
+    """
+    unit = re.sub(r"[^a-z/]", "", (text(cards, "BUNIT") or "").lower())
+    levels = [value for value in (as_number(cards.get(key)) for key in FULL_LEVELS) if value is not None]
+    told = {
+        "ours": any(key in cards for key in OURS) or '{"ImageCalibration"' in str(cards.get("HISTORY", "")),
+        "dn": bool(IN_DN.match(unit)) or any(level > 2 for level in levels),
+        "full scale": any(0.99 < level < 1.01 for level in levels),
+        "program": bool(FROM_0_TO_1.search(" ".join(filter(None, (program, str(cards.get("HISTORY", ""))[:2000]))))),
+    }
+    return tuple(name for name, holds in told.items() if holds)
 
 
 def program_of(cards: Mapping) -> str | None:
@@ -348,7 +452,8 @@ def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
 
 def section(value) -> tuple[int, int, int, int] | None:
     """Bounds (y0, y1, x0, x1) from '[x1:x2,y1:y2]', which counts from 1 and includes the ends."""
-    match = re.fullmatch(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*", str(value))
+    number = r"\s*(\d{1,9})\s*"
+    match = re.fullmatch(rf"\s*\[{number}:{number},{number}:{number}\]\s*", value if isinstance(value, str) else "")
     if not match:
         return None
     x1, x2, y1, y2 = (int(part) for part in match.groups())
@@ -468,6 +573,9 @@ def time_of(cards: Mapping, notes: list[str]) -> str | None:
         notes.append("DATE-OBS is local time; the Julian date is used instead")
         when = by_day
     when = when or by_day
+    if when and not YEARS[0] <= when.year <= YEARS[1]:
+        notes.append(f"the time '{when.isoformat()}' is not believed")
+        return None
     return when.isoformat(timespec="milliseconds") if when else None
 
 
@@ -510,8 +618,9 @@ def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> 
         if known.get(name, meta.get(name)) is not None or (name == "gain" and meta["gain_e_per_dn"]):
             continue
         match = next((m for m in map(pattern.search, parts) if m), None)
-        if match:
-            meta[name] = value_in_name(name, match)
+        value = value_in_name(name, match) if match else None
+        if value is not None and (name == "binning" or abs(value) <= LARGEST_IN_NAME):
+            meta[name] = value
             notes.append(f"{name.split('_')[0]} read from the name: '{match[0].strip('_ ')}'")
     if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
         meta["filter"] = filter_in_name(source)

@@ -19,6 +19,7 @@ SETTINGS: dict[str, Callable[[Meta], Any]] = {
     "readout mode": lambda meta: meta.readout_mode.lower() if meta.readout_mode else None,
     "gain": lambda meta: meta.gain,
     "offset": lambda meta: meta.offset,
+    "unit": lambda meta: meta.unit or ("DN" if meta.integer else None),  # cameras count
     "filter": lambda meta: meta.filter,
 }
 """What tells frames apart, by the name that a sentence gives it, as the part of the sensor that saw the sky has it;

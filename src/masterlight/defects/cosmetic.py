@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from masterlight.core.frame import Frame
     from masterlight.defects.lists import Defects
 
-Sigma = Annotated[float, Field(gt=0), Unit("sigma")]
+Sigma = Annotated[float, Field(gt=0, le=1e6), Unit("sigma")]
+Level = Annotated[float, Field(ge=-1e9, le=1e9)]
 Deviations = Annotated[float, Field(ge=0, le=50), Unit("average deviations")]
-Count = Annotated[int, Field(ge=0), Unit("pixels")]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000), Unit("pixels")]
 HOT_BY_SIGMA = When(hot=True, hot_dn=None, hot_count=None)
 COLD_BY_SIGMA = When(cold=True, cold_dn=None, cold_count=None)
 
@@ -28,15 +29,15 @@ class CosmeticCorrection:
     """Pixels of the master dark this many sigma above their surroundings are hot; none are when left out."""
     cold: Annotated[Sigma | None, When(cold_dn=None, cold_count=None)] = 8.0
     """Pixels of the master dark this many sigma below their surroundings are cold; none are when left out."""
-    hot_dn: Annotated[float | None, When(hot_count=None)] = None
+    hot_dn: Annotated[Level | None, When(hot_count=None)] = None
     """Pixels of the master dark at or above this level, DN, are hot; takes the place of `hot`."""
-    cold_dn: Annotated[float | None, When(cold_count=None)] = None
+    cold_dn: Annotated[Level | None, When(cold_count=None)] = None
     """Pixels of the master dark at or below this level, DN, are cold; takes the place of `cold`."""
     hot_count: Count | None = None
     """So many of the brightest pixels of the master dark are hot, and their equals; takes the place of `hot`."""
     cold_count: Count | None = None
     """So many of the faintest pixels of the master dark are cold, and their equals; takes the place of `cold`."""
-    min_excess_dn: Annotated[float, Field(ge=0), HOT_BY_SIGMA, COLD_BY_SIGMA] = 0.0
+    min_excess_dn: Annotated[float, Field(ge=0, le=1e9), HOT_BY_SIGMA, COLD_BY_SIGMA] = 0.0
     """Pixels nearer than this to their surroundings in the master dark, DN, are not defects by `hot` or `cold`."""
     max_fraction: Annotated[float, Field(gt=0, le=1)] = 0.02
     """More defects than this fraction of the sensor mean that the threshold is wrong: the highest ones are taken."""

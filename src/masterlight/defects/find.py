@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from masterlight.defects.lists import Defects
 
 ENGINE = "defects.search"
-Times = Annotated[float, Field(gt=0), Unit("times")]
+Times = Annotated[float, Field(gt=0, le=1e6), Unit("times")]
 Share = Annotated[float, Field(gt=0, le=1), Unit("fraction")]
 
 
@@ -37,13 +37,13 @@ class BadPixels:
     """Pixels whose ratio of two flats is so many sigma off are defective."""
     dead: Share = 0.5
     """Pixels of a flat darker than this share of their surroundings are cold."""
-    responsive: Annotated[float, Field(gt=1), Unit("times")] = 1.5
+    responsive: Annotated[float, Field(gt=1, le=1e6), Unit("times")] = 1.5
     """Pixels of a flat brighter than so many times their surroundings are hot."""
     lights: Sigma = 5.0
     """Pixels of dithered lights that keep so many sigma above or below their surroundings are defective."""
     present: Annotated[float, Field(gt=0.5, le=1), Unit("fraction")] = 0.6
     """Share of the lights, or of the rejections, in which a defect must show."""
-    dither_px: Annotated[float, Field(ge=1)] = 5.0
+    dither_px: Annotated[float, Field(ge=1, le=10_000)] = 5.0
     """Lights count as dithered when they are farther apart than this, pixels: a star cannot stay where it was."""
     spike: Sigma = 4.5
     """Pixels of single lights so many sigma sharper than their surroundings are cosmic rays or defects."""

@@ -41,8 +41,10 @@ def defects_of_dark(process: CosmeticCorrection, dark: Frame) -> Defects:
     limit, notes = max(1, int(process.max_fraction * image.size)), ()
     if order.size > limit:
         share = f"{100 * order.size / image.size:.2g} % of it"
-        allowed = f"more than max_fraction allows ({100 * process.max_fraction:g} %): the strongest {limit} were taken"
-        words = f"{order.size} pixels of {dark.source} stand out, {share} and {allowed}"
+        allowed = f"more than CosmeticCorrection.max_fraction allows ({100 * process.max_fraction:g} %)"
+        words = (
+            f"{order.size} pixels of {dark.source} stand out, {share} and {allowed}: the strongest {limit} were taken"
+        )
         notes = (f"{words}. The threshold is low, or the sensor was warm",)
         order = order[np.argsort(-strength[order], kind="stable")[:limit]]
     mask = np.zeros(image.shape, np.uint8)

@@ -3,12 +3,13 @@
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
+from html import escape as html_escape
 from pathlib import Path
 
 import numpy as np
 
 from masterlight.doctor.findings import WORDS, Finding, by_gravity, summary
+from masterlight.session.words import visible
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222;
@@ -22,11 +23,16 @@ img { float: right; max-width: 46%; margin: 0 0 .4rem 1rem; image-rendering: pix
 """
 
 
+def escape(text: object) -> str:
+    """A text inside of HTML: nothing in it is markup, and what turns the direction of writing is shown."""
+    return html_escape(visible(text))
+
+
 def text(findings: Sequence[Finding]) -> str:
     """Findings as lines of the console, the gravest first."""
     if not findings:
         return "The doctor finds nothing wrong with these calibration frames."
-    return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {f.sentence}" for f in by_gravity(findings))
+    return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {visible(f.sentence)}" for f in by_gravity(findings))
 
 
 def html(findings: Sequence[Finding], title: str) -> str:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Fraction = Annotated[float, Field(ge=0, le=1)]
 FullScale = Annotated[float, Field(ge=0, le=1), Unit("of full scale")]
 Correlation = Annotated[float, Field(ge=0, le=1), Unit("correlation")]
-Amount = Annotated[float, Field(ge=0)]
-Sigmas = Annotated[float, Field(ge=0), Unit("sigma")]
-Count = Annotated[int, Field(ge=0), Unit("frames")]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+Sigmas = Annotated[float, Field(ge=0, le=1e6), Unit("sigma")]
+Count = Annotated[int, Field(ge=0, le=1_000_000), Unit("frames")]
 
 
 def diagnosis_ids(off: tuple[str, ...]) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Doctor:
     """How much gradient or colour may change through a set of flats."""
     shutter_fraction: Fraction = 0.005
     """How much flats of two exposures may differ over the frame."""
-    banding_power: Annotated[float, Field(ge=0), Unit("times")] = 3.0
+    banding_power: Annotated[float, Field(ge=0, le=1e9), Unit("times")] = 3.0
     """Power of rows and columns in the difference of two frames, over that of white noise, that is let pass."""
     gain_fraction: Fraction = 0.15
     """How far the measured gain may be from that of the header."""

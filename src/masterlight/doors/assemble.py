@@ -19,6 +19,8 @@ from masterlight.core.errors import FrameError, NothingUsable, ParameterError, R
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
 from masterlight.core.together import differences
+from masterlight.core.units.figures import figure
+from masterlight.core.units.settle import KNOB, in_role, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
@@ -27,13 +29,13 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.roster import check_shapes
 from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
-from masterlight.io import read, write
+from masterlight.io import read, read_plane, table_rows, write
 from masterlight.io.defectlist import write_defects
-from masterlight.io.plain import open_regular, reading
+from masterlight.night.ahead import check_integration
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import MasterRow, by_frame, rejection_words
+from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan, formula, letter
@@ -63,20 +65,25 @@ def make_master(
     session = scan(files)
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
     right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
-    words = "says that it is a {}; --force takes it for a " + kind
+    words = "says that it is a {}; Recipe.force takes it for a " + kind
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
     frames = [replace(frame, meta=frame.meta.with_(kind=kind, is_master=False)) for frame in right]
-    plan = Plan(session.name, tuple(group_frames(kind, frames)), (), (), (), (), session.rejected + lost)
+    groups, rejected = tuple(group_frames(kind, frames)), session.rejected + lost
+    plan = Plan(session.name, groups, (), (), (), (), rejected, passed=session.passed)
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
-    masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
+    masters = {name: in_role(read(file), name) for name, file in (("bias", bias), ("dark", dark)) if file}
+    made, scales = settle([*masters.values(), *frames], recipe.calibrate.units, KNOB)
+    masters, frames = dict(zip(masters, made, strict=False)), made[len(masters) :]
     group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
     equation = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
     with Run.open(plan, path.parent, recipe) as run:
         for rejected in plan.rejected:
             yield run.reject(rejected)
+        for sentence in sentences(scales):
+            yield run.note("masters", sentence)
         if len(plan.groups) > 1:
             yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
         yield from build_master(run, MasterJob(group, **masters, equation=equation), path)
@@ -102,7 +109,9 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     master = files[0]
     bias = read(master)
     refuse_other_kind("bias", bias, force=False)
-    raw = scan(check).frames
+    (bias, *raw), scales = settle([in_role(bias, "bias"), *scan(check).frames])
+    for sentence in sentences(scales):
+        yield Event("superbias", message=sentence)
     for odd in [frame for frame in raw if frame.meta.sky_shape != bias.shape]:
         words = f"is of another size than {Path(master).name}; give the frames that it was made of"
         raise FrameError(odd.source, words)
@@ -125,12 +134,19 @@ def find_defects(
     user that the frames behind a rejection map were dithered and not registered.
     """
     kinds: dict[str, list[Frame]] = {}
-    for frame in scan(files).frames:
+    beside = [in_role(read(bias), "bias")] if bias else []
+    frames = scan(files).frames
+    alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
+    made, scales = settle([*beside, *(frame for frame in frames if frame not in alone)])
+    for sentence in sentences(scales):
+        yield Event("defects", message=sentence)
+    beside, frames = made[: len(beside)], made[len(beside) :]
+    for frame in (*frames, *alone):
         whole = (0, frame.shape[-2], 0, frame.shape[-1])
         kinds.setdefault(frame.meta.kind, []).append(Trimmed.of(frame, frame.meta.data_px or whole))
     parts = []
     for kind, frames in kinds.items():
-        for words, found in FINDERS.get(kind, of_lights)(process, frames, read(bias) if bias else None, dithered):
+        for words, found in FINDERS.get(kind, of_lights)(process, frames, beside[0] if beside else None, dithered):
             yield Event("defects", message=f"{words}: {defect_words(found)}")
             for note in found.notes:
                 yield Event("defects", message=note)
@@ -169,7 +185,7 @@ def of_lights(process: BadPixels, lights: list[Frame], bias: Frame | None, dithe
         lights.remove(stack)
         if not dithered:
             words = "its rejection map tells of the sensor only when the frames were dithered and not registered; "
-            raise FrameError(stack.source, words + "say so with --dithered, or give the lights themselves")
+            raise FrameError(stack.source, words + "say so with dithered=, or give the lights themselves")
         counts, n = rejection_map(stack.source)
         yield Path(stack.source).name, process.from_rejections(counts, n, source=stack.source)
     if lights:
@@ -188,16 +204,13 @@ FINDERS = {"dark": of_darks, "flatdark": of_darks, "bias": of_darks, "flat": of_
 
 def rejection_map(path: File) -> tuple[np.ndarray, int]:
     """How often each pixel was rejected as too bright, and out of how many frames."""
-    from astropy.io import fits
-
-    with reading(str(path)), open_regular(path) as file, fits.open(file) as hdus:
-        if "REJ_HIGH" not in hdus or "FRAMES" not in hdus:
-            raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
-        n = len(hdus["FRAMES"].data)
-        if hdus["REJ_HIGH"].data.ndim != 2:
-            words = "its rejection maps do not tell of single pixels of the sensor"
-            raise FrameError(path, f"is a stack of three planes; {words}")
-        return np.rint(hdus["REJ_HIGH"].data * n), n
+    rejected, n = read_plane(path, "REJ_HIGH"), table_rows(path, "FRAMES")
+    if rejected is None or not n:
+        raise FrameError(path, "is a stack without rejection maps; give darks, flats or lights")
+    if len(rejected.shape) != 2:
+        words = "its rejection maps do not tell of single pixels of the sensor"
+        raise FrameError(path, f"is a stack of three planes; {words}")
+    return np.rint(np.asarray(rejected) * n), n
 
 
 def shifts_between(lights: list[Frame]) -> np.ndarray | None:
@@ -235,15 +248,20 @@ def integrate_files(
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
-        raise ParameterError("--slope-map: only linear fit clipping makes one; take --rejection.algorithm linear-fit")
+        raise ParameterError("slope_map= is made by linear fit clipping alone; take Rejection.algorithm linear-fit")
     session = scan(files)
     if not session.frames:
-        raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else 'give files'}")
+        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"
+        raise NothingUsable(f"no image was found: {why}")
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
-        frames = [crop(frame, roi) for frame in session.frames]
+        frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
+        for sentence in sentences(scales):
+            yield run.note("integrate", sentence)
+        frames = [crop(frame, roi) for frame in frames]
         frames = yield from of_one_shape(run, frames)
+        check_integration(recipe.integrate, frames)
         frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
         chosen = place_of(reference, frames)
         stack, frames, _ = yield from integrate(
@@ -259,7 +277,8 @@ def integrate_files(
         used = [row.source for row in by_frame(stack) if row.weight > 0]
         metas = [frame.meta for frame in frames if frame.source in used]
         cards = header(own.meta, metas, metas[0].kind) + place_keywords(own.header)
-        save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe)
+        for note in save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe):
+            yield run.note("integrate", note)
         yield from figures(run, path, stack, own)
 
 
@@ -283,11 +302,16 @@ def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
     row = MasterRow.of(own.meta.kind, own.meta.filter, path, stack, reference=own.source)
     sentences = []
     for used in [part for part in by_frame(stack) if part.weight > 0]:
-        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
+        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {figure(used.offset, 2, sign=True)} DN"
         lost = rejection_words(used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction)
         sentences.append(f"{Path(used.source).name}: {words}, noise {used.noise_dn:.3g} DN, {lost}")
-    for sentence in (*sentences, *row.trails, f"reference: {Path(own.source).name}"):
+    for sentence in sentences:
+        yield Event("integrate", message=sentence, detail=True)
+    for sentence in (*row.trails, f"reference: {Path(own.source).name}"):
         yield Event("integrate", message=sentence)
+    weight, scale = (span([getattr(part, name) for part in by_frame(stack)], 3) for name in ("weight", "scale"))
+    words = f"{stack.n} frames, weight {weight}, scale {scale}: each by itself in the table FRAMES of {path}"
+    yield Event("integrate", message=words)
     yield Event("done", result=(row, run.report.rejected), message=row.sentence())
 
 
@@ -298,10 +322,10 @@ def crop(frame: Frame, roi: str | tuple[int, ...] | None) -> Frame:
     try:
         x, y, width, height = map(int, roi.split(",")) if isinstance(roi, str) else roi
     except ValueError:
-        raise ParameterError(f"--roi {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
+        raise ParameterError(f"roi= {roi}: give x,y,width,height in pixels, such as 1000,800,512,512") from None
     rows, cols = frame.shape[-2:]
     if min(x, y) < 0 or min(width, height) < 1 or x + width > cols or y + height > rows:
-        words = f"--roi={x},{y},{width},{height} (x, y, width, height)"
+        words = f"roi= {x},{y},{width},{height} (x, y, width, height)"
         raise ParameterError(f"{words} is not inside of {frame.source}: {cols} x {rows}")
     return Trimmed.of(frame, (y, y + height, x, x + width))
 
@@ -315,7 +339,7 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
         found = [i for i, frame in enumerate(frames) if same(Path(frame.source))]
         if found:
             return found[0]
-    raise ParameterError(f"--reference {reference} is not among the files that can be integrated")
+    raise ParameterError(f"reference= {reference} is not among the files that can be integrated")
 
 
 def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measured]:
@@ -334,15 +358,22 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
             words = (
                 f"{Path(m.source).name}: {100 * m.zero_fraction:.1f} % of its pixels are exactly 0 and count as light"
             )
-            yield run.note("measure", f"{words}; if they are borders without data, pass --rejection.range-low 0")
+            yield run.note("measure", f"{words}; if they are borders without data, pass Rejection.range_low 0")
     left = {m.source for m in planes[0]}
     return [frame for frame in frames if frame.source in left], list(zip(*planes, strict=True))
 
 
 def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events[None]:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
-    frames = [read(file) for file in files]
-    variances = [extension(frame.source, "VARIANCE") for frame in frames]
+    frames, scales = settle_mixed([read(file) for file in files])
+    for sentence in sentences(scales):
+        yield Event("hdr", message=sentence)
+    known = [read_plane(frame.source, "VARIANCE") for frame in frames]
+    factors = {one.source: np.float32(one.factor**2) for one in scales}
+    variances = [
+        None if plane is None else np.asarray(plane) * factors.get(frame.source, np.float32(1))
+        for frame, plane in zip(frames, known, strict=True)
+    ]
     for without in [frame.source for frame, v in zip(frames, variances, strict=True) if v is None][:1]:
         yield Event("hdr", message=f"{without} has no VARIANCE, so the result has none")
     made = hdr(frames, variances)
@@ -354,16 +385,6 @@ def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Even
     low, high = made.range_dn
     header = {k: v for k, v in header_of(first).items() if v is not None and k != "SATURATE"}
     header |= {"DATAMIN": low, "DATAMAX": high}
-    write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"})
+    for note in write_pictured(out, planes, header, [*first.cards, card(hdr)], planes.keys() - {"IMAGE"}):
+        yield Event("hdr", message=note)
     yield Event("done", result=made, message=f"{out}: {low:.5g} to {high:.5g} DN")
-
-
-def extension(path, name: str) -> np.ndarray | None:
-    """An extension of a FITS file as an array; None where there is none."""
-    from astropy.io import fits
-
-    try:
-        with open_regular(path) as file, fits.open(file) as hdus:
-            return np.asarray(hdus[name].data, np.float32) if name in hdus else None
-    except OSError:
-        return None

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -12,7 +13,9 @@ from masterlight.core.errors import FrameError, MasterlightError, NothingUsable,
 from masterlight.doors import help as pages
 from masterlight.doors import stop
 from masterlight.doors.flags import Verb, typed_knobs
+from masterlight.doors.terminal import hand_over, steady_streams
 from masterlight.processes import STEPS, Step, load
+from masterlight.session.words import condense, visible
 
 NOTHING = 2
 MOST_RECIPE_BYTES = 1 << 20
@@ -23,12 +26,17 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 class Verbs(click.Group):
     """The group of verbs; an error of ours is told in one sentence and becomes the exit status."""
 
+    def main(self, *arguments: Any, **how: Any) -> Any:
+        with steady_streams():
+            return super().main(*arguments, **how)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with stop.stoppable():
                 return super().invoke(ctx)
         except MasterlightError as error:
-            fail(error, NOTHING)
+            step = STEPS.get(ctx.invoked_subcommand or "")
+            fail(step.with_flags(str(error)) if step else error, NOTHING)
         except (KeyboardInterrupt, click.Abort):
             again = ", and masters will be used again by the next run" if ctx.invoked_subcommand == "run" else ""
             fail(f"interrupted; what was finished is whole{again}", stop.status())
@@ -38,7 +46,7 @@ class Verbs(click.Group):
 
 
 def fail(message: object, status: int) -> NoReturn:
-    click.echo(f"masterlight: {message}", err=True)
+    click.echo(f"masterlight: {visible(message)}", err=True)
     sys.exit(status)
 
 
@@ -52,6 +60,8 @@ def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
+    for name in [name for name, value in slots.items() if value == "" and name != "inputs"]:
+        raise ParameterError(f"{name}= is empty; was a variable not set? Give a name, or leave it out")
     STORY.get(step.verb, do_by_hand)(step, process, **slots)
 
 
@@ -74,7 +84,7 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
             base = with_values(base, calibrate=preset_of(preset))
     process = build(cls, typed_knobs(arguments), base, step.flag)
     if path and (idle := list(idle_knobs(process))):
-        click.echo(f"{path}: without effect: {'; '.join(idle)}", err=True)
+        click.echo(visible(f"{path}: without effect: {'; '.join(idle)}"), err=True)
     return process
 
 
@@ -84,32 +94,46 @@ def recipe_text(path: str) -> str:
 
     try:
         with reading(path), open_regular(path) as file:
-            return file.read(MOST_RECIPE_BYTES).decode()
+            content = file.read(MOST_RECIPE_BYTES + 1)
+        if len(content) > MOST_RECIPE_BYTES:
+            raise ParameterError(f"{path}: is larger than any recipe; `masterlight recipe` prints one to begin with")
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ParameterError(f"{path}: is no text in UTF-8, as a recipe is; save it as that") from None
     except FrameError as error:
         raise ParameterError(f"{error}; `masterlight recipe` prints one to begin with") from None
 
 
-def show(events: Iterable[Any], quiet: bool = False) -> tuple[Any, int]:
+def show(events: Iterable[Any], console: Any) -> tuple[Any, int]:
     """Show events as they come; the last one's result, and how many files were rejected on the way."""
     from masterlight.core.errors import Rejected
-    from masterlight.doors.console import process_console
 
     rejected, event = 0, None
-    with process_console(quiet) as tell:
-        for event in events:
-            stop.heed()
-            tell(event)
-            rejected += isinstance(event.result, Rejected)
+    for event in events:
+        stop.heed()
+        console.show(event)
+        rejected += isinstance(event.result, Rejected)
     return event.result if event else None, rejected
+
+
+def console_of(step: Step, inputs: Any = (), out: str | None = None, quiet: bool = False) -> Any:
+    """The process console of a verb; where `out` is a folder, with its console.txt."""
+    from masterlight.doors.console import process_console
+
+    names = inputs if isinstance(inputs, str) else " ".join(inputs[:3]) + (" ..." if len(inputs) > 3 else "")
+    head = f"masterlight {__version__}: {step.verb} {names} --out {out}"
+    return process_console(quiet, Path(out) if out else None, head, step.with_flags)
 
 
 def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) -> None:
     """One step with files; exit status 1 when some were left out."""
     from masterlight.doors.steps import by_hand
 
-    result, rejected = show(by_hand(step.verb, inputs, out, process, **slots))
+    with console_of(step, inputs, out if step.ending else None) as console:
+        result, rejected = show(by_hand(step.verb, inputs, out, process, **slots), console)
     for row in getattr(result, "masters", ()):
-        click.echo((row.quality or {"text": ""})["text"])
+        lines = (row.quality or {"text": ""})["text"].splitlines()
+        click.echo("\n".join(map(visible, lines)))
     sys.exit(1 if rejected else 0)
 
 
@@ -117,8 +141,9 @@ def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quie
     import masterlight
     from masterlight.doors.console import summary
 
-    report, _ = show(masterlight.run(inputs, out, recipe), quiet)
-    summary(report)
+    with console_of(step, inputs, out, quiet) as console:
+        report, _ = show(masterlight.run(inputs, out, recipe), console)
+    summary(report, console.diary)
     sys.exit(report.exit_status)
 
 
@@ -127,13 +152,16 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     from masterlight.doctor.page import text
 
     found = plan_of(inputs, recipe)
-    click.echo(found.text())
+    lines = [step.with_flags(found.text())]
     if found.scratch_bytes:
-        click.echo("\nThe doctor has not looked at compressed and camera raw files: `masterlight doctor` unpacks them.")
+        lines.append(
+            "\nThe doctor has not looked at compressed and camera raw files: `masterlight doctor` unpacks them."
+        )
     else:
         with executor(recipe.workers) as pool:
             *_, done = recipe.doctor.frames(found, pool)
-        click.echo(f"\n{text(done.result)}")
+        lines.append(f"\n{step.with_flags(text(done.result))}")
+    hand_over("\n".join(lines))
     if not found.lights:
         raise NothingUsable(found.why_no_lights())
 
@@ -150,34 +178,39 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     from masterlight.doctor import diagnose
     from masterlight.doctor.page import html, text
     from masterlight.io import atomic
+    from masterlight.night.products import check_file, key, refuse_other_page, with_key
 
+    refuse_other_page(out)
+    if out:
+        check_file(Path(out))
     found = plan_of(inputs, recipe)
     if not found.groups:
         raise NothingUsable(found.why_no_lights())
-    for line in (*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected)):
-        click.echo(f"plan       {line}")
-    with executor(recipe.workers) as pool:
-        findings, _ = show(diagnose(found, recipe.doctor, recipe.calibrate, pool), quiet=True)
-    click.echo(text(findings))
+    for line in condense((*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected))):
+        click.echo(f"plan       {visible(step.with_flags(line))}")
+    with executor(recipe.workers) as pool, console_of(step, quiet=True) as console:
+        findings, _ = show(diagnose(found, recipe.doctor, recipe.calibrate, pool), console)
+    hand_over(step.with_flags(text(findings)))
     if out:
         with atomic(out) as file:
-            file.write(html(findings, found.name).encode())
-        click.echo(f"page: {out}")
+            file.write(with_key(html(findings, found.name), key(found.name)))
+        click.echo(f"page: {visible(out)}")
     sys.exit(1 if any(finding.severity == "error" for finding in findings) else 0)
 
 
 def recipe(step: Step, process: Any) -> None:
     from masterlight.core.process import to_toml
 
-    click.echo(to_toml(process), nl=False)
+    hand_over(to_toml(process), newline=False)
 
 
 def simulate(step: Step, night: Any, inputs: str) -> None:
     from masterlight.simulate import simulate as write_night
 
-    truth, _ = show(write_night(night, inputs))
+    with console_of(step) as console:
+        truth, _ = show(write_night(night, inputs), console)
     count = sum(map(len, truth.files.values()))
-    click.echo(f"{count} frames in {inputs}; the truth about them is in truth.json and truth.npz")
+    click.echo(f"{count} frames in {visible(inputs)}; the truth about them is in truth.json and truth.npz")
 
 
 STORY: dict[str, Callable[..., None]] = {work.__name__: work for work in (simulate, doctor, plan, run, recipe)}
@@ -195,7 +228,7 @@ def help(verb: str | None, chapter: str | None) -> None:
     if verb is not None and verb not in STEPS:
         raise ParameterError(f"there is no verb {verb}; there are {', '.join(STEPS)}")
     step = STEPS.get(verb or "")
-    click.echo(pages.front() if step is None else pages.chapter(step, chapter) if chapter else pages.page(step))
+    hand_over(pages.front() if step is None else pages.chapter(step, chapter) if chapter else pages.page(step))
 
 
 if __name__ == "__main__":

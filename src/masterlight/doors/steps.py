@@ -22,7 +22,9 @@ from masterlight.calibration.calibrate import preset as preset_of
 from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.knob import either
 from masterlight.core.process import with_values
+from masterlight.core.units.settle import KNOB, in_role, is_plain, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
@@ -30,16 +32,16 @@ from masterlight.defects.lists import Defects
 from masterlight.doors import assemble
 from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.io import FORMATS, read, suffix, write
+from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
-from masterlight.io.defectlist import read_defects
+from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
-from masterlight.night.products import untaken
+from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
-"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are not its own."""
+"""Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
 
 
 def by_hand(
@@ -60,8 +62,15 @@ def by_hand(
     if process is None:
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    if not step.ending:
-        refuse_existing(Path(out), overwrite or getattr(process, "overwrite", False), files)
+    if not str(out).strip():
+        raise ParameterError("out= is empty; give a name for the result")
+    if step.ending:
+        check_out(out)
+    else:
+        check_name(step, Path(out))
+        for ending in ("", *BESIDE.get(verb, ())):
+            path = Path(out).with_suffix(ending) if ending else Path(out)
+            refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
     session = scan(files)
@@ -69,6 +78,14 @@ def by_hand(
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
     yield from each_file(step, session, Path(out), process, apply, overwrite)
+
+
+def check_name(step: Step, path: Path) -> None:
+    """Raise before the work what would be raised when its result is written: a name that is no format of ours."""
+    check_file(path)
+    known = (".fits", ".fit", ".fts", *(TEXTS if step.verb == "defects" else ()))
+    if suffix(path, known) is None:
+        raise ParameterError(f"{path}: the result is written as {either(known)}; let the name (out=) end so")
 
 
 MAKERS: dict[str, Callable[..., Events[None]]] = {
@@ -86,30 +103,36 @@ def take_masters(
     """Calibration with master files.
 
     integers: write 16-bit whole numbers for programs that want them, all with one pedestal that keeps negative pixels;
-    missing pixels become 0 there.
+    missing pixels are BLANK there, and what is cut off is counted.
     """
     given = {"bias": bias, "dark": dark, "flatdark": dark, "flat": flat}
     if missing := [kind for kind in (needs(preset) if preset else ()) if not given[kind]]:
-        words = " and ".join(f"--{'dark' if kind == 'flatdark' else kind} FILE" for kind in missing)
+        words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
-    masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
+    opened = {kind: in_role(read(path), kind) for kind, path in given.items() if path}
+    process.masters(**opened)  # refuses those of another kind before their pixels are looked at
+    made, readings = settle([*opened.values(), *session.frames], process.units, KNOB)
+    masters = process.masters(**dict(zip(opened, made, strict=False)))
+    frames = {frame.source: frame for frame in made[len(opened) :]}
     masters.factor()
+    for sentence in sentences(readings):
+        yield Event("calibrate", message=sentence)
     if integers:
         pedestals = [0.0]
-        for frame in session.frames:
+        for frame in frames.values():
             with suppress(FrameError):  # told when its turn comes
                 pedestals.append(auto_pedestal(process(frame, masters)))
         process = with_values(process, pedestal_dn=process.pedestal_dn + max(pedestals))
         yield Event("calibrate", message=f"pedestal {process.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def apply(frame: Frame) -> Any:
+        frame = frames[frame.source]
         view = process(frame, masters)
         if view is frame:
-            raise FrameError(frame.source, "there is nothing to calibrate it with: give --bias, --dark or --flat")
+            raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
         if integers:
-            whole = np.clip(np.rint(np.nan_to_num(np.asarray(view))), 0, 65535)
-            return view, whole.astype(np.uint16)
+            return view, whole_numbers(np.asarray(view))
         return view
 
     yield Event("calibrate", message=masters.equation)
@@ -122,7 +145,13 @@ def take_defects(
     process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
 ) -> Ready:
     """Repair of what a master dark or a list or map of `masterlight defects` shows."""
-    known = [process.defects(read(dark))] if dark else []
+    known = []
+    if dark:
+        plain = (frame for frame in session.frames if is_plain(frame.meta))
+        (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
+        for sentence in sentences(readings):
+            yield Event("cosmetic", message=sentence)
+        known.append(process.defects(shown))
     if defects:
         known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
     for part in known:
@@ -132,7 +161,7 @@ def take_defects(
     def apply(frame: Frame) -> Any:
         view = process(frame, marked)
         if view is frame:
-            words = "no defective pixel is known: give --dark or --defects, or set --hot-auto and --cold-auto"
+            words = "no defective pixel is known: give dark= or defects=, or set CosmeticCorrection.hot_auto"
             raise FrameError(frame.source, words)
         return view
 
@@ -152,11 +181,16 @@ def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
 
 def take_reference(process: LocalNormalization, session: Session, reference: File) -> Ready:
     """The registered frame whose sky and scale the others get."""
-    yield from ()
-    like = process.reference(read(reference))
-    return process, lambda frame: process(frame, like)
+    made, readings = settle_mixed([read(reference), *session.frames])
+    for sentence in sentences(readings):
+        yield Event("normalize", message=sentence)
+    like, frames = process.reference(made[0]), {frame.source: frame for frame in made[1:]}
+    return process, lambda frame: process(frames[frame.source], like)
 
 
+BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
+BESIDE |= {"integrate": (".png",), "hdr": (".png",)}
+"""Endings of what some verbs write beside their result."""
 READY: dict[str, Callable[..., Ready]] = {
     "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,
 }  # fmt: skip
@@ -173,13 +207,19 @@ def each_file(
     for path in paths.values():
         refuse_existing(path, overwrite, inputs & {path.resolve()})
 
+    cuts: dict[Path, Cut] = {}
+
     def task(frame: Frame) -> Path:
         made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
         if isinstance(made, Rejected):
             raise FrameError(frame.source, made.reason)
         keywords = process.keywords(made) if hasattr(process, "keywords") else []
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
-        write(path, made if pixels is None else pixels, header, () if pixels is None else made.cards)
+        if pixels is None:
+            write(path, made, header)
+        else:
+            cuts[path] = pixels.cut
+            write(path, pixels, header, [*made.cards, pixels.cut.sentence()])
         return path
 
     lost, written = list(session.rejected), list[Path]()
@@ -189,20 +229,29 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            yield replace(event, message=f"{'rejected ' if failed else ''}{event.result}")
+            words = cuts.get(event.result, Cut()).sentence()
+            words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
+            yield replace(event, message=words, detail=not failed)
+    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
     if not written:
-        raise NothingUsable(f"nothing was written: {lost[0] if lost else 'no images were found'}")
-    yield Event("done", result=(sorted(written), lost))
+        why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
+        raise NothingUsable(f"nothing was written: {why}")
+    yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
+
+
+def written_words(paths: list[Path]) -> str:
+    """Which files were written, in one line."""
+    first, last = str(paths[0]), paths[-1].name
+    return f"{len(paths)} files written: {first} to {last}" if len(paths) > 1 else f"written: {first}"
 
 
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
     """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
     if any(Path(frame).resolve() == path.resolve() for frame in inputs):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name, or pass --overwrite")
+        raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 
 def output_paths(session: Session, folder: Path, ending: str) -> dict[str, Path]:

@@ -87,7 +87,8 @@ def check_input(settings: DrizzleIntegration, frames, transforms, terms) -> None
 def check_size(pixels: int, scale: float) -> None:
     need_mb = pixels * RESULT_BYTES / 1e6
     if need_mb > workers.machine_memory_mb():
-        words = f"scale: {scale:g} makes an image of {pixels / 1e6:.0f} Mpx, {need_mb / 1000:.0f} GB with its maps"
+        size = f"{pixels / 1e6:.0f} Mpx, {need_mb / 1000:.0f} GB with its maps"
+        words = f"DrizzleIntegration.scale {scale:g} makes an image of {size}"
         raise ParameterError(f"{words}, more than this machine has; use a smaller scale")
 
 
@@ -133,6 +134,10 @@ def notes(settings: DrizzleIntegration, empty: float, ratio: float, noise_known:
     if not noise_known:
         yield "there is no VARIANCE: the noise of some frame is unknown"
     if empty > 0:
-        grow = "" if settings.drop_shrink >= 1 or settings.kernel == "point" else ", a larger drop_shrink"
+        grow = (
+            ""
+            if settings.drop_shrink >= 1 or settings.kernel == "point"
+            else ", a larger DrizzleIntegration.drop_shrink"
+        )
         words = f"{100 * empty:.2g} % of the pixels within the field are empty (NaN): nothing fell on them"
-        yield f"{words}; drizzle needs more dithered frames{grow} or a scale smaller than {settings.scale:g}"
+        yield f"{words}; drizzle needs more dithered frames{grow} or a smaller DrizzleIntegration.scale"

@@ -49,7 +49,9 @@ def compose(settings: HDRComposition, frames: Sequence[Frame], variances) -> HDR
         saturated = (image >= settings.threshold * saturation_dn[:, None, None]).any(axis=0)
         if not saturated.any():
             rest = ", ".join(e.frame.source for e in exposures[exposures.index(before) + 1 :])
-            level = f", whose level is {before.saturation_dn:.5g} DN: it is the result; or lower the threshold"
+            level = (
+                f", whose level is {before.saturation_dn:.5g} DN: it is the result; or lower HDRComposition.threshold"
+            )
             words = level if before is first else f": {rest} not used"
             notes.append(f"nothing is saturated in {before.frame.source}{words}")
             break
@@ -163,7 +165,10 @@ def check_order(exposure: Exposure, before: Exposure, lines: list[Fit], ratios: 
         step = line.ratio / ratio
         if step > 1:
             words = f"it is exposed {step:.3g} times as long as {longer}, which comes before it"
-            raise FrameError(exposure.frame.source, f"{words}: without auto_exposures, give the longest exposure first")
+            raise FrameError(
+                exposure.frame.source,
+                f"{words}: without HDRComposition.auto_exposures, give the longest exposure first",
+            )
         if not step > 0:
             words = f"it does not become brighter where {longer} does; are both registered, and linear?"
             raise FrameError(exposure.frame.source, words)

@@ -66,7 +66,7 @@ class Work:
         if self.larger and not verdicts and room_mb > self.memory_mb / 4:
             self.larger = False
             words = f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f}"
-            self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (--memory-mb)")
+            self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (Recipe.memory_mb)")
         listed, samples = verdicts or self.larger, len(self.frames) * self.shape[0]
         count = samples * sample_bytes(self.settings, listed) / 4
         boxes = tiles(self.shape[-2:], count, self.memory_mb, self.pool[1], self.aspect)
@@ -136,8 +136,10 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
     notes += remarks(settings, rows, len(roster.frames))
     if not np.isfinite(canvas.planes["image"]).any():
         rule, levels = settings.rejection, [row.location_dn for row in rows]
-        limits = f", range_low {rule.range_low} and range_high {rule.range_high}" if rule.ranges else ""
-        words = f"every sample of every frame was rejected or is missing (rejection.algorithm {rule.algorithm}{limits})"
+        limits = (
+            f", Rejection.range_low {rule.range_low} and Rejection.range_high {rule.range_high}" if rule.ranges else ""
+        )
+        words = f"every sample of every frame was rejected or is missing (Rejection.algorithm {rule.algorithm}{limits})"
         raise NothingUsable(f"{words}; the levels of the frames go from {min(levels):.4g} to {max(levels):.4g} DN")
     names = "image", "variance", "coverage", "low", "high", "slope"
     planes = (canvas.planes[name].reshape(frames[0].shape) if name in canvas.planes else None for name in names)
@@ -160,13 +162,14 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) ->
         words = f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off"
         yield f"{words}, so sigma clipping cannot reject it: take auto"
     elif rule.kind.takes == "samples" and 2 * sum(rule.limits) > count:
-        yield f"{rule.algorithm} leaves out {sum(rule.limits):g} of {count} samples of every pixel: see low and high"
+        words = f"{rule.algorithm} leaves out {sum(rule.limits):g} of {count} samples of every pixel"
+        yield f"{words}: see Rejection.low and Rejection.high"
     for row in rows:
         share = row.rejected_low_fraction + row.rejected_high_fraction
         own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)
         if share > MUCH + own and not settings.localizes and not rule.ranges:
-            words = f"{row.source}: {100 * share:.0f} % of its samples were rejected"
-            yield f"{words}; if its sky is uneven, normalization local and rejection.normalization local level it"
+            words = f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven"
+            yield f"{words}, ImageIntegration.normalization local and Rejection.normalization local level it"
 
 
 def own_share(rule: Rejection, count: int, level_sigma: float) -> float:

@@ -26,7 +26,7 @@ class LocalNormalization:
     local_scale: Annotated[bool, When(no_scale=False)] = False
     """Let the scale vary over the field as the stars tell, for thin cloud; where few stars tell it, it stays nearer to
     the one number of the whole frame."""
-    min_stars: Annotated[int, Field(ge=3), Unit("stars"), When(no_scale=False)] = 8
+    min_stars: Annotated[int, Field(ge=3, le=10_000), Unit("stars"), When(no_scale=False)] = 8
     """Frames with fewer stars in common with the reference have no scale and are rejected."""
     reference_rejection: Annotated[float, Field(gt=0, le=50), Unit("sigma")] = 4.0
     """Pixels of the reference this many sigma above their surroundings are stars, not sky."""

@@ -69,6 +69,7 @@ BY_HEADERS = Usual("as the headers say")
 OF_MASTERS = Usual("6; 4 in flats")
 """Limits in sigma among calibration frames; algorithms that count otherwise have their own."""
 Limit = Annotated[float, Field(ge=0, le=50)]
+Level = Annotated[float, Field(ge=-1e12, le=1e12)]
 TWO_LIMITS = tuple(name for name, kind in KINDS.items() if kind.limits)
 ANY = When(algorithm=tuple(name for name in KINDS if name != "none"))
 
@@ -151,15 +152,15 @@ class Rejection:
     """How many times farther off than bright samples faint ones may lie in generalized ESD."""
     chauvenet_limit: Annotated[float, Field(gt=0, le=1), read_by("chauvenet_limit")] = 0.1
     """Robust Chauvenet rejection leaves out samples of which fewer than this many are expected; more rejects more."""
-    range_low: Annotated[float, Unit("DN")] | None = None
+    range_low: Annotated[Level, Unit("DN")] | None = None
     """Values at or below this, in DN as they come to integration, never take part."""
-    range_high: Annotated[float, Unit("DN")] | None = None
+    range_high: Annotated[Level, Unit("DN")] | None = None
     """Values at or above this, in DN as they come to integration, never take part."""
-    few: Annotated[int, Field(ge=3), Unit("samples"), read_by("few")] = 10
+    few: Annotated[int, Field(ge=3, le=1_000_000), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
-    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None
+    gain_e_per_dn: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
-    read_noise_e: Annotated[Annotated[float, Field(ge=0)] | None, BY_HEADERS, read_by("read_noise_e")] = None
+    read_noise_e: Annotated[Annotated[float, Field(ge=0, le=1e6)] | None, BY_HEADERS, read_by("read_noise_e")] = None
     """Read noise in electrons, for the CCD noise model; left out, what the headers say."""
     scale_noise: Annotated[float, Field(ge=0, le=1), Unit("fraction"), read_by("scale_noise")] = 0.0
     """Noise of the CCD noise model that grows with the signal, as a fraction of it: sensitivity, scintillation."""
@@ -210,11 +211,11 @@ class Rejection:
     def check(self, count: int) -> None:
         """Raise ParameterError where this algorithm cannot work on `count` frames."""
         if self.algorithm == "chauvenet" and count > MOST_CHAUVENET:
-            words = f"rejection.algorithm=chauvenet takes hours on {count} frames, sample by sample"
+            words = f"Rejection.algorithm chauvenet takes hours on {count} frames, sample by sample"
             raise ParameterError(f"{words}; with more than {MOST_CHAUVENET} take esd or winsorized")
         needed = int(sum(self.limits)) + 1 if self.algorithm == "minmax" else self.kind.fewest
         if count < needed:
-            words = f"rejection.algorithm={self.algorithm} needs {needed} frames and there are {count}"
+            words = f"Rejection.algorithm {self.algorithm} needs {needed} frames and there are {count}"
             raise ParameterError(f"{words}; take auto or noise, which judge by the noise of the frames, or none")
 
 
@@ -232,9 +233,9 @@ class MasterRejection:
     high: Annotated[Limit | None, Unit("sigma"), OF_MASTERS, When(algorithm=TWO_LIMITS)] = None
     """How far above a pixel's median samples are rejected, in sigma; for percentile a fraction of the median, for
     minmax how many of the brightest go."""
-    range_low: Annotated[float, Unit("DN")] | None = None
+    range_low: Annotated[Level, Unit("DN")] | None = None
     """Values at or below this, in DN as they come to integration, never take part."""
-    range_high: Annotated[float, Unit("DN")] | None = None
+    range_high: Annotated[Level, Unit("DN")] | None = None
     """Values at or above this, in DN as they come to integration, never take part."""
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ def roster_of(
         light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= least and i != reference]
         if not light:
             return Roster([frames[i] for i in kept], terms, local, kept, lost, frames[reference])
-        words = f"it counts for less than {settings.min_weight:g} of the best (min_weight)"
+        words = f"it counts for less than {settings.min_weight:g} of the best (ImageIntegration.min_weight)"
         lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
 
 
@@ -90,7 +90,8 @@ def scaled_alike(settings: ImageIntegration, planes: Planes, reference: int | No
     count = len(planes[0])
     unknown = [i for i in range(count) if any(plane[i].flux_ratio is None for plane in planes)]
     if len(unknown) < count / 2 and reference not in unknown:
-        why = "too few of its stars are found in the other frames to tell its scale; take another --scale to keep it"
+        why = "too few of its stars are found in the other frames to tell its scale"
+        why += "; take another ImageIntegration.scale to keep it"
         return planes, {i: Rejected(planes[0][i].source, "integrate", why) for i in unknown}
     return [[replace(s, flux_ratio=None) for s in plane] for plane in planes], {}
 
@@ -206,8 +207,8 @@ def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale,
         gain = settings.gain_e_per_dn or s.gain_e_per_dn
         if read is None or not gain:
             missing = "read noise (RDNOISE)" if gain else "gain (EGAIN)"
-            knob = "read-noise-e" if gain else "gain-e-per-dn"
-            words = f"its header does not tell its {missing}: give --rejection.{knob}, or take auto"
+            knob = "Rejection.read_noise_e" if gain else "Rejection.gain_e_per_dn"
+            words = f"its header does not tell its {missing}: give {knob}, or take auto"
             raise ParameterError(f"{s.source}: {words}")
         pairs.append((float(read), float(gain)))
     scale, offset = float(np.median(rej_scale)), float(np.median(rej_offset))
@@ -278,9 +279,11 @@ def scale_factors(settings: ImageIntegration, statistics, reference: int) -> tup
     if settings.scale == "stars" and not unknown:
         return ratios[reference] / np.array(ratios), ()
     if settings.weights == "psf-scale-snr":
-        words = "weights='psf-scale-snr' needs the flux of stars in every frame and scale='stars'"
+        words = (
+            "ImageIntegration.weights psf-scale-snr needs star fluxes of every frame and ImageIntegration.scale stars"
+        )
         source = unknown[0] if unknown else "scale"
-        raise ParameterError(f"{source}: {words}: leave the frame out, or use weights='noise'")
+        raise ParameterError(f"{source}: {words}: leave the frame out, or use ImageIntegration.weights noise")
     sides = np.array([np.broadcast_to(np.asarray(s.scale_dn, float), 2) for s in statistics])
     for s, pair in zip(statistics, sides, strict=True):
         if not (np.isfinite(pair).all() and (pair > 0).all()):

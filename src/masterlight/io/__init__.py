@@ -9,6 +9,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
+from masterlight.core.headers import FULL_LEVELS
 from masterlight.io.whole import atomic as atomic
 
 FilePath = str | os.PathLike[str]
@@ -21,6 +22,24 @@ RAW = (
 FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
 FORMATS = dict.fromkeys(FITS, "fits:open_fits") | {".xisf": "xisf:open_xisf"} | dict.fromkeys(RAW, "raw:open_raw")
 """What reads a file, by the end of its name."""
+PICTURE = "a finished picture"
+TO_FITS = "convert it to FITS, for example with Siril"
+OTHERS = {
+    "a video": (
+        (".ser", ".avi", ".mp4", ".mov", ".mkv", ".m4v"),
+        "make FITS files of it, for example with Siril or PIPP",
+    ),
+    "a TIFF": ((".tif", ".tiff"), TO_FITS),
+    "an archive": ((".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".z"), "unpack it"),
+    "a packed FITS file of another name": ((".fz",), "let its name end in .fits.fz"),
+    "pixels without their header": ((".xisb",), "save it as one .xisf file"),
+    "an image format that is not read": ((".sbig", ".st7", ".st8", ".st9", ".st10", ".cpa", ".pic"), TO_FITS),
+    PICTURE: (
+        (".png", ".jpg", ".jpeg", ".heic", ".heif", ".gif", ".bmp", ".webp", ".psd"),
+        "give the raw frames, as the camera saved them",
+    ),
+}
+"""What else may hold images, by the ends of names, and what to do with it."""
 MISSING = -(2**31)
 """What stands for NaN in a plane of 32-bit integers."""
 
@@ -48,6 +67,41 @@ def round_to_step(array: np.ndarray, step: float) -> Scaled:
     return Scaled(out, float(step))
 
 
+class Cut(NamedTuple):
+    """How many pixels are no longer what they were when a plane became whole numbers of 16 bits."""
+
+    below: int = 0
+    """Pixels below 0, which became the least number."""
+    above: int = 0
+    missing: int = 0
+    moved: int = 0
+    """Pixels of 0 that became 1, since 0 stands for the missing ones."""
+
+    def sentence(self) -> str:
+        """What became of them; empty when there are none."""
+        told = [f"{self.below} below 0 became {1 if self.missing else 0}"] if self.below else []
+        told += [f"{self.above} above 65535 became 65535"] if self.above else []
+        told += [f"{self.missing} missing are BLANK"] if self.missing else []
+        told += [f"{self.moved} of 0 became 1"] if self.moved else []
+        return f"pixels: {', '.join(told)}" if told else ""
+
+
+class Whole(NamedTuple):
+    """A plane as whole numbers from 0 to 65535. Missing pixels are 0 and BLANK, for black to who knows no BLANK."""
+
+    array: np.ndarray
+    cut: Cut
+
+
+def whole_numbers(plane: np.ndarray) -> Whole:
+    """A plane of floats as whole numbers of 16 bits; what they cannot hold is counted."""
+    levels, missing = np.rint(plane), np.isnan(plane)
+    below, above, gone, none = map(int, map(np.count_nonzero, (levels < 0, levels > 65535, missing, levels == 0)))
+    np.clip(levels, 1 if gone else 0, 65535, out=levels)
+    levels[missing] = 0
+    return Whole(levels.astype(np.uint16), Cut(below, above, gone, none if gone else 0))
+
+
 def is_supported(path: FilePath) -> bool:
     """Whether the name of a file ends as one of the formats that are read."""
     return suffix(path, FORMATS) is not None
@@ -59,12 +113,19 @@ def suffix(path: FilePath, table: Iterable[str]) -> str | None:
     return max((end for end in table if name.endswith(end)), key=len, default=None)
 
 
+def other_kind(path: FilePath) -> tuple[str, str] | None:
+    """What a file is that may hold images and is not read, and what to do with it; None for all others."""
+    return next(((kind, todo) for kind, (ends, todo) in OTHERS.items() if suffix(path, ends)), None)
+
+
 def read(path: FilePath) -> Frame:
     """Open a file as a frame: its header is read now, its pixels when they are asked for."""
     end = suffix(path, FORMATS)
     if end is None:
         if not os.path.exists(path):
             raise FrameError(path, "there is no such file; check the path")
+        if other := other_kind(path):
+            raise FrameError(path, f"is {other[0]}, not a frame; {other[1]}")
         known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
@@ -73,8 +134,22 @@ def read(path: FilePath) -> Frame:
     return frame
 
 
+def read_plane(path: FilePath, name: str) -> Frame | None:
+    """A named plane beside the image of a FITS file, as a frame; None where there is none."""
+    if suffix(path, FITS) is None:
+        return None
+    frame: Frame | None = import_module("masterlight.io.fits").open_plane(path, name)
+    return frame
+
+
+def table_rows(path: FilePath, name: str) -> int | None:
+    """How many rows a named table of a FITS file has; None where there is none."""
+    count: int | None = import_module("masterlight.io.fits").rows_of_table(path, name)
+    return count
+
+
 def write(
-    path: FilePath, planes: Frame | np.ndarray | Mapping[str, object],
+    path: FilePath, planes: Frame | np.ndarray | Whole | Mapping[str, object],
     header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
     history: Iterable[str] = (), compress: Iterable[str] = (),
 ) -> None:  # fmt: skip
@@ -90,7 +165,7 @@ def write(
         header = header_cards(planes) if header is None else header
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
-        planes = {"IMAGE": np.asarray(planes)}
+        planes = {"IMAGE": planes if isinstance(planes, Whole) else np.asarray(planes)}
     import_module("masterlight.io.fits_writer").write_fits(path, planes, header or {}, history, compress)
 
 
@@ -102,10 +177,16 @@ def header_cards(frame: Frame) -> dict[str, Any]:
     """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
     meta = frame.meta
     now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
-    if meta.calibration:
+    if meta.scaled_by != 1:
+        now |= dict.fromkeys(FULL_LEVELS) | {"BUNIT": "DN"}
+    if meta.calibration or meta.scaled_by != 1:
         now |= dict.fromkeys(RAW_LEVELS) | {"SATURATE": meta.saturation_dn}
-    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
+    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP", "MLKEY")) | {
+        "BAYERPAT": meta.pattern,
+        "ROWORDER": "TOP-DOWN",
+    }
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
-    kept = {name: frame.header[name] for name in frame.header if name and name not in ("COMMENT", "HISTORY", *now)}
+    header = frame.header
+    kept = {name: header[name] for name in header if name and name not in ("COMMENT", "HISTORY", *now)}
     return kept | {name: value for name, value in now.items() if value is not None}

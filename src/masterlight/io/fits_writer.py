@@ -1,15 +1,14 @@
 """FITS files written whole, with checksums: plain planes by a writer of our own, tables and packed ones by astropy."""
 
 import io
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from masterlight.core.errors import OutputError
-from masterlight.io import MISSING, Scaled, atomic
-from masterlight.io.fits import BLOCK, STRUCTURE
+from masterlight.io import MISSING, Scaled, Whole, atomic
+from masterlight.io.cards import BLOCK, ascii_text, cards_bytes, cards_text, header_text
 from masterlight.io.plain import CHUNK_BYTES
 
 KEPT = ("u1", "i2", "u2", "i4", "f4", "f8")
@@ -27,11 +26,13 @@ def write_fits(
     compress = set(compress)
     with atomic(path) as file:
         for number, (name, plane) in enumerate(planes.items()):
-            cards = header_of(header, history) if number == 0 else header_of((), ())
+            cards = header_text(header, history) if number == 0 else ("", "")
             if isinstance(plane, (str, Scaled)) or hasattr(plane, "colnames") or (number and name in compress):
                 file.write(small_hdu(name, plane))
             else:
-                write_image(file, name, image_array(plane), cards, first=number == 0)
+                blank = 0 if isinstance(plane, Whole) and plane.cut.missing else None
+                array = plane.array if isinstance(plane, Whole) else image_array(plane)
+                write_image(file, name, array, cards, first=number == 0, blank=blank)
         if not sums_agree(file):
             raise OutputError(f"{path}: the disk does not give back what was written; check it, or choose another one")
 
@@ -58,74 +59,34 @@ def image_array(plane) -> np.ndarray:
     return np.ascontiguousarray(array, native if native.str[1:] in KEPT else np.float32)
 
 
-def header_of(header: Any, history: Iterable[str]):
-    """An astropy header of what can be written; structure keywords, None and odd values are left out."""
-    from astropy.io import fits
+def write_image(
+    file, name: str, array: np.ndarray, cards: tuple[str, str], first: bool, blank: int | None = None
+) -> None:
+    """One image HDU: header, big-endian samples, padding.
 
-    cards = fits.Header()
-    rows = safe_rows(header) if isinstance(header, fits.Header) else header
-    for key, value, *comment in rows.items() if isinstance(rows, Mapping) else rows:
-        odd = value is None or (isinstance(value, float) and not math.isfinite(value))
-        if odd or STRUCTURE.fullmatch(str(key).upper()):
-            continue
-        value = value.item() if isinstance(value, np.generic) else value
-        value = ascii_text(value) if isinstance(value, str) else value
-        try:
-            if key in ("COMMENT", "HISTORY", ""):
-                cards.add_history(value) if key == "HISTORY" else cards.add_comment(value) if key else None
-            else:
-                words = ascii_text(comment[0]) if comment and comment[0] else None
-                cards[key if len(key) <= 8 else f"HIERARCH {key}"] = (value, words)
-        except (ValueError, TypeError):
-            cards.add_comment(ascii_text(f"{key}: {value}"))
-    for sentence in history:
-        for line in str(sentence).splitlines():
-            cards.add_history(ascii_text(line))
-    return cards
-
-
-def safe_rows(header):
-    """The cards of a header that can be understood."""
-    for card in header.cards:
-        try:
-            yield card.keyword, card.value, card.comment
-        except Exception:  # astropy raises several kinds for cards that other programs damaged
-            continue
-
-
-def ascii_text(words: str) -> str:
-    """Words as a FITS card can hold them."""
-    words = words.replace("°", "deg").replace("µ", "u").replace("σ", "sigma").replace("×", "x")
-    return "".join(c if " " <= c <= "~" else "?" for c in words.replace("\n", " "))
-
-
-def write_image(file, name: str, array: np.ndarray, cards, first: bool) -> None:
-    """One image HDU: header, big-endian samples, padding."""
-    from astropy.io import fits
-
+    cards: those with values, and remarks; blank: the unsigned number of 16 bits that means a missing pixel.
+    """
     unsigned = array.dtype == np.uint16
     bitpix = array.dtype.itemsize * (-8 if array.dtype.kind == "f" else 8)
-    head = fits.Header()
-    head["SIMPLE" if first else "XTENSION"] = True if first else "IMAGE"
-    head["BITPIX"], head["NAXIS"] = bitpix, array.ndim
-    head.update({f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])})
-    head.update({"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1})
-    head.update(({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name})
-    head.extend(cards, bottom=True)
+    head = {"SIMPLE": True} if first else {"XTENSION": "IMAGE"}
+    head |= {"BITPIX": bitpix, "NAXIS": array.ndim}
+    head |= {f"NAXIS{i + 1}": size for i, size in enumerate(array.shape[::-1])}
+    head |= {"EXTEND": True} if first else {"PCOUNT": 0, "GCOUNT": 1}
+    head |= ({"BZERO": 32768, "BSCALE": 1} if unsigned else {}) | {"EXTNAME": name}
+    head |= {} if blank is None else {"BLANK": blank - 32768}
     flat = array.reshape(-1) ^ 0x8000 if unsigned else array.reshape(-1)
     datasum = words_sum(flat)
-    head["CHECKSUM"], head["DATASUM"] = "0" * 16, str(datasum)
-    total = fold_carries(datasum + int(np.frombuffer(header_bytes(head), ">u4").sum(dtype=np.uint64)))
-    head["CHECKSUM"] = checksum_text(total ^ 0xFFFFFFFF)
-    file.write(header_bytes(head))
+
+    def header(checksum: str) -> bytes:
+        sums = cards_text({"CHECKSUM": checksum, "DATASUM": str(datasum)})
+        return cards_bytes(cards_text(head) + cards[0] + sums + cards[1])
+
+    total = fold_carries(datasum + int(np.frombuffer(header("0" * 16), ">u4").sum(dtype=np.uint64)))
+    file.write(header(checksum_text(total ^ 0xFFFFFFFF)))
     step = CHUNK_BYTES // flat.itemsize
     for start in range(0, flat.size, step):
         file.write(flat[start : start + step].astype(flat.dtype.newbyteorder(">")).view(np.uint8))
     file.write(bytes(-flat.nbytes % BLOCK))
-
-
-def header_bytes(header) -> bytes:
-    return header.tostring().encode("ascii")
 
 
 def small_hdu(name: str, plane) -> bytes:

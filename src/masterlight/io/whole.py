@@ -53,7 +53,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[WholeFile]:
     """
     path = Path(path)
     try:
-        clear_leftovers(path.parent)
+        clear_once(path.parent)
         with owned_file(path.parent, OWN, PARTIAL) as file:
             yield file
             os.fsync(file.fileno())
@@ -122,9 +122,8 @@ def host_mark() -> str:
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
 
 
-@cache
 def clear_leftovers(folder: Path) -> None:
-    """Remove the partial files that dead processes left in a folder; looked at once by each process."""
+    """Remove the partial files that dead processes left in a folder."""
     with suppress(OSError):
         for path in [path for path in folder.iterdir() if path.name.startswith(OWN) and path.name.endswith(PARTIAL)]:
             if is_left(path):
@@ -138,6 +137,9 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         what = "is a file, not a folder" if isinstance(error, FileExistsError) else error.strerror
         raise OutputError(f"{folder}: {what}; choose another output folder") from None
+
+
+clear_once = cache(clear_leftovers)
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import with_values
+from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
@@ -76,7 +77,7 @@ class Light:
         """What was measured on it as a line of the process console."""
         m, scale = self.measurement, self.dark_scale
         words = f"{Path(self.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
-        words += f"eccentricity {m.eccentricity:.2f}, noise {m.noise_dn:.2f} DN"
+        words += f"eccentricity {m.eccentricity:.2f}, noise {figure(m.noise_dn, 2)} DN"
         if scale is None:
             return words
         words += f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"
@@ -165,7 +166,7 @@ class Measure:
         return Measure, self.how
 
     def __call__(self, light: Light):
-        """(measurement, channels, stars, stars of each plane, what the file's rows summed to), or why there are none."""
+        """(measurement, channels, stars, stars of each plane, sums of the file's rows), or why there are none."""
         image = self.buffer("sensor", light.sensor.shape)
         light.sensor.pixels_into(image, 0, 0)
         pattern, ceiling = light.sensor.meta.pattern, light.saturation_dn

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.calibration.masters import Masters
-from masterlight.core.errors import FrameError, ParameterError, Rejected
+from masterlight.core.errors import FrameError, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events
@@ -19,6 +19,7 @@ from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic, read
+from masterlight.night.ahead import words_for
 from masterlight.night.products import header, key, save
 from masterlight.night.report import MasterRow, finite, rejection_words
 from masterlight.night.run import Run, integrate
@@ -30,16 +31,22 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
     masters = yield from open_masters(run, job)
     integration = getattr(run.recipe, "dark" if job.kind == "flatdark" else job.kind).integration()
-    path = path or run.store.path("master", *job.words, folder="masters")
     inputs = [Path(frame.source) for frame in job.frames]
     superbias = [run.recipe.superbias] if job.kind == "bias" else []
     calibrate = calibration_of(job, run.recipe.calibrate)
-    made_of = key(inputs, integration, calibrate, superbias, [p for p in master_paths(run, job).values() if p])
-    if not run.recipe.overwrite and run.store.reusable(path, made_of):
-        yield from reuse_master(run, job, path)
-        return
+    made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job))
+    run.keys[job] = made_of
+    if path is None:
+        beside = {"beside": (".png", ".json"), "made_of": made_of}
+        path = yield from run.product("master", *job.words, folder="masters", **beside)
+        if path.exists() and not run.recipe.overwrite:
+            yield from reuse_master(run, job, path, made_of)
+            return
     views, statistics = yield from calibrate_frames(run, job, masters)
-    stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
+    try:
+        stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
+    except ParameterError as error:
+        raise ParameterError(words_for(job.kind, str(error))) from None
     if stack is None:
         yield run.note("masters", f"no usable {job.kind} is left: continuing without the master {job.kind}")
         return
@@ -49,7 +56,8 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     meta = metas[0].with_(contains_bias=contains_bias)
     cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
     stack, done = yield from smooth_bias(run, job, stack, views, statistics, meta)
-    save(path, stack, cards, (*views[0].cards, card(integration), *done))
+    for note in save(path, stack, cards, (*views[0].cards, card(integration), *done)):
+        yield run.note("masters", note)
     run.made[job] = path
     yield from report_master(run, job, path, views, stack)
     yield from run.diagnose(examine_master(run, job, path, views, [planes[0].noise_dn for planes in statistics]))
@@ -103,21 +111,25 @@ def report_master(run: Run, job: MasterJob, path: Path, views: list[Frame], stac
     except (FrameError, ParameterError) as error:  # figures never stop a run
         yield run.note("masters", f"what the master is worth cannot be told: {error}")
     run.report.masters.append(row)
-    with atomic(path.with_suffix(".json")) as file:
-        file.write(json.dumps(finite(row), indent=1).encode())
+    try:
+        with atomic(path.with_suffix(".json")) as file:
+            file.write(json.dumps({"mlkey": run.keys[job]} | finite(row), indent=1).encode())
+    except OutputError as error:
+        yield run.note("masters", f"{path.name} is whole but has no report of its own: {error}")
     yield Event("masters", message=f"{path.name}: {words}; {rejection_words(row.rejected_low, row.rejected_high)}")
 
 
-def reuse_master(run: Run, job: MasterJob, path: Path) -> Events[None]:
+def reuse_master(run: Run, job: MasterJob, path: Path, made_of: str) -> Events[None]:
     """Take the master of an earlier run, with its row as it was told then if that can still be read."""
     run.made[job] = path
     try:
         before = json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError):
         before = {}
+    before = before if isinstance(before, dict) and before.get("mlkey") == made_of else {}  # of an older master
     names = ("noise", "rejected_low", "rejected_high", "effective_frames", "quality")
     told = {name: before.get(name) for name in names} | {"frames_used": read(path).meta.frames, "reused": True}
-    picture = str(path.with_suffix(".png"))
+    picture = str(path.with_suffix(".png")) if path.with_suffix(".png").exists() else ""
     run.report.masters.append(MasterRow(path=str(path), preview=picture, kind=job.kind, filter=job.filter, **told))
     yield run.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
     yield from run.diagnose(examine_master(run, job, path, job.frames))
@@ -150,6 +162,14 @@ def judge_quality(run: Run, job: MasterJob, master: Frame, views: list[Frame], s
     return quality_of(job.kind, master, views, stack=stack, bias=bias, equation=job.equation, **beside)
 
 
+def masters_in(run: Run, job: MasterJob | LightSet) -> list[Path | str]:
+    """The masters of a job for its key: ready-made ones as files, those of this run by what they were made of."""
+    needed = (getattr(job, kind) for kind in ("bias", "dark", "flat"))
+    return [
+        Path(m.source) if isinstance(m, Frame) else run.keys[m] for m in needed if isinstance(m, Frame) or m in run.made
+    ]
+
+
 def master_paths(run: Run, job: MasterJob | LightSet) -> dict[str, Path | None]:
     """The masters that a job or a set of lights calls for, as files: ready-made, or of this run; None for a failed."""
     needed = {kind: getattr(job, kind) for kind in ("bias", "dark", "flat")}
@@ -163,9 +183,10 @@ def open_masters(run: Run, job: MasterJob | LightSet) -> Events[Masters]:
     for kind, path in master_paths(run, job).items():
         try:
             if path is not None and path not in run.unusable:
-                opened[kind] = read(path)
-                if isinstance(getattr(job, kind), Frame):
-                    np.asarray(opened[kind])  # ready-made: it may be damaged
+                ready = getattr(job, kind)
+                opened[kind] = ready if isinstance(ready, Frame) else read(path)
+                if isinstance(ready, Frame):
+                    np.asarray(ready)  # it may be damaged
                 calibrate.masters(**{"bias": opened.get("bias"), kind: opened[kind]}).flat_means()
         except (FrameError, OSError) as error:
             opened.pop(kind, None)

@@ -6,7 +6,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
@@ -14,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.core.errors import FrameError, OutputError
+from masterlight.core.errors import OutputError, ParameterError
 from masterlight.core.frame import Meta
 from masterlight.core.headers import WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
-from masterlight.io import counts, read, round_to_step, write
+from masterlight.io import counts, round_to_step, write
+from masterlight.io.fits_writer import sums_agree
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder
 from masterlight.night.recipe import Recipe
+from masterlight.session.words import visible
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
 
@@ -34,6 +37,29 @@ def key(*parts) -> str:
     """A short name for everything a product was made from: files (path, size, time), processes, numbers, other keys."""
     text = json.dumps([VERSION, *map(describe, parts)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+KEY = re.compile(rb"mlkey\W+([0-9a-f]{16})", re.IGNORECASE)
+HEAD_BYTES = 1 << 16
+
+
+def key_in(path: Path) -> str | None:
+    """The key that a product of ours carries near its beginning, as card, value or comment; None for other files."""
+    try:
+        with open(path, "rb") as file:
+            found = KEY.search(file.read(HEAD_BYTES))
+    except OSError:
+        return None
+    return found[1].decode() if found else None
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a product is still as it was written, neither edited nor damaged: by its checksums, if it has some."""
+    try:
+        with open(path, "rb") as file:
+            return path.suffix != ".fits" or sums_agree(file)
+    except OSError:
+        return False
 
 
 def describe(part):
@@ -56,48 +82,107 @@ def slug(*words) -> str:
 
 
 class Store:
-    """The products of one run below one folder; names are unique, folders are made when first needed."""
+    """The products of one run below one folder; names are unique, folders are made when first needed.
 
-    def __init__(self, root: Path | str):
-        self.root, self.taken = Path(root), set[Path]()
+    What lies there already stays. A product takes the place of an earlier one only where that was made of exactly the
+    same things and is intact, or where `overwrite` says so and it is one of ours; else it gets a number.
+    """
 
-    def path(self, *words, folder: str = "", suffix: str = ".fits") -> Path:
-        """A path for a product made of `words`, numbered when two products of this run would have the same."""
-        path = untaken(self.root / folder, slug(*words), suffix, self.taken)
+    def __init__(self, root: Path | str, overwrite: bool = False):
+        self.root, self.overwrite, self.taken, self.notes = Path(root), overwrite, set[Path](), list[str]()
+
+    def path(
+        self, *words, folder: str = "", suffix: str = ".fits", made_of: str = "", beside: tuple[str, ...] = ()
+    ) -> Path:
+        """A path for a product called `words` and made of `made_of`; one that exists may be used or replaced.
+
+        beside: endings of what is written with it. Why it is not the first of its name is told in `notes`.
+        """
+        stay = []
+        for path in names(self.root / folder, slug(*words), suffix):
+            there = [p for p in (path, *map(path.with_suffix, beside)) if p.exists() or p.is_symlink()]
+            if path in self.taken:
+                continue
+            if not there or (path.is_file() and self.may_replace(path, made_of)):
+                break
+            stay.append(there[0])
         self.taken.add(path)
         make_folder(path.parent)
+        self.notes += [self.why_it_stays(old, path, made_of) for old in stay[:1]]
         return path
+
+    def may_replace(self, path: Path, made_of: str) -> bool:
+        """Whether a file may be replaced by a product."""
+        own = key_in(path)
+        return bool(own) and (self.overwrite or (own == made_of and is_intact(path)))
+
+    def why_it_stays(self, old: Path, new: Path, made_of: str) -> str:
+        own = key_in(old)
+        if not own:
+            return f"{old.name} is not of masterlight and stays as it is; this one is {new.name}"
+        if own == made_of:
+            return f"{old.name} was edited or damaged since it was made, and stays as it is; {new.name} is made anew"
+        way = "overwrite replaces what earlier runs made"
+        return f"{old.name} of an earlier run, of other frames or knobs, stays as it is; this one is {new.name} ({way})"
 
     @property
     def place(self) -> Path:
         """The folder for the products, or the nearest above it that exists."""
-        return next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+        return existing(self.root)
 
     def free_bytes(self) -> int:
         """Free space where the products go."""
         return shutil.disk_usage(self.place).free
 
     def require(self, needed: int) -> None:
-        """Stop before the work begins when the products cannot fit on the disk, or cannot be written there."""
+        """Stop before the work begins when the products cannot fit on the disk."""
         free = self.free_bytes()
         if free < needed:
             words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
-            raise OutputError(f"{self.root} has {words}; free some space or choose another --out")
-        if not os.access(self.place, os.W_OK):
-            raise OutputError(f"{self.place} cannot be written to; choose another --out")
+            raise OutputError(f"{self.root} has {words}; free some space or choose another folder (out=)")
 
-    def reusable(self, path: Path, made_of: str) -> bool:
-        """Whether a product of an earlier run is there and was made of exactly the same things."""
-        try:
-            return path.exists() and read(path).header.get("MLKEY") == made_of
-        except FrameError:
-            return False
+
+def refuse_other_page(out: str | None) -> None:
+    """Raise OutputError where a page would take the place of a file that is no page of ours."""
+    if out is not None and (not out.strip() or (os.path.lexists(out) and not key_in(Path(out)))):
+        words = f"{out} exists and is no page of the doctor" if out.strip() else "out= is empty"
+        raise OutputError(f"{words}; give another name for the page")
+
+
+def names(folder: Path, name: str, ending: str) -> Iterator[Path]:
+    """Paths in a folder: of this name, then with _2, _3 ... behind it."""
+    numbered = chain([name], (f"{name}_{number}" for number in count(2)))
+    return (folder / f"{one}{ending}" for one in numbered)
+
+
+def existing(folder: Path) -> Path:
+    """A folder, or the nearest above it that exists."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def check_file(path: Path) -> None:
+    """OutputError where a file cannot be made or replaced."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file in it")
+    check_out(path.parent)
+
+
+def check_out(out: Path | str) -> None:
+    """Raise before any work where `out` can be no folder for results."""
+    if not os.fspath(out).strip():
+        raise ParameterError("out= is empty; give the folder for the results")
+    place = existing(Path(out))
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file; give a folder for the results (out=)")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{place} cannot be written to; choose another output folder (out=)")
 
 
 def untaken(folder: Path, name: str, ending: str, taken: Collection[Path]) -> Path:
-    """A path in a folder that is not taken yet: of this name, or with _2, _3 ... behind it."""
-    names = chain([name], (f"{name}_{number}" for number in count(2)))
-    return next(path for name in names if (path := folder / f"{name}{ending}") not in taken)
+    """The first of these paths that is not taken yet."""
+    return next(path for path in names(folder, name, ending) if path not in taken)
 
 
 def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
@@ -141,7 +226,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("CALSTAT", done or None, "done to the pixels: Overscan Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
-        ("BUNIT", "DN", "unit of the pixels"),
+        ("BUNIT", meta.unit or ("DN" if meta.in_dn else None), "unit of the pixels"),
     ]
     return [(k, v, c) for k, v, c in rows if v is not None]
 
@@ -150,7 +235,7 @@ def end_of(start: str, exposures: list[float]) -> str:
     """When the exposure that began at `start` was over, by the longest of the exposures."""
     try:
         end = datetime.fromisoformat(start) + timedelta(seconds=max(exposures, default=0.0))
-    except ValueError:
+    except (ValueError, OverflowError):
         return start
     return end.isoformat(timespec="milliseconds")
 
@@ -160,8 +245,13 @@ def place_keywords(source: Mapping[str, Any]) -> list[tuple]:
     return [(name, source[name], "") for name in source if name.startswith(WCS_KEYWORDS) or name in SITE_KEYWORDS]
 
 
-def save(path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str], recipe: Recipe | None = None) -> None:
-    """Write an integrated frame and its preview; where the recipe is given, that and all planes and tables too."""
+def save(
+    path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str], recipe: Recipe | None = None
+) -> list[str]:
+    """Write an integrated frame and its preview; where the recipe is given, that and all planes and tables too.
+
+    Gives sentences about what could not be written beside it.
+    """
     planes = {"IMAGE": stack.image}
     if recipe is not None:
         cards = [*cards, ("VARCORR", round(stack.correlation, 4), "variance of wide sums over that of VARIANCE")]
@@ -171,13 +261,30 @@ def save(path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str]
         more = {"SLOPE": stack.slope, "WEIGHT": getattr(stack, "weight", None)}
         planes |= {name: plane for name, plane in more.items() if plane is not None}
         planes |= {"FRAMES": frames_table(stack), "RECIPE": to_toml(recipe)}
-    write_pictured(path, planes, cards, provenance, {"COVERAGE"})
+    return write_pictured(path, planes, cards, provenance, {"COVERAGE"})
 
 
-def write_pictured(path: Path, planes: Mapping[str, Any], header: Any, cards: Iterable[str], compress: Any) -> None:
-    """Write an image with its extensions, and beside it a preview."""
+def write_pictured(
+    path: Path, planes: Mapping[str, Any], header: Any, cards: Iterable[str], compress: Any
+) -> list[str]:
+    """Write an image with its extensions, and beside it a preview; without room for that, the image is there alone.
+
+    Gives a sentence about a preview that could not be written; none is left of an earlier image of this name.
+    """
+    picture = path.with_suffix(".png")
     write(path, planes, header, list(cards), compress=compress)
-    write_png(path.with_suffix(".png"), preview(planes["IMAGE"], linked=False))
+    try:
+        write_png(picture, preview(planes["IMAGE"], linked=False))
+    except OutputError as error:
+        with suppress(OSError):
+            picture.unlink(missing_ok=True)
+        return [f"{path.name} is whole but has no picture: {error}"]
+    return []
+
+
+def with_key(page: str, made_of: str) -> bytes:
+    """A page that tells, in a comment, what it was made of."""
+    return page.replace("<!doctype html>", f"<!doctype html>\n<!-- mlkey {made_of} -->", 1).encode()
 
 
 def variance_plane(variance: np.ndarray) -> np.ndarray:
@@ -190,5 +297,7 @@ def frames_table(stack: Stack):
     """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
     from astropy.table import Table
 
-    rows = [vars(frame) | {"source": Path(frame.source).name.encode("ascii", "replace")} for frame in stack.frames]
+    rows = [
+        vars(frame) | {"source": visible(Path(frame.source).name).encode("ascii", "replace")} for frame in stack.frames
+    ]
     return Table({name: [row[name] for row in rows] for name in rows[0]})

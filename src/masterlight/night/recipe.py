@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
@@ -10,11 +10,14 @@ from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
 from masterlight.core.knob import Usual, When
 from masterlight.core.process import process
+from masterlight.core.workers import check_workers
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
 from masterlight.subframes.select import SubframeSelector
+
+Megabytes = Annotated[int, Field(ge=300, le=100_000_000)]
 
 
 @process
@@ -49,13 +52,13 @@ class Recipe:
     """How lights are dropped onto the finer grid."""
     reference: Annotated[str | None, Usual("the best")] = None
     """File name of the light to align to and to normalize with; the best one when left out."""
-    workers: str = "threads"
+    workers: Annotated[str, AfterValidator(check_workers)] = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
-    memory_mb: Annotated[Annotated[int, Field(ge=300)] | None, Usual("a quarter of the machine's")] = None
+    memory_mb: Annotated[Megabytes | None, Usual("a quarter of the machine's")] = None
     """Memory to stay within, in MB; a quarter of the machine's when left out."""
     doctor: Doctor = Doctor()
     """What the doctor looks for, and from where on it is wrong."""
     force: bool = False
     """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
-    """Make masters again even when those of an earlier run fit."""
+    """Replace what earlier runs made, masters included; otherwise that stays, and what differs gets another name."""

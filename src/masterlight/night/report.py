@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from masterlight.core.noise import noise_mrs
+from masterlight.core.units.figures import figure
 from masterlight.doctor.findings import Finding
 from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
 from masterlight.io import atomic
 from masterlight.night.light import Light
 from masterlight.session.plan import Plan
+from masterlight.subframes.measurement import Measurement
 
 SHARES = {
     "rejected_low": "rejected_low_fraction",
@@ -31,7 +33,7 @@ class MasterRow:
 
     path: str
     preview: str
-    """Its picture, stretched."""
+    """Its picture, stretched; '' where there was no room for one."""
     kind: str
     filter: str | None
     object: str | None = None
@@ -76,8 +78,16 @@ class MasterRow:
         told = {"frames_used": stack.n, "noise": noise, "effective_frames": stack.effective_frames}
         told |= {column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()}
         told |= depth_of(stack) if stack.variance is not None else {}
-        picture = str(path.with_suffix(".png"))
-        return cls(path=str(path), preview=picture, kind=kind, filter=filter, trails=trails, **told, **more)
+        picture = path.with_suffix(".png")
+        return cls(
+            path=str(path),
+            preview=str(picture) if picture.exists() else "",
+            kind=kind,
+            filter=filter,
+            trails=trails,
+            **told,
+            **more,
+        )
 
     def sentence(self) -> str:
         """This frame as a line of the process console."""
@@ -88,7 +98,7 @@ class MasterRow:
             words.append(f"as deep as {self.effective_frames:.1f} equal frames")
             words.append(f"claimed / measured noise {self.claimed_over_measured:.3f}")
         elif self.noise:
-            words.append(f"noise {self.noise:.3f} DN")
+            words.append(f"noise {figure(self.noise, 3)} DN")
         if self.fwhm_px:
             words.append(f"FWHM {self.fwhm_px:.2f} px")
         if self.rejected_high is not None:
@@ -191,6 +201,10 @@ class Report:
     recipe: dict[str, Any] = field(default_factory=dict)
     """The recipe as plain values."""
     version: str = ""
+    mlkey: str = ""
+    """What the run was made of, frames and knobs."""
+    unwritten: list[str] = field(default_factory=list)
+    """Sentences about reports that could not be written."""
 
     @property
     def rejected(self) -> list[FrameReport]:
@@ -203,12 +217,13 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0 when all is done, 1 when some frames were rejected on the way, 2 when there is no result."""
-        return 2 if not self.lights else 1 if self.rejected else 0
+        """0 when all is done, 1 when frames were rejected or a report not written, 2 when there is no result."""
+        return 2 if not self.lights else 1 if self.rejected or self.unwritten else 0
 
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
-        values = vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
+        values = {"mlkey": self.mlkey} | vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
+        del values["unwritten"]
         with atomic(path) as file:
             file.write(json.dumps(finite(values), indent=1, default=str).encode())
 
@@ -242,3 +257,39 @@ def rejection_words(low: float, high: float, large: float = 0.0) -> str:
     """What was rejected of a frame, fractions, in words."""
     words = f"rejected {100 * low:.3f} % low, {100 * high:.3f} % high"
     return words + (f", {100 * large:.3f} % more in larger structures" if large else "")
+
+
+def measured_words(rows: Sequence[Measurement]) -> str:
+    """What was measured on the lights of one filter, in one line; empty without lights."""
+    if not rows:
+        return ""
+    widths = [row.fwhm_px for row in rows]
+    figures = (
+        f"FWHM {span(widths, 2)} px (median {float(np.median(widths)):.2f})",
+        f"eccentricity {span([row.eccentricity for row in rows], 2)}",
+        f"noise {span([row.noise_dn for row in rows], 2)} DN",
+        f"{span([row.stars for row in rows], 0)} stars",
+    )
+    return f"{len(rows)} lights: {', '.join(figures)}"
+
+
+def parts_words(rows: Sequence[FrameReport]) -> str:
+    """What the lights of one filter gave to the result, in one line; empty without lights."""
+    if not rows:
+        return ""
+    least = min(rows, key=lambda row: row.weight or 0.0)
+    most = max(rows, key=lambda row: (row.rejected_low or 0.0) + (row.rejected_high or 0.0))
+    lost = 100 * ((most.rejected_low or 0.0) + (most.rejected_high or 0.0))
+    shifts = [float(np.hypot(row.dx_px or 0.0, row.dy_px or 0.0)) for row in rows]
+    figures = (
+        f"weights {span([row.weight or 0.0 for row in rows], 3)} (least: {Path(least.path).name})",
+        f"shifts up to {max(shifts):.1f} px",
+        f"rejected up to {lost:.1f} % ({Path(most.path).name})",
+    )
+    return f"{len(rows)} lights: {', '.join(figures)}"
+
+
+def span(values: Sequence[float], digits: int) -> str:
+    """From the least to the most of some figures: `2.57 to 4.04`."""
+    low, high = (figure(edge, digits) for edge in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

@@ -1,5 +1,6 @@
 """`Run`, the context of a run: its plan, its pool, what it has made and found so far; `run` walks a night."""
 
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from masterlight import __version__
-from masterlight.core.errors import FrameError, Halted, Rejected
+from masterlight.core.errors import FrameError, Halted, OutputError, Rejected
 from masterlight.core.frame import Frame
-from masterlight.core.process import engine, plain
+from masterlight.core.process import engine, plain, with_values
 from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_memory, machine_memory_mb, processes
 from masterlight.defects.lists import Defects
 from masterlight.doctor.findings import Finding
@@ -19,7 +20,8 @@ from masterlight.integration.engine import is_compiled
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic
-from masterlight.night.products import Store
+from masterlight.io.whole import clear_leftovers
+from masterlight.night.products import Store, check_out, key, key_in, with_key
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import FrameReport, Report
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, plan, resident_mb
@@ -39,6 +41,8 @@ class Run:
     report: Report
     made: dict[MasterJob, Path] = field(default_factory=dict)
     """Path of the master that came of a job."""
+    keys: dict[MasterJob, str] = field(default_factory=dict)
+    """What it was made of."""
     unusable: set[Path] = field(default_factory=set)
     """Masters that could not be read or used."""
     examined: set[str] = field(default_factory=set)
@@ -50,13 +54,16 @@ class Run:
     def of(cls, plan: Plan, folder: Path | str, recipe: Recipe, pool: Pool) -> "Run":
         """A run that has not begun, whose products go below `folder`."""
         memory_mb = recipe.memory_mb or machine_memory_mb() / 4
-        return cls(plan, Store(folder), recipe, pool, memory_mb, Report(recipe=plain(recipe), version=__version__))
+        report = Report(recipe=plain(recipe), version=__version__)
+        return cls(plan, Store(folder, recipe.overwrite), recipe, pool, memory_mb, report)
 
     @classmethod
     @contextmanager
     def open(cls, plan: Plan, folder: Path | str, recipe: Recipe) -> Iterator["Run"]:
         """The same with the pool that the recipe names."""
         keep_freed_memory()
+        for place in (Path(folder), Path(folder, "masters")):
+            clear_leftovers(place)
         with executor(recipe.workers) as pool:
             yield cls.of(plan, folder, recipe, pool)
 
@@ -96,23 +103,58 @@ class Run:
             yield Event("doctor", result=finding, message=message)
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors and not self.recipe.force:
-            page = self.write_page()
+            try:
+                page = f"Pictures are in {self.write_page()}"
+            except OutputError as error:
+                page = f"Pictures could not be written: {error}"
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. Pictures are in {page}"
-            way = f"to go on all the same, pass --force, or leave this out with --doctor.off {errors[0].id}"
+            words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. {page}"
+            way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
             raise Halted(f"{words}; {way}")
+
+    @property
+    def made_of(self) -> str:
+        """The key of the whole run: all its frames, and the knobs that change results."""
+        frames = {frame.source for group in self.plan.groups for frame in group.frames}
+        return key([Path(source) for source in sorted(frames)], self.knobs)
+
+    @property
+    def knobs(self) -> Recipe:
+        """The recipe without what changes no result."""
+        usual = Recipe()
+        same = {name: getattr(usual, name) for name in ("workers", "memory_mb", "overwrite", "force")}
+        return with_values(self.recipe, **same)
+
+    def product(self, *words: str | None, folder: str = "", made_of: str = "", beside: tuple[str, ...]) -> Events[Path]:
+        """Where a product goes; says so where something of its name is there and stays."""
+        path = self.store.path(*words, folder=folder, made_of=made_of, beside=beside)
+        while self.store.notes:
+            yield self.note("files", self.store.notes.pop(0))
+        return path
 
     def write_page(self) -> Path:
         """Write report.html, what the doctor found with its pictures, and give its path."""
-        path = self.store.path("report", suffix=".html")
+        path = self.store.path("report", suffix=".html", made_of=self.made_of)
         with atomic(path) as file:
-            file.write(html(self.report.findings, self.plan.name).encode())
+            file.write(with_key(html(self.report.findings, self.plan.name), self.made_of))
         return path
 
     def write_report(self) -> Path:
         """Write report.json and give its path."""
-        path = self.store.path("report", suffix=".json")
+        self.report.mlkey = self.made_of
+        path = self.store.path("report", suffix=".json", made_of=self.made_of)
         self.report.write(path)
+        return path
+
+    def write_reports(self) -> Events[Path | None]:
+        """Write report.html and report.json; gives the path of the second. What cannot be written costs no result."""
+        path = None
+        for write in (self.write_page, self.write_report):
+            try:
+                path = write()
+            except OutputError as error:
+                self.report.unwritten.append(str(error))
+                yield self.note("done", f"the report could not be written, the results are whole: {error}")
         return path
 
 
@@ -127,12 +169,26 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
     returns. Raises NothingUsable when there is no light to work on, OutputError when a product cannot be written.
     """
     recipe = recipe or Recipe()
-    night = folder if isinstance(folder, Plan) else plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
+    check_out(out)
+    night = folder if isinstance(folder, Plan) else plan_beside(folder, Path(out), recipe)
     if not is_compiled():
         yield Event("start", message="compiling for this machine, once: about a minute, then never again")
     with Run.open(night, out, recipe) as opened:
         report: Report = yield from engine("night.walk").walk(opened)
         return report
+
+
+def plan_beside(folder: Path | str, out: Path, recipe: Recipe) -> Plan:
+    """The plan of a folder; what an earlier run that came to no end left in `out` is no input, and that is told."""
+    session = scan(folder)
+    folders = {os.path.dirname(frame.source) for frame in session.frames} if out.exists() else set()
+    results = {place for place in folders if Path(place).resolve() in (out.resolve(), (out / "masters").resolve())}
+    inputs = [f for f in session.frames if os.path.dirname(f.source) not in results or not key_in(Path(f.source))]
+    night = plan(replace(session, frames=tuple(inputs)), recipe.calibrate, recipe.debayer.pattern)
+    if count := len(session.frames) - len(inputs):
+        words = f"{count} files in {out} are results of earlier runs and are not taken for input"
+        night = replace(night, warnings=(*night.warnings, words))
+    return night
 
 
 def integrate(

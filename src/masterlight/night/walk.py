@@ -16,10 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from masterlight.alignment.transform import Transform
-from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.masters import Masters
-from masterlight.core.errors import FrameError, NothingUsable, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
@@ -27,10 +25,11 @@ from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
+from masterlight.night.ahead import is_named, look_ahead, trimmed_shape
 from masterlight.night.light import Light, Measure, align_light, debayer_of, light_of, merit, tile_aspect
-from masterlight.night.masters import build_master, open_masters
-from masterlight.night.products import header, place_keywords, save
-from masterlight.night.report import FrameReport, MasterRow, Report, by_frame
+from masterlight.night.masters import build_master, masters_in, open_masters
+from masterlight.night.products import header, key, place_keywords, save
+from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words
 from masterlight.night.run import Run, integrate
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, calibration_of, loads
 
@@ -43,23 +42,27 @@ def walk(run: Run) -> Events[Report]:
         for event in run.recipe.doctor.frames(run.plan, run.pool):
             yield replace(event, result=None, message="")
         yield from run.diagnose(event.result)
-    for job in run.plan.masters:
-        with run.timing(f"master {job.kind}"):
-            yield from build_master(run, job)
-    for jobs in targets_of(run.plan):
-        yield from walk_target(run, jobs)
+    try:
+        for job in run.plan.masters:
+            with run.timing(f"master {job.kind}"):
+                yield from build_master(run, job)
+        for jobs in targets_of(run.plan):
+            yield from walk_target(run, jobs)
+    except OutputError:
+        if run.report.lights:  # what was made until then is told
+            yield from run.write_reports()
+        raise
     run.report.timing["total"] = time.perf_counter() - started
     for old in sorted(set(run.store.root.glob("master_light*.fits")) - run.store.taken):
-        yield run.note("done", f"{old.name} is of an earlier run; this one did not make it")
-    path = run.write_report()
-    run.write_page()
-    yield Event("done", result=run.report, message=f"report: {path}")
+        yield run.note("done", f"{old.name} was there before and stays; this run did not make it")
+    path = yield from run.write_reports()
+    yield Event("done", result=run.report, message=f"report: {path}" if path else "")
     return run.report
 
 
 def open_plan(run: Run) -> Events[None]:
     """Say what the plan says, and end before the work begins where it cannot come to a result."""
-    plan, recipe = run.plan, run.recipe
+    plan = run.plan
     for group in plan.groups:
         yield Event("read", message=str(group))
     for rejected in plan.rejected:
@@ -68,15 +71,10 @@ def open_plan(run: Run) -> Events[None]:
         yield run.note("plan", warning)
     if not plan.lights:
         if any(Path(row.path).is_file() for row in run.report.frames):
-            run.write_report()
+            with suppress(OutputError):
+                run.write_report()
         raise NothingUsable(plan.why_no_lights())
-    run.store.require(plan.disk_bytes)
-    names = [Path(frame.source) for job in plan.lights for frame in job.frames]
-    wanted = Path(recipe.reference or "").name
-    if wanted and not any(wanted in (path.name, path.stem) for path in names):
-        yield run.note("plan", f"the reference {wanted} is not among the lights; the best light is taken")
-    for job in plan.lights if recipe.defects else ():  # a bad list is told now, not after the masters
-        read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))
+    yield from look_ahead(run)
 
 
 def targets_of(plan: Plan) -> list[list[int]]:
@@ -130,7 +128,8 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         light.measurement, light.channels, light.stars, light.plane_stars, seen = event.result
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
-        yield Event("measure", event.done, event.total, message=light.sentence())
+        yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
+    yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
     for masters in [] if keep else used:
         masters.release()
     return [light for light in lights if light.measurement]
@@ -184,12 +183,6 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
             yield run.note("calibrate", note)
         run.defects[name] = lists[0].union(*lists[1:]) if lists else None
     return run.defects[name]
-
-
-def trimmed_shape(frame: Frame, calibrate: ImageCalibration) -> tuple[int, int]:
-    """Rows and columns of a raw frame after calibration has cut off what saw no sky."""
-    y0, y1, x0, x1 = calibrate.overscan.window(frame)
-    return y1 - y0, x1 - x0
 
 
 def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defects | None) -> Events[None]:
@@ -251,7 +244,7 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
     """
     if run.recipe.reference:
         wanted = Path(run.recipe.reference).name
-        named = [light for light in lights if wanted in (Path(light.source).name, Path(light.source).stem)]
+        named = [light for light in lights if is_named(wanted, light.source)]
         if named:
             return named
     shapes = Counter(light.view.shape for light in lights)
@@ -296,12 +289,15 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     row = yield from write_light(run, job, used, lights[at], anchor, stack, frames[0].cards)
     for trail in row.trails:
         yield Event("integrate", message=trail)
+    rows: list[FrameReport] = []
     for light, part in zip(lights, by_frame(stack), strict=True):
         if light.source in lost:
             yield run.reject(lost[light.source], FrameReport.of(light, run.plan))
             continue
         run.report.frames.append(FrameReport.of(light, run.plan).with_part(part))
-        yield Event("integrate", message=run.report.frames[-1].sentence())
+        rows.append(run.report.frames[-1])
+        yield Event("integrate", message=rows[-1].sentence(), detail=True)
+    yield Event("integrate", message=parts_words(rows))
     yield Event("integrate", item=row.path, message=row.sentence())
 
 
@@ -315,7 +311,10 @@ def write_light(
     if holes:
         words = f"{holes} pixels are defective in every light that saw them and take the median of their neighbours"
         yield run.note("integrate", f"{words}; COVERAGE is 0 there. Dithering would fill them with light")
-    path = run.store.path("master_light", *job.words)
+    sources = [Path(light.source) for light in (reference, anchor, *lights)]
+    masters = [masters_in(run, part) for part in job.sets]
+    made_of = key(sources, run.knobs, masters, [Path(run.recipe.defects)] if run.recipe.defects else [])
+    path = yield from run.product("master_light", *job.words, made_of=made_of, beside=(".png",))
     metas = [light.view.meta for light in lights]
     if len({meta.calibration for meta in metas}) > 1:
         least = min(metas, key=lambda meta: len(meta.calibration))
@@ -324,7 +323,9 @@ def write_light(
         yield run.note("integrate", f"{path.name}: {count} of its {len(metas)} lights are {done}; see the plan")
     grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
     keywords = header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(anchor.view.header)
-    save(path, stack, keywords, (*cards, card(run.recipe.integrate)), run.recipe)
+    keywords.append(("MLKEY", made_of, "what this was made of"))
+    for note in save(path, stack, keywords, (*cards, card(run.recipe.integrate)), run.recipe):
+        yield run.note("integrate", note)
     row = report_light(run, job, path, stack, reference, anchor)
     if run.recipe.drizzled:
         with run.timing("drizzle"):
@@ -357,10 +358,13 @@ def drizzle_lights(
     made = replace(event.result, reference=stack.reference)
     for note in made.notes:
         yield run.note("drizzle", note)
-    path = run.store.path("master_light", *job.words, "drizzle")
+    made_of = next(value for name, value, _ in keywords if name == "MLKEY")
+    path = yield from run.product("master_light", *job.words, "drizzle", made_of=made_of, beside=(".png",))
     values, comments = ({row[0]: row[i] for row in keywords} for i in (1, 2))
     values, _ = finer(values, anchor.view.meta, drizzle.scale, shape)
     keywords = [(name, values[name], comments.get(name, "")) for name in values]
-    save(path, made, keywords, (*lights[0].view.cards, card(run.recipe.integrate), card(drizzle)), run.recipe)
+    provenance = *lights[0].view.cards, card(run.recipe.integrate), card(drizzle)
+    for note in save(path, made, keywords, provenance, run.recipe):
+        yield run.note("drizzle", note)
     row = report_light(run, job, path, made, lights[0], anchor)
     yield Event("drizzle", item=row.path, message=row.sentence())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers import filter_key, object_key, same_filter, seconds_of
-from masterlight.core.together import differences, settings
+from masterlight.core.together import SENSOR, differences, settings
 
 EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
 """Darks match an exposure within the larger of these two."""
@@ -213,7 +213,8 @@ def compare(need: str, target: Group, group: Group, scaled: bool = False) -> Com
 
 
 def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
-    for name, mine, other in differences(target.meta, group.meta):
+    names = [name for name in SENSOR if name != "unit" or group.kind != "flat"]  # a flat is divided by its own level
+    for name, mine, other in differences(target.meta, group.meta, names):
         yield f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "", 0.0
     ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
     for name in DOUBTFUL:

@@ -14,13 +14,16 @@ from typing import Any
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers import filter_key, object_key
 from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
-from masterlight.core.workers import machine_memory_mb
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, sentences, settle
+from masterlight.core.workers import executor, machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
 from masterlight.session.scan import Session, pictures_beside, unsuitable
+from masterlight.session.words import condense, visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,10 @@ class Plan:
     rejected: tuple[Rejected, ...]
     notes: tuple[str, ...] = ()
     """What headers left unsaid and was read from names, counted."""
+    passed: tuple[str, ...] = ()
+    """Sentences on files that may hold images and are not read."""
+    scales: tuple[Reading, ...] = ()
+    """How the numbers of files that are no 16-bit integers were read."""
 
     @property
     def sets(self) -> list[LightSet]:
@@ -132,10 +139,12 @@ class Plan:
         if not self.name:
             return "no files and no folder were given"
         if not self.groups and not self.rejected:
-            known = "FITS, XISF or camera raw files"
-            return f"no images were found in {self.name}: give the folder that holds the lights ({known})"
+            todo = (
+                "; ".join(self.passed[:2]) or "give the folder that holds the lights (FITS, XISF or camera raw files)"
+            )
+            return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
-        told = "; ".join(f"{count} left out: {reason}" for reason, count in reasons)
+        told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])
         return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
 
     def text(self) -> str:
@@ -152,11 +161,11 @@ class Plan:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
             lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
         for title, rows in (("Read from names", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
-            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
+            lines += ["", title, *(f"  {row}" for row in condense(map(str, rows)))] if rows else []
         need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
-        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless --memory-mb says otherwise"
-        return "\n".join([*lines, "", f"Takes about: {need}, {budget}{scratch}."])
+        budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless Recipe.memory_mb says otherwise"
+        return "\n".join(map(visible, [*lines, "", f"Takes about: {need}, {budget}{scratch}."]))
 
 
 BASE_MB = 300
@@ -196,7 +205,34 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
 
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
     """
-    rejected, kinds = list(session.rejected), {kind: [] for kind in PLURAL}
+    calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
+    for frame in suitable:
+        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+    planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
+    for words in sentences(scales):
+        planner.warn(words)
+    taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
+    if taken:
+        some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
+        planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
+            folders named lights, darks, flats, bias to be sure""")
+    for words in session.passed:
+        planner.warn(words)
+    lights = planner.lights()
+    groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
+    notes = notes_of(session, {one.source for one in scales if one.factor != 1})
+    return Plan(
+        session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
+        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
+    )  # fmt: skip
+
+
+def frames_in_dn(
+    session: Session, calibrate: ImageCalibration, pattern: str
+) -> tuple[list[Frame], list[Rejected], list[Reading]]:
+    """The frames that can take part, their numbers in DN, those that cannot, and how the numbers were read."""
+    suitable, rejected = [], list(session.rejected)
     for frame in session.frames:
         if pattern != "auto" and len(frame.shape) == 2:
             frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
@@ -204,27 +240,22 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
         if reason:
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
-            kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    for frame in pictures_beside(kinds["light"]):
-        kinds["light"].remove(frame)
+            suitable.append(frame)
+    for frame in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
+        suitable.remove(frame)
         what = "3 planes" if len(frame.shape) > 2 else "floats"
         words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
         rejected.append(Rejected(frame.source, "plan", words))
-    planner = Planner(
-        {kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration()
-    )
-    taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
-    if taken:
-        some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
-        planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
-            folders named lights, darks, flats, bias to be sure""")
-    lights = planner.lights()
-    groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
-    notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
-    return Plan(
-        session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
-    )  # fmt: skip
+    with executor("threads:8") as pool:
+        suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
+    return suitable, rejected, scales
+
+
+def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
+    """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
+    notes = (note for f in session.frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
+    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frames: {note}" for note, count in counts.items())
 
 
 @dataclass
@@ -257,7 +288,7 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
+            same = settings(meta, ("camera", "size", "binning", "colour pattern", "unit")).values()
             key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
@@ -339,7 +370,7 @@ class Planner:
                 return None
             return dark
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when calibrate.dark-scaling says so")
+        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 

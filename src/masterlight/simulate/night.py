@@ -10,10 +10,11 @@ from masterlight.core.process import process
 if TYPE_CHECKING:
     import numpy as np
 
-Count = Annotated[int, Ge(0)]
-Frames = Annotated[int, Ge(0), Unit("frames")]
-Amount = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(0), Le(1_000_000)]
+Frames = Annotated[int, Ge(0), Le(1_000_000), Unit("frames")]
+Amount = Annotated[float, Ge(0), Le(1e6)]
+Positive = Annotated[float, Gt(0), Le(1e6)]
+Celsius = Annotated[float, Ge(-273.15), Le(1000)]
 Fraction = Annotated[float, Ge(0), Le(1), Unit("fraction")]
 
 XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
@@ -27,9 +28,9 @@ COUNTED = {"light": "lights", "dark": "darks", "bias": "biases", "flat": "flats"
 class Night:
     """Simulate a night at the telescope, with everything that goes wrong in one, and know the truth about it."""
 
-    rows: Annotated[int, Ge(64), Unit("px")] = 1000
+    rows: Annotated[int, Ge(64), Le(65536), Unit("px")] = 1000
     """Rows of the sensor, pixels."""
-    cols: Annotated[int, Ge(64), Unit("px")] = 1500
+    cols: Annotated[int, Ge(64), Le(65536), Unit("px")] = 1500
     """Columns of the sensor, pixels."""
     lights: Frames = 12
     """Light frames for each filter."""
@@ -49,7 +50,7 @@ class Night:
     """Exposure of darks, seconds; left out, that of the lights."""
     flat_exposure_s: Positive = 2.5
     """Exposure of flats and flat-darks, seconds."""
-    flat_level: Annotated[float, Gt(0), Unit("of full scale")] = 0.45
+    flat_level: Annotated[float, Gt(0), Le(10), Unit("of full scale")] = 0.45
     """Level of the first flat, as a fraction of saturation; above 1 it is over-exposed."""
     stars: Count | None = None
     """Stars in the field; left out, a thousand for each megapixel."""
@@ -59,7 +60,7 @@ class Night:
     """Seeing: full width of a star at half its height, pixels."""
     fwhm_spread: Fraction = 0.06
     """How much the seeing changes from light to light, as a fraction (1 sigma)."""
-    beta: Annotated[float, Gt(1.0)] = 3.5
+    beta: Annotated[float, Gt(1.0), Le(100)] = 3.5
     """Moffat exponent of the stars: small for wide wings."""
     sky_dn: Amount = 900.0
     """Level of the sky in a light, DN above the bias, through a clear filter."""
@@ -77,7 +78,7 @@ class Night:
     """Lights taken through clouds."""
     clouds: Annotated[float, Ge(0), Le(0.95), Unit("fraction")] = 0.45
     """Fraction of the starlight that clouds take away."""
-    cosmic_rays: Annotated[float, Ge(0), Unit("per megapixel")] = 8.0
+    cosmic_rays: Annotated[float, Ge(0), Le(1e5), Unit("per megapixel")] = 8.0
     """Cosmic rays in a light or dark, on average, for each megapixel."""
     trails: Frames = 2
     """Lights crossed by a satellite."""
@@ -97,7 +98,7 @@ class Night:
     """How much the bias level changes from frame to frame, DN (1 sigma)."""
     overscan_px: Count = 0
     """Columns at the right that see no light, only the bias level."""
-    dark_e_s: Annotated[float, Ge(0), Unit("e-/s")] = 0.02
+    dark_e_s: Annotated[float, Ge(0), Le(1e6), Unit("e-/s")] = 0.02
     """Dark current at the temperature of the night, electrons per second; twice that for each 6 degrees."""
     glow_dn: Amount = 0.0
     """Amplifier glow in a corner after the exposure of a light, DN; it grows more slowly than the exposure."""
@@ -117,13 +118,13 @@ class Night:
     """Bits by which the camera shifts its values up: 2 for a converter of 14 bits, 4 for one of 12."""
     pattern: Literal["", "RGGB", "BGGR", "GBRG", "GRBG", "XTRANS"] = ""
     """Colour filters on the pixels, from the top left pixel on; left out for a mono camera."""
-    temperature_c: float = -10.0
+    temperature_c: Celsius = -10.0
     """Temperature of the sensor, degrees Celsius."""
-    dark_temperature_c: float | None = None
+    dark_temperature_c: Celsius | None = None
     """Temperature of the sensor in darks, degrees Celsius; left out, that of the night."""
     target: str = "Field 7"
     """Name of the object, as the headers tell it."""
-    seed: Count = 1
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 1
     """The same seed gives the same night."""
     dialect: Literal["nina", "maxim", "sgp", "ekos", "asiair", "sharpcap"] = "nina"
     """Capture program whose headers, file names and folders are imitated."""

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 class SubframeSelector:
     """Measure the stars, sky and noise of every frame and approve those that are good enough to integrate."""
 
-    sigma: Annotated[float, Field(gt=0), Unit("sigma")] = 5.0
+    sigma: Annotated[float, Field(gt=0, le=1000), Unit("sigma")] = 5.0
     """Height of a star above the sky, in units of the noise at the size of a star."""
-    max_stars: Annotated[int, Field(ge=10)] = 800
+    max_stars: Annotated[int, Field(ge=10, le=100_000)] = 800
     """How many stars are fitted: the brightest, spread over the frame."""
     psf: Literal["moffat", "gaussian"] = "moffat"
     """Star profile that is fitted."""
     beta: Annotated[Annotated[float, Field(ge=1.5, le=10)] | None, When(psf="moffat")] = None
     """Exponent of the Moffat profile; the stars of each frame tell it when left open."""
-    min_stars: Annotated[int, Field(ge=1)] = 3
+    min_stars: Annotated[int, Field(ge=1, le=100_000)] = 3
     """Frames with fewer stars are rejected."""
-    max_fwhm_px: Annotated[float, Field(gt=0)] | None = None
+    max_fwhm_px: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """Frames with larger stars than this, in pixels, are rejected."""
     max_eccentricity: Annotated[float, Field(gt=0, le=1)] | None = None
     """Frames with more elongated stars than this are rejected; 0.42 still looks round, 0.6 is trailed."""
-    max_noise_dn: Annotated[float, Field(gt=0)] | None = None
+    max_noise_dn: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Frames with more noise than this, in DN, are rejected."""
     min_stars_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
     """Frames with fewer stars than this share of the group's median are rejected; 0.7 finds passing clouds."""
@@ -64,11 +64,11 @@ class SubframeSelector:
         for name, words in (limits | {"max_noise_dn": "noise {:.4g} DN"}).items():
             value, limit = getattr(measurement, name[4:]), getattr(self, name)
             if limit is not None and value is not None and not value <= limit and not reason:
-                reason = f"{words.format(value)} is above {limit:g} ({name})"
+                reason = f"{words.format(value)} is above {limit:g} (SubframeSelector.{name})"
         if stars < self.min_stars:
-            reason = f"{stars} stars, fewer than {self.min_stars} (min_stars)"
+            reason = f"{stars} stars, fewer than {self.min_stars} (SubframeSelector.min_stars)"
         elif not reason and stars < (self.min_stars_fraction or 0) * usual_stars:
             share = 100 * stars / usual_stars
             reason = f"{stars} stars are {share:.0f} % of the group's median {usual_stars:.0f}: clouds? "
-            reason += "(min_stars_fraction)"
+            reason += "(SubframeSelector.min_stars_fraction)"
         return Rejected(measurement.source, "approve", reason) if reason else None

@@ -1,14 +1,15 @@
 """What a frame counts for in a weighted average: by exposure, noise, stars, a keyword of its header or a formula."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.expression import Expression
+from masterlight.subframes.expression import Expression, ExpressionError
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
@@ -99,15 +100,17 @@ def weights_of(
     if mode == "expression":
         return expression_weights(statistics, expression or "")
     if mode not in MODES:
-        raise ParameterError(f"weights: '{mode}' is not known; there are {', '.join(MODES)}, keyword, expression")
+        raise ParameterError(
+            f"ImageIntegration.weights: '{mode}' is not known; there are {', '.join(MODES)}, keyword, expression"
+        )
     fields, compute = MODES[mode]
     for s in statistics:
         for name in fields:
-            check(s, name, f"weights='{mode}'", positive=True)
+            check(s, name, f"ImageIntegration.weights {mode}", positive=True)
     weights = np.array([compute(s, float(k)) for s, k in zip(statistics, factor, strict=True)], np.float64)
     for s, weight in zip(statistics, weights, strict=True):
         if not (np.isfinite(weight) and weight > 0):
-            raise ParameterError(f"{s.source}: weights='{mode}' gives {weight:g}; leave the frame out")
+            raise ParameterError(f"{s.source}: ImageIntegration.weights {mode} gives {weight:g}; leave the frame out")
     return weights
 
 
@@ -117,11 +120,11 @@ def check(s: Measurement, name: str, who: str, positive: bool) -> None:
     values = np.atleast_1d(np.asarray(np.nan if value is None else value, float))
     if np.isfinite(values).all() and (not positive or (values > 0).all()):
         return
-    todo = "leave the frame out, or use weights='noise'"
+    todo = "leave the frame out, or use ImageIntegration.weights noise"
     if name == "noise_dn":
-        todo = "is it an empty or a smoothed frame? Leave it out, or use weights='none'"
+        todo = "is it an empty or a smoothed frame? Leave it out, or use ImageIntegration.weights none"
     elif name == "exposure_s":
-        todo = "write EXPTIME into its header, or use weights='noise'"
+        todo = "write EXPTIME into its header, or use ImageIntegration.weights noise"
     elif name in STAR_FIELDS and not s.stars:
         raise ParameterError(f"{s.source}: {who} needs {MEASURED[name]}, and no star was found in it; {todo}")
     wanted = "a positive number" if positive else "a number"
@@ -132,16 +135,22 @@ def check(s: Measurement, name: str, who: str, positive: bool) -> None:
 def keyword_weight(s: Measurement, keyword: str) -> float:
     """The weight that a frame's header holds."""
     if not keyword:
-        raise ParameterError("weight_keyword: it is empty; name the keyword of the weight, such as SSWEIGHT")
+        raise ParameterError(
+            "ImageIntegration.weight_keyword is empty; name the keyword of the weight, such as SSWEIGHT"
+        )
     named = {str(key).upper(): value for key, value in s.keywords.items()}
     if keyword.upper() not in named:
         related = [key for key in named if RELATED.search(key)]
         has = f"it has {', '.join(related)}: use that" if related else "it has none like it: weigh the subframes first"
-        raise ParameterError(f"{s.source}: its header has no keyword {keyword} for a weight; {has}, or weights='noise'")
+        raise ParameterError(
+            f"{s.source}: its header has no keyword {keyword} for a weight; {has}, or ImageIntegration.weights noise"
+        )
     value = named[keyword.upper()]
     said = f"{s.source}: its {keyword} is "
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ParameterError(f"{said}{value!r:.40}, which is no number; write a positive one, or use weights='noise'")
+        raise ParameterError(
+            f"{said}{value!r:.40}, which is no number; write a positive one, or use ImageIntegration.weights noise"
+        )
     if value == 0:
         raise ParameterError(f"{said}0: such a frame counts for nothing; leave it out")
     if not (np.isfinite(value) and value > 0):
@@ -149,11 +158,33 @@ def keyword_weight(s: Measurement, keyword: str) -> float:
     return float(value)
 
 
+def check_names(mode: str, keyword: str, expression: str | None, headers: Iterable[tuple[str, Mapping]]) -> None:
+    """Raise ParameterError where a header, (file, keywords), lacks the weight or what a formula needs of it."""
+    names = [name for name in Expression(expression or "").names if name not in VARIABLES] if expression else []
+    if mode == "expression" and not names:
+        return
+    for source, keywords in headers:
+        frame = SimpleNamespace(source=source, keywords=keywords)
+        if mode == "keyword":
+            keyword_weight(frame, keyword)
+            continue
+        header = {str(key).upper().replace("-", "_"): value for key, value in keywords.items()}
+        try:
+            Expression(expression).evaluate(dict.fromkeys([*VARIABLES, *header], np.zeros(1)))
+        except ExpressionError as error:
+            words = str(error).removeprefix("expression: ")
+            raise ParameterError(f"ImageIntegration.weight_expression: {words}, in {source}") from None
+        for name in names:
+            column(name, [frame], [header])
+
+
 def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarray:
     """The weights that a formula gives over what was measured and what the headers say."""
     formula = Expression(text)
     if formula.approves:
-        raise ParameterError(f"weight_expression: '{text}' is a condition; a weight is a number: if({text}, 1, 0)")
+        raise ParameterError(
+            f"ImageIntegration.weight_expression: '{text}' is a condition; a weight is a number: if({text}, 1, 0)"
+        )
     headers = [{str(key).upper().replace("-", "_"): v for key, v in s.keywords.items()} for s in statistics]
     known = dict.fromkeys([*VARIABLES, *(key for header in headers for key in header)], np.zeros(len(statistics)))
     table = {name: column(name, statistics, headers) for name in formula.names if name in known}

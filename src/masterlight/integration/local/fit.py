@@ -74,7 +74,9 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
     sky = float(np.isfinite(strips).mean())
     if sky < LEAST_OVERLAP:
         words = f"it cannot be the reference of local normalization: {sky:.0%} of its pixels are sky, not stars or gaps"
-        raise FrameError(frame.source, f"{words}. Choose another reference, or raise reference_rejection")
+        raise FrameError(
+            frame.source, f"{words}. Choose another reference, or raise LocalNormalization.reference_rejection"
+        )
     if settings.no_scale:
         return LocalReference(frame.source, shape, (ny, nx), tops, strips)
     chosen = standards(stars, LOCAL_STARS if settings.local_scale else STARS)
@@ -148,7 +150,7 @@ def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Fr
         count = count if ratio > FIRM * ratio_error else 0
         if count < settings.min_stars:
             words = f"{count} of the stars of {reference.source} can be measured in it"
-            needed = f"and {settings.min_stars} must tell its scale (min_stars)"
+            needed = f"and {settings.min_stars} must tell its scale (LocalNormalization.min_stars)"
             return Rejected(frame.source, "normalize", f"{words}, {needed}: {INSTEAD}")
         one = Scale(1 / ratio, ratio_error / ratio**2, count)
         if settings.local_scale:
