@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from badinput import BadCase, BadFile
-from bed import Healthy, Role, do, faults, fingerprints, is_root, lay, lay_role, pixels, same, told
+from bed import Healthy, Role, do, faults, fingerprints, lay, lay_role, pixels, same, told
 from warm import Done, Warm
 
 NEAR = 0.01
@@ -37,12 +37,12 @@ def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, wi
         alike = not role.product or same(made, with_it, NEAR if kind.expect == "near" else 0.0)
         return "" if alike else "the result is not that of healthy input"
     if done.status == 2:
-        return "" if told_of(kind, done) else f"failed and did not name the file: {done.err}"
+        return "" if told_of(kind, done, good) else f"failed and did not name the file: {done.err}"
     if not role.product or same(made, with_it):
         return ""
     if made is None:
         return "nothing was made, and nothing was told"
-    return "" if told_of(kind, done) else "another result than that of healthy input, and no word about this file"
+    return "" if told_of(kind, done, good) else "another result than that of healthy input, and no word about this file"
 
 
 def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, without) -> str:
@@ -61,17 +61,19 @@ def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, wi
     return "" if alike else "the result is not that of the others alone"
 
 
-def told_of(kind: BadFile, done: Done) -> bool:
-    """Whether any sentence names the file, beyond the figures that every file gets."""
+def told_of(kind: BadFile, done: Done, good: Done) -> bool:
+    """Whether a sentence names the file, beyond the figures that every file gets, or shows it in a group of its own."""
     usual = re.compile(r"^\s*(measure|integrate|normalize|align)\s+\S*X\S*: (\d+ stars|weight|reference)")
-    return any(kind.file.split(".")[0] in line and not usual.search(line) for line in told(done))
+    named = any(kind.file.split(".")[0] in line and not usual.search(line) for line in told(done))
+    groups, usual_groups = ([line for line in told(one) if line.split()[:1] == ["read"]] for one in (done, good))
+    return named or groups != usual_groups
 
 
 def roles_of(kind: BadFile, roles) -> list[Role]:
     return [role for role in roles if re.search(kind.roles, role.name)]
 
 
-def try_case(warm: Warm, healthy: Healthy, folder: Path, kind: BadCase, command: str) -> tuple[Done, list[str]]:
+def try_case(warm: Warm, folder: Path, kind: BadCase, command: str) -> tuple[Done, list[str]]:
     """A command of a bad night, flag, recipe or output."""
     statuses, words = kind.tries[command]
     lay(warm, folder)
@@ -85,6 +87,3 @@ def try_case(warm: Warm, healthy: Healthy, folder: Path, kind: BadCase, command:
         found.append(f"does not tell {words!r}: {done.err or done.out[-300:]}")
     first = command == next(iter(kind.tries))  # what is checked comes of this one
     return done, found or [why for why in [kind.check(folder) if first else ""] if why]
-
-
-__all__ = ["is_root", "roles_of", "try_case", "try_file"]
