@@ -97,7 +97,9 @@ def take_masters(
         words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
-    masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
+    files = {kind: read(path) for kind, path in given.items() if path}
+    yield from assemble.tell_masters("calibrate", files.values())
+    masters = process.masters(**files)
     masters.factor()
     if integers:
         pedestals = [0.0]
@@ -125,7 +127,9 @@ def take_defects(
     process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
 ) -> Ready:
     """Repair of what a master dark or a list or map of `masterlight defects` shows."""
-    known = [process.defects(read(dark))] if dark else []
+    shows = [read(dark)] if dark else []
+    yield from assemble.tell_masters("cosmetic", shows)
+    known = [process.defects(frame) for frame in shows]
     if defects:
         known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
     for part in known:
