@@ -74,11 +74,11 @@ def test_a_key_is_found_in_every_product(tmp_path):
 @pytest.mark.parametrize("out", ["", " "])
 def test_an_empty_name_is_no_folder(tmp_path, monkeypatch, out):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ParameterError, match="--out is empty"):
+    with pytest.raises(ParameterError, match="out= is empty"):
         next(run(tmp_path, out))
-    with pytest.raises(OutputError, match="--out is empty"):
+    with pytest.raises(OutputError, match="out= is empty"):
         refuse_other_page(out)
-    with pytest.raises(ParameterError, match="--out is empty"):
+    with pytest.raises(ParameterError, match="out= is empty"):
         next(by_hand("debayer", tmp_path, out))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="is a file"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from masterlight.core.errors import FrameError, ParameterError
+from masterlight.core.errors import FrameError
 from masterlight.core.headers import area, inside, overlap, section
 from masterlight.core.knob import When
 from masterlight.core.process import engine, process
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from masterlight.calibration.level import Level
     from masterlight.calibration.trimmed import Box
     from masterlight.core.frame import Frame
+
+
+def check_sections(text: str) -> str:
+    """A text of regions; ValueError when it is none."""
+    words = re.findall(r"\[[^\]]*\]", text)
+    if not words or not all(map(section, words)) or re.sub(r"\[[^\]]*\]|[\s;,]", "", text):
+        raise ValueError(f"'[x1:x2,y1:y2]', counted from 1, is expected (given: '{text:.60}')")
+    return text
+
+
+Regions = Annotated[str, AfterValidator(check_sections)]
 
 
 @process
@@ -29,10 +40,10 @@ class Overscan:
     """Order of the polynomial."""
     trim: bool = True
     """Cut the frame to the part that saw the sky."""
-    region: Annotated[str | None, When(model=("auto", "constant", "median", "polynomial"))] = None
+    region: Annotated[Regions | None, When(model=("auto", "constant", "median", "polynomial"))] = None
     """The strips that saw no light, as '[x1:x2,y1:y2]', counted from 1, several one after the other; otherwise the
     header's BIASSEC."""
-    image: Annotated[str | None, When(trim=True)] = None
+    image: Annotated[Regions | None, When(trim=True)] = None
     """The part that saw the sky, as '[x1:x2,y1:y2]'; otherwise the header's TRIMSEC or DATASEC."""
 
     def strips(self, frame: Frame) -> tuple[Box, ...]:
@@ -75,10 +86,8 @@ class Overscan:
 
 def sections(name: str, text: str, frame: Frame) -> tuple[Box, ...]:
     """Regions in FITS notation as bounds; each must lie inside the frame."""
-    words = re.findall(r"\[[^\]]*\]", text)
+    words = re.findall(r"\[[^\]]*\]", check_sections(text))
     boxes = tuple(box for word in words if (box := section(word)))
-    if not boxes or len(boxes) < len(words) or re.sub(r"\[[^\]]*\]|[\s;,]", "", text):
-        raise ParameterError(f"{name}: '[x1:x2,y1:y2]', counted from 1, is expected (given: '{text}')")
     rows, cols = frame.shape[-2:]
     for word, box in zip(words, boxes, strict=True):
         if not inside(box, (0, rows, 0, cols)) or not area(box):

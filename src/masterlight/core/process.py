@@ -28,6 +28,8 @@ STRICT = ConfigDict(allow_inf_nan=False, str_min_length=1)
 """No knob is infinite, and no word is empty: what is empty on a command line is a variable that was not set."""
 MOST_SHOWN = 60
 """Letters of a wrong value that a message shows."""
+MOST_TOLD = 240
+"""Letters of what a check says about it."""
 _REGISTRY: dict[str, type] = {}
 T = typing.TypeVar("T")
 
@@ -182,7 +184,8 @@ def complete(cls: type, tree: Mapping[str, Any]) -> dict[str, Any]:
             return (plain(usual) if is_dataclass(usual) else {}) | inside
         return None if node == "off" and prefix[:-1] in optional else node
 
-    return {name: walk(tree[name], usual_of(cls, name), f"{name}.") for name in tree}
+    known = process_fields(cls)
+    return {name: walk(tree[name], usual_of(cls, name) if name in known else None, f"{name}.") for name in tree}
 
 
 def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = str) -> str:
@@ -190,7 +193,7 @@ def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = s
     path = ".".join(str(p) for p in error["loc"])
     if isinstance(cause := error.get("ctx", {}).get("error"), ParameterError):
         knob, rest = re.match(r"([\w.]*)(.*)", str(cause), re.DOTALL).groups()
-        return call(f"{path}.{knob}".lstrip(".")) + rest
+        return call(f"{path}.{knob}".strip(".")) + rest
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         from difflib import get_close_matches
 
@@ -198,17 +201,19 @@ def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = s
         return f"{clipped(path, str)} is not a parameter of {cls.__name__}" + (
             f"; did you mean {' or '.join(near)}?" if near else ""
         )
+    if error["type"] == "value_error":  # of a check of ours, which tells what was given
+        return f"{call(path)}: {clipped(error['msg'].removeprefix('Value error, '), str, MOST_TOLD)}"
     given = "" if error["type"] == "missing" else f" (given: {clipped(error['input'])})"
     return f"{call(clipped(path, str))}: {error['msg'][:1].lower()}{error['msg'][1:]}{given}"
 
 
-def clipped(value: Any, words: Callable[[Any], str] = repr) -> str:
+def clipped(value: Any, words: Callable[[Any], str] = repr, most: int = MOST_SHOWN) -> str:
     """A value that somebody gave, short enough for a sentence."""
     try:
         told = words(value)
     except (ValueError, RecursionError):  # a whole number of thousands of digits, lists in lists
         told = f"a {type(value).__name__} too long to show"
-    return told if len(told) <= MOST_SHOWN else f"{told[: MOST_SHOWN - 4]} ..."
+    return told if len(told) <= most else f"{told[: most - 4]} ..."
 
 
 def plain(value: Any) -> Any:
@@ -270,7 +275,10 @@ def fill(table: Any, value: Any, known: Mapping[str, Knob], prefix: str = "") ->
 def from_toml(cls: type[T], text: str, source: str = "the recipe") -> T:
     """The process that a TOML document describes; what it does not mention keeps its default."""
     try:
-        return validate(cls, tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ParameterError) as error:
-        told = ":" if isinstance(error, ParameterError) else " is not valid TOML:"
-        raise ParameterError(f"{source}{told} {error}") from None
+        return validate(cls, tomllib.loads(text.removeprefix("\ufeff")))
+    except ParameterError as error:
+        raise ParameterError(f"{source}: {error}") from None
+    except (RecursionError, MemoryError):
+        raise ParameterError(f"{source}: tables or lists inside each other, too deep for any recipe") from None
+    except ValueError as error:  # TOMLDecodeError, and what tomllib lets through of dates and large numbers
+        raise ParameterError(f"{source} is not valid TOML: {clipped(error, str)}") from None

@@ -6,9 +6,11 @@ An executor of other processes gets a task and its items once for each process, 
 """
 
 import ctypes
+import difflib
 import operator
 import os
 import pickle
+import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -20,6 +22,10 @@ from masterlight.core.errors import MasterlightError, ParameterError, Rejected
 
 Pool = tuple[Executor, int]
 """An executor and how many tasks it runs at once."""
+
+
+MOST_THREADS = 4096
+DASK = re.compile(r"dask://(\[[0-9a-fA-F:.]+\]|[^/:\s\[\]]+)(:\d{1,5})?/?")
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,22 @@ def machine_memory_mb() -> float:
     return 4000.0
 
 
+def check_workers(where: str) -> str:
+    """The name of a place to compute, as `executor` takes it; ValueError with what is allowed."""
+    kind, _, rest = where.partition(":")
+    if kind == "threads" and rest and not (rest.isdecimal() and rest.isascii() and 0 < int(rest[:9]) <= MOST_THREADS):
+        raise ValueError(f"'{where:.60}': after 'threads:' comes a number of threads from 1 to {MOST_THREADS}")
+    if kind == "dask" and not DASK.fullmatch(where):
+        raise ValueError(
+            f"'{where:.60}': after 'dask:' comes the address of a scheduler, such as dask://192.168.0.7:8786"
+        )
+    if kind not in ("serial", "threads", "dask") or (kind == "serial" and where != kind):
+        near = difflib.get_close_matches(kind, ("serial", "threads", "dask"), 1)
+        known = "there are serial, threads, threads:N and dask://host:port"
+        raise ValueError(f"'{where:.60}' is no place to compute; {f'did you mean {near[0]}? ' if near else ''}{known}")
+    return where
+
+
 @contextmanager
 def executor(where: str = "threads") -> Iterator[Pool]:
     """Open the executor named by `where` and tell how many tasks it runs at once.
@@ -149,12 +171,13 @@ def executor(where: str = "threads") -> Iterator[Pool]:
     "serial", "threads" (one per core), "threads:4", or "dask://host:port" for a distributed
     scheduler whose workers see the same files.
     """
-    kind, _, count = where.partition(":")
+    try:
+        kind, _, count = check_workers(where).partition(":")
+    except ValueError as error:
+        raise ParameterError(f"Recipe.workers {error}") from None
     if kind == "serial":
         yield Serial(), 1
     elif kind == "threads":
-        if count and not (count.isdigit() and int(count) > 0):
-            raise ParameterError(f"workers='{where}': after 'threads:' comes a number of threads, such as 'threads:4'")
         width = int(count) if count else core_count()
         with ThreadPoolExecutor(width, thread_name_prefix="masterlight") as pool:
             try:
@@ -162,13 +185,10 @@ def executor(where: str = "threads") -> Iterator[Pool]:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-    elif kind == "dask":
+    else:
         with dask_client(where) as client:
             cluster = Cluster(client)
             yield cluster, cluster.width
-    else:
-        known = "'serial', 'threads', 'threads:N' or 'dask://host:port'"
-        raise ParameterError(f"workers='{where}' is not a place to compute; use {known}")
 
 
 def dask_client(where: str) -> Any:
@@ -176,14 +196,14 @@ def dask_client(where: str) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ParameterError("workers='dask://...' needs the dask extra: pip install 'masterlight[dask]'") from error
+        raise ParameterError("Recipe.workers dask needs the dask extra: pip install 'masterlight[dask]'") from error
     try:
         client = Client("tcp" + where.removeprefix("dask"), timeout=10)
     except (OSError, ValueError) as error:
-        raise ParameterError(f"workers='{where}': no dask scheduler answers there ({error})") from error
+        raise ParameterError(f"Recipe.workers {where}: no dask scheduler answers there ({error})") from error
     if not client.ncores():
         client.close()
-        raise ParameterError(f"workers='{where}': this scheduler has no workers; start some with `dask worker`")
+        raise ParameterError(f"Recipe.workers {where}: this scheduler has no workers; start some with `dask worker`")
     return client
 
 

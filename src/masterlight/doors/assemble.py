@@ -20,6 +20,8 @@ from masterlight.core.errors import FrameError, NothingUsable, ParameterError, R
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
 from masterlight.core.together import differences
+from masterlight.core.units.figures import figure
+from masterlight.core.units.settle import KNOB, in_role, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
@@ -30,6 +32,7 @@ from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, read_plane, table_rows, write
 from masterlight.io.defectlist import write_defects
+from masterlight.night.ahead import check_integration
 from masterlight.night.masters import build_master
 from masterlight.night.products import header, place_keywords, save, write_pictured
 from masterlight.night.recipe import Recipe
@@ -72,13 +75,17 @@ def make_master(
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
-    masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
+    masters = {name: in_role(read(file), name) for name, file in (("bias", bias), ("dark", dark)) if file}
+    made, scales = settle([*masters.values(), *frames], recipe.calibrate.units, KNOB)
+    masters, frames = dict(zip(masters, made, strict=False)), made[len(masters) :]
     yield from tell_masters("masters", masters.values())
     group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
     equation = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
     with Run.open(plan, path.parent, recipe) as run:
         for rejected in plan.rejected:
             yield run.reject(rejected)
+        for sentence in sentences(scales):
+            yield run.note("masters", sentence)
         if len(plan.groups) > 1:
             yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
         yield from build_master(run, MasterJob(group, **masters, equation=equation), path)
@@ -104,10 +111,12 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     master = files[0]
     bias = read(master)
     refuse_other_kind("bias", bias, force=False)
-    yield from tell_masters("superbias", [bias])
     checked = scan(check)
     yield from tell_rejected("superbias", checked)
-    raw = checked.frames
+    (bias, *raw), scales = settle([in_role(bias, "bias"), *checked.frames])
+    for sentence in sentences(scales):
+        yield Event("superbias", message=sentence)
+    yield from tell_masters("superbias", [bias])
     for odd in [frame for frame in raw if frame.meta.sky_shape != bias.shape]:
         words = f"is of another size than {Path(master).name}; give the frames that it was made of"
         raise FrameError(odd.source, words)
@@ -146,12 +155,19 @@ def find_defects(
     kinds: dict[str, list[Frame]] = {}
     session = scan(files)
     yield from tell_rejected("defects", session)
-    for frame in session.frames:
+    beside = [in_role(read(bias), "bias")] if bias else []
+    frames = session.frames
+    alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
+    made, scales = settle([*beside, *(frame for frame in frames if frame not in alone)])
+    for sentence in sentences(scales):
+        yield Event("defects", message=sentence)
+    beside, frames = made[: len(beside)], made[len(beside) :]
+    for frame in (*frames, *alone):
         whole = (0, frame.shape[-2], 0, frame.shape[-1])
         kinds.setdefault(frame.meta.kind, []).append(Trimmed.of(frame, frame.meta.data_px or whole))
     parts = []
     for kind, frames in kinds.items():
-        for words, found in FINDERS.get(kind, of_lights)(process, frames, read(bias) if bias else None, dithered):
+        for words, found in FINDERS.get(kind, of_lights)(process, frames, beside[0] if beside else None, dithered):
             yield Event("defects", message=f"{words}: {defect_words(found)}")
             for note in found.notes:
                 yield Event("defects", message=note)
@@ -262,8 +278,12 @@ def integrate_files(
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
-        frames = [crop(frame, roi) for frame in session.frames]
+        frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
+        for sentence in sentences(scales):
+            yield run.note("integrate", sentence)
+        frames = [crop(frame, roi) for frame in frames]
         frames = yield from of_one_shape(run, frames)
+        check_integration(recipe.integrate, frames)
         frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
         chosen = place_of(reference, frames)
         stack, frames, _ = yield from integrate(
@@ -304,7 +324,7 @@ def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
     row = MasterRow.of(own.meta.kind, own.meta.filter, path, stack, reference=own.source)
     sentences = []
     for used in [part for part in by_frame(stack) if part.weight > 0]:
-        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
+        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {figure(used.offset, 2, sign=True)} DN"
         lost = rejection_words(used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction)
         sentences.append(f"{Path(used.source).name}: {words}, noise {used.noise_dn:.3g} DN, {lost}")
     for sentence in sentences:
@@ -367,9 +387,15 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
 
 def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events[None]:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
-    frames = [read(file) for file in files]
+    frames, scales = settle_mixed([read(file) for file in files])
+    for sentence in sentences(scales):
+        yield Event("hdr", message=sentence)
     known = [read_plane(frame.source, "VARIANCE") for frame in frames]
-    variances = [None if plane is None else np.asarray(plane) for plane in known]
+    factors = {one.source: np.float32(one.factor**2) for one in scales}
+    variances = [
+        None if plane is None else np.asarray(plane) * factors.get(frame.source, np.float32(1))
+        for frame, plane in zip(frames, known, strict=True)
+    ]
     for without in [frame.source for frame, v in zip(frames, variances, strict=True) if v is None][:1]:
         yield Event("hdr", message=f"{without} has no VARIANCE, so the result has none")
     made = hdr(frames, variances)

@@ -60,6 +60,8 @@ def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
+    for name in [name for name, value in slots.items() if value == "" and name != "inputs"]:
+        raise ParameterError(f"{name}= is empty; was a variable not set? Give a name, or leave it out")
     STORY.get(step.verb, do_by_hand)(step, process, **slots)
 
 
@@ -92,7 +94,12 @@ def recipe_text(path: str) -> str:
 
     try:
         with reading(path), open_regular(path) as file:
-            return file.read(MOST_RECIPE_BYTES).decode()
+            content = file.read(MOST_RECIPE_BYTES + 1)
+        if len(content) > MOST_RECIPE_BYTES:
+            raise ParameterError(f"{path}: is larger than any recipe; `masterlight recipe` prints one to begin with")
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ParameterError(f"{path}: is no text in UTF-8, as a recipe is; save it as that") from None
     except FrameError as error:
         raise ParameterError(f"{error}; `masterlight recipe` prints one to begin with") from None
 
@@ -171,9 +178,11 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     from masterlight.doctor import diagnose
     from masterlight.doctor.page import html, text
     from masterlight.io import atomic
-    from masterlight.night.products import key, refuse_other_page, with_key
+    from masterlight.night.products import check_file, key, refuse_other_page, with_key
 
     refuse_other_page(out)
+    if out:
+        check_file(Path(out))
     found = plan_of(inputs, recipe)
     if not found.groups:
         raise NothingUsable(found.why_no_lights())

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from masterlight.core.errors import MasterlightError
+from masterlight.core.units.figures import figure
 from masterlight.core.workers import Event
 from masterlight.night.report import MasterRow, Report
 from masterlight.session.words import condense, visible
@@ -152,7 +153,7 @@ def summary(report: Report, diary: Diary | None = None) -> None:
 def cells(row: MasterRow) -> tuple[str, ...]:
     """A product as a row of the table."""
     figures = (row.noise_measured or row.noise, 3), (row.noise_before, 3), (row.fwhm_px, 2)
-    words = ("" if value is None else f"{value:.{digits}f}" for value, digits in figures)
+    words = ("" if value is None else figure(value, digits) for value, digits in figures)
     lost = "" if row.rejected_low is None else f"{100 * row.rejected_low:.3f} / {100 * row.rejected_high:.3f}"
     return visible(Path(row.path).name), str(row.frames_used), *words, lost
 
@@ -169,7 +170,7 @@ def table_lines(rows: list[tuple[str, ...]], columns: int) -> list[str]:
     heading, *products = rows
     lines = []
     for name, *figures in products:
-        told = [f"{word} {figure}" for word, figure in zip(heading[1:], figures, strict=True) if figure]
+        told = [f"{word} {cell}" for word, cell in zip(heading[1:], figures, strict=True) if cell]
         lines += [name, *textwrap.wrap(", ".join(told), max(20, columns), initial_indent="  ", subsequent_indent="  ")]
     return lines
 

@@ -22,7 +22,9 @@ from masterlight.calibration.calibrate import preset as preset_of
 from masterlight.calibration.calibrated import auto_pedestal
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.knob import either
 from masterlight.core.process import with_values
+from masterlight.core.units.settle import KNOB, in_role, is_plain, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
@@ -32,9 +34,9 @@ from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
-from masterlight.io.defectlist import read_defects
+from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
-from masterlight.night.products import untaken
+from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.scan import Session, scan
 
@@ -61,8 +63,11 @@ def by_hand(
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if not str(out).strip():
-        raise ParameterError("--out is empty; give a name for the result")
-    if not step.ending:
+        raise ParameterError("out= is empty; give a name for the result")
+    if step.ending:
+        check_out(out)
+    else:
+        check_name(step, Path(out))
         for ending in ("", *BESIDE.get(verb, ())):
             path = Path(out).with_suffix(ending) if ending else Path(out)
             refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
@@ -73,6 +78,14 @@ def by_hand(
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
     yield from each_file(step, session, Path(out), process, apply, overwrite)
+
+
+def check_name(step: Step, path: Path) -> None:
+    """Raise before the work what would be raised when its result is written: a name that is no format of ours."""
+    check_file(path)
+    known = (".fits", ".fit", ".fts", *(TEXTS if step.verb == "defects" else ()))
+    if suffix(path, known) is None:
+        raise ParameterError(f"{path}: the result is written as {either(known)}; let the name (out=) end so")
 
 
 MAKERS: dict[str, Callable[..., Events[None]]] = {
@@ -97,19 +110,25 @@ def take_masters(
         words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
-    files = {kind: read(path) for kind, path in given.items() if path}
-    yield from assemble.tell_masters("calibrate", files.values())
-    masters = process.masters(**files)
+    opened = {kind: in_role(read(path), kind) for kind, path in given.items() if path}
+    process.masters(**opened)  # refuses those of another kind before their pixels are looked at
+    made, readings = settle([*opened.values(), *session.frames], process.units, KNOB)
+    masters = process.masters(**dict(zip(opened, made, strict=False)))
+    frames = {frame.source: frame for frame in made[len(opened) :]}
+    yield from assemble.tell_masters("calibrate", list(opened.values()))
     masters.factor()
+    for sentence in sentences(readings):
+        yield Event("calibrate", message=sentence)
     if integers:
         pedestals = [0.0]
-        for frame in session.frames:
+        for frame in frames.values():
             with suppress(FrameError):  # told when its turn comes
                 pedestals.append(auto_pedestal(process(frame, masters)))
         process = with_values(process, pedestal_dn=process.pedestal_dn + max(pedestals))
         yield Event("calibrate", message=f"pedestal {process.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def apply(frame: Frame) -> Any:
+        frame = frames[frame.source]
         view = process(frame, masters)
         if view is frame:
             raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
@@ -127,9 +146,14 @@ def take_defects(
     process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
 ) -> Ready:
     """Repair of what a master dark or a list or map of `masterlight defects` shows."""
-    shows = [read(dark)] if dark else []
-    yield from assemble.tell_masters("cosmetic", shows)
-    known = [process.defects(frame) for frame in shows]
+    known = []
+    if dark:
+        plain = (frame for frame in session.frames if is_plain(frame.meta))
+        (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
+        for sentence in sentences(readings):
+            yield Event("cosmetic", message=sentence)
+        yield from assemble.tell_masters("cosmetic", [shown])
+        known.append(process.defects(shown))
     if defects:
         known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
     for part in known:
@@ -159,9 +183,11 @@ def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
 
 def take_reference(process: LocalNormalization, session: Session, reference: File) -> Ready:
     """The registered frame whose sky and scale the others get."""
-    yield from ()
-    like = process.reference(read(reference))
-    return process, lambda frame: process(frame, like)
+    made, readings = settle_mixed([read(reference), *session.frames])
+    for sentence in sentences(readings):
+        yield Event("normalize", message=sentence)
+    like, frames = process.reference(made[0]), {frame.source: frame for frame in made[1:]}
+    return process, lambda frame: process(frames[frame.source], like)
 
 
 BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
@@ -226,8 +252,6 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
     if any(Path(frame).resolve() == path.resolve() for frame in inputs):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 

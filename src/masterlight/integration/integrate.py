@@ -6,9 +6,10 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from masterlight.core import workers
+from masterlight.core.errors import ParameterError
 from masterlight.core.knob import When
 from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
@@ -33,6 +34,20 @@ JUDGED = "scale+zero offset", "equalize fluxes", "local"
 LOCALLY = When(normalization="local"), When(rejection__normalization="local")
 
 
+def check_formula(text: str) -> str:
+    """A formula of weights that can be understood; ValueError with the place where it cannot."""
+    try:
+        approves = engine("subframes.expression").Expression(text).approves
+    except ParameterError as error:
+        raise ValueError(str(error).removeprefix("expression: ")) from None
+    if approves:
+        raise ValueError(f"'{text:.60}' is a condition; a weight is a number: if({text:.60}, 1, 0)")
+    return text
+
+
+Formula = Annotated[str, AfterValidator(check_formula)]
+
+
 @process
 class ImageIntegration:
     """Combine frames of the same scene into one with less noise, rejecting what is not in most of them."""
@@ -48,7 +63,7 @@ class ImageIntegration:
     """What a frame counts for: noise is by inverse noise variance, psf-... by its stars, keyword by its header."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"
     """Keyword that holds the weight of a frame, for weights keyword."""
-    weight_expression: Annotated[str | None, When(weights="expression")] = None
+    weight_expression: Annotated[Formula | None, When(weights="expression")] = None
     """Formula of the weight of a frame, for weights expression: such as 35*inv(FWHM) + 10*inv(Noise) + 50."""
     min_weight: Annotated[float, Field(ge=0, lt=1), When(combination=WEIGHED)] = 0.005
     """Frames that count for less than this part of the best are left out; 0 keeps all."""

@@ -19,6 +19,7 @@ from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic, read
+from masterlight.night.ahead import words_for
 from masterlight.night.products import header, key, save
 from masterlight.night.report import MasterRow, finite, rejection_words
 from masterlight.night.run import Run, integrate
@@ -60,12 +61,6 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     run.made[job] = path
     yield from report_master(run, job, path, views, stack)
     yield from run.diagnose(examine_master(run, job, path, views, [planes[0].noise_dn for planes in statistics]))
-
-
-def words_for(kind: str, text: str) -> str:
-    """A message about the integration of a master with its knobs called as the recipe has them, by kind of frame."""
-    held = f"Recipe.{'dark' if kind == 'flatdark' else kind}"
-    return text.replace("ImageIntegration.", f"{held}.").replace("Rejection.", f"{held}.rejection.")
 
 
 def calibrate_frames(run: Run, job: MasterJob, masters: Masters) -> Events[tuple[list[Frame], list[list]]]:
@@ -188,9 +183,10 @@ def open_masters(run: Run, job: MasterJob | LightSet) -> Events[Masters]:
     for kind, path in master_paths(run, job).items():
         try:
             if path is not None and path not in run.unusable:
-                opened[kind] = read(path)
-                if isinstance(getattr(job, kind), Frame):
-                    np.asarray(opened[kind])  # ready-made: it may be damaged
+                ready = getattr(job, kind)
+                opened[kind] = ready if isinstance(ready, Frame) else read(path)
+                if isinstance(ready, Frame):
+                    np.asarray(ready)  # it may be damaged
                 calibrate.masters(**{"bias": opened.get("bias"), kind: opened[kind]}).flat_means()
         except (FrameError, OSError) as error:
             opened.pop(kind, None)

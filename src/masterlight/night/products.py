@@ -128,34 +128,24 @@ class Store:
     @property
     def place(self) -> Path:
         """The folder for the products, or the nearest above it that exists."""
-        return next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+        return existing(self.root)
 
     def free_bytes(self) -> int:
         """Free space where the products go."""
         return shutil.disk_usage(self.place).free
 
     def require(self, needed: int) -> None:
-        """Stop before the work begins when the products cannot fit on the disk, or cannot be written there."""
+        """Stop before the work begins when the products cannot fit on the disk."""
         free = self.free_bytes()
         if free < needed:
             words = f"{free / 1e6:,.0f} MB free and the products take about {needed / 1e6:,.0f} MB"
             raise OutputError(f"{self.root} has {words}; free some space or choose another folder (out=)")
-        if not os.access(self.place, os.W_OK):
-            raise OutputError(f"{self.place} cannot be written to; choose another folder (out=)")
-
-
-def check_out(out: Path | str) -> None:
-    """Raise before any work where `out` can be no folder for results."""
-    if not os.fspath(out).strip():
-        raise ParameterError("--out is empty; give the folder for the results")
-    if Path(out).exists() and not Path(out).is_dir():
-        raise OutputError(f"{out} is a file; give a folder for the results")
 
 
 def refuse_other_page(out: str | None) -> None:
     """Raise OutputError where a page would take the place of a file that is no page of ours."""
     if out is not None and (not out.strip() or (os.path.lexists(out) and not key_in(Path(out)))):
-        words = f"{out} exists and is no page of the doctor" if out.strip() else "--out is empty"
+        words = f"{out} exists and is no page of the doctor" if out.strip() else "out= is empty"
         raise OutputError(f"{words}; give another name for the page")
 
 
@@ -163,6 +153,31 @@ def names(folder: Path, name: str, ending: str) -> Iterator[Path]:
     """Paths in a folder: of this name, then with _2, _3 ... behind it."""
     numbered = chain([name], (f"{name}_{number}" for number in count(2)))
     return (folder / f"{one}{ending}" for one in numbered)
+
+
+def existing(folder: Path) -> Path:
+    """A folder, or the nearest above it that exists."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def check_file(path: Path) -> None:
+    """OutputError where a file cannot be made or replaced."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file in it")
+    check_out(path.parent)
+
+
+def check_out(out: Path | str) -> None:
+    """Raise before any work where `out` can be no folder for results."""
+    if not os.fspath(out).strip():
+        raise ParameterError("out= is empty; give the folder for the results")
+    place = existing(Path(out))
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file; give a folder for the results (out=)")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{place} cannot be written to; choose another output folder (out=)")
 
 
 def untaken(folder: Path, name: str, ending: str, taken: Collection[Path]) -> Path:
@@ -211,7 +226,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("CALSTAT", done or None, "done to the pixels: Overscan Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
-        ("BUNIT", meta.unit or "DN", "unit of the pixels"),
+        ("BUNIT", meta.unit or ("DN" if meta.in_dn else None), "unit of the pixels"),
     ]
     return [(k, v, c) for k, v, c in rows if v is not None]
 

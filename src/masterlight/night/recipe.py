@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
@@ -10,6 +10,7 @@ from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
 from masterlight.core.knob import Usual, When
 from masterlight.core.process import process
+from masterlight.core.workers import check_workers
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
@@ -51,7 +52,7 @@ class Recipe:
     """How lights are dropped onto the finer grid."""
     reference: Annotated[str | None, Usual("the best")] = None
     """File name of the light to align to and to normalize with; the best one when left out."""
-    workers: str = "threads"
+    workers: Annotated[str, AfterValidator(check_workers)] = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
     memory_mb: Annotated[Megabytes | None, Usual("a quarter of the machine's")] = None
     """Memory to stay within, in MB; a quarter of the machine's when left out."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masterlight.core.noise import noise_mrs
+from masterlight.core.units.figures import figure
 from masterlight.doctor.findings import Finding
 from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
@@ -97,7 +98,7 @@ class MasterRow:
             words.append(f"as deep as {self.effective_frames:.1f} equal frames")
             words.append(f"claimed / measured noise {self.claimed_over_measured:.3f}")
         elif self.noise:
-            words.append(f"noise {self.noise:.3f} DN")
+            words.append(f"noise {figure(self.noise, 3)} DN")
         if self.fwhm_px:
             words.append(f"FWHM {self.fwhm_px:.2f} px")
         if self.rejected_high is not None:
@@ -290,5 +291,5 @@ def parts_words(rows: Sequence[FrameReport]) -> str:
 
 def span(values: Sequence[float], digits: int) -> str:
     """From the least to the most of some figures: `2.57 to 4.04`."""
-    low, high = (f"{edge:.{digits}f}" for edge in (min(values), max(values)))
+    low, high = (figure(edge, digits) for edge in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"

@@ -16,10 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from masterlight.alignment.transform import Transform
-from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
-from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
@@ -27,6 +25,7 @@ from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
+from masterlight.night.ahead import is_named, look_ahead, trimmed_shape
 from masterlight.night.light import Light, Measure, align_light, debayer_of, light_of, merit, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
@@ -63,7 +62,7 @@ def walk(run: Run) -> Events[Report]:
 
 def open_plan(run: Run) -> Events[None]:
     """Say what the plan says, and end before the work begins where it cannot come to a result."""
-    plan, recipe = run.plan, run.recipe
+    plan = run.plan
     for group in plan.groups:
         yield Event("read", message=str(group))
     for rejected in plan.rejected:
@@ -75,13 +74,7 @@ def open_plan(run: Run) -> Events[None]:
             with suppress(OutputError):
                 run.write_report()
         raise NothingUsable(plan.why_no_lights())
-    run.store.require(plan.disk_bytes)
-    names = [Path(frame.source) for job in plan.lights for frame in job.frames]
-    wanted = Path(recipe.reference or "").name
-    if wanted and not any(wanted in (path.name, path.stem) for path in names):
-        yield run.note("plan", f"the reference {wanted} is not among the lights; the best light is taken")
-    for job in plan.lights if recipe.defects else ():  # a bad list is told now, not after the masters
-        read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))
+    yield from look_ahead(run)
 
 
 def targets_of(plan: Plan) -> list[list[int]]:
@@ -192,12 +185,6 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
     return run.defects[name]
 
 
-def trimmed_shape(frame: Frame, calibrate: ImageCalibration) -> tuple[int, int]:
-    """Rows and columns of a raw frame after calibration has cut off what saw no sky."""
-    y0, y1, x0, x1 = calibrate.overscan.window(frame)
-    return y1 - y0, x1 - x0
-
-
 def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defects | None) -> Events[None]:
     """The doctor's look at one calibrated light of a set, the middle one or the next that can be read."""
     for light in lights[len(lights) // 2 :]:
@@ -257,7 +244,7 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
     """
     if run.recipe.reference:
         wanted = Path(run.recipe.reference).name
-        named = [light for light in lights if wanted in (Path(light.source).name, Path(light.source).stem)]
+        named = [light for light in lights if is_named(wanted, light.source)]
         if named:
             return named
     shapes = Counter(light.view.shape for light in lights)

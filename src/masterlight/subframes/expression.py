@@ -21,6 +21,8 @@ from masterlight.core.errors import ParameterError
 
 DEEPEST = 200
 """Operations inside each other, brackets or a long sum: more than a photographer writes, less than the stack holds."""
+SHOWN = 30
+"""Letters of a formula that a message shows to each side of the place."""
 MOST_TOLD = 16
 """Known names that are listed where none resembles one that is not."""
 TOKEN = re.compile(
@@ -35,11 +37,13 @@ STATISTICS = {"Minimum": np.min, "Maximum": np.max, "Min": np.min, "Max": np.max
 
 
 class ExpressionError(ParameterError):
-    """An expression cannot be understood; the message shows where, by a caret below the place."""
+    """An expression cannot be understood; the message shows where, by an arrow before the place."""
 
     def __init__(self, text: str, position: int, reason: str):
         shown = re.sub(r"\s", " ", text)
-        super().__init__(f"expression: {reason} (at character {position + 1})\n  {shown}\n  {' ' * position}^")
+        before, after = shown[max(0, position - SHOWN) : position], shown[position : position + SHOWN]
+        start, end = "..." * (position > SHOWN), "..." * (len(shown) > position + SHOWN)
+        super().__init__(f"expression: {reason} (at character {position + 1}: {start}{before} --> {after}{end})")
         self.text, self.position, self.reason = text, position, reason
 
     def __reduce__(self):

@@ -1,14 +1,15 @@
 """What a frame counts for in a weighted average: by exposure, noise, stars, a keyword of its header or a formula."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.expression import Expression
+from masterlight.subframes.expression import Expression, ExpressionError
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
@@ -155,6 +156,26 @@ def keyword_weight(s: Measurement, keyword: str) -> float:
     if not (np.isfinite(value) and value > 0):
         raise ParameterError(f"{said}{value:g}; a weight must be positive: weigh the frame anew, or leave it out")
     return float(value)
+
+
+def check_names(mode: str, keyword: str, expression: str | None, headers: Iterable[tuple[str, Mapping]]) -> None:
+    """Raise ParameterError where a header, (file, keywords), lacks the weight or what a formula needs of it."""
+    names = [name for name in Expression(expression or "").names if name not in VARIABLES] if expression else []
+    if mode == "expression" and not names:
+        return
+    for source, keywords in headers:
+        frame = SimpleNamespace(source=source, keywords=keywords)
+        if mode == "keyword":
+            keyword_weight(frame, keyword)
+            continue
+        header = {str(key).upper().replace("-", "_"): value for key, value in keywords.items()}
+        try:
+            Expression(expression).evaluate(dict.fromkeys([*VARIABLES, *header], np.zeros(1)))
+        except ExpressionError as error:
+            words = str(error).removeprefix("expression: ")
+            raise ParameterError(f"ImageIntegration.weight_expression: {words}, in {source}") from None
+        for name in names:
+            column(name, [frame], [header])
 
 
 def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""What can be known before the work begins is told before it: a run that cannot end well stops now, not after hours."""
+
+import difflib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.core.errors import OutputError, ParameterError
+from masterlight.core.frame import Frame
+from masterlight.core.workers import Events, machine_memory_mb
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.io.defectlist import read_defects
+from masterlight.night.run import Run
+from masterlight.session.plan import Plan
+from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.weights import check_names
+
+
+def look_ahead(run: Run) -> Events[None]:
+    """Raise what would end this run later: no room, too few frames, names that nothing has, a list that is damaged."""
+    plan, recipe = run.plan, run.recipe
+    run.store.require(plan.disk_bytes)
+    require_scratch(plan)
+    check_counts(run)
+    check_reference(plan, recipe.reference)
+    for job in plan.lights if recipe.defects else ():
+        read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))
+    if run.memory_mb > machine_memory_mb():
+        words = f"Recipe.memory_mb {run.memory_mb:.0f} is more than the {machine_memory_mb():.0f} MB of this machine"
+        yield run.note("plan", f"{words}, which will be slow where it has to use the disk for memory")
+
+
+def require_scratch(plan: Plan) -> None:
+    """OutputError where compressed files have no room to be unpacked in."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if plan.scratch_bytes > free:
+        words = f"{folder} has {free / 1e6:,.0f} MB free and the unpacked files take {plan.scratch_bytes / 1e6:,.0f} MB"
+        raise OutputError(f"{words}; set the variable TMPDIR to a folder on a larger disk")
+
+
+def check_counts(run: Run) -> None:
+    """ParameterError where the frames of a master or a master light are too few, or lack something."""
+    for master in run.plan.masters:
+        integration = getattr(run.recipe, "dark" if master.kind == "flatdark" else master.kind).integration()
+        try:
+            integration.rejection.check(len(master.frames))
+        except ParameterError as error:
+            raise ParameterError(f"{master.group}: {words_for(master.kind, str(error))}") from None
+    for job in run.plan.lights:
+        check_integration(run.recipe.integrate, job.frames)
+
+
+def check_integration(settings: ImageIntegration, frames: Sequence[Frame]) -> None:
+    """ParameterError where rejection cannot work on so many frames, or their headers lack what weights are made of."""
+    settings.rejection.check(len(frames))
+    if settings.weights in ("keyword", "expression"):
+        headers = ((frame.source, keywords_of(frame)) for frame in frames)
+        check_names(settings.weights, settings.weight_keyword, settings.weight_expression, headers)
+
+
+def words_for(kind: str, text: str) -> str:
+    """A message about the integration of a master with its knobs called as the recipe has them, by kind of frame."""
+    held = f"Recipe.{'dark' if kind == 'flatdark' else kind}"
+    return text.replace("ImageIntegration.", f"{held}.").replace("Rejection.", f"{held}.rejection.")
+
+
+def check_reference(plan: Plan, reference: str | None) -> None:
+    """ParameterError where the user named a reference that is no usable light."""
+    wanted = Path(reference or "").name
+    if reference is None or any(is_named(wanted, frame.source) for job in plan.lights for frame in job.frames):
+        return
+    for lost in plan.rejected:
+        if is_named(wanted, lost.source):
+            raise ParameterError(f"Recipe.reference {wanted} cannot be used: {lost.reason}; name another light")
+    names = [Path(frame.source).name for job in plan.lights for frame in job.frames]
+    near = difflib.get_close_matches(wanted, names, 2, 0.6)
+    todo = f"is it {' or '.join(near)}?" if near else "name one of them, or leave it out for the best"
+    raise ParameterError(f"Recipe.reference {wanted} is not among the {len(names)} lights; {todo}")
+
+
+def is_named(name: str, source: str) -> bool:
+    """Whether this is the name of a file, with or without its ending."""
+    return name in (Path(source).name, Path(source).stem)
+
+
+def trimmed_shape(frame: Frame, calibrate: ImageCalibration) -> tuple[int, int]:
+    """Rows and columns of a raw frame after calibration has cut off what saw no sky."""
+    y0, y1, x0, x1 = calibrate.overscan.window(frame)
+    return y1 - y0, x1 - x0
