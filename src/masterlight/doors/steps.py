@@ -115,6 +115,7 @@ def take_masters(
     made, readings = settle([*opened.values(), *session.frames], process.units, KNOB)
     masters = process.masters(**dict(zip(opened, made, strict=False)))
     frames = {frame.source: frame for frame in made[len(opened) :]}
+    yield from assemble.tell_masters("calibrate", list(opened.values()))
     masters.factor()
     for sentence in sentences(readings):
         yield Event("calibrate", message=sentence)
@@ -151,6 +152,7 @@ def take_defects(
         (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
         for sentence in sentences(readings):
             yield Event("cosmetic", message=sentence)
+        yield from assemble.tell_masters("cosmetic", [shown])
         known.append(process.defects(shown))
     if defects:
         known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
