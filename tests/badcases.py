@@ -88,12 +88,27 @@ def level(path: str, low: float, high: float) -> Callable[[Path], str]:
     return check
 
 
-def night(name: str, words: str, make: Spoil, run: str, tells: str = "", check=lambda place: "", plan: str = "", doctor: str = "01",
-          gap: str = "") -> BadCase:  # fmt: skip
+def night(
+    name: str,
+    words: str,
+    make: Spoil,
+    run: str,
+    tells: str = "",
+    check=lambda place: "",
+    plan: str = "",
+    doctor: str = "01",
+    gap: str = "",
+) -> BadCase:
     """A bad night under run, plan and doctor; the statuses of plan and doctor follow from that of run."""
     plan = plan or ("2" if run == "2" else "0")
-    tries = {RUN: (run, tells), PLAN: (plan, ""), DOCTOR: ("2" if run == "2" and doctor == "2" else doctor + "2" * (run == "2"), "")}
-    return BadCase(name, words, tries, make, lambda place: check(place) if (place / LIGHT).is_file() or "0" in run else "", gap)
+    tries = {
+        RUN: (run, tells),
+        PLAN: (plan, ""),
+        DOCTOR: ("2" if run == "2" and doctor == "2" else doctor + "2" * (run == "2"), ""),
+    }
+    return BadCase(
+        name, words, tries, make, lambda place: check(place) if (place / LIGHT).is_file() or "0" in run else "", gap
+    )
 
 
 OTHER_CAMERA = image(lambda p: p[:64, :80].astype(np.uint16), INSTRUME="Another camera")
@@ -101,89 +116,320 @@ NIGHTS = [
     night("empty", "an empty folder", without("night/*"), "2", "no images were found"),
     night("gone", "a folder that is not there", without("night"), "2", "night"),
     BadCase("a-file", "a file in place of a folder", {"run night/LIGHT/L1.fits --out out": ("012", "")}),
-    night("texts", "a folder without an image", both(without("night/*"), files(**{"night/notes_txt": "hello"})), "2", "no images"),
+    night(
+        "texts",
+        "a folder without an image",
+        both(without("night/*"), files(**{"night/notes_txt": "hello"})),
+        "2",
+        "no images",
+    ),
     night("no-lights", "no light", without("night/LIGHT"), "2", "no usable lights|no light", plan="2"),
-    night("only-flats", "nothing but flats", without("night/LIGHT", "night/BIAS", "night/DARK"), "2", "light", plan="2"),
-    night("only-lights", "nothing but lights", without("night/FLAT", "night/BIAS", "night/DARK"), "0", "not calibrated|no dark|no bias",
-          whole(LIGHT)),
+    night(
+        "only-flats", "nothing but flats", without("night/LIGHT", "night/BIAS", "night/DARK"), "2", "light", plan="2"
+    ),
+    night(
+        "only-lights",
+        "nothing but lights",
+        without("night/FLAT", "night/BIAS", "night/DARK"),
+        "0",
+        "not calibrated|no dark|no bias",
+        whole(LIGHT),
+    ),
     night("one-light", "one light", without("night/LIGHT/L[234].fits"), "0", "", whole(LIGHT)),
-    night("two-equal", "two lights that are the same file twice", both(without("night/LIGHT/L[34].fits"),
-          copied("night/LIGHT/L1.fits", "night/LIGHT/L2.fits")), "012", "same|twice|identical|equal|noise"),
-    night("all-equal", "four lights that are the same file", copied("night/LIGHT/L1.fits", *(f"night/LIGHT/L{i}.fits" for i in (2, 3, 4))),
-          "012", "same|twice|identical|equal|noise"),
+    night(
+        "two-equal",
+        "two lights that are the same file twice",
+        both(without("night/LIGHT/L[34].fits"), copied("night/LIGHT/L1.fits", "night/LIGHT/L2.fits")),
+        "012",
+        "same|twice|identical|equal|noise",
+    ),
+    night(
+        "all-equal",
+        "four lights that are the same file",
+        copied("night/LIGHT/L1.fits", *(f"night/LIGHT/L{i}.fits" for i in (2, 3, 4))),
+        "012",
+        "same|twice|identical|equal|noise",
+    ),
     night("two-cameras", "lights of two cameras", each("night/LIGHT/L[12].fits", OTHER_CAMERA), "012", ""),
-    night("flats-zero", "flats of level zero", each("night/FLAT/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))), "012",
-          "flat|F"),
-    night("flats-bias", "flats that hold no light", each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, 501, np.uint16))), "012",
-          "flat"),
-    night("flats-saturated", "flats that are saturated", each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, 65535, np.uint16))),
-          "012", "satur"),
-    night("flats-nan", "flats of NaN", each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))), "012", "flat"),
-    night("darks-other-size", "darks of another size", each("night/DARK/*.fits", image(lambda p: p[:64, :64].astype(np.uint16))), "01",
-          "size|dark", whole(LIGHT)),
-    night("darks-bright", "darks that saw light", each("night/DARK/*.fits", image(lambda p: (p + 3000).astype(np.uint16))), "012", "dark"),
-    night("darks-nan", "darks of NaN", each("night/DARK/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))), "012", "dark"),
-    night("bias-zero", "bias frames of zero", each("night/BIAS/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))), "012", "bias|B"),
-    night("no-stars", "lights without stars", each("night/LIGHT/*.fits", image(lambda p: np.random.default_rng(int(p.sum()))
-          .normal(1000, 10, p.shape).round().astype(np.uint16))), "2", "star", plan="0", doctor="01"),
-    night("black-lights", "lights that are all zero", each("night/LIGHT/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))), "2", "",
-          plan="0", doctor="01"),
-    night("nan-lights", "lights that are all NaN", each("night/LIGHT/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))), "2",
-          "", plan="0", doctor="01"),
-    night("white-lights", "lights that are all saturated", each("night/LIGHT/*.fits", image(lambda p: np.full(p.shape, 65535, np.uint16))),
-          "2", "", plan="0", doctor="01"),
-    night("tiny-lights", "lights of 4 x 4 pixels", each("night/*/*.fits", image(lambda p: p[:4, :4].astype(np.uint16))), "2", "",
-          plan="0", doctor="012"),
-    night("unit-masters", "master dark and flat of floats from 0 to 1", both(without("night/DARK", "night/FLAT", "night/BIAS"),
-          lambda place: image(lambda p: (p / 65535).astype(np.float32), PROGRAM="Siril 1.0.6", BITPIX=-32)(place / "dark.fits",
-          place / "night/dark_stacked.fits")), "012", "0 to 1|from 0|65535|unit", level(LIGHT, 600, 1300)),
-    night("every-observer", "a name outside ASCII in every file", each("night/*/*.fits", card("OBSERVER", "'Zoë'")), "0", "",
-          whole(LIGHT)),
-    night("every-comma", "a number with a comma in every file", each("night/*/*.fits", card("FOCUSTMP", "1,02")), "0", "", whole(LIGHT)),
-    night("every-nan", "NaN in cards of every file", each("night/*/*.fits", card("SITELAT", "NaN", "AIRMASS", "nan")), "0", "",
-          whole(LIGHT)),
-    night("every-blank", "BLANK that no pixel can be, in every file", each("night/*/*.fits", card("BLANK", "-9223372036854775808")), "0",
-          "", whole(LIGHT)),
-    night("every-hole", "a square without data in every light", each("night/LIGHT/*.fits", after(card("BLANK", "-32768"), lambda b:
-          b[:2880 * 2] + b"\x80\x00" * 300 + b[2880 * 2 + 600:])), "012", ""),
-    night("every-exposure", "no exposure in any header", each("night/*/*.fits", card("EXPTIME", None, "EXPOSURE", None)), "012", ""),
+    night(
+        "flats-zero",
+        "flats of level zero",
+        each("night/FLAT/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))),
+        "012",
+        "flat|F",
+    ),
+    night(
+        "flats-bias",
+        "flats that hold no light",
+        each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, 501, np.uint16))),
+        "012",
+        "flat",
+    ),
+    night(
+        "flats-saturated",
+        "flats that are saturated",
+        each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, 65535, np.uint16))),
+        "012",
+        "satur",
+    ),
+    night(
+        "flats-nan",
+        "flats of NaN",
+        each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))),
+        "012",
+        "flat",
+    ),
+    night(
+        "darks-other-size",
+        "darks of another size",
+        each("night/DARK/*.fits", image(lambda p: p[:64, :64].astype(np.uint16))),
+        "01",
+        "size|dark",
+        whole(LIGHT),
+    ),
+    night(
+        "darks-bright",
+        "darks that saw light",
+        each("night/DARK/*.fits", image(lambda p: (p + 3000).astype(np.uint16))),
+        "012",
+        "dark",
+    ),
+    night(
+        "darks-nan",
+        "darks of NaN",
+        each("night/DARK/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))),
+        "012",
+        "dark",
+    ),
+    night(
+        "bias-zero",
+        "bias frames of zero",
+        each("night/BIAS/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))),
+        "012",
+        "bias|B",
+    ),
+    night(
+        "no-stars",
+        "lights without stars",
+        each(
+            "night/LIGHT/*.fits",
+            image(lambda p: np.random.default_rng(int(p.sum())).normal(1000, 10, p.shape).round().astype(np.uint16)),
+        ),
+        "2",
+        "star",
+        plan="0",
+        doctor="01",
+    ),
+    night(
+        "black-lights",
+        "lights that are all zero",
+        each("night/LIGHT/*.fits", image(lambda p: np.zeros(p.shape, np.uint16))),
+        "2",
+        "",
+        plan="0",
+        doctor="01",
+    ),
+    night(
+        "nan-lights",
+        "lights that are all NaN",
+        each("night/LIGHT/*.fits", image(lambda p: np.full(p.shape, np.nan, np.float32))),
+        "2",
+        "",
+        plan="0",
+        doctor="01",
+    ),
+    night(
+        "white-lights",
+        "lights that are all saturated",
+        each("night/LIGHT/*.fits", image(lambda p: np.full(p.shape, 65535, np.uint16))),
+        "2",
+        "",
+        plan="0",
+        doctor="01",
+    ),
+    night(
+        "tiny-lights",
+        "lights of 4 x 4 pixels",
+        each("night/*/*.fits", image(lambda p: p[:4, :4].astype(np.uint16))),
+        "2",
+        "",
+        plan="0",
+        doctor="012",
+    ),
+    night(
+        "unit-masters",
+        "master dark and flat of floats from 0 to 1",
+        both(
+            without("night/DARK", "night/FLAT", "night/BIAS"),
+            lambda place: image(lambda p: (p / 65535).astype(np.float32), PROGRAM="Siril 1.0.6", BITPIX=-32)(
+                place / "dark.fits", place / "night/dark_stacked.fits"
+            ),
+        ),
+        "012",
+        "0 to 1|from 0|65535|unit",
+        level(LIGHT, 600, 1300),
+    ),
+    night(
+        "every-observer",
+        "a name outside ASCII in every file",
+        each("night/*/*.fits", card("OBSERVER", "'Zoë'")),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "every-comma",
+        "a number with a comma in every file",
+        each("night/*/*.fits", card("FOCUSTMP", "1,02")),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "every-nan",
+        "NaN in cards of every file",
+        each("night/*/*.fits", card("SITELAT", "NaN", "AIRMASS", "nan")),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "every-blank",
+        "BLANK that no pixel can be, in every file",
+        each("night/*/*.fits", card("BLANK", "-9223372036854775808")),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "every-hole",
+        "a square without data in every light",
+        each(
+            "night/LIGHT/*.fits",
+            after(card("BLANK", "-32768"), lambda b: b[: 2880 * 2] + b"\x80\x00" * 300 + b[2880 * 2 + 600 :]),
+        ),
+        "012",
+        "",
+    ),
+    night(
+        "every-exposure",
+        "no exposure in any header",
+        each("night/*/*.fits", card("EXPTIME", None, "EXPOSURE", None)),
+        "012",
+        "",
+    ),
     night("every-kind", "no kind of frame in any header", each("night/*/*.fits", card("IMAGETYP", None)), "012", ""),
-    night("every-end", "no END card in any light", each("night/LIGHT/*.fits", cards(lambda c: c, end=b"COMMENT")), "2", "END|damaged|lights"),
+    night(
+        "every-end",
+        "no END card in any light",
+        each("night/LIGHT/*.fits", cards(lambda c: c, end=b"COMMENT")),
+        "2",
+        "END|damaged|lights",
+    ),
     night("every-cut", "every light is cut", each("night/LIGHT/*.fits", content(lambda b: b[:9000])), "2", "truncated"),
-    night("bottom-up", "one light stored upside down", each("night/LIGHT/L1.fits", card("ROWORDER", "'BOTTOM-UP'")), "01", ""),
-    night("name-control", "a file name with control characters", renamed("L\x1b[31m\x07\r1.fits"), "0", "", whole(LIGHT)),
+    night(
+        "bottom-up",
+        "one light stored upside down",
+        each("night/LIGHT/L1.fits", card("ROWORDER", "'BOTTOM-UP'")),
+        "01",
+        "",
+    ),
+    night(
+        "name-control", "a file name with control characters", renamed("L\x1b[31m\x07\r1.fits"), "0", "", whole(LIGHT)
+    ),
     night("name-newline", "a file name of two lines", renamed("L\n1.fits"), "0", "", whole(LIGHT)),
     night("name-bytes", "a file name of broken bytes", renamed(b"L\xff\xfe1.fits"), "0", "", whole(LIGHT)),
     night("name-long", "a file name of 250 letters", renamed("L" * 245 + ".fits"), "0", "", whole(LIGHT)),
-    night("name-markup", "a file name that looks like markup", renamed("[red]L1[bold].fits"), "0", r"\[red\]", whole(LIGHT)),
+    night(
+        "name-markup",
+        "a file name that looks like markup",
+        renamed("[red]L1[bold].fits"),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
     night("name-percent", "a file name with % and braces", renamed("L%s{0}%n 'x' \"y\".fits"), "0", "", whole(LIGHT)),
     night("name-upper", "a file name in capitals", renamed("L1.FITS"), "0", "", whole(LIGHT)),
     night("name-dash", "a file name that begins with a dash", renamed("--force.fits"), "0", "", whole(LIGHT)),
-    night("linked", "a light that is a link to another one", lambda place: (place / "night/LIGHT/L9.fits").symlink_to("L1.fits"), "0", "",
-          whole(LIGHT)),
-    night("folder-loop", "a folder that holds itself", lambda place: (place / "night/again").symlink_to("."), "0", "", whole(LIGHT)),
-    night("deep", "lights 60 folders down", lambda place: shutil.move(place / "night/LIGHT", place / "night" / "/".join(["d"] * 60)), "0",
-          "", whole(LIGHT)),
-    night("ser", "a bare .ser file and no image", both(without("night/*"), files(**{"night/planet_ser": b"LUCAM-RECORDER" + bytes(2000)})), "2",
-          "ser"),
-    night("rubbish", "twenty broken files beside the lights", files(**{f"night/LIGHT/bad{i}_fits": "x" * i for i in range(20)}), "1", "bad",
-          whole(LIGHT)),
-    night("own-products", "the products of an earlier run among the frames", lambda place: shutil.copytree(place / "night/LIGHT",
-          place / "night/masters"), "01", "", whole(LIGHT)),
-    night("stack", "a stack of another program among the lights", lambda place: image(lambda p: p.astype(np.float32), NCOMBINE=60)(
-          place / "night/LIGHT/L1.fits", place / "night/LIGHT/stack.fits"), "1", "stack", whole(LIGHT)),
-]  # fmt: skip
+    night(
+        "linked",
+        "a light that is a link to another one",
+        lambda place: (place / "night/LIGHT/L9.fits").symlink_to("L1.fits"),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "folder-loop",
+        "a folder that holds itself",
+        lambda place: (place / "night/again").symlink_to("."),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "deep",
+        "lights 60 folders down",
+        lambda place: shutil.move(place / "night/LIGHT", place / "night" / "/".join(["d"] * 60)),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "ser",
+        "a bare .ser file and no image",
+        both(without("night/*"), files(**{"night/planet_ser": b"LUCAM-RECORDER" + bytes(2000)})),
+        "2",
+        "ser",
+    ),
+    night(
+        "rubbish",
+        "twenty broken files beside the lights",
+        files(**{f"night/LIGHT/bad{i}_fits": "x" * i for i in range(20)}),
+        "1",
+        "bad",
+        whole(LIGHT),
+    ),
+    night(
+        "own-products",
+        "the products of an earlier run among the frames",
+        lambda place: shutil.copytree(place / "night/LIGHT", place / "night/masters"),
+        "01",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "stack",
+        "a stack of another program among the lights",
+        lambda place: image(lambda p: p.astype(np.float32), NCOMBINE=60)(
+            place / "night/LIGHT/L1.fits", place / "night/LIGHT/stack.fits"
+        ),
+        "1",
+        "stack",
+        whole(LIGHT),
+    ),
+]
 
 
-def flag(name: str, words: str, command: str, tells: str, statuses: str = "2", make: Spoil = lambda place: None, check=lambda place: "",
-         gap: str = "") -> BadCase:  # fmt: skip
+def flag(
+    name: str,
+    words: str,
+    command: str,
+    tells: str,
+    statuses: str = "2",
+    make: Spoil = lambda place: None,
+    check=lambda place: "",
+    gap: str = "",
+) -> BadCase:
     return BadCase(name, words, {command: (statuses, tells)}, make, check, gap)
 
 
 def recipe(name: str, words: str, text: str | bytes, tells: str, statuses: str = "2", gap: str = "") -> BadCase:
     """A recipe in a file under run and plan, and printed again."""
     verbs = (RUN, PLAN, "recipe")
-    return BadCase(name, words, {f"{verb} -r night.toml": (statuses, tells) for verb in verbs}, files(night_toml=text), gap=gap)
+    return BadCase(
+        name, words, {f"{verb} -r night.toml": (statuses, tells) for verb in verbs}, files(night_toml=text), gap=gap
+    )
 
 
 INTEGRATE = "integrate night/LIGHT -o out/m.fits"
@@ -198,7 +444,9 @@ FLAGS = [
     flag("number-nan", "nan for a number", f"{RUN} --integrate.rejection.low nan", "low"),
     flag("number-inf", "inf for a number", f"{RUN} --integrate.rejection.low inf", "low"),
     flag("number-huge", "1e20 for a count", f"{RUN} --integrate.rejection.few 1e20", "few"),
-    flag("number-far", "100000000000000000000 for a count", f"{RUN} --align.max-stars 100000000000000000000", "max.stars"),
+    flag(
+        "number-far", "100000000000000000000 for a count", f"{RUN} --align.max-stars 100000000000000000000", "max.stars"
+    ),
     flag("number-negative", "a negative count", f"{RUN} --align.max-stars -5", "max.stars"),
     flag("number-zero", "0 for a size", f"{RUN} --integrate.local.scale-px 0", "scale.px"),
     flag("number-half", "a half for a count", f"{RUN} --select.max-stars 10.5", "max.stars"),
@@ -211,26 +459,71 @@ FLAGS = [
     flag("choice", "a method that does not exist", f"{RUN} --integrate.rejection.algorithm magic", "magic"),
     flag("choice-case", "a method in capitals", f"{RUN} --integrate.rejection.algorithm SIGMA", "SIGMA|sigma", "02"),
     flag("choice-utf8", "a method in other letters", f"{RUN} --integrate.rejection.algorithm сигма", "сигма|algorithm"),
-    flag("limits-crossed", "range limits the wrong way round", f"{RUN} --integrate.rejection.range-low 5 --integrate.rejection.range-high 2",
-         "range"),
-    flag("contradiction", "a knob of another algorithm", f"{INTEGRATE} --rejection.algorithm sigma --rejection.esd-fraction 0.2", "esd"),
+    flag(
+        "limits-crossed",
+        "range limits the wrong way round",
+        f"{RUN} --integrate.rejection.range-low 5 --integrate.rejection.range-high 2",
+        "range",
+    ),
+    flag(
+        "contradiction",
+        "a knob of another algorithm",
+        f"{INTEGRATE} --rejection.algorithm sigma --rejection.esd-fraction 0.2",
+        "esd",
+    ),
     flag("weights-word", "weights that do not exist", f"{INTEGRATE} --weights magic", "magic|weights"),
-    flag("expression", "a weight expression that cannot be parsed", f"{RUN} --integrate.weights expression --integrate.weight-expression '(1+'",
-         "expression|parse|\\("),
-    flag("expression-name", "a weight expression of unknown names", f"{RUN} --integrate.weights expression --integrate.weight-expression "
-         "'seeing*2'", "seeing"),
-    flag("expression-code", "a weight expression that is a program", f"{RUN} --integrate.weights expression --integrate.weight-expression "
-         "'__import__(\"os\").system(\"touch out/pwned\")'", "expression|import", check=lambda place:
-         "the expression was run" if (place / "out/pwned").exists() else ""),
-    flag("expression-deep", "a weight expression of 5,000 brackets", f"{RUN} --integrate.weights expression --integrate.weight-expression "
-         + "(" * 5000 + "1" + ")" * 5000, "expression|deep|nest|long"),
-    flag("expression-power", "a weight expression that is far too large", f"{RUN} --integrate.weights expression "
-         "--integrate.weight-expression '9**9**9**9'", "", "12"),
-    flag("expression-zero", "a weight expression that divides by 0", f"{RUN} --integrate.weights expression --integrate.weight-expression "
-         "'1/0'", "", "12"),
-    flag("approval-words", "an approval of unknown names", f"{RUN} --select.approval 'fwhm < 3'", "approval|fwhm|No such option"),
-    flag("minmax", "more frames dropped than there are", f"{INTEGRATE} --rejection.algorithm minmax --rejection.low 3 --rejection.high 3",
-         "minmax|low|high|frames"),
+    flag(
+        "expression",
+        "a weight expression that cannot be parsed",
+        f"{RUN} --integrate.weights expression --integrate.weight-expression '(1+'",
+        "expression|parse|\\(",
+    ),
+    flag(
+        "expression-name",
+        "a weight expression of unknown names",
+        f"{RUN} --integrate.weights expression --integrate.weight-expression 'seeing*2'",
+        "seeing",
+    ),
+    flag(
+        "expression-code",
+        "a weight expression that is a program",
+        f"{RUN} --integrate.weights expression --integrate.weight-expression "
+        '\'__import__("os").system("touch out/pwned")\'',
+        "expression|import",
+        check=lambda place: "the expression was run" if (place / "out/pwned").exists() else "",
+    ),
+    flag(
+        "expression-deep",
+        "a weight expression of 5,000 brackets",
+        f"{RUN} --integrate.weights expression --integrate.weight-expression " + "(" * 5000 + "1" + ")" * 5000,
+        "expression|deep|nest|long",
+    ),
+    flag(
+        "expression-power",
+        "a weight expression that is far too large",
+        f"{RUN} --integrate.weights expression --integrate.weight-expression '9**9**9**9'",
+        "",
+        "12",
+    ),
+    flag(
+        "expression-zero",
+        "a weight expression that divides by 0",
+        f"{RUN} --integrate.weights expression --integrate.weight-expression '1/0'",
+        "",
+        "12",
+    ),
+    flag(
+        "approval-words",
+        "an approval of unknown names",
+        f"{RUN} --select.approval 'fwhm < 3'",
+        "approval|fwhm|No such option",
+    ),
+    flag(
+        "minmax",
+        "more frames dropped than there are",
+        f"{INTEGRATE} --rejection.algorithm minmax --rejection.low 3 --rejection.high 3",
+        "minmax|low|high|frames",
+    ),
     flag("roi-outside", "a region outside of the frames", f"{INTEGRATE} --roi 100,100,500,500", "roi"),
     flag("roi-negative", "a region of negative size", f"{INTEGRATE} --roi 10,10,-5,-5", "roi"),
     flag("roi-empty", "a region of no size", f"{INTEGRATE} --roi 10,10,0,0", "roi"),
@@ -250,35 +543,77 @@ FLAGS = [
     flag("workers-dask", "a scheduler that is not there", f"{RUN} --workers dask://127.0.0.1:1", "dask"),
     flag("preset", "a preset that does not exist", f"{RUN} --preset light-magic", "light-magic"),
     flag("preset-flat", "a preset for other frames", f"{RUN} --preset flat-bias", "flat-bias"),
-    flag("preset-needs", "a preset without its masters", "calibrate night/LIGHT -o out --preset light-bias-flat", "needs"),
+    flag(
+        "preset-needs", "a preset without its masters", "calibrate night/LIGHT -o out --preset light-bias-flat", "needs"
+    ),
     flag("input-none", "no input", "run --out out", "DIR|argument|no files|folder"),
     flag("input-two", "two folders where one is taken", "run night night --out out", "argument|unexpected"),
     flag("input-empty", "an empty name as input", "run '' --out out", "no files|folder|no images|given"),
     flag("input-nul", "files that are not there", "integrate none1.fits none2.fits -o out/m.fits", "none1"),
     flag("master-none", "a master that is not there", "calibrate night/LIGHT -o out --dark nodark.fits", "nodark"),
     flag("master-kind", "a flat in place of a dark", "calibrate night/LIGHT -o out --dark flat.fits", "flat"),
-    flag("master-raw", "a raw light in place of a master dark", "calibrate night/LIGHT -o out --dark night/LIGHT/L1.fits", "light"),
+    flag(
+        "master-raw",
+        "a raw light in place of a master dark",
+        "calibrate night/LIGHT -o out --dark night/LIGHT/L1.fits",
+        "light",
+    ),
     flag("master-nothing", "nothing to calibrate with", "calibrate night/LIGHT -o out", "nothing to calibrate"),
-    flag("defects-none", "a list of defects that is not there", "cosmetic night/LIGHT -o out --defects none.lst", "none.lst"),
-    flag("defects-odd", "a list of defects of nonsense", "cosmetic night/LIGHT -o out --defects bad.lst", "bad.lst",
-         make=files(bad_lst="P one two\nC -5 H\n\x00\xff")),
-    flag("defects-far", "a list of defects outside of the frames", "cosmetic night/LIGHT -o out --defects bad.lst", "bad.lst",
-         make=files(bad_lst="P 99999 99999 H\n")),
-    flag("defects-binary", "a list of defects of bytes", "cosmetic night/LIGHT -o out --defects bad.txt", "bad.txt",
-         make=files(bad_txt=bytes(range(256)) * 9)),
-    flag("superbias-two", "two masters for one superbias", "superbias bias.fits dark.fits -o out/m.fits", "one master|extra argument"),
+    flag(
+        "defects-none",
+        "a list of defects that is not there",
+        "cosmetic night/LIGHT -o out --defects none.lst",
+        "none.lst",
+    ),
+    flag(
+        "defects-odd",
+        "a list of defects of nonsense",
+        "cosmetic night/LIGHT -o out --defects bad.lst",
+        "bad.lst",
+        make=files(bad_lst="P one two\nC -5 H\n\x00\xff"),
+    ),
+    flag(
+        "defects-far",
+        "a list of defects outside of the frames",
+        "cosmetic night/LIGHT -o out --defects bad.lst",
+        "bad.lst",
+        make=files(bad_lst="P 99999 99999 H\n"),
+    ),
+    flag(
+        "defects-binary",
+        "a list of defects of bytes",
+        "cosmetic night/LIGHT -o out --defects bad.txt",
+        "bad.txt",
+        make=files(bad_txt=bytes(range(256)) * 9),
+    ),
+    flag(
+        "superbias-two",
+        "two masters for one superbias",
+        "superbias bias.fits dark.fits -o out/m.fits",
+        "one master|extra argument",
+    ),
     flag("hdr-one", "one exposure for HDR", "hdr spare/long.fits -o out/m.fits", "two|2|one"),
     flag("hdr-equal", "the same exposure twice for HDR", "hdr spare/long.fits spare/long.fits -o out/m.fits", "", "02"),
-    flag("debayer-mono", "debayering of frames without colour", "debayer night/LIGHT -o out", "colour|pattern|mosaic|mono"),
+    flag(
+        "debayer-mono",
+        "debayering of frames without colour",
+        "debayer night/LIGHT -o out",
+        "colour|pattern|mosaic|mono",
+    ),
     flag("pattern-odd", "a pattern that does not exist", "debayer night/LIGHT -o out --pattern RGBW", "pattern|RGBW"),
     flag("simulate-zero", "a simulated night without size", "simulate out/night --rows 0", "rows"),
     flag("simulate-nan", "a simulated night of nan exposure", "simulate out/night --exposure-s nan", "exposure"),
-    flag("simulate-huge", "a simulated night of 1e9 rows", "simulate out/night --rows 1000000000 --cols 1000000000", "rows|memory|large|GB|disk"),
+    flag(
+        "simulate-huge",
+        "a simulated night of 1e9 rows",
+        "simulate out/night --rows 1000000000 --cols 1000000000",
+        "rows|memory|large|GB|disk",
+    ),
     flag("simulate-filter", "a simulated night through no filter", "simulate out/night --filters ''", "filters"),
     flag("help-verb", "help for a verb that does not exist", "help stack", "no verb stack"),
     flag("help-chapter", "help for a chapter that does not exist", "help run nonsense", "nonsense"),
     flag("help-run", "help for a verb", "help run", "Usage", "0"),
-]  # fmt: skip
+]
 
 RECIPES = [
     recipe("recipe-empty", "an empty recipe", "", "", "0"),
@@ -303,24 +638,48 @@ RECIPES = [
     recipe("recipe-deep", "arrays 5,000 deep", "x = " + "[" * 5000 + "]" * 5000, "night.toml"),
     recipe("recipe-tables", "tables 3,000 deep", "[" + ".".join(["a"] * 3000) + "]\nx = 1", "night.toml|a"),
     recipe("recipe-long", "a word of a million letters", f'[align]\nmodel = "{"x" * 1_000_000}"\n', "model"),
-    recipe("recipe-many", "10,000 knobs that do not exist", "".join(f"k{i} = {i}\n" for i in range(10000)), "k0|night.toml"),
-    BadCase("recipe-reference", "a reference that names no light", {f"{RUN} -r night.toml": ("2", "nobody"), f"{PLAN} -r night.toml":
-            ("02", "nobody")}, files(night_toml='reference = "nobody.fits"\n')),
-    BadCase("recipe-workers", "workers that do not exist", {f"{verb} -r night.toml": ("2", "gpu") for verb in (RUN, PLAN)},
-            files(night_toml='workers = "gpu"\n')),
+    recipe(
+        "recipe-many", "10,000 knobs that do not exist", "".join(f"k{i} = {i}\n" for i in range(10000)), "k0|night.toml"
+    ),
+    BadCase(
+        "recipe-reference",
+        "a reference that names no light",
+        {f"{RUN} -r night.toml": ("2", "nobody"), f"{PLAN} -r night.toml": ("02", "nobody")},
+        files(night_toml='reference = "nobody.fits"\n'),
+    ),
+    BadCase(
+        "recipe-workers",
+        "workers that do not exist",
+        {f"{verb} -r night.toml": ("2", "gpu") for verb in (RUN, PLAN)},
+        files(night_toml='workers = "gpu"\n'),
+    ),
     recipe("recipe-control", "control characters in a value", '[align]\nmodel = "\\u001b[31mred"\n', "model"),
     flag("recipe-none", "a recipe that is not there", f"{RUN} -r nobody.toml", "nobody.toml"),
     flag("recipe-folder", "a folder as recipe", f"{RUN} -r spare", "spare"),
     flag("recipe-zero", "a device as recipe", f"{RUN} -r /dev/null", "", "02"),
     flag("recipe-image", "an image as recipe", f"{RUN} -r dark.fits", "dark.fits"),
-    flag("recipe-pipe", "a named pipe as recipe", f"{RUN} -r pipe.toml", "pipe.toml", make=lambda place: os.mkfifo(place / "pipe.toml")),
-]  # fmt: skip
+    flag(
+        "recipe-pipe",
+        "a named pipe as recipe",
+        f"{RUN} -r pipe.toml",
+        "pipe.toml",
+        make=lambda place: os.mkfifo(place / "pipe.toml"),
+    ),
+]
 
 
 def refused_existing(verb: str, command: str) -> BadCase:
     """A product that exists already; it must stay. Put beside the folder of products, where failure leaves nothing."""
-    return flag(f"exists-{verb}", f"`{verb}` onto a file that exists", command, "exists", make=copied("dark.fits", "m.fits"), check=lambda place:
-                "" if (place / "m.fits").read_bytes() == (place / "dark.fits").read_bytes() else "the file was replaced")  # fmt: skip
+    return flag(
+        f"exists-{verb}",
+        f"`{verb}` onto a file that exists",
+        command,
+        "exists",
+        make=copied("dark.fits", "m.fits"),
+        check=lambda place: (
+            "" if (place / "m.fits").read_bytes() == (place / "dark.fits").read_bytes() else "the file was replaced"
+        ),
+    )
 
 
 def pipe_there(name: str) -> Spoil:
@@ -347,20 +706,59 @@ OUTPUTS = [
     flag("out-empty", "--out ''", "run night --out ''", "out"),
     flag("out-empty-file", "-o '' for a file", "bias night/BIAS -o ''", "out|-o"),
     flag("out-file", "a file where the folder should be", "run night --out dark.fits", "dark.fits"),
-    flag("out-file-step", "a file where the folder of a step should be", "calibrate night/LIGHT -o dark.fits --dark dark.fits", "dark.fits"),
+    flag(
+        "out-file-step",
+        "a file where the folder of a step should be",
+        "calibrate night/LIGHT -o dark.fits --dark dark.fits",
+        "dark.fits",
+    ),
     flag("out-folder", "a folder where the file should be", "bias night/BIAS -o spare", "folder"),
     flag("out-nowhere", "a folder that cannot be made", "run night --out /proc/nowhere/x", "nowhere|proc"),
-    flag("out-nowhere-file", "a file in a folder that is not there", "bias night/BIAS -o none/deep/m.fits", "none", "02"),
-    flag("out-pipe", "a named pipe as file", "defects dark.fits -o pipe.txt", "pipe|regular|exists", make=pipe_there("pipe.txt"), check=pipe_is_kept("pipe.txt")),
-    flag("out-pipe-page", "a named pipe as page", "doctor night -o pipe.html", "pipe|regular|exists", "2", pipe_there("pipe.html"),
-         pipe_is_kept("pipe.html")),
+    flag(
+        "out-nowhere-file", "a file in a folder that is not there", "bias night/BIAS -o none/deep/m.fits", "none", "02"
+    ),
+    flag(
+        "out-pipe",
+        "a named pipe as file",
+        "defects dark.fits -o pipe.txt",
+        "pipe|regular|exists",
+        make=pipe_there("pipe.txt"),
+        check=pipe_is_kept("pipe.txt"),
+    ),
+    flag(
+        "out-pipe-page",
+        "a named pipe as page",
+        "doctor night -o pipe.html",
+        "pipe|regular|exists",
+        "2",
+        pipe_there("pipe.html"),
+        pipe_is_kept("pipe.html"),
+    ),
     flag("out-ending", "a file name of another kind", "bias night/BIAS -o out/m.jpg", "fits"),
     flag("out-ending-defects", "a list of defects of another kind", "defects dark.fits -o out/m.jpg", "fits|lst|txt"),
     flag("out-long", "a file name of 300 letters", f"bias night/BIAS -o out/{'m' * 300}.fits", "long|m"),
     flag("out-inside", "--out inside of the night", "run night --out night", "", "012"),
-    flag("out-input", "a result that is one of the inputs", "integrate night/LIGHT -o night/LIGHT/L1.fits", "one of the frames"),
-    flag("out-input-force", "the same with --overwrite", "integrate night/LIGHT -o night/LIGHT/L1.fits --overwrite", "one of the frames"),
-    flag("second-night", "a second night of the same target into the same folder", RUN, "", "02", make=second_night, check=first_is_kept),
+    flag(
+        "out-input",
+        "a result that is one of the inputs",
+        "integrate night/LIGHT -o night/LIGHT/L1.fits",
+        "one of the frames",
+    ),
+    flag(
+        "out-input-force",
+        "the same with --overwrite",
+        "integrate night/LIGHT -o night/LIGHT/L1.fits --overwrite",
+        "one of the frames",
+    ),
+    flag(
+        "second-night",
+        "a second night of the same target into the same folder",
+        RUN,
+        "",
+        "02",
+        make=second_night,
+        check=first_is_kept,
+    ),
     refused_existing("bias", "bias night/BIAS -o m.fits"),
     refused_existing("dark", "dark night/DARK -o m.fits"),
     refused_existing("flat", "flat night/FLAT -o m.fits"),
@@ -369,6 +767,6 @@ OUTPUTS = [
     refused_existing("integrate", "integrate night/LIGHT -o m.fits"),
     refused_existing("hdr", "hdr spare/long.fits spare/short.fits -o m.fits"),
     flag("exists-doctor", "a page onto a master", "doctor night -o dark.fits", "html|exists"),
-]  # fmt: skip
+]
 
 BAD_CASES = {"night": NIGHTS, "flag": FLAGS, "recipe": RECIPES, "output": OUTPUTS}

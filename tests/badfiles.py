@@ -1,4 +1,4 @@
-"""How healthy files are spoilt: cards of a FITS header, bytes, gzip, tiles, XISF. Each maker is `make(healthy, target)`."""
+"""How healthy files are spoilt: cards, bytes, gzip, tiles, XISF. Each maker is `make(healthy, target)`."""
 
 import base64
 import gzip

@@ -1,11 +1,11 @@
-"""The bed on which bad input is laid: a small healthy night, what each verb does with it, and the judge of what comes out.
+"""The bed on which bad input is laid: a small healthy night, what each verb does with it, and a judge of what comes.
 
 A *role* is a place that a file can have in a command: one of the lights of a run, the master dark of `calibrate`. A
 kind of bad file is put into every role; what must come out follows from the role and from what the kind promises.
 """
 
+import atexit
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -18,10 +18,25 @@ from astropy.io import fits
 from warm import Done, Warm
 
 NIGHT = {
-    "rows": 96, "cols": 128, "lights": 5, "biases": 4, "darks": 4, "flats": 4, "stars": 60, "faintest_dn": 4000.0,
-    "dither_px": 3.0, "rotation_deg": 0.0, "meridian_flip": False, "cloudy": 0, "trails": 0, "tracking_errors": 0,
-    "cosmic_rays": 0.0, "fwhm_spread": 0.0, "nebula_dn": 0.0, "dust": 0,
-}  # fmt: skip
+    "rows": 96,
+    "cols": 128,
+    "lights": 5,
+    "biases": 4,
+    "darks": 4,
+    "flats": 4,
+    "stars": 60,
+    "faintest_dn": 4000.0,
+    "dither_px": 3.0,
+    "rotation_deg": 0.0,
+    "meridian_flip": False,
+    "cloudy": 0,
+    "trails": 0,
+    "tracking_errors": 0,
+    "cosmic_rays": 0.0,
+    "fwhm_spread": 0.0,
+    "nebula_dn": 0.0,
+    "dust": 0,
+}
 """Smallest night whose stars are matched and whose lights are integrated."""
 MORE_CPU_S, MOST_MB, MOST_LETTERS = 2.0, 1000, 300
 """What bad input may cost beyond healthy input, and how long a message may be."""
@@ -53,14 +68,23 @@ def simulate(folder: Path) -> None:
 
 
 FIRST = (
-    "run night --out made", "bias night/BIAS -o bias.fits", "dark night/DARK -o dark.fits",
-    "flat night/FLAT -o flat.fits --bias bias.fits", "defects dark.fits -o defects.fits",
-    "defects dark.fits -o defects.lst", "superbias bias.fits -o made/superbias.fits", "plan night", "doctor night",
-    "calibrate night/LIGHT -o made --dark dark.fits --flat flat.fits", "debayer spare/mosaic.fits -o made",
-    "cosmetic night/LIGHT -o made --dark dark.fits", "defectmap night/LIGHT -o made --defects defects.fits",
+    "run night --out made",
+    "bias night/BIAS -o bias.fits",
+    "dark night/DARK -o dark.fits",
+    "flat night/FLAT -o flat.fits --bias bias.fits",
+    "defects dark.fits -o defects.fits",
+    "defects dark.fits -o defects.lst",
+    "superbias bias.fits -o made/superbias.fits",
+    "plan night",
+    "doctor night",
+    "calibrate night/LIGHT -o made --dark dark.fits --flat flat.fits",
+    "debayer spare/mosaic.fits -o made",
+    "cosmetic night/LIGHT -o made --dark dark.fits",
+    "defectmap night/LIGHT -o made --defects defects.fits",
     "normalize night/LIGHT -o made --reference night/LIGHT/L1.fits --no-scale",
-    "integrate night/LIGHT -o made/deep.fits", "hdr spare/long.fits spare/short.fits -o made/hdr.fits",
-)  # fmt: skip
+    "integrate night/LIGHT -o made/deep.fits",
+    "hdr spare/long.fits spare/short.fits -o made/hdr.fits",
+)
 """What is done with the night before anything bad is: masters for the roles, and every kernel loaded."""
 
 
@@ -88,38 +112,114 @@ class Role:
         return self.product.replace("X", name.split(".")[0])
 
 
-ROLES = {role.name: role for role in (
-    Role("run light", "run", "spare/light.fits", "night/LIGHT", "run night --out out", "out/master_light_Field-7_L.fits"),
-    Role("run dark", "run", "spare/dark.fits", "night/DARK", "run night --out out", "out/master_light_Field-7_L.fits"),
-    Role("run flat", "run", "spare/flat.fits", "night/FLAT", "run night --out out", "out/master_light_Field-7_L.fits"),
-    Role("plan", "plan", "spare/light.fits", "night/LIGHT", "plan night"),
-    Role("doctor", "doctor", "spare/light.fits", "night/LIGHT", "doctor night"),
-    Role("bias", "bias", "spare/bias.fits", ".", "bias night/BIAS X -o out/m.fits", "out/m.fits"),
-    Role("dark", "dark", "spare/dark.fits", ".", "dark night/DARK X -o out/m.fits", "out/m.fits"),
-    Role("flat", "flat", "spare/flat.fits", ".", "flat night/FLAT X -o out/m.fits --bias bias.fits", "out/m.fits"),
-    Role("flat --bias", "flat", "bias.fits", ".", "flat night/FLAT -o out/m.fits --bias X", "out/m.fits", alone=True),
-    Role("superbias", "superbias", "bias.fits", ".", "superbias X -o out/m.fits", "out/m.fits", alone=True),
-    Role("calibrate", "calibrate", "spare/light.fits", ".",
-         "calibrate night/LIGHT/L1.fits X -o out --dark dark.fits --flat flat.fits", "out/X_c.fits"),
-    Role("calibrate --dark", "calibrate", "dark.fits", ".", "calibrate night/LIGHT/L1.fits -o out --dark X",
-         "out/L1_c.fits", alone=True),
-    Role("calibrate --flat", "calibrate", "flat.fits", ".",
-         "calibrate night/LIGHT/L1.fits -o out --dark dark.fits --flat X", "out/L1_c.fits", alone=True),
-    Role("cosmetic", "cosmetic", "spare/light.fits", ".", "cosmetic night/LIGHT/L1.fits X -o out --dark dark.fits",
-         "out/X_cc.fits"),
-    Role("cosmetic --dark", "cosmetic", "dark.fits", ".", "cosmetic night/LIGHT/L1.fits -o out --dark X",
-         "out/L1_cc.fits", alone=True),
-    Role("defects", "defects", "dark.fits", ".", "defects X -o out/d.fits", "out/d.fits", alone=True),
-    Role("defectmap", "defectmap", "spare/light.fits", ".",
-         "defectmap night/LIGHT/L1.fits X -o out --defects defects.fits", "out/X_dm.fits"),
-    Role("debayer", "debayer", "spare/mosaic.fits", ".", "debayer X -o out", "out/X_d.fits", alone=True),
-    Role("normalize", "normalize", "spare/light.fits", ".",
-         "normalize night/LIGHT/L2.fits X -o out --reference night/LIGHT/L1.fits --no-scale", "out/X_n.fits"),
-    Role("normalize --reference", "normalize", "spare/light.fits", ".",
-         "normalize night/LIGHT/L2.fits -o out --reference X --no-scale", "out/L2_n.fits", alone=True),
-    Role("integrate", "integrate", "spare/light.fits", ".", "integrate night/LIGHT X -o out/m.fits", "out/m.fits"),
-    Role("hdr", "hdr", "spare/long.fits", ".", "hdr X spare/short.fits -o out/m.fits", "out/m.fits", alone=True),
-)}  # fmt: skip
+ROLES = {
+    role.name: role
+    for role in (
+        Role(
+            "run light",
+            "run",
+            "spare/light.fits",
+            "night/LIGHT",
+            "run night --out out",
+            "out/master_light_Field-7_L.fits",
+        ),
+        Role(
+            "run dark", "run", "spare/dark.fits", "night/DARK", "run night --out out", "out/master_light_Field-7_L.fits"
+        ),
+        Role(
+            "run flat", "run", "spare/flat.fits", "night/FLAT", "run night --out out", "out/master_light_Field-7_L.fits"
+        ),
+        Role("plan", "plan", "spare/light.fits", "night/LIGHT", "plan night"),
+        Role("doctor", "doctor", "spare/light.fits", "night/LIGHT", "doctor night"),
+        Role("bias", "bias", "spare/bias.fits", ".", "bias night/BIAS X -o out/m.fits", "out/m.fits"),
+        Role("dark", "dark", "spare/dark.fits", ".", "dark night/DARK X -o out/m.fits", "out/m.fits"),
+        Role("flat", "flat", "spare/flat.fits", ".", "flat night/FLAT X -o out/m.fits --bias bias.fits", "out/m.fits"),
+        Role(
+            "flat --bias", "flat", "bias.fits", ".", "flat night/FLAT -o out/m.fits --bias X", "out/m.fits", alone=True
+        ),
+        Role("superbias", "superbias", "bias.fits", ".", "superbias X -o out/m.fits", "out/m.fits", alone=True),
+        Role(
+            "calibrate",
+            "calibrate",
+            "spare/light.fits",
+            ".",
+            "calibrate night/LIGHT/L1.fits X -o out --dark dark.fits --flat flat.fits",
+            "out/X_c.fits",
+        ),
+        Role(
+            "calibrate --dark",
+            "calibrate",
+            "dark.fits",
+            ".",
+            "calibrate night/LIGHT/L1.fits -o out --dark X",
+            "out/L1_c.fits",
+            alone=True,
+        ),
+        Role(
+            "calibrate --flat",
+            "calibrate",
+            "flat.fits",
+            ".",
+            "calibrate night/LIGHT/L1.fits -o out --dark dark.fits --flat X",
+            "out/L1_c.fits",
+            alone=True,
+        ),
+        Role(
+            "cosmetic",
+            "cosmetic",
+            "spare/light.fits",
+            ".",
+            "cosmetic night/LIGHT/L1.fits X -o out --dark dark.fits",
+            "out/X_cc.fits",
+        ),
+        Role(
+            "cosmetic --dark",
+            "cosmetic",
+            "dark.fits",
+            ".",
+            "cosmetic night/LIGHT/L1.fits -o out --dark X",
+            "out/L1_cc.fits",
+            alone=True,
+        ),
+        Role("defects", "defects", "dark.fits", ".", "defects X -o out/d.fits", "out/d.fits", alone=True),
+        Role(
+            "defectmap",
+            "defectmap",
+            "spare/light.fits",
+            ".",
+            "defectmap night/LIGHT/L1.fits X -o out --defects defects.fits",
+            "out/X_dm.fits",
+        ),
+        Role("debayer", "debayer", "spare/mosaic.fits", ".", "debayer X -o out", "out/X_d.fits", alone=True),
+        Role(
+            "normalize",
+            "normalize",
+            "spare/light.fits",
+            ".",
+            "normalize night/LIGHT/L2.fits X -o out --reference night/LIGHT/L1.fits --no-scale",
+            "out/X_n.fits",
+        ),
+        Role(
+            "normalize --reference",
+            "normalize",
+            "spare/light.fits",
+            ".",
+            "normalize night/LIGHT/L2.fits -o out --reference X --no-scale",
+            "out/L2_n.fits",
+            alone=True,
+        ),
+        Role("integrate", "integrate", "spare/light.fits", ".", "integrate night/LIGHT X -o out/m.fits", "out/m.fits"),
+        Role("hdr", "hdr", "spare/long.fits", ".", "hdr X spare/short.fits -o out/m.fits", "out/m.fits", alone=True),
+    )
+}
+
+
+@cache
+def warm() -> Warm:
+    """The warm process that all tests of a session share."""
+    process = Warm()
+    atexit.register(process.__exit__)
+    return process
 
 
 def lay(warm: Warm, folder: Path) -> Path:
@@ -205,7 +305,9 @@ def faults(done: Done, folder: Path, usual_cpu_s: float, before: dict[str, str] 
     found = []
     if done.status not in (0, 1, 2):
         found.append(f"ended with status {done.status}")
-    found += [f"{word!r} is told" for word in ("Traceback", "Exception ignored", "Warning:") if word in done.out + done.err]
+    found += [
+        f"{word!r} is told" for word in ("Traceback", "Exception ignored", "Warning:") if word in done.out + done.err
+    ]
     if done.cpu_s > usual_cpu_s + MORE_CPU_S:
         found.append(f"took {done.cpu_s:.1f} s where healthy input takes {usual_cpu_s:.1f} s")
     if done.rss_mb > MOST_MB:
@@ -218,7 +320,7 @@ def faults(done: Done, folder: Path, usual_cpu_s: float, before: dict[str, str] 
     if done.status == 2:
         products = [p.name for p in (folder / "out").glob("*") if p.suffix in (".fits", ".png", ".lst", ".txt")]
         found += [f"failed and left {name}" for name in products if name != "console.txt"]
-        found += [] if done.err.strip() else ["failed without a word on standard error"]
+        found += [] if done.err.strip() or "\nnothing usable" in done.out else ["failed without a word"]
     found += [f"left {p.relative_to(folder)}" for p in folder.glob("**/*") if ".partial" in p.name]
     found += [f"left {p.relative_to(folder)}" for p in (folder / "scratch").glob("*")]
     found += [f"{p.name}: {why}" for p in (folder / "out").glob("**/*.fits") if (why := broken(p))]
@@ -233,7 +335,10 @@ def broken(path: Path) -> str:
     import warnings
 
     try:
-        with warnings.catch_warnings(action="error"), fits.open(path, checksum=True, disable_image_compression=True) as hdus:
+        with (
+            warnings.catch_warnings(action="error"),
+            fits.open(path, checksum=True, disable_image_compression=True) as hdus,
+        ):
             for hdu in hdus:
                 if "DATASUM" not in hdu.header:
                     return f"no DATASUM in {hdu.name}"
@@ -241,8 +346,3 @@ def broken(path: Path) -> str:
     except Exception as error:  # whatever astropy says of it
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-@cache
-def is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0

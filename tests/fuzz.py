@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from badfiles import CARD, Make, deflate, extension, gz, join, more, split, tiles, xisf
+from badfiles import CARD, Make, deflate, extension, gz, join, more, tiles, xisf
 
 from masterlight.core import headers
 from masterlight.core.errors import FrameError, MasterlightError, Rejected
@@ -34,15 +34,50 @@ from masterlight.io.defectlist import read_defects
 MOST_S, MOST_MB, MOST_LETTERS = 2.0, 1000, 300
 """What one file may cost."""
 ODD = (
-    "NaN", "Inf", "-Inf", "1e300", "-1e300", "1e-300", "1E400", "0", "-1", "-0.0", "2147483648", "9" * 25, "1,02", "T", "F", "''", "'",
-    "'x", "'Zo\u00eb'", "'" + "y" * 60 + "'", "0x10", "1D5", "1.5", "(1, 2)", "'1'", "'NaN'", "'0000-00-00'", "/", "", "\t5", "'\x1b[2J'", "--1",
-    "1_000", "\u0661", "'RGGB'", "'[1:5,2:9]'", "'[9:1,0:-4]'", "'BOTTOM-UP'", "'lights'",
-)  # fmt: skip
+    "NaN",
+    "Inf",
+    "-Inf",
+    "1e300",
+    "-1e300",
+    "1e-300",
+    "1E400",
+    "0",
+    "-1",
+    "-0.0",
+    "2147483648",
+    "9" * 25,
+    "1,02",
+    "T",
+    "F",
+    "''",
+    "'",
+    "'x",
+    "'Zo\u00eb'",
+    "'" + "y" * 60 + "'",
+    "0x10",
+    "1D5",
+    "1.5",
+    "(1, 2)",
+    "'1'",
+    "'NaN'",
+    "'0000-00-00'",
+    "/",
+    "",
+    "\t5",
+    "'\x1b[2J'",
+    "--1",
+    "1_000",
+    "\u0661",
+    "'RGGB'",
+    "'[1:5,2:9]'",
+    "'[9:1,0:-4]'",
+    "'BOTTOM-UP'",
+    "'lights'",
+)
 """Values that stand where a number or a word should."""
-STRUCTURE = (
-    "SIMPLE XTENSION BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 PCOUNT GCOUNT TFIELDS TFORM1 TTYPE1 ZIMAGE ZBITPIX ZNAXIS ZNAXIS1 ZNAXIS2 ZTILE1 "
-    "ZTILE2 ZCMPTYPE ZNAME1 ZVAL1 ZVAL2 ZBLANK ZSCALE ZZERO ZQUANTIZ THEAP BSCALE BZERO BLANK EXTEND GROUPS END CONTINUE HIERARCH"
-).split()
+STRUCTURE = """SIMPLE XTENSION BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 PCOUNT GCOUNT TFIELDS TFORM1 TTYPE1 ZIMAGE ZBITPIX
+    ZNAXIS ZNAXIS1 ZNAXIS2 ZTILE1 ZTILE2 ZCMPTYPE ZNAME1 ZVAL1 ZVAL2 ZBLANK ZSCALE ZZERO ZQUANTIZ THEAP BSCALE BZERO
+    BLANK EXTEND GROUPS END CONTINUE HIERARCH""".split()
 MEANING = sorted(set(re.findall(r"\"([A-Z][A-Z0-9_-]{1,7})\"", inspect.getsource(headers))))
 """Keywords that the headers of programs are read by, whatever their table."""
 
@@ -51,24 +86,52 @@ def healthy(path: Path, seed: int = 1) -> Path:
     """A small light with a header such as capture programs write."""
     rng = np.random.default_rng(seed)
     hdu = fits.PrimaryHDU(rng.normal(1000, 20, (48, 64)).round().astype(np.uint16))
-    hdu.header.update({
-        "IMAGETYP": "LIGHT", "EXPTIME": 120.0, "GAIN": 100, "OFFSET": 50, "EGAIN": 0.8, "CCD-TEMP": -10.1, "XBINNING": 1, "YBINNING": 1,
-        "XPIXSZ": 3.76, "FOCALLEN": 530.0, "DATE-OBS": "2025-10-18T19:30:00.000", "INSTRUME": "A camera", "FILTER": "L", "OBJECT": "M 31",
-        "BAYERPAT": "RGGB", "ROWORDER": "TOP-DOWN", "CRVAL1": 10.0, "CTYPE1": "RA---TAN", "OBSERVER": "Jane Doe",
-    })  # fmt: skip
+    hdu.header.update(
+        {
+            "IMAGETYP": "LIGHT",
+            "EXPTIME": 120.0,
+            "GAIN": 100,
+            "OFFSET": 50,
+            "EGAIN": 0.8,
+            "CCD-TEMP": -10.1,
+            "XBINNING": 1,
+            "YBINNING": 1,
+            "XPIXSZ": 3.76,
+            "FOCALLEN": 530.0,
+            "DATE-OBS": "2025-10-18T19:30:00.000",
+            "INSTRUME": "A camera",
+            "FILTER": "L",
+            "OBJECT": "M 31",
+            "BAYERPAT": "RGGB",
+            "ROWORDER": "TOP-DOWN",
+            "CRVAL1": 10.0,
+            "CTYPE1": "RA---TAN",
+            "OBSERVER": "Jane Doe",
+        }
+    )
     hdu.writeto(path, overwrite=True)
     return path
 
 
 SEEDS: dict[str, tuple[str, Make | None]] = {
-    "plain": ("fits", None), "gz": ("fits.gz", gz()), "rice": ("fits.fz", tiles()), "gzip tiles": ("fits.fz", tiles(compression_type="GZIP_2")),
-    "hcompress": ("fits.fz", tiles(compression_type="HCOMPRESS_1", tile_shape=(48, 64))), "extension": ("fits", extension()),
-    "xisf": ("xisf", xisf()), "xisf zlib": ("xisf", xisf(packed=deflate)),
-    "xisf shuffled": ("xisf", xisf(packed=deflate, compression="zlib+sh:{size}:2")), "long": ("fits", more("NOTES   = 'one &'", "CONTINUE  'two'")),
-}  # fmt: skip
+    "plain": ("fits", None),
+    "gz": ("fits.gz", gz()),
+    "rice": ("fits.fz", tiles()),
+    "gzip tiles": ("fits.fz", tiles(compression_type="GZIP_2")),
+    "hcompress": ("fits.fz", tiles(compression_type="HCOMPRESS_1", tile_shape=(48, 64))),
+    "extension": ("fits", extension()),
+    "xisf": ("xisf", xisf()),
+    "xisf zlib": ("xisf", xisf(packed=deflate)),
+    "xisf shuffled": ("xisf", xisf(packed=deflate, compression="zlib+sh:{size}:2")),
+    "long": ("fits", more("NOTES   = 'one &'", "CONTINUE  'two'")),
+}
 """What files are made from: the end of the name, and how."""
 DATA = Path(__file__).parents[2] / "shared" / "data"
-FOREIGN = [DATA / "dslr_raw" / "imagemeta.CRW", DATA / "formats" / "m27_RICE_1.fits.fz", DATA / "formats" / "m27_lz4hc_sh.xisf"]
+FOREIGN = [
+    DATA / "dslr_raw" / "imagemeta.CRW",
+    DATA / "formats" / "m27_RICE_1.fits.fz",
+    DATA / "formats" / "m27_lz4hc_sh.xisf",
+]
 """Files of real cameras, where they are at hand; large ones take longer and are tried seldom."""
 LISTS = {"lst": "P 12 34 H\nP 5 6 C\nC 7 H\n", "txt": "Col 5 10 20\nPoint 3 4\nRow 9\n"}
 
@@ -143,7 +206,9 @@ def mutated_xml(rng: random.Random, content: bytes) -> bytes:
     m = rng.choice(found)
     old = m[1]
     parts = old.split(b":")
-    parts[rng.randrange(len(parts))] = rng.choice([*ODD, "99999999999", "Float32", "RGB", "zstd", "lz4"]).encode().replace(b"<", b"")
+    parts[rng.randrange(len(parts))] = (
+        rng.choice([*ODD, "99999999999", "Float32", "RGB", "zstd", "lz4"]).encode().replace(b"<", b"")
+    )
     new = b":".join(parts) if rng.random() < 0.7 else rng.choice(ODD).encode()
     whole = content[:4096][: m.start(1)] + new + content[m.end(1) : 4096]
     return whole[:4096].ljust(4096, b"\0") + content[4096:]
@@ -162,20 +227,26 @@ class Fuzz:
             self.sources.append((name, end, target.read_bytes()))
             target.unlink()
         self.sources += [(f"list {end}", end, words.encode()) for end, words in LISTS.items()]
-        self.foreign = [(path.name, path.name.split(".", 1)[1].lower(), path.read_bytes()) for path in FOREIGN if path.is_file()]
+        self.foreign = [
+            (path.name, path.name.split(".", 1)[1].lower(), path.read_bytes()) for path in FOREIGN if path.is_file()
+        ]
 
     def make(self, number: int) -> Path:
         """The file of a try."""
         rng = random.Random(f"{self.seed}/{number}")
         by_header = self.headers and (not self.files or rng.random() < 0.6)
         pool = self.foreign if self.files and self.foreign and rng.random() < 0.02 else self.sources
-        name, end, content = rng.choice([s for s in pool if not by_header or "fits" in s[1] or "xisf" in s[1]] or self.sources)
+        name, end, content = rng.choice(
+            [s for s in pool if not by_header or "fits" in s[1] or "xisf" in s[1]] or self.sources
+        )
         if by_header and end == "xisf":
             content = mutated_xml(rng, content)
         elif by_header and end == "fits.gz":
             content = gzip.compress(mutated_cards(rng, gzip.decompress(content)), 1, mtime=0)
         elif by_header:
-            content = mutated_cards(rng, content, 2880 if name in ("extension",) or end == "fits.fz" and rng.random() < 0.8 else 0)
+            content = mutated_cards(
+                rng, content, 2880 if name in ("extension",) or end == "fits.fz" and rng.random() < 0.8 else 0
+            )
         else:
             content = mutated_bytes(rng, content)
         path = self.folder / f"{number:06}.{end}"
@@ -273,7 +344,8 @@ def walk(fuzz: Fuzz, seconds: float, first: int, count: int, keep: Path) -> int:
         path.unlink()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     told = ", ".join(f"{count} {name}" for name, count in seen.items())
-    print(f"fuzz: {sum(seen.values())} files of seed {fuzz.seed}: {told}; slowest {slowest:.2f} s of CPU, at most {most:.0f} MB")
+    costs = f"slowest {slowest:.2f} s of CPU, at most {most:.0f} MB"
+    print(f"fuzz: {sum(seen.values())} files of seed {fuzz.seed}: {told}; {costs}")
     return 1 if seen["fault"] else 0
 
 

@@ -205,6 +205,8 @@ def damaged(**changes):
         (damaged(BITPIX="'x'"), "BITPIX"),
         (damaged(BITPIX="16.0", NAXIS="'2'", NAXIS1="-3"), "without size"),
         (damaged(BZERO="'abc'"), "BZERO is 'abc'"),
+        (damaged(BZERO="NaN"), "BZERO is 'NaN'"),
+        (damaged(BSCALE="1e400"), "BSCALE is '1e400'"),
         (damaged(BSCALE="0"), "BSCALE"),
         (damaged(NAXIS1="0"), "without size"),
         (damaged(NAXIS2=None), "without size"),
@@ -276,6 +278,16 @@ def test_truth_a_gzip_archive_is_unpacked_as_far_as_its_image_goes(tmp_path, mon
     (tmp_path / "c.fits.gz").write_bytes(gzip.compress(huge, mtime=0))
     with pytest.raises(FrameError, match="cannot hold"):
         read(tmp_path / "c.fits.gz")
+    (tmp_path / "e.fits.gz").write_bytes(
+        gzip.compress(damaged(NAXIS1="1000", NAXIS2="2000") + np.random.default_rng(1).bytes(99999))
+    )
+    with pytest.raises(FrameError, match="truncated"):
+        read(tmp_path / "e.fits.gz")
+    with open(tmp_path / "holes.fits", "wb") as file:
+        file.write(huge[:2880])
+        file.truncate(2880 + 60000 * 60000 * 2)
+    with pytest.raises(FrameError, match="cannot hold"):
+        read(tmp_path / "holes.fits")
     late = damaged(NAXIS="1", NAXIS1=str(1 << 24), NAXIS2=None)[:2880] + bytes(1 << 25)
     (tmp_path / "d.fits.gz").write_bytes(gzip.compress(late, mtime=0))
     with pytest.raises(FrameError, match="too late"):

@@ -295,7 +295,7 @@ def test_truth_a_file_that_is_damaged_after_it_was_opened(tmp_path):
     write_dng(tmp_path / "a.dng", mosaic_of())
     frame = read(tmp_path / "a.dng")
     os.truncate(tmp_path / "a.dng", 900)
-    with pytest.raises(FrameError, match="damaged"):
+    with pytest.raises(FrameError, match="damaged|has changed"):
         np.asarray(frame)
 
 

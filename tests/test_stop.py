@@ -1,12 +1,17 @@
 """Signals: SIGTERM and SIGHUP end a verb as Ctrl-C does, and nothing half-done is left."""
 
+import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import sky
+from astropy.io import fits
 
 from masterlight.doors import stop
 
@@ -20,6 +25,31 @@ def ended(command, after_s, number, **how):
         running.send_signal(number)
         _, told = running.communicate(timeout=120)
     return running.returncode, told
+
+
+@pytest.mark.parametrize(("name", "moments"), [("SIGKILL", (0.2, 0.5, 0.9)), ("SIGTERM", (0.4, 0.7))])
+def test_truth_runs_that_are_ended_cost_no_bit_and_leave_nothing(tmp_path, name, moments):
+    """At parts of what a run has to say; one light is packed, so that there are temporary files as well."""
+    night, tmp, number = tmp_path / "night", tmp_path / "tmp", getattr(signal, name)
+    shutil.copytree(sky.written().folder, night), tmp.mkdir()
+    light = sorted(night.rglob("LIGHT/*.fits"))[1]
+    light.with_suffix(".fits.gz").write_bytes(gzip.compress(light.read_bytes(), 1)), light.unlink()
+    how, command = {"env": os.environ | {"TMPDIR": str(tmp)}, "text": True}, [*CLI, "run", str(night), "--out"]
+    said = subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, **how).stdout
+    for moment in moments:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*command, str(tmp_path / "out")], **pipes, **how) as running:
+            for _ in range(int(moment * said.count("\n"))):
+                running.stdout.readline()
+            running.send_signal(number)
+            _, told = running.communicate(timeout=120)
+        assert running.returncode in (0, -number if name == "SIGKILL" else 128 + number) and "Traceback" not in told
+    subprocess.run([*command, str(tmp_path / "out")], check=True, capture_output=True, **how)
+    for path in sorted((tmp_path / "whole").rglob("*.fits")):
+        twin = tmp_path / "out" / path.relative_to(tmp_path / "whole")
+        assert np.array_equal(fits.getdata(path), fits.getdata(twin), equal_nan=True), path.name
+    whole, out = ({p.relative_to(f) for p in f.rglob("*")} for f in (tmp_path / "whole", tmp_path / "out"))
+    assert out == whole and not list(tmp.iterdir())
 
 
 @pytest.mark.parametrize(("name", "after_s"), [("SIGTERM", 1.5), ("SIGTERM", 2.5), ("SIGHUP", 2.0), ("SIGINT", 2.2)])

@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 
 from badinput import BadCase, BadFile
-from bed import Healthy, Role, do, faults, fingerprints, is_root, lay, lay_role, pixels, same, told
+from bed import Healthy, Role, do, faults, fingerprints, lay, lay_role, pixels, same, told
 from warm import Done, Warm
 
-NEAR = 0.01
+NEAR, ABOUT = 0.01, 0.05
+"""Parts of the level: what is the same but for rounding, and what is the same but for the noise of a few pixels."""
+REFUSAL = re.compile(r"^\s*\S+\s+rejected |left out|^masterlight: |\((scan|plan)\)$")
 
 
 def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Role) -> tuple[Done, list[str]]:
@@ -26,7 +28,7 @@ def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Ro
 def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, without) -> str:
     """Why what came out is not what the kind promises; '' if it is."""
     lines = [line for line in told(done) if kind.file in line]
-    refusals = [line for line in lines if re.search(r"rejected|left out|masterlight: |\((scan|plan)\)$", line)]
+    refusals = [line for line in lines if REFUSAL.search(line)]
     if kind.expect == "refused" or (refusals and kind.expect == "told"):
         return refused(kind, role, done, refusals, made, without)
     if kind.expect in ("same", "near"):
@@ -37,16 +39,18 @@ def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, wi
         alike = not role.product or same(made, with_it, NEAR if kind.expect == "near" else 0.0)
         return "" if alike else "the result is not that of healthy input"
     if done.status == 2:
-        return "" if told_of(kind, done) else f"failed and did not name the file: {done.err}"
-    if not role.product or same(made, with_it):
+        return "" if told_of(kind, done, good) else f"failed and did not name the file: {done.err}"
+    if not role.product or same(made, with_it) or same(made, with_it, ABOUT):
         return ""
     if made is None:
         return "nothing was made, and nothing was told"
-    return "" if told_of(kind, done) else "another result than that of healthy input, and no word about this file"
+    return "" if told_of(kind, done, good) else "another result than that of healthy input, and no word about this file"
 
 
 def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, without) -> str:
     """Why a refusal is not a good one."""
+    if role.verb in ("plan", "doctor") and kind.late:
+        return ""  # they read no more than headers of lights
     if not refusals:
         return f"was not refused by name (status {done.status}): {done.err or done.out[-300:]}"
     if not any(re.search(kind.tells, line) for line in refusals):
@@ -61,17 +65,19 @@ def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, wi
     return "" if alike else "the result is not that of the others alone"
 
 
-def told_of(kind: BadFile, done: Done) -> bool:
-    """Whether any sentence names the file, beyond the figures that every file gets."""
+def told_of(kind: BadFile, done: Done, good: Done) -> bool:
+    """Whether a sentence names the file, beyond the figures that every file gets, or shows it in a group of its own."""
     usual = re.compile(r"^\s*(measure|integrate|normalize|align)\s+\S*X\S*: (\d+ stars|weight|reference)")
-    return any(kind.file.split(".")[0] in line and not usual.search(line) for line in told(done))
+    named = any(kind.file.split(".")[0] in line and not usual.search(line) for line in told(done))
+    groups, usual_groups = ([line for line in told(one) if line.split()[:1] == ["read"]] for one in (done, good))
+    return named or groups != usual_groups
 
 
 def roles_of(kind: BadFile, roles) -> list[Role]:
     return [role for role in roles if re.search(kind.roles, role.name)]
 
 
-def try_case(warm: Warm, healthy: Healthy, folder: Path, kind: BadCase, command: str) -> tuple[Done, list[str]]:
+def try_case(warm: Warm, folder: Path, kind: BadCase, command: str) -> tuple[Done, list[str]]:
     """A command of a bad night, flag, recipe or output."""
     statuses, words = kind.tries[command]
     lay(warm, folder)
@@ -85,6 +91,3 @@ def try_case(warm: Warm, healthy: Healthy, folder: Path, kind: BadCase, command:
         found.append(f"does not tell {words!r}: {done.err or done.out[-300:]}")
     first = command == next(iter(kind.tries))  # what is checked comes of this one
     return done, found or [why for why in [kind.check(folder) if first else ""] if why]
-
-
-__all__ = ["is_root", "roles_of", "try_case", "try_file"]

@@ -1,4 +1,4 @@
-"""Commands run quickly and watched closely: a warm process forks a child for each, which cost no start and no compiling.
+"""Commands run quickly and watched closely: a warm process forks a child for each, with no start and no compiling.
 
     with Warm() as warm:
         done = warm("run", "night", "--out", "out", cwd=folder)
@@ -8,6 +8,7 @@ The warm process is a program of its own (this file), without threads, so that i
 standard output, folder, environment and limits, ends as any program ends, and is measured by the system.
 """
 
+import atexit
 import gc
 import io
 import json
@@ -18,6 +19,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +62,10 @@ class Warm:
         assert line, "the warm process has ended"
         return json.loads(line)
 
-    def start(self, *argv, cwd: Path, env: dict | None = None, limits: dict | None = None, call: str = "cli") -> int:
+    def start(self, *argv, cwd: Path, env: dict | None = None, limits: dict | None = None) -> int:
         """Begin a command and give its process number; `finish` waits for it. One at a time."""
         self.cwd, self.argv = Path(cwd), tuple(map(str, argv))
-        order = {"argv": self.argv, "cwd": str(cwd), "env": env or {}, "limits": limits or {}, "call": call}
+        order = {"argv": self.argv, "cwd": str(cwd), "env": env or {}, "limits": limits or {}}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return self.read()["pid"]
@@ -69,7 +73,7 @@ class Warm:
     def finish(self) -> Done:
         found = self.read()
         out, err = ((self.cwd / f".{name}").read_text("utf-8", "replace") for name in ("out", "err"))
-        return Done(self.argv, found["status"], out, err, found["cpu_s"], found["rss_mb"])
+        return Done(self.argv, found["status"], out, err + found["err"], found["cpu_s"], found["rss_mb"])
 
     def __call__(self, *argv, **how) -> Done:
         self.start(*argv, **how)
@@ -94,12 +98,15 @@ def serve() -> None:
         tell(bed=folder)
         while line := orders.readline():
             order = json.loads(line)
+            words, order["err"] = os.pipe()
             if (pid := os.fork()) == 0:
                 break
+            os.close(order["err"])
             tell(pid=pid)
             _, status, used = os.wait4(pid, 0)
             status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            tell(status=status, cpu_s=used.ru_utime + used.ru_stime, rss_mb=used.ru_maxrss / 1024)
+            with os.fdopen(words, errors="replace") as file:
+                tell(status=status, cpu_s=used.ru_utime + used.ru_stime, rss_mb=used.ru_maxrss / 1024, err=file.read())
         else:
             return
     finally:
@@ -108,11 +115,19 @@ def serve() -> None:
     carry_out(order)
 
 
+def forget() -> None:
+    """Let go what modules of `io` remember of the warm process: its folders are not those of its children."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("masterlight.io."):
+            for value in vars(module).values():
+                getattr(value, "cache_clear", lambda: None)()
+
+
 def heat(folder: str) -> None:
     """Make a small healthy night and walk each verb over it once, so that every kernel is loaded."""
+    import bed
     from click.testing import CliRunner
 
-    import bed
     from masterlight.doors.cli import main
 
     os.chdir(folder)
@@ -128,11 +143,17 @@ def carry_out(order: dict) -> None:
     """In the child: take what was ordered as a fresh program would find it, do it, end."""
     os.setsid()
     os.chdir(order["cwd"])
+    forget()
     for number, name in ((1, ".out"), (2, ".err")):
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(file, number)
+    if order["limits"].get("FSIZE") is not None:  # what is printed would be cut, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(order["err"], 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout, sys.stderr = (io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2))
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(open(n, "wb", 0, closefd=False), "utf-8", write_through=True) for n in (1, 2)
+    )
     os.environ.update(order["env"])
     tempfile.tempdir = None
     for name, value in order["limits"].items():
@@ -141,15 +162,22 @@ def carry_out(order: dict) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as in every Python program
     signal.alarm(HUNG_S)
     os.closerange(3, 64)
-    sys.argv = ["masterlight", *order["argv"]]
-    if order["call"] == "cli":
+    sys.argv, status = ["masterlight", *order["argv"]], 0
+    try:
         from masterlight.doors.cli import main
 
         main(prog_name="masterlight")
-    else:
-        module, _, name = order["call"].partition(":")
-        getattr(__import__(module), name)(*order["argv"])
-    sys.exit(0)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)  # taking the whole interpreter down would cost more than most commands
 
 
 if __name__ == "__main__":

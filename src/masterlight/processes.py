@@ -174,7 +174,7 @@ STEPS = {step.verb: step for step in (
         "masterlight run ~/nights/m31 --out ~/m31 --integrate.rejection.low 3.5", NIGHT_KNOBS,
         (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR",
         makes="Folder for the masters, the master lights and the report.", by_hand=False,
-        words="Exit status: 0 done, 1 done but some frames were rejected, 2 nothing usable.",
+        words="Exit status: 0 done, 1 done without some frames or reports, 2 nothing usable.",
     ),
     Step(
         "recipe", RECIPE, "Print a recipe, every knob explained, to be given to `run -r`.",
@@ -184,7 +184,7 @@ STEPS = {step.verb: step for step in (
     Step(
         "bias", RECIPE, "Integrate bias frames into a master bias.", "masterlight bias night/BIAS -o bias.fits",
         (*CLIPPING, "superbias.use", "calibrate.overscan.model", "memory_mb", "overwrite", "force"),
-        of="bias", also=("superbias", "calibrate.overscan", "doctor", "force", *GENERAL),
+        of="bias", also=("superbias", "calibrate.overscan", "calibrate.units", "doctor", "force", *GENERAL),
     ),
     Step(
         "dark", RECIPE, "Integrate dark frames, or flat-darks, into a master dark.",
@@ -192,7 +192,7 @@ STEPS = {step.verb: step for step in (
         (*CLIPPING, "calibrate.overscan.model", "memory_mb", "overwrite", "force"),
         (Slot("bias", "Master bias to subtract from each; left out, the master dark holds the bias, as is usual."),
          Slot("flat_dark", "These are dark frames for flats.", "switch")),
-        of="dark", also=("calibrate.overscan", "doctor", "force", *GENERAL),
+        of="dark", also=("calibrate.overscan", "calibrate.units", "doctor", "force", *GENERAL),
     ),
     Step(
         "flat", RECIPE, "Calibrate flats by bias or flat-dark; integrate a master flat.",
@@ -211,7 +211,8 @@ STEPS = {step.verb: step for step in (
     Step(
         "calibrate", "ImageCalibration", "Calibrate frames with masters; each is written as NAME_c.fits.",
         "masterlight calibrate night/LIGHT -o lights --dark dark.fits --flat flat.fits",
-        ("dark_scaling", "dark_scale", "overscan.model", "overscan.region", "black_level", "pedestal_dn", "force"),
+        ("dark_scaling", "dark_scale", "overscan.model", "overscan.region", "black_level", "units", "pedestal_dn",
+         "force"),
         (Slot("bias", "Master bias or superbias."), Slot("dark", "Master dark, or flat-dark for flats."),
          Slot("flat", "Master flat."),
          Slot("preset", "flat-bias, flat-darkflat, light-bias-flat, light-dark-flat or light-scaled-dark-flat: the "
@@ -260,7 +261,7 @@ STEPS = {step.verb: step for step in (
         (Slot("reference", "Frame whose level and scale the result has; the best weighted if left out."),
          Slot("roi", "Integrate only this part of the frames, in pixels, to try settings.", "word", metavar="X,Y,W,H"),
          Slot("slope_map", "Also keep the map of slopes of linear fit clipping.", "switch")),
-        of="integrate", also=GENERAL,
+        of="integrate", also=("calibrate.units", *GENERAL),
     ),
     Step(
         "hdr", "HDRComposition", "Compose exposures into one image that saturates nowhere.",

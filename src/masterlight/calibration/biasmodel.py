@@ -9,6 +9,7 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.noise import midvariance, sample, starlet_smooth
 from masterlight.core.process import card
+from masterlight.core.units.figures import figure
 
 CELL_TRIMMING = 0.25
 ROUGH = 3
@@ -53,7 +54,7 @@ def validate(process: Superbias, half1: Frame, half2: Frame) -> Verdict:
     superbias, plain = float(modelled.mean()), float(noise.mean())
     master = between_halves * counts.prod() / counts.sum() ** 2
     better = bool(superbias < master)
-    errors = f"{max(0.0, superbias) ** 0.5:.2f} DN a pixel, the master by {master**0.5:.2f} DN"
+    errors = f"{figure(max(0.0, superbias) ** 0.5, 2)} DN a pixel, the master by {figure(master**0.5, 2)} DN"
     which = "a better bias" if better else "no better bias"
     sentence = f"the superbias is {which} than the master of {counts.sum():g} frames: it is off by {errors}"
     if not better:

@@ -51,6 +51,9 @@ class ImageCalibration:
     """Divide each colour of a mosaic by the mean of its own flat pixels, so that the flat lends no colour."""
     flat_trim_fraction: Annotated[float, Field(ge=0, lt=0.5), When(use_flat=True)] = 0.05
     """Fraction of the darkest and of the brightest flat pixels left out of mean(F)."""
+    units: Literal["auto", "dn", "full-scale"] = "auto"
+    """What numbers mean that are no integers of 16 bits, such as floats from 0 to 1: as their range, their noise, the
+    header and the other frames tell; DN as stored; or parts of full scale, 65535 DN."""
     pedestal_dn: Annotated[float, Field(ge=-65535, le=65535)] = 0.0
     """Constant added after the division. 0 keeps zero-mean skies zero-mean; programs that cut negatives need some."""
     force: bool = False

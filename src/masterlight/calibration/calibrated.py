@@ -20,6 +20,7 @@ from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs
 from masterlight.core.process import card
 from masterlight.core.together import differences
+from masterlight.core.units.settle import KNOB, in_role, is_plain, settle
 from masterlight.core.workers import Once
 
 CHUNK_PIXELS = 1 << 20
@@ -42,6 +43,7 @@ def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | No
 
 def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Frame:
     """The calibrated view of a frame; a trimmed view or the frame itself when there is nothing to do."""
+    frame, masters = bring_to_dn(process, frame, masters)
     twice = [letter for letter in masters.letters if letter in frame.meta.calibration]
     if twice:
         words = f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied twice"
@@ -73,6 +75,18 @@ def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Fram
     return Calibrated(source=frame.source, meta=meta, cards=cards, below=raw, **own)
 
 
+def bring_to_dn(process: ImageCalibration, frame: Frame, masters: Masters) -> tuple[Frame, Masters]:
+    """A frame and its masters in DN, whichever numbers their files hold; ParameterError where that is not clear."""
+    own = {kind: master for kind in KINDS if (master := getattr(masters, kind)) is not None}
+    if all(is_plain(one.meta) for one in (frame, *own.values())):
+        return frame, masters
+    roles = [in_role(master, kind) for kind, master in own.items()]
+    (frame, *made), readings = settle([frame, *roles], process.units, KNOB)
+    if not readings:
+        return frame, masters
+    return frame, masters.with_scaled(dict(zip(own, made, strict=True)))
+
+
 def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Masters:
     """The masters as they serve this frame; FrameError where they do not go with it."""
     if len(frame.shape) != 2:
@@ -80,6 +94,7 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
     pattern = frame.meta.pattern or ""
     if len(pattern) not in (0, period(pattern) ** 2):
         raise FrameError(frame.source, f"has colour pattern '{pattern}'; 4 letters or 36 are understood")
+    frame, masters = bring_to_dn(process, frame, masters)
     window = process.overscan.window(frame)
     scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
     found = masters.cut_for(frame, window, scaled)
@@ -123,6 +138,7 @@ def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str
 
 def saturation(process: ImageCalibration, frame: Frame, masters: Masters) -> float | None:
     """`ceiling` of a raw frame and masters as they come."""
+    frame, masters = bring_to_dn(process, frame, masters)
     masters = masters_for(process, frame, masters)
     raw = Trimmed.of(frame, process.overscan.window(frame))
     return ceiling(process, raw, masters, level_from(process, frame, masters))

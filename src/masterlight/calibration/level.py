@@ -10,6 +10,7 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, evenly
 from masterlight.core.headers import period
 from masterlight.core.scale import madn
+from masterlight.core.units.figures import figure
 
 FEWEST_SAMPLES = 16
 REMEDY = "; set Overscan.region, or switch it off with Overscan.model none"
@@ -91,10 +92,10 @@ def check(frame: Frame, window: Box, level: float, rough: float) -> None:
     sky = np.concatenate([frame.pixels(y, y + 1, x0, x1)[:, ::step] for y in evenly(y0, y1 - 1, 24)])
     sky = sky[np.isfinite(sky)]
     if sky.size and level > np.median(sky) + 5 * rough + 1:
-        words = f"its overscan ({level:.1f} DN) is brighter than its middle ({np.median(sky):.1f} DN)"
+        words = f"its overscan ({figure(level)} DN) is brighter than its middle ({figure(np.median(sky))} DN)"
         raise FrameError(frame.source, f"{words}: the header's regions cannot be right{REMEDY}")
     if sky.size and rough > 2 * scatter(sky) + 2:
-        words = f"its overscan scatters by {rough:.1f} DN, its middle by {scatter(sky):.1f} DN"
+        words = f"its overscan scatters by {figure(rough)} DN, its middle by {figure(scatter(sky))} DN"
         raise FrameError(frame.source, f"{words}: the overscan saw light{REMEDY}")
 
 

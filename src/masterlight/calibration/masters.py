@@ -1,6 +1,6 @@
 """Master frames bound together: the arrays of the calibration equation, made from them once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,10 +12,23 @@ from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, evenly
 from masterlight.core.headers import period, places
+from masterlight.core.units.figures import figure
 from masterlight.core.workers import Once
 
 _NOTHING = np.zeros((1, 1), np.float32)
 _ONE = np.ones((1, 1), np.float32)
+
+
+def odd_level(master: Frame) -> str:
+    """What is odd about the level of a master, in words; '' if nothing is. FrameError where no pixel is a number."""
+    seen = np.asarray(master[..., ::4, ::4])
+    seen = seen[np.isfinite(seen)]
+    if not seen.size:
+        raise FrameError(master.source, "none of its pixels is a number; make it again")
+    middle = float(np.median(seen))
+    if seen.size > 1 and seen.min() == seen.max():
+        return f"all its pixels are {middle:g} DN; is it a master?"
+    return f"its level is {middle:g} DN, below zero; check how it was made" if middle < 0 else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +130,12 @@ class Masters:
 
         return self._cut((frame.shape, window, light.meta.pattern, scaled), cut)
 
+    def with_scaled(self, made: dict[str, Frame]) -> "Masters":
+        """These masters with some of them on another scale; the same ones for the same scales."""
+        own = Once(), Once()
+        how = tuple((kind, one.meta.scaled_by) for kind, one in made.items())
+        return self._cut(("scaled", how), lambda: replace(self, **made, _made=own[0], _cut=own[1]))
+
     def lowest_saturation(self, ceiling_dn: float, level: np.ndarray) -> float:
         """The least that a raw pixel at `ceiling_dn` can be after calibration, from 48 rows of the masters.
 
@@ -156,7 +175,7 @@ class Masters:
         pattern = self.pattern or self.flat.meta.pattern
         means = colour_means(flat, pattern if self.separate_colours else None, self.trim_fraction)
         if not np.all(means > 0):
-            level = f"{np.min(means):.1f} DN"
+            level = f"{figure(np.min(means))} DN"
             raise FrameError(self.flat.source, f"the mean level of this master flat is {level}; it saw no light")
         return means
 

@@ -17,6 +17,11 @@ HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32
 Index = int | slice | EllipsisType
 Header = Mapping[str, bool | int | float | str]
 """Keywords of a frame and their values."""
+FULL_DN = 65535.0
+"""What 1 is in files whose floats go from 0 to 1."""
+PARTS_NOTE = "floats from 0 to 1 are read as 0 to 65535 DN"
+UNIT_LEVEL = 2.0
+"""Levels in a header up to this are in units of full scale; no DN that saturates or is added is as small."""
 DEFECTS = {"hot": HOT, "cold": COLD, "unstable": UNSTABLE, "line": LINE, "saturated": SATURATED, "user": USER}
 """The bits of a mask of defective pixels: in which way one is defective."""
 
@@ -76,6 +81,12 @@ class Meta:
     """Whether the file holds integers, as cameras write them, or floats, as programs do."""
     bits: int = 16
     shape: tuple[int, ...] = ()
+    scaled_by: float = 1.0
+    """What the numbers of the file are multiplied by to be DN: 65535 where floats go from 0 to 1."""
+    scale_claims: tuple[str, ...] = ()
+    """What the header tells of the numbers of a file of floats, in the words of `headers.scale_claims`."""
+    scale_known: bool = False
+    """Whether it was settled, by looking at pixels and at other frames, what the numbers of the file mean."""
     notes: tuple[str, ...] = ()
     """What had to be guessed or mended while reading the header, as sentences."""
 
@@ -83,6 +94,11 @@ class Meta:
     def from_header(cls, header: Header, source: str = "", shape: tuple[int, ...] = ()) -> "Meta":
         """What a header says, whichever capture program wrote it; file and folder names of `source` fill the gaps."""
         return cls(**read_header(header, source, shape))
+
+    @property
+    def in_dn(self) -> bool:
+        """Whether the pixels are DN, as far as anybody knows, and not parts of full scale."""
+        return "full scale" not in self.scale_claims or self.scaled_by != 1
 
     @property
     def sky_shape(self) -> tuple[int, ...]:
@@ -99,6 +115,15 @@ class Meta:
 
     def with_(self, **changes: bool | int | float | str | tuple[object, ...] | None) -> "Meta":
         return replace(self, **changes)
+
+    def times(self, factor: float) -> "Meta":
+        """The same for pixels multiplied by `factor`; levels that cannot be in the unit of the file are DN already."""
+        full, scaled = self.saturation_dn, self.scaled_by * factor
+        if full is None or full <= UNIT_LEVEL:
+            full = None if scaled == 1 else full * factor if full else FULL_DN
+        pedestal = self.pedestal_dn * (factor if self.pedestal_dn <= UNIT_LEVEL else 1.0)
+        unit = "DN" if scaled != 1 else self.unit
+        return replace(self, saturation_dn=full, pedestal_dn=pedestal, scaled_by=scaled, unit=unit)
 
 
 class Stored(NamedTuple):
@@ -174,6 +199,10 @@ class Frame:
         """Room that a plain copy of this frame takes among the temporary files; 0 when none is made."""
         return 0
 
+    def times(self, factor: float) -> "Frame":
+        """This frame with every pixel multiplied by `factor`, and the levels of its header in the new unit."""
+        return Rescaled(source=self.source, meta=self.meta.times(factor), cards=self.cards, below=self, factor=factor)
+
     def __getitem__(self, box: Index | tuple[Index, ...]) -> np.ndarray:
         box = box if isinstance(box, tuple) else (box,)
         if Ellipsis in box:
@@ -244,6 +273,17 @@ class View(Frame):
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
         return self.below.defective(y0, y1, x0, x1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rescaled(View):
+    """A frame whose pixels are multiplied by a factor."""
+
+    factor: float
+
+    def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
+        self.below.pixels_into(out, y0, x0)
+        np.multiply(out, np.float64(self.factor), out=out, casting="same_kind")
 
 
 @contextmanager

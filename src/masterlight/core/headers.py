@@ -24,6 +24,13 @@ PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
 PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
 ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
+FULL_LEVELS = ("DATAMAX", "SATURATE", "SATLEVEL", "MAXADU", "CWHITE")
+"""Levels that tell the unit of the pixels."""
+IN_DN = re.compile(r"(?!norm|relat|frac|unit).")
+"""A unit of pixels that are no parts of full scale: ADU, counts, electron/s ..."""
+FROM_0_TO_1 = re.compile(r"(?i)siril|pixinsight|astro ?pixel ?processor|deepskystacker|graxpert")
+"""Programs whose floats go from 0 to 1."""
+OURS = "CALVER", "MLKEY"
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 DATA = ("TRIMSEC", "DATASEC")
 WCS_KEYWORDS = tuple(
@@ -143,6 +150,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
         "pattern": pattern_of(cards, shape), "shape": tuple(shape),
     }  # fmt: skip
+    meta["scale_claims"] = () if meta["integer"] else scale_claims(cards, meta["program"])
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
     meta["unit"] = unit_of(cards)
@@ -377,6 +385,23 @@ def saturation_of(cards: Mapping) -> float | None:
     return positive(zero + scale * (255 if bits == 8 else 32767))
 
 
+def scale_claims(cards: Mapping, program: str | None) -> tuple[str, ...]:
+    """What a header tells of the numbers of a file of floats.
+
+    "ours": written here, in DN; "dn": a unit, or a level that is one in DN; "full scale": a level that is 1; "program":
+    one that writes floats from 0 to 1.
+    """
+    unit = re.sub(r"[^a-z/]", "", (text(cards, "BUNIT") or "").lower())
+    levels = [value for value in (as_number(cards.get(key)) for key in FULL_LEVELS) if value is not None]
+    told = {
+        "ours": any(key in cards for key in OURS) or '{"ImageCalibration"' in str(cards.get("HISTORY", "")),
+        "dn": bool(IN_DN.match(unit)) or any(level > 2 for level in levels),
+        "full scale": any(0.99 < level < 1.01 for level in levels),
+        "program": bool(FROM_0_TO_1.search(" ".join(filter(None, (program, str(cards.get("HISTORY", ""))[:2000]))))),
+    }
+    return tuple(name for name, holds in told.items() if holds)
+
+
 def program_of(cards: Mapping) -> str | None:
     """The program that wrote the file."""
     comment = str(cards.get("COMMENT", ""))
@@ -561,7 +586,8 @@ def as_time(date: str | None, clock: str | None) -> datetime | None:
         return None
     first, month, last = (int(match[i]) for i in (1, 2, 3))
     year, day = (first, last) if len(match[1]) == 4 else (last, first)
-    year += 0 if year > 99 else 1900 if year >= 70 else 2000
+    short = len(match[1] if len(match[1]) == 4 else match[3]) < 3
+    year += 0 if not short else 1900 if year >= 70 else 2000
     hands = CLOCK.match(match[4] or clock or "0:0")
     if not hands:
         return None

@@ -22,7 +22,7 @@ CHECKS = (
     levels.twins, levels.stars_in_the_dark, levels.starless_lights, levels.odd_exposures, levels.calibrated_already,
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
     matches.temperature, matches.offset, matches.leaks, matches.unsteady_rates, matches.pattern, matches.shutter,
-    matches.illumination, matches.gain, matches.banding,
+    matches.illumination, matches.gain, matches.banding, matches.scales,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 FRAMES = 5

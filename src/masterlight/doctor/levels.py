@@ -9,6 +9,7 @@ import numpy as np
 from masterlight.core.frame import Frame
 from masterlight.core.headers import camera_key
 from masterlight.core.scale import madn
+from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some
@@ -97,13 +98,13 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         picture = pictures.line(levels, "frame, in the order of their names", "median, DN")
         if bad:
             worst = float(away.max())
-            sentence = f"""{some(bad)}: {worst:.1f} DN away from the {middle:.1f} DN of the other {PLURAL[group.kind]}
-                (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN): light got in, or
-                another temperature or offset; leave out what does not belong"""
+            sentence = f"""{some(bad)}: {figure(worst)} DN away from the {figure(middle)} DN of the other
+                {PLURAL[group.kind]} (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN):
+                light got in, or another temperature or offset; leave out what does not belong"""
             yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0
         if group.kind == "bias" and drift > doctor.outlier_dn:
-            sentence = f"""the level of {group} drifts by {drift:.1f} DN (usual: {doctor.outlier_dn:g}): correct by
+            sentence = f"""the level of {group} drifts by {figure(drift)} DN (usual: {doctor.outlier_dn:g}): correct by
                 overscan or masked borders, or take bias frames when the camera has its temperature"""
             yield finding("D20", "info", looks, drift, doctor.outlier_dn, "DN", sentence, picture)
 
@@ -220,12 +221,13 @@ def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             capped = [one for one in blank if abs(one.level_dn - dark) < max(2.0, 0.2 * one.spread_dn)]
             if capped and lit and min(one.level_dn for one in lit) > dark + max(4.0, 0.5 * capped[0].spread_dn):
                 sentence = f"""{some(capped)}: called light, but there is no star, and the level is that of the darks
-                    ({capped[0].level_dn:.1f} DN, darks {dark:.1f} DN): a dark with a wrong header, or the cap was on"""
+                    ({figure(capped[0].level_dn)} DN, darks {figure(dark)} DN): a dark with a wrong header, or the cap
+                    was on"""
                 yield finding("H01", "warn", capped, capped[0].level_dn, dark, "DN", sentence)
         flats = evidence.of(getattr(part.flat, "group", None))
         usual = min((one.level_dn for one in flats), default=np.inf)
         even = [one for one in blank if lit and one.level_dn > 0.5 * usual]
         if even:
-            sentence = f"""{some(even)}: called light, but without stars and at {even[0].level_dn:.0f} DN as bright as
-                the flats (from {usual:.0f} DN on): a flat with a wrong header?"""
+            sentence = f"""{some(even)}: called light, but without stars and at {figure(even[0].level_dn, 0)} DN as
+                bright as the flats (from {figure(usual, 0)} DN on): a flat with a wrong header?"""
             yield finding("H01", "warn", even, even[0].level_dn, usual, "DN", sentence)

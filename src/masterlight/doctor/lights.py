@@ -9,6 +9,7 @@ import numpy as np
 from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.scale import madn
+from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
@@ -75,8 +76,9 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     bars = np.histogram(values, 64, span) if share > 0.01 else None
     plot = pictures.histogram(bars, "calibrated pixels, DN", {"zero": 0.0}) if bars else None
     if level < -sigma and level < -doctor.outlier_dn:
-        sentence = f"""{light}: after calibration the sky is at {level:.1f} DN, {-level / sigma:.1f} sigma below zero:
-            too much was subtracted, as when the bias is taken off twice, or the dark has another offset or exposure"""
+        sentence = f"""{light}: after calibration the sky is at {figure(level)} DN, {-level / sigma:.1f} sigma below
+            zero: too much was subtracted, as when the bias is taken off twice, or the dark has another offset or
+            exposure"""
         yield finding("D10", "error", [light.view], level, -sigma, "DN", sentence, plot)
     elif deep > 1e-4 and np.count_nonzero(values < -5 * sigma) >= 10:
         severity = "error" if deep > 0.01 or (level < 0 and deep > 1e-3) else "warn"
@@ -85,8 +87,8 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
         yield finding("D02", severity, [light.view], 100 * deep, 0.01, "% below -5 sigma", sentence, plot)
     elif share > doctor.negative_fraction:
         expected = share < by_noise + doctor.negative_fraction
-        why = f"more than the {by_noise:.0%} that noise of {sigma:.1f} DN makes: see that dark and bias fit"
-        why = f"as noise of {sigma:.1f} DN about a sky of {level:.1f} DN makes them" if expected else why
+        why = f"more than the {by_noise:.0%} that noise of {figure(sigma)} DN makes: see that dark and bias fit"
+        why = f"as noise of {figure(sigma)} DN about a sky of {figure(level)} DN makes them" if expected else why
         sentence = f"""{light}: {share:.0%} of the pixels are negative after calibration, {why}. Nothing is cut here;
             programs that cut negatives need a pedestal"""
         severity, limit = "info" if expected else "warn", 100 * doctor.negative_fraction
@@ -129,9 +131,10 @@ def saturation(light: Patient) -> Iterator[Finding]:
     full = float(np.mean(sample(light.raw) >= 0.98 * ceiling))
     low, high = np.nanpercentile(factor[::16, ::16], [1, 99])
     if full > 1e-5 and high / low > 1.5:
-        sentence = f"""{light}: saturated stars end anywhere between {low * ceiling:.0f} and {high * ceiling:.0f} DN, as
-            the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual); saturation is told from the raw pixels
-            here, but other programs take a single level: give them the lower one"""
+        sentence = f"""{light}: saturated stars end anywhere between {figure(low * ceiling, 0)} and
+            {figure(high * ceiling, 0)} DN, as the flat varies by a factor of {high / low:.2f} (up to 1.5 is usual);
+            saturation is told from the raw pixels here, but other programs take a single level: give them the lower
+            one"""
         yield finding("D23", "info", [light.view], high / low, 1.5, "times", sentence)
 
 
@@ -162,7 +165,7 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
     slope, r, *_ = common(sky, zones, order=3)
     left = slope * (high - low)
     if abs(r) > doctor.glow_correlation and abs(left) > 0.25 * light.noise_dn:
-        sentence = f"""{light}: {"a" if left > 0 else "a negative of"} glow of the dark is left ({abs(left):.1f} DN;
+        sentence = f"""{light}: {"a" if left > 0 else "a negative of"} glow of the dark is left ({figure(abs(left))} DN;
             correlation {r:+.2f}, allowed {doctor.glow_correlation:g}): the dark
             {"takes too little" if left > 0 else "takes too much"}; take darks of this exposure and temperature"""
         crops = pictures.side_by_side(sky, zones)

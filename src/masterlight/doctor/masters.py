@@ -9,6 +9,7 @@ import numpy as np
 from masterlight.colour.pattern import verify_pattern
 from masterlight.core.frame import Frame
 from masterlight.core.scale import madn
+from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
 from masterlight.doctor.findings import Finding, finding, some
@@ -98,8 +99,9 @@ def bias_in_flat(case: Case) -> Iterator[Finding]:
     dead = case.rows[case.rows < pedestal + 0.2 * (level - pedestal)]
     sure = dead.size >= 3 and float(np.median(dead)) < pedestal + 0.1 * (level - pedestal)
     sentence = f"""{case} does not say that its bias was subtracted (no CALSTAT, no CALBIAS), and no pixel of it is
-        below the bias level ({lowest:.0f} DN against {pedestal:.0f} DN): if the bias is in it, it corrects too little,
-        by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into it"""
+        below the bias level ({figure(lowest, 0)} DN against {figure(pedestal, 0)} DN): if the bias is in it, it
+        corrects too little, by {100 * pedestal / level:.1f} %. Make it anew from raw flats, or write CALSTAT 'B' into
+        it"""
     yield finding("D06", "error" if sure else "warn", [case.master], lowest, pedestal, "DN", sentence)
 
 
@@ -137,9 +139,10 @@ def unmarked_mosaic(frame: Frame) -> Iterator[Finding]:
     level, spread = np.mean([a, b, c, d]), np.ptp([a, b, c, d])
     greens = min(abs(a - d), abs(b - c))
     if level > 0 and spread > UNLIKE * level and greens < 0.2 * spread:
-        sentence = f"""{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} % ({a:.0f},
-            {b:.0f} / {c:.0f}, {d:.0f} DN) as those of a colour camera do, but the header tells no colour pattern: give
-            it with Debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are green)"""
+        sentence = f"""{some([frame])}: the four pixels of each square differ by {100 * spread / level:.0f} %
+            ({figure(a, 0)}, {figure(b, 0)} / {figure(c, 0)}, {figure(d, 0)} DN) as those of a colour camera do, but the
+            header tells no colour pattern: give it with Debayer.pattern (RGGB, BGGR, GBRG or GRBG; the two alike are
+            green)"""
         picture = pictures.image(middle[:60, :80])
         yield finding("D17", "error", [frame], 100 * spread / level, 100 * UNLIKE, "%", sentence, picture)
 
@@ -153,12 +156,12 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
     level, sigma = middle_of(current), madn(current)
     negative = float(np.mean(current[np.isfinite(current)] < 0))
     if level < -max(doctor.outlier_dn, sigma) and not case.frames:
-        sentence = f"{case} lies {-level:.1f} DN below the bias: another offset, gain or mode; take both alike"
+        sentence = f"{case} lies {figure(-level)} DN below the bias: another offset, gain or mode; take both alike"
         yield finding("D10", "error", [master, bias], level, 0, "DN", sentence)
     elif case.scaled and (negative > 0.10 or level < 2 * sigma):
-        sentence = f"""{case}: without the bias, its median is {level:.2f} DN, {level / max(sigma, 1e-9):.1f} sigma (2
-            are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any dark
-            current to scale; take darks of the exposure of the lights and subtract them as they are"""
+        sentence = f"""{case}: without the bias, its median is {figure(level, 2)} DN, {level / max(sigma, 1e-9):.1f}
+            sigma (2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any
+            dark current to scale; take darks of the exposure of the lights and subtract them as they are"""
         yield finding("D01", "warn", [case.master], level / max(sigma, 1e-9), 2, "sigma", sentence)
 
 
@@ -175,11 +178,11 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     noise = neighbour_noise(case.rows) or 1.0
     low, high = np.nanpercentile(zones, [2, 98])
     if case.scaled and high - low > doctor.glow_sigma * noise:
-        sentence = f"""{case}: a glow of {high - low:.1f} DN, {(high - low) / noise:.0f} times the noise of a pixel
+        sentence = f"""{case}: a glow of {figure(high - low)} DN, {(high - low) / noise:.0f} times the noise of a pixel
             ({doctor.glow_sigma:g} are allowed), and the dark is scaled: glow does not grow with time as dark current
             does. Take darks of the exposure of the lights"""
-        figure = (high - low) / noise
-        yield finding("D11", "warn", [case.master], figure, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
+        times = (high - low) / noise
+        yield finding("D11", "warn", [case.master], times, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:
         return
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
@@ -189,6 +192,6 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     reach = slope * float(np.nanmax(light) - np.nanmin(light))
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
         sentence = f"""{case}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
-            {doctor.leak_correlation:g}; {reach:.1f} DN over the frame): take darks in darkness, with the cap on"""
+            {doctor.leak_correlation:g}; {figure(reach)} DN over the frame): take darks in darkness, with the cap on"""
         picture = pictures.image(zones)
         yield finding("D12", "warn", [case.master], r, doctor.leak_correlation, "correlation", sentence, picture)

@@ -6,6 +6,9 @@ from itertools import combinations
 import numpy as np
 
 from masterlight.core.headers import camera_key, seconds_of
+from masterlight.core.units.figures import figure
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, is_plain
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of
 from masterlight.doctor.findings import Finding, finding, some
@@ -44,7 +47,7 @@ def flat_darks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         error = abs(level - bias) / dark_s * apart if known else 0.0
         if apart <= limit or (known and error < 1e-3 * level_of(flats)):
             continue
-        current = f", which is {error:.1f} DN of dark current" if error else ""
+        current = f", which is {figure(error)} DN of dark current" if error else ""
         sentence = f"""the flats {job.group.title} have {flat_s:g} s, the darks that are subtracted from them ({dark})
             {dark_s:g} s: {apart:g} s apart{current}; take flat-darks of {flat_s:g} s"""
         yield finding("D07", "warn", job.group.frames, apart, limit, "s", sentence)
@@ -112,8 +115,8 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         under = [one for one in lights if one.level_dn < level + limit]
         if under:
             worst = min(one.level_dn for one in under) - level
-            sentence = f"""{some(under)}: {-worst:.1f} DN darker than what is subtracted from them ({level:.1f} DN): no
-                sky is. Another offset, gain, read-out mode or temperature; take darks with their settings"""
+            sentence = f"""{some(under)}: {figure(-worst)} DN darker than what is subtracted from them ({figure(level)}
+                DN): no sky is. Another offset, gain, read-out mode or temperature; take darks with their settings"""
             severity = "error" if 2 * len(under) > len(lights) else "warn"  # a few bad lights never end a night
             yield finding("D10", severity, under, worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
@@ -125,8 +128,8 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             median = level_of(evidence.of(dark))
             if median >= level + limit:
                 continue
-            sentence = f"""{dark} lie {level - median:.1f} DN below {bias} ({median:.1f} against {level:.1f} DN): a
-                {dark.kind} cannot be. Another offset, gain or read-out mode; take both with the same settings"""
+            sentence = f"""{dark} lie {figure(level - median)} DN below {bias} ({figure(median)} against {figure(level)}
+                DN): a {dark.kind} cannot be. Another offset, gain or read-out mode; take both with the same settings"""
             severity = "error" if subtracted_together(evidence, bias, dark) else "warn"
             yield finding("D10", severity, [*dark.frames, *bias.frames], median - level, limit, "DN", sentence)
 
@@ -153,8 +156,8 @@ def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         bad = [i for i in range(len(looks)) if reach[i] > limit[i]]
         if bad:
             worst = max(bad, key=lambda i: reach[i])
-            sentence = f"""{some([looks[i] for i in bad])}: a gradient of {reach[worst]:.1f} DN that the other darks do
-                not have (expected: below {limit[worst]:.1f} DN): light gets in. Darks want a cap, tape over the
+            sentence = f"""{some([looks[i] for i in bad])}: a gradient of {figure(reach[worst])} DN that the other darks
+                do not have (expected: below {figure(limit[worst])} DN): light gets in. Darks want a cap, tape over the
                 viewfinder and gaps, or darkness"""
             picture = pictures.image(change[worst])
             yield finding("D12", "warn", [looks[i] for i in bad], reach[worst], limit[worst], "DN", sentence, picture)
@@ -283,8 +286,9 @@ def gain(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         pair = evidence.pairs.get(id(bias))
         step = 2 ** min(one.shift_bits for one in evidence.of(bias))
         if pair is not None and pair.noise_dn < 0.5 * step:
-            sentence = f"""{bias} have a noise of {pair.noise_dn:.2f} DN, less than half a step of the converter ({step}
-                DN): noise is measured badly at such a gain, and faint levels are lost in rounding; use a higher gain"""
+            sentence = f"""{bias} have a noise of {figure(pair.noise_dn, 2)} DN, less than half a step of the converter
+                ({step} DN): noise is measured badly at such a gain, and faint levels are lost in rounding; use a higher
+                gain"""
             yield finding("D24", "warn", pair.sources, pair.noise_dn, 0.5 * step, "DN", sentence)
         for flat in evidence.groups("flat"):
             yield from gain_lie(doctor, evidence, bias, flat)
@@ -320,8 +324,22 @@ def banding(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         name = max(pair.lines, key=lambda key: pair.lines[key][1])
         power, rms = pair.lines[name]
         if power > doctor.banding_power and rms > 0.1 * pair.noise_dn:
-            sentence = f"""{group}: the {name} differ from frame to frame by {rms:.2f} DN rms, with {power:.0f} times
-                the power of white noise (allowed: {doctor.banding_power:g}): banding that no master removes; dither,
-                take more frames, or correct rows and columns"""
+            sentence = f"""{group}: the {name} differ from frame to frame by {figure(rms, 2)} DN rms, with {power:.0f}
+                times the power of white noise (allowed: {doctor.banding_power:g}): banding that no master removes;
+                dither, take more frames, or correct rows and columns"""
             picture = pictures.line(pair.profile_dn, "row of the sample", "difference of two, DN", first=0)
             yield finding("D25", "warn", pair.sources, power, doctor.banding_power, "times", sentence, picture)
+
+
+def scales(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D26: files whose numbers are on another scale than the 16-bit integers of a camera, however they were read."""
+    read: dict[tuple[str, bool], list[Reading]] = {}
+    for one in evidence.plan.scales:
+        if one.odd:
+            read.setdefault((one.words, one.sure), []).append(one)
+    raw = {frame.source for group in evidence.plan.groups for frame in group.frames if is_plain(frame.meta)}
+    mixed = len(read) > 1 or bool(raw - {one.source for same in read.values() for one in same})
+    for (words, sure), same in read.items() if mixed else ():
+        sentence = f"""{some(same)}: a level of {figure(same[0].level)} in the file, another scale than that of other
+            frames; {words} ({same[0].why}). If that is wrong, pass {KNOB} dn or full-scale"""
+        yield finding("D26", "info" if sure else "warn", same, same[0].level, None, "in the file", sentence)

@@ -4,7 +4,7 @@ Each function yields events; the last one carries what was made. A file that fai
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,15 @@ import numpy as np
 from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.calibrated import refuse_other_kind
+from masterlight.calibration.masters import odd_level
 from masterlight.calibration.superbias import Superbias
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
 from masterlight.core.together import differences
+from masterlight.core.units.figures import figure
+from masterlight.core.units.settle import KNOB, in_role, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
@@ -37,7 +40,7 @@ from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan, formula, letter
-from masterlight.session.scan import scan
+from masterlight.session.scan import Session, scan
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.together import measure_all
@@ -72,12 +75,17 @@ def make_master(
     if not frames:
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
-    masters = {name: read(file) for name, file in (("bias", bias), ("dark", dark)) if file}
+    masters = {name: in_role(read(file), name) for name, file in (("bias", bias), ("dark", dark)) if file}
+    made, scales = settle([*masters.values(), *frames], recipe.calibrate.units, KNOB)
+    masters, frames = dict(zip(masters, made, strict=False)), made[len(masters) :]
+    yield from tell_masters("masters", masters.values())
     group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
     equation = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
     with Run.open(plan, path.parent, recipe) as run:
         for rejected in plan.rejected:
             yield run.reject(rejected)
+        for sentence in sentences(scales):
+            yield run.note("masters", sentence)
         if len(plan.groups) > 1:
             yield run.note("masters", f"these frames are not alike: {'; '.join(map(str, plan.groups))}")
         yield from build_master(run, MasterJob(group, **masters, equation=equation), path)
@@ -103,7 +111,12 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     master = files[0]
     bias = read(master)
     refuse_other_kind("bias", bias, force=False)
-    raw = scan(check).frames
+    checked = scan(check)
+    yield from tell_rejected("superbias", checked)
+    (bias, *raw), scales = settle([in_role(bias, "bias"), *checked.frames])
+    for sentence in sentences(scales):
+        yield Event("superbias", message=sentence)
+    yield from tell_masters("superbias", [bias])
     for odd in [frame for frame in raw if frame.meta.sky_shape != bias.shape]:
         words = f"is of another size than {Path(master).name}; give the frames that it was made of"
         raise FrameError(odd.source, words)
@@ -117,6 +130,20 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     yield Event("done", result=out, message=str(out))
 
 
+def tell_rejected(stage: str, session: Session) -> Events[None]:
+    """Files that could not be opened, one event each."""
+    for rejected in session.rejected:
+        yield Event(stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+
+def tell_masters(stage: str, masters: Iterable[Frame]) -> Events[None]:
+    """What had to be guessed of master files, and what is odd about their level."""
+    for master in masters:
+        for words in [*master.meta.notes, odd_level(master)]:
+            if words:
+                yield Event(stage, message=f"{Path(master.source).name}: {words}")
+
+
 def find_defects(
     process: BadPixels, files: Sequence[File], out: Path, bias: File | None = None, dithered: bool = False
 ) -> Events[None]:
@@ -126,18 +153,28 @@ def find_defects(
     user that the frames behind a rejection map were dithered and not registered.
     """
     kinds: dict[str, list[Frame]] = {}
-    for frame in scan(files).frames:
+    session = scan(files)
+    yield from tell_rejected("defects", session)
+    beside = [in_role(read(bias), "bias")] if bias else []
+    frames = session.frames
+    alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
+    made, scales = settle([*beside, *(frame for frame in frames if frame not in alone)])
+    for sentence in sentences(scales):
+        yield Event("defects", message=sentence)
+    beside, frames = made[: len(beside)], made[len(beside) :]
+    for frame in (*frames, *alone):
         whole = (0, frame.shape[-2], 0, frame.shape[-1])
         kinds.setdefault(frame.meta.kind, []).append(Trimmed.of(frame, frame.meta.data_px or whole))
     parts = []
     for kind, frames in kinds.items():
-        for words, found in FINDERS.get(kind, of_lights)(process, frames, read(bias) if bias else None, dithered):
+        for words, found in FINDERS.get(kind, of_lights)(process, frames, beside[0] if beside else None, dithered):
             yield Event("defects", message=f"{words}: {defect_words(found)}")
             for note in found.notes:
                 yield Event("defects", message=note)
             parts.append(found)
     if not parts:
-        raise NothingUsable("no darks, flats or lights were found to look for defects in")
+        none = "no darks, flats or lights were found to look for defects in"
+        raise NothingUsable(f"nothing was written: {session.rejected[0] if session.rejected else none}")
     everything = parts[0].union(*parts[1:])
     write_defects(out, everything, card(process))
     yield Event("done", result=everything, message=f"{out}: {defect_words(everything)}")
@@ -241,7 +278,10 @@ def integrate_files(
     with Run.open(Plan(session.name, (), (), (), (), (), ()), path.parent, recipe) as run:
         for rejected in session.rejected:
             yield run.reject(rejected)
-        frames = [crop(frame, roi) for frame in session.frames]
+        frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
+        for sentence in sentences(scales):
+            yield run.note("integrate", sentence)
+        frames = [crop(frame, roi) for frame in frames]
         frames = yield from of_one_shape(run, frames)
         check_integration(recipe.integrate, frames)
         frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
@@ -284,7 +324,7 @@ def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:
     row = MasterRow.of(own.meta.kind, own.meta.filter, path, stack, reference=own.source)
     sentences = []
     for used in [part for part in by_frame(stack) if part.weight > 0]:
-        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {used.offset:+.2f} DN"
+        words = f"weight {used.weight:.3f}, scale {used.scale:.4f}, offset {figure(used.offset, 2, sign=True)} DN"
         lost = rejection_words(used.rejected_low_fraction, used.rejected_high_fraction, used.large_scale_fraction)
         sentences.append(f"{Path(used.source).name}: {words}, noise {used.noise_dn:.3g} DN, {lost}")
     for sentence in sentences:
@@ -347,9 +387,15 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
 
 def compose_files(hdr: HDRComposition, files: Sequence[File], out: Path) -> Events[None]:
     """Write registered images of different exposures as one that saturates nowhere, with its masks in extensions."""
-    frames = [read(file) for file in files]
+    frames, scales = settle_mixed([read(file) for file in files])
+    for sentence in sentences(scales):
+        yield Event("hdr", message=sentence)
     known = [read_plane(frame.source, "VARIANCE") for frame in frames]
-    variances = [None if plane is None else np.asarray(plane) for plane in known]
+    factors = {one.source: np.float32(one.factor**2) for one in scales}
+    variances = [
+        None if plane is None else np.asarray(plane) * factors.get(frame.source, np.float32(1))
+        for frame, plane in zip(frames, known, strict=True)
+    ]
     for without in [frame.source for frame, v in zip(frames, variances, strict=True) if v is None][:1]:
         yield Event("hdr", message=f"{without} has no VARIANCE, so the result has none")
     made = hdr(frames, variances)

@@ -24,6 +24,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Para
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.knob import either
 from masterlight.core.process import with_values
+from masterlight.core.units.settle import KNOB, in_role, is_plain, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
@@ -109,17 +110,25 @@ def take_masters(
         words = " and ".join(f"{'dark' if kind == 'flatdark' else kind}=" for kind in missing)
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
-    masters = process.masters(**{kind: read(path) for kind, path in given.items() if path})
+    opened = {kind: in_role(read(path), kind) for kind, path in given.items() if path}
+    process.masters(**opened)  # refuses those of another kind before their pixels are looked at
+    made, readings = settle([*opened.values(), *session.frames], process.units, KNOB)
+    masters = process.masters(**dict(zip(opened, made, strict=False)))
+    frames = {frame.source: frame for frame in made[len(opened) :]}
+    yield from assemble.tell_masters("calibrate", list(opened.values()))
     masters.factor()
+    for sentence in sentences(readings):
+        yield Event("calibrate", message=sentence)
     if integers:
         pedestals = [0.0]
-        for frame in session.frames:
+        for frame in frames.values():
             with suppress(FrameError):  # told when its turn comes
                 pedestals.append(auto_pedestal(process(frame, masters)))
         process = with_values(process, pedestal_dn=process.pedestal_dn + max(pedestals))
         yield Event("calibrate", message=f"pedestal {process.pedestal_dn:g} DN, in PEDESTAL of each header")
 
     def apply(frame: Frame) -> Any:
+        frame = frames[frame.source]
         view = process(frame, masters)
         if view is frame:
             raise FrameError(frame.source, "there is nothing to calibrate it with: give bias=, dark= or flat=")
@@ -137,7 +146,14 @@ def take_defects(
     process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
 ) -> Ready:
     """Repair of what a master dark or a list or map of `masterlight defects` shows."""
-    known = [process.defects(read(dark))] if dark else []
+    known = []
+    if dark:
+        plain = (frame for frame in session.frames if is_plain(frame.meta))
+        (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
+        for sentence in sentences(readings):
+            yield Event("cosmetic", message=sentence)
+        yield from assemble.tell_masters("cosmetic", [shown])
+        known.append(process.defects(shown))
     if defects:
         known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
     for part in known:
@@ -167,9 +183,11 @@ def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
 
 def take_reference(process: LocalNormalization, session: Session, reference: File) -> Ready:
     """The registered frame whose sky and scale the others get."""
-    yield from ()
-    like = process.reference(read(reference))
-    return process, lambda frame: process(frame, like)
+    made, readings = settle_mixed([read(reference), *session.frames])
+    for sentence in sentences(readings):
+        yield Event("normalize", message=sentence)
+    like, frames = process.reference(made[0]), {frame.source: frame for frame in made[1:]}
+    return process, lambda frame: process(frames[frame.source], like)
 
 
 BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
@@ -216,8 +234,8 @@ def each_file(
             words = cuts.get(event.result, Cut()).sentence()
             words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
             yield replace(event, message=words, detail=not failed)
-    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
-        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
+    if words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence():
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}" if len(cuts) > 1 else words)
     if not written:
         why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
         raise NothingUsable(f"nothing was written: {why}")

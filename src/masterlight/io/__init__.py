@@ -9,6 +9,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
+from masterlight.core.headers import FULL_LEVELS
 from masterlight.io.whole import atomic as atomic
 
 FilePath = str | os.PathLike[str]
@@ -176,9 +177,14 @@ def header_cards(frame: Frame) -> dict[str, Any]:
     """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
     meta = frame.meta
     now = {"CALSTAT": meta.calibration or None, "PEDESTAL": -meta.pedestal_dn if meta.pedestal_dn else None}
-    if meta.calibration:
+    if meta.scaled_by != 1:
+        now |= dict.fromkeys(FULL_LEVELS) | {"BUNIT": "DN"}
+    if meta.calibration or meta.scaled_by != 1:
         now |= dict.fromkeys(RAW_LEVELS) | {"SATURATE": meta.saturation_dn}
-    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP")) | {"BAYERPAT": meta.pattern, "ROWORDER": "TOP-DOWN"}
+    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP", "MLKEY")) | {
+        "BAYERPAT": meta.pattern,
+        "ROWORDER": "TOP-DOWN",
+    }
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
     header = frame.header

@@ -9,10 +9,12 @@ import io
 import math
 import os
 import re
+import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,13 +32,16 @@ from masterlight.io.cards import (
     with_primary,
     without_tiling,
 )
-from masterlight.io.plain import CHUNK_BYTES, Layout, PlainFrame, open_regular, reading, truncation
+from masterlight.io.plain import CHUNK_BYTES, Layout, PlainFrame, open_regular, reading, refuse_absurd, truncation
+from masterlight.io.scratch import MOST_GROWTH
 
 HEADER_BLOCKS = 500
 MOST_BEFORE_BYTES = 1 << 28
 """What is unpacked of a gzip archive before its image, or after it."""
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 MOST_PARTS = 1000
+SPARE_BYTES = 1 << 20
+"""What other members of a gzip archive may hold, whose last one holds the image."""
 PACKED = {"gzip": 1100, "tiles": 40_000}
 """How many times larger than its file an image can be: the limit of deflate, and far above what tiles reach."""
 TABLE = re.compile(
@@ -44,8 +49,8 @@ TABLE = re.compile(
     r"|Z(?:IMAGE|CMPTYPE|BITPIX|NAXIS\d*|(?:TILE|NAME|VAL)\d+|QUANTIZ|DITHER0|BLANK|SCALE|ZERO)) *="
 )
 """Cards by which a compressed image is unpacked."""
-TILED = ("Z", "XTENSION", "TFIELDS")
-"""How the keywords begin that tell of tiles."""
+TILED = ("Z", "XTENSION", "TFIELDS", "EXTNAME")
+"""How the keywords begin that tell of tiles, and of what they are the image."""
 LONGEST_AXIS = 10**12
 LARGEST = 1e30
 """Beyond it BZERO and BSCALE leave nothing of the pixels."""
@@ -142,6 +147,8 @@ def unpack_tiles(source: str, layout: Layout, target: str) -> None:
         data = file.file.read(part.end - part.start)
     tiling = "".join(card for card in cards_in(part.text) if TABLE.match(card))
     table = cards_bytes(fits.PrimaryHDU().header.tostring(endcard=False)) + cards_bytes(tiling) + data
+    if part.cards["ZCMPTYPE"].strip() == "HCOMPRESS_1":
+        check_streams(source, table, part.cards)
     with fits.open(io.BytesIO(table), do_not_scale_image_data=True, memmap=False) as hdus, open(target, "wb") as plain:
         image, height = hdus[1], int(part.cards.get("ZTILE2", 1))
         step = max(1, 16 * CHUNK_BYTES // (layout.cols * layout.item_bytes * height)) * height
@@ -149,7 +156,26 @@ def unpack_tiles(source: str, layout: Layout, target: str) -> None:
             before = (*(0,) * (len(image.shape) - 3), *(plane,) * (len(image.shape) > 2))
             for top in range(0, layout.rows, step):
                 rows = image.section[(*before, slice(top, top + step))]
-                np.ascontiguousarray(rows, layout.dtype).tofile(plain)
+                plain.write(np.ascontiguousarray(rows, layout.dtype))
+
+
+def check_streams(source: str, table: bytes, cards: Mapping) -> None:
+    """Raise FrameError when a tile packed by HCOMPRESS announces another size than it has.
+
+    The library that unpacks it believes the stream, and writes beyond its memory.
+    """
+    from astropy.io import fits
+
+    sizes = [whole(cards, f"ZNAXIS{i + 1}") or 1 for i in range(whole(cards, "ZNAXIS") or 0)]
+    tiles = [whole(cards, f"ZTILE{i + 1}") or (1 if i else size) for i, size in enumerate(sizes)]
+    starts = product(*(range(0, size, tile) for size, tile in zip(sizes[::-1], tiles[::-1], strict=True)))
+    with fits.open(io.BytesIO(table), disable_image_compression=True, memmap=False) as hdus:
+        streams = hdus[1].data["COMPRESSED_DATA"]
+        for start, stream in zip(starts, streams, strict=True):
+            box = [min(tile, size - at) for at, size, tile in zip(start, sizes[::-1], tiles[::-1], strict=True)]
+            found = struct.unpack(">2sii", bytes(np.asarray(stream, np.uint8)[:10])) if len(stream) > 10 else ()
+            if len(stream) and found != (b"\xdd\x99", math.prod(box[:-1]), box[-1]):
+                raise FrameError(source, "is damaged, a compressed tile has another size than it should; copy it again")
 
 
 def unzip(source: str, end_bytes: int, target: str) -> None:
@@ -252,11 +278,10 @@ def frame_of(file: Opened, part: Part) -> FitsFrame:
     source, packing = file.source, "tiles" if part.tiled else file.packing
     layout = layout_of(part.cards, source, 0 if part.tiled else part.start, packing, part.number, file.stamp)
     end = part.end if part.tiled else layout.end_bytes
-    if packing and layout.end_bytes > PACKED[packing] * file.stamp[0] + BLOCK:
-        told = f"{layout.end_bytes:,} bytes of pixels, which its {file.stamp[0]:,} bytes cannot hold"
-        raise FrameError(source, f"its header tells of {told}; it is damaged")
+    if packing:
+        refuse_absurd(source, layout.end_bytes, file.stamp[0], PACKED[packing])
     if end > file.size_bytes:
-        raise FrameError(source, truncation(file.stamp[0], max(end, layout.end_bytes)))
+        raise FrameError(source, truncation(file.size_bytes, max(end, layout.end_bytes)))
     cards = flip_header(dict(part.cards), layout.rows) if layout.flip else part.cards
     meta = Meta.from_header(cards, source, layout.shape)
     meta = meta.with_(notes=(*part.notes, *meta.notes)) if part.notes else meta
@@ -278,9 +303,18 @@ def opened(source: str) -> Iterator[Opened]:
             last = int.from_bytes(file.read(4), "little")
             file.seek(0)
             with Archive(source, fileobj=file, mode="rb") as plain:
-                yield Opened(plain, source, "gzip", PACKED["gzip"] * size, last, stamp)
+                yield Opened(plain, source, "gzip", most_unzipped(size, last), last, stamp)
     except (EOFError, zlib.error) as error:
         raise FrameError(source, f"the gzip archive is damaged ({error}); copy or download it again") from error
+
+
+def most_unzipped(size_bytes: int, last_bytes: int) -> int:
+    """How large the plain file of a gzip archive of `size_bytes` can be, whose last four bytes tell its size.
+
+    They tell it modulo 4 GB, and of the last member alone: what is much smaller than the archive is no whole.
+    """
+    whole_told = last_bytes > 0.9 * size_bytes and last_bytes + 2**32 > MOST_GROWTH * size_bytes
+    return last_bytes + SPARE_BYTES if whole_told else PACKED["gzip"] * size_bytes
 
 
 def parts(opened: Opened) -> Iterator[Part]:

@@ -5,16 +5,18 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import FrameError, MasterlightError, one_line
 from masterlight.core.frame import Frame, Stored
-from masterlight.io.scratch import plain_twin
+from masterlight.io.scratch import MOST_GROWTH, plain_twin
 
 CHUNK_BYTES = 2 << 20
+LARGE_BYTES = 1 << 28
+"""Larger than the frames of any camera."""
 CHANGED = "has changed since it was first read; let it be until the work is done, then start again"
 
 
@@ -74,6 +76,11 @@ class PlainFrame(Frame):
     @property
     def scratch_bytes(self) -> int:
         return self.layout.end_bytes if self.layout.packing else 0
+
+    def times(self, factor: float) -> Frame:
+        place = self.layout
+        layout = place._replace(zero=place.zero * factor, scale=place.scale * factor)
+        return replace(self, meta=self.meta.times(factor), layout=layout)
 
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         """Fill `out` with a box in DN; the blank value of integer files becomes NaN."""
@@ -237,7 +244,10 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
         refuse_odd(source, os.stat(name).st_mode)
         descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
         try:
-            refuse_odd(source, os.fstat(descriptor).st_mode)
+            status = os.fstat(descriptor)
+            refuse_odd(source, status.st_mode)
+            if status.st_size > LARGE_BYTES and getattr(status, "st_blocks", 0):  # of a file of holes next to nothing
+                refuse_absurd(source, status.st_size, 512 * status.st_blocks, MOST_GROWTH)
         except FrameError:
             os.close(descriptor)
             raise
@@ -275,6 +285,16 @@ def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
             out[:] = values * np.float64(layout.scale) + layout.zero
         if layout.blank is not None:
             out[values == layout.blank] = np.nan
+
+
+def refuse_absurd(source: str, plain_bytes: int, stored_bytes: int, most: int) -> None:
+    """Raise FrameError for a header that tells of more bytes than its packed pixels can become, or a camera's would.
+
+    stored_bytes: what the packed pixels take on the disk; most: how many bytes can come out of one.
+    """
+    if plain_bytes > (most if plain_bytes < LARGE_BYTES else min(most, MOST_GROWTH)) * stored_bytes + 4096:
+        told = f"it claims {plain_bytes:,} bytes of pixels, which {stored_bytes:,} bytes cannot hold"
+        raise FrameError(source, f"{told}; it is damaged, copy it again or leave it out")
 
 
 def truncation(found: int, wanted: int) -> str:

@@ -42,7 +42,8 @@ class RawFrame(KeywordFrame):
             mosaic = raw.raw_image
             if mosaic.shape != self.shape:
                 raise FrameError(self.source, "has changed since it was opened; start again")
-            (mosaic ^ np.uint16(0x8000)).tofile(target)
+            with open(target, "wb") as file:
+                file.write(mosaic ^ np.uint16(0x8000))
 
 
 class Sensor(NamedTuple):
@@ -96,7 +97,7 @@ def decoding(source: str) -> Iterator[Any]:
     with closing(rawpy.RawPy()) as raw:
         try:
             raw.open_file(source)
-            refuse_absurd(source, raw.sizes.raw_width * raw.sizes.raw_height)
+            refuse_too_many(source, raw.sizes.raw_width * raw.sizes.raw_height)
             raw.unpack()
         except rawpy.LibRawFileUnsupportedError as error:
             version = ".".join(map(str, rawpy.libraw_version))
@@ -108,7 +109,7 @@ def decoding(source: str) -> Iterator[Any]:
         yield raw
 
 
-def refuse_absurd(source: str, pixels: int) -> None:
+def refuse_too_many(source: str, pixels: int) -> None:
     """Raise FrameError where so many pixels cannot come out of a file: a packed one takes more than half a bit."""
     if pixels > LEAST_PIXELS + 16 * os.path.getsize(source):
         told = f"its header tells of {pixels / 1e6:,.0f} million pixels, which its {os.path.getsize(source):,} bytes"

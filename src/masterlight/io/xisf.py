@@ -18,24 +18,22 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Meta
+from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers import as_number
 from masterlight.io.cards import value_of
-from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, truncation
+from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
 
 SIGNATURE = b"XISF0100"
 SAMPLES = {
     "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8",
     "Byte": "u1", "UShort": "u2", "UInt": "u4", "Float": "f4", "Double": "f8",
 }  # fmt: skip
-FULL_DN = 65535.0
-"""What 1 is in files whose floats go from 0 to 1."""
 CODECS = {"zlib": 1100, "lz4": 260, "lz4hc": 260, "zstd": 40_000}
 """How many bytes can come out of one, at most, by the kind of packing."""
 LARGEST_WINDOW = 1 << 27
 """Bytes that zstd may look back: what its highest level asks for."""
 MOST_IN_MEMORY_BYTES = 1 << 28
-MOST_HEADER_BYTES = 1 << 24
+MOST_HEADER_BYTES, MOST_TAGS = 1 << 24, 200_000
 BLOCK_SPARE_BYTES = 4096
 """What may follow the last pixel in a packed block."""
 MOST_ALPHA = 4
@@ -128,7 +126,8 @@ def unzip(packed: BinaryIO, plain_bytes: int) -> Iterator[bytes]:
             piece, pending = opened.decompress(pending, min(plain_bytes, CHUNK_BYTES)), opened.unconsumed_tail
             plain_bytes -= len(piece)
             yield piece
-    yield opened.flush()[:plain_bytes]  # of a match that reached over the last piece
+    if plain_bytes > 0:  # a match that reached over the last piece; else `flush` would unpack all the rest
+        yield opened.flush()[:plain_bytes]
 
 
 def library(source: str, codec: str) -> Any:
@@ -159,13 +158,15 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     if block.offset + block.size_bytes > status.st_size:
         raise FrameError(source, truncation(status.st_size, block.offset + block.size_bytes))
     cards = cards_of(root, image, layout)
-    if layout.scale == FULL_DN:
-        notes.append("floats from 0 to 1 are read as 0 to 65535 DN")
-        cards.setdefault("SATURATE", FULL_DN)
     if pattern := pattern_of(image, source):
         cards = {key: value for key, value in cards.items() if key not in ("XBAYROFF", "YBAYROFF")}
         cards["BAYERPAT"] = pattern
     meta = Meta.from_header(cards, source, layout.shape)
+    if layout.scale == FULL_DN:
+        meta = meta.times(FULL_DN).with_(scale_claims=(*meta.scale_claims, "bounds"))
+        notes.append(PARTS_NOTE)
+        if not (as_number(cards.get("SATURATE")) or 0) > UNIT_LEVEL:
+            cards["SATURATE"] = FULL_DN
     meta = meta.with_(notes=(*meta.notes, *notes))
     return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
 
@@ -199,9 +200,9 @@ def header_of(file, source: str, size: int) -> ET.Element:
     length = struct.unpack("<I", head[8:12])[0] if len(head) == 16 else 0
     if size < 16 + length or not length:
         raise FrameError(source, truncation(size, 16 + length))
-    if length > MOST_HEADER_BYTES:
+    data = file.read(min(length, MOST_HEADER_BYTES)).rstrip(b"\0")
+    if length > MOST_HEADER_BYTES or data.count(b"<") > MOST_TAGS or data.count(b"=") > 4 * MOST_TAGS:
         raise FrameError(source, f"its header of {length:,} bytes is no header of an image; export it again")
-    data = file.read(length).rstrip(b"\0")
     try:
         words = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -274,19 +275,20 @@ def block_of(image: ET.Element, source: str) -> Block:
     except (ValueError, IndexError) as error:
         raise FrameError(source, f"compression {image.get('compression')!r} makes no sense; it is damaged") from error
     block = block._replace(codec=codec, plain_bytes=plain_bytes, shuffled_bytes=max(1, item_bytes), parts=parts)
-    refuse_absurd(source, block)
+    refuse_odd_parts(source, block)
     return block
 
 
-def refuse_absurd(source: str, block: Block) -> None:
+def refuse_odd_parts(source: str, block: Block) -> None:
     """Raise FrameError where what a packed block announces cannot come out of it."""
-    parts, most = block.parts or ((block.size_bytes, block.plain_bytes),), CODECS[block.codec]
+    parts = block.parts or ((block.size_bytes, block.plain_bytes),)
     sums = [sum(sizes) for sizes in zip(*parts, strict=True)]
     if min(map(min, parts)) < 1 or sums[0] > block.size_bytes or sums[1] != block.plain_bytes:
         raise FrameError(source, "the parts of its pixels do not add up; the header is damaged")
-    if block.shuffled_bytes > 16 or any(plain > most * (packed + 64) for packed, plain in parts):
-        told = f"{block.plain_bytes:,} bytes cannot come out of {block.size_bytes:,} that are packed by {block.codec}"
-        raise FrameError(source, f"{told}; the header is damaged")
+    if block.shuffled_bytes > 16:
+        raise FrameError(source, f"samples of {block.shuffled_bytes} bytes cannot be; the header is damaged")
+    for packed_bytes, plain_bytes in (*parts, sums):
+        refuse_absurd(source, plain_bytes, packed_bytes, CODECS[block.codec])
 
 
 def scale_of(image: ET.Element, source: str, notes: list[str]) -> float:

@@ -19,6 +19,7 @@ from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import with_values
+from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
@@ -76,7 +77,7 @@ class Light:
         """What was measured on it as a line of the process console."""
         m, scale = self.measurement, self.dark_scale
         words = f"{Path(self.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
-        words += f"eccentricity {m.eccentricity:.2f}, noise {m.noise_dn:.2f} DN"
+        words += f"eccentricity {m.eccentricity:.2f}, noise {figure(m.noise_dn, 2)} DN"
         if scale is None:
             return words
         words += f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"

@@ -183,9 +183,10 @@ def open_masters(run: Run, job: MasterJob | LightSet) -> Events[Masters]:
     for kind, path in master_paths(run, job).items():
         try:
             if path is not None and path not in run.unusable:
-                opened[kind] = read(path)
-                if isinstance(getattr(job, kind), Frame):
-                    np.asarray(opened[kind])  # ready-made: it may be damaged
+                ready = getattr(job, kind)
+                opened[kind] = ready if isinstance(ready, Frame) else read(path)
+                if isinstance(ready, Frame):
+                    np.asarray(ready)  # it may be damaged
                 calibrate.masters(**{"bias": opened.get("bias"), kind: opened[kind]}).flat_means()
         except (FrameError, OSError) as error:
             opened.pop(kind, None)

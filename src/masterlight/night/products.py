@@ -226,7 +226,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("CALSTAT", done or None, "done to the pixels: Overscan Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
-        ("BUNIT", meta.unit or "DN", "unit of the pixels"),
+        ("BUNIT", meta.unit or ("DN" if meta.in_dn else None), "unit of the pixels"),
     ]
     return [(k, v, c) for k, v, c in rows if v is not None]
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masterlight.core.noise import noise_mrs
+from masterlight.core.units.figures import figure
 from masterlight.doctor.findings import Finding
 from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
@@ -97,7 +98,7 @@ class MasterRow:
             words.append(f"as deep as {self.effective_frames:.1f} equal frames")
             words.append(f"claimed / measured noise {self.claimed_over_measured:.3f}")
         elif self.noise:
-            words.append(f"noise {self.noise:.3f} DN")
+            words.append(f"noise {figure(self.noise, 3)} DN")
         if self.fwhm_px:
             words.append(f"FWHM {self.fwhm_px:.2f} px")
         if self.rejected_high is not None:
@@ -202,6 +203,8 @@ class Report:
     version: str = ""
     mlkey: str = ""
     """What the run was made of, frames and knobs."""
+    name: str = "report.json"
+    """What the file is called, which holds all but this name and the next field."""
     unwritten: list[str] = field(default_factory=list)
     """Sentences about reports that could not be written."""
 
@@ -222,7 +225,7 @@ class Report:
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
         values = {"mlkey": self.mlkey} | vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
-        del values["unwritten"]
+        del values["unwritten"], values["name"]
         with atomic(path) as file:
             file.write(json.dumps(finite(values), indent=1, default=str).encode())
 
@@ -290,5 +293,5 @@ def parts_words(rows: Sequence[FrameReport]) -> str:
 
 def span(values: Sequence[float], digits: int) -> str:
     """From the least to the most of some figures: `2.57 to 4.04`."""
-    low, high = (f"{edge:.{digits}f}" for edge in (min(values), max(values)))
+    low, high = (figure(edge, digits) for edge in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"

@@ -14,11 +14,13 @@ from typing import Any
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers import filter_key, object_key
 from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
-from masterlight.core.workers import machine_memory_mb
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, sentences, settle
+from masterlight.core.workers import executor, machine_memory_mb
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
 from masterlight.session.scan import Session, pictures_beside, unsuitable
 from masterlight.session.words import condense, visible
@@ -106,6 +108,8 @@ class Plan:
     """What headers left unsaid and was read from names, counted."""
     passed: tuple[str, ...] = ()
     """Sentences on files that may hold images and are not read."""
+    scales: tuple[Reading, ...] = ()
+    """How the numbers of files that are no 16-bit integers were read."""
 
     @property
     def sets(self) -> list[LightSet]:
@@ -201,23 +205,13 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
 
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
     """
-    rejected, kinds = list(session.rejected), {kind: [] for kind in PLURAL}
-    for frame in session.frames:
-        if pattern != "auto" and len(frame.shape) == 2:
-            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
-        reason = unsuitable(frame.meta)
-        if reason:
-            rejected.append(Rejected(frame.source, "plan", reason))
-        else:
-            kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    for frame in pictures_beside(kinds["light"]):
-        kinds["light"].remove(frame)
-        what = "3 planes" if len(frame.shape) > 2 else "floats"
-        words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
-        rejected.append(Rejected(frame.source, "plan", words))
-    planner = Planner(
-        {kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate or ImageCalibration()
-    )
+    calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
+    for frame in suitable:
+        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+    planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
+    for words in sentences(scales):
+        planner.warn(words)
     taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
@@ -227,12 +221,41 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
         planner.warn(words)
     lights = planner.lights()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
-    notes = Counter(re.sub(r"'[^']*'", "...", note) for f in session.frames for note in f.meta.notes)
+    notes = notes_of(session, {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), tuple(f"{count} frames: {note}" for note, count in notes.items()),
-        passed=session.passed,
+        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
     )  # fmt: skip
+
+
+def frames_in_dn(
+    session: Session, calibrate: ImageCalibration, pattern: str
+) -> tuple[list[Frame], list[Rejected], list[Reading]]:
+    """The frames that can take part, their numbers in DN, those that cannot, and how the numbers were read."""
+    suitable, rejected = [], list(session.rejected)
+    for frame in session.frames:
+        if pattern != "auto" and len(frame.shape) == 2:
+            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
+        reason = unsuitable(frame.meta)
+        if reason:
+            rejected.append(Rejected(frame.source, "plan", reason))
+        else:
+            suitable.append(frame)
+    for frame in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
+        suitable.remove(frame)
+        what = "3 planes" if len(frame.shape) > 2 else "floats"
+        words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
+        rejected.append(Rejected(frame.source, "plan", words))
+    with executor("threads:8") as pool:
+        suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
+    return suitable, rejected, scales
+
+
+def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
+    """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
+    notes = (note for f in session.frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
+    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frames: {note}" for note, count in counts.items())
 
 
 @dataclass
@@ -265,8 +288,8 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            same = settings(meta, ("camera", "size", "binning", "colour pattern", "unit")).values()
-            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
+            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
+            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:

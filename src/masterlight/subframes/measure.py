@@ -14,6 +14,7 @@ from masterlight.core.headers import period, places
 from masterlight.core.noise import noise_mrs, sample, two_sided_scale
 from masterlight.core.rounding import middle, spread_of, step_between
 from masterlight.core.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
+from masterlight.core.units.figures import figure
 from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.select import SubframeSelector
@@ -82,7 +83,7 @@ def measure(
         if claim and not likely:
             own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
         noise = claim if likely else noise_of_steps(flat, near)
-        own |= sky_fields(values, wanted) | more | {"step_dn": max(map(step_between, flat))}
+        own |= sky_fields(values, wanted) | more | {"step_dn": step_between(flat[len(flat) // 2])}
         out.append(Measurement(frame.source, location, sides, noise, **own))
     return out
 
@@ -103,10 +104,10 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
         raise FrameError(frame.source, told)
     level, flat = middle(finite), kind == "flat"
     if flat and saturation_dn is not None and level > saturation_dn:
-        told = f"is saturated (median {level:.0f} DN): such a flat corrects nothing; expose shorter"
+        told = f"is saturated (median {figure(level, 0)} DN): such a flat corrects nothing; expose shorter"
         raise FrameError(frame.source, told)
     if flat and level <= 0:
-        raise FrameError(frame.source, f"has a level of {level:.1f} DN after calibration: it saw no light")
+        raise FrameError(frame.source, f"has a level of {figure(level)} DN after calibration: it saw no light")
     scatter = noise = madn(finite)
     other = few_rows(before) if before is not None and before.shape == frame.shape else None
     if other is not None:

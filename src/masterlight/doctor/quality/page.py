@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from masterlight.core.units.figures import figure
 from masterlight.doctor.quality.sensor import frames_needed
 
 NAMES = {"bias": "master bias", "dark": "master dark", "flat": "master flat", "flatdark": "master flat-dark"}
@@ -123,8 +124,8 @@ class MasterReport:
         """The report in one line, for the process console."""
         told = [self.title]
         for name, c in self.colours.items():
-            words = [f"{c.median_dn:.1f} DN"]
-            words += [f"noise {c.noise_dn:.2f} DN"] if c.noise_dn else []
+            words = [f"{figure(c.median_dn)} DN"]
+            words += [f"noise {figure(c.noise_dn, 2)} DN"] if c.noise_dn else []
             words += [f"S/N {c.snr:.0f}"] if c.snr and self.kind == "flat" else []
             words += [f"read noise {c.read_noise_e:.1f} e-"] if c.read_noise_e else []
             words += [f"dark current {c.dark_current_e_s:.3g} e-/s"] if c.dark_current_e_s is not None else []
@@ -145,7 +146,7 @@ class MasterReport:
     def set_lines(self) -> Lines:
         """The lines of the page that are about the frames together."""
         if self.hot_pixels is not None:
-            limit = f", {self.hot_limit_dn:.1f} DN or more above their surroundings" if self.hot_limit_dn else ""
+            limit = f", {figure(self.hot_limit_dn)} DN or more above their surroundings" if self.hot_limit_dn else ""
             yield "hot pixels", f"{self.hot_pixels}{limit}"
         if self.frames < FEW:
             yield "rejection", few_frames(self.frames)
@@ -154,8 +155,8 @@ class MasterReport:
             yield "left out", f"{low} of the samples as too faint, {high} as too bright"
         if self.drift:
             slope = self.drift.per_degree_dn
-            heat = f"; {slope:+.2f} DN for each degree of the sensor" if slope is not None else ""
-            yield "level", f"{self.drift.peak_to_peak_dn:.2f} DN between the lowest and the highest frame{heat}"
+            heat = f"; {figure(slope, 2, sign=True)} DN for each degree of the sensor" if slope is not None else ""
+            yield "level", f"{figure(self.drift.peak_to_peak_dn, 2)} DN between the lowest and the highest frame{heat}"
         yield from (("note", note) for note in self.notes)
 
 
@@ -195,14 +196,15 @@ def percent(fraction: float) -> str:
 
 def colour_lines(c: ColourReport, kind: str, frames: int) -> Lines:
     """The lines of the page that are about one colour."""
-    yield "level", f"{c.median_dn:.2f} DN{in_electrons(c, 'median')} (median), {c.mean_dn:.2f} DN (mean)"
-    yield "range", f"{c.minimum_dn:.1f} DN at {c.minimum_xy} to {c.maximum_dn:.1f} DN at {c.maximum_xy} (x, y)"
-    yield "spread", f"{c.sn_dn:.2f} DN from pixel to pixel (Sn; MAD {c.madn_dn:.2f}, Qn {c.qn_dn:.2f})"
+    yield "level", f"{figure(c.median_dn, 2)} DN{in_electrons(c, 'median')} (median), {figure(c.mean_dn, 2)} DN (mean)"
+    yield "range", f"{figure(c.minimum_dn)} DN at {c.minimum_xy} to {figure(c.maximum_dn)} DN at {c.maximum_xy} (x, y)"
+    others = f"MAD {figure(c.madn_dn, 2)}, Qn {figure(c.qn_dn, 2)}"
+    yield "spread", f"{figure(c.sn_dn, 2)} DN from pixel to pixel (Sn; {others})"
     yield from noise_lines(c, kind, frames)
-    yield "lines", f"rows differ by {c.row_profile_dn:.2f} DN, columns by {c.column_profile_dn:.2f} DN"
+    yield "lines", f"rows differ by {figure(c.row_profile_dn, 2)} DN, columns by {figure(c.column_profile_dn, 2)} DN"
     zones = [z for line in c.zones_dn for z in line if math.isfinite(z)]
     if zones:
-        yield "zones", f"medians of 8 x 8 zones from {min(zones):.2f} to {max(zones):.2f} DN"
+        yield "zones", f"medians of 8 x 8 zones from {figure(min(zones), 2)} to {figure(max(zones), 2)} DN"
     yield from sensor_lines(c)
     parts = {"0": c.zero_fraction, "below 0": c.negative_fraction, "missing": c.missing_fraction}
     parts["saturated"] = c.saturated_fraction or 0.0
@@ -217,12 +219,12 @@ def in_electrons(c: ColourReport, name: str) -> str:
 def noise_lines(c: ColourReport, kind: str, frames: int) -> Lines:
     """What the page says about the noise of one colour."""
     if c.single_noise_dn is None:
-        yield "noise", f"{c.single_noise_mrs_dn:.2f} DN; with one frame nobody can tell how much of it stays"
+        yield "noise", f"{figure(c.single_noise_mrs_dn, 2)} DN; with one frame nobody can tell how much of it stays"
         return
-    yield "one frame", f"noise {c.single_noise_dn:.2f} DN{in_electrons(c, 'single_noise')}"
+    yield "one frame", f"noise {figure(c.single_noise_dn, 2)} DN{in_electrons(c, 'single_noise')}"
     if c.noise_dn:
         done = f": {frames} frames did {100 * min(1.0, c.efficiency):.0f} % of what they can" if c.efficiency else ""
-        yield "this master", f"noise {c.noise_dn:.2f} DN ({c.noise_method}){done}"
+        yield "this master", f"noise {figure(c.noise_dn, 2)} DN ({c.noise_method}){done}"
     if c.snr and kind == "flat":
         yield "signal/noise", f"{c.snr:.0f} for one pixel{'' if c.snr >= 1000 else '; 1000 is a good flat'}"
     if c.single_noise_dn and c.noise_dn and kind != "flat":
@@ -237,7 +239,7 @@ def sensor_lines(c: ColourReport) -> Lines:
         yield "gain", f"{c.gain_e_per_dn:.3f} e-/DN ({c.gain_method})"
     if c.read_noise_dn is not None:
         electrons = f" = {c.read_noise_e:.2f} e-" if c.read_noise_e else ""
-        yield "read noise", f"{c.read_noise_dn:.2f} DN{electrons}"
+        yield "read noise", f"{figure(c.read_noise_dn, 2)} DN{electrons}"
     if c.dark_current_e_s is not None:
         by_noise = c.dark_current_by_variance_e_s
         more = f", {by_noise:.4f} e-/s by noise" if by_noise is not None else ""
