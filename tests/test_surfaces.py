@@ -22,6 +22,10 @@ def process_of(name):
     return {"Recipe": Recipe, "Night": Night}.get(name) or load(name)
 
 
+WORDS = {"pattern": "GRBG", "region": "[1:40,1:600]", "image": "[41:800,1:600]", "workers": "serial"}
+"""What a knob that is a word can be, by how its name ends."""
+
+
 def other_value(knob):
     """An allowed value of a knob that is not its default."""
     if knob.choices:
@@ -35,7 +39,7 @@ def other_value(knob):
         middle = (knob.default + high) / 2 if high != knob.default else (knob.minimum + high) / 2
         return int(middle) if isinstance(knob.default, int) else middle
     if "str" in str(knob.type):
-        return "GRBG" if knob.path.endswith("pattern") else "x"
+        return next((words for end, words in WORDS.items() if knob.path.endswith(end)), "x")
     return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
 
 

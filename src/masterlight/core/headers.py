@@ -586,7 +586,8 @@ def as_time(date: str | None, clock: str | None) -> datetime | None:
         return None
     first, month, last = (int(match[i]) for i in (1, 2, 3))
     year, day = (first, last) if len(match[1]) == 4 else (last, first)
-    year += 0 if year > 99 else 1900 if year >= 70 else 2000
+    short = len(match[1] if len(match[1]) == 4 else match[3]) < 3
+    year += 0 if not short else 1900 if year >= 70 else 2000
     hands = CLOCK.match(match[4] or clock or "0:0")
     if not hands:
         return None

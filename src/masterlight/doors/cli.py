@@ -69,10 +69,11 @@ def main() -> None:
 
 def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
+    for name, value in arguments.items():
+        if value == "" and name != "inputs" and not name.startswith("knob__"):
+            raise ParameterError(f"{name}= is empty; was a variable not set? Give a name, or leave it out")
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
-    for name in [name for name, value in slots.items() if value == "" and name != "inputs"]:
-        raise ParameterError(f"{name}= is empty; was a variable not set? Give a name, or leave it out")
     STORY.get(step.verb, do_by_hand)(step, process, **slots)
 
 

@@ -103,7 +103,8 @@ def group_frames(kind: str, frames: Iterable[Frame]) -> list[Group]:
             meta = frame.meta
             of_object = object_key(meta.object) if kind == "light" else ""
             of_filter = filter_key(meta.filter) if kind in ("light", "flat") else ""
-            equal.setdefault((of_object, of_filter, meta.calibration, *settings(meta).values()), []).append(frame)
+            alike = settings(meta) | {"unit": meta.unit or "DN"}  # floats do not tell, and mostly are counts
+            equal.setdefault((of_object, of_filter, meta.calibration, *alike.values()), []).append(frame)
     parts, near = list(equal.values()), lambda a, b: abs(a - b) <= TEMPERATURE_C
     if kind in ("light", "dark", "flatdark"):
         parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]

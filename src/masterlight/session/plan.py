@@ -288,8 +288,8 @@ class Planner:
         for group in self.groups["light"]:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
-            same = settings(meta, ("camera", "size", "binning", "colour pattern", "unit")).values()
-            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), *same)
+            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
+            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:

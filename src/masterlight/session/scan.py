@@ -1,6 +1,7 @@
 """What lies in a folder: `scan(folder)` -> Session. Only headers are read."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -10,7 +11,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers import camera_key, object_key
 from masterlight.core.workers import each, executor
-from masterlight.io import PICTURE, is_supported, other_kind, read
+from masterlight.io import FORMATS, PICTURE, is_supported, other_kind, read, suffix
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,19 @@ def pictures_beside(lights: Sequence[Frame]) -> list[Frame]:
 
     Telescopes and programs put what they made of the night beside its subs, and call it a light too. Where all are
     floats or have three planes, or many are, they are the lights themselves: calibrated, or written by such a program.
+    So are those that are named as the raw ones but for their numbers.
     """
     alike: dict[Any, tuple[list[Frame], list[Frame]]] = {}
     for frame in lights:
         key = (camera_key(frame.meta.camera), frame.shape[-2:], object_key(frame.meta.object))
         raw = frame.meta.integer and len(frame.shape) == 2 and not frame.meta.calibration
         alike.setdefault(key, ([], []))[0 if raw else 1].append(frame)
-    few = (odd for raw, odd in alike.values() if len(raw) >= FEWEST_RAW and len(odd) <= MOST_BESIDE * len(raw))
-    return [frame for odd in few for frame in odd if not frame.meta.calibration]
+    few = [(raw, odd) for raw, odd in alike.values() if len(raw) >= FEWEST_RAW and len(odd) <= MOST_BESIDE * len(raw)]
+    named = {series(frame) for raw, _ in few for frame in raw}
+    return [frame for _, odd in few for frame in odd if not frame.meta.calibration and series(frame) not in named]
+
+
+def series(frame: Frame) -> str:
+    """The name of a frame without its numbers: frames of one series were taken by one program, one after the other."""
+    name = os.path.basename(frame.source)
+    return re.sub(r"\d+", "#", name[: len(name) - len(suffix(name, FORMATS) or "")])

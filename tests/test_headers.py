@@ -1,0 +1,77 @@
+"""What headers mean: nothing raises, and numbers out of all reason count as missing."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masterlight.core import headers
+from masterlight.core.frame import Meta
+from masterlight.core.together import differences
+from masterlight.night.products import header
+
+KEYS = sorted({*headers.BOUNDS, *headers.TYPE, *headers.PATTERN, *headers.OVERSCAN, *headers.DATA, "JD", "MJD-OBS",
+               "DATE-OBS", "TIME-OBS", "DATE", "RA", "DEC", "OBJCTRA", "OBJCTDEC", "CRVAL1", "CRVAL2", "CALSTAT",
+               "COMMENT", "BITPIX", "BUNIT", "ROWORDER", "CRPIX2", "CD2_2", "A_1_1", "FILTER", "OBJECT"})  # fmt: skip
+words = st.sampled_from(["nan", "1e999", "[1:2,3:4]", "[1:9999999999,1:2]", "9999-12-31T23:59:59", "0001-01-01", "2x2",
+                         "RGGB", "1/0", "-10,5 C", "12:34:56", "Light", "electron/s", "9" * 99])  # fmt: skip
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**400), 10**400), st.floats(), st.complex_numbers(), words,
+    st.text(max_size=30), st.binary(max_size=9), st.lists(st.integers(), max_size=3),
+    st.sampled_from([10**5000, 1e300]),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(max_size=8)), values, max_size=10), words)
+@settings(max_examples=300)
+def test_oracle_no_value_of_a_header_raises(cards, name):
+    meta = Meta.from_header(cards, f"/night/darks_{name}s_-10C_gain{'9' * 200}.fits", (40, 60))
+    header(meta, [meta, meta], meta.kind)
+    assert list(differences(meta, meta)) == [] and all(len(note) < 300 for note in meta.notes)
+    numbers = [v for v in vars(meta).values() if isinstance(v, float)]
+    assert all(math.isfinite(v) and abs(v) < 1e13 for v in numbers)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [("EXPTIME", 1e300, "exposure_s"), ("EXPTIME", -5.0, "exposure_s"), ("EGAIN", 1e-300, "gain_e_per_dn"),
+     ("XPIXSZ", math.inf, "pixel_um"), ("XPIXSZ", 1e9, "pixel_um"), ("GAIN", 1e300, "gain"),
+     ("FOCALLEN", 1e20, "focal_mm"),
+     ("SATURATE", 1e-300, "saturation_dn"), ("RDNOISE", 1e200, "read_noise_e"), ("OFFSET", 1e99, "offset")],
+)  # fmt: skip
+def test_truth_numbers_out_of_all_reason_are_told_and_missing(key, value, field):
+    meta = Meta.from_header({"IMAGETYP": "Light", key: value})
+    assert getattr(meta, field) is None and any(key in note and "not believed" in note for note in meta.notes)
+
+
+def test_truth_other_keywords_stand_in_and_defaults_hold():
+    meta = Meta.from_header({"EXPTIME": 1e300, "EXPOSURE": 60.0, "XBINNING": 1e9, "XORGSUBF": 1e300, "NCOMBINE": 1e30})
+    assert (meta.exposure_s, meta.binning, meta.origin_px, meta.frames) == (60.0, (1, 1), (0, 0), 1)
+    silent = Meta.from_header({"GAIN": -1, "FOCALLEN": 0.0, "EGAIN": 0, "CCD-TEMP": 999, "SET-TEMP": -273.15})
+    assert (
+        silent.notes == ()
+        and silent.gain is silent.focal_mm is silent.temperature_c is silent.set_temperature_c is None
+    )
+    unset = Meta.from_header({"DATE-OBS": "0001-01-01T00:00:00"})
+    assert unset.time is None and "not believed" in unset.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "unit"),
+    [("adu", "DN"), ("ADU", "DN"), ("DN", "DN"), ("counts", "DN"), ("count", "DN"), ("", None), (None, None),
+     ("electron", "electron"), ("e-", "electron"), ("electron / s", "electron/s"), ("electron s-1", "electron/s"),
+     ("Jy", "Jy")],
+)  # fmt: skip
+def test_truth_units(word, unit):
+    meta = Meta.from_header({"BUNIT": word, "EXPTIME": 60.0, "EGAIN": 2.0})
+    assert meta.unit == unit
+    assert meta.gain_e_per_dn == {"electron": 1.0, "electron/s": 60.0}.get(unit, 2.0)
+    assert any("BUNIT" in note for note in meta.notes) == (unit not in (None, "DN"))
+    assert dict((row[0], row[1]) for row in header(meta, [meta], "light"))["BUNIT"] == (unit or "DN")
+
+
+def test_truth_units_are_not_mixed():
+    raw, master = Meta.from_header({"BITPIX": 16}), Meta.from_header({"BITPIX": -32, "BUNIT": "electron"})
+    assert [name for name, *_ in differences(raw, master)] == ["unit"]
+    assert list(differences(Meta.from_header({"BITPIX": -32}), master)) == [], "what does not tell excludes nothing"
