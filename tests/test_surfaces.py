@@ -46,7 +46,7 @@ def all_changed(cls):
         try:
             return ml.build(cls, values)
         except ParameterError as error:
-            values.pop(str(error).split()[0])
+            values.pop(str(error).split()[0].rstrip(":"))
 
 
 def put_to_use(cls, knob):
