@@ -150,7 +150,7 @@ def own_width(boxes: np.ndarray, stars: StarList, usual: float) -> float:
     idea of the width, which places the ring of the sky.
     """
     good = usable(boxes)[:PROFILE_STARS]
-    if len(good) < FEWEST_STARS or not usual >= NARROWEST_PX:
+    if len(good) < FEWEST_STARS or not NARROWEST_PX <= usual < np.inf:
         return np.nan
     half = boxes.shape[1] // 2
     chosen, distance = boxes[good], distances(stars[good], half)
