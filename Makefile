@@ -1,12 +1,14 @@
 # make demo: simulate a night, turn it into a master light, say where the pictures are
 # make test: everything the tests need, then the tests
+# make reliability: every kind of bad input, full disks, limits and kills (docs/reliability.md)
+# make fuzz: ten minutes of spoilt headers and files
 # make docs: the pages and the API reference, into build/site
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench docs clean
+.PHONY: demo test reliability fuzz bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +31,12 @@ test: $(VENV)/.tested
 	$(BIN)/ruff format --check src tests bench examples docs
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto
+
+reliability: $(VENV)/.tested
+	MASTERLIGHT_WHOLE=1 $(BIN)/python -m pytest -n auto tests/test_reliability.py tests/test_reliability_writes.py
+
+fuzz: $(VENV)/.tested
+	$(BIN)/python tests/fuzz.py --seconds 600 --seed $$$$
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench.kernels --write

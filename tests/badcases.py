@@ -345,7 +345,7 @@ NIGHTS = [
         "a file name that looks like markup",
         renamed("[red]L1[bold].fits"),
         "0",
-        r"\[red\]",
+        "",
         whole(LIGHT),
     ),
     night("name-percent", "a file name with % and braces", renamed("L%s{0}%n 'x' \"y\".fits"), "0", "", whole(LIGHT)),

@@ -320,7 +320,7 @@ def faults(done: Done, folder: Path, usual_cpu_s: float, before: dict[str, str] 
     if done.status == 2:
         products = [p.name for p in (folder / "out").glob("*") if p.suffix in (".fits", ".png", ".lst", ".txt")]
         found += [f"failed and left {name}" for name in products if name != "console.txt"]
-        found += [] if done.err.strip() else ["failed without a word on standard error"]
+        found += [] if done.err.strip() or "\nnothing usable" in done.out else ["failed without a word"]
     found += [f"left {p.relative_to(folder)}" for p in folder.glob("**/*") if ".partial" in p.name]
     found += [f"left {p.relative_to(folder)}" for p in (folder / "scratch").glob("*")]
     found += [f"{p.name}: {why}" for p in (folder / "out").glob("**/*.fits") if (why := broken(p))]

@@ -63,6 +63,10 @@ def test_bad_places_for_the_file_never_end_the_work(tmp_path):
     (tmp_path / "console.txt").mkdir()
     diary = Diary(tmp_path, "run")
     diary.write("a line")
+    assert (tmp_path / "console_2.txt").is_file()
+    (tmp_path / "file").write_text("")
+    diary = Diary(tmp_path / "file", "run")
+    diary.write("a line")
     assert not diary.written
 
 
@@ -85,3 +89,12 @@ def test_truth_the_summary_shows_names_as_they_are(capsys):
         "done, 7 frames rejected: 0\\n.fits, 1\\n.fits, 2\\n.fits, 3\\n.fits, 4\\n.fits and 2 more "
         "(reasons in report.json)\n"
     )
+
+
+def test_a_console_txt_of_the_user_is_left_alone(tmp_path):
+    (tmp_path / "console.txt").write_text("notes of the night\n")
+    for _ in range(2):
+        diary = Diary(tmp_path, "2026-01-01 00:00:00 UTC, masterlight 0: run")
+        diary.write("a sentence")
+    assert (tmp_path / "console.txt").read_text() == "notes of the night\n"
+    assert (tmp_path / "console_2.txt").read_text().count("a sentence") == 2

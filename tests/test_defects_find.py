@@ -11,6 +11,7 @@ from oracles import defects as oracle
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import LINE, UNSTABLE, ArrayFrame, Meta
 from masterlight.defects import kernels
+from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.find import BadPixels
 from masterlight.io import read
 
@@ -165,3 +166,22 @@ def test_truth_real_darks_agree_with_real_lights():
     assert len(light) > 50
     assert np.mean(dark.mask[light.mask > 0] > 0) > 0.8
     assert 0 <= BadPixels().from_darks(darks).fraction < 0.01
+
+
+@pytest.mark.parametrize("sigma", [0.2, 0.3, 0.6, 1.0])
+def test_truth_of_whole_numbers_whose_noise_is_below_a_step(sigma):
+    # MAD is 0 there: nothing or everything would stand out.
+    rng = np.random.default_rng(9)
+    hot = np.sort(rng.choice(120_000, 50, replace=False))
+
+    def dark(i):
+        image = np.rint(rng.normal(500.3, sigma, (300, 400)))
+        image.flat[hot] += 30
+        image.flat[hot[:10]] += rng.choice([0, 20], 10)
+        return ArrayFrame.of(image.astype(np.float32), f"{i}")
+
+    darks = [dark(i) for i in range(16)]
+    for found in (CosmeticCorrection().defects(darks[0]), BadPixels().from_dark(darks[0])):
+        np.testing.assert_array_equal(np.flatnonzero(found.mask), hot)
+    np.testing.assert_array_equal(np.flatnonzero(BadPixels().from_single_lights(darks[:5]).mask), hot)
+    assert set(np.flatnonzero(BadPixels().from_darks(darks).mask)) <= set(hot[:10])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.expression import Expression, ExpressionError
+from masterlight.subframes.expression import SHOWN, Expression, ExpressionError
 
 GROUP = {
     "FWHM": np.array([3.008, 3.25, 3.5, 4.003]),
@@ -146,7 +146,10 @@ def test_truth_errors_show_the_place(text, position, words):
         Expression(text)
     assert words in str(caught.value)
     assert caught.value.position == position
-    assert str(caught.value).splitlines()[-1] == "  " + " " * position + "^"
+    said = str(caught.value)
+    assert f"(at character {position + 1}: " in said and len(said.splitlines()) == 1 and len(said) < 300
+    place = text[position : position + SHOWN].replace("\n", " ")
+    assert f" --> {place}" in said
     assert isinstance(caught.value, ParameterError)
 
 

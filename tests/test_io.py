@@ -205,6 +205,8 @@ def damaged(**changes):
         (damaged(BITPIX="'x'"), "BITPIX"),
         (damaged(BITPIX="16.0", NAXIS="'2'", NAXIS1="-3"), "without size"),
         (damaged(BZERO="'abc'"), "BZERO is 'abc'"),
+        (damaged(BZERO="NaN"), "BZERO is 'NaN'"),
+        (damaged(BSCALE="1e400"), "BSCALE is '1e400'"),
         (damaged(BSCALE="0"), "BSCALE"),
         (damaged(NAXIS1="0"), "without size"),
         (damaged(NAXIS2=None), "without size"),

@@ -220,3 +220,18 @@ def test_truth_noise_of_calibration_frames_is_that_of_a_pair():
 def test_calibration_frames_that_are_worth_nothing_are_told(image, ceiling, words):
     with pytest.raises(FrameError, match=words):
         measure(frame_of(image), kind="flat", saturation_dn=ceiling)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 0.9])
+def test_truth_stars_and_sky_of_whole_numbers_whose_noise_is_below_a_step(sigma):
+    rng, (y, x) = np.random.default_rng(4), np.mgrid[:300, :400]
+    light = sum(
+        200 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 1.5**2))
+        for cx, cy in zip(rng.uniform(20, 380, 30), rng.uniform(20, 280, 30), strict=True)
+    )
+    image = np.rint(100.2 + light + rng.normal(0, sigma, light.shape)).astype(np.float32)
+    row, stars = SubframeSelector().measure(ArrayFrame.of(image, "light"))
+    assert 27 <= len(stars) <= 30
+    assert row.location_dn == pytest.approx(100.2, abs=0.1)
+    assert row.noise_dn == pytest.approx(np.std(image[light < 0.01]), rel=0.10)
+    assert row.step_dn == 1

@@ -241,12 +241,12 @@ def test_truth_whole_numbers_lose_nothing_in_silence(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / f"{name}.fits", light, cards)
     write(tmp_path / "bias.fits", np.full((40, 60), 500, np.float32), {"IMAGETYP": "Master Bias"})
-    given = [tmp_path / "a.fits", tmp_path / "b.fits", "--bias", tmp_path / "bias.fits"]
-    told = ran("calibrate", *given, "-o", tmp_path / "out", "--integers")
+    given = {"integers": True, "bias": tmp_path / "bias.fits"}
+    events = list(by_hand("calibrate", [tmp_path / "a.fits", tmp_path / "b.fits"], tmp_path / "out", **given))
     words = "4 above 65535 became 65535, 7 missing are BLANK"
-    told = " ".join(told.split())
-    assert told.count(f"_c.fits, pixels: {words}") == 2
-    assert "in all 2 files, pixels: 8 above 65535 became 65535, 14 missing are BLANK" in told
+    assert [event.message.endswith(f"_c.fits, pixels: {words}") for event in events].count(True) == 2
+    whole = [event for event in events if "8 above 65535 became 65535, 14 missing are BLANK" in event.message]
+    assert len(whole) == 1 and not whole[0].detail, "shown, not only kept"
     made = read(tmp_path / "out" / "a_c.fits")
     pixels = np.asarray(made)
     assert np.isnan(pixels[5, :7]).all() and np.isnan(pixels).sum() == 7 and (pixels[3, :4] == 65535).all()
@@ -298,3 +298,38 @@ def test_truth_presets_steer_a_whole_run(masters):
         assert f"C = {equation} * mean(F) / F" in ran("plan", truth.folder, "--preset", preset)
     assert "is for `masterlight calibrate`" in failed("plan", truth.folder, "--preset", "flat-bias")
     assert "is not known; there are" in failed("plan", truth.folder, "--preset", "light-flat")
+
+
+def test_files_that_cannot_be_opened_are_told_by_every_step(masters, tmp_path):
+    truth, folder = masters
+    (tmp_path / "bad.fits").write_bytes(b"SIMPLE")
+    *told, done = by_hand("defects", [folder / "dark.fits", tmp_path / "bad.fits"], tmp_path / "d.fits")
+    assert [event.item for event in told if event.message.startswith("rejected")] == [str(tmp_path / "bad.fits")]
+    with pytest.raises(NothingUsable, match="bad.fits"):
+        list(by_hand("defects", tmp_path / "bad.fits", tmp_path / "e.fits"))
+    check = [*files(truth, "bias"), tmp_path / "bad.fits"]
+    *told, done = by_hand("superbias", folder / "bias.fits", tmp_path / "s.fits", check=check)
+    assert any("bad.fits" in event.message for event in told)
+
+
+@pytest.mark.parametrize("value, told", [(-500.0, "below zero"), (1000.0, "all its pixels are 1000 DN")])
+def test_masters_of_an_odd_level_are_told(masters, tmp_path, value, told):
+    truth, folder = masters
+    dark = read(folder / "dark.fits")
+    pixels = np.asarray(dark) - 1000 if value < 0 else np.full(dark.shape, value, np.float32)
+    write(tmp_path / "odd.fits", ArrayFrame.of(pixels, "odd", dark.meta))
+    for verb in ("calibrate", "cosmetic") if value < 0 else ("calibrate",):  # a level without a hot pixel marks none
+        messages = [
+            event.message for event in by_hand(verb, files(truth, "light"), tmp_path / verb, dark=tmp_path / "odd.fits")
+        ]
+        assert any("odd.fits" in message and told in message for message in messages)
+
+
+def test_a_master_that_cannot_be_read_to_its_end_is_named(masters, tmp_path):
+    import gzip
+
+    truth, folder = masters
+    packed = gzip.compress((folder / "dark.fits").read_bytes(), mtime=0)
+    (tmp_path / "dark.fits.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises((NothingUsable, FrameError), match=r"dark\.fits\.gz"):
+        list(by_hand("calibrate", files(truth, "light"), tmp_path / "out", dark=tmp_path / "dark.fits.gz"))

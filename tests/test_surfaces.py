@@ -22,6 +22,13 @@ def process_of(name):
     return {"Recipe": Recipe, "Night": Night}.get(name) or load(name)
 
 
+WORDS = {
+    "pattern": "GRBG", "region": "[1:5,1:9]", "image": "[1:50,1:90]", "workers": "serial",
+    "weight_expression": "1/Noise",
+}  # fmt: skip
+"""Texts that knobs of these names take."""
+
+
 def other_value(knob):
     """An allowed value of a knob that is not its default."""
     if knob.choices:
@@ -35,7 +42,7 @@ def other_value(knob):
         middle = (knob.default + high) / 2 if high != knob.default else (knob.minimum + high) / 2
         return int(middle) if isinstance(knob.default, int) else middle
     if "str" in str(knob.type):
-        return "GRBG" if knob.path.endswith("pattern") else "x"
+        return WORDS.get(knob.path.rpartition(".")[2], "x")
     return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
 
 

@@ -18,7 +18,7 @@ from astropy.io import fits
 from scipy import ndimage
 
 import masterlight as ml
-from masterlight.core.errors import NothingUsable, OutputError
+from masterlight.core.errors import NothingUsable, OutputError, ParameterError
 from masterlight.night.report import COLUMNS
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -594,8 +594,9 @@ def test_two_targets_and_a_reference_of_one(folder, tmp_path):
     report, _ = walked(folder, tmp_path / "out", reference=lights[4].name)
     assert sorted(m.frames_used for m in report.lights) == [3, 3]
     assert lights[4].name in {Path(m.reference).name for m in report.lights}
-    report, _ = walked(folder, tmp_path / "other", reference="nothing.fits")
-    assert any("nothing.fits is not among the lights" in note for note in report.notes)
+    with pytest.raises(ParameterError, match=r"Recipe.reference nothing.fits is not among the 6 lights"):
+        walked(folder, tmp_path / "other", reference="nothing.fits")
+    assert not (tmp_path / "other").exists()
 
 
 def test_bad_light_without_noise_is_told(folder, tmp_path):

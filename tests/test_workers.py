@@ -59,7 +59,7 @@ def test_work_in_flight_is_bounded():
 
 @pytest.mark.parametrize("where", ["moon", "threads:many", "threads:0"])
 def test_bad_place_is_told(where):
-    with pytest.raises(ParameterError, match="workers="), executor(where):
+    with pytest.raises(ParameterError, match="Recipe.workers "), executor(where):
         pass
 
 

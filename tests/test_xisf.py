@@ -161,6 +161,18 @@ def test_truth_a_block_is_unpacked_no_farther_than_it_announces(tmp_path):
         assert np.array_equal(np.asarray(read(tmp_path / "a.xisf")), image)
 
 
+def test_truth_what_lies_behind_the_announced_bytes_costs_no_memory():
+    import io
+    import tracemalloc
+
+    block = io.BytesIO(zlib.compress(bytes(10**8)))
+    tracemalloc.start()
+    data = b"".join(xisf.unzip(block, 1000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert data == bytes(1000) and most < 10**7  # flush() of zlib would unpack all that is left
+
+
 def test_truth_alpha_channels_are_left_out_with_a_word(tmp_path):
     image = image_of(np.uint16, (2, 23, 31))
     told = {"sampleFormat": "UInt16", **geometry(image), "colorSpace": "Gray"}

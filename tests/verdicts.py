@@ -8,7 +8,9 @@ from badinput import BadCase, BadFile
 from bed import Healthy, Role, do, faults, fingerprints, lay, lay_role, pixels, same, told
 from warm import Done, Warm
 
-NEAR = 0.01
+NEAR, ABOUT = 0.01, 0.05
+"""Parts of the level: what is the same but for rounding, and what is the same but for the noise of a few pixels."""
+REFUSAL = re.compile(r"^\s*\S+\s+rejected |left out|^masterlight: |\((scan|plan)\)$")
 
 
 def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Role) -> tuple[Done, list[str]]:
@@ -26,7 +28,7 @@ def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Ro
 def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, without) -> str:
     """Why what came out is not what the kind promises; '' if it is."""
     lines = [line for line in told(done) if kind.file in line]
-    refusals = [line for line in lines if re.search(r"rejected|left out|masterlight: |\((scan|plan)\)$", line)]
+    refusals = [line for line in lines if REFUSAL.search(line)]
     if kind.expect == "refused" or (refusals and kind.expect == "told"):
         return refused(kind, role, done, refusals, made, without)
     if kind.expect in ("same", "near"):
@@ -38,7 +40,7 @@ def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, wi
         return "" if alike else "the result is not that of healthy input"
     if done.status == 2:
         return "" if told_of(kind, done, good) else f"failed and did not name the file: {done.err}"
-    if not role.product or same(made, with_it):
+    if not role.product or same(made, with_it) or same(made, with_it, ABOUT):
         return ""
     if made is None:
         return "nothing was made, and nothing was told"
@@ -47,6 +49,8 @@ def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, wi
 
 def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, without) -> str:
     """Why a refusal is not a good one."""
+    if role.verb in ("plan", "doctor") and kind.late:
+        return ""  # they read no more than headers of lights
     if not refusals:
         return f"was not refused by name (status {done.status}): {done.err or done.out[-300:]}"
     if not any(re.search(kind.tells, line) for line in refusals):

@@ -174,7 +174,7 @@ STEPS = {step.verb: step for step in (
         "masterlight run ~/nights/m31 --out ~/m31 --integrate.rejection.low 3.5", NIGHT_KNOBS,
         (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR",
         makes="Folder for the masters, the master lights and the report.", by_hand=False,
-        words="Exit status: 0 done, 1 done but some frames were rejected or a report not written, 2 nothing usable.",
+        words="Exit status: 0 done, 1 done without some frames or reports, 2 nothing usable.",
     ),
     Step(
         "recipe", RECIPE, "Print a recipe, every knob explained, to be given to `run -r`.",

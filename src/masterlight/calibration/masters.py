@@ -19,6 +19,18 @@ _NOTHING = np.zeros((1, 1), np.float32)
 _ONE = np.ones((1, 1), np.float32)
 
 
+def odd_level(master: Frame) -> str:
+    """What is odd about the level of a master, in words; '' if nothing is. FrameError where no pixel is a number."""
+    seen = np.asarray(master[..., ::4, ::4])
+    seen = seen[np.isfinite(seen)]
+    if not seen.size:
+        raise FrameError(master.source, "none of its pixels is a number; make it again")
+    middle = float(np.median(seen))
+    if seen.size > 1 and seen.min() == seen.max():
+        return f"all its pixels are {middle:g} DN; is it a master?"
+    return f"its level is {middle:g} DN, below zero; check how it was made" if middle < 0 else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Masters:
     """The master frames of one set of lights, and the arrays of the equation made from them once.

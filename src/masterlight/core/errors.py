@@ -67,8 +67,9 @@ class Rejected:
 
     @classmethod
     def of(cls, source: object, stage: str, error: Exception) -> "Rejected":
-        """What an error made of a frame: its reason without the path, which `source` tells already."""
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        """What an error made of a frame: its reason, with the path only of another file, such as its master."""
+        own = getattr(error, "source", str(source)) == str(source)
+        reason = (getattr(error, "reason", None) if own else None) or str(error) or type(error).__name__
         return cls(str(source), stage, reason)
 
     def __bool__(self) -> Literal[False]:

@@ -17,6 +17,8 @@ UNITS = {
     "um": "um", "mm": "mm", "fraction": "fraction",
 }  # fmt: skip
 """Units by the last word of a knob's name."""
+ABSURD = 1e6
+"""Bounds from which on no photographer needs to be told of them."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,13 @@ class Knob:
 
     @property
     def range(self) -> str:
-        """What is allowed, in words: `above 0 to 50`, `0 to below 1`, `at least 3`; empty for anything."""
-        low = "" if self.minimum is None else f"{'above ' if self.above else ''}{self.minimum:g}"
-        high = "" if self.maximum is None else f"{'below ' if self.below else ''}{self.maximum:g}"
+        """What is allowed, in words: `above 0 to 50`, `0 to below 1`, `at least 3`; empty for anything.
+
+        Bounds beyond all reason are there so that nothing overflows, and nobody wants to read them.
+        """
+        least, most = (None if end is None or abs(end) >= ABSURD else end for end in (self.minimum, self.maximum))
+        low = "" if least is None else f"{'above ' if self.above else ''}{least:g}"
+        high = "" if most is None else f"{'below ' if self.below else ''}{most:g}"
         if (low and high) or self.above or self.below:
             return f"{low} to {high}" if low and high else low + high
         return f"at least {low}" if low else f"at most {high}" if high else ""

@@ -67,8 +67,14 @@ def two_sided_scale(sample):
     x = finite(sample)
     if not x.size:
         return np.nan, np.nan, np.nan
-    centre, (low, high) = spread_of(x, lambda x: (float(np.median(x)), biweight_sides(x, float(np.median(x)))))
+    centre, (low, high) = spread_of(x, about_median)
     return centre, low, high
+
+
+def about_median(x):
+    """Median, and the roots of the biweight midvariance of the values on either side of it."""
+    centre = float(np.median(x))
+    return centre, biweight_sides(x, centre)
 
 
 def biweight_sides(x, centre):

@@ -36,16 +36,18 @@ def deviation(x, centre=None):
 
     Where sigma is about a step, squares tell it: half a photon a pixel scatters as 0, 1 and 2, and order tells little.
     """
-    few = coarse_step(x, COARSE_SQUARES) > 0
 
-    def about(x):
+    def by_order(x):
         middle = np.median(x) if centre is None else centre
-        away = float(np.median(np.abs(x - middle)))
-        if few:
-            away = GAUSSIAN_BIWEIGHT / 1.4826 * float(midvariance(x, middle, away)) ** 0.5
-        return float(middle), 2 * (away,)
+        return float(middle), 2 * (float(np.median(np.abs(x - middle))),)
 
-    return spread_of(x, about, COARSE_ORDER)[1][0]
+    def by_squares(x):
+        middle, (away, _) = by_order(x)
+        return middle, 2 * (GAUSSIAN_BIWEIGHT / 1.4826 * float(midvariance(x, middle, away)) ** 0.5,)
+
+    step = coarse_step(x, COARSE_ORDER)
+    few = step and coarse_step(x, COARSE_SQUARES)
+    return spread_of(x, by_squares if few else by_order, COARSE_ORDER, step)[1][0]
 
 
 @njit(nogil=True, cache=True)

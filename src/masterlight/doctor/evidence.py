@@ -10,7 +10,7 @@ import numpy as np
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame, Meta, evenly
 from masterlight.core.headers import period
-from masterlight.core.scale import madn
+from masterlight.core.scale import deviation, madn
 from masterlight.core.together import differences
 from masterlight.core.workers import Event, Pool, each
 from masterlight.doctor.quality import sample as sampling
@@ -192,7 +192,7 @@ def coarse(x: np.ndarray, step_dn: float = 0.0):
     residual = blocks - middle[..., None]
     part = residual.ravel()[::3]
     part = part[np.isfinite(part)]
-    sigma = max(0.5 * step_dn, float(1.4826 * np.median(np.abs(part))) if part.size else 0.0)
+    sigma = max(0.5 * step_dn, 1.4826 * deviation(part, 0.0) if part.size else 0.0)
     near = np.clip(residual, -4 * sigma, 4 * sigma).mean(axis=-1)
     middle = middle + np.nan_to_num(near)
     most = np.minimum(ZONES, middle.shape)

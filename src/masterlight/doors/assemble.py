@@ -4,7 +4,7 @@ Each function yields events; the last one carries what was made. A file that fai
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.calibrated import refuse_other_kind
+from masterlight.calibration.masters import odd_level
 from masterlight.calibration.superbias import Superbias
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
@@ -39,7 +40,7 @@ from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan, formula, letter
-from masterlight.session.scan import scan
+from masterlight.session.scan import Session, scan
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.together import measure_all
@@ -77,6 +78,7 @@ def make_master(
     masters = {name: in_role(read(file), name) for name, file in (("bias", bias), ("dark", dark)) if file}
     made, scales = settle([*masters.values(), *frames], recipe.calibrate.units, KNOB)
     masters, frames = dict(zip(masters, made, strict=False)), made[len(masters) :]
+    yield from tell_masters("masters", masters.values())
     group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
     equation = f"{letter(group)} = mean of " + formula("f", taken.get("bias"), taken.get("dark"))[4:]
     with Run.open(plan, path.parent, recipe) as run:
@@ -109,9 +111,12 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     master = files[0]
     bias = read(master)
     refuse_other_kind("bias", bias, force=False)
-    (bias, *raw), scales = settle([in_role(bias, "bias"), *scan(check).frames])
+    checked = scan(check)
+    yield from tell_rejected("superbias", checked)
+    (bias, *raw), scales = settle([in_role(bias, "bias"), *checked.frames])
     for sentence in sentences(scales):
         yield Event("superbias", message=sentence)
+    yield from tell_masters("superbias", [bias])
     for odd in [frame for frame in raw if frame.meta.sky_shape != bias.shape]:
         words = f"is of another size than {Path(master).name}; give the frames that it was made of"
         raise FrameError(odd.source, words)
@@ -125,6 +130,20 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     yield Event("done", result=out, message=str(out))
 
 
+def tell_rejected(stage: str, session: Session) -> Events[None]:
+    """Files that could not be opened, one event each."""
+    for rejected in session.rejected:
+        yield Event(stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+
+def tell_masters(stage: str, masters: Iterable[Frame]) -> Events[None]:
+    """What had to be guessed of master files, and what is odd about their level."""
+    for master in masters:
+        for words in [*master.meta.notes, odd_level(master)]:
+            if words:
+                yield Event(stage, message=f"{Path(master.source).name}: {words}")
+
+
 def find_defects(
     process: BadPixels, files: Sequence[File], out: Path, bias: File | None = None, dithered: bool = False
 ) -> Events[None]:
@@ -134,8 +153,10 @@ def find_defects(
     user that the frames behind a rejection map were dithered and not registered.
     """
     kinds: dict[str, list[Frame]] = {}
+    session = scan(files)
+    yield from tell_rejected("defects", session)
     beside = [in_role(read(bias), "bias")] if bias else []
-    frames = scan(files).frames
+    frames = session.frames
     alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
     made, scales = settle([*beside, *(frame for frame in frames if frame not in alone)])
     for sentence in sentences(scales):
@@ -152,7 +173,8 @@ def find_defects(
                 yield Event("defects", message=note)
             parts.append(found)
     if not parts:
-        raise NothingUsable("no darks, flats or lights were found to look for defects in")
+        none = "no darks, flats or lights were found to look for defects in"
+        raise NothingUsable(f"nothing was written: {session.rejected[0] if session.rejected else none}")
     everything = parts[0].union(*parts[1:])
     write_defects(out, everything, card(process))
     yield Event("done", result=everything, message=f"{out}: {defect_words(everything)}")

@@ -5,6 +5,7 @@ of one kind each one, go to console.txt beside the products.
 """
 
 import os
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator
@@ -19,10 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from masterlight.core.errors import MasterlightError
 from masterlight.core.units.figures import figure
 from masterlight.core.workers import Event
+from masterlight.night.products import names
 from masterlight.night.report import MasterRow, Report
 from masterlight.session.words import condense, visible
 
-NAME = "console.txt"
+NAME = "console"
 INDENT = 16
 """Columns before a sentence, for its stage."""
 NARROW = 60
@@ -37,7 +39,11 @@ class Diary:
     """
 
     def __init__(self, folder: Path, head: str):
-        self.path, self.waiting, self.written = folder / NAME, [f"# {head}"], False
+        self.path, self.waiting, self.written = (
+            next(filter(is_diary, names(folder, NAME, ".txt"))),
+            [f"# {head}"],
+            False,
+        )
 
     def write(self, line: str) -> None:
         self.waiting.append(line)
@@ -48,6 +54,15 @@ class Diary:
             with open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
             self.waiting, self.written = [], True
+
+
+def is_diary(path: Path) -> bool:
+    """Whether a file may be added to: it is not there yet, or one of ours; a file of the user's never is."""
+    try:
+        with open(path, "rb") as file:
+            return re.match(rb"# [\d-]{10} [\d:]{8} UTC, ", file.read(40)) is not None
+    except OSError:
+        return not path.exists()
 
 
 class ProcessConsole:
@@ -180,7 +195,7 @@ def last_line(report: Report) -> str:
     count = len(report.rejected)
     names = ", ".join(sorted({Path(row.path).name for row in report.rejected})[:5])
     names += f" and {count - 5} more" if count > 5 else ""
-    lost = f"{count} frame{'s' if count != 1 else ''} rejected: {visible(names)} (reasons in report.json)"
+    lost = f"{count} frame{'s' if count != 1 else ''} rejected: {visible(names)} (reasons in {report.name})"
     if not report.lights:
         return f"nothing usable: no master light was made; {lost}"
     return f"done, {lost}" if count else "done, no frame rejected"

@@ -115,6 +115,7 @@ def take_masters(
     made, readings = settle([*opened.values(), *session.frames], process.units, KNOB)
     masters = process.masters(**dict(zip(opened, made, strict=False)))
     frames = {frame.source: frame for frame in made[len(opened) :]}
+    yield from assemble.tell_masters("calibrate", list(opened.values()))
     masters.factor()
     for sentence in sentences(readings):
         yield Event("calibrate", message=sentence)
@@ -151,6 +152,7 @@ def take_defects(
         (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
         for sentence in sentences(readings):
             yield Event("cosmetic", message=sentence)
+        yield from assemble.tell_masters("cosmetic", [shown])
         known.append(process.defects(shown))
     if defects:
         known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
@@ -232,8 +234,8 @@ def each_file(
             words = cuts.get(event.result, Cut()).sentence()
             words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
             yield replace(event, message=words, detail=not failed)
-    if len(cuts) > 1 and (words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence()):
-        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}")
+    if words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence():
+        yield Event(step.verb, message=f"in all {len(cuts)} files, {words}" if len(cuts) > 1 else words)
     if not written:
         why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
         raise NothingUsable(f"nothing was written: {why}")

@@ -47,6 +47,8 @@ class Terms:
     looseness: np.ndarray
     """How many times the usual distance a frame's samples may lie off before they are rejected: its noise over that
     of most frames, 1 at least. A frame seen through cloud and scaled up is noisier, not wrong."""
+    step_variance: float = 0.0
+    """Added to the variance by which rejection judges frames of whole numbers whose noise is about a step."""
     dark_dn: float | None = None
     """Level of no light on the scale of rejection, where the CCD noise model counts photons from."""
     sensor: tuple[float, float] = (0.0, 0.0)
@@ -67,13 +69,14 @@ class Terms:
     def rule(self, settings: Rejection, marked: bool = False) -> spread.Rule:
         """The settings of rejection as the kernel takes them; `marked`: what is out of range is -inf or inf already."""
         ranges = (-np.inf, np.inf) if marked else settings.bounds
-        model = self.rejection_variance, self.rejection_photon, self.signal_fraction
+        variance, steps = self.rejection_variance, self.step_variance
+        model = variance + steps, self.rejection_photon, self.signal_fraction
         if settings.algorithm == "ccd":
-            model = (*self.sensor, settings.scale_noise)
+            model = self.sensor[0] + steps, self.sensor[1], settings.scale_noise
         elif settings.algorithm == "averaged-sigma":
-            model = 0.0, self.rejection_variance / self.background_dn, 0.0
+            model = steps, variance / self.background_dn, 0.0
         reads = settings.kind.reads
-        floor = settings.floor * float(np.sqrt(self.rejection_variance)) if "floor" in reads else 0.0
+        floor = settings.floor * float(np.sqrt(variance + steps)) if "floor" in reads else 0.0
         code, passes = rejection.CODES[settings.algorithm], settings.max_passes if "max_passes" in reads else 1
         clip = settings.clip_low, settings.clip_high, passes, settings.min_keep_fraction
         esd = settings.esd_fraction, settings.esd_low_relaxation

@@ -68,6 +68,10 @@ def clean_cards(raw: bytes) -> tuple[str, dict[str, Any], list[str]]:
     return text, parse_cards(text), list(notes_of(told))
 
 
+SCALING = "BZERO", "BSCALE"
+"""Cards by which the pixels are reckoned."""
+
+
 def decode(raw: bytes) -> tuple[str, list[str]]:
     """The bytes of a header as ASCII, and the keywords of cards in which letters had to be spelled anew."""
     if raw.isascii() and (text := raw.decode("ascii")).isprintable():
@@ -126,6 +130,8 @@ def sound(image: str, told: dict[str, dict[str, str]]) -> str:
     key, word = key_of(match) if match else "", field.split("/")[0].strip()
     value = value_of(field) if match else None
     made = card_text(key, value, comment_of(field), undefined=not word) if match else None
+    if made is None and key in SCALING and word:
+        return card_text(key, word) or ""  # without it the pixels would be others: whoever reads them refuses the words
     if made is None and word:
         told["lost"][key] = word
     elif not record and (COMMA.match(field) or (isinstance(value, str) and not field.startswith("'"))):

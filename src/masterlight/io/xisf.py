@@ -126,7 +126,8 @@ def unzip(packed: BinaryIO, plain_bytes: int) -> Iterator[bytes]:
             piece, pending = opened.decompress(pending, min(plain_bytes, CHUNK_BYTES)), opened.unconsumed_tail
             plain_bytes -= len(piece)
             yield piece
-    yield opened.flush()[:plain_bytes]  # of a match that reached over the last piece
+    if plain_bytes > 0:  # a match that reached over the last piece; else `flush` would unpack all the rest
+        yield opened.flush()[:plain_bytes]
 
 
 def library(source: str, codec: str) -> Any:

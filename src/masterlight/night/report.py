@@ -203,6 +203,8 @@ class Report:
     version: str = ""
     mlkey: str = ""
     """What the run was made of, frames and knobs."""
+    name: str = "report.json"
+    """What the file is called, which holds all but this name and the next field."""
     unwritten: list[str] = field(default_factory=list)
     """Sentences about reports that could not be written."""
 
@@ -223,7 +225,7 @@ class Report:
     def write(self, path: Path) -> None:
         """Write report.json whole: or not at all."""
         values = {"mlkey": self.mlkey} | vars(self) | {"findings": [finding.as_dict() for finding in self.findings]}
-        del values["unwritten"]
+        del values["unwritten"], values["name"]
         with atomic(path) as file:
             file.write(json.dumps(finite(values), indent=1, default=str).encode())
 

@@ -143,6 +143,7 @@ class Run:
         """Write report.json and give its path."""
         self.report.mlkey = self.made_of
         path = self.store.path("report", suffix=".json", made_of=self.made_of)
+        self.report.name = path.name
         self.report.write(path)
         return path
 

@@ -83,7 +83,7 @@ def measure(
         if claim and not likely:
             own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
         noise = claim if likely else noise_of_steps(flat, near)
-        own |= sky_fields(values, wanted) | more | {"step_dn": max(map(step_between, flat))}
+        own |= sky_fields(values, wanted) | more | {"step_dn": step_between(flat[len(flat) // 2])}
         out.append(Measurement(frame.source, location, sides, noise, **own))
     return out
 

@@ -26,7 +26,7 @@ ON_STEPS = 0.4
 """How well values must lie on steps, from 0, anywhere, to 1, when the step that most of them are on is left out."""
 OFF_MIDDLE, FAR = 0.02, 3
 """Share of the values that must be on other steps than that, and how many steps off they are looked at."""
-LIKELY_STEPS = tuple(float(1 << k) for k in range(8))
+LIKELY_STEPS = tuple(float(1 << k) for k in range(7))
 """Steps, DN, that are looked for where a master was subtracted, so that values lie near whole steps and not on them."""
 ROUNDING = 12**-0.5
 """Sigma, in steps, of what rounding does to a value."""
@@ -39,7 +39,7 @@ def coarse_step(values: np.ndarray, coarse: float = COARSE) -> float:
     """The step to which values were rounded, in their unit; 0 when their sigma is `coarse` steps or more.
 
     values: any shape, finite. A step is seen by the distances of the values, whatever it is and wherever it begins;
-    one of 1, 2, 4 ... 128 DN also where a master frame less noisy than a step was subtracted from whole numbers.
+    one of 1, 2, 4 ... 64 DN also where a master frame less noisy than a step was subtracted from whole numbers.
     """
     flat = values.reshape(-1)
     if flat.size < FEWEST:
@@ -54,7 +54,7 @@ def coarse_step(values: np.ndarray, coarse: float = COARSE) -> float:
     away = (some - middle) / step
     if np.all(np.abs(away - np.rint(away)) < 0.1):
         return step if step > least else 0.0
-    near = [s for s in LIKELY_STEPS if s > max(least, step) and lies_on_steps(some[::4], middle, s)]
+    near = [s for s in LIKELY_STEPS if s > max(least, step) and lies_on_steps(some[::8], middle, s)]
     return near[-1] if near else 0.0
 
 
@@ -87,17 +87,20 @@ def without(told, added):
     return np.sqrt(np.maximum(np.square(told) - np.square(added), np.square(ROUNDING * added)))
 
 
-def spread_of(values: np.ndarray, estimate: Estimate, coarse: float = COARSE) -> tuple[float, tuple[float, float]]:
+def spread_of(
+    values: np.ndarray, estimate: Estimate, coarse: float = COARSE, step: float | None = None
+) -> tuple[float, tuple[float, float]]:
     """What an estimator tells of values, rounded ones as if they were not: (location, (low, high)).
 
-    values (n,) without NaN; `coarse` as for `coarse_step`.
+    values (n,) without NaN; `coarse` as for `coarse_step`; `step` what that told, where it was asked before.
     """
-    step = coarse_step(values, coarse)
+    step = coarse_step(values, coarse) if step is None else step
     if not step:
         return estimate(values)
     added = dither(values.size, step)
     centre, told = estimate(values + added)
-    low, high = (float(without(a, b)) for a, b in zip(told, estimate(added)[1], strict=True))
+    alone = added if coarse_step(values) else added[:LOOK]  # next to much more noise a few tell enough
+    low, high = (float(without(a, b)) for a, b in zip(told, estimate(alone)[1], strict=True))
     return centre, (low, high)
 
 

@@ -98,6 +98,7 @@ class Reading:
         return f"floats from 0 to 1 are read as 0 to {figure(self.full_dn, 0)} DN"
 
 
+@np.errstate(invalid="ignore")  # damaged files hold numbers of all kinds
 def sample_of(frame: Frame) -> Sample | None:
     """A look at the numbers of a frame as its file holds them; None when there is none that is finite."""
     rows, cols = frame.shape[-2:]
