@@ -6,6 +6,8 @@ from astropy.io import fits
 from clinic import NIGHT, altered, examined, names, of_kind, only
 from numpy.testing import assert_allclose
 
+from masterlight.session.scan import scan
+
 
 def test_truth_d04_flats_too_bright_and_too_faint(tmp_path):
     def expose(factor):
@@ -115,6 +117,17 @@ def test_truth_d22_calibrated_before(tmp_path):
         return pixels + 0.25 if kind == "light" else None
 
     assert only(examined(altered(tmp_path / "floats", floats)), "D22") == []
+
+
+def test_truth_d22_missing_pixels_of_integers_are_no_negative_ones(tmp_path):
+    def blank(kind, i, pixels, header):
+        header["BLANK"] = -32768  # of unsigned 16 bits: stored where the value is 0
+        pixels[40:80, 30:90] = 0
+        return pixels
+
+    folder = altered(tmp_path, blank)
+    assert all(np.isnan(np.asarray(frame)[50, 50]) for frame in scan(folder).frames)
+    assert only(examined(folder), "D22") == []
 
 
 def test_truth_h01_light_called_dark(tmp_path):

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import fields
 from functools import cache
 
 import numpy as np
@@ -9,7 +10,16 @@ from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.subframes.measurement import StarList
-from masterlight.subframes.photometry import FLOOR, flux_ratio, forced_fluxes, robust_mean, stamps, standards
+from masterlight.subframes.photometry import (
+    FLOOR,
+    apertures,
+    flux_ratio,
+    forced_fluxes,
+    own_width,
+    robust_mean,
+    stamps,
+    standards,
+)
 from masterlight.subframes.select import SubframeSelector
 
 SHAPE, STARS, SIGMA = (700, 800), 110, 8.0
@@ -182,3 +192,14 @@ def test_truth_ratio_has_a_floor_of_error():
     flux = np.full(100, 1e6)
     found = flux_ratio(0.5 * flux, flux, 0 * flux)
     assert found == pytest.approx((0.5, 0.5 * FLOOR / 10, 100), rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [0.0, 0.01, 0.3, np.nan, np.inf])
+def test_bad_widths_of_no_star_give_no_flux(width):
+    """Frames that are not registered show noise where the reference has stars, of which any width comes."""
+    boxes = np.random.default_rng(3).normal(1000, 10, (9, 21, 21)).astype(np.float32)
+    stars = StarList(
+        *(np.full(9, 10.0) for _ in range(4)), *(np.full(9, 2.5) for _ in range(len(fields(StarList)) - 4))
+    )
+    assert np.isnan(own_width(boxes, stars, width))
+    assert np.isnan(apertures(boxes, stars, width)[0]).all()

@@ -10,7 +10,7 @@ from sky import CALM, EVEN, in_memory, written
 
 import masterlight as ml
 from masterlight import io
-from masterlight.core.errors import FrameError
+from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.process import card, knobs, replay
 from masterlight.simulate import Night, Truth, simulate
 from masterlight.simulate import kernels as synthesis
@@ -443,3 +443,21 @@ def test_surface_knobs_and_card():
     assert replay(card(night)) == night
     assert all(knob.help for knob in knobs(Night))
     assert {k.path: k for k in knobs(Night)}["dialect"].choices == DIALECTS
+
+
+def test_a_night_takes_the_place_of_nothing_but_itself(tmp_path):
+    """One that was ended goes on; another night, or a file of somebody's, stays as it is."""
+    night = Night(rows=64, cols=80, lights=2, biases=1, darks=0, flats=0)
+    *_, done = simulate(night, tmp_path)
+    light, bias = done.result.paths("light")[0], done.result.paths("bias")[0]
+    content, made_at = light.read_bytes(), bias.stat().st_mtime_ns
+    light.unlink(), (tmp_path / "truth.json").unlink(), (tmp_path / "truth.npz").unlink()
+    list(simulate(night, tmp_path))
+    assert light.read_bytes() == content and bias.stat().st_mtime_ns == made_at
+    for other in (Night(rows=64, cols=80, lights=2, biases=1, darks=0, flats=0, seed=2), Night(rows=64, cols=80)):
+        with pytest.raises(OutputError, match="truth.json exists and is not of this night"):
+            list(simulate(other, tmp_path))
+    (tmp_path / "truth.json").unlink(), (tmp_path / "truth.npz").unlink(), light.write_text("mine")
+    with pytest.raises(OutputError, match=f"{light.name} exists and is not of this night"):
+        list(simulate(night, tmp_path))
+    assert light.read_text() == "mine"

@@ -22,8 +22,11 @@ def process_of(name):
     return {"Recipe": Recipe, "Night": Night}.get(name) or load(name)
 
 
-WORDS = {"pattern": "GRBG", "region": "[1:40,1:600]", "image": "[41:800,1:600]", "workers": "serial"}
-"""What a knob that is a word can be, by how its name ends."""
+WORDS = {
+    "pattern": "GRBG", "region": "[1:5,1:9]", "image": "[1:50,1:90]", "workers": "serial",
+    "weight_expression": "1/Noise",
+}  # fmt: skip
+"""Texts that knobs of these names take."""
 
 
 def other_value(knob):
@@ -39,7 +42,7 @@ def other_value(knob):
         middle = (knob.default + high) / 2 if high != knob.default else (knob.minimum + high) / 2
         return int(middle) if isinstance(knob.default, int) else middle
     if "str" in str(knob.type):
-        return next((words for end, words in WORDS.items() if knob.path.endswith(end)), "x")
+        return WORDS.get(knob.path.rpartition(".")[2], "x")
     return (knob.minimum or 0) + 300 if knob.maximum is None else knob.maximum
 
 

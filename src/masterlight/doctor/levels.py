@@ -141,8 +141,8 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             again. Raw frames give the most control"""
         yield finding("D22", "info", group.frames, None, None, "", sentence)
     silent = [one for group in groups if not group.meta.calibration for one in evidence.of(group)]
-    odd = [one for one in silent if max(one.missing, one.negative) > 0.001 * one.pixels]
-    processed = [one for one in odd if not one.frame.meta.integer]
+    processed = [one for one in silent if not one.frame.meta.integer]
+    processed = [one for one in processed if max(one.missing, one.negative) > 0.001 * one.pixels]
     if processed:
         worst = 100 * max(max(one.missing, one.negative) / one.pixels for one in processed)
         again = {f.source for part in evidence.plan.sets if part.bias or part.dark or part.flat for f in part.frames}
@@ -153,13 +153,14 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             negative, as no camera writes them: they were calibrated or stacked before, though the headers do not say
             so{advice if twice else ""}"""
         yield finding("D22", "error" if twice else "info", processed, worst, 0.1, "% of pixels", sentence)
-    wrapped = [one for one in odd if one.frame.meta.integer]
+    wrapped = [one for one in silent if one.frame.meta.integer and one.negative > 0.001 * one.pixels]
     if wrapped:
         worst = 100 * max(one.negative / one.pixels for one in wrapped)
         sentence = f"""{some(wrapped)}: {worst:.2g} % of the pixels are negative in a file of integers: something was
             subtracted before, or the header lost its BZERO; look at the program that wrote them"""
         yield finding("D22", "warn", wrapped, worst, 0.1, "% of pixels", sentence)
-    told = [one for one in silent if one not in odd and CALIBRATED.search(str(one.frame.header.get("HISTORY", "")))]
+    quiet = [one for one in silent if one not in processed + wrapped]
+    told = [one for one in quiet if CALIBRATED.search(str(one.frame.header.get("HISTORY", "")))]
     if told:
         sentence = f"""{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are
             calibrated, take their bias, darks and flats away, or they are applied twice"""

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +33,7 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with stop.stoppable():
+            with stop.stoppable(), tidy():
                 return super().invoke(ctx)
         except MasterlightError as error:
             step = STEPS.get(ctx.invoked_subcommand or "")
@@ -43,6 +44,16 @@ class Verbs(click.Group):
 
     def get_help(self, ctx: click.Context) -> str:
         return pages.front()
+
+
+@contextmanager
+def tidy() -> Iterator[None]:
+    """Remove temporary files when a verb is done, while signals still cannot cut that short."""
+    try:
+        yield
+    finally:
+        if "masterlight.io.scratch" in sys.modules:
+            sys.modules["masterlight.io.scratch"].leave_scratch()
 
 
 def fail(message: object, status: int) -> NoReturn:

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import cache
 from pathlib import Path
 
 from masterlight.core.errors import FrameError, MasterlightError, OutputError
@@ -20,30 +19,39 @@ TODO = "set the variable TMPDIR to a folder on a larger disk, or make room"
 MOST_GROWTH = 50
 """How many times its size a file of a camera may unpack to; where it is more, a header claims too much."""
 _UNPACKING: dict[str, threading.Lock] = {}
+_MAKING = threading.Lock()
+_FOLDERS: dict[int, tuple[str, ExitStack]] = {}
+"""By process, since a child that was forked has those of its parent here: the folder, and what removes it."""
 
 
-@cache
 def scratch_folder() -> str:
-    """A folder for unpacked files, removed when the program ends; it follows TMPDIR.
+    """A folder for unpacked files of this process, removed when a verb or the program ends; it follows TMPDIR.
 
     A lock file beside it tells that its process lives; folders of this host whose lock is free are removed first.
     """
-    place, owner, life = Path(tempfile.gettempdir()), os.getpid(), ExitStack()
-    clear_scratch(place)
-    try:
-        lock = life.enter_context(owned_file(place, START, LOCK))
-        folder = lock.name.removesuffix(LOCK)
-        os.mkdir(folder, 0o700)
-    except OSError as error:
-        raise OutputError(f"{place}: no folder for temporary files can be made ({error.strerror}); {TODO}") from error
+    process = os.getpid()
+    with _MAKING:
+        if process not in _FOLDERS:
+            place, life = Path(tempfile.gettempdir()), ExitStack()
+            clear_scratch(place)
+            try:
+                lock = life.enter_context(owned_file(place, START, LOCK))
+                folder = lock.name.removesuffix(LOCK)
+                os.mkdir(folder, 0o700)
+            except OSError as error:
+                words = f"no folder for temporary files can be made ({error.strerror}); {TODO}"
+                raise OutputError(f"{place}: {words}") from error
+            life.callback(shutil.rmtree, folder, ignore_errors=True)
+            _FOLDERS[process] = folder, life
+            atexit.register(leave_scratch)
+        return _FOLDERS[process][0]
 
-    def leave() -> None:
-        if os.getpid() == owner:
-            shutil.rmtree(folder, ignore_errors=True)
-            life.close()
 
-    atexit.register(leave)
-    return folder
+def leave_scratch() -> None:
+    """Remove the unpacked files of this process; they are made again when they are asked for."""
+    with _MAKING:
+        _, life = _FOLDERS.pop(os.getpid(), ("", ExitStack()))
+        life.close()
 
 
 def clear_scratch(place: Path) -> None:

@@ -67,8 +67,8 @@ def open_plan(run: Run) -> Events[None]:
         yield Event("read", message=str(group))
     for rejected in plan.rejected:
         yield run.reject(rejected)
-    for warning in plan.warnings:
-        yield run.note("plan", warning)
+    for told in (*plan.notes, *plan.warnings):
+        yield run.note("plan", told)
     if not plan.lights:
         if any(Path(row.path).is_file() for row in run.report.frames):
             with suppress(OutputError):

@@ -58,6 +58,10 @@ class Ratio(NamedTuple):
         return self.ratio if self.stars >= ENOUGH_STARS else None
 
 
+NARROWEST_PX = 0.5
+"""Width below which nothing is a star: where frames are not registered, boxes show noise, of which any width comes."""
+
+
 def standards(stars: StarList, most: int = 120) -> StarList:
     """The stars of a reference that tell fluxes well: the brightest unsaturated ones that stand alone."""
     if not len(stars):
@@ -146,7 +150,7 @@ def own_width(boxes: np.ndarray, stars: StarList, usual: float) -> float:
     idea of the width, which places the ring of the sky.
     """
     good = usable(boxes)[:PROFILE_STARS]
-    if len(good) < FEWEST_STARS or not np.isfinite(usual):
+    if len(good) < FEWEST_STARS or not NARROWEST_PX <= usual < np.inf:
         return np.nan
     half = boxes.shape[1] // 2
     chosen, distance = boxes[good], distances(stars[good], half)
@@ -175,7 +179,7 @@ def apertures(boxes: np.ndarray, stars: StarList, width: float) -> tuple[np.ndar
     """(flux_dn, error_dn), each (n,), of the stars in boxes (n, size, size) for stars of this width (FWHM)."""
     flux, error = np.full((2, len(boxes)), np.nan)
     good = usable(boxes)
-    if not np.isfinite(width) or not len(good):
+    if not NARROWEST_PX <= width < np.inf or not len(good):
         return flux, error
     chosen, distance = boxes[good], distances(stars[good], boxes.shape[1] // 2)
     level, noise, count = sky_of(chosen, width)
