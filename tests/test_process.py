@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
+from masterlight.alignment.align import StarAlignment
 from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Unit, When
 from masterlight.core.process import (
@@ -165,3 +166,9 @@ def test_truth_what_is_not_said_of_an_inner_process_stays_as_it_is_usual_there()
     assert build(Nightly, {"bias.low": 5}).bias == Rule(algorithm="mad", low=5)
     with pytest.raises(ParameterError, match="night.toml: bias.lwo is not a parameter"):
         from_toml(Nightly, "[bias]\nlwo = 3", "night.toml")
+
+
+def test_yes_and_no_are_no_numbers():
+    with pytest.raises(ParameterError, match=r"tolerance_px: a number is wanted \(given: true\)"):
+        from_toml(StarAlignment, "tolerance_px = true")
+    assert from_toml(StarAlignment, "mirror = false").mirror is False

@@ -1,6 +1,7 @@
 """The steps by hand, from files to files, as commands and as functions."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 from sky import CALM, written
 
-from masterlight import Meta, read, write
+from masterlight import Meta, Recipe, read, write
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame
@@ -333,3 +334,36 @@ def test_a_master_that_cannot_be_read_to_its_end_is_named(masters, tmp_path):
     (tmp_path / "dark.fits.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises((NothingUsable, FrameError), match=r"dark\.fits\.gz"):
         list(by_hand("calibrate", files(truth, "light"), tmp_path / "out", dark=tmp_path / "dark.fits.gz"))
+
+
+def test_no_image_in_a_folder_that_is_given_is_replaced(masters, tmp_path):
+    truth, folder = masters
+    raw = shutil.copy(files(truth, "light")[0], tmp_path / "a.fits")
+    before = raw.read_bytes()
+    with pytest.raises(OutputError, match="one of the frames"):
+        list(by_hand("integrate", tmp_path, raw, Recipe(overwrite=True)))
+    assert raw.read_bytes() == before
+
+
+def test_a_name_that_is_too_long_and_a_pipe_are_refused(masters, tmp_path):
+    truth, _ = masters
+    with pytest.raises(OutputError, match="too long") as told:
+        list(by_hand("bias", files(truth, "bias"), tmp_path / f"{'m' * 300}.fits"))
+    assert len(str(told.value)) <= 300
+    for name in ("pipe.html", "pipe.fits"):
+        os.mkfifo(tmp_path / name)
+    assert "no page" in failed("doctor", truth.folder, "-o", tmp_path / "pipe.html")
+    with pytest.raises(OutputError, match="no regular file"):
+        write(tmp_path / "pipe.fits", np.ones((4, 4), np.float32))
+    assert (tmp_path / "pipe.fits").is_fifo() and (tmp_path / "pipe.html").is_fifo()
+
+
+def test_a_raw_calibration_frame_without_a_picture_is_left_out(masters, tmp_path):
+    truth, folder = masters
+    flats = [shutil.copy(path, tmp_path) for path in files(truth, "flat")]
+    with fits.open(flats[0], mode="update") as hdus:
+        hdus[0].data[:] = 1000
+    *told, done = by_hand("flat", flats, tmp_path / "m.fits", bias=folder / "bias.fits")
+    assert [row.reason for row in done.result.rejected] == [
+        "every pixel is 1000 DN: the exposure or the download failed; leave it out"
+    ]

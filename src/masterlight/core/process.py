@@ -166,22 +166,26 @@ def build(cls: type[T], values: Mapping[str, object], base: T | None = None, cal
 def validate(cls: type[T], tree: Mapping[str, Any], call: Callable[[str], str] = str) -> T:
     """Make `cls` from a nested mapping; a wrong name or value is told as `path: what is wrong`."""
     try:
-        return TypeAdapter(cls).validate_python(complete(cls, tree))
+        return TypeAdapter(cls).validate_python(complete(cls, tree, call))
     except ValidationError as error:
         words = [sentence(cls, e, call) for e in error.errors()]
         more = [f"and {len(words) - 3} more: `masterlight recipe` prints what there is"] if len(words) > 4 else []
         raise ParameterError("; ".join([*words[: 3 if more else 4], *more])) from None
 
 
-def complete(cls: type, tree: Mapping[str, Any]) -> dict[str, Any]:
+def complete(cls: type, tree: Mapping[str, Any], call: Callable[[str], str] = str) -> dict[str, Any]:
     """The tree with what it does not say about processes inside as `cls` has it; the word "off", where TOML has no
     word for nothing, becomes None."""
     optional = {knob.path for knob in knobs(cls) if knob.optional}
+    types = {knob.path: {knob.type, *typing.get_args(knob.type)} for knob in knobs(cls)}
+    numbers = {path for path, kinds in types.items() if kinds & {int, float} and bool not in kinds}
 
     def walk(node: Any, usual: Any, prefix: str) -> Any:
         if isinstance(node, Mapping):
             inside = {name: walk(value, getattr(usual, name, None), f"{prefix}{name}.") for name, value in node.items()}
             return (plain(usual) if is_dataclass(usual) else {}) | inside
+        if isinstance(node, bool) and prefix[:-1] in numbers:  # Python counts with them
+            raise ParameterError(f"{call(prefix[:-1])}: a number is wanted (given: {str(node).lower()})")
         return None if node == "off" and prefix[:-1] in optional else node
 
     known = process_fields(cls)

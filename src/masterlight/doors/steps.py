@@ -8,6 +8,7 @@ stand in `assemble`. What must be made ready before the first file, such as mast
 step that needs it; every other process is simply called with each frame.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -38,7 +39,7 @@ from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
-from masterlight.session.scan import Session, scan
+from masterlight.session.scan import Session, images, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
 """Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
@@ -249,8 +250,8 @@ def written_words(paths: list[Path]) -> str:
 
 
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
-    """Raise OutputError where a file exists and may not be replaced; none of the `inputs` ever is."""
-    if any(Path(frame).resolve() == path.resolve() for frame in inputs):
+    """Raise OutputError where a file exists and may not be replaced; no image of the `inputs` ever is."""
+    if any(Path(frame).resolve() == path.resolve() for one in inputs for frame in images(os.fspath(one), [])):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")

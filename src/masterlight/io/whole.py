@@ -53,6 +53,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[WholeFile]:
     """
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # in place of a device there would be a file
+            raise OutputError(f"{path} is no regular file; choose another name")
         clear_once(path.parent)
         with owned_file(path.parent, OWN, PARTIAL) as file:
             yield file

@@ -24,7 +24,7 @@ from masterlight.night.products import header, key, save
 from masterlight.night.report import MasterRow, finite, rejection_words
 from masterlight.night.run import Run, integrate
 from masterlight.session.plan import LightSet, MasterJob, calibration_of
-from masterlight.subframes.measure import measure
+from masterlight.subframes.measure import measure, refuse_constant
 
 
 def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[None]:
@@ -69,6 +69,7 @@ def calibrate_frames(run: Run, job: MasterJob, masters: Masters) -> Events[tuple
     views, statistics = [], []
     for frame in job.frames:
         try:
+            refuse_constant(frame)
             view = calibration(frame, masters)
             before, ceiling = views[-1] if views else None, calibration.saturation(frame, masters)
             statistics += measure(view, kind=job.kind, before=before, saturation_dn=ceiling)

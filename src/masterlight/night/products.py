@@ -1,5 +1,6 @@
 """What is written: where products go, what they are called and say of themselves, and which can be used again."""
 
+import errno
 import hashlib
 import json
 import math
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.core.errors import OutputError, ParameterError
+from masterlight.core.errors import OutputError, ParameterError, one_line
 from masterlight.core.frame import Meta
 from masterlight.core.headers import WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
@@ -45,6 +46,8 @@ HEAD_BYTES = 1 << 16
 
 def key_in(path: Path) -> str | None:
     """The key that a product of ours carries near its beginning, as card, value or comment; None for other files."""
+    if not path.is_file():  # a pipe would never end
+        return None
     try:
         with open(path, "rb") as file:
             found = KEY.search(file.read(HEAD_BYTES))
@@ -162,6 +165,11 @@ def existing(folder: Path) -> Path:
 
 def check_file(path: Path) -> None:
     """OutputError where a file cannot be made or replaced."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"{one_line(path, 200)}: this name is too long; choose a shorter one") from None
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():

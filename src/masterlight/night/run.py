@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from masterlight import __version__
-from masterlight.core.errors import FrameError, Halted, OutputError, Rejected
+from masterlight.core.errors import MOST_LETTERS, FrameError, Halted, OutputError, Rejected, one_line
 from masterlight.core.frame import Frame
 from masterlight.core.process import engine, plain, with_values
 from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_memory, machine_memory_mb, processes
@@ -108,9 +108,10 @@ class Run:
             except OutputError as error:
                 page = f"Pictures could not be written: {error}"
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            words = f"stopped by the doctor: {errors[0].id}, {errors[0].sentence}{more}. {page}"
             way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
-            raise Halted(f"{words}; {way}")
+            around = f"stopped by the doctor: {errors[0].id}, {more}. {page}; {way}"
+            why = one_line(errors[0].sentence, max(80, MOST_LETTERS - len(around)))  # the whole has been told above
+            raise Halted(f"stopped by the doctor: {errors[0].id}, {why}{more}. {page}; {way}")
 
     @property
     def made_of(self) -> str:

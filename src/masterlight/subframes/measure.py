@@ -99,9 +99,7 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
     finite = pixels[np.isfinite(pixels)]
     if finite.size < pixels.size / 2:
         raise FrameError(frame.source, "more than half of its pixels are missing (NaN); leave it out")
-    if not np.any(finite != finite[0]):
-        told = f"every pixel is {finite[0]:g} DN: the exposure or the download failed; leave it out"
-        raise FrameError(frame.source, told)
+    refuse_constant(frame, finite)
     level, flat = middle(finite), kind == "flat"
     if flat and saturation_dn is not None and level > saturation_dn:
         told = f"is saturated (median {figure(level, 0)} DN): such a flat corrects nothing; expose shorter"
@@ -115,6 +113,14 @@ def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturati
         noise = float(madn(pixels - ratio * other) / np.sqrt(1 + ratio**2)) or scatter
     more = {"exposure_s": frame.meta.exposure_s, "step_dn": step_between(pixels)}
     return Measurement(frame.source, level, (scatter, scatter), noise, **more)
+
+
+def refuse_constant(frame: Frame, pixels: np.ndarray | None = None) -> None:
+    """Raise FrameError for a raw frame whose pixels are all alike; once bias is taken out, that cannot be seen."""
+    pixels = few_rows(frame) if pixels is None else pixels
+    if pixels.size > 1 and not np.any(pixels != pixels.flat[0]):
+        told = f"every pixel is {pixels.flat[0]:g} DN: the exposure or the download failed; leave it out"
+        raise FrameError(frame.source, told)
 
 
 def few_rows(frame: Frame) -> np.ndarray:
