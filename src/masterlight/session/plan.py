@@ -160,7 +160,11 @@ class Plan:
         for choice in self.choices:
             lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
             lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
-        for title, rows in (("Read from names and headers", self.notes), ("Warnings", self.warnings), ("Left out", self.rejected)):
+        for title, rows in (
+            ("Read from names and headers", self.notes),
+            ("Warnings", self.warnings),
+            ("Left out", self.rejected),
+        ):
             lines += ["", title, *(f"  {row}" for row in condense(map(str, rows)))] if rows else []
         need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
