@@ -202,6 +202,15 @@ def test_truth_borders_of_zeros_are_asked_about(night, tmp_path):
     assert (fits.getdata(tmp_path / "b.fits", "COVERAGE")[:20] <= 5).all()
 
 
+def test_truth_units_are_kept_and_their_mixture_is_told(night, tmp_path):
+    for path in night:
+        changed(path, BUNIT="electron/s")
+    assert "different units" not in ran("integrate", *night, "-o", tmp_path / "a.fits").output
+    assert fits.getheader(tmp_path / "a.fits")["BUNIT"] == "electron/s"
+    changed(night[0], BUNIT="adu")
+    assert "different units (BUNIT DN, electron/s)" in ran("integrate", *night, "-o", tmp_path / "b.fits").output
+
+
 def test_surface_frames_are_normalized_into_files(night, tmp_path):
     told = ran("normalize", *night, "-o", tmp_path / "n", "--reference", night[0], "--min-stars", 5)
     assert told.exit_code == 0, told.output

@@ -22,6 +22,7 @@ from masterlight.core.units.settle import sentences, settle, settle_mixed
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor
 from masterlight.doors.cli import main
+from masterlight.doors.steps import by_hand
 from masterlight.io import read
 from masterlight.session.plan import plan
 from masterlight.session.scan import scan
@@ -114,6 +115,18 @@ def test_truth_a_run_takes_masters_from_0_to_1(night, tmp_path):
         assert len(told) == (unit == "unit") and all("master_bias.fits" in note for note in told)
         assert ("D26" in {finding.id for finding in done.result.findings}) == (unit == "unit")
     assert np.nanmax(np.abs(lights[0] - lights[1])) < 8 * ROUNDING_DN
+
+
+def test_truth_a_product_of_ours_that_another_program_saved_from_0_to_1(tmp_path):
+    """Siril keeps the cards of a file that it saves: they tell who made it first, not what its numbers are now."""
+    raw, pixels = read(light(tmp_path / "light.fits")), dark_of(1)
+    process, cards = ImageCalibration(), {"MLKEY": "0123", "EXPTIME": 60.0, "BUNIT": "DN"}
+    ours = process.masters(dark=read(put(tmp_path / "ours.fits", pixels, "Master Dark", **cards)))
+    *_, done = by_hand(
+        "calibrate", raw.source, tmp_path, dark=as_unit(tmp_path / "dark.fits", pixels, "Master Dark", **cards)
+    )
+    made = np.asarray(read(done.result[0][0]))
+    assert np.nanmax(np.abs(made - np.asarray(process(raw, ours)))) < 4 * ROUNDING_DN
 
 
 @pytest.mark.parametrize("seed", range(3))

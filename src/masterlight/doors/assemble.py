@@ -283,6 +283,9 @@ def integrate_files(
             yield run.note("integrate", sentence)
         frames = [crop(frame, roi) for frame in frames]
         frames = yield from of_one_shape(run, frames)
+        if len(units := {frame.meta.unit for frame in frames} - {None}) > 1:
+            words = f"frames of different units (BUNIT {', '.join(sorted(units))}) are integrated"
+            yield run.note("integrate", f"{words}; the result is in that of the reference")
         check_integration(recipe.integrate, frames)
         frames, statistics = yield from measure_frames(run, frames, place_of(reference, frames) or 0)
         chosen = place_of(reference, frames)

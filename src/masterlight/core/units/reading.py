@@ -139,9 +139,9 @@ def read_scale(frame: Frame, company: Company, units: Units = "auto", sample: Sa
 def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
     """Which unit floats are in, and why."""
     claims = set(meta.scale_claims)
-    if "ours" in claims and meta.scaled_by == 1.0:
+    if "ours" in claims and "program" not in claims and meta.scaled_by == 1.0:
         return STORED, "made by masterlight, in DN"
-    if not could_be_parts(meta, sample):
+    if not could_be_parts(meta, sample):  # another program that saves a product of ours keeps its header
         return STORED, f"its values go from {sample.lowest:.4g} to {sample.highest:.4g}"
     if "dn" in claims and not claims & {"program", "bounds", "full scale"}:
         return STORED, "its header tells the unit"

@@ -20,7 +20,8 @@ ALIKE = "camera", "size"
 
 def is_plain(meta: Meta) -> bool:
     """Whether the numbers of a file need no look: DN of up to 16 bits, or settled already."""
-    return meta.scale_known or (meta.integer and 8 < meta.bits <= 16) or (meta.scale_claims[:1] == ("ours",))
+    ours = meta.scale_claims[:1] == ("ours",) and "program" not in meta.scale_claims
+    return meta.scale_known or (meta.integer and 8 < meta.bits <= 16) or ours
 
 
 def settle(
