@@ -21,7 +21,8 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta, Stored
-from masterlight.core.headers import as_number, flip_header
+from masterlight.core.headers.geometry import flip_header
+from masterlight.core.headers.values import as_number
 from masterlight.io.cards import (
     BLOCK,
     cards_bytes,
