@@ -173,7 +173,7 @@ def write_tiles(table: bytes, layout: Layout, height: int, target: str) -> None:
             before = (*(0,) * (len(image.shape) - 3), *(plane,) * (len(image.shape) > 2))
             for top in range(0, layout.rows, step):
                 rows = image.section[(*before, slice(top, top + step))]
-                np.ascontiguousarray(rows, layout.dtype).tofile(plain)
+                plain.write(np.ascontiguousarray(rows, layout.dtype))
 
 
 def unzip(source: str, end_bytes: int, target: str) -> None:
