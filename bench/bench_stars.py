@@ -5,7 +5,7 @@ import time
 import numpy as np
 from scipy.spatial import cKDTree
 
-from masterlight.core import noise as statistics
+from masterlight.core.statistics import noise as statistics
 from masterlight.subframes import psf
 from masterlight.subframes.find import find_stars
 from masterlight.subframes.select import SubframeSelector

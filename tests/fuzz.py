@@ -26,8 +26,8 @@ import numpy as np
 from astropy.io import fits
 from badfiles import CARD, Make, deflate, extension, gz, join, more, tiles, xisf
 
-from masterlight.core import headers
 from masterlight.core.errors import FrameError, MasterlightError, Rejected
+from masterlight.core.headers import geometry, reading
 from masterlight.io import header_cards, read, write
 from masterlight.io.defectlist import read_defects
 
@@ -78,7 +78,9 @@ ODD = (
 STRUCTURE = """SIMPLE XTENSION BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 PCOUNT GCOUNT TFIELDS TFORM1 TTYPE1 ZIMAGE ZBITPIX
     ZNAXIS ZNAXIS1 ZNAXIS2 ZTILE1 ZTILE2 ZCMPTYPE ZNAME1 ZVAL1 ZVAL2 ZBLANK ZSCALE ZZERO ZQUANTIZ THEAP BSCALE BZERO
     BLANK EXTEND GROUPS END CONTINUE HIERARCH""".split()
-MEANING = sorted(set(re.findall(r"\"([A-Z][A-Z0-9_-]{1,7})\"", inspect.getsource(headers))))
+MEANING = sorted(
+    set(re.findall(r"\"([A-Z][A-Z0-9_-]{1,7})\"", inspect.getsource(reading) + inspect.getsource(geometry)))
+)
 """Keywords that the headers of programs are read by, whatever their table."""
 
 

@@ -7,7 +7,7 @@ from oracles import cfa as oracle
 from masterlight.colour.debayer import BAYER, XTRANS
 from masterlight.colour.pattern import colour_codes, colour_planes, verify_pattern
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.core.headers import shifted_pattern
+from masterlight.core.headers.geometry import shifted_pattern
 
 
 def framed(pixels, pattern, **meta):

@@ -16,7 +16,7 @@ from masterlight.colour.debayer import BAYER, XTRANS, Debayer
 from masterlight.colour.pattern import colour_codes
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame, Meta
-from masterlight.core.headers import flipped_pattern, shifted_pattern
+from masterlight.core.headers.geometry import flipped_pattern, shifted_pattern
 from masterlight.core.process import build, replay
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.lists import Defects

@@ -6,16 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.frame import ArrayFrame, Frame, Meta
-from masterlight.core.headers import (
-    as_number,
-    camera_key,
-    filter_key,
-    flipped_pattern,
-    object_key,
-    regrid,
-    same_filter,
-    shifted_pattern,
-)
+from masterlight.core.headers.geometry import flipped_pattern, regrid, shifted_pattern
+from masterlight.core.headers.names import camera_key, filter_key, object_key, same_filter
+from masterlight.core.headers.values import as_number
 
 PROGRAMS = {
     "N.I.N.A. 3.1": ("IMAGETYP", ["LIGHT", "DARK", "FLAT", "BIAS", "DARKFLAT"]),

@@ -22,7 +22,7 @@ from oracles import decode as oracle
 from masterlight.core import decode
 from masterlight.core.errors import FrameError, OutputError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.core.headers import flip_header
+from masterlight.core.headers.geometry import flip_header
 from masterlight.io import (
     atomic,
     counts,

@@ -5,8 +5,8 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.core.headers import period, places
-from masterlight.core.scale import SCALES
+from masterlight.core.headers.geometry import period, places
+from masterlight.core.statistics.scale import SCALES
 from masterlight.simulate.night import XTRANS
 from masterlight.subframes.find import psf_signal
 from masterlight.subframes.measure import measure

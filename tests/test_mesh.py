@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import stars as oracle
 
-from masterlight.core import mesh
+from masterlight.core.statistics import mesh
 
 
 def noisy(shape, seed=1, missing=0.0):

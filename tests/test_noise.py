@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import noise as oracle
 
-from masterlight.core import noise as statistics
+from masterlight.core.statistics import noise as statistics
 
 TEN = np.array([0.10, 0.11, 0.12, 0.12, 0.13, 0.14, 0.15, 0.16, 0.18, 0.40])
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from oracles import quality as oracle
 from truecamera import VALUES
 
-from masterlight.core import scale
+from masterlight.core.statistics import scale
 from masterlight.doctor.quality import kernels
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.errors import FrameError, OutputError
-from masterlight.core.headers import shifted_pattern
+from masterlight.core.headers.geometry import shifted_pattern
 from masterlight.io import RAW, raw, read, scratch
 from masterlight.io.exif import Exif, canon_temperature, read_exif
 from masterlight.io.raw import Sensor, masked_borders

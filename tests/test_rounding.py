@@ -5,10 +5,10 @@ import pytest
 from astropy.stats import biweight_scale, mad_std
 from oracles import rounding as oracle
 
-from masterlight.core import rounding
-from masterlight.core.mesh import mesh
-from masterlight.core.noise import noise_mrs, two_sided_scale
-from masterlight.core.scale import SCALES, background_fluctuation, madn, noise_sides
+from masterlight.core.statistics import rounding
+from masterlight.core.statistics.mesh import mesh
+from masterlight.core.statistics.noise import noise_mrs, two_sided_scale
+from masterlight.core.statistics.scale import SCALES, background_fluctuation, madn, noise_sides
 
 SHAPE = (400, 500)
 LEVELS = 1000.0, 1000.23, 1000.5

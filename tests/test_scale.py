@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import scale as oracle
 
-from masterlight.core import noise as statistics
-from masterlight.core import scale
-from masterlight.core.mesh import mesh
+from masterlight.core.statistics import noise as statistics
+from masterlight.core.statistics import scale
+from masterlight.core.statistics.mesh import mesh
 
 TEN = np.array([0.10, 0.11, 0.12, 0.12, 0.13, 0.14, 0.15, 0.16, 0.18, 0.40])
 ONE_SIDED = ("pbmv", "sn", "qn", "ikss")

@@ -1,9 +1,9 @@
-"""Slow, obvious twins of `masterlight.core.noise`."""
+"""Slow, obvious twins of `masterlight.core.statistics.noise`."""
 
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from masterlight.core.noise import LAYER_SIGMA
+from masterlight.core.statistics.noise import LAYER_SIGMA
 
 
 def midvariance(x, centre, mad):

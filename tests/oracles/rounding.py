@@ -1,4 +1,4 @@
-"""Slow, obvious twin of `masterlight.core.rounding`."""
+"""Slow, obvious twin of `masterlight.core.statistics.rounding`."""
 
 import numpy as np
 

@@ -11,7 +11,7 @@ from masterlight.alignment.transform import apply
 from masterlight.alignment.warp import HALO, noise_gain, warp, whole_shift
 from masterlight.compiled import njit
 from masterlight.core.frame import View
-from masterlight.core.headers import WCS_KEYWORDS
+from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
 

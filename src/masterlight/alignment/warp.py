@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from masterlight.alignment.transform import jacobian
 from masterlight.compiled import njit
-from masterlight.core.noise import SAFE
+from masterlight.core.statistics.noise import SAFE
 
 HALO = 8
 """Source pixels needed around the positions that are sampled."""

@@ -7,8 +7,8 @@ from scipy.ndimage import median_filter
 from masterlight.calibration.superbias import Superbias, Verdict
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.noise import midvariance, sample, starlet_smooth
 from masterlight.core.process import card
+from masterlight.core.statistics.noise import midvariance, sample, starlet_smooth
 from masterlight.core.units.figures import figure
 
 CELL_TRIMMING = 0.25

@@ -16,9 +16,9 @@ from masterlight.calibration.masters import Masters
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, Stored, View
-from masterlight.core.headers import period, places
-from masterlight.core.noise import noise_mrs
+from masterlight.core.headers.geometry import period, places
 from masterlight.core.process import card
+from masterlight.core.statistics.noise import noise_mrs
 from masterlight.core.together import differences
 from masterlight.core.units.settle import KNOB, in_role, is_plain, settle
 from masterlight.core.workers import Once

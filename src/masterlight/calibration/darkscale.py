@@ -11,8 +11,8 @@ import numpy as np
 
 from masterlight.calibration.kernels import excesses, peaks, slope
 from masterlight.core.frame import Frame, Meta, evenly
-from masterlight.core.headers import period
-from masterlight.core.scale import madn
+from masterlight.core.headers.geometry import period
+from masterlight.core.statistics.scale import madn
 
 FEWEST_PIXELS = 100
 LEAST_CORRELATION = 0.3

@@ -8,8 +8,8 @@ import numpy as np
 from masterlight.calibration.trimmed import Box
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, evenly
-from masterlight.core.headers import period
-from masterlight.core.scale import madn
+from masterlight.core.headers.geometry import period
+from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 
 FEWEST_SAMPLES = 16

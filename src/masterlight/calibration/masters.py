@@ -11,7 +11,7 @@ from masterlight.calibration.level import scatter, tiled
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, evenly
-from masterlight.core.headers import period, places
+from masterlight.core.headers.geometry import period, places
 from masterlight.core.units.figures import figure
 from masterlight.core.workers import Once
 

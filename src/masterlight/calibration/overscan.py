@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from masterlight.core.errors import FrameError
-from masterlight.core.headers import area, inside, overlap, section
+from masterlight.core.headers.geometry import area, inside, overlap, section
 from masterlight.core.knob import When
 from masterlight.core.process import engine, process
 

@@ -6,7 +6,7 @@ from math import isqrt
 import numpy as np
 
 from masterlight.core.frame import Frame, View
-from masterlight.core.headers import regrid, shifted_pattern
+from masterlight.core.headers.geometry import regrid, shifted_pattern
 
 Box = tuple[int, int, int, int]
 """Bounds (y0, y1, x0, x1) in pixels."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from masterlight.core.headers import shifted_pattern
+from masterlight.core.headers.geometry import shifted_pattern
 from masterlight.core.knob import When
 from masterlight.core.process import engine, process
 

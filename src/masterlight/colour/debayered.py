@@ -11,7 +11,8 @@ from masterlight.colour.debayer import BAYER, Debayer, is_xtrans
 from masterlight.colour.pattern import colour_codes
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View
-from masterlight.core.headers import ELECTRONS, regrid, shifted_pattern
+from masterlight.core.headers.geometry import regrid, shifted_pattern
+from masterlight.core.headers.reading import ELECTRONS
 from masterlight.core.process import card
 
 CHUNK_PIXELS = 1 << 21

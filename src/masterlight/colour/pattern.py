@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from masterlight.core.frame import Frame
-from masterlight.core.headers import period, places, shifted_pattern
+from masterlight.core.headers.geometry import period, places, shifted_pattern
 
 CLASH, AGREE = 0.10, 0.02
 """Greens that differ by more than the first, while pixels at other places agree within the second, are not green."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from masterlight.core.errors import FrameError
-from masterlight.core.headers import read_header, shifted_pattern
+from masterlight.core.headers.geometry import shifted_pattern
+from masterlight.core.headers.reading import read_header
 
 Kind = Literal["light", "dark", "flat", "bias", "flatdark", "unknown"]
 HOT, COLD, UNSTABLE, LINE, SATURATED, USER = 1, 2, 4, 8, 16, 32

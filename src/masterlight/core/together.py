@@ -5,7 +5,7 @@ from math import isclose
 from typing import Any
 
 from masterlight.core.frame import Meta
-from masterlight.core.headers import camera_key, same_filter
+from masterlight.core.headers.names import camera_key, same_filter
 
 SETTINGS: dict[str, Callable[[Meta], Any]] = {
     "camera": lambda meta: camera_key(meta.camera) or None,

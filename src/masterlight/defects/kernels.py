@@ -3,7 +3,7 @@
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.mesh import mesh_row
+from masterlight.core.statistics.mesh import mesh_row
 
 MEDIAN, MEAN, GAUSSIAN, MINIMUM, MAXIMUM = range(5)
 """What is made of the good neighbours of a defective pixel."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from masterlight.core.frame import LINE
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.defects.kernels import segments
 
 BLOCK_ROWS = 64

@@ -7,7 +7,8 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import DEFECTS, LINE, Frame, Meta
-from masterlight.core.headers import camera_key, period
+from masterlight.core.headers.geometry import period
+from masterlight.core.headers.names import camera_key
 from masterlight.defects.kernels import defects_of_box, run_lengths
 
 HALO = 6

@@ -7,8 +7,8 @@ import numpy as np
 from masterlight.calibration.kernels import excesses
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import COLD, HOT, Frame
-from masterlight.core.headers import period
-from masterlight.core.mesh import mesh
+from masterlight.core.headers.geometry import period
+from masterlight.core.statistics.mesh import mesh
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.kernels import outside
 from masterlight.defects.lists import Defects, pattern_for

@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View, evenly
-from masterlight.core.headers import period
+from masterlight.core.headers.geometry import period
 from masterlight.core.process import card
 from masterlight.core.workers import Once
 from masterlight.defects import kernels

@@ -10,11 +10,11 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, naming, strips
-from masterlight.core.headers import period
-from masterlight.core.mesh import mesh, mesh_at, mesh_row
-from masterlight.core.noise import finite
-from masterlight.core.rounding import ROUNDING, coarse_step
-from masterlight.core.scale import madn
+from masterlight.core.headers.geometry import period
+from masterlight.core.statistics.mesh import mesh, mesh_at, mesh_row
+from masterlight.core.statistics.noise import finite
+from masterlight.core.statistics.rounding import ROUNDING, coarse_step
+from masterlight.core.statistics.scale import madn
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.find import BadPixels
 from masterlight.defects.kernels import spikes

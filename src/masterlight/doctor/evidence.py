@@ -9,8 +9,8 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame, Meta, evenly
-from masterlight.core.headers import period
-from masterlight.core.scale import deviation, madn
+from masterlight.core.headers.geometry import period
+from masterlight.core.statistics.scale import deviation, madn
 from masterlight.core.together import differences
 from masterlight.core.workers import Event, Pool, each
 from masterlight.doctor.quality import sample as sampling

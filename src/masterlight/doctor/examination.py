@@ -10,7 +10,7 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import FrameError, MasterlightError
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import with_values
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample

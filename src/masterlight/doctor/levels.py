@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 
 from masterlight.core.frame import Frame
-from masterlight.core.headers import camera_key
-from masterlight.core.scale import madn
+from masterlight.core.headers.names import camera_key
+from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look

@@ -8,7 +8,7 @@ import numpy as np
 
 from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.doctor import pictures

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from masterlight.core.frame import Frame
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 
 BAND_ROWS = 256
 TINY = 1e-9

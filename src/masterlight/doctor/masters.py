@@ -8,7 +8,7 @@ import numpy as np
 
 from masterlight.colour.pattern import verify_pattern
 from masterlight.core.frame import Frame
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample

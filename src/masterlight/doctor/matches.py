@@ -5,7 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
-from masterlight.core.headers import camera_key, seconds_of
+from masterlight.core.headers.names import camera_key
+from masterlight.core.headers.values import seconds_of
 from masterlight.core.units.figures import figure
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, is_plain

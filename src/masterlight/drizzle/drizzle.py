@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from masterlight.core.headers import regrid
+from masterlight.core.headers.geometry import regrid
 from masterlight.core.knob import Unit, When
 from masterlight.core.process import engine, process
 from masterlight.core.workers import Event

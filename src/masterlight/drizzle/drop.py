@@ -12,7 +12,7 @@ from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 from masterlight.alignment.transform import apply, matrices_of
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, naming
-from masterlight.core.headers import period, places
+from masterlight.core.headers.geometry import period, places
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, Verdicts
 from masterlight.integration.terms import Terms

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.integration.stack import Stack
 from masterlight.subframes.measure import sky_pixels
 

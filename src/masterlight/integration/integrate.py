@@ -115,7 +115,7 @@ class ImageIntegration:
 
     @property
     def dispersion(self) -> str:
-        """The estimator of a frame's dispersion and level: a name of `core.scale.SCALES`."""
+        """The estimator of a frame's dispersion and level: a name of `core.statistics.scale.SCALES`."""
         return "bwmv" if self.scale == "stars" else self.scale
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame
-from masterlight.core.headers import FULL_LEVELS
+from masterlight.core.headers.reading import FULL_LEVELS
 from masterlight.io.whole import atomic as atomic
 
 FilePath = str | os.PathLike[str]

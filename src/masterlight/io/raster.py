@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.io import atomic
 
 SHADOWS = -2.8

@@ -18,7 +18,7 @@ import numpy as np
 
 from masterlight.core.errors import OutputError, ParameterError, one_line
 from masterlight.core.frame import Meta
-from masterlight.core.headers import WCS_KEYWORDS
+from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
 from masterlight.io import counts, round_to_step, write

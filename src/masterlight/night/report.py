@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from masterlight.core.noise import noise_mrs
+from masterlight.core.statistics.noise import noise_mrs
 from masterlight.core.units.figures import figure
 from masterlight.doctor.findings import Finding
 from masterlight.integration.depth import depth_of

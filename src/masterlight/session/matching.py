@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from masterlight.core.frame import Frame, Meta
-from masterlight.core.headers import filter_key, object_key, same_filter, seconds_of
+from masterlight.core.headers.names import filter_key, object_key, same_filter
+from masterlight.core.headers.values import seconds_of
 from masterlight.core.together import SENSOR, differences, settings
 
 EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02

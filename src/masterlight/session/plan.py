@@ -15,7 +15,7 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import PARTS_NOTE, Frame
-from masterlight.core.headers import filter_key, object_key
+from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.process import with_values
 from masterlight.core.together import differences, settings
 from masterlight.core.units.reading import Reading

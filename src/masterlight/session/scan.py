@@ -9,7 +9,7 @@ from typing import Any
 
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
-from masterlight.core.headers import camera_key, object_key
+from masterlight.core.headers.names import camera_key, object_key
 from masterlight.core.workers import each, executor
 from masterlight.io import FORMATS, PICTURE, is_supported, other_kind, read, suffix
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from masterlight.core.headers import flipped_pattern
+from masterlight.core.headers.geometry import flipped_pattern
 from masterlight.simulate.night import Night
 
 DUSK = datetime(2025, 10, 18, 19, 30, 0)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.mesh import mesh, mesh_at, mesh_row
-from masterlight.core.noise import SAFE
-from masterlight.core.scale import deviation
+from masterlight.core.statistics.mesh import mesh, mesh_at, mesh_row
+from masterlight.core.statistics.noise import SAFE
+from masterlight.core.statistics.scale import deviation
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""

@@ -10,10 +10,10 @@ from scipy.ndimage import uniform_filter
 
 from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
-from masterlight.core.headers import period, places
-from masterlight.core.noise import noise_mrs, sample, two_sided_scale
-from masterlight.core.rounding import middle, spread_of, step_between
-from masterlight.core.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
+from masterlight.core.headers.geometry import period, places
+from masterlight.core.statistics.noise import noise_mrs, sample, two_sided_scale
+from masterlight.core.statistics.rounding import middle, spread_of, step_between
+from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
 from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
@@ -41,7 +41,7 @@ def measure(
 ) -> list[Measurement]:  # fmt: skip
     """What each plane of a frame is like, from a sample of its pixels; what else is `wanted` costs more.
 
-    scale: a name of `core.scale.SCALES`; it also tells the location. wanted: names of `SKY_FIELDS` and of
+    scale: a name of `core.statistics.scale.SCALES`; it also tells the location. wanted: names of `SKY_FIELDS` and of
     `STAR_FIELDS`, "keywords" for the header; others are left to the caller. The stars of a colour frame are those of
     the mean of its planes, found in all of its pixels; without any, `stars` is 0 and what else stars tell is None.
     FrameError for a frame without pixels, and for calibration frames that are empty or saturated (`saturation_dn`).
@@ -281,7 +281,7 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
     """Level, spread and noise of one colour, the mean of its (rows, cols) planes, or why it is not usable.
 
     The planes are as the sensor gave them, neighbours of one colour with noise of their own: it is told by what is left
-    of them without structure (`core.noise.noise_mrs`).
+    of them without structure (`core.statistics.noise.noise_mrs`).
     """
     rows = []
     for box in boxes:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.noise import SAFE
+from masterlight.core.statistics.noise import SAFE
 
 ENTRIES = 2048
 """Intervals of the profile table; linear interpolation is then true to 1e-6 of the peak."""

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from masterlight.core.frame import FULL_DN, Frame, Meta, strips
-from masterlight.core.scale import madn
+from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 
 Units = Literal["auto", "dn", "full-scale"]

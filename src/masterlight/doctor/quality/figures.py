@@ -8,8 +8,8 @@ from scipy.ndimage import median_filter
 
 from masterlight.calibration.biasmodel import line_means
 from masterlight.core.frame import Frame
-from masterlight.core.noise import midvariance, noise_mrs
-from masterlight.core.scale import qn, sn
+from masterlight.core.statistics.noise import midvariance, noise_mrs
+from masterlight.core.statistics.scale import qn, sn
 from masterlight.defects.outliers import outliers
 from masterlight.doctor.quality import kernels
 from masterlight.doctor.quality.sample import PIXELS, colours, pitch, planes, thin, values

@@ -3,7 +3,7 @@
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.scale import sn_of_sorted
+from masterlight.core.statistics.scale import sn_of_sorted
 
 BLOCK = 8
 """Width of the blocks in which noise is measured: within one, gradients and vignetting do not count."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from masterlight.core.frame import Frame, strips
-from masterlight.core.headers import period, places
+from masterlight.core.headers.geometry import period, places
 
 PIXELS = 300_000
 """Pixels that a sample of a frame holds at most, about."""

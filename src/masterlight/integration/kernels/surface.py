@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import eigh, solveh_banded
 
 from masterlight.compiled import njit
-from masterlight.core.noise import SAFE
+from masterlight.core.statistics.noise import SAFE
 
 QUICK = 256
 """Samples of a cell that the first guess of its level and spread looks at."""

@@ -8,7 +8,7 @@ import numpy as np
 from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
-from masterlight.core.rounding import dither, step_between, without
+from masterlight.core.statistics.rounding import dither, step_between, without
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel, LocalReference, Normalized
 from masterlight.integration.normalize import LocalNormalization

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from masterlight.core.frame import Frame, naming
-from masterlight.core.rounding import dither, step_between
+from masterlight.core.statistics.rounding import dither, step_between
 from masterlight.integration.kernels import surface
 
 CELL_PX = 64

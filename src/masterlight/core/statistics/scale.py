@@ -9,9 +9,17 @@ from functools import wraps
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.mesh import mesh, mesh_row
-from masterlight.core.noise import biweight_sides, deviations, finite, mad_about, midvariance
-from masterlight.core.rounding import COARSE, COARSE_ORDER, coarse_step, dither, spread_of, step_between, without
+from masterlight.core.statistics.mesh import mesh, mesh_row
+from masterlight.core.statistics.noise import biweight_sides, deviations, finite, mad_about, midvariance
+from masterlight.core.statistics.rounding import (
+    COARSE,
+    COARSE_ORDER,
+    coarse_step,
+    dither,
+    spread_of,
+    step_between,
+    without,
+)
 
 IKSS_LIMIT, IKSS_CONVERGED = 4.0, 1e-6
 GAUSSIAN_BIWEIGHT = 0.991
@@ -120,7 +128,7 @@ def estimator(coarse):
     """Make what tells the sides of finite values about their median an estimator of any sample.
 
     It gives (location, (low, high)), all NaN for a sample without finite values; where sigma is below `coarse` steps
-    of rounded values, by what `core.rounding` adds to them.
+    of rounded values, by what `core.statistics.rounding` adds to them.
     """
 
     def of_sides(sides):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.noise import SAFE
-from masterlight.core.rounding import dither, step_between, without
+from masterlight.core.statistics.noise import SAFE
+from masterlight.core.statistics.rounding import dither, step_between, without
 
 TILE = 32
 """Side of a background tile in pixels of the detection image, which has twice the frame's pixel size."""

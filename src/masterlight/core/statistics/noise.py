@@ -3,7 +3,7 @@
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.rounding import dither, spread_of, step_between, without
+from masterlight.core.statistics.rounding import dither, spread_of, step_between, without
 
 SAFE = {"contract", "reassoc", "nsz"}
 """Fast-math flags that keep the meaning of NaN and infinity."""
@@ -120,7 +120,7 @@ def noise_mrs(image, saturation_dn=np.inf):
     (sigma, fraction): sigma in DN and the share of pixels that were found free of structure. Multiresolution
     support on four starlet layers (Starck & Murtagh 1998), with fewer layers and at last k-sigma clipping when the
     image has too little free sky. Frames above 4 Mpx are measured in 36 windows spread evenly over them. Of noise
-    below a step or so of whole numbers see `core.rounding`.
+    below a step or so of whole numbers see `core.statistics.rounding`.
     """
     image = np.asarray(image, np.float32)
     rows, cols = image.shape

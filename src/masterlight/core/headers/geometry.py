@@ -1,0 +1,157 @@
+"""Where an image lies, as its header tells: regions of the sensor, colour pattern, WCS; and what becomes of them.
+
+When rows are turned, borders are cut off or pixels put together, these keywords must follow.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from masterlight.core.headers.values import as_number, number, text
+
+PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
+
+OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
+
+DATA = ("TRIMSEC", "DATASEC")
+
+WCS_KEYWORDS = tuple(
+    """EQUINOX RADESYS RADECSYS CTYPE CRVAL CRPIX CDELT CROTA CD1_ CD2_ PC1_ PC2_ CUNIT PV1_ PV2_
+    LONPOLE LATPOLE A_ B_ AP_ BP_""".split()
+)
+"""How the keywords begin that tell where an image lies on the sky."""
+
+SIP_TERM = re.compile(r"(A|B|AP|BP)_(\d)_(\d)")
+"""A coefficient of the distortion polynomials of a WCS."""
+
+
+def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
+    """Colour filter pattern of the first stored row and pixel, offsets applied; None for mono and for three planes."""
+    word = re.sub(r"[^A-Z]", "", (text(cards, *PATTERN) or "").upper())
+    if len(shape) > 2 or len(word) not in (4, 36) or not set(word) <= set("RGBCMYEW") or len(set(word)) < 2:
+        return None
+    dx, dy = (int(number(cards, key) or 0) for key in ("XBAYROFF", "YBAYROFF"))
+    return shifted_pattern(word, dy, dx)
+
+
+def flipped_pattern(pattern: str, rows: int) -> str:
+    """The pattern of an image of so many rows turned upside down."""
+    size = period(pattern)
+    return "".join(pattern[(i % size) * size : (i % size + 1) * size] for i in range(rows - 1, rows - 1 - size, -1))
+
+
+def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
+    """Overscan regions and the region that saw the sky, as bounds (y0, y1, x0, x1) of the stored pixels.
+
+    Sections that reach outside the frame, overlap, or leave less than half of the frame for the sky are not believed.
+    """
+    if len(shape) < 2:
+        return (), None
+    rows, cols = shape[-2:]
+    told = {key: section(cards[key]) for key in (*OVERSCAN, *DATA) if cards.get(key)}
+    whole = (0, rows, 0, cols)
+    odd = [key for key, box in told.items() if box is not None and not inside(box, whole)]
+    data = next((told[key] for key in DATA if told.get(key)), None)
+    dark = tuple(box for key in OVERSCAN if (box := told.get(key)) and box != whole)
+    wrong = ""
+    if odd:
+        wrong = f"{', '.join(odd)} reach outside the frame of {cols} x {rows} pixels and are"
+    elif data is not None and 2 * area(data) < rows * cols:
+        wrong = f"{', '.join(told)}: less than half of the frame would be left;"
+    elif data is not None and any(overlap(data, box) for box in dark):
+        wrong = f"{', '.join(told)}: overscan and image overlap;"
+    notes += [f"{wrong} not believed"] if wrong else []
+    return ((), None) if wrong else (dark, data if data != whole else None)
+
+
+def section(value) -> tuple[int, int, int, int] | None:
+    """Bounds (y0, y1, x0, x1) from '[x1:x2,y1:y2]', which counts from 1 and includes the ends."""
+    number = r"\s*(\d{1,9})\s*"
+    match = re.fullmatch(rf"\s*\[{number}:{number},{number}:{number}\]\s*", value if isinstance(value, str) else "")
+    if not match:
+        return None
+    x1, x2, y1, y2 = (int(part) for part in match.groups())
+    return min(y1, y2) - 1, max(y1, y2), min(x1, x2) - 1, max(x1, x2)
+
+
+def inside(box, whole) -> bool:
+    return whole[0] <= box[0] < box[1] <= whole[1] and whole[2] <= box[2] < box[3] <= whole[3]
+
+
+def overlap(a, b) -> bool:
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+
+
+def area(box) -> int:
+    return (box[1] - box[0]) * (box[3] - box[2])
+
+
+def shifted_pattern(pattern: str | None, y0: int, x0: int) -> str | None:
+    """The pattern as it begins at row y0, column x0 of the image."""
+    if not pattern:
+        return pattern
+    size = period(pattern)
+    return "".join(pattern[(y + y0) % size * size + (x + x0) % size] for y in range(size) for x in range(size))
+
+
+def period(pattern: str | None) -> int:
+    """After how many pixels a colour pattern repeats: 2 on a Bayer sensor, 6 on X-Trans, 1 for mono."""
+    return math.isqrt(len(pattern or "L"))
+
+
+def places(pattern: str | None) -> dict[str, list[tuple[int, int]]]:
+    """The rows and columns of each colour in its pattern; red, green, blue first. One nameless colour for mono."""
+    if not pattern:
+        return {"": [(0, 0)]}
+    found: dict[str, list[tuple[int, int]]] = {c: [] for c in sorted(set(pattern), key=("RGB" + pattern).index)}
+    for i, colour in enumerate(pattern):
+        found[colour].append(divmod(i, period(pattern)))
+    return found
+
+
+def regrid(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> dict:
+    """A header for pixels that begin at row y0, column x0 and are `factor` old pixels wide: its WCS, its pixel size.
+
+    Sections and colour pattern, which are true of the old pixels only, are left out.
+    """
+    gone = (*OVERSCAN, *DATA, *PATTERN, "XBAYROFF", "YBAYROFF", "CCDSEC", "COMMENT", "HISTORY", "")
+    new = {str(key): header[key] for key in header if str(key) not in gone}
+    for axis, start in ((1, x0), (2, y0)):
+        middle = as_number(new.get(f"CRPIX{axis}"))
+        if middle is not None:
+            new[f"CRPIX{axis}"] = (middle - start - 0.5) / factor + 0.5
+    for key in [k for k in new if re.fullmatch(r"CD\d_\d|CDELT\d|[XY]PIXSZ|PIXSCALE|SCALE|SECPIX\d?", k)]:
+        size = as_number(new[key])
+        new[key] = size * factor if size is not None else new[key]
+    if factor != 1:
+        for term in filter(None, map(SIP_TERM.fullmatch, list(new))):
+            order = int(term[2]) + int(term[3])
+            new[term[0]] = (as_number(new[term[0]]) or 0.0) * float(factor) ** (order - 1)
+    return new
+
+
+def flip_header(header: Any, rows: int) -> Any:
+    """A header (astropy or dict, changed and returned) of the image turned upside down: WCS, SIP, pattern, ROWORDER."""
+    pattern = pattern_of({str(k): header[k] for k in header if str(k) in ("BAYERPAT", "XBAYROFF", "YBAYROFF")}, ())
+    if pattern:
+        header["BAYERPAT"], header["XBAYROFF"], header["YBAYROFF"] = flipped_pattern(pattern, rows), 0, 0
+    header["ROWORDER"] = "TOP-DOWN"
+    for key in (*OVERSCAN, *DATA):
+        box = section(header.get(key))
+        if box:
+            header[key] = f"[{box[2] + 1}:{box[3]},{rows - box[1] + 1}:{rows - box[0]}]"
+    crpix = as_number(header.get("CRPIX2"))
+    if crpix is not None:
+        header["CRPIX2"] = rows + 1 - crpix
+    told = {"CD": ("CD2_2", "CD1_2"), "PC": ("PC1_1", "PC2_2")}
+    matrix = next((name for name, keys in told.items() if any(key in header for key in keys)), None)
+    if matrix == "PC" and "PC2_2" not in header:
+        header["PC2_2"] = 1.0
+    negated = [f"{matrix}1_2", f"{matrix}2_2"] if matrix else ["CDELT2"]
+    for key in [str(key) for key in header]:
+        term = SIP_TERM.fullmatch(key)
+        odd = term is not None and (int(term[3]) % 2 == 1) != term[1].startswith("B")
+        if (odd or key in negated) and as_number(header[key]) is not None:
+            header[key] = -as_number(header[key])
+    return header

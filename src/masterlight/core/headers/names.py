@@ -1,0 +1,134 @@
+"""What names tell: files and folders of capture programs, filters, cameras, targets."""
+
+import re
+from pathlib import PurePath
+
+FILTERS = {
+    "l": "l", "lum": "l", "luminance": "l", "luminosity": "l", "luminace": "l",
+    "r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b",
+    "h": "ha", "ha": "ha", "halpha": "ha", "halfa": "ha", "hydrogenalpha": "ha", "hb": "hb", "hbeta": "hb",
+    "o": "oiii", "o3": "oiii", "oiii": "oiii", "oxygeniii": "oiii", "o111": "oiii",
+    "s": "sii", "s2": "sii", "sii": "sii", "sulfurii": "sii", "sulphurii": "sii", "n2": "nii", "nii": "nii",
+    "c": "clear", "clear": "clear", "uv": "uv", "ir": "ir", "uvir": "uvir", "uvircut": "uvir", "irpass": "irpass",
+}  # fmt: skip
+"""Spellings of filter names that mean the same filter."""
+
+FILTER_TOKEN = re.compile(r"(?:[LRGBVIUHOSgrizu]|(?i:ha|hb|oiii|o3|sii|s2|nii|lum|luminance|red|green|blue|clear|ir|uv"
+                          r"|h-?alpha|h-?beta|uvir|ircut|lp|duo|dual|lextreme|lenhance))(?i:\d{1,2}nm)?")  # fmt: skip
+"""What part of a file name is taken for a filter; single letters as photographers capitalise them."""
+
+FILE_KIND = re.compile(
+    r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
+    r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
+    r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
+)
+
+STACK_NAME = re.compile(
+    r"(?:dso[-_ ])?(?:stacked[-_ ](\d{1,5})(?![\d.])|stack[-_ ](?:\d+bits?[-_ ])?(\d{1,5})frames)", re.IGNORECASE
+)
+"""How telescopes that stack by themselves name it: Stacked_250_M 31_10.0s, Stack_16bits_450frames."""
+
+NUMBER = r"(\d+(?:[.,]\d+)?)"
+
+IN_NAME = {
+    "exposure_s": re.compile(
+        rf"(?<![a-z0-9.,]){NUMBER}\s?(s|secs?|seconds|ms|min)(?![a-z0-9])|exp(?:osure|time)?[-_= ]?{NUMBER}"
+    ),
+    "temperature_c": re.compile(
+        r"(?<![a-z0-9+-])([-+]?\d{1,2}(?:[.,]\d+)?)\s?°?(?:c|degc)(?![a-z0-9])"
+        r"|(?<=[_ ])(-\d{1,2}[.,]\d{1,2}|\d{1,2}[.,]\d\d(?=[_ ]\d+[.,]\d\ds))(?=[_ ])"
+    ),
+    "binning": re.compile(r"(?<![a-z0-9])([1-8])x([1-8])(?![a-z0-9])|(?<![a-z])bin(?:ning)?[-_= ]?([1-8])(?!\d)"),
+    "gain": re.compile(rf"(?<![a-z])(?:gain|iso)[-_= ]?{NUMBER}|(?<=[-_ ])g(0|[1-9]\d{{1,3}})(?=[-_ ]|\.\D|$)"),
+    "offset": re.compile(
+        rf"(?<=[\W_])offset[-_= ]?{NUMBER}|(?<=[-_ ])g\d{{1,4}}[-_ ]o(?!3(?!\d)|111(?!\d))(\d{{1,4}})(?=[-_ ]|\.\D|$)"
+    ),
+}
+"""What words of a name tell. N.I.N.A. writes a bare -10.00, G100 for the gain and O50 for the offset after it: a number
+without its sign is a temperature only right before the exposure (it may be a HFR), O3 and O111 are a filter, G001 is
+the first frame through a green one."""
+
+LARGEST_IN_NAME = 1e6
+
+MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-capture")
+"""Words of a camera's name that do not tell one camera from another."""
+
+
+def kind_from_name(source: str) -> tuple[str | None, str, bool]:
+    """Kind by the last telling word in the file name or the two folders around it."""
+    for part in reversed(PurePath(str(source)).parts[-3:]):
+        matches = list(FILE_KIND.finditer(part.lower()))
+        if matches:
+            return matches[-1].lastgroup, part, bool(matches[-1][1])
+    return None, "", False
+
+
+def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> None:
+    """Fill in what the header does not tell from words such as _600s_, -10C, 1x1, gain100, _Ha_ in the name."""
+    parts = [p.lower() for p in reversed(PurePath(str(source)).parts[-3:])]
+    known = {"binning": binned or None}
+    for name, pattern in IN_NAME.items():
+        if known.get(name, meta.get(name)) is not None or (name == "gain" and meta["gain_e_per_dn"]):
+            continue
+        match = next((m for m in map(pattern.search, parts) if m), None)
+        value = value_in_name(name, match) if match else None
+        if value is not None and (name == "binning" or abs(value) <= LARGEST_IN_NAME):
+            meta[name] = value
+            notes.append(f"{name.split('_')[0]} read from the name: '{match[0].strip('_ ')}'")
+    if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
+        meta["filter"] = filter_in_name(source)
+        if meta["filter"]:
+            notes.append(f"filter read from the name: '{meta['filter']}'")
+
+
+def value_in_name(name: str, match: re.Match):
+    """What a word of a file name says, in our units."""
+    groups = [g for g in match.groups() if g is not None]
+    if name == "binning":
+        return int(groups[0]), int(groups[-1])
+    value = float(groups[0].replace(",", "."))
+    unit = groups[1] if len(groups) > 1 else "s"
+    return value * {"ms": 1e-3, "min": 60.0}.get(unit, 1.0)
+
+
+def filter_in_name(source: str) -> str | None:
+    """The filter that a file name or the name of its folder tells: flat_ir_001.fits, FILTER-Ha, lights/OIII/."""
+    path = PurePath(str(source))
+    stem = path.name.split(".fit")[0].split(".fts")[0]
+    told = re.search(r"filter[-_= ]([A-Za-z0-9]+)", stem, re.IGNORECASE)
+    if told:
+        return told[1]
+    words = re.split(r"[_\s.,]+|-(?!alpha|beta)", stem)
+    found = [word for word in words if FILTER_TOKEN.fullmatch(word)]
+    folders = [part for part in path.parts[-3:-1] if FILTER_TOKEN.fullmatch(part)]
+    return found[-1] if found else folders[-1] if folders else None
+
+
+def filter_key(name: str | None) -> str:
+    """A filter's name for comparison: H-alpha, h_alpha and Ha are one, Ha 3nm is 'ha3nm'; '' when unknown."""
+    word = re.sub(r"[^a-z0-9.]", "", (name or "").lower().replace("α", "alpha").replace("β", "beta"))
+    match = re.fullmatch(r"(.*?)(?:(\d+(?:\.\d+)?)nm)?", word)
+    base = match[1].replace(".", "")
+    return FILTERS.get(base, base) + (f"{float(match[2]):g}nm" if match[2] else "")
+
+
+def same_filter(a: str | None, b: str | None) -> bool | None:
+    """Whether two names mean the same filter; None when either is unknown. A bandwidth counts when both tell it."""
+    if not (a and b):
+        return None
+    keys = filter_key(a), filter_key(b)
+    bases = [re.sub(r"[\d.]+nm$", "", key) for key in keys]
+    return keys[0] == keys[1] or (bases[0] == bases[1] and bases != list(keys) and (bases[0] in keys))
+
+
+def camera_key(name: str | None) -> str:
+    """A camera's name for comparison, without maker's noise words and serial numbers; '' when unknown."""
+    words = re.sub(r"\(\d*\)|#\s*\d+|\bs/?n[:\s]*\w+|_id\w+", " ", (name or "").lower())
+    words = re.sub(r"-(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", " ", words)
+    kept = [word for word in re.split(r"[\s:;,_]+", words) if word not in MAKERS]
+    return re.sub(r"[^a-z0-9]", "", "".join(kept))
+
+
+def object_key(name: str | None) -> str:
+    """A target's name for comparison: 'M 31', 'm31' and 'M_31' are one; '' when unknown."""
+    return re.sub(r"[\W_]+", "", (name or "").lower())
