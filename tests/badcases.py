@@ -170,7 +170,7 @@ NIGHTS = [
         "flats that are saturated",
         each("night/FLAT/*.fits", image(lambda p: np.full(p.shape, 65535, np.uint16))),
         "012",
-        "satur",
+        "satur|every pixel",
     ),
     night(
         "flats-nan",

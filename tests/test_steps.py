@@ -355,6 +355,8 @@ def test_a_name_that_is_too_long_and_a_pipe_are_refused(masters, tmp_path):
     assert "no page" in failed("doctor", truth.folder, "-o", tmp_path / "pipe.html")
     with pytest.raises(OutputError, match="no regular file"):
         write(tmp_path / "pipe.fits", np.ones((4, 4), np.float32))
+    ran("bias", *files(truth, "bias"), "-o", tmp_path / "m.fits")
+    assert "no page" in failed("doctor", truth.folder, "-o", tmp_path / "m.fits"), "a master of ours is no page"
     assert (tmp_path / "pipe.fits").is_fifo() and (tmp_path / "pipe.html").is_fifo()
 
 

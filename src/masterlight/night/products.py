@@ -147,9 +147,16 @@ class Store:
 
 def refuse_other_page(out: str | None) -> None:
     """Raise OutputError where a page would take the place of a file that is no page of ours."""
-    if out is not None and (not out.strip() or (os.path.lexists(out) and not key_in(Path(out)))):
+    if out is not None and (not out.strip() or (os.path.lexists(out) and not is_page(Path(out)))):
         words = f"{out} exists and is no page of the doctor" if out.strip() else "out= is empty"
         raise OutputError(f"{words}; give another name for the page")
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page of ours; masters carry a key as well."""
+    with suppress(OSError):
+        return key_in(path) is not None and path.read_bytes()[:1] == b"<"
+    return False
 
 
 def names(folder: Path, name: str, ending: str) -> Iterator[Path]:

@@ -110,7 +110,7 @@ class Run:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
             around = f"stopped by the doctor: {errors[0].id}, {more}. {page}; {way}"
-            why = one_line(errors[0].sentence, max(80, MOST_LETTERS - len(around)))  # the whole has been told above
+            why = one_line(errors[0].sentence, max(80, MOST_LETTERS - 15 - len(around)))  # told above in full
             raise Halted(f"stopped by the doctor: {errors[0].id}, {why}{more}. {page}; {way}")
 
     @property
