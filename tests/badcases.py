@@ -393,10 +393,22 @@ NIGHTS = [
     night(
         "own-products",
         "the products of an earlier run among the frames",
-        lambda place: shutil.copytree(place / "night/LIGHT", place / "night/masters"),
-        "01",
+        both(
+            copied("dark.fits", "night/out/masters/master_dark.fits", "night/out/master_light_X.fits"),
+            files(**{"night/out/report_json": "{}"}),
+        ),
+        "0",
         "",
         whole(LIGHT),
+    ),
+    night(
+        "folder-twice",
+        "a folder of lights and a copy of it",
+        lambda place: shutil.copytree(place / "night/LIGHT", place / "night/copy"),
+        "2",
+        "same pixels",
+        plan="0",
+        doctor="1",
     ),
     night(
         "stack",

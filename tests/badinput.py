@@ -102,7 +102,7 @@ def speckle(p: np.ndarray) -> np.ndarray:
 
 
 LIGHTS = "run light|plan|doctor|calibrate$|cosmetic$|defectmap|normalize|integrate"
-RAW = "run|plan|doctor|bias$|dark$|flat$|calibrate$|cosmetic$|defectmap|debayer|normalize|integrate"
+RAW = "^(run .*|plan|doctor|bias|dark|flat|calibrate|cosmetic|defectmap|debayer|normalize.*|integrate)$"
 """Roles whose healthy file is of 16-bit integers."""
 
 HEADERS = [
@@ -617,17 +617,38 @@ PIXELS = [
     BadFile("tiny", "all pixels are 1e-40", image(lambda p: np.full(p.shape, 1e-40, np.float32)), "told"),
     BadFile("negative", "all pixels are negative", image(lambda p: (-p).astype(np.float32)), "told"),
     BadFile("one-pixel", "an image of 1 x 1", image(lambda p: p[:1, :1].astype(np.uint16)), "told"),
-    BadFile("one-row", "an image of 1 row", image(lambda p: p[:1].astype(np.uint16)), "told"),
-    BadFile("one-column", "an image of 1 column", image(lambda p: p[:, :1].astype(np.uint16)), "told"),
-    BadFile("three-rows", "an image of 3 rows", image(lambda p: p[:3].astype(np.uint16)), "told"),
-    BadFile("eight-by-eight", "an image of 8 x 8", image(lambda p: p[:8, :8].astype(np.uint16)), "told"),
+    BadFile("one-row", "an image of 1 row", image(lambda p: p[:1].astype(np.uint16)), "told", roles="^(?!superbias)"),
+    BadFile(
+        "one-column",
+        "an image of 1 column",
+        image(lambda p: p[:, :1].astype(np.uint16)),
+        "told",
+        roles="^(?!superbias)",
+    ),
+    BadFile(
+        "three-rows", "an image of 3 rows", image(lambda p: p[:3].astype(np.uint16)), "told", roles="^(?!superbias)"
+    ),
+    BadFile(
+        "eight-by-eight",
+        "an image of 8 x 8",
+        image(lambda p: p[:8, :8].astype(np.uint16)),
+        "told",
+        roles="^(?!superbias)",
+    ),
     BadFile(
         "other-size",
         "an image that is larger than the others",
         image(lambda p: np.pad(p, 20, "wrap").astype(np.uint16)),
         "told",
+        roles="^(?!superbias)",
     ),
-    BadFile("turned", "an image that is turned by 90 degrees", image(lambda p: p.T.astype(np.uint16)), "told"),
+    BadFile(
+        "turned",
+        "an image that is turned by 90 degrees",
+        image(lambda p: p.T.astype(np.uint16)),
+        "told",
+        roles="^(?!superbias)",
+    ),
     BadFile(
         "two-planes",
         "a cube of two planes",
@@ -673,6 +694,7 @@ PIXELS = [
         "nothing but noise",
         image(lambda p: np.random.default_rng(1).normal(1000, 10, p.shape).astype(np.float32)),
         "told",
+        roles="^(?!superbias|.*--)",
     ),
     BadFile(
         "chessboard",

@@ -72,7 +72,8 @@ class Warm:
 
     def finish(self) -> Done:
         found = self.read()
-        out, err = ((self.cwd / f".{name}").read_text("utf-8", "replace") for name in ("out", "err"))
+        files = [self.cwd / f".{name}" for name in ("out", "err")]  # not there when it was ended at once
+        out, err = (file.read_text("utf-8", "replace") if file.exists() else "" for file in files)
         return Done(self.argv, found["status"], out, err + found["err"], found["cpu_s"], found["rss_mb"])
 
     def __call__(self, *argv, **how) -> Done:

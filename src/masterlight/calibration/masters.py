@@ -19,13 +19,23 @@ _NOTHING = np.zeros((1, 1), np.float32)
 _ONE = np.ones((1, 1), np.float32)
 
 
+FAR_DN = 1e9
+"""No pixel of a camera comes near to it."""
+
+
 def odd_level(master: Frame) -> str:
     """What is odd about the level of a master, in words; '' if nothing is. FrameError where no pixel is a number."""
-    seen = np.asarray(master[..., ::4, ::4])
-    seen = seen[np.isfinite(seen)]
+    if len(master.shape) > 2:
+        raise FrameError(master.source, f"has {master.shape[0]} planes; masters have one, as the sensor gives them")
+    seen = np.asarray(master[::4, ::4])
+    missing, seen = float(np.mean(~np.isfinite(seen))), seen[np.isfinite(seen)]
     if not seen.size:
         raise FrameError(master.source, "none of its pixels is a number; make it again")
-    middle = float(np.median(seen))
+    middle, highest = float(np.median(seen)), float(np.abs(seen).max())
+    if highest > FAR_DN:
+        return f"it holds values of {highest:.3g} DN; check how it was made"
+    if missing:
+        return f"{missing:.2%} of its pixels are missing, and so they will be in what is made with it"
     if seen.size > 1 and seen.min() == seen.max():
         return f"all its pixels are {middle:g} DN; is it a master?"
     return f"its level is {middle:g} DN, below zero; check how it was made" if middle < 0 else ""

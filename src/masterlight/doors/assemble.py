@@ -3,6 +3,7 @@
 Each function yields events; the last one carries what was made. A file that fails is told and left out.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -360,7 +361,7 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
     if reference is None:
         return None
     wanted = Path(reference)
-    for same in (lambda p: p.resolve() == wanted.resolve(), lambda p: wanted.name in (p.name, p.stem)):
+    for same in (lambda p: os.path.realpath(p) == os.path.realpath(wanted), lambda p: wanted.name in (p.name, p.stem)):
         found = [i for i, frame in enumerate(frames) if same(Path(frame.source))]
         if found:
             return found[0]

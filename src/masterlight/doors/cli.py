@@ -162,6 +162,7 @@ def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quie
 def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     from masterlight.core.workers import executor
     from masterlight.doctor.page import text
+    from masterlight.night.ahead import check_reference
 
     found = plan_of(inputs, recipe)
     lines = [step.with_flags(found.text())]
@@ -176,6 +177,7 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     hand_over("\n".join(lines))
     if not found.lights:
         raise NothingUsable(found.why_no_lights())
+    check_reference(found, recipe.reference)
 
 
 def plan_of(folder: str, recipe: Any) -> Any:

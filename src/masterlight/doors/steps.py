@@ -206,9 +206,9 @@ def each_file(
     """Write what `apply` makes of every frame of a session into the folder."""
     make_folder(folder)
     paths = output_paths(session, folder, step.ending)
-    inputs = {Path(source).resolve() for source in paths}
+    inputs = {os.path.realpath(source) for source in paths}
     for path in paths.values():
-        refuse_existing(path, overwrite, inputs & {path.resolve()})
+        refuse_existing(path, overwrite, inputs & {os.path.realpath(path)})
 
     cuts: dict[Path, Cut] = {}
 
@@ -251,7 +251,8 @@ def written_words(paths: list[Path]) -> str:
 
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
     """Raise OutputError where a file exists and may not be replaced; no image of the `inputs` ever is."""
-    if any(Path(frame).resolve() == path.resolve() for one in inputs for frame in images(os.fspath(one), [])):
+    same = os.path.realpath(path)
+    if any(os.path.realpath(frame) == same for one in inputs for frame in images(os.fspath(one), [])):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")

@@ -24,6 +24,14 @@ _FOLDERS: dict[int, tuple[str, ExitStack]] = {}
 """By process, since a child that was forked has those of its parent here: the folder, and what removes it."""
 
 
+def scratch_place() -> Path:
+    """Where temporary files go, after TMPDIR; OutputError where none can be written at all."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise OutputError(f"no folder for temporary files can be written to; {TODO}") from error
+
+
 def scratch_folder() -> str:
     """A folder for unpacked files of this process, removed when a verb or the program ends; it follows TMPDIR.
 
@@ -32,7 +40,7 @@ def scratch_folder() -> str:
     process = os.getpid()
     with _MAKING:
         if process not in _FOLDERS:
-            place, life = Path(tempfile.gettempdir()), ExitStack()
+            place, life = scratch_place(), ExitStack()
             clear_scratch(place)
             try:
                 lock = life.enter_context(owned_file(place, START, LOCK))

@@ -2,7 +2,6 @@
 
 import difflib
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.workers import Events, machine_memory_mb
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io.defectlist import read_defects
+from masterlight.io.scratch import scratch_place
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
 from masterlight.subframes.measure import keywords_of
@@ -34,7 +34,9 @@ def look_ahead(run: Run) -> Events[None]:
 
 def require_scratch(plan: Plan) -> None:
     """OutputError where compressed files have no room to be unpacked in."""
-    folder = tempfile.gettempdir()
+    if not plan.scratch_bytes:
+        return
+    folder = scratch_place()
     free = shutil.disk_usage(folder).free
     if plan.scratch_bytes > free:
         words = f"{folder} has {free / 1e6:,.0f} MB free and the unpacked files take {plan.scratch_bytes / 1e6:,.0f} MB"
