@@ -191,7 +191,7 @@ def test_bad_masters_by_hand_speak(tmp_path):
     with pytest.raises(NothingUsable, match="folder that holds the bias frames"):
         list(by_hand("bias", [tmp_path], tmp_path / "b.fits"))
     (tmp_path / "b.fits").write_bytes(b"")
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match="one of the frames"):
         list(by_hand("bias", [tmp_path], tmp_path / "b.fits"))
     for i, value in enumerate((500, 501, 499)):
         noise = np.random.default_rng(i).normal(value, 3, (64, 80))
