@@ -204,9 +204,11 @@ def test_truth_noise_of_the_colours_is_told_as_on_the_sensor(pattern):
 def test_surface_pattern_is_a_knob():
     assert build(Debayer, {"pattern": "gbrg"}) == Debayer(pattern="GBRG")
     assert Debayer(pattern=SHIFTED).pattern == SHIFTED
-    for wrong in ("RGBG", "RGG", "CYGM", XTRANS[:-1] + "R", ""):
+    for wrong in ("RGBG", "RGG", "CYGM", XTRANS[:-1] + "R"):
         with pytest.raises(ParameterError, match="pattern: .*allowed are auto, RGGB"):
             build(Debayer, {"pattern": wrong})
+    with pytest.raises(ParameterError, match="pattern is empty; give a word"):
+        build(Debayer, {"pattern": ""})
     pixels = np.random.default_rng(3).normal(100, 5, (20, 20))
     told = np.asarray(Debayer(pattern="GBRG")(framed(pixels, "RGGB")))
     assert np.array_equal(told, debayer(pixels, "GBRG", "rcd"))

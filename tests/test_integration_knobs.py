@@ -218,7 +218,7 @@ def test_truth_minmax_that_takes_most_samples_is_remarked_on():
     frames = [ArrayFrame.of(np.random.default_rng(i).normal(SKY, NOISE, SHAPE), f"frame {i}") for i in range(10)]
     known = [Measurement(f.source, SKY, NOISE, NOISE, 60.0, 1.0) for f in frames]
     *_, last = ImageIntegration(rejection=Rejection(algorithm="minmax", low=3, high=3))(frames, known)
-    assert "minmax leaves out 6 of 10 samples of every pixel: see low and high" in last.result.notes
+    assert "minmax leaves out 6 of 10 samples of every pixel: see Rejection.low and Rejection.high" in last.result.notes
 
 
 def test_truth_without_rejection_no_frame_is_lost_for_a_scale_that_nothing_needs():

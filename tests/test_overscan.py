@@ -223,7 +223,7 @@ def test_truth_overscan_of_a_bias_frame_is_as_bright_as_its_middle():
 @pytest.mark.parametrize(
     ("knobs_", "error", "words"),
     [
-        ({"region": "left"}, ParameterError, r"Overscan.region: '\[x1:x2,y1:y2\]', counted from 1, is expected"),
+        ({"region": "left"}, ParameterError, r"region: '\[x1:x2,y1:y2\]', counted from 1, is expected"),
         ({"region": "[1:2,3:4] x"}, ParameterError, "region"),
         ({"region": "[201:260,1:160]"}, FrameError, r"Overscan.region \[201:260,1:160\] reaches outside its 240 x 160"),
         ({"image": "[0:9,1:9]"}, FrameError, "Overscan.image"),
@@ -233,8 +233,8 @@ def test_truth_overscan_of_a_bias_frame_is_as_bright_as_its_middle():
 )
 def test_bad_regions_are_told(knobs_, error, words):
     frame = raw(np.random.default_rng(15), overscan_px=(), data_px=None)
-    calibration = ImageCalibration(overscan=Overscan(**knobs_))
     with pytest.raises(error, match=words):
+        calibration = ImageCalibration(overscan=Overscan(**knobs_))
         calibration(frame, calibration.masters())
 
 

@@ -254,7 +254,7 @@ SPOILED = {
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:200_000]), "truncated"),
     "garbage": (lambda p: p.write_bytes(b"not a picture" * 1000), "FITS"),
     "empty": (lambda p: p.write_bytes(b""), ""),
-    "unreadable": (dangle, "cannot be read|no such file"),
+    "unreadable": (dangle, "is a link to .* which leads nowhere"),
     "zeros": (lambda p: spoil(p, np.zeros_like), "0"),
     "saturated": (lambda p: spoil(p, lambda d: np.full_like(d, 65535)), "satur|every pixel"),
     "all NaN": (lambda p: spoil(p, lambda d: np.full(d.shape, np.nan, np.float32)), "NaN|missing"),

@@ -29,7 +29,7 @@ def test_every_item_is_done_once(where):
     assert [e.done for e in events] == list(range(1, 21))
     assert all(e.total == 20 for e in events)
     lost = next(e.result for e in events if e.item == 3)
-    assert lost == Rejected("3", "halve", "is torn")
+    assert lost == Rejected("3", "halve", "light_3.fits: is torn")  # of another file than the item
     assert not lost
     assert all(e.result == e.item / 2 for e in events if e.item != 3)
 

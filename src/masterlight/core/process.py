@@ -205,6 +205,8 @@ def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = s
         return f"{clipped(path, str)} is not a parameter of {cls.__name__}" + (
             f"; did you mean {' or '.join(near)}?" if near else ""
         )
+    if error["type"] == "string_too_short":
+        return f"{call(path)} is empty; give a word, or leave it out"
     if error["type"] == "value_error":  # of a check of ours, which tells what was given
         return f"{call(path)}: {clipped(error['msg'].removeprefix('Value error, '), str, MOST_TOLD)}"
     given = "" if error["type"] == "missing" else f" (given: {clipped(error['input'])})"
