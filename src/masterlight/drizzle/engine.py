@@ -140,4 +140,5 @@ def notes(settings: DrizzleIntegration, empty: float, ratio: float, noise_known:
             else ", a larger DrizzleIntegration.drop_shrink"
         )
         words = f"{100 * empty:.2g} % of the pixels within the field are empty (NaN): nothing fell on them"
-        yield f"{words}; drizzle needs more dithered frames{grow} or a DrizzleIntegration.scale smaller than {settings.scale:g}"
+        smaller = f"a DrizzleIntegration.scale smaller than {settings.scale:g}"
+        yield f"{words}; drizzle needs more dithered frames{grow} or {smaller}"
