@@ -301,7 +301,7 @@ def check_words(words: str) -> None:
 
 def fault(path: Path) -> tuple[str, str]:
     """How a file was taken, and what is wrong with that; '' if nothing is."""
-    started, how = time.process_time(), ""
+    started, before, how = time.process_time(), most_mb(), ""
     try:
         with warnings.catch_warnings(action="ignore"):
             how = use(path)
@@ -313,7 +313,7 @@ def fault(path: Path) -> tuple[str, str]:
     took, most = time.process_time() - started, most_mb()
     if took > MOST_S:
         return "fault", f"took {took:.1f} s"
-    return ("fault", f"took {most:.0f} MB") if most > MOST_MB else (how, "")
+    return ("fault", f"took {most:.0f} MB") if most > max(MOST_MB, before) else (how, "")
 
 
 def main() -> None:

@@ -230,11 +230,12 @@ def test_a_pattern_that_no_header_tells_can_be_given(colour, tmp_path):
                     fits.delval(path, keyword)
     given, told = walked(tmp_path / "lights", tmp_path / "a")
     assert "GRBG is taken from their calibration frames" in told
-    with pytest.raises(Halted, match=r"D17.*Debayer.pattern"):
+    with pytest.raises(Halted, match=r"D17, Colour pattern \(master_flat"):
         walked(tmp_path / "all", tmp_path / "stopped")
+    assert "Debayer.pattern" in next((tmp_path / "stopped").rglob("report.html")).read_text()
     for folder in (tmp_path / "all").rglob("FLAT"):
         shutil.copytree(folder.parent / "LIGHT", tmp_path / "bare" / "LIGHT")
-    with pytest.raises(Halted, match=r"D17.*Debayer.pattern"):
+    with pytest.raises(Halted, match=r"D17, Colour pattern"):
         walked(tmp_path / "bare", tmp_path / "stopped2")
     by_hand, _ = walked(tmp_path / "all", tmp_path / "b", **{"debayer.pattern": "GRBG"})
     first, *others = (np.asarray(read(r.lights[0].path)) for r in (report, given, by_hand))

@@ -88,6 +88,9 @@ def source_of(one: Any) -> str:
 
 def some(sources: Sequence[Any], most: int = 3) -> str:
     """File names in a sentence: `a.fits, b.fits, c.fits and 4 more`."""
-    names = [Path(source_of(one)).name for one in sources]
+    paths = [Path(source_of(one)) for one in sources]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):  # of one name in two folders
+        names = ["/".join(path.parts[-2:]) for path in paths]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

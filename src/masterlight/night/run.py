@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from masterlight import __version__
-from masterlight.core.errors import MOST_LETTERS, FrameError, Halted, OutputError, Rejected, one_line
+from masterlight.core.errors import FrameError, Halted, OutputError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import engine, plain, with_values
 from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_memory, machine_memory_mb, processes
 from masterlight.defects.lists import Defects
-from masterlight.doctor.findings import Finding
+from masterlight.doctor.findings import Finding, some
 from masterlight.doctor.page import html
 from masterlight.integration.engine import is_compiled
 from masterlight.integration.integrate import ImageIntegration
@@ -107,11 +107,10 @@ class Run:
                 page = f"Pictures are in {self.write_page()}"
             except OutputError as error:
                 page = f"Pictures could not be written: {error}"
-            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
             way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
-            around = f"stopped by the doctor: {errors[0].id}, {more}. {page}; {way}"
-            why = one_line(errors[0].sentence, max(80, MOST_LETTERS - 15 - len(around)))  # told above in full
-            raise Halted(f"stopped by the doctor: {errors[0].id}, {why}{more}. {page}; {way}")
+            what = f"{errors[0].id}, {errors[0].title} ({some(errors[0].sources)}; told above{more})"
+            raise Halted(f"stopped by the doctor: {what}. {page}; {way}")
 
     @property
     def made_of(self) -> str:
