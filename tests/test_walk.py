@@ -405,6 +405,24 @@ def test_bad_light_that_changes_during_the_run(folder, tmp_path, how, stage):
     assert report.lights[0].frames_used == 5 and report.exit_status == 1
 
 
+def test_bad_master_that_changes_between_the_passes(tmp_path):
+    """Of several filters the arrays of masters are let go and made again: no light is calibrated by another master."""
+    truth = sky.written(filters=("R", "B"), lights=4, flats=4)
+    walked(truth.folder, tmp_path / "first")
+    for path in [*frames(truth.folder, "LIGHT"), *(tmp_path / "first" / "masters").glob("*.fits")]:
+        (tmp_path / "night").mkdir(exist_ok=True)
+        shutil.copy2(path, tmp_path / "night" / path.name)
+    dark, report = next((tmp_path / "night").glob("master_dark*.fits")), None
+    for event in ml.run(tmp_path / "night", tmp_path / "out"):
+        if event.stage == "align" and report is None:
+            rewritten(dark)
+            report = event
+    report = event.result
+    lost = [row for row in report.rejected if row.stage == "integrate"]
+    assert len(lost) == 8 and all("has changed" in row.reason for row in lost)
+    assert report.exit_status == 2 and not list((tmp_path / "out").glob("master_light*.fits"))
+
+
 def test_bad_interrupted_run_leaves_no_half_file(tmp_path):
     truth = sky.written(**NIGHT)
     command = [sys.executable, "-m", "masterlight.doors.cli", "run", str(truth.folder), "--out", str(tmp_path / "out")]
