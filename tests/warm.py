@@ -27,6 +27,8 @@ from typing import NamedTuple
 
 HUNG_S = 40
 """After so long a child is ended; its status is -14 then."""
+AGAIN, COMPILED_KB = "again", 500_000
+"""A warm process that has compiled kernels holds more memory than a program that loads them: it starts once more."""
 
 
 class Done(NamedTuple):
@@ -95,6 +97,10 @@ def serve() -> None:
     folder, owner = tempfile.mkdtemp(prefix="warm-"), os.getpid()
     try:
         heat(folder)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > COMPILED_KB and sys.argv[-1] != AGAIN:
+            shutil.rmtree(folder)
+            os.dup2(answers.fileno(), 1)
+            os.execv(sys.executable, [sys.executable, "-W", "ignore", __file__, AGAIN])
         gc.freeze()
         tell(bed=folder)
         while line := orders.readline():

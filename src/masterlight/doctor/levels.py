@@ -149,8 +149,8 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         again |= {f.source for job in evidence.plan.masters for f in job.frames}
         twice = any(one.source in again for one in processed)
         advice = ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
-        sentence = f"""{some(processed)}: floating-point files of which up to {worst:.2g} % of the pixels are missing or
-            negative, as no camera writes them: they were calibrated or stacked before, though the headers do not say
+        sentence = f"""{some(processed)}: floats of which up to {worst:.2g} % are missing or negative, as no camera
+            writes them: they were calibrated or stacked before, though the headers do not say
             so{advice if twice else ""}"""
         yield finding("D22", "error" if twice else "info", processed, worst, 0.1, "% of pixels", sentence)
     wrapped = [one for one in silent if one.frame.meta.integer and one.negative > 0.001 * one.pixels]

@@ -174,7 +174,7 @@ def find_defects(
                 yield Event("defects", message=note)
             parts.append(found)
     if not parts:
-        none = "no darks, flats or lights were found to look for defects in"
+        none = f"no darks, flats or lights were found in {session.name} to look for defects in"
         raise NothingUsable(f"nothing was written: {session.rejected[0] if session.rejected else none}")
     everything = parts[0].union(*parts[1:])
     write_defects(out, everything, card(process))

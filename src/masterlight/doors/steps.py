@@ -238,7 +238,7 @@ def each_file(
     if words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence():
         yield Event(step.verb, message=f"in all {len(cuts)} files, {words}" if len(cuts) > 1 else words)
     if not written:
-        why = lost[0] if lost else "; ".join(session.passed) or "no images were found"
+        why = lost[0] if lost else "; ".join(session.passed) or f"no images were found in {session.name}"
         raise NothingUsable(f"nothing was written: {why}")
     yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
 

@@ -31,8 +31,10 @@ def depth_of(stack: Stack) -> dict[str, float]:
     before = float(np.mean([r.noise_dn for r in stack.frames if r.source == stack.reference] or [float("nan")]))
     noise, claimed = (float(np.mean(of_planes)) for of_planes in zip(*pairs, strict=True))
     known = {"noise_before": before, "noise_measured": noise, "noise_claimed": claimed}
-    known["claimed_over_measured"] = claimed / noise
-    return known | {"snr_increment": before / noise, "snr_increment_ideal": ideal}
+    claimed_over_measured, increment = (value / noise if noise else float("nan") for value in (claimed, before))
+    return known | {
+        "claimed_over_measured": claimed_over_measured, "snr_increment": increment, "snr_increment_ideal": ideal,
+    }  # fmt: skip
 
 
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
