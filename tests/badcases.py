@@ -749,6 +749,9 @@ OUTPUTS = [
     flag("out-ending", "a file name of another kind", "bias night/BIAS -o out/m.jpg", "fits"),
     flag("out-ending-defects", "a list of defects of another kind", "defects dark.fits -o out/m.jpg", "fits|lst|txt"),
     flag("out-long", "a file name of 300 letters", f"bias night/BIAS -o out/{'m' * 300}.fits", "long|m"),
+    flag("out-long-folder", "a folder of 300 letters", f"run night --out {'m' * 300}", "too long"),
+    flag("out-long-hand", "a folder of 300 letters by hand", f"debayer night/LIGHT -o {'m' * 300}", "too long"),
+    flag("out-long-night", "a night to simulate in a folder of 300 letters", f"simulate {'m' * 300}", "too long"),
     flag("out-inside", "--out inside of the night", "run night --out night", "", "012"),
     flag(
         "out-input",

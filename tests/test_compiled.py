@@ -139,3 +139,13 @@ def test_truth_a_read_only_package_without_a_home_runs(tmp_path):
         pytest.skip(done.stderr)
     assert Path(done.stdout.strip()).is_relative_to(space), done.stderr
     assert done.stderr.count("NUMBA_CACHE_DIR") == done.stderr.count("\n") == 1
+
+
+def test_numba_before_0_62_calls_its_place_by_another_name(monkeypatch):
+    place = caching.UserWideCacheLocator
+    monkeypatch.delattr(caching, "UserWideCacheLocator")
+    monkeypatch.setattr(caching, "_UserWideCacheLocator", place, raising=False)
+    spec = importlib.util.spec_from_file_location("older", compiled.__file__)
+    older = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(older)
+    assert issubclass(older.TemporaryLocator, place)

@@ -20,6 +20,12 @@ def test_names_are_safe_and_readable():
     assert slug("../../etc") == "etc" or "/" not in slug("../../etc")
 
 
+def test_slug_of_long_headers_is_a_name_that_file_systems_take():
+    """OBJECT may be a text of hundreds of letters; two that begin alike stay two."""
+    names = [slug("master_light", letter * 400 + end, "L") for letter in "xé月" for end in ("a", "b")]
+    assert all(len(f"{name}_drizzle_99.fits".encode()) < 200 for name in names) and len(set(names)) == 6
+
+
 def test_two_products_never_share_a_path(tmp_path):
     store = Store(tmp_path)
     paths = [store.path("master_light", "M 31", "L") for _ in range(3)]

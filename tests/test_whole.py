@@ -177,3 +177,23 @@ def test_truth_scratch_wants_no_more_room_than_it_needs(tmp_path, monkeypatch):
     assert scratch.plain_twin("a", (1,), 5000, lambda target: Path(target).write_bytes(bytes(5000)))
     with pytest.raises(OutputError, match="no room"):
         scratch.plain_twin(__file__, (2,), 5001, lambda target: None)
+
+
+def test_truth_without_locks_nothing_of_a_living_process_is_removed(tmp_path, monkeypatch):
+    """Where the system has no locks it does not let an open file be removed either, and that tells who lives."""
+    lock = tmp_path / f"{scratch.START}{whole.host_mark()}-00000000{scratch.LOCK}"
+    folder = lock.with_suffix("")
+    for path in (lock, folder / "twin"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    monkeypatch.setattr(whole, "fcntl", None)
+
+    def held(self, missing_ok=False):
+        raise PermissionError(13, "used by another process")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(lock), "unlink", held)
+        scratch.clear_scratch(tmp_path)
+    assert (folder / "twin").exists()
+    scratch.clear_scratch(tmp_path)
+    assert not folder.exists() and not lock.exists()

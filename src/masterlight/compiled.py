@@ -37,7 +37,11 @@ def njit(**options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-class TemporaryLocator(caching.UserWideCacheLocator):
+USER_WIDE: Any = getattr(caching, "UserWideCacheLocator", None) or caching._UserWideCacheLocator
+"""Numba's own place in the cache of the user; its name had an underscore until 0.61."""
+
+
+class TemporaryLocator(USER_WIDE):
     """A place in the system's temporary space, after all others have failed."""
 
     def __init__(self, function: Any, path: str):

@@ -48,7 +48,7 @@ class Diary:
     def write(self, line: str) -> None:
         self.waiting.append(line)
         with suppress(OSError):
-            if not self.path.parent.is_dir() or (self.path.exists() and not self.path.is_file()):
+            if not os.path.isdir(self.path.parent) or (os.path.lexists(self.path) and not os.path.isfile(self.path)):
                 return
             text = "".join(f"{line}\n" for line in self.waiting)
             with open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
@@ -58,11 +58,13 @@ class Diary:
 
 def is_diary(path: Path) -> bool:
     """Whether a file may be added to: it is not there yet, or one of ours; a file of the user's never is."""
+    if not os.path.isfile(path):  # a pipe would never answer
+        return not os.path.lexists(path)
     try:
         with open(path, "rb") as file:
             return re.match(rb"# [\d-]{10} [\d:]{8} UTC, ", file.read(40)) is not None
     except OSError:
-        return not path.exists()
+        return False
 
 
 class ProcessConsole:

@@ -254,7 +254,7 @@ def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) ->
     same = os.path.realpath(path)
     if any(os.path.realpath(frame) == same for one in inputs for frame in images(os.fspath(one), [])):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 

@@ -64,11 +64,11 @@ def leave_scratch() -> None:
 
 def clear_scratch(place: Path) -> None:
     """Remove the unpacked files of dead processes of this host."""
-    with suppress(OSError):
-        for lock in place.glob(f"{START}{host_mark()}-*{LOCK}"):
+    for lock in place.glob(f"{START}{host_mark()}-*{LOCK}"):
+        with suppress(OSError):
             if is_left(lock):
+                lock.unlink()  # fails where the system has no locks and somebody has it open: he lives
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
 
 
 def plain_twin(source: str, what: tuple, size_bytes: int, unpack: Callable[[str], None]) -> str:

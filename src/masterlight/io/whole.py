@@ -53,7 +53,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[WholeFile]:
     """
     path = Path(path)
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # in place of a device there would be a file
+        odd = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+        if odd:  # in place of a device there would be a file
             raise OutputError(f"{path} is no regular file; choose another name")
         clear_once(path.parent)
         with owned_file(path.parent, OWN, PARTIAL) as file:
@@ -127,9 +128,11 @@ def host_mark() -> str:
 def clear_leftovers(folder: Path) -> None:
     """Remove the partial files that dead processes left in a folder."""
     with suppress(OSError):
-        for path in [path for path in folder.iterdir() if path.name.startswith(OWN) and path.name.endswith(PARTIAL)]:
-            if is_left(path):
-                path.unlink(missing_ok=True)
+        names = [name for name in os.listdir(folder) if name.startswith(OWN) and name.endswith(PARTIAL)]
+        for path in map(folder.joinpath, names):
+            with suppress(OSError):
+                if is_left(path):
+                    path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -78,10 +78,18 @@ def describe(part):
     return [type(part).__name__, plain(part)]
 
 
+LONGEST_NAME = 150
+"""Bytes of a name that is made of headers; file systems take 255, numbers and endings included."""
+
+
 def slug(*words) -> str:
     """Words as part of a file name: `slug("Veil Nebula", "H-alpha")` is `Veil-Nebula_H-alpha`; empty ones vanish."""
     parts = [re.sub(r"[^\w.+-]+", "-", str(w)).strip(".").rstrip("-") for w in words if w not in (None, "")]
-    return "_".join(p for p in parts if p)
+    name = "_".join(p for p in parts if p)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:6]  # two long names that begin alike stay two
+    return f"{name.encode()[: LONGEST_NAME - 7].decode(errors='ignore')}-{mark}"
 
 
 class Store:
@@ -103,10 +111,10 @@ class Store:
         """
         stay = []
         for path in names(self.root / folder, slug(*words), suffix):
-            there = [p for p in (path, *map(path.with_suffix, beside)) if p.exists() or p.is_symlink()]
+            there = [p for p in (path, *map(path.with_suffix, beside)) if os.path.lexists(p)]
             if path in self.taken:
                 continue
-            if not there or (path.is_file() and self.may_replace(path, made_of)):
+            if not there or (os.path.isfile(path) and self.may_replace(path, made_of)):
                 break
             stay.append(there[0])
         self.taken.add(path)
@@ -167,7 +175,7 @@ def names(folder: Path, name: str, ending: str) -> Iterator[Path]:
 
 def existing(folder: Path) -> Path:
     """A folder, or the nearest above it that exists."""
-    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.exists(p))
 
 
 def check_file(path: Path) -> None:
@@ -177,9 +185,9 @@ def check_file(path: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(f"{one_line(path, 200)}: this name is too long; choose a shorter one") from None
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path} is a folder; give the name of a file in it")
     check_out(path.parent)
 
@@ -188,8 +196,14 @@ def check_out(out: Path | str) -> None:
     """Raise before any work where `out` can be no folder for results."""
     if not os.fspath(out).strip():
         raise ParameterError("out= is empty; give the folder for the results")
+    try:
+        os.stat(out)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that is too long, a folder that nobody may enter
+        raise OutputError(f"{one_line(out, 100)}: {error.strerror}; choose another output folder (out=)") from None
     place = existing(Path(out))
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise OutputError(f"{place} is a file; give a folder for the results (out=)")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{place} cannot be written to; choose another output folder (out=)")

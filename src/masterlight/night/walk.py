@@ -8,6 +8,7 @@
 Raw pixels are read twice; only masters and results are written.
 """
 
+import os
 import time
 from collections import Counter
 from contextlib import suppress
@@ -70,7 +71,7 @@ def open_plan(run: Run) -> Events[None]:
     for told in (*plan.notes, *plan.warnings):
         yield run.note("plan", told)
     if not plan.lights:
-        if any(Path(row.path).is_file() for row in run.report.frames):
+        if any(os.path.isfile(row.path) for row in run.report.frames):
             with suppress(OutputError):
                 run.write_report()
         raise NothingUsable(plan.why_no_lights())

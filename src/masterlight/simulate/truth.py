@@ -1,6 +1,7 @@
 """Writing a night to a folder, and `Truth`, what is known about every frame in it."""
 
 import json
+import os
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import asdict
@@ -156,6 +157,6 @@ def refuse_another(night: Night, folder: Path) -> None:
     """Raise OutputError where the truth of another night, or a file called so, lies in a folder."""
     for path in (folder / "truth.json", folder / "truth.npz"):
         with suppress(FrameError):
-            if not path.exists() or Truth.load(folder).night == night:
+            if not os.path.exists(path) or Truth.load(folder).night == night:
                 continue
         raise OutputError(f"{path} exists and is not of this night; {ELSEWHERE}")

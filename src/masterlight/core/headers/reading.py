@@ -137,7 +137,7 @@ def believable(header: Mapping, notes: list[str]) -> dict[str, Any]:
     for key in [key for key, value in cards.items() if type(value) is int and value.bit_length() > 1000]:
         notes.append(f"{key} is a number beyond all reason and is not believed")
         del cards[key]
-    for key in BOUNDS.keys() & cards.keys():
+    for key in [key for key in BOUNDS if key in cards]:
         value, (low, high) = as_number(cards[key]), BOUNDS[key]
         odd = isinstance(cards[key], float) and not math.isfinite(cards[key])
         if odd or not (value is None or value in UNKNOWN or low <= value <= high):
