@@ -119,8 +119,48 @@ def test_truth_steps_are_found_and_nothing_is_taken_for_them():
     assert rounding.coarse_step(np.empty(0, np.float32)) == 0
 
 
+def two_levels(seed):
+    """Unrounded values of two or three levels, by what makes them."""
+    rng = np.random.default_rng(seed)
+    sky, some = rng.normal(30, 4, 25_000), rng.random(25_000)
+    sigma, apart = 10 ** rng.uniform(-0.5, 1), 10 ** rng.uniform(0.3, 2)
+    return {
+        "a border of zeros": np.where(some < 0.1, 0, sky),
+        "a cloud over a quarter": rng.normal(100.2, 2, 25_000) + 16 * (some < 0.25),
+        "two Gaussians": rng.normal(100.3, sigma, 25_000) + apart * (some < rng.uniform(0.02, 0.5)),
+        "a mosaic of three": rng.normal(100, 3, 25_000) + 32 * rng.choice([-1, 0, 0, 1], 25_000),
+        "telegraph noise": rng.normal(100.3, 0.2, 25_000) + rng.choice([2, 3, 4, 8]) * (some < 0.2),
+    }
+
+
+def test_truth_two_levels_are_no_steps():
+    for seed in range(60):
+        for what, x in two_levels(seed).items():
+            assert rounding.coarse_step(x.astype(np.float32), 24) == 0, (seed, what)
+
+
+def test_truth_steps_from_which_a_master_was_subtracted():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        whole = np.rint(rng.normal(1000 + rng.random(), rng.uniform(0.4, 2), 25_000))
+        dark, few = rng.normal(0.4, 0.1, 25_000), rng.poisson(rng.uniform(0.2, 1), 25_000)
+        for step in (1.0, 16.0):
+            assert rounding.coarse_step((step * (whole - dark)).astype(np.float32)) == step, seed
+        assert rounding.coarse_step((few - dark).astype(np.float32)) == 1, seed
+
+
+@pytest.mark.parametrize("name", ["bwmv", "avgdev", "mad"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_truth_of_either_side(name, level):
+    # Values that are the median itself count as below it: of whole numbers those are many up to a noise of ten.
+    unit = SCALES[name](np.random.default_rng(0).normal(0, 1, SHAPE).astype(np.float32))[1]
+    for sigma in (0.9, 1.33, 2.0, 2.9, 3.1, 4.0, 6.0, 9.0, 12.0):
+        image, truth = rounded(sigma, level)
+        assert np.divide(SCALES[name](image)[1], unit) == pytest.approx(truth, rel=0.05), sigma
+
+
 def test_truth_finer_data_keep_every_bit():
-    x = np.rint(np.random.default_rng(7).normal(1000, 5, 50_000)).astype(np.float32)
+    x = np.rint(np.random.default_rng(7).normal(1000, 30, 50_000)).astype(np.float32)
     below, above = x[x <= np.median(x)], x[x > np.median(x)]
     assert SCALES["avgdev"](x) == (
         1000.0,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.core.statistics.rounding import dither, spread_of, step_between, without
+from masterlight.core.statistics.rounding import COARSE_ORDER, dither, spread_of, step_between, without
 
 SAFE = {"contract", "reassoc", "nsz"}
 """Fast-math flags that keep the meaning of NaN and infinity."""
@@ -67,7 +67,7 @@ def two_sided_scale(sample):
     x = finite(sample)
     if not x.size:
         return np.nan, np.nan, np.nan
-    centre, (low, high) = spread_of(x, about_median)
+    centre, (low, high) = spread_of(x, about_median, COARSE_ORDER)
     return centre, low, high
 
 

@@ -16,8 +16,8 @@ from scipy.special import ndtri
 from masterlight.compiled import njit
 
 COARSE, COARSE_ORDER = 3.0, 24.0
-"""Steps that the sigma of values must have for what is told by their squares, and by their order, to be right to 2 %
-without more."""
+"""Steps that the sigma of values must have for what is told by their squares, and by their order or on either side of
+their median, which many of them may be, to be right to 2 % without more."""
 FEWEST, LOOK = 1000, 4096
 """Fewer values are never taken for rounded; so many are looked at."""
 DIFFERENCE_ROWS = 16
@@ -26,6 +26,8 @@ ON_STEPS = 0.4
 """How well values must lie on steps, from 0, anywhere, to 1, when the step that most of them are on is left out."""
 OFF_MIDDLE, FAR = 0.02, 3
 """Share of the values that must be on other steps than that, and how many steps off they are looked at."""
+MANY_NEXT = 0.4
+"""Where so many of the values are on the steps next to the middle one, some noise reaches the steps beyond."""
 LIKELY_STEPS = tuple(float(1 << k) for k in range(7))
 """Steps, DN, that are looked for where a master was subtracted, so that values lie near whole steps and not on them."""
 ROUNDING = 12**-0.5
@@ -59,11 +61,23 @@ def coarse_step(values: np.ndarray, coarse: float = COARSE) -> float:
 
 
 def lies_on_steps(values: np.ndarray, middle: float, step: float) -> bool:
-    """Whether values near their middle lie near whole steps of some origin, and on more than one of them."""
+    """Whether values near their middle lie near whole steps of some origin, on the middle one and on both next to it.
+
+    Two levels of unrounded values, as of a border of zeros, a dark cloud or the colours of a mosaic, make two heaps,
+    or three with nothing beyond, and are no steps. Only of steps of 1 DN one neighbour is enough: of few photons there
+    are none below 0.
+    """
     away = (values[np.abs(values - middle) <= FAR * step] - middle) / step
     away -= np.angle(np.mean(np.exp(2j * np.pi * away))) / (2 * np.pi)
-    others = away[np.abs(away - np.rint(np.median(away))) > 0.5]
-    return bool(others.size > OFF_MIDDLE * values.size and np.mean(np.cos(2 * np.pi * others)) > ON_STEPS)
+    on, k = np.cos(2 * np.pi * away), np.rint(away)
+    k -= np.rint(np.median(k))
+    heaps = [on[k == side] for side in (-1, 1)]
+    seen = [heap.size > OFF_MIDDLE / 2 * on.size and np.mean(heap) > ON_STEPS for heap in heaps]
+    others = on[k != 0]
+    if not any(seen) or others.size <= OFF_MIDDLE * on.size or np.mean(others) <= ON_STEPS:
+        return False
+    beyond = np.mean(np.abs(k) == 1) < MANY_NEXT or np.mean(np.abs(k) == 2) > OFF_MIDDLE / 2
+    return step == 1.0 or bool(all(seen) and beyond)
 
 
 @njit(nogil=True, cache=True)

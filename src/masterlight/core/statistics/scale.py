@@ -12,7 +12,6 @@ from masterlight.compiled import njit
 from masterlight.core.statistics.mesh import mesh, mesh_row
 from masterlight.core.statistics.noise import biweight_sides, deviations, finite, mad_about, midvariance
 from masterlight.core.statistics.rounding import (
-    COARSE,
     COARSE_ORDER,
     coarse_step,
     dither,
@@ -146,7 +145,7 @@ def estimator(coarse):
     return of_sides
 
 
-@estimator(COARSE)
+@estimator(COARSE_ORDER)
 def average_deviation(x, centre):
     """Median, and average absolute deviation from it below and above."""
     high = x[x > centre]
@@ -164,7 +163,7 @@ def median_deviation(x, centre):
     return deviations(x[x <= centre], x[x > centre], centre, x)
 
 
-@estimator(COARSE)
+@estimator(COARSE_ORDER)
 def biweight(x, centre):
     """Median, and root of the biweight midvariance below and above it (Beers, Flynn & Gebhardt 1990)."""
     return biweight_sides(with_quartiles(x), centre)
