@@ -1,6 +1,8 @@
 """FITS files of every build: what cannot be is refused in a sentence, masks and units are kept."""
 
 import gzip
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -130,7 +132,8 @@ def test_authority_the_mask_of_ccddata_means_missing_pixels(tmp_path, packed):
     want[5:8, 10:12] = np.nan
     assert np.array_equal(np.asarray(frame), want[::-1], equal_nan=True)
     assert np.array_equal(frame.pixels(31, 36, 9, 13), want[::-1][31:36, 9:13], equal_nan=True)
-    assert "its plane UNCERT is not used" in frame.meta.notes and frame.stored(0, 1, 0, 1) is None
+    assert {"its plane UNCERT is not used", "pixels that its plane MASK marks are missing"} <= {*frame.meta.notes}
+    assert frame.stored(0, 1, 0, 1) is None
     write(tmp_path / "b.fits", frame)
     assert np.isnan(np.asarray(read(tmp_path / "b.fits"))).sum() == 6
     assert read(tmp_path / "b.fits").meta.unit == "electron/s"
@@ -144,6 +147,40 @@ def test_truth_masks_packed_as_tiles_and_of_another_size(tmp_path):
     fits.HDUList([fits.PrimaryHDU(IMAGE), fits.ImageHDU(mask[:9], name="mask")]).writeto(tmp_path / "b.fits")
     frame = read(tmp_path / "b.fits")
     assert np.array_equal(np.asarray(frame), IMAGE) and "another size" in frame.meta.notes[0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_truth_a_mask_of_bits_takes_no_pixels(tmp_path, packed):
+    """As in the exposures of LSST, where the bit DETECTED marks every star."""
+    bits = np.where(IMAGE > np.median(IMAGE), 32, 0).astype(np.int32)
+    kind = fits.CompImageHDU if packed else fits.ImageHDU
+    fits.HDUList([fits.PrimaryHDU(), kind(IMAGE, name="IMAGE"), kind(bits, name="MASK")]).writeto(tmp_path / "a.fits")
+    frame = read(tmp_path / "a.fits")
+    assert np.array_equal(np.asarray(frame), IMAGE) and frame.stored(0, 1, 0, 1) is not None
+    assert frame.meta.notes == ("its plane MASK holds bits, not flags, and is not used",)
+
+
+UNPACK_WITHOUT_ROOM = """
+import resource, sys
+from masterlight.io import read
+frame = read(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    frame.pixels(0, 1, 0, 1)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_truth_a_full_disk_is_no_damage_of_a_file_that_is_unpacked_apart(tmp_path):
+    pytest.importorskip("resource")
+    image = np.random.default_rng(1).normal(1000, 9, (200, 300)).astype(np.int32)
+    hdu = fits.CompImageHDU(image, compression_type="HCOMPRESS_1", tile_shape=(100, 300))
+    hdu.writeto(tmp_path / "a.fits.fz")
+    assert np.array_equal(np.asarray(read(tmp_path / "a.fits.fz")), image)
+    words = [sys.executable, "-c", UNPACK_WITHOUT_ROOM, tmp_path / "a.fits.fz", "9999"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("OutputError") and "no room to unpack it" in told
 
 
 def test_truth_what_follows_an_image_does_no_harm(tmp_path):

@@ -63,6 +63,9 @@ def test_what_lies_there_already_stays(tmp_path):
     store = Store(tmp_path)
     assert store.path("master_light", "M31", made_of=ONE).name == "master_light_M31_2.fits"
     assert "edited or damaged" in store.notes.pop()
+    store = Store(tmp_path, overwrite=True)
+    assert store.path("master_light", "M31", made_of=TWO).name == "master_light_M31_2.fits", "somebody's work is in it"
+    assert "edited or damaged" in store.notes.pop()
     (tmp_path / "report.json").write_text("{}"), (tmp_path / "report_2.json").write_text(f'{{"mlkey": "{TWO}"}}')
     assert Store(tmp_path).path("report", suffix=".json", made_of=TWO).name == "report_2.json"
     assert Store(tmp_path).path("report", suffix=".json", made_of=ONE).name == "report_3.json"

@@ -58,6 +58,16 @@ LARGEST = 1e30
 """Beyond it BZERO and BSCALE leave nothing of the pixels."""
 LARGEST_TILE = 1 << 16
 """Pixels of a tile that may be larger than its image."""
+ERRNO_FROM = 100
+"""A process that unpacks ends with this and the number of the system's error, such as that of a full disk."""
+UNPACK_APART = f"""
+import pickle, sys
+from masterlight.io.fits import write_tiles
+try:
+    write_tiles(*pickle.load(sys.stdin.buffer))
+except OSError as error:
+    sys.exit({ERRNO_FROM} + error.errno if error.errno else 1)
+"""
 
 
 class Opened(NamedTuple):
@@ -107,7 +117,7 @@ class FitsFrame(PlainFrame):
     text: str
     """The header's cards, 80 characters each, mended where a FITS library would refuse one."""
     mask: "FitsFrame | None" = None
-    """The plane MASK of the same file: where it is not 0, the pixels are missing."""
+    """The plane MASK of the same file, of bytes: where it is not 0, the pixels are missing."""
 
     @property
     def header(self) -> Any:
@@ -153,11 +163,10 @@ def unpack_tiles(source: str, layout: Layout, target: str) -> None:
     if part.cards["ZCMPTYPE"].strip() != "HCOMPRESS_1":
         write_tiles(table, layout, height, target)
         return
-    words = (
-        "import pickle, sys; from masterlight.io.fits import write_tiles; write_tiles(*pickle.load(sys.stdin.buffer))"
-    )
     sent, known = pickle.dumps((table, layout, height, target)), os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", words], input=sent, capture_output=True, env=known, check=False)
+    done = subprocess.run([sys.executable, "-c", UNPACK_APART], input=sent, capture_output=True, env=known, check=False)
+    if done.returncode > ERRNO_FROM:
+        raise OSError(done.returncode - ERRNO_FROM, os.strerror(done.returncode - ERRNO_FROM))
     if done.returncode:  # damaged streams of this kind make the library write beyond its memory: not into ours
         raise FrameError(source, "is damaged and cannot be unpacked; copy it again")
 
@@ -205,7 +214,8 @@ class Archive(gzip.GzipFile):
 def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
     """Open the first image of a FITS file, plain, gzip- or tile-compressed; only its header is read.
 
-    Where a plane MASK behind it, as CCDData writes one, is not 0, its pixels are missing.
+    Where a plane MASK of bytes behind it, as CCDData writes one, is not 0, its pixels are missing. Larger integers
+    hold bits, most of which, such as LSST's DETECTED, tell of good pixels.
     """
     with opened(os.fspath(path)) as file:
         image, beside = image_and_planes(file)
@@ -214,7 +224,10 @@ def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
         notes = ["its plane UNCERT is not used"] if "UNCERT" in names else []
         if "MASK" in names:
             mask = frame_of(file, names["MASK"])
-            if mask.shape == frame.shape:
+            if mask.layout.dtype != DTYPES[8]:
+                notes.append("its plane MASK holds bits, not flags, and is not used")
+            elif mask.shape == frame.shape:
+                notes.append("pixels that its plane MASK marks are missing")
                 mask = replace(mask, layout=mask.layout._replace(flip=frame.layout.flip))
                 frame = replace(frame, mask=mask)
             else:

@@ -95,8 +95,8 @@ def slug(*words) -> str:
 class Store:
     """The products of one run below one folder; names are unique, folders are made when first needed.
 
-    What lies there already stays. A product takes the place of an earlier one only where that was made of exactly the
-    same things and is intact, or where `overwrite` says so and it is one of ours; else it gets a number.
+    What lies there already stays. A product takes the place of an earlier one only where that is intact and was made
+    of exactly the same things, or where `overwrite` says so; else it gets a number.
     """
 
     def __init__(self, root: Path | str, overwrite: bool = False):
@@ -125,13 +125,13 @@ class Store:
     def may_replace(self, path: Path, made_of: str) -> bool:
         """Whether a file may be replaced by a product."""
         own = key_in(path)
-        return bool(own) and (self.overwrite or (own == made_of and is_intact(path)))
+        return bool(own) and (self.overwrite or own == made_of) and is_intact(path)
 
     def why_it_stays(self, old: Path, new: Path, made_of: str) -> str:
         own = key_in(old)
         if not own:
             return f"{old.name} is not of masterlight and stays as it is; this one is {new.name}"
-        if own == made_of:
+        if own == made_of or self.overwrite:
             return f"{old.name} was edited or damaged since it was made, and stays as it is; {new.name} is made anew"
         way = "overwrite replaces what earlier runs made"
         return f"{old.name} of an earlier run, of other frames or knobs, stays as it is; this one is {new.name} ({way})"
