@@ -61,6 +61,18 @@ KINDS = {
     "electrons per second": (lambda r: r.normal(0.1, 0.006, SHAPE), {"IMAGETYP": "Light", "BUNIT": "electron/s"}, "dn"),
     "electrons per second, loud": (lambda r: r.normal(0.1, 0.05, SHAPE), {"IMAGETYP": "Light"}, "dn"),
     "electrons per second, untold": (lambda r: r.normal(0.02, 0.01, SHAPE), {"IMAGETYP": "Light"}, "unclear"),
+    "electrons per second, bright": (lambda r: r.normal(0.5, 0.01, SHAPE), {"IMAGETYP": "Light"}, "unclear"),
+    "counts per second": (lambda r: r.normal(0.2, 0.005, SHAPE), {"IMAGETYP": "Light"}, "unclear"),
+    "a bias without its overscan": (lambda r: r.normal(0.05, 0.011, SHAPE), {"IMAGETYP": "Bias"}, "unclear"),
+    "a dark without bias, as bright as lights": (
+        lambda r: r.normal(0.02, 0.01, SHAPE), {"IMAGETYP": "Dark"}, "unclear"),
+    "a dark per second": (lambda r: r.normal(0.02, 5e-4, SHAPE), {"IMAGETYP": "Dark"}, "unclear"),
+    "a dark little below its lights": (
+        lambda r: with_hot(r.normal(1300, 2, SHAPE), r) / 65535, {"IMAGETYP": "Dark"}, "full scale"),
+    "a raw light of much gain": (
+        lambda r: r.normal(3000, 180, SHAPE) / 65535, {"IMAGETYP": "Light"}, "full scale"),
+    "Siril's light of most gain": (
+        lambda r: r.normal(0.1, 0.008, SHAPE), {"IMAGETYP": "Light"} | SIRIL, "full scale"),
     "noise of both": (lambda r: r.normal(0.1, 0.015, SHAPE), {"IMAGETYP": "Dark"}, "dn"),
     "nothing": (lambda r: np.zeros(SHAPE), {"IMAGETYP": "Dark"} | SIRIL, "dn"),
 }  # fmt: skip

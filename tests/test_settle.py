@@ -206,6 +206,17 @@ def test_bad_what_can_be_both_stops_and_names_the_flag(tmp_path):
         ImageCalibration()(read(dark), ImageCalibration().masters(dark=read(clear)))
 
 
+@pytest.mark.parametrize("level, noise", [(0.05, 0.011), (0.02, 0.01)])
+def test_bad_small_floats_of_no_program_are_not_taken_for_parts_of_full_scale(tmp_path, level, noise):
+    """A difference of bias and overscan, or of dark and bias: 65535 times of it would take the sky away."""
+    raw = light(tmp_path / "l.fits")
+    left = np.random.default_rng(1).normal(level, noise, SHAPE).astype(np.float32)
+    dark = put(tmp_path / "dark.fits", left, "Dark", EXPTIME=60.0)
+    assert "--units dn" in ran("calibrate", raw, "-o", tmp_path / "o", "--dark", dark, status=2)
+    ran("calibrate", raw, "-o", tmp_path / "o", "--dark", dark, "--units", "dn")
+    assert np.median(fits.getdata(tmp_path / "o" / "l_c.fits")) == pytest.approx(1400, abs=2)
+
+
 def test_truth_frames_of_one_scale_are_combined_as_they_are_and_mixed_ones_in_dn(tmp_path):
     rng = np.random.default_rng(2)
     scene = rng.normal(1400, 5, SHAPE)

@@ -30,8 +30,11 @@ SMOOTH, PATTERN = 100.0, 0.3
 difference of models, whose noise tells nothing."""
 BRIGHT = 3.0
 """A bias or dark above so many times the level of the lights is not one of theirs in this unit."""
-FEWEST_E_PER_DN = 0.005
-"""No camera has fewer electrons for a DN of 16 bits."""
+MOST_OF_PARTS, MOST_OF_BRIGHT_DARKS = 0.003, 0.0002
+"""Noise, 200 and 13 DN of 65535, above which a frame can as well hold electrons or counts per second, or a difference,
+unless its header tells otherwise: the first of all but flats, the second of a bias or dark as bright as `DIM` tells."""
+DIM = 0.5
+"""A bias or dark above this share of the level of the lights takes much from them: it must be surely so."""
 WIDE, WIDE_LEVEL_DN = 65537.0, 16.0
 """1 DN of 16 bits in integers of 32, and the level from which on these can be nothing else."""
 ASKED = "as units"
@@ -152,8 +155,8 @@ def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
     stored = model or sample.noise == 0 or sample.noise > QUIET
     bright = meta.kind in DARKS and company.light_dn is not None and sample.level * full > BRIGHT * company.light_dn
     parts = (model or sample.noise < (LOUD if full == FULL_DN else LOUD_OF_8_BITS)) and not bright
-    if not stored and meta.kind not in (*DARKS, "flat") and not claims & {"program", "bounds"} and too_noisy(sample):
-        parts = False  # electrons per second, it seems
+    if not stored and not claims & {"program", "bounds"} and rates_have(meta, company, sample, full):
+        parts = False
     if stored != parts:
         told = f"noise {sample.noise:.3g}, values up to {sample.highest:.4g}"
         return (STORED if stored else PARTS), told
@@ -164,9 +167,13 @@ def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
     return UNCLEAR, f"values from {sample.lowest:.3g} to {sample.highest:.3g}, noise {sample.noise:.3g}"
 
 
-def too_noisy(sample: Sample) -> bool:
-    """Whether a light would have more noise than photons of its level make, if 1 were full scale."""
-    return sample.noise > 0.003 and sample.level < FEWEST_E_PER_DN * FULL_DN * sample.noise**2
+def rates_have(meta: Meta, company: Company, sample: Sample, full: float) -> bool:
+    """Whether floats of this noise can as well be rates or differences as parts of full scale."""
+    if meta.kind == "flat" or full != FULL_DN:
+        return False
+    light_dn = company.light_dn if meta.kind in DARKS else None
+    much = light_dn is not None and sample.level * full > DIM * light_dn
+    return sample.noise > (MOST_OF_BRIGHT_DARKS if much else MOST_OF_PARTS)
 
 
 def could_be_parts(meta: Meta, sample: Sample) -> bool:
