@@ -113,6 +113,11 @@ def test_truth_integers_of_another_depth(tmp_path, seed):
         read_scale(written(tmp_path / "s.fits", (dark * 300).astype(np.int32), IMAGETYP="Dark"), BESIDE).unit
         == "unclear"
     )
+    summed = written(tmp_path / "sum.fits", rng.normal(3e6, 500, SHAPE).astype(np.int32), IMAGETYP="Dark")
+    assert read_scale(summed, BESIDE).unit == "unclear", "46 DN beside lights of 1400: it is a sum of exposures"
+    assert read_scale(summed, BESIDE, "dn").factor == 1 and read_scale(summed, BESIDE, "full-scale").factor == 1 / 65537
+    bright = written(tmp_path / "bright.fits", (dark * 6 * 65537).astype(np.uint32), IMAGETYP="Dark")
+    assert [read_scale(bright, Company(16, light)).unit for light in (1400.0, 4000.0)] == ["unclear", "full scale"]
     small = written(tmp_path / "small.fits", (dark / 257).astype(np.uint8), IMAGETYP="Dark")
     assert read_scale(small, BESIDE).unit == "unclear"
     assert read_scale(small, BESIDE, "full-scale").factor == 257

@@ -37,6 +37,8 @@ DIM = 0.5
 """A bias or dark above this share of the level of the lights takes much from them: it must be surely so."""
 WIDE, WIDE_LEVEL_DN = 65537.0, 16.0
 """1 DN of 16 bits in integers of 32, and the level from which on these can be nothing else."""
+DARKS_OF_LIGHTS = 0.1, 1.5
+"""Level of a bias or dark, in that of the lights, between which one of 32 bits is divided without being asked for."""
 ASKED = "as units"
 DARKS = "bias", "dark", "flatdark"
 PARTS: Unit = "full scale"
@@ -193,9 +195,10 @@ def of_integers(frame: Frame, company: Company, units: Units, sample: Sample) ->
     bits, usual = frame.meta.bits, company.bits or 16
     full = {8: 257.0, 32: 1 / WIDE}.get(bits, 1.0) / (257.0 if usual == 8 else 1.0)
     fits = sample.highest <= (255 if usual == 8 else 65535)
+    wide = bits == 32 and sample.level / WIDE >= WIDE_LEVEL_DN
     if frame.meta.kind == "flat" and frame.meta.is_master:
         unit, why = STORED, "a flat divides out"
-    elif bits == 32 and sample.level / WIDE >= WIDE_LEVEL_DN:
+    elif wide and goes_beside(frame.meta.kind, sample.level * full, company):
         unit, why = PARTS, f"integers of 32 bits whose median is {sample.level:.4g}"
     elif fits and not (bits == 8 and usual == 16):
         unit, why = STORED, f"values up to {sample.highest:.0f}"
@@ -207,3 +210,11 @@ def of_integers(frame: Frame, company: Company, units: Units, sample: Sample) ->
     factor = full if unit == PARTS else 1.0
     odd, full_dn = not fits or bits < usual, 255.0 if usual == 8 else FULL_DN
     return Reading(frame.source, frame.meta.kind, unit, factor, why, sample.level, odd, told, full_dn)
+
+
+def goes_beside(kind: str, level_dn: float, company: Company) -> bool:
+    """Whether a frame of this level can be of the lights it goes with; a sum of exposures that is divided cannot."""
+    if company.light_dn is None or kind == "flat":
+        return True
+    least, most = DARKS_OF_LIGHTS if kind in DARKS else (0.0, BRIGHT)
+    return least * company.light_dn <= level_dn <= most * company.light_dn
