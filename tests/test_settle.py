@@ -287,6 +287,13 @@ def test_truth_the_doctor_tells_of_another_scale_whichever_way_it_was_read(tmp_p
         told = [finding for finding in done.result if finding.id == "D26"]
         assert [finding.severity for finding in told] == [severity]
         assert "0.00763" in told[0].sentence and len(told[0].sentence) < 300
+    guessed = tmp_path / "masters" / "master_dark.fits"
+    for pixels in (dark_of(1) / 65535, (dark_of(1).astype(np.float64) * 65537).astype(np.uint32)):
+        put(guessed, pixels, "Dark", EXPTIME=60.0)
+        with executor("serial") as pool:
+            *_, done = Doctor().frames(plan(scan(tmp_path)), pool)
+        told = [finding.severity for finding in done.result if finding.id == "D26"]
+        assert told == ["warn"], "no word of the header, its numbers alone"
     found = plan(scan(tmp_path / "masters"))
     with executor("serial") as pool:
         *_, done = Doctor().frames(found, pool)

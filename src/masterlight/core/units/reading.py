@@ -39,11 +39,13 @@ WIDE, WIDE_LEVEL_DN = 65537.0, 16.0
 """1 DN of 16 bits in integers of 32, and the level from which on these can be nothing else."""
 DARKS_OF_LIGHTS = 0.1, 1.5
 """Level of a bias or dark, in that of the lights, between which one of 32 bits is divided without being asked for."""
-ASKED = "as units"
+ASKED, DIVIDES_OUT = "as units", "a flat divides out"
 DARKS = "bias", "dark", "flatdark"
 PARTS: Unit = "full scale"
 STORED: Unit = "dn"
 UNCLEAR: Unit = "unclear"
+CLAIMS = {PARTS: {"program", "bounds", "full scale"}, STORED: {"dn", "ours"}}
+"""Which claims of a header tell a unit."""
 
 
 class Sample(NamedTuple):
@@ -86,11 +88,14 @@ class Reading:
     format: str = "floats"
     full_dn: float = FULL_DN
     """DN of full scale."""
+    claimed: bool = False
+    """Whether the header tells this unit, or the program that wrote it and always takes this one."""
 
     @property
     def sure(self) -> bool:
-        """Whether the file itself told what its numbers are, and not somebody who wants them read so."""
-        return self.unit != UNCLEAR and not self.why.startswith(ASKED)
+        """Whether the header told what the numbers are, or it does not matter; and nobody who wants them read so."""
+        asked = self.unit == UNCLEAR or self.why.startswith(ASKED)
+        return not asked and (self.claimed or self.why == DIVIDES_OUT)
 
     @property
     def words(self) -> str:
@@ -136,9 +141,11 @@ def read_scale(frame: Frame, company: Company, units: Units = "auto", sample: Sa
     factor = full_scale(company, sample) if unit == PARTS else 1.0
     odd = unit == PARTS or (meta.scaled_by != 1.0) or could_be_parts(meta, sample)
     if unit == UNCLEAR and meta.kind == "flat" and meta.is_master and meta.contains_bias is not True:
-        unit, why = STORED, "a flat divides out"
+        unit, why = STORED, DIVIDES_OUT
     full_dn = factor if unit == PARTS else FULL_DN
-    return Reading(frame.source, meta.kind, unit, factor / meta.scaled_by, why, sample.level, odd, full_dn=full_dn)
+    claimed = bool(CLAIMS.get(unit, set()) & set(meta.scale_claims))
+    more = {"full_dn": full_dn, "claimed": claimed}
+    return Reading(frame.source, meta.kind, unit, factor / meta.scaled_by, why, sample.level, odd, **more)
 
 
 def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
@@ -197,7 +204,7 @@ def of_integers(frame: Frame, company: Company, units: Units, sample: Sample) ->
     fits = sample.highest <= (255 if usual == 8 else 65535)
     wide = bits == 32 and sample.level / WIDE >= WIDE_LEVEL_DN
     if frame.meta.kind == "flat" and frame.meta.is_master:
-        unit, why = STORED, "a flat divides out"
+        unit, why = STORED, DIVIDES_OUT
     elif wide and goes_beside(frame.meta.kind, sample.level * full, company):
         unit, why = PARTS, f"integers of 32 bits whose median is {sample.level:.4g}"
     elif fits and not (bits == 8 and usual == 16):
