@@ -61,6 +61,18 @@ KINDS = {
     "electrons per second": (lambda r: r.normal(0.1, 0.006, SHAPE), {"IMAGETYP": "Light", "BUNIT": "electron/s"}, "dn"),
     "electrons per second, loud": (lambda r: r.normal(0.1, 0.05, SHAPE), {"IMAGETYP": "Light"}, "dn"),
     "electrons per second, untold": (lambda r: r.normal(0.02, 0.01, SHAPE), {"IMAGETYP": "Light"}, "unclear"),
+    "electrons per second, bright": (lambda r: r.normal(0.5, 0.01, SHAPE), {"IMAGETYP": "Light"}, "unclear"),
+    "counts per second": (lambda r: r.normal(0.2, 0.005, SHAPE), {"IMAGETYP": "Light"}, "unclear"),
+    "a bias without its overscan": (lambda r: r.normal(0.05, 0.011, SHAPE), {"IMAGETYP": "Bias"}, "unclear"),
+    "a dark without bias, as bright as lights": (
+        lambda r: r.normal(0.02, 0.01, SHAPE), {"IMAGETYP": "Dark"}, "unclear"),
+    "a dark per second": (lambda r: r.normal(0.02, 5e-4, SHAPE), {"IMAGETYP": "Dark"}, "unclear"),
+    "a dark little below its lights": (
+        lambda r: with_hot(r.normal(1300, 2, SHAPE), r) / 65535, {"IMAGETYP": "Dark"}, "full scale"),
+    "a raw light of much gain": (
+        lambda r: r.normal(3000, 180, SHAPE) / 65535, {"IMAGETYP": "Light"}, "full scale"),
+    "Siril's light of most gain": (
+        lambda r: r.normal(0.1, 0.008, SHAPE), {"IMAGETYP": "Light"} | SIRIL, "full scale"),
     "noise of both": (lambda r: r.normal(0.1, 0.015, SHAPE), {"IMAGETYP": "Dark"}, "dn"),
     "nothing": (lambda r: np.zeros(SHAPE), {"IMAGETYP": "Dark"} | SIRIL, "dn"),
 }  # fmt: skip
@@ -101,6 +113,11 @@ def test_truth_integers_of_another_depth(tmp_path, seed):
         read_scale(written(tmp_path / "s.fits", (dark * 300).astype(np.int32), IMAGETYP="Dark"), BESIDE).unit
         == "unclear"
     )
+    summed = written(tmp_path / "sum.fits", rng.normal(3e6, 500, SHAPE).astype(np.int32), IMAGETYP="Dark")
+    assert read_scale(summed, BESIDE).unit == "unclear", "46 DN beside lights of 1400: it is a sum of exposures"
+    assert read_scale(summed, BESIDE, "dn").factor == 1 and read_scale(summed, BESIDE, "full-scale").factor == 1 / 65537
+    bright = written(tmp_path / "bright.fits", (dark * 6 * 65537).astype(np.uint32), IMAGETYP="Dark")
+    assert [read_scale(bright, Company(16, light)).unit for light in (1400.0, 4000.0)] == ["unclear", "full scale"]
     small = written(tmp_path / "small.fits", (dark / 257).astype(np.uint8), IMAGETYP="Dark")
     assert read_scale(small, BESIDE).unit == "unclear"
     assert read_scale(small, BESIDE, "full-scale").factor == 257

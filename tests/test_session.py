@@ -253,8 +253,14 @@ def test_truth_pictures_among_raw_lights_are_no_lights():
         (frames("light", 5, **floats),), (subs, frames("light", 8, **floats)), (subs[:2], frames("light", 1, **floats)),
         (subs, frames("light", 2, **floats, calibration="D")), (subs, frames("light", 1, **floats, camera="QHY600M")),
         (subs, frames("light", 1, **floats, object="M 42")),
+        (frames("light", 12, filter="L"), frames("light", 2, **floats)),
+        (frames("light", 12), frames("light", 3, **floats)),
     ):  # fmt: skip
         assert not planned(*lights).rejected
+    twelve, no_filter = frames("light", 12), frames("light", 1, **floats, filter=None)
+    assert [row.source for row in planned(twelve, no_filter).rejected] == [no_filter[0].source]
+    for picture in (frames("light", 3, **floats, exposure_s=3600.0), frames("light", 2, **floats)):
+        assert len(planned(twelve, picture).rejected) == len(picture), "exposed otherwise, or two alone"
 
 
 @pytest.mark.skipif(not (CASES / "fmt_stack_beside.py").exists(), reason="no small nights here")

@@ -206,6 +206,17 @@ def test_bad_what_can_be_both_stops_and_names_the_flag(tmp_path):
         ImageCalibration()(read(dark), ImageCalibration().masters(dark=read(clear)))
 
 
+@pytest.mark.parametrize("level, noise", [(0.05, 0.011), (0.02, 0.01)])
+def test_bad_small_floats_of_no_program_are_not_taken_for_parts_of_full_scale(tmp_path, level, noise):
+    """A difference of bias and overscan, or of dark and bias: 65535 times of it would take the sky away."""
+    raw = light(tmp_path / "l.fits")
+    left = np.random.default_rng(1).normal(level, noise, SHAPE).astype(np.float32)
+    dark = put(tmp_path / "dark.fits", left, "Dark", EXPTIME=60.0)
+    assert "--units dn" in ran("calibrate", raw, "-o", tmp_path / "o", "--dark", dark, status=2)
+    ran("calibrate", raw, "-o", tmp_path / "o", "--dark", dark, "--units", "dn")
+    assert np.median(fits.getdata(tmp_path / "o" / "l_c.fits")) == pytest.approx(1400, abs=2)
+
+
 def test_truth_frames_of_one_scale_are_combined_as_they_are_and_mixed_ones_in_dn(tmp_path):
     rng = np.random.default_rng(2)
     scene = rng.normal(1400, 5, SHAPE)
@@ -276,6 +287,13 @@ def test_truth_the_doctor_tells_of_another_scale_whichever_way_it_was_read(tmp_p
         told = [finding for finding in done.result if finding.id == "D26"]
         assert [finding.severity for finding in told] == [severity]
         assert "0.00763" in told[0].sentence and len(told[0].sentence) < 300
+    guessed = tmp_path / "masters" / "master_dark.fits"
+    for pixels in (dark_of(1) / 65535, (dark_of(1).astype(np.float64) * 65537).astype(np.uint32)):
+        put(guessed, pixels, "Dark", EXPTIME=60.0)
+        with executor("serial") as pool:
+            *_, done = Doctor().frames(plan(scan(tmp_path)), pool)
+        told = [finding.severity for finding in done.result if finding.id == "D26"]
+        assert told == ["warn"], "no word of the header, its numbers alone"
     found = plan(scan(tmp_path / "masters"))
     with executor("serial") as pool:
         *_, done = Doctor().frames(found, pool)

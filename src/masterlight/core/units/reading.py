@@ -30,15 +30,22 @@ SMOOTH, PATTERN = 100.0, 0.3
 difference of models, whose noise tells nothing."""
 BRIGHT = 3.0
 """A bias or dark above so many times the level of the lights is not one of theirs in this unit."""
-FEWEST_E_PER_DN = 0.005
-"""No camera has fewer electrons for a DN of 16 bits."""
+MOST_OF_PARTS, MOST_OF_BRIGHT_DARKS = 0.003, 0.0002
+"""Noise, 200 and 13 DN of 65535, above which a frame can as well hold electrons or counts per second, or a difference,
+unless its header tells otherwise: the first of all but flats, the second of a bias or dark as bright as `DIM` tells."""
+DIM = 0.5
+"""A bias or dark above this share of the level of the lights takes much from them: it must be surely so."""
 WIDE, WIDE_LEVEL_DN = 65537.0, 16.0
 """1 DN of 16 bits in integers of 32, and the level from which on these can be nothing else."""
-ASKED = "as units"
+DARKS_OF_LIGHTS = 0.1, 1.5
+"""Level of a bias or dark, in that of the lights, between which one of 32 bits is divided without being asked for."""
+ASKED, DIVIDES_OUT = "as units", "a flat divides out"
 DARKS = "bias", "dark", "flatdark"
 PARTS: Unit = "full scale"
 STORED: Unit = "dn"
 UNCLEAR: Unit = "unclear"
+CLAIMS = {PARTS: {"program", "bounds", "full scale"}, STORED: {"dn", "ours"}}
+"""Which claims of a header tell a unit."""
 
 
 class Sample(NamedTuple):
@@ -81,11 +88,14 @@ class Reading:
     format: str = "floats"
     full_dn: float = FULL_DN
     """DN of full scale."""
+    claimed: bool = False
+    """Whether the header tells this unit, or the program that wrote it and always takes this one."""
 
     @property
     def sure(self) -> bool:
-        """Whether the file itself told what its numbers are, and not somebody who wants them read so."""
-        return self.unit != UNCLEAR and not self.why.startswith(ASKED)
+        """Whether the header told what the numbers are, or it does not matter; and nobody who wants them read so."""
+        asked = self.unit == UNCLEAR or self.why.startswith(ASKED)
+        return not asked and (self.claimed or self.why == DIVIDES_OUT)
 
     @property
     def words(self) -> str:
@@ -131,9 +141,11 @@ def read_scale(frame: Frame, company: Company, units: Units = "auto", sample: Sa
     factor = full_scale(company, sample) if unit == PARTS else 1.0
     odd = unit == PARTS or (meta.scaled_by != 1.0) or could_be_parts(meta, sample)
     if unit == UNCLEAR and meta.kind == "flat" and meta.is_master and meta.contains_bias is not True:
-        unit, why = STORED, "a flat divides out"
+        unit, why = STORED, DIVIDES_OUT
     full_dn = factor if unit == PARTS else FULL_DN
-    return Reading(frame.source, meta.kind, unit, factor / meta.scaled_by, why, sample.level, odd, full_dn=full_dn)
+    claimed = bool(CLAIMS.get(unit, set()) & set(meta.scale_claims))
+    more = {"full_dn": full_dn, "claimed": claimed}
+    return Reading(frame.source, meta.kind, unit, factor / meta.scaled_by, why, sample.level, odd, **more)
 
 
 def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
@@ -152,8 +164,8 @@ def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
     stored = model or sample.noise == 0 or sample.noise > QUIET
     bright = meta.kind in DARKS and company.light_dn is not None and sample.level * full > BRIGHT * company.light_dn
     parts = (model or sample.noise < (LOUD if full == FULL_DN else LOUD_OF_8_BITS)) and not bright
-    if not stored and meta.kind not in (*DARKS, "flat") and not claims & {"program", "bounds"} and too_noisy(sample):
-        parts = False  # electrons per second, it seems
+    if not stored and not claims & {"program", "bounds"} and rates_have(meta, company, sample, full):
+        parts = False
     if stored != parts:
         told = f"noise {sample.noise:.3g}, values up to {sample.highest:.4g}"
         return (STORED if stored else PARTS), told
@@ -164,9 +176,13 @@ def of_floats(meta: Meta, company: Company, sample: Sample) -> tuple[Unit, str]:
     return UNCLEAR, f"values from {sample.lowest:.3g} to {sample.highest:.3g}, noise {sample.noise:.3g}"
 
 
-def too_noisy(sample: Sample) -> bool:
-    """Whether a light would have more noise than photons of its level make, if 1 were full scale."""
-    return sample.noise > 0.003 and sample.level < FEWEST_E_PER_DN * FULL_DN * sample.noise**2
+def rates_have(meta: Meta, company: Company, sample: Sample, full: float) -> bool:
+    """Whether floats of this noise can as well be rates or differences as parts of full scale."""
+    if meta.kind == "flat" or full != FULL_DN:
+        return False
+    light_dn = company.light_dn if meta.kind in DARKS else None
+    much = light_dn is not None and sample.level * full > DIM * light_dn
+    return sample.noise > (MOST_OF_BRIGHT_DARKS if much else MOST_OF_PARTS)
 
 
 def could_be_parts(meta: Meta, sample: Sample) -> bool:
@@ -186,9 +202,10 @@ def of_integers(frame: Frame, company: Company, units: Units, sample: Sample) ->
     bits, usual = frame.meta.bits, company.bits or 16
     full = {8: 257.0, 32: 1 / WIDE}.get(bits, 1.0) / (257.0 if usual == 8 else 1.0)
     fits = sample.highest <= (255 if usual == 8 else 65535)
+    wide = bits == 32 and sample.level / WIDE >= WIDE_LEVEL_DN
     if frame.meta.kind == "flat" and frame.meta.is_master:
-        unit, why = STORED, "a flat divides out"
-    elif bits == 32 and sample.level / WIDE >= WIDE_LEVEL_DN:
+        unit, why = STORED, DIVIDES_OUT
+    elif wide and goes_beside(frame.meta.kind, sample.level * full, company):
         unit, why = PARTS, f"integers of 32 bits whose median is {sample.level:.4g}"
     elif fits and not (bits == 8 and usual == 16):
         unit, why = STORED, f"values up to {sample.highest:.0f}"
@@ -200,3 +217,11 @@ def of_integers(frame: Frame, company: Company, units: Units, sample: Sample) ->
     factor = full if unit == PARTS else 1.0
     odd, full_dn = not fits or bits < usual, 255.0 if usual == 8 else FULL_DN
     return Reading(frame.source, frame.meta.kind, unit, factor, why, sample.level, odd, told, full_dn)
+
+
+def goes_beside(kind: str, level_dn: float, company: Company) -> bool:
+    """Whether a frame of this level can be of the lights it goes with; a sum of exposures that is divided cannot."""
+    if company.light_dn is None or kind == "flat":
+        return True
+    least, most = DARKS_OF_LIGHTS if kind in DARKS else (0.0, BRIGHT)
+    return least * company.light_dn <= level_dn <= most * company.light_dn
