@@ -505,3 +505,17 @@ def test_truth_scaled_planes_read_as_their_values(tmp_path):
     assert np.isnan(read_back[0, 1])
     assert np.allclose(read_back[[0, 1], [0, 0]], [1.0, 3.33], atol=0.125)
     assert read_back[1, 1] == 2**30 * 0.25  # too bright for the step: the largest value that fits, not a wrapped one
+
+
+def test_truth_masked_pixels_are_missing_in_what_is_written(tmp_path):
+    pixels = np.ma.masked_greater(np.arange(600, dtype=np.int32).reshape(20, 30), 500)
+    write(tmp_path / "a.fits", pixels)
+    found = np.asarray(read(tmp_path / "a.fits"))
+    assert np.array_equal(np.isnan(found), pixels.mask) and np.array_equal(found[~pixels.mask], pixels.compressed())
+
+
+@pytest.mark.parametrize("odd", [None, np.zeros((0, 5)), np.zeros(5), np.full((4, 4), "a"), np.zeros((4, 4), complex)])
+def test_bad_arrays_are_no_images(tmp_path, odd):
+    with pytest.raises(ParameterError, match="an image is"):
+        write(tmp_path / "a.fits", odd)
+    assert not list(tmp_path.iterdir())

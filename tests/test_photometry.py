@@ -194,7 +194,7 @@ def test_truth_ratio_has_a_floor_of_error():
     assert found == pytest.approx((0.5, 0.5 * FLOOR / 10, 100), rel=1e-12)
 
 
-@pytest.mark.parametrize("width", [0.0, 0.01, 0.3, np.nan, np.inf])
+@pytest.mark.parametrize("width", [0.0, 0.01, 0.3, 0.55, 0.6, 0.65, np.nan, np.inf])
 def test_bad_widths_of_no_star_give_no_flux(width):
     """Frames that are not registered show noise where the reference has stars, of which any width comes."""
     boxes = np.random.default_rng(3).normal(1000, 10, (9, 21, 21)).astype(np.float32)

@@ -4,13 +4,25 @@ import os
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import OutputError, ParameterError
 from masterlight.core.frame import Meta
 from masterlight.doors.steps import by_hand
 from masterlight.io import write
-from masterlight.night.products import Store, header, key, key_in, refuse_other_page, slug, with_key, write_pictured
+from masterlight.io.raster import write_png
+from masterlight.night.products import (
+    Store,
+    header,
+    is_intact,
+    key,
+    key_in,
+    refuse_other_page,
+    slug,
+    with_key,
+    write_pictured,
+)
 from masterlight.night.run import run
 
 
@@ -70,6 +82,47 @@ def test_what_lies_there_already_stays(tmp_path):
     assert Store(tmp_path).path("report", suffix=".json", made_of=TWO).name == "report_2.json"
     assert Store(tmp_path).path("report", suffix=".json", made_of=ONE).name == "report_3.json"
     assert Store(tmp_path, overwrite=True).path("report", suffix=".json", made_of=ONE).name == "report_2.json"
+
+
+def renewed(path, change):
+    """A product edited by astropy, which renews its checksums."""
+    with fits.open(path, mode="update") as hdus:
+        change(hdus[0])
+
+
+EDITS = {
+    "a plate solution": lambda hdu: hdu.header.update({"CRVAL1": 10.0}),
+    "another target": lambda hdu: hdu.header.update({"OBJECT": "M 33"}),
+    "a pixel": lambda hdu: hdu.data.__setitem__((1, 2), 5.0),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_product_whose_editor_renewed_its_sums_stays(tmp_path, edit):
+    path = tmp_path / "master_light_M31.fits"
+    write(path, np.ones((4, 4), np.float32), [("MLKEY", ONE, ""), ("OBJECT", "M 31", "target")], ["made of light"])
+    assert is_intact(path) and Store(tmp_path).path("master_light", "M31", made_of=ONE) == path
+    renewed(path, EDITS[edit])
+    with fits.open(path, checksum=True) as hdus:
+        assert hdus[0].header["DATASUM"] and not is_intact(path)
+    store = Store(tmp_path)
+    assert store.path("master_light", "M31", made_of=ONE).name == "master_light_M31_2.fits"
+    assert "was edited or damaged" in store.notes.pop()
+
+
+def test_pages_and_pictures_of_the_user_stay(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_bytes(with_key("<!doctype html><body>found</body>", ONE))
+    assert Store(tmp_path).path("report", suffix=".html", made_of=ONE) == page
+    page.write_bytes(page.read_bytes().replace(b"<body>", b"<body>my notes "))
+    assert Store(tmp_path).path("report", suffix=".html", made_of=ONE).name == "report_2.html"
+    light = made(tmp_path / "light.fits", ONE)
+    write_png(light.with_suffix(".png"), np.zeros((4, 4)), ONE)
+    assert Store(tmp_path).path("light", made_of=ONE, beside=(".png",)) == light
+    write_png(light.with_suffix(".png"), np.zeros((4, 4)))
+    store = Store(tmp_path)
+    assert store.path("light", made_of=ONE, beside=(".png",)).name == "light_2.fits"
+    assert "light.png is not of masterlight" in store.notes.pop()
 
 
 def test_a_key_is_found_in_every_product(tmp_path):

@@ -165,8 +165,17 @@ def write(
         header = header_cards(planes) if header is None else header
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
-        planes = {"IMAGE": planes if isinstance(planes, Whole) else np.asarray(planes)}
+        planes = {"IMAGE": planes if isinstance(planes, Whole) else image_of(path, planes)}
     import_module("masterlight.io.fits_writer").write_fits(path, planes, header or {}, history, compress)
+
+
+def image_of(path: FilePath, planes: Any) -> np.ndarray:
+    """An image as an array, masked pixels as NaN; ParameterError for what no FITS reader takes for one."""
+    array = np.ma.filled(planes.astype(np.float32), np.nan) if np.ma.isMaskedArray(planes) else np.asarray(planes)
+    if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or not array.size:
+        told = f"{array.dtype} of shape {array.shape}"
+        raise ParameterError(f"{path}: an image is (rows, cols) or (3, rows, cols) of real numbers (given: {told})")
+    return array
 
 
 RAW_LEVELS = ("SATLEVEL", "MAXADU", "DATAMAX", "DATAMIN", *(f"BLKLEV{i}" for i in range(1, 5)))

@@ -1,5 +1,6 @@
 """FITS files written whole, with checksums: plain planes by a writer of our own, tables and packed ones by astropy."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 
 from masterlight.core.errors import OutputError
 from masterlight.io import MISSING, Scaled, Whole, atomic
-from masterlight.io.cards import BLOCK, ascii_text, cards_bytes, cards_text, header_text
+from masterlight.io.cards import BLOCK, ascii_text, cards_bytes, cards_in, cards_text, header_text, parse_cards
 from masterlight.io.plain import CHUNK_BYTES
 
+SUMS = "CHECKSUM", "DATASUM", "MLSEAL"
 KEPT = ("u1", "i2", "u2", "i4", "f4", "f8")
 """Types of numbers that are written as they are."""
 
@@ -51,6 +53,33 @@ def sums_agree(file) -> bool:
     return fold_carries(total) == 0xFFFFFFFF
 
 
+def seal_of(text: str, datasum: str) -> str:
+    """What tells a header and its pixels from edited ones; programs that edit renew the sums, and do not know this."""
+    return hashlib.sha256(f"{text}{datasum}".encode()).hexdigest()[:16]
+
+
+def is_sealed(file) -> bool:
+    """Whether an open product is as it was written: its sums agree, and its first header and image with its seal."""
+    if not sums_agree(file):
+        return False
+    file.seek(0)
+    cards = first_cards(file)
+    told = parse_cards("".join(card for card in cards if card[:8].strip() in SUMS))
+    text = "".join(card for card in cards if card[:8].strip() not in SUMS)
+    return told.get("MLSEAL") == seal_of(text, str(told.get("DATASUM")))
+
+
+def first_cards(file) -> list[str]:
+    """The cards of the first header of an open file, without END."""
+    cards: list[str] = []
+    while block := file.read(BLOCK):
+        for card in cards_in(block.decode("latin-1")):
+            if card.rstrip() == "END":
+                return cards
+            cards.append(card)
+    return cards
+
+
 def image_array(plane) -> np.ndarray:
     """A contiguous array of a type that FITS can hold."""
     array = np.asarray(plane)
@@ -77,9 +106,12 @@ def write_image(
     flat = array.reshape(-1) ^ 0x8000 if unsigned else array.reshape(-1)
     datasum = words_sum(flat)
 
+    text = cards_text(head) + cards[0]
+    seal = {"MLSEAL": seal_of(text + cards[1], str(datasum))} if first and "MLKEY" in cards[0] else {}
+
     def header(checksum: str) -> bytes:
-        sums = cards_text({"CHECKSUM": checksum, "DATASUM": str(datasum)})
-        return cards_bytes(cards_text(head) + cards[0] + sums + cards[1])
+        sums = cards_text({"CHECKSUM": checksum, "DATASUM": str(datasum)} | seal)
+        return cards_bytes(text + sums + cards[1])
 
     total = fold_carries(datasum + int(np.frombuffer(header("0" * 16), ">u4").sum(dtype=np.uint64)))
     file.write(header(checksum_text(total ^ 0xFFFFFFFF)))

@@ -22,7 +22,7 @@ from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
 from masterlight.io import counts, round_to_step, write
-from masterlight.io.fits_writer import sums_agree
+from masterlight.io.fits_writer import is_sealed
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder
 from masterlight.night.recipe import Recipe
@@ -57,12 +57,25 @@ def key_in(path: Path) -> str | None:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a product is still as it was written, neither edited nor damaged: by its checksums, if it has some."""
+    """Whether a product is still as it was written, neither edited nor damaged: by its checksums and its seal.
+
+    Programs that edit a FITS file renew its checksums; the seal they do not know. Of JSON files nothing is asked.
+    """
     try:
         with open(path, "rb") as file:
-            return path.suffix != ".fits" or sums_agree(file)
+            if path.suffix == ".html":
+                told, page = SEALED.match(content := file.read()), SEALED.sub(b"\\1", content, count=1)
+                return told is not None and told[2].decode() == seal_of_page(page)
+            return path.suffix != ".fits" or is_sealed(file)
     except OSError:
         return False
+
+
+SEALED = re.compile(rb"(<!doctype html>\n)<!-- mlkey [0-9a-f]{16} ([0-9a-f]{16}) -->\n")
+
+
+def seal_of_page(page: bytes) -> str:
+    return hashlib.sha256(page).hexdigest()[:16]
 
 
 def describe(part):
@@ -114,9 +127,10 @@ class Store:
             there = [p for p in (path, *map(path.with_suffix, beside)) if os.path.lexists(p)]
             if path in self.taken:
                 continue
-            if not there or (os.path.isfile(path) and self.may_replace(path, made_of)):
+            foreign = [p for p in there if p.suffix == ".png" and not key_in(p)]
+            if not there or (os.path.isfile(path) and not foreign and self.may_replace(path, made_of)):
                 break
-            stay.append(there[0])
+            stay.append((foreign or there)[0])
         self.taken.add(path)
         make_folder(path.parent)
         self.notes += [self.why_it_stays(old, path, made_of) for old in stay[:1]]
@@ -303,7 +317,7 @@ def write_pictured(
     picture = path.with_suffix(".png")
     write(path, planes, header, list(cards), compress=compress)
     try:
-        write_png(picture, preview(planes["IMAGE"], linked=False))
+        write_png(picture, preview(planes["IMAGE"], linked=False), key_in(path) or "")
     except OutputError as error:
         with suppress(OSError):
             picture.unlink(missing_ok=True)
@@ -313,7 +327,9 @@ def write_pictured(
 
 def with_key(page: str, made_of: str) -> bytes:
     """A page that tells, in a comment, what it was made of."""
-    return page.replace("<!doctype html>", f"<!doctype html>\n<!-- mlkey {made_of} -->", 1).encode()
+    plain = page.replace("<!doctype html>", "<!doctype html>\n", 1).encode()
+    mark = f"<!-- mlkey {made_of} {seal_of_page(plain)} -->\n".encode()
+    return plain.replace(b"<!doctype html>\n", b"<!doctype html>\n" + mark, 1)
 
 
 def variance_plane(variance: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ class Ratio(NamedTuple):
         return self.ratio if self.stars >= ENOUGH_STARS else None
 
 
-NARROWEST_PX = 0.5
+NARROWEST_PX = 0.7
 """Width below which nothing is a star: where frames are not registered, boxes show noise, of which any width comes."""
 
 

@@ -166,4 +166,11 @@ def settle_mixed(frames: Sequence[Frame], units: Units = "auto", knob: str = "")
     parts = [one for one in readings if one.unit == PARTS]
     if not parts or len(parts) < len(frames) or len({one.factor for one in parts}) > 1 or parts[0].factor == 1:
         return made, readings
-    return [replace(one, meta=one.meta.with_(scale_claims=(*one.meta.scale_claims, PARTS))) for one in frames], []
+    return [in_parts(one, parts[0].factor) for one in frames], []
+
+
+def in_parts(frame: Frame, factor: float) -> Frame:
+    """A frame that stays in parts of full scale: its gain is then so many electrons for the whole scale."""
+    gain = frame.meta.gain_e_per_dn
+    claims = (*frame.meta.scale_claims, PARTS)
+    return replace(frame, meta=frame.meta.with_(scale_claims=claims, gain_e_per_dn=gain and gain * factor))
