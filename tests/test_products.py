@@ -158,7 +158,7 @@ def test_a_page_takes_the_place_of_pages_alone(tmp_path):
 def test_an_image_without_its_picture_is_whole(tmp_path, monkeypatch):
     """A full disk after the image costs the picture alone, and none of an earlier image is left."""
 
-    def full(path, array):
+    def full(path, array, made_of):
         raise OutputError(f"{path}: the disk is full")
 
     (tmp_path / "a.png").write_text("of an earlier image")
