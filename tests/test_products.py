@@ -1,6 +1,8 @@
 """Names, keys and headers of products."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from masterlight.core.frame import Meta
 from masterlight.doors.steps import by_hand
 from masterlight.io import write
 from masterlight.io.raster import write_png
+from masterlight.io.whole import OWN, clear_leftovers
 from masterlight.night.products import (
     Store,
     header,
@@ -123,6 +126,42 @@ def test_pages_and_pictures_of_the_user_stay(tmp_path):
     store = Store(tmp_path)
     assert store.path("light", made_of=ONE, beside=(".png",)).name == "light_2.fits"
     assert "light.png is not of masterlight" in store.notes.pop()
+
+
+def test_two_runs_at_once_never_share_a_path(tmp_path):
+    one, two = Store(tmp_path), Store(tmp_path)
+    first, second = one.path("master_light", "M31", made_of=ONE), two.path("master_light", "M31", made_of=ONE)
+    assert (first.name, second.name) == ("master_light_M31.fits", "master_light_M31_2.fits")
+    assert "is being made by another run" in two.notes.pop() and not one.notes
+    made(first, ONE)
+    assert two.path("master_light", "M31", made_of=TWO).name == "master_light_M31_3.fits"
+    one.close()
+    assert Store(tmp_path).path("master_light", "M31", made_of=ONE) == first, "it is whole, and can be used again"
+    two.close()
+    assert os.listdir(tmp_path) == [first.name], "what kept the names is gone"
+
+
+KILLED = """
+import os, sys
+from masterlight.night.products import Store
+store = Store(sys.argv[1])
+store.path("master_light", "M31")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no locks that end with their process")
+def test_a_run_that_was_killed_keeps_no_name(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+    left = os.listdir(tmp_path)
+    assert len(left) == 1 and left[0].startswith(OWN), "no empty product"
+    store = Store(tmp_path)
+    assert store.path("master_light", "M31").name == "master_light_M31.fits" and not store.notes
+    store.close()
+    assert os.listdir(tmp_path) == []
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+    clear_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_key_is_found_in_every_product(tmp_path):

@@ -31,6 +31,8 @@ OWN = ".masterlight-"
 """How the names of partial files begin."""
 PARTIAL = ".partial"
 DAY_S = 86_400
+LOOKS, LOOK_S = 5, 0.01
+"""How often, and how far apart, a name is looked at that another process seems to keep."""
 NO_ROOM = errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG
 
 
@@ -85,6 +87,38 @@ def owned_file(folder: Path, start: str, end: str) -> Iterator[WholeFile]:
                 file.close()
                 name.unlink(missing_ok=True)
         return
+
+
+@contextmanager
+def reserved(path: Path) -> Iterator[bool]:
+    """Keep the name of a file that is yet to be made from other programs on this host; whether none of them keeps it.
+
+    What keeps it is the lock of an empty file beside it. Where nothing can be locked or made, nothing is kept.
+    """
+    name = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    sign = path.with_name(f"{OWN}{host_mark()}-{name}{PARTIAL}")
+    free, file = locked_sign(sign) if fcntl else (True, None)
+    try:
+        yield free
+    finally:
+        if file is not None:
+            with suppress(OSError):
+                sign.unlink(missing_ok=True)
+            file.close()
+
+
+def locked_sign(sign: Path) -> tuple[bool, WholeFile | None]:
+    """Whether a name is free, and the file, now locked, that tells so to others; None where none can be made."""
+    for _ in range(LOOKS):
+        try:
+            file = WholeFile(os.fspath(sign), "a")
+        except OSError:  # the product cannot be made there either, and that is told when it is written
+            return True, None
+        if lock(file):
+            return True, file
+        file.close()
+        time.sleep(LOOK_S)  # somebody may only look whether it was left, or have given it back just now
+    return False, None
 
 
 def lock(file: Any) -> bool:

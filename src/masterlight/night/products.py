@@ -7,8 +7,9 @@ import math
 import os
 import re
 import shutil
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
@@ -24,7 +25,7 @@ from masterlight.integration.stack import Stack
 from masterlight.io import counts, round_to_step, write
 from masterlight.io.fits_writer import is_sealed
 from masterlight.io.raster import preview, write_png
-from masterlight.io.whole import make_folder
+from masterlight.io.whole import make_folder, reserved
 from masterlight.night.recipe import Recipe
 from masterlight.session.words import visible
 
@@ -109,11 +110,14 @@ class Store:
     """The products of one run below one folder; names are unique, folders are made when first needed.
 
     What lies there already stays. A product takes the place of an earlier one only where that is intact and was made
-    of exactly the same things, or where `overwrite` says so; else it gets a number.
+    of exactly the same things, or where `overwrite` says so; else it gets a number. Names are kept from other runs into
+    the same folder until `close`.
     """
 
     def __init__(self, root: Path | str, overwrite: bool = False):
         self.root, self.overwrite, self.taken, self.notes = Path(root), overwrite, set[Path](), list[str]()
+        self.kept = ExitStack()
+        self.close = weakref.finalize(self, self.kept.close)
 
     def path(
         self, *words, folder: str = "", suffix: str = ".fits", made_of: str = "", beside: tuple[str, ...] = ()
@@ -123,17 +127,22 @@ class Store:
         beside: endings of what is written with it. Why it is not the first of its name is told in `notes`.
         """
         stay = []
+        make_folder(self.root / folder)
         for path in names(self.root / folder, slug(*words), suffix):
-            there = [p for p in (path, *map(path.with_suffix, beside)) if os.path.lexists(p)]
             if path in self.taken:
                 continue
-            foreign = [p for p in there if p.suffix == ".png" and not key_in(p)]
-            if not there or (os.path.isfile(path) and not foreign and self.may_replace(path, made_of)):
-                break
-            stay.append((foreign or there)[0])
+            with ExitStack() as keep:
+                free = keep.enter_context(reserved(path))
+                there = [p for p in (path, *map(path.with_suffix, beside)) if os.path.lexists(p)]
+                foreign = [p for p in there if p.suffix == ".png" and not key_in(p)]
+                if free and (not there or (os.path.isfile(path) and not foreign and self.may_replace(path, made_of))):
+                    self.kept.enter_context(keep.pop_all())
+                    break
+            stay.append(((foreign or there)[0] if free else path, free))
         self.taken.add(path)
-        make_folder(path.parent)
-        self.notes += [self.why_it_stays(old, path, made_of) for old in stay[:1]]
+        for old, free in stay[:1]:
+            busy = f"{old.name} is being made by another run into this folder; this one is {path.name}"
+            self.notes.append(self.why_it_stays(old, path, made_of) if free else busy)
         return path
 
     def may_replace(self, path: Path, made_of: str) -> bool:

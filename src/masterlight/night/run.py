@@ -65,7 +65,11 @@ class Run:
         for place in (Path(folder), Path(folder, "masters")):
             clear_leftovers(place)
         with executor(recipe.workers) as pool:
-            yield cls.of(plan, folder, recipe, pool)
+            run = cls.of(plan, folder, recipe, pool)
+            try:
+                yield run
+            finally:
+                run.store.close()
 
     def spare_mb(self, frame: Frame, result_bytes: float, sets: float) -> float:
         """Memory of a process that is left beside a result of so many bytes per pixel and `sets` sets of masters."""
