@@ -12,6 +12,7 @@ carries its reason, and the night goes on.
 """
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 MOST_LETTERS = 300
@@ -44,6 +45,11 @@ class FrameError(MasterlightError):
     def __reduce__(self):
         return type(self), (self.source, self.reason)
 
+    @property
+    def of_another(self) -> str:
+        """What is wrong, in a message about another file: `master_dark.fits: has changed ...`."""
+        return f"{PurePath(self.source).name}: {self.reason}"
+
 
 class NothingUsable(MasterlightError):
     """No frame is left to work on."""
@@ -67,9 +73,9 @@ class Rejected:
 
     @classmethod
     def of(cls, source: object, stage: str, error: Exception) -> "Rejected":
-        """What an error made of a frame: its reason, with the path only of another file, such as its master."""
-        own = getattr(error, "source", str(source)) == str(source)
-        reason = (getattr(error, "reason", None) if own else None) or str(error) or type(error).__name__
+        """What an error made of a frame: its reason, with the name of another file, such as its master."""
+        other = isinstance(error, FrameError) and error.source != str(source)
+        reason = error.of_another if other else getattr(error, "reason", None) or str(error) or type(error).__name__
         return cls(str(source), stage, reason)
 
     def __bool__(self) -> Literal[False]:

@@ -293,7 +293,7 @@ def naming(frame: Frame) -> Iterator[None]:
     try:
         yield
     except FrameError as error:
-        raise error if error.source == frame.source else FrameError(frame.source, str(error)) from error
+        raise error if error.source == frame.source else FrameError(frame.source, error.of_another) from error
     except OSError as error:
         raise FrameError(frame.source, f"it cannot be read: {error}; leave it out, or copy it again") from error
 

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from masterlight.core.errors import OutputError
+from masterlight.core.errors import OutputError, one_line
 
 try:
     import fcntl
@@ -175,7 +175,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         what = "is a file, not a folder" if isinstance(error, FileExistsError) else error.strerror
-        raise OutputError(f"{folder}: {what}; choose another output folder") from None
+        raise OutputError(f"{one_line(folder, 150)}: {what}; choose another output folder") from None
 
 
 clear_once = cache(clear_leftovers)
