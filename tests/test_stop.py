@@ -79,6 +79,8 @@ def test_truth_a_signal_that_is_ignored_stays_so():
     try:
         with stop.stoppable():
             os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert stop.status() == 128 + signal.SIGINT, "no signal was seen"
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -22,6 +22,7 @@ from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.process import card
 from masterlight.core.together import differences
 from masterlight.core.units.figures import figure
+from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, in_role, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.defects.find import BadPixels
@@ -114,9 +115,7 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     refuse_other_kind("bias", bias, force=False)
     checked = scan(check)
     yield from tell_rejected("superbias", checked)
-    (bias, *raw), scales = settle([in_role(bias, "bias"), *checked.frames])
-    for sentence in sentences(scales):
-        yield Event("superbias", message=sentence)
+    bias, *raw = yield from in_dn("superbias", settle([in_role(bias, "bias"), *checked.frames]))
     yield from tell_masters("superbias", [bias])
     for odd in [frame for frame in raw if frame.meta.sky_shape != bias.shape]:
         words = f"is of another size than {Path(master).name}; give the frames that it was made of"
@@ -135,6 +134,14 @@ def tell_rejected(stage: str, session: Session) -> Events[None]:
     """Files that could not be opened, one event each."""
     for rejected in session.rejected:
         yield Event(stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+
+def in_dn(stage: str, settled: tuple[list[Frame], list[Reading]]) -> Events[list[Frame]]:
+    """Frames that were brought to DN; says how the numbers of their files were read."""
+    frames, readings = settled
+    for sentence in sentences(readings):
+        yield Event(stage, message=sentence)
+    return frames
 
 
 def tell_masters(stage: str, masters: Iterable[Frame]) -> Events[None]:
@@ -159,9 +166,7 @@ def find_defects(
     beside = [in_role(read(bias), "bias")] if bias else []
     frames = session.frames
     alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
-    made, scales = settle([*beside, *(frame for frame in frames if frame not in alone)])
-    for sentence in sentences(scales):
-        yield Event("defects", message=sentence)
+    made = yield from in_dn("defects", settle([*beside, *(frame for frame in frames if frame not in alone)]))
     beside, frames = made[: len(beside)], made[len(beside) :]
     for frame in (*frames, *alone):
         whole = (0, frame.shape[-2], 0, frame.shape[-1])

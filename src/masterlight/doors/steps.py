@@ -150,9 +150,7 @@ def take_defects(
     known = []
     if dark:
         plain = (frame for frame in session.frames if is_plain(frame.meta))
-        (shown, *_), readings = settle([in_role(read(dark), "dark"), *plain])
-        for sentence in sentences(readings):
-            yield Event("cosmetic", message=sentence)
+        shown, *_ = yield from assemble.in_dn("cosmetic", settle([in_role(read(dark), "dark"), *plain]))
         yield from assemble.tell_masters("cosmetic", [shown])
         known.append(process.defects(shown))
     if defects:
@@ -184,9 +182,7 @@ def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
 
 def take_reference(process: LocalNormalization, session: Session, reference: File) -> Ready:
     """The registered frame whose sky and scale the others get."""
-    made, readings = settle_mixed([read(reference), *session.frames])
-    for sentence in sentences(readings):
-        yield Event("normalize", message=sentence)
+    made = yield from assemble.in_dn("normalize", settle_mixed([read(reference), *session.frames]))
     like, frames = process.reference(made[0]), {frame.source: frame for frame in made[1:]}
     return process, lambda frame: process(frames[frame.source], like)
 

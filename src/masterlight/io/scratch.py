@@ -15,7 +15,7 @@ from masterlight.core.errors import FrameError, MasterlightError, OutputError
 from masterlight.io.whole import NO_ROOM, host_mark, is_left, owned_file
 
 START, LOCK = "masterlight-", ".lock"
-TODO = "set the variable TMPDIR to a folder on a larger disk, or make room"
+REMEDY = "set the variable TMPDIR to a folder on a larger disk, or make room"
 MOST_GROWTH = 50
 """How many times its size a file of a camera may unpack to; where it is more, a header claims too much."""
 _UNPACKING: dict[str, threading.Lock] = {}
@@ -29,7 +29,7 @@ def scratch_place() -> Path:
     try:
         return Path(tempfile.gettempdir())
     except OSError as error:
-        raise OutputError(f"no folder for temporary files can be written to; {TODO}") from error
+        raise OutputError(f"no folder for temporary files can be written to; {REMEDY}") from error
 
 
 def scratch_folder() -> str:
@@ -47,7 +47,7 @@ def scratch_folder() -> str:
                 folder = lock.name.removesuffix(LOCK)
                 os.mkdir(folder, 0o700)
             except OSError as error:
-                words = f"no folder for temporary files can be made ({error.strerror}); {TODO}"
+                words = f"no folder for temporary files can be made ({error.strerror}); {REMEDY}"
                 raise OutputError(f"{place}: {words}") from error
             life.callback(shutil.rmtree, folder, ignore_errors=True)
             _FOLDERS[process] = folder, life
@@ -106,4 +106,4 @@ def no_room(source: str, size_bytes: int) -> MasterlightError:
     told = f"no room to unpack it in {scratch_folder()}: it takes {need_mb:,.0f} MB, {free_mb:,.0f} are free"
     if size_bytes > MOST_GROWTH * os.path.getsize(source):
         return FrameError(source, f"{told}, from a file of {os.path.getsize(source):,} bytes; is its header damaged?")
-    return OutputError(f"{source}: {told}; {TODO}")
+    return OutputError(f"{source}: {told}; {REMEDY}")
