@@ -11,7 +11,7 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, diagnose
-from masterlight.session.plan import plan
+from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
 NIGHT = {"rows": 300, "cols": 400, "lights": 4, "biases": 6, "darks": 6, "flats": 6, "cloudy": 0, "trails": 0}

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from masterlight.core.errors import FrameError
 from masterlight.doors.cli import main
 from masterlight.io import header_cards, read, write
-from masterlight.io.cards import ascii_text, card_text, clean_cards, header_of_text, header_text, parse_cards, value_of
+from masterlight.io.fits.cards import (
+    ascii_text,
+    card_text,
+    clean_cards,
+    header_of_text,
+    header_text,
+    parse_cards,
+    value_of,
+)
 from masterlight.simulate.night import Night
 from masterlight.simulate.truth import simulate
 

@@ -11,7 +11,7 @@ import masterlight as ml
 from masterlight.core.errors import ParameterError
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, diagnose
-from masterlight.session.plan import plan
+from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))

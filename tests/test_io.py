@@ -26,7 +26,6 @@ from masterlight.core.headers.geometry import flip_header
 from masterlight.io import (
     atomic,
     counts,
-    fits_writer,
     is_supported,
     read,
     round_to_step,
@@ -36,8 +35,9 @@ from masterlight.io import (
     whole_numbers,
     write,
 )
-from masterlight.io import fits as fits_reader
 from masterlight.io.defectlist import read_defects
+from masterlight.io.fits import hdus, unpack, writer
+from masterlight.io.fits import reading as fits_reader
 from masterlight.io.raster import midtones, preview, reduce_image, write_png
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -265,7 +265,8 @@ def test_truth_a_file_that_became_a_pipe_is_not_waited_for(tmp_path):
 
 
 def test_truth_a_gzip_archive_is_unpacked_as_far_as_its_image_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr(fits_reader, "MOST_BEFORE_BYTES", 1 << 22)
+    monkeypatch.setattr(hdus, "MOST_BEFORE_BYTES", 1 << 22)
+    monkeypatch.setattr(unpack, "MOST_BEFORE_BYTES", 1 << 22)
     image = image_of(np.uint16, (50, 400))
     write(tmp_path / "a.fits", image)
     content = (tmp_path / "a.fits").read_bytes()
@@ -394,7 +395,7 @@ def test_oracle_checksum(rows, cols, dtype, seed):
     flat = image_of(dtype, (rows + 3, cols + 4), seed).reshape(-1)
     hdu = fits.ImageHDU(flat if dtype != np.uint16 else flat.view(np.int16))
     hdu.add_datasum()
-    assert fits_writer.words_sum(flat) == int(hdu.header["DATASUM"])
+    assert writer.words_sum(flat) == int(hdu.header["DATASUM"])
 
 
 def test_truth_odd_header_values_are_no_obstacle(tmp_path):

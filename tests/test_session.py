@@ -13,7 +13,8 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.io import write
 from masterlight.session.matching import group_frames, nights
-from masterlight.session.plan import LightJob, MasterJob, plan
+from masterlight.session.plan import LightJob, MasterJob
+from masterlight.session.planner import plan
 from masterlight.session.scan import Session, scan
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -24,7 +24,7 @@ from masterlight.doctor import Doctor
 from masterlight.doors.cli import main
 from masterlight.doors.steps import by_hand
 from masterlight.io import read
-from masterlight.session.plan import plan
+from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
 CASES = Path(os.environ.get("MASTERLIGHT_CASES", Path(__file__).parents[2] / "shared" / "cases"))

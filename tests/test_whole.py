@@ -12,7 +12,8 @@ import pytest
 from astropy.io import fits
 
 from masterlight.core.errors import OutputError
-from masterlight.io import atomic, fits_writer, scratch, whole, write
+from masterlight.io import atomic, scratch, whole, write
+from masterlight.io.fits import writer
 
 LIMITED = """
 import resource, sys
@@ -97,11 +98,11 @@ def test_truth_sums_tell_of_one_changed_byte(tmp_path, at):
     content[at] ^= 4
     (tmp_path / "a.fits").write_bytes(content)
     with open(tmp_path / "a.fits", "rb") as file:
-        assert not fits_writer.sums_agree(file)
+        assert not writer.sums_agree(file)
 
 
 def test_truth_what_the_disk_does_not_give_back_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(fits_writer, "sums_agree", lambda file: False)
+    monkeypatch.setattr(writer, "sums_agree", lambda file: False)
     with pytest.raises(OutputError, match="does not give back"):
         write(tmp_path / "a.fits", np.ones((4, 4)))
     assert os.listdir(tmp_path) == []

@@ -41,7 +41,8 @@ from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.matching import PLURAL, Group, group_frames
-from masterlight.session.plan import MasterJob, Plan, formula, letter
+from masterlight.session.plan import MasterJob, Plan
+from masterlight.session.planner import formula, letter
 from masterlight.session.scan import Session, scan
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.select import SubframeSelector

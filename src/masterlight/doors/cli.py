@@ -181,7 +181,7 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
 
 
 def plan_of(folder: str, recipe: Any) -> Any:
-    from masterlight.session.plan import plan
+    from masterlight.session.planner import plan
     from masterlight.session.scan import scan
 
     return plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)

@@ -20,7 +20,9 @@ RAW = (
 """Camera raw, as Canon, Nikon, Sony, Fujifilm, Olympus, Panasonic, Pentax, Samsung and others name it."""
 
 FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
-FORMATS = dict.fromkeys(FITS, "fits:open_fits") | {".xisf": "xisf:open_xisf"} | dict.fromkeys(RAW, "raw:open_raw")
+FORMATS = (
+    dict.fromkeys(FITS, "fits.reading:open_fits") | {".xisf": "xisf:open_xisf"} | dict.fromkeys(RAW, "raw:open_raw")
+)
 """What reads a file, by the end of its name."""
 PICTURE = "a finished picture"
 TO_FITS = "convert it to FITS, for example with Siril"
@@ -138,13 +140,13 @@ def read_plane(path: FilePath, name: str) -> Frame | None:
     """A named plane beside the image of a FITS file, as a frame; None where there is none."""
     if suffix(path, FITS) is None:
         return None
-    frame: Frame | None = import_module("masterlight.io.fits").open_plane(path, name)
+    frame: Frame | None = import_module("masterlight.io.fits.reading").open_plane(path, name)
     return frame
 
 
 def table_rows(path: FilePath, name: str) -> int | None:
     """How many rows a named table of a FITS file has; None where there is none."""
-    count: int | None = import_module("masterlight.io.fits").rows_of_table(path, name)
+    count: int | None = import_module("masterlight.io.fits.reading").rows_of_table(path, name)
     return count
 
 
@@ -166,7 +168,7 @@ def write(
         history = [*planes.cards, *history]
     if not isinstance(planes, Mapping):
         planes = {"IMAGE": planes if isinstance(planes, Whole) else image_of(path, planes)}
-    import_module("masterlight.io.fits_writer").write_fits(path, planes, header or {}, history, compress)
+    import_module("masterlight.io.fits.writer").write_fits(path, planes, header or {}, history, compress)
 
 
 def image_of(path: FilePath, planes: Any) -> np.ndarray:

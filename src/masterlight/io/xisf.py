@@ -20,7 +20,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers.values import as_number
-from masterlight.io.cards import value_of
+from masterlight.io.fits.cards import value_of
 from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
 
 SIGNATURE = b"XISF0100"

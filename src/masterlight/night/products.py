@@ -23,7 +23,7 @@ from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
 from masterlight.io import counts, round_to_step, write
-from masterlight.io.fits_writer import is_sealed
+from masterlight.io.fits.writer import is_sealed
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder, reserved
 from masterlight.night.recipe import Recipe

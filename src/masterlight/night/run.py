@@ -24,7 +24,8 @@ from masterlight.io.whole import clear_leftovers
 from masterlight.night.products import Store, check_out, key, key_in, with_key
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import FrameReport, Report
-from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, plan, resident_mb
+from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
+from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
 

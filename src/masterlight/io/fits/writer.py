@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.core.errors import OutputError
 from masterlight.io import MISSING, Scaled, Whole, atomic
-from masterlight.io.cards import BLOCK, ascii_text, cards_bytes, cards_in, cards_text, header_text, parse_cards
+from masterlight.io.fits.cards import BLOCK, ascii_text, cards_bytes, cards_in, cards_text, header_text, parse_cards
 from masterlight.io.plain import CHUNK_BYTES
 
 SUMS = "CHECKSUM", "DATASUM", "MLSEAL"

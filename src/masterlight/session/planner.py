@@ -1,0 +1,229 @@
+"""The plan made: `plan(session)` -> Plan.
+
+Which frames belong together is decided by `matching`; here it is decided what is subtracted from what, in which
+order, and what is told about it.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.equation import equation
+from masterlight.core.frame import PARTS_NOTE, Frame
+from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.together import differences, settings
+from masterlight.core.units.settle import sentences
+from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
+from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
+from masterlight.session.scan import Session
+from masterlight.session.suitable import frames_in_dn
+
+
+def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto") -> Plan:
+    """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open.
+
+    pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
+    """
+    calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
+    for frame in suitable:
+        kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
+    planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
+    for words in sentences(scales):
+        planner.warn(words)
+    taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
+    if taken:
+        some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
+        planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
+            folders named lights, darks, flats, bias to be sure""")
+    for words in session.passed:
+        planner.warn(words)
+    lights = planner.lights()
+    groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
+    notes = notes_of(session, {one.source for one in scales if one.factor != 1})
+    return Plan(
+        session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
+        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
+    )  # fmt: skip
+
+
+def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
+    """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
+    notes = (note for f in session.frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
+    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frames: {note}" for note, count in counts.items())
+
+
+@dataclass
+class Planner:
+    """Chooses masters for lights and flats, and keeps the reasons."""
+
+    groups: dict[str, list[Group]]
+    calibrate: ImageCalibration = field(default_factory=ImageCalibration)
+    jobs: dict[int, MasterJob] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, words: str, about: Group | None = None) -> None:
+        words = re.sub(r"\n *", " ", words)
+        self.warnings[f"{about.title}: {words}" if about else words] = None
+
+    def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
+        """The best group for a need; the choice and its doubts are recorded."""
+        group, choice = choose(need, target, self.groups[kind or need], scaled)
+        if choice.candidates:
+            self.choices.append(choice)
+        for doubt in choice.doubts:
+            self.warn(doubt)
+        return group
+
+    def lights(self) -> tuple[LightJob, ...]:
+        """Every master light, its lights in sets that share their masters."""
+        jobs: dict[Any, dict[Any, LightSet]] = {}
+        names: dict[str, str | None] = {}
+        for group in self.groups["light"]:
+            meta = group.meta
+            names.setdefault(object_key(meta.object), meta.object)
+            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
+            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
+            part = self.light_set(group)
+            sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
+            if masters in sets:
+                part = replace(part, frames=sets[masters].frames + part.frames)
+            sets[masters] = part
+        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
+
+    def light_set(self, group: Group) -> LightSet:
+        """The masters and the equation of one group of lights."""
+        done, wanted = group.meta.calibration, self.calibrate
+        if len(group.meta.shape) > 2:
+            self.warn("have 3 planes already; they are taken as they are, no masters are applied", group)
+            return LightSet(group.frames, None, None, None, "C = L")
+        if done:
+            self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
+        bias = dark = flat = None
+        asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
+        if asked and not set("BD") & set(done):
+            bias = self.pick("bias", group)
+            if bias is None:
+                self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
+        if "D" not in done and wanted.use_dark:
+            dark = self.dark_for_lights(group, bias is not None)
+        scaled = bias is not None and dark is not None
+        if not scaled:
+            needed = wanted.use_bias and not set("BD") & set(done) and (dark is None or not dark.contains_bias)
+            bias = (bias or self.pick("bias", group)) if needed else None
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
+            self.warn(f"{dark} has no bias in it and there are no bias frames, so it is unused; add some", group)
+            dark = None
+        if "F" not in done and wanted.use_flat:
+            flat = self.pick("flat", group)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
+        if flat and not level_off:
+            self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
+            flat = None
+        flat_master, for_flat = self.flat_master(flat, group, bias)
+        if flat_master is None and "F" not in done and wanted.use_flat:
+            why = "" if flat else self.why_not("flat")
+            self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
+        told = formula("L", bias, dark, flat_master, scaled)
+        frames = self.with_pattern(group, [dark, flat, bias])
+        return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
+
+    def with_pattern(self, group: Group, masters: list[Group | None]) -> tuple[Frame, ...]:
+        """The frames of lights that do not tell their colour pattern, with that of their calibration frames."""
+        known = next((m.meta for m in masters if m is not None and m.meta.sky_pattern), None)
+        if known is None or group.meta.pattern or len(group.meta.shape) > 2 or group.meta.shape != known.shape:
+            return group.frames
+        self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
+        return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
+
+    def why_not(self, need: str, more: str = "") -> str:
+        """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
+        last = self.choices[-1] if self.choices and self.groups[need] else None
+        against = [f"{c.name}: {c.reason}" for c in last.candidates if c.reason] if last and last.need == need else []
+        return f" (not {'; not '.join(against[:4])}{more})" if against else ""
+
+    def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
+        """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
+        master = self.master(flat) if flat else None
+        if isinstance(master, Frame) and flat.meta.contains_bias and bias is None:
+            bias = self.pick("bias", group)
+            if bias is None:
+                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                master = None
+        return master, bias
+
+    def dark_for_lights(self, group: Group, scaled: bool) -> Group | None:
+        """The dark that fits; else a warning that tells what would be needed."""
+        dark = self.pick("dark", group, scaled=scaled)
+        if dark is not None:
+            if dark.is_master and dark.meta.contains_bias is None:
+                self.warn(f"{dark} does not say whether the bias is in it; taken to hold it, as masters usually do")
+            if dark.contains_bias and "B" in group.meta.calibration:
+                self.warn(f"their bias is subtracted already, {dark} still holds it and is not used", group)
+                return None
+            return dark
+        wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
+        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
+        self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
+        return None
+
+    def master(self, group: Group | None) -> MasterJob | Frame | None:
+        """The job that makes a group into a master, or the ready-made master itself."""
+        if group is None or group.is_master:
+            return group.frames[0] if group else None
+        if id(group) not in self.jobs:
+            bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
+            if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
+                self.warn(f"""{group.title}: nothing takes their bias level off, and with it they would correct too
+                    little; they are unused. Add flat-darks or bias frames""")
+                return None
+            bias_master, dark_master = self.master(bias), self.master(dark)
+            made = formula("f", bias, dark)
+            self.jobs[id(group)] = MasterJob(group, bias_master, dark_master, f"{letter(group)} = mean of {made[4:]}")
+            if len(group.frames) < ENOUGH:
+                self.warn(f"""{group}: few frames make a noisy master; {ENOUGH} or more also allow outliers to be
+                    rejected""")
+        return self.jobs[id(group)]
+
+    def subtracted_from_flats(self, group: Group) -> tuple[Group | None, Group | None]:
+        """(bias, dark) for flats: flat-darks of their exposure, else bias, else darks of their exposure."""
+        if set("BD") & set(group.meta.calibration):
+            return None, None
+        dark = self.pick("dark", group, "flatdark")
+        bias = self.pick("bias", group) if dark is None or not dark.contains_bias else None
+        if bias is None:
+            dark = dark or self.pick("dark", group)
+            dark = dark if dark is not None and dark.contains_bias else self.nearest_dark(group)
+        return bias, dark
+
+    def nearest_dark(self, group: Group) -> Group | None:
+        """The dark nearest in exposure, whatever it is: its bias level is what flats need most."""
+        holding = (dark for dark in self.groups["dark"] if dark.contains_bias)
+        same = [dark for dark in holding if not any(differences(group.meta, dark.meta))]
+        flat_s = group.meta.exposure_s or 0.0
+        dark = min(same, key=lambda d: abs((d.meta.exposure_s or 0.0) - flat_s), default=None)
+        if dark is not None:
+            self.warn(f"""{group.title}: no flat-darks of their exposure and no bias; {dark} takes their bias level off,
+                with a little too much dark current. Flat-darks or bias frames would do it exactly""")
+        return dark
+
+
+def letter(group: Group) -> str:
+    return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
+
+
+def has_level(group: Group) -> bool:
+    """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
+    return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
+
+
+def formula(raw: str, bias: Group | None, dark: Group | None, flat=None, scaled: bool = False) -> str:
+    """What happens to a frame, as a formula: `C = (L - D) * mean(F) / F`."""
+    letters = (letter(group) if group else "" for group in (bias, dark))
+    return equation(raw, *letters, "F" if flat is not None else "", scaled, bool(dark and dark.contains_bias))
