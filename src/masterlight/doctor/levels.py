@@ -14,7 +14,7 @@ from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
-from masterlight.session.matching import PLURAL, Group
+from masterlight.session.groups import PLURAL, Group
 from masterlight.subframes.select import SubframeSelector
 
 CALIBRATED = re.compile(
