@@ -40,7 +40,9 @@ PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
 
 PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
 
-ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
+ROTATOR, ANGLE_ON_SKY = ("ROTATANG", "ROTATOR"), ("POSANGLE",)
+"""The angle of the rotator itself, and the angle on the sky that it was told to take, which the other side of the mount
+turns by half a circle. Wishes (OBJCTROT) and angles from a plate solution (ANGLE, CROTA2) are no place of a rotator."""
 
 FULL_LEVELS = ("DATAMAX", "SATURATE", "SATLEVEL", "MAXADU", "CWHITE")
 """Levels that tell the unit of the pixels."""
@@ -65,7 +67,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (("SATURATE", "SATLEVEL", "MAXADU"), (1e-6, 1e12)), (("PEDESTAL",), (-1e7, 1e7)),
         (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, *SET_TEMPERATURE), (-1000, 1000)),
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
-        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), (ROTATOR, (-1e4, 1e4)),
+        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), ((*ROTATOR, *ANGLE_ON_SKY), (-1e4, 1e4)),
         (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
         (("NCOMBINE", "STACKCNT"), (1, 1e6)),
     )
@@ -100,7 +102,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         **temperatures_of(cards, notes),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "focal_mm": focal_of(cards), "rotator_deg": number(cards, *ROTATOR),
+        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards),
         "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
@@ -229,6 +231,12 @@ def focal_of(cards: Mapping) -> float | None:
     """Focal length in mm; programs write 0 when they do not know it."""
     metres = positive(number(cards, "FLENGTH"))
     return positive(number(cards, "FOCALLEN", "FOCAL")) or (metres * 1000 if metres and metres < 100 else metres)
+
+
+def rotator_of(cards: Mapping) -> float | None:
+    """Where the rotator stood, in degrees; from an angle on the sky only up to half a circle."""
+    told, on_sky = number(cards, *ROTATOR), number(cards, *ANGLE_ON_SKY)
+    return told if told is not None else on_sky % 180 if on_sky is not None else None
 
 
 def pedestal_of(cards: Mapping, notes: list[str]) -> float:
