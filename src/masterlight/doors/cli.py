@@ -184,7 +184,7 @@ def plan_of(folder: str, recipe: Any) -> Any:
     from masterlight.session.planner import plan
     from masterlight.session.scan import scan
 
-    return plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
+    return plan(scan(folder, recipe.kind_dirs), recipe.calibrate, recipe.debayer.pattern)
 
 
 def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:

@@ -186,7 +186,7 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
 
 def plan_beside(folder: Path | str, out: Path, recipe: Recipe) -> Plan:
     """The plan of a folder; what an earlier run that came to no end left in `out` is no input, and that is told."""
-    session = scan(folder)
+    session = scan(folder, recipe.kind_dirs)
     folders = {os.path.dirname(frame.source) for frame in session.frames} if os.path.exists(out) else set()
     results = {place for place in folders if Path(place).resolve() in (out.resolve(), (out / "masters").resolve())}
     inputs = [f for f in session.frames if os.path.dirname(f.source) not in results or not key_in(Path(f.source))]
