@@ -76,6 +76,12 @@ def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> 
             notes.append(f"filter read from the name: '{meta['filter']}'")
 
 
+def exposure_in_name(source: str) -> float | None:
+    """The exposure in seconds that the name of a file tells."""
+    match = IN_NAME["exposure_s"].search(PurePath(str(source)).name.lower())
+    return value_in_name("exposure_s", match) if match else None
+
+
 def value_in_name(name: str, match: re.Match):
     """What a word of a file name says, in our units."""
     groups = [g for g in match.groups() if g is not None]
