@@ -3,7 +3,7 @@
 import pytest
 
 from masterlight.core.frame import Meta
-from masterlight.core.headers.kinds import kind_of_words
+from masterlight.core.headers.names import kind_of_words
 
 
 def meta(cards, source):

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import NamedTuple
 
-from masterlight.core.headers.names import FILE_KIND, FILTER_TOKEN
+from masterlight.core.headers.names import FILE_KIND, kind_of_words, parted
 from masterlight.core.headers.values import text
 
 TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "IMGTYPE", "OBSTYPE", "DATA-TYP", "ESO DPR TYPE")
@@ -35,14 +35,6 @@ are words for a frame of the sky, or of whatever the camera looked at."""
 
 NEVER = re.compile(r"snapshot|focus|focusing|autofocus|test|comp|comparison|arcs?|arclamp|wave|guide|acquisition|bpm")
 """Types that are none of ours, whatever the folder is called."""
-
-BESIDE = re.compile(
-    r"(?i).*\d.*|frames?|fields?|files?|fits?|raws?|images?|subs?|masters?|cal|calib|calibration|lib|library|nights?"
-    r"|sessions?|sky|dome|panel|twilight|dusk|dawn|evening|morning|led|screen|lamp|wall|shirt|new|old|good|all|my|the"
-    r"|for|of|gain|offset|bin|temp|exp|iso|deg|sec|secs|min|minus|high|low|left|right|east|west|north|south|short|long"
-    r"|cooled|warm|cold|camera|set|part|zwo|asi|qhy|qhyccd|atik|sbig|fli|canon|nikon|sony"
-)
-"""Words of a folder's name beside which the word for a kind still says what is in it."""
 
 FOLDERS = 3
 """So many folders above a frame are asked for its kind, the nearest first."""
@@ -191,28 +183,3 @@ def folder_of(parts: tuple[str, ...]) -> tuple[str | None, str, bool]:
         if kind := kind_of_words(folder):
             return kind, folder, "master" in folder.lower()
     return None, "", False
-
-
-@lru_cache(4096)
-def kind_of_words(words: str) -> str | None:
-    """The kind that words name: flats, Flats_V, M31 lights, dark_300s_-10C; None where they merely hold such a word.
-
-    The word for the kind stands at the end, or only filters, numbers and the like come after it.
-    """
-    plain = parted(words)
-    matches = list(FILE_KIND.finditer(plain.lower()))
-    if len(matches) != 1:
-        return None
-    kind, match = matches[0].lastgroup, matches[0]
-    before, after = (re.findall(r"[^\W_]+", part) for part in (plain[: match.start()], plain[match.end() :]))
-    if not all(BESIDE.fullmatch(word) or FILTER_TOKEN.fullmatch(word) for word in after):
-        return None
-    usual = all(BESIDE.fullmatch(word) or FILTER_TOKEN.fullmatch(word) for word in before)
-    plural = kind in ("bias", "flat", "flatdark") or match[0].endswith("s")
-    alone = re.fullmatch(r"(?i)no|not|without|un|non|after|before", before[-1]) if before else None
-    return kind if usual or (plural and not alone) else None
-
-
-def parted(words: str) -> str:
-    """Words in capitals of their own put apart: PanelFlat is Panel_Flat."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words)
