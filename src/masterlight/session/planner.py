@@ -32,7 +32,8 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    planner = Planner({kind: group_frames(kind, frames, kinds["light"]) for kind, frames in kinds.items()}, calibrate)
+    groups = {kind: group_frames(kind, frames, others(kind, kinds)) for kind, frames in kinds.items()}
+    planner = Planner(groups, calibrate)
     for words in sentences(scales):
         planner.warn(words)
     for kind in PLURAL:
@@ -52,6 +53,11 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
         tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
     )  # fmt: skip
+
+
+def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
+    """The frames that tell by which nights those of a kind are split."""
+    return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
 
 
 def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
