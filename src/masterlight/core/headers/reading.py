@@ -12,10 +12,9 @@ from pathlib import PurePath
 from typing import Any
 
 from masterlight.core.headers.geometry import pattern_of, sections_of
-from masterlight.core.headers.names import STACK_NAME, guess_from_name, kind_from_name
+from masterlight.core.headers.kinds import verdict_of
+from masterlight.core.headers.names import STACK_NAME, guess_from_name
 from masterlight.core.headers.values import angle, as_number, as_time, number, positive, sensible, text, truth
-
-TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "OBSTYPE")
 
 TEXTS = {
     "object": ("OBJECT",), "telescope": ("TELESCOP",), "filter": ("FILTER", "INSFLNAM", "FILT-1", "FILTERS"),
@@ -81,14 +80,6 @@ UNITS = (
 )
 """Units of pixels, lower case without blanks and brackets, and what we call them."""
 
-KINDS = {
-    "light": "light", "science": "light", "object": "light", "lightstack": "light", "tricolor": "light",
-    "dark": "dark", "bias": "bias", "offset": "bias", "zero": "bias",
-    "flat": "flat", "skyflat": "flat", "domeflat": "flat", "twilightflat": "flat",
-    "darkflat": "flatdark", "flatdark": "flatdark", "darkforflat": "flatdark",
-}  # fmt: skip
-"""IMAGETYP of every program, lower case, without blanks, signs and the words frame, field, image, master."""
-
 
 def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> dict:
     """The fields of a `Meta` from a header, a file name and the shape of the pixels."""
@@ -96,9 +87,9 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     cards = believable(header, notes)
     binning = binning_of(cards)
     meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
-    meta["kind"], meta["is_master"], meta["declared"] = kind_of(cards, source, notes)
+    meta["program"], meta["exposure_s"] = program_of(cards), exposure_of(cards)
+    meta |= verdict_of(cards, source, meta["exposure_s"], notes, meta["program"] or "")._asdict()
     meta |= {
-        "program": program_of(cards), "exposure_s": exposure_of(cards),
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
         "temperature_c": temperature_of(cards, notes), "set_temperature_c": sensible(number(cards, "SET-TEMP")),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
@@ -146,24 +137,6 @@ def believable(header: Mapping, notes: list[str]) -> dict[str, Any]:
             notes.append(f"{key} is '{cards[key]}', which is not believed")
             del cards[key]
     return cards
-
-
-def kind_of(cards: Mapping, source: str, notes: list[str]) -> tuple[str, bool, str | None]:
-    """Kind of frame, whether it is a master, and the type as the header spells it."""
-    declared = text(cards, *TYPE)
-    word = re.sub(r"[^a-z]", "", (declared or "").lower())
-    is_master = word.startswith("master") or word.endswith("master")
-    kind = KINDS.get(re.sub(r"master|frame|field|image", "", word)) or KINDS.get(word)
-    found, where, named_master = kind_from_name(source)
-    if kind and not (found and found != kind and kind == "light" and "N.I.N.A. 1.9" in (program_of(cards) or "")):
-        if found and found != kind and kind != "flatdark" and (kind, found) != ("dark", "flatdark"):
-            notes.append(f"the header says {kind}, the name '{where}' says {found}; the header is believed")
-        return ("flatdark" if (kind, found) == ("dark", "flatdark") else kind), is_master, declared
-    if found and not (declared and word in ("snapshot", "focus", "autofocus", "test")):
-        said = f"the header calls it '{declared}'" if declared else "the header is silent"
-        notes.append(f"taken for a {found} by the name '{where}': {said}")
-        return found, is_master or named_master, declared
-    return "unknown", is_master, declared
 
 
 def frames_of(cards: Mapping, source: str, meta: Mapping) -> int:
