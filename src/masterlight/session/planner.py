@@ -137,8 +137,9 @@ class Planner:
         for number, one in enumerate(self.match, 1):
             for need in NEEDS[one.of[0]]:
                 if one.words(need) not in (None, NONE) and (number, need) not in self.used:
-                    self.warn(f"""Recipe.match {number}: {need} = '{one.words(need)}' was not used: nothing asked
-                        for it, or another match before it speaks of the same frames""")
+                    hint = "; where a dark holds the bias, say dark = 'none' too" if need == "bias" else ""
+                    self.warn(f"""Recipe.match {number}: {need} = '{one.words(need)}' was not used: nothing asked for
+                        it, or another match before it speaks of the same frames{hint}""")
 
     def lights(self) -> tuple[LightJob, ...]:
         """Every master light, its lights in sets that share their masters."""
