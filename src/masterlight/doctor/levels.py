@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
 
 import numpy as np
 
-from masterlight.core.frame import Frame
 from masterlight.core.headers.names import camera_key
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
@@ -15,6 +13,7 @@ from masterlight.doctor.evidence import Evidence, Look, letters_of, region, samp
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import abrupt, bad_places, places
+from masterlight.session.copies import rank_of_copy, same_pixels
 from masterlight.session.groups import PLURAL, Group
 from masterlight.subframes.select import SubframeSelector
 
@@ -137,27 +136,24 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 
 def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D21: the same exposure twice; what a small sample finds equal is compared whole."""
+    """D21: the same exposure twice, whatever the headers say; what a small sample finds equal is compared whole."""
     by_digest: dict[tuple, list[Look]] = {}
     for one in evidence.looks.values():
         by_digest.setdefault((one.digest, one.frame.meta.shape), []).append(one)
     for same in by_digest.values():
-        pairs = [pair for pair in combinations(same[:20], 2) if equals(*(one.frame for one in pair))]
-        equal = sorted({one.source for pair in pairs for one in pair})
-        if equal:
-            sentence = f"""{some(equal)} hold the same pixels: a frame that counts twice makes the noise look smaller
-                than it is, and outliers look real; take all but one of them away"""
-            yield finding("D21", "error", equal, len(equal), 1, "equal frames", sentence)
-
-
-def equals(a: Frame, b: Frame) -> bool:
-    """Whether two frames of one shape hold the same pixels, compared by bands of rows."""
-    rows, cols = a.shape[-2:]
-    boxes = [(y, min(y + 256, rows), 0, cols) for y in range(0, rows, 256)]
-    try:
-        return all(np.array_equal(a.pixels(*box), b.pixels(*box), equal_nan=True) for box in boxes)
-    except Exception:  # a frame that cannot be read whole is the walk's to reject
-        return False
+        kept: list[Look] = []
+        copies: dict[str, list[Look]] = {}
+        for one in sorted(same, key=lambda look: rank_of_copy(look.frame)):
+            twin = next((other for other in kept if same_pixels(one.frame, other.frame)), None)
+            if twin is None:
+                kept.append(one)
+            else:
+                copies.setdefault(twin.source, []).append(one)
+        for twin, others in copies.items():
+            sentence = f"""{some(others)}: the same pixels as {some([twin])}; a frame that counts twice makes the noise
+                look smaller than it is, and outliers look real: a run leaves {"it" if len(others) == 1 else "them"}
+                out"""
+            yield finding("D21", "warn", others, 1 + len(others), 1, "equal frames", sentence, out=True)
 
 
 def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -229,8 +225,9 @@ def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         count = max(counted_stars(one) for one in starry)
         sentence = f"""{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a
             light with a wrong header? Move it to the lights or leave it out"""
-        crop = pictures.crop_of(starry[0].frame)
-        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, crop)
+        crop, few = pictures.crop_of(starry[0].frame), sure and 2 * len(starry) < len(looks)
+        sentence += "; a run leaves it out" if few and len(starry) == 1 else "; a run leaves them out" if few else ""
+        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, crop, out=few)
 
 
 def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
