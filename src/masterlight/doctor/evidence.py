@@ -16,7 +16,7 @@ from masterlight.core.workers import Event, Pool, each
 from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality import sensor
 from masterlight.doctor.quality.kernels import common_step
-from masterlight.session.matching import Group
+from masterlight.session.groups import Group
 from masterlight.session.plan import LightSet, MasterJob, Plan
 
 ROWS, PIXELS = 24, 72_000

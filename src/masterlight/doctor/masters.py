@@ -16,7 +16,7 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import bad_places, places
-from masterlight.session.matching import PLURAL
+from masterlight.session.groups import PLURAL
 
 UNLIKE = 0.05
 """Pixels of a square of two that differ by more than this fraction see other colours."""

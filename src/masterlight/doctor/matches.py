@@ -16,7 +16,7 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.masters import greens
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.quality.sensor import gains_of
-from masterlight.session.matching import Group
+from masterlight.session.groups import Group
 from masterlight.session.plan import MasterJob
 
 NEAR_SET_POINT_C = 10.0

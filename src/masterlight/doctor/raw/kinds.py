@@ -14,7 +14,7 @@ from masterlight.doctor.evidence import Evidence, Look, by_colour, coarse, peaks
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.levels import full_scale
 from masterlight.doctor.process import Doctor
-from masterlight.session.matching import Group, same_exposure
+from masterlight.session.groups import Group, same_exposure
 from masterlight.subframes.select import SubframeSelector
 
 STARS = 10
