@@ -151,4 +151,4 @@ class Quick:
             out[y:end] = np.median(band, axis=0)
         holds_bias = job.bias is None and job.dark is None and "B" not in views[0].meta.calibration
         meta = views[0].meta.with_(contains_bias=holds_bias, is_master=True, frames=len(job.frames), integer=False)
-        return ArrayFrame.of(out, f"master {' '.join(job.words)}", meta, cards=job.frames[0].cards)
+        return ArrayFrame.of(out, f"master {' '.join(job.words)}", meta)

@@ -19,7 +19,7 @@ from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import bad_places, places
-from masterlight.session.groups import NIGHT_S, TEMPERATURE_C
+from masterlight.session.groups import NIGHT_S, ROTATOR_DEG, TEMPERATURE_C
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
@@ -27,10 +27,8 @@ SHALLOW = 0.015
 """Motes that darken the flat by less than this fraction are passed over."""
 SURE = 4.0
 """So many times what the sky shows of a mote beside it, where there is none, it must show at the mote."""
-TURNED_DEG, REFOCUSED = 1.0, 0.01
-"""A rotator that is this far away moves dust; a focuser this part of its way."""
-FOCUS = "FOCUSPOS", "FOCPOS", "FOCUSER", "FOCUS-POS"
-"""Keywords of the focuser's position."""
+REFOCUSED = 0.01
+"""A focuser that is this part of its way elsewhere moves dust."""
 MOTES = 12
 """Motes that are looked at, the deepest ones."""
 
@@ -240,24 +238,19 @@ def why_dust_moved(light: Frame, flat: Frame) -> str:
     mine, theirs, apart = light.meta, flat.meta, []
     if None not in (mine.rotator_deg, theirs.rotator_deg):
         turn = abs((mine.rotator_deg - theirs.rotator_deg + 180) % 360 - 180)
-        apart += [f"the rotator by {turn:.1f}°"] if turn > TURNED_DEG else []
+        apart += [f"the rotator by {turn:.1f}°"] if turn > ROTATOR_DEG else []
     times = seconds_of(mine.time), seconds_of(theirs.time)
     if all(times) and abs(times[0] - times[1]) > NIGHT_S:
         apart.append(f"the time by {abs(times[0] - times[1]) / 86400:.1f} days")
     if None not in (mine.temperature_c, theirs.temperature_c):
         warmer = abs(mine.temperature_c - theirs.temperature_c)
         apart += [f"the sensor's temperature by {warmer:.1f} °C"] if warmer > TEMPERATURE_C else []
-    steps = [next((float(f.header[k]) for k in FOCUS if is_number(f.header.get(k))), None) for f in (light, flat)]
-    if None not in steps and abs(steps[0] - steps[1]) > REFOCUSED * abs(steps[0]):
-        apart.append(f"the focuser by {abs(steps[0] - steps[1]):.0f} steps")
+    if None not in (mine.focuser_steps, theirs.focuser_steps):
+        steps = abs(mine.focuser_steps - theirs.focuser_steps)
+        apart += [f"the focuser by {steps:.0f} steps"] if steps > REFOCUSED * abs(mine.focuser_steps) else []
     if not apart:
         return "No header tells why: dust may have fallen, dew dried, or the camera been turned or cleaned"
     return f"Their headers differ in {', '.join(apart)}"
-
-
-def is_number(value: object) -> bool:
-    """Whether a card holds a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:
