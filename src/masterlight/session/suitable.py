@@ -16,6 +16,7 @@ from masterlight.core.units.settle import KNOB, settle
 from masterlight.core.workers import executor
 from masterlight.io import FORMATS, suffix
 from masterlight.session.scan import Session
+from masterlight.session.witness import flats_by_look
 
 
 def unsuitable(meta: Meta) -> str | None:
@@ -93,4 +94,5 @@ def frames_in_dn(
         rejected.append(Rejected(frame.source, "plan", words))
     with executor("threads:8") as pool:
         suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
+        suitable = flats_by_look(suitable, pool)
     return suitable, rejected, scales
