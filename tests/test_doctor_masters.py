@@ -1,6 +1,9 @@
 """The calibration doctor on masters."""
 
+import re
+
 import numpy as np
+import pytest
 from clinic import DOCTOR, SHAPE, master, noise, only, vignette
 from numpy.testing import assert_allclose
 
@@ -13,6 +16,15 @@ def test_truth_d01_dark_lost_in_the_bias():
     assert_allclose(found[0].figure, 0.5 / np.sqrt(2), atol=0.05)
     assert only(DOCTOR.master("dark", warm, bias=bias, scaled=True), "D01") == []
     assert only(DOCTOR.master("dark", cold, bias=bias), "D01") == []
+
+
+@pytest.mark.parametrize(("level", "told"), [(0.2, True), (1.0, True), (1.6, True), (2.7, False), (6.0, False)])
+def test_truth_d01_says_what_was_measured(level, told):
+    """Noise of 1.4 DN in the difference: 1.6 DN leave 13 % negative, 2.7 DN leave 3 %, which is no lack of current."""
+    bias, dark = master("bias", 500 + noise(1.0)), master("dark", 500 + level + noise(1.0, 1))
+    found = only(DOCTOR.master("dark", dark, bias=bias, scaled=True), "D01")
+    assert bool(found) == told
+    assert all(float(re.search(r"(\d+)% of its pixels are negative", f.sentence)[1]) > 10 for f in found)
 
 
 def test_truth_d10_ready_made_dark_below_the_bias():

@@ -133,22 +133,49 @@ def test_truth_bottom_up_is_turned_upright(tmp_path):
         assert np.allclose(was.wcs_pix2world([[1, 2]], 0), now.wcs_pix2world([[1, 6 - 1 - 2]], 0), rtol=0, atol=1e-9)
 
 
-def test_truth_sip_is_turned_too(tmp_path):
-    cards = {
-        "CTYPE1": "RA---TAN-SIP",
-        "CTYPE2": "DEC--TAN-SIP",
-        "CRVAL1": 10.0,
-        "CRVAL2": 40.0,
-        "CRPIX1": 500.0,
-        "CRPIX2": 300.0,
-    }
-    cards |= {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3, "A_ORDER": 2, "B_ORDER": 2}
-    cards |= {"A_2_0": 1e-5, "A_1_1": 2e-5, "A_0_2": -1e-5, "B_2_0": 3e-5, "B_1_1": -2e-5, "B_0_2": 1e-5}
-    header = fits.Header(cards)
-    was, now = WCS(header.copy()), WCS(flip_header(header, 700))
-    xy = np.array([[100.0, 50.0], [900.0, 650.0]])
-    turned = np.column_stack([xy[:, 0], 699 - xy[:, 1]])
-    assert np.allclose(was.all_pix2world(xy, 0), now.all_pix2world(turned, 0), rtol=0, atol=1e-9)
+TURNED = {"CDELT1": -1e-3, "CDELT2": 2e-3}
+FORMS = {
+    "nothing": {}, "scales": TURNED, "rotation": TURNED | {"CROTA2": 30.0}, "both rotations": TURNED | {"CROTA1": 30.0},
+    "PC off the diagonal": TURNED | {"PC1_2": 1.0, "PC2_1": -1.0}, "PC1_2 alone": TURNED | {"PC1_2": 0.3},
+    "PC2_1 alone": TURNED | {"PC2_1": 0.3}, "PC on the diagonal": TURNED | {"PC1_1": 0.5},
+    "all of PC": TURNED | {"PC1_1": 0.9, "PC1_2": 0.1, "PC2_1": -0.1, "PC2_2": 0.8},
+    "PC without scales": {"PC2_1": 0.5},
+    "PC of old": TURNED | {"PC001002": 0.5, "PC002001": -0.5},
+    "CD": {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3},
+    "CD off the diagonal": {"CD1_2": 1e-3, "CD2_1": 1e-3},
+    "CD and what it overrules": {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3, "CROTA2": 9.0} | TURNED,
+    "TPV": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_1": 1.01, "PV2_1": 0.99, "PV1_4": 0.02, "PV2_5": 0.03}
+    | {"CD1_1": -1e-3, "CD1_2": 2e-4, "CD2_1": 2e-4, "CD2_2": 1e-3},
+    "SIP": {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5}
+    | {"A_1_1": 2e-5, "A_0_2": -1e-5, "B_2_0": 3e-5, "B_1_1": -2e-5, "B_0_2": 1e-5, "PC1_2": 0.1} | TURNED,
+    "one beside it": TURNED | {f"{key}A": value for key, value in {
+        "CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "CRVAL1": 20.0, "CRVAL2": 3.0, "CRPIX2": 8.0, "PC1_2": 0.2,
+        "CDELT1": 1e-3, "CDELT2": 1e-3}.items()},
+}  # fmt: skip
+"""A WCS in all ways in which headers tell it, CTYPE, CRVAL and CRPIX left out."""
+
+
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", [fits.Header, dict])
+def test_authority_a_wcs_is_turned_with_its_rows(form, kind):
+    """astropy finds every pixel where it was: CDELTi and PCi_i that are not told are 1, all else that is not is 0."""
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 40.0, "CRPIX1": 50.0} | FORMS[form]
+    cards |= {} if form == "nothing" else {"CRPIX2": 30.0}
+    turned = flip_header(kind(cards), 70)
+    xy = np.array([[40.0, 35.0], [50.0, 25.0], [52.0, 31.0], [45.5, 29.0]])
+    for letter in " A" if "CTYPE1A" in cards else " ":
+        was, now = (WCS(fits.Header(header), key=letter) for header in (cards, turned))
+        expected = was.all_pix2world(xy, 0)
+        assert np.ptp(expected[:, 1]) > 1e-3, "the four pixels are four places"
+        got = now.all_pix2world(np.column_stack([xy[:, 0], 69 - xy[:, 1]]), 0)
+        assert np.allclose(got, expected, rtol=0, atol=1e-9)
+        again = WCS(fits.Header(flip_header(turned.copy(), 70)), key=letter)
+        assert np.allclose(again.all_pix2world(xy, 0), expected, rtol=0, atol=1e-9)
+
+
+def test_truth_a_header_without_a_wcs_gets_none():
+    assert flip_header({"ROWORDER": "BOTTOM-UP", "EXPTIME": 5.0}, 70) == {"ROWORDER": "TOP-DOWN", "EXPTIME": 5.0}
 
 
 def test_truth_image_in_an_extension_inherits_the_primary(tmp_path):

@@ -1,6 +1,9 @@
 """The calibration doctor on raw frames, one group at a time: each condition provoked on a simulated night."""
 
+import re
+
 import numpy as np
+import pytest
 import sky
 from astropy.io import fits
 from clinic import NIGHT, altered, examined, names, of_kind, only
@@ -128,6 +131,23 @@ def test_truth_d22_missing_pixels_of_integers_are_no_negative_ones(tmp_path):
     folder = altered(tmp_path, blank)
     assert all(np.isnan(np.asarray(frame)[50, 50]) for frame in scan(folder).frames)
     assert only(examined(folder), "D22") == []
+
+
+@pytest.mark.parametrize(("part", "value", "words"), [
+    (0.004, np.nan, "up to 0.4 % are missing"), (0.05, np.nan, "up to 5 % are missing"),
+    (0.05, -20.5, "up to 5 % are negative"), (0.3, -20.5, "up to 30 % are negative"),
+])  # fmt: skip
+def test_truth_d22_tells_missing_pixels_from_negative_ones(tmp_path, part, value, words):
+    holes = np.random.default_rng(1).random((300, 400)) < part
+
+    def processed(kind, i, pixels, header):
+        return np.where(holes, value, pixels + 0.5) if kind == "light" else None
+
+    found = only(examined(altered(tmp_path, processed)), "D22")
+    assert [f.severity for f in found] == ["error"]
+    share = re.search(r"up to ([\d.]+) % are (missing|negative)", found[0].sentence)
+    assert share[2] == words.split()[-1] and float(share[1]) == pytest.approx(100 * part, rel=0.2)
+    assert " 0 %" not in found[0].sentence
 
 
 def test_truth_h01_light_called_dark(tmp_path):

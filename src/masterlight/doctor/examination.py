@@ -16,13 +16,13 @@ from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, flats
+from masterlight.doctor.raw import clipped, flats, leaks
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
     levels.twins, levels.stars_in_the_dark, levels.starless_lights, levels.odd_exposures, levels.calibrated_already,
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
-    matches.temperature, matches.offset, matches.leaks, matches.unsteady_rates, matches.pattern, matches.shutter,
+    matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
     clipped.clipped, flats.flats_called_light,
 )  # fmt: skip

@@ -62,10 +62,12 @@ def plain(value) -> float | None:
     return float(f"{value:.7g}") if value is not None and math.isfinite(value) else None
 
 
-def finding(id: str, severity: Severity, sources: Iterable[Any], figure, threshold, unit, sentence: str, picture=None):
-    """A `Finding` with the title of its id; sources: paths, or frames and looks at frames; sentence: of any lines."""
+def finding(
+    id: str, severity: Severity, sources: Iterable[Any], figure, threshold, unit, sentence: str, picture=None, title=""
+) -> Finding:
+    """A `Finding`, mostly with the title of its id; sources: paths, frames or looks; sentence: of any lines."""
     names, words = tuple(map(source_of, sources)), re.sub(r"\n *", " ", sentence)
-    return Finding(id, severity, TITLES[id], names, plain(figure), plain(threshold), unit, words, picture)
+    return Finding(id, severity, title or TITLES[id], names, plain(figure), plain(threshold), unit, words, picture)
 
 
 def by_gravity(findings: Iterable[Finding]) -> list[Finding]:

@@ -11,10 +11,11 @@ from masterlight.core.headers.names import camera_key
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, Look
+from masterlight.doctor.evidence import Evidence, Look, letters_of, region, sample, sampled_rows
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
-from masterlight.session.matching import PLURAL, Group
+from masterlight.doctor.raw.places import abrupt, bad_places, places
+from masterlight.session.groups import PLURAL, Group
 from masterlight.subframes.select import SubframeSelector
 
 CALIBRATED = re.compile(
@@ -63,18 +64,14 @@ def flat_level(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 
 def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D05: flats with pixels at saturation or at zero, for each colour."""
+    """D05: flats with pixels at saturation or at zero, for each colour; those of bad columns are told apart."""
     for group in evidence.groups("flat"):
-        worst, bad, what = 0.0, [], ""
+        worst, bad, what, named = 0.0, [], "", {}
         for one in evidence.of(group):
-            each = one.pixels / max(1, len(one.saturated))
-            names = (f"saturated in {colour}" if colour else "saturated" for colour in one.colours)
-            shares = {name: n / each for name, n in zip(names, one.saturated, strict=True)}
-            shares["zero"] = one.zeros / one.pixels
-            if one.at_highest > 0.002 * one.pixels and one.highest_dn > 1.02 * one.level_dn:
-                shares["at their highest value"] = one.at_highest / one.pixels
-            name = max(shares, key=shares.get)
-            if shares[name] > doctor.clipped_fraction and shares[name] * each >= 5:
+            shares, here = clipped_shares(doctor, one)
+            named |= {one.source: here} if here else {}
+            name = max(shares, key=shares.get, default="")
+            if name and shares[name] > doctor.clipped_fraction and shares[name] * one.pixels >= 5:
                 bad.append(one)
                 worst, what = max((worst, what), (shares[name], name))
         if bad:
@@ -82,6 +79,36 @@ def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 such pixels are corrected wrongly; expose these flats {"longer" if what == "zero" else "shorter"}"""
             picture = pictures.histogram(bad[0].histogram, "level of a flat, DN", {})
             yield finding("D05", "warn", bad, 100 * worst, 100 * doctor.clipped_fraction, "%", sentence, picture)
+        if named:
+            yield bad_places("D05", list(named), next(iter(named.values())))
+
+
+def clipped_shares(doctor: Doctor, one: Look) -> tuple[dict[str, float], str]:
+    """What part of a flat's pixels is clipped by its exposure, and in which way; and its bad columns as words.
+
+    Pixels that end at once, beside others that are exposed well, are defects of the sensor: no exposure helps them.
+    """
+    each = one.pixels / max(1, len(one.saturated))
+    names = [f"saturated in {colour}" if colour else "saturated" for colour in one.colours]
+    counts = dict(zip(names, one.saturated, strict=True)) | {"zero": one.zeros}
+    if one.at_highest > 0.002 * one.pixels and one.highest_dn > 1.02 * one.level_dn:
+        counts["at their highest value"] = one.at_highest
+    limits = {name: doctor.clipped_fraction * (each if name in names else one.pixels) for name in counts}
+    if not any(n >= 5 and n > limits[name] for name, n in counts.items()):
+        return {}, ""
+    x = sample(one.frame)
+    letters = letters_of(one.frame, (sampled_rows(one.frame)[0], region(one.frame)[2]))
+    colours = np.tile(letters, (1, 1 + x.shape[2] // letters.shape[1]))[: x.shape[1], : x.shape[2]]
+    ceiling, shares, words = 0.98 * (one.frame.meta.saturation_dn or np.inf), {}, []
+    for name in counts:
+        clip = {"zero": 0.0, "at their highest value": one.highest_dn}.get(name, ceiling)
+        mask = x == 0 if name == "zero" else x >= clip
+        mask = mask & (colours == name[-1]) if name.startswith("saturated in") else mask
+        defects = abrupt(x, mask, clip, one.level_dn)
+        shares[name] = float(np.count_nonzero(mask & ~defects)) / (each if name in names else one.pixels)
+        found = places(mask, defects)
+        words += [f"{found.in_words(region(one.frame)[2])} ({name})"] if found.named else []
+    return shares, " and ".join(words)
 
 
 def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -144,14 +171,15 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     processed = [one for one in silent if not one.frame.meta.integer]
     processed = [one for one in processed if max(one.missing, one.negative) > 0.001 * one.pixels]
     if processed:
-        worst = 100 * max(max(one.missing, one.negative) / one.pixels for one in processed)
+        shares = {name: max(getattr(one, name) / one.pixels for one in processed) for name in ("missing", "negative")}
+        worst = 100 * max(shares.values())
+        seen = " and ".join(f"up to {100 * share:.2g} % are {name}" for name, share in shares.items() if share > 0)
         again = {f.source for part in evidence.plan.sets if part.bias or part.dark or part.flat for f in part.frames}
         again |= {f.source for job in evidence.plan.masters for f in job.frames}
         twice = any(one.source in again for one in processed)
         advice = ", and would be calibrated twice. Give the raw frames, or write CALSTAT into the headers"
-        sentence = f"""{some(processed)}: floats of which up to {worst:.2g} % are missing or negative, as no camera
-            writes them: they were calibrated or stacked before, though the headers do not say
-            so{advice if twice else ""}"""
+        sentence = f"""{some(processed)}: floats of which {seen}, as no camera writes them: they were calibrated or
+            stacked before, though the headers do not say so{advice if twice else ""}"""
         yield finding("D22", "error" if twice else "info", processed, worst, 0.1, "% of pixels", sentence)
     wrapped = [one for one in silent if one.frame.meta.integer and one.negative > 0.001 * one.pixels]
     if wrapped:

@@ -12,11 +12,12 @@ from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
+from masterlight.doctor.evidence import large, middle_of, neighbour_noise, region, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
+from masterlight.doctor.raw.places import bad_places, places
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
@@ -69,7 +70,11 @@ def negative(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     """D02: more negative pixels than noise makes; D10: a sky below zero."""
     pedestal = light.view.meta.pedestal_dn
     level, sigma = light.level_dn - pedestal, light.noise_dn
-    values = light.rows[np.isfinite(light.rows)] - pedestal
+    dead = places(light.rows - pedestal < -5 * sigma)
+    if dead.named:
+        sunk = f"{dead.in_words(region(light.view)[2])} (below zero after calibration)"
+        yield bad_places("D02", [light.view], sunk)
+    values = light.rows[np.isfinite(light.rows) & ~dead.columns & ~dead.blocks] - pedestal
     share, deep = float(np.mean(values < 0)), float(np.mean(values < -5 * sigma))
     by_noise = 0.5 * (1 - erf(level / sigma / sqrt(2)))
     span = min(-6 * sigma, np.percentile(values, 0.1)), max(level + 8 * sigma, sigma)

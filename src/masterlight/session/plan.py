@@ -1,7 +1,6 @@
 """What a run will make of the frames that were found: `Plan`, and what it says to people."""
 
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from masterlight.core.process import with_values
 from masterlight.core.together import settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.matching import Choice, Group
+from masterlight.session.groups import Group
+from masterlight.session.matching import Choice
 from masterlight.session.words import condense, visible
 
 
@@ -41,9 +41,8 @@ class MasterJob:
 
     @property
     def words(self) -> list[str]:
-        """What to name the product after: kind, filter, exposure, temperature, gain, binning."""
-        labels = [label for label in self.group.labels if self.kind != "flat" or not label.endswith((" s", " °C"))]
-        return [self.kind, *(re.sub(r"\s|°", "", label) for label in labels)]
+        """What to name the product after: kind, filter, exposure, temperature, gain, binning ... as far as needed."""
+        return self.group.words
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +148,8 @@ class Plan:
             lines += [f"    {part.equation} for {len(part.frames)}{masters_in_words(part)}" for part in job.sets]
         lines += ["", "Why"]
         for choice in self.choices:
-            lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}")
+            apart = f" ({'; '.join(choice.apart)})" if choice.apart else ""
+            lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}{apart}")
             lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
         for title, rows in (
             ("Read from names and headers", self.notes),

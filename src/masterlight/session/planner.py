@@ -17,7 +17,8 @@ from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import differences, settings
 from masterlight.core.units.settle import sentences
-from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
+from masterlight.session.groups import ENOUGH, PLURAL, Group, group_frames, lonely
+from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
 from masterlight.session.scan import Session
 from masterlight.session.suitable import frames_in_dn
@@ -33,9 +34,12 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
+    planner = Planner({kind: group_frames(kind, frames, kinds["light"]) for kind, frames in kinds.items()}, calibrate)
     for words in sentences(scales):
         planner.warn(words)
+    for kind in PLURAL:
+        for words in lonely(planner.groups[kind]):
+            planner.warn(words)
     taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")

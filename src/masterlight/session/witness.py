@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame, evenly, strips
+from masterlight.core.frame import Frame, Meta, evenly, strips
 from masterlight.core.headers.geometry import period
 from masterlight.core.headers.names import camera_key, filter_key, object_key
 from masterlight.core.statistics.scale import madn
@@ -106,10 +106,15 @@ def groups_of(frames: Iterable[Frame]) -> list[list[Frame]]:
     for frame in frames:
         meta = frame.meta
         raw = meta.kind in ("light", "unknown") and not meta.is_master and not meta.calibration and meta.frames <= 1
-        if raw and len(frame.shape) == 2 and min(frame.shape) >= 2 * HEIGHT:
+        if raw and not settled(meta) and len(frame.shape) == 2 and min(frame.shape) >= 2 * HEIGHT:
             key = (*settings(meta).values(), meta.exposure_s, filter_key(meta.filter), object_key(meta.object))
             groups.setdefault((*key, os.path.dirname(frame.source)), []).append(frame)
     return list(groups.values())
+
+
+def settled(meta: Meta) -> bool:
+    """Whether the user has said what a frame is."""
+    return any(witness == "user" for witness, _ in meta.told)
 
 
 def camera_of(frame: Frame) -> tuple:
@@ -209,7 +214,7 @@ def alike(even: Sequence[Glance]) -> list[Glance]:
 def judged(one: Glance, even: Sequence[Glance], brighter: float, full_dn: float) -> Frame:
     """A frame that looks like a flat, as a flat when another witness agrees, with a note on who said what."""
     meta, count = one.frame.meta, len(even)
-    called = [witness for witness, kind in getattr(meta, "told", ()) if kind == "flat"]
+    called = [witness for witness, kind in meta.told if kind == "flat"]
     level = np.median([each.level_dn for each in even]) / full_dn
     look = f"no stars, even, at {level:.0%} of full scale, {count} alike"
     look += f", {brighter:,.0f} times as bright for each second as other lights" if brighter > PERHAPS else ""

@@ -25,6 +25,9 @@ WCS_KEYWORDS = tuple(
 SIP_TERM = re.compile(r"(A|B|AP|BP)_(\d)_(\d)")
 """A coefficient of the distortion polynomials of a WCS."""
 
+OF_ROWS = re.compile(r"(?:CTYPE2|CRPIX2|CDELT2|(?:PC|CD)(?:[12]_[12]|00[12]00[12]))([A-Z]?)")
+"""A keyword of a WCS that tells of rows; its last letter names one beside the first."""
+
 
 def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
     """Colour filter pattern of the first stored row and pixel, offsets applied; None for mono and for three planes."""
@@ -117,11 +120,10 @@ def regrid(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> di
     """
     gone = (*OVERSCAN, *DATA, *PATTERN, "XBAYROFF", "YBAYROFF", "CCDSEC", "COMMENT", "HISTORY", "")
     new = {str(key): header[key] for key in header if str(key) not in gone}
-    for axis, start in ((1, x0), (2, y0)):
-        middle = as_number(new.get(f"CRPIX{axis}"))
-        if middle is not None:
-            new[f"CRPIX{axis}"] = (middle - start - 0.5) / factor + 0.5
-    for key in [k for k in new if re.fullmatch(r"CD\d_\d|CDELT\d|[XY]PIXSZ|PIXSCALE|SCALE|SECPIX\d?", k)]:
+    for key in [k for k in new if re.fullmatch(r"CRPIX[12][A-Z]?", k)]:
+        middle, start = as_number(new[key]), x0 if key[5] == "1" else y0
+        new[key] = (middle - start - 0.5) / factor + 0.5 if middle is not None else new[key]
+    for key in [k for k in new if re.fullmatch(r"(CD\d_\d|CDELT\d)[A-Z]?|[XY]PIXSZ|PIXSCALE|SCALE|SECPIX\d?", k)]:
         size = as_number(new[key])
         new[key] = size * factor if size is not None else new[key]
     if factor != 1:
@@ -141,17 +143,30 @@ def flip_header(header: Any, rows: int) -> Any:
         box = section(header.get(key))
         if box:
             header[key] = f"[{box[2] + 1}:{box[3]},{rows - box[1] + 1}:{rows - box[0]}]"
-    crpix = as_number(header.get("CRPIX2"))
-    if crpix is not None:
-        header["CRPIX2"] = rows + 1 - crpix
-    told = {"CD": ("CD2_2", "CD1_2"), "PC": ("PC1_1", "PC2_2")}
-    matrix = next((name for name, keys in told.items() if any(key in header for key in keys)), None)
-    if matrix == "PC" and "PC2_2" not in header:
-        header["PC2_2"] = 1.0
-    negated = [f"{matrix}1_2", f"{matrix}2_2"] if matrix else ["CDELT2"]
-    for key in [str(key) for key in header]:
-        term = SIP_TERM.fullmatch(key)
-        odd = term is not None and (int(term[3]) % 2 == 1) != term[1].startswith("B")
-        if (odd or key in negated) and as_number(header[key]) is not None:
-            header[key] = -as_number(header[key])
+    turn_wcs(header, rows)
     return header
+
+
+def turn_wcs(header: Any, rows: int) -> None:
+    """The WCS of a header, and those it tells by a letter (`CRPIX2A`), for the image of so many rows upside down.
+
+    The second column of each matrix and the terms of SIP that are odd in y change their sign. What a header may leave
+    out is what the standard says: 1 for CDELT2 and PC2_2, 0 for CRPIX2 and the rest.
+    """
+    keys = [str(key) for key in header]
+    terms = filter(None, map(SIP_TERM.fullmatch, keys))
+    negated = [term[0] for term in terms if (int(term[3]) % 2 == 1) != term[1].startswith("B")]
+    for letter in {match[1] for match in map(OF_ROWS.fullmatch, keys) if match}:
+        if f"CRPIX2{letter}" in header or f"CTYPE2{letter}" in header:
+            header[f"CRPIX2{letter}"] = rows + 1 - (as_number(header.get(f"CRPIX2{letter}")) or 0.0)
+        turned = [key[2:5] for key in keys if re.fullmatch(rf"PC(\d_\d|00\d00\d){letter}", key)]
+        scale = f"PC{'002002' if '00' in turned[0] else '2_2'}{letter}" if turned else f"CDELT2{letter}"
+        told = scale in header or any(re.fullmatch(rf"CD(\d_\d|00\d00\d){letter}", key) for key in keys)
+        if not told and (turned or f"CTYPE2{letter}" in header):
+            header[scale] = 1.0
+        columns = [key for key in keys if re.fullmatch(rf"(PC|CD)(\d_2|00\d002){letter}", key)]
+        negated += {scale, *columns}
+    for key in negated:
+        value = as_number(header.get(key))
+        if value is not None:
+            header[key] = -value

@@ -54,15 +54,6 @@ MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-cap
 """Words of a camera's name that do not tell one camera from another."""
 
 
-def kind_from_name(source: str) -> tuple[str | None, str, bool]:
-    """Kind by the last telling word in the file name or the two folders around it."""
-    for part in reversed(PurePath(str(source)).parts[-3:]):
-        matches = list(FILE_KIND.finditer(part.lower()))
-        if matches:
-            return matches[-1].lastgroup, part, bool(matches[-1][1])
-    return None, "", False
-
-
 def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> None:
     """Fill in what the header does not tell from words such as _600s_, -10C, 1x1, gain100, _Ha_ in the name."""
     parts = [p.lower() for p in reversed(PurePath(str(source)).parts[-3:])]

@@ -12,10 +12,9 @@ from pathlib import PurePath
 from typing import Any
 
 from masterlight.core.headers.geometry import pattern_of, sections_of
-from masterlight.core.headers.names import STACK_NAME, guess_from_name, kind_from_name
+from masterlight.core.headers.kinds import verdict_of
+from masterlight.core.headers.names import STACK_NAME, guess_from_name
 from masterlight.core.headers.values import angle, as_number, as_time, number, positive, sensible, text, truth
-
-TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "OBSTYPE")
 
 TEXTS = {
     "object": ("OBJECT",), "telescope": ("TELESCOP",), "filter": ("FILTER", "INSFLNAM", "FILT-1", "FILTERS"),
@@ -33,7 +32,9 @@ PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
 
 PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
 
-ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
+ROTATOR, ANGLE_ON_SKY = ("ROTATANG", "ROTATOR"), ("POSANGLE",)
+"""The angle of the rotator itself, and the angle on the sky that it was told to take, which the other side of the mount
+turns by half a circle. Wishes (OBJCTROT) and angles from a plate solution (ANGLE, CROTA2) are no place of a rotator."""
 
 FULL_LEVELS = ("DATAMAX", "SATURATE", "SATLEVEL", "MAXADU", "CWHITE")
 """Levels that tell the unit of the pixels."""
@@ -58,7 +59,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (("SATURATE", "SATLEVEL", "MAXADU"), (1e-6, 1e12)), (("PEDESTAL",), (-1e7, 1e7)),
         (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, "SET-TEMP"), (-1000, 1000)),
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
-        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), (ROTATOR, (-1e4, 1e4)),
+        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), ((*ROTATOR, *ANGLE_ON_SKY), (-1e4, 1e4)),
         (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
         (("NCOMBINE", "STACKCNT"), (1, 1e6)),
     )
@@ -79,14 +80,6 @@ UNITS = (
 )
 """Units of pixels, lower case without blanks and brackets, and what we call them."""
 
-KINDS = {
-    "light": "light", "science": "light", "object": "light", "lightstack": "light", "tricolor": "light",
-    "dark": "dark", "bias": "bias", "offset": "bias", "zero": "bias",
-    "flat": "flat", "skyflat": "flat", "domeflat": "flat", "twilightflat": "flat",
-    "darkflat": "flatdark", "flatdark": "flatdark", "darkforflat": "flatdark",
-}  # fmt: skip
-"""IMAGETYP of every program, lower case, without blanks, signs and the words frame, field, image, master."""
-
 
 def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> dict:
     """The fields of a `Meta` from a header, a file name and the shape of the pixels."""
@@ -94,14 +87,14 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     cards = believable(header, notes)
     binning = binning_of(cards)
     meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
-    meta["kind"], meta["is_master"], meta["declared"] = kind_of(cards, source, notes)
+    meta["program"], meta["exposure_s"] = program_of(cards), exposure_of(cards)
+    meta |= verdict_of(cards, source, meta["exposure_s"], notes, meta["program"] or "")._asdict()
     meta |= {
-        "program": program_of(cards), "exposure_s": exposure_of(cards),
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
         "temperature_c": temperature_of(cards, notes), "set_temperature_c": sensible(number(cards, "SET-TEMP")),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "focal_mm": focal_of(cards), "rotator_deg": number(cards, *ROTATOR),
+        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards),
         "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
@@ -144,24 +137,6 @@ def believable(header: Mapping, notes: list[str]) -> dict[str, Any]:
             notes.append(f"{key} is '{cards[key]}', which is not believed")
             del cards[key]
     return cards
-
-
-def kind_of(cards: Mapping, source: str, notes: list[str]) -> tuple[str, bool, str | None]:
-    """Kind of frame, whether it is a master, and the type as the header spells it."""
-    declared = text(cards, *TYPE)
-    word = re.sub(r"[^a-z]", "", (declared or "").lower())
-    is_master = word.startswith("master") or word.endswith("master")
-    kind = KINDS.get(re.sub(r"master|frame|field|image", "", word)) or KINDS.get(word)
-    found, where, named_master = kind_from_name(source)
-    if kind and not (found and found != kind and kind == "light" and "N.I.N.A. 1.9" in (program_of(cards) or "")):
-        if found and found != kind and kind != "flatdark" and (kind, found) != ("dark", "flatdark"):
-            notes.append(f"the header says {kind}, the name '{where}' says {found}; the header is believed")
-        return ("flatdark" if (kind, found) == ("dark", "flatdark") else kind), is_master, declared
-    if found and not (declared and word in ("snapshot", "focus", "autofocus", "test")):
-        said = f"the header calls it '{declared}'" if declared else "the header is silent"
-        notes.append(f"taken for a {found} by the name '{where}': {said}")
-        return found, is_master or named_master, declared
-    return "unknown", is_master, declared
 
 
 def frames_of(cards: Mapping, source: str, meta: Mapping) -> int:
@@ -246,6 +221,12 @@ def focal_of(cards: Mapping) -> float | None:
     """Focal length in mm; programs write 0 when they do not know it."""
     metres = positive(number(cards, "FLENGTH"))
     return positive(number(cards, "FOCALLEN", "FOCAL")) or (metres * 1000 if metres and metres < 100 else metres)
+
+
+def rotator_of(cards: Mapping) -> float | None:
+    """Where the rotator stood, in degrees; from an angle on the sky only up to half a circle."""
+    told, on_sky = number(cards, *ROTATOR), number(cards, *ANGLE_ON_SKY)
+    return told if told is not None else on_sky % 180 if on_sky is not None else None
 
 
 def pedestal_of(cards: Mapping, notes: list[str]) -> float:
