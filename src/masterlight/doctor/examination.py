@@ -24,7 +24,7 @@ CHECKS = (
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
-    clipped.clipped, flats.flats_called_light,
+    clipped.clipped, flats.flats_called_light, flats.odd_flats,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 FRAMES = 5
