@@ -45,6 +45,14 @@ def test_truth_numbers_out_of_all_reason_are_told_and_missing(key, value, field)
     assert getattr(meta, field) is None and any(key in note and "not believed" in note for note in meta.notes)
 
 
+def test_truth_the_focuser_is_read_and_stays_in_a_master():
+    metas = [Meta.from_header({"FOCUSPOS": 5120, "ROTATANG": 30.0}, shape=(4, 4)) for _ in range(2)]
+    assert metas[0].focuser_steps == 5120
+    again = Meta.from_header({key: value for key, value, _ in header(metas[0], metas, "flat")}, shape=(4, 4))
+    assert (again.focuser_steps, again.rotator_deg) == (5120, 30.0)
+    assert Meta.from_header({}, shape=(4, 4)).focuser_steps is None
+
+
 def test_truth_other_keywords_stand_in_and_defaults_hold():
     meta = Meta.from_header({"EXPTIME": 1e300, "EXPOSURE": 60.0, "XBINNING": 1e9, "XORGSUBF": 1e300, "NCOMBINE": 1e30})
     assert (meta.exposure_s, meta.binning, meta.origin_px, meta.frames) == (60.0, (1, 1), (0, 0), 1)

@@ -162,7 +162,7 @@ STEPS = {step.verb: step for step in (
         "masterlight doctor ~/nights/m31 -o m31.html",
         ("off", "calibrate.dark_scaling", "calibrate.overscan.model", "debayer.pattern", "workers"),
         takes="DIR", makes="Page to write, .html, with pictures of what was found.", of="doctor",
-        also=("calibrate", "debayer", "workers", *KIND_DIRS), by_hand=False,
+        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False,
         words="Exit status: 0 healthy or only warnings, 1 when something is wrong that stops a run.",
     ),
     Step(

@@ -15,6 +15,7 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
+from masterlight.session.rules import Matches
 from masterlight.subframes.select import SubframeSelector
 
 Folders = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
@@ -62,6 +63,11 @@ class Recipe:
     """The same for lights."""
     reference: Annotated[str | None, Usual("the best")] = None
     """File name of the light to align to and to normalize with; the best one when left out."""
+    match: Matches = ()
+    """Masters that some lights or flats shall have, in place of the best that is found: tables `[[match]]` of a recipe,
+    or as words `lights=GLOB; flat=GLOB`, with a comma between two of them."""
+    rotator_deg: Annotated[float, Field(ge=0, le=180)] = 2.0
+    """Flats and lights belong together whose rotator stood within so many degrees."""
     workers: Annotated[str, AfterValidator(check_workers)] = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
     memory_mb: Annotated[Megabytes | None, Usual("a quarter of the machine's")] = None

@@ -55,6 +55,8 @@ FROM_0_TO_1 = re.compile(r"(?i)siril|pixinsight|astro ?pixel ?processor|deepskys
 
 OURS = "CALVER", "MLKEY"
 
+FOCUSER = ("FOCUSPOS", "FOCPOS", "FOCUSSTP")
+"""Where the focuser stood, in steps of its own."""
 TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
 """Seconds of all exposures of a stack together."""
 
@@ -69,7 +71,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
         (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), ((*ROTATOR, *ANGLE_ON_SKY), (-1e4, 1e4)),
         (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
-        (("NCOMBINE", "STACKCNT"), (1, 1e6)),
+        (("NCOMBINE", "STACKCNT"), (1, 1e6)), (FOCUSER, (-1e9, 1e9)),
     )
     for key in keys
 }  # fmt: skip
@@ -105,7 +107,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         **temperatures_of(cards, notes),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards),
+        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards), "focuser_steps": number(cards, *FOCUSER),
         "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
@@ -306,9 +308,12 @@ def time_of(cards: Mapping, notes: list[str]) -> str | None:
         day = mjd + 2400000.5 if mjd is not None and 1e4 < mjd < 2e5 else None
     by_day = datetime(2000, 1, 1, 12) + timedelta(days=day - 2451545.0) if day is not None else None
     clock = text(cards, "TIME-OBS", "UT", "UTSTART", "UTC")
-    when = as_time(text(cards, "DATE-OBS"), clock) or as_time(text(cards, "DATE-AVG"), None)
+    told = as_time(text(cards, "DATE-OBS"), clock)
+    when = next((t for key in ("DATE-BEG", "DATE-AVG") if (t := told or as_time(text(cards, key), None))), told)
     if when is None and clock:
         when = as_time(text(cards, "DATE"), clock)
+    if when is None and by_day is None and (when := as_time(text(cards, "DATE-LOC"), None)):
+        notes.append("only the local time is known (DATE-LOC); it tells the night")
     if when and by_day and timedelta(minutes=25) < abs(when - by_day) < timedelta(hours=15):
         notes.append("DATE-OBS is local time; the Julian date is used instead")
         when = by_day
