@@ -56,7 +56,7 @@ def plan(
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
         planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
-            folders named lights, darks, flats, bias to be sure""")
+            folders named lights, darks, flats, bias to be sure, or give Recipe.light_dir and its like""")
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
