@@ -91,6 +91,8 @@ class Meta:
     """What the header tells of the numbers of a file of floats, in the words of `headers.scale_claims`."""
     scale_known: bool = False
     """Whether it was settled, by looking at pixels and at other frames, what the numbers of the file mean."""
+    unused_images: int = 0
+    """How many images lie in the file besides this one, which nobody looks at."""
     notes: tuple[str, ...] = ()
     """What had to be guessed or mended while reading the header, as sentences."""
 

@@ -50,15 +50,23 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
     notes = notes_of(session, {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
+        tuple(planner.warnings), tuple(rejected), (*session.notes, *notes), session.passed,
+        tuple(scales), unseen_of(session),
     )  # fmt: skip
+
+
+def unseen_of(session: Session) -> tuple[str, ...]:
+    """What was not looked at: what folders hold besides, and further images of files."""
+    beside = [frame.meta.unused_images for frame in session.frames if frame.meta.unused_images]
+    further = f"{sum(beside)} x further image in a file"
+    return (*session.unseen, *([further] if beside else []))
 
 
 def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
     """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
     notes = (note for f in session.frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
-    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
-    return tuple(f"{count} frames: {note}" for note, count in counts.items())
+    counts = Counter(re.sub(r"(?<!\w)'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
 
 
 @dataclass
