@@ -61,6 +61,7 @@ class Meta:
     """Size of one pixel of this image, binning included."""
     focal_mm: float | None = None
     rotator_deg: float | None = None
+    focuser_steps: float | None = None
     time: str | None = None
     ra_deg: float | None = None
     dec_deg: float | None = None
@@ -71,6 +72,8 @@ class Meta:
     """The level that no pixel can exceed: told by the header, or the largest integer that the file can hold."""
     calibration: str = ""
     """Letters of what was already done to the pixels: B bias, D dark, F flat subtracted or divided, O overscan."""
+    stages: tuple[str, ...] = ()
+    """What other programs have done to the frame besides, in words: "debayered", "registered" ..."""
     contains_bias: bool | None = None
     """For masters: whether the bias level is still in the pixels."""
     frames: int = 1

@@ -1,14 +1,15 @@
 """What lies in a folder: `scan(folder)` -> Session. Only headers are read."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.workers import each, executor
 from masterlight.io import read
-from masterlight.session.folders import search
+from masterlight.session.found.folders import of_kind, places_of
+from masterlight.session.found.search import search
 
 
 @dataclass(frozen=True)
@@ -26,27 +27,41 @@ class Session:
     """What was not looked at, counted."""
 
 
-def scan(where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Session:
+def scan(
+    where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    kind_dirs: Mapping[str, Sequence[str]] | None = None,
+) -> Session:
     """Open every image in a folder and below, or those of a list of files and folders; only headers are read.
 
     Hidden folders and the results of earlier runs are passed over; what cannot be read becomes a `Rejected`.
+    kind_dirs: folders and patterns whose frames are of one kind for good, as `Recipe.kind_dirs` has them; they are
+    opened too. Raises ParameterError for one that is not there.
     """
     roots = [where] if isinstance(where, (str, os.PathLike)) else list(where)
+    places = places_of(kind_dirs or {}, os.fspath(roots[0]) if len(roots) == 1 else "")
     walked = search(map(os.fspath, roots))
-    paths = unique(walked.images)
+    paths, knobs, empty = unique(walked.images), dict[str, str](), list[str]()
+    for place, knob in places.items():
+        beside = search([place])
+        inside = unique(beside.images)
+        paths |= {real: path for real, path in inside.items() if real not in paths}
+        knobs |= dict.fromkeys(inside, knob)
+        empty += [] if inside else [f"Recipe.{knob}: there is no image in {place}"]
+        if os.path.realpath(place) not in walked.known:
+            walked.add(beside)
     with executor("threads:8") as pool:
-        found = {event.item: event.result for event in each("scan", pool, read, paths)}
-    results = [found[path] for path in paths]
+        found = {event.item: event.result for event in each("scan", pool, read, list(paths.values()))}
+    results = [of_kind(found[path], knobs.get(real)) for real, path in paths.items()]
     name = ", ".join(str(root) for root in roots[:3]) + (" ..." if len(roots) > 3 else "")
     frames, rejected = (tuple(one for one in results if isinstance(one, kind)) for kind in (Frame, Rejected))
-    return Session(name, frames, rejected, walked.sentences(), walked.notes(), walked.unseen())
+    return Session(name, frames, rejected, (*walked.sentences(), *empty), walked.notes(), walked.unseen())
 
 
-def unique(paths: Iterable[str]) -> list[str]:
-    """Each file once, under its own name where a link leads to it as well."""
+def unique(paths: Iterable[str]) -> dict[str, str]:
+    """Each file once, by where it really lies, under its own name where a link leads to it as well."""
     known: dict[str, str] = {}
     for path in paths:
         place = os.path.realpath(path)
         if place not in known or not os.path.islink(path):
             known[place] = path
-    return list(known.values())
+    return known

@@ -42,6 +42,20 @@ class Found:
     def put(self, kind: tuple[str, str], path: str) -> None:
         self.others.setdefault(kind, []).append(path)
 
+    def add(self, more: "Found") -> None:
+        """Take in what another walk has found."""
+        self.images += more.images
+        self.links += more.links
+        self.pictures += more.pictures
+        self.results += more.results
+        self.empty += more.empty
+        self.files += more.files
+        self.hidden += more.hidden
+        self.twice += more.twice
+        self.known |= more.known
+        for kind, paths in more.others.items():
+            self.others.setdefault(kind, []).extend(paths)
+
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each kind of file that may hold images and is not read; pictures where there is no more."""
         told = [f"not read: {some(paths)} ({kind}{' each' * (len(paths) > 1)}): {todo}"
