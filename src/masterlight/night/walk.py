@@ -71,7 +71,7 @@ def open_plan(run: Run) -> Events[None]:
         yield Event("read", message=str(group))
     for rejected in plan.rejected:
         yield run.reject(rejected)
-    for told in (*plan.notes, *plan.warnings):
+    for told in (*plan.notes, *plan.warnings, *([plan.not_looked_at()] if plan.unseen else [])):
         yield run.note("plan", told)
     if not plan.lights:
         if any(os.path.isfile(row.path) for row in run.report.frames):

@@ -17,6 +17,7 @@ from masterlight.calibration.equation import equation
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences, settings
 from masterlight.core.units.settle import sentences
 from masterlight.session.found.suitable import frames_in_dn
@@ -65,8 +66,16 @@ def plan(
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
+        tuple(planner.warnings), tuple(rejected), (*session.notes, *notes), session.passed,
+        tuple(scales), unseen_of(session),
     )  # fmt: skip
+
+
+def unseen_of(session: Session) -> tuple[str, ...]:
+    """What was not looked at: what folders hold besides, and further images of files."""
+    beside = [frame.meta.unused_images for frame in session.frames if frame.meta.unused_images]
+    further = f"{sum(beside)} x further image in a file"
+    return (*session.unseen, *([further] if beside else []))
 
 
 def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
@@ -77,8 +86,8 @@ def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
     notes = (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
-    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
-    return tuple(f"{count} frames: {note}" for note, count in counts.items())
+    counts = Counter(re.sub(r"(?<!\w)'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
 
 
 @dataclass
@@ -167,7 +176,9 @@ class Planner:
             self.warn("have 3 planes already; they are taken as they are, no masters are applied", group)
             return LightSet(group.frames, None, None, None, "C = L")
         if done:
-            self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
+            self.warn(f"already calibrated ({words_of(done)}); what was done is not done again", group)
+        for stage in group.meta.stages if group.meta.stages != ("debayered",) else ():
+            self.warn(f"already {stage} by another program; that is left as it is, and raw frames give better", group)
         bias = dark = flat = None
         asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
         if asked and not set("BD") & set(done):
@@ -185,7 +196,7 @@ class Planner:
             dark = None
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
-        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
         if flat and not level_off:
             self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
             flat = None
