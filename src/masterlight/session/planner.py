@@ -17,6 +17,7 @@ from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import differences, settings
 from masterlight.core.units.settle import sentences
 from masterlight.session.matching import ENOUGH, PLURAL, Choice, Group, choose, group_frames
+from masterlight.session.orientation import settle_patterns
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
 from masterlight.session.scan import Session
 from masterlight.session.suitable import frames_in_dn
@@ -28,11 +29,13 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    frames, rows = settle_patterns(session.frames) if pattern == "auto" else (session.frames, [])
+    session = replace(session, frames=tuple(frames))
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
     planner = Planner({kind: group_frames(kind, frames) for kind, frames in kinds.items()}, calibrate)
-    for words in sentences(scales):
+    for words in (*rows, *sentences(scales)):
         planner.warn(words)
     taken = [frame for frame in kinds["light"] if frame.meta.kind == "unknown"]
     if taken:
