@@ -1,6 +1,9 @@
 """The calibration doctor on masters."""
 
+import re
+
 import numpy as np
+import pytest
 from clinic import DOCTOR, SHAPE, master, noise, only, vignette
 from numpy.testing import assert_allclose
 
@@ -13,6 +16,15 @@ def test_truth_d01_dark_lost_in_the_bias():
     assert_allclose(found[0].figure, 0.5 / np.sqrt(2), atol=0.05)
     assert only(DOCTOR.master("dark", warm, bias=bias, scaled=True), "D01") == []
     assert only(DOCTOR.master("dark", cold, bias=bias), "D01") == []
+
+
+@pytest.mark.parametrize(("level", "told"), [(0.2, True), (1.0, True), (1.6, True), (2.7, False), (6.0, False)])
+def test_truth_d01_says_what_was_measured(level, told):
+    """Noise of 1.4 DN in the difference: 1.6 DN leave 13 % negative, 2.7 DN leave 3 %, which is no lack of current."""
+    bias, dark = master("bias", 500 + noise(1.0)), master("dark", 500 + level + noise(1.0, 1))
+    found = only(DOCTOR.master("dark", dark, bias=bias, scaled=True), "D01")
+    assert bool(found) == told
+    assert all(float(re.search(r"(\d+)% of its pixels are negative", f.sentence)[1]) > 10 for f in found)
 
 
 def test_truth_d10_ready_made_dark_below_the_bias():
@@ -45,6 +57,20 @@ def test_truth_d12_dark_shaded_like_the_flat():
     assert 0.3 < found[0].figure <= 1
     tight = master("dark", 510 + noise(1.0, 1))
     assert only(DOCTOR.master("dark", tight, bias=bias, flat=flat), "D12") == []
+
+
+@pytest.mark.parametrize("dn", [6, 20, 100])
+def test_truth_d12_a_leak_is_shaded_in_both_directions_and_a_drift_is_not(dn):
+    bias, flat = master("bias", 500 + noise(1.0)), master("flat", 30_000 * vignette())
+
+    def found(shape):
+        dark = master("dark", 510 + dn * shape + noise(1.0, 1))
+        return only(DOCTOR.master("dark", dark, bias=bias, flat=flat), "D12")
+
+    assert [f.severity for f in found(vignette() / np.ptp(vignette()))] == ["warn"]
+    y, x = np.mgrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    for drift in (1 - y**2, 1 - x**2, np.sign(np.sin(9 * y)) + 1 - y**2, np.exp(-((y / 0.3) ** 2))):
+        assert found(drift) == []
 
 
 def test_truth_d16_counts_and_depth():

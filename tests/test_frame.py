@@ -59,7 +59,7 @@ def test_truth_ready_made_master_says_what_is_in_it():
         ("2024/lights/M31_Ha_300sec_01.fits", "light", 300, "Ha"),
         ("lights/dark_nebula_B33_300s.fits", "light", 300, None),
         ("flatdarks/0.5s/x.fits", "flatdark", 0.5, None),
-        ("darks/lights_out_250ms.fits", "light", 0.25, None),
+        ("darks/lights_out_250ms.fits", "dark", 0.25, None),
         ("offset_001.fits", "bias", None, None),
         ("M31_offset50_0001.fits", "unknown", None, None),
         ("flats/OIII/0001.fits", "flat", None, "OIII"),
@@ -125,7 +125,7 @@ def test_truth_stacks_of_telescopes_are_known(cards, name, frames):
 def test_truth_header_is_believed_over_the_name():
     meta = Meta.from_header({"IMAGETYP": "Dark Frame", "EXPTIME": 30}, "lights/light_600s.fits")
     assert (meta.kind, meta.exposure_s) == ("dark", 30)
-    assert "believed" in meta.notes[0]
+    assert "though its folder lights says light" in meta.notes[0]
     nina = {"IMAGETYP": "LIGHT", "SWCREATE": "N.I.N.A. 1.9.0.9001"}
     assert Meta.from_header(nina, "darks/x.fits").kind == "dark", "this version wrote LIGHT for darks"
     assert Meta.from_header({"IMAGETYP": "DARK"}, "darkflats/x.fits").kind == "flatdark"

@@ -1,6 +1,7 @@
 """The calibration doctor between groups of raw frames: each condition provoked on a simulated night."""
 
 import numpy as np
+import pytest
 import sky
 from clinic import CALIBRATION, NIGHT, altered, examined, names, of_kind, only
 from numpy.testing import assert_allclose
@@ -52,6 +53,42 @@ def test_truth_d09_a_cooler_that_does_not_hold(tmp_path):
     found = only(examined(altered(tmp_path, drifting), temperature_spread_c=0.4), "D09")
     assert [(f.severity, names(f)) for f in found] == [("warn", of_kind("light"))]
     assert_allclose(found[0].figure, 0.45)
+
+
+def with_temperatures(of_kind, set_c=None):
+    """A change that gives the frames of each kind a temperature by their number, and a set point or none."""
+
+    def change(kind, i, pixels, header):
+        for name in ("SET-TEMP", "CCD-TEMP"):
+            header.remove(name, ignore_missing=True)
+        header["CCD-TEMP"] = of_kind(kind, i)
+        if set_c is not None:
+            header["SET-TEMP"] = set_c
+
+    return change
+
+
+@pytest.mark.parametrize("set_c", [None, 0.0])
+def test_truth_d09_an_uncooled_camera_has_no_cooler_to_blame(tmp_path, set_c):
+    """The evening gets colder by 6 °C; darks are taken at the end. A set point of 0 stands for none."""
+    cooling = with_temperatures(lambda kind, i: 22 - i if kind == "light" else 17.8 + 0.1 * i, set_c)
+    found = only(examined(altered(tmp_path, cooling, dialect="sgp")), "D09")
+    assert [f.severity for f in found if "the darks were at" in f.sentence] == ["warn"] * len(found)
+    assert all("among the lights" in f.sentence and "cooler" not in f.sentence for f in found)
+
+
+@pytest.mark.parametrize("short_c", [2, 9, 35])
+def test_truth_d09_a_cooler_that_did_not_get_there(tmp_path, short_c):
+    warm = with_temperatures(lambda kind, i: -10 + short_c * (kind == "light" and i > 1), -10.0)
+    found = [f for f in only(examined(altered(tmp_path, warm, dialect="sgp")), "D09") if "set point" in f.sentence]
+    assert [(f.severity, names(f)) for f in found] == [("warn", of_kind("light", 2, 3, dialect="sgp"))]
+    assert_allclose(found[0].figure, short_c)
+
+
+def test_truth_d09_a_set_point_of_zero_that_other_frames_reached(tmp_path):
+    warm = with_temperatures(lambda kind, i: 4.0 if (kind, i) == ("dark", 0) else 0.0, 0.0)
+    found = [f for f in only(examined(altered(tmp_path, warm, dialect="sgp")), "D09") if "set point" in f.sentence]
+    assert [f.figure for f in found] == [4.0]
 
 
 def test_truth_d10_dark_of_another_offset(tmp_path):
@@ -169,6 +206,34 @@ def test_truth_d25_banding(tmp_path):
     # rows of 3 DN in a noise of 4.2 DN over 400 columns: (3 / (4.2 / 20))^2 = 200, of 24 rows
     assert all(80 < f.figure < 400 for f in found)
     assert found[0].picture is not None
+
+
+@pytest.mark.parametrize("odd", [(0, 1), (0, 3), (2, 5)])
+def test_truth_d25_and_h02_look_at_usual_frames(tmp_path, odd):
+    """Two of six bias frames with bands and 40 DN more, two of six flats with a lamp that flickers along the rows."""
+    rng = np.random.default_rng(4)
+
+    def two(kind, i, pixels, header):
+        if i not in odd or kind not in ("bias", "flat"):
+            return None
+        return np.rint(pixels + 40 + rng.normal(0, 8, (300, 1))) if kind == "bias" else np.rint(pixels * 0.8)
+
+    found = examined(altered(tmp_path, two))
+    assert [names(f) for f in only(found, "D20")] == [of_kind("bias", *odd)]
+    assert only(found, "D25") == [] and only(found, "H02") == []
+
+
+@pytest.mark.parametrize("rms_dn", [1.5, 3, 10])
+def test_truth_d25_bands_of_most_frames_are_found_beside_odd_ones(tmp_path, rms_dn):
+    rng = np.random.default_rng(3)
+
+    def banded(kind, i, pixels, header):
+        odd = 40 if i in (0, 1) else 0
+        return np.rint(pixels + odd + rng.normal(0, rms_dn, (300, 1))) if kind == "bias" else None
+
+    found = only(examined(altered(tmp_path, banded)), "D25")
+    assert [f.severity for f in found] == ["warn"]
+    assert not names(found[0]) & of_kind("bias", 0, 1)
 
 
 def test_truth_h02_gain_of_the_header(tmp_path):

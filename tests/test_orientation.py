@@ -11,7 +11,7 @@ from masterlight import io
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import flipped_pattern
 from masterlight.doors.steps import by_hand
-from masterlight.session.orientation import look, settle_patterns
+from masterlight.session.found.orientation import look, settle_patterns
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 from masterlight.simulate.night import XTRANS

@@ -12,7 +12,7 @@ import masterlight as ml
 from masterlight import io
 from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.process import card, knobs, replay
-from masterlight.session.orientation import settle_patterns
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.simulate import Night, Truth, simulate
 from masterlight.simulate import kernels as synthesis
 from masterlight.simulate.night import XTRANS

@@ -35,6 +35,9 @@ class Meta:
     is_master: bool = False
     declared: str | None = None
     """The type of frame as the header spells it."""
+    told: tuple[tuple[str, str], ...] = ()
+    """What each witness says of the kind, as (witness, kind): header, weak header, folder, name, exposure, OBJECT; or
+    user, whose word is final."""
     object: str | None = None
     filter: str | None = None
     camera: str | None = None
@@ -63,6 +66,7 @@ class Meta:
     """Size of one pixel of this image, binning included."""
     focal_mm: float | None = None
     rotator_deg: float | None = None
+    focuser_steps: float | None = None
     time: str | None = None
     ra_deg: float | None = None
     dec_deg: float | None = None

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from masterlight.core.workers import Event, Pool, each
 from masterlight.doctor.quality import sample as sampling
 from masterlight.doctor.quality import sensor
 from masterlight.doctor.quality.kernels import common_step
-from masterlight.session.matching import Group
+from masterlight.session.groups import Group
 from masterlight.session.plan import LightSet, MasterJob, Plan
 
 ROWS, PIXELS = 24, 72_000
@@ -60,8 +60,12 @@ class Look:
     """Median of each colour of the pattern; the one of a mono sensor is ''."""
     phases: np.ndarray
     """Mean of each pixel of the pattern, (size, size)."""
+    blocks: np.ndarray
+    """Means of the rows that were read in pieces of a 32nd, (rows, pieces) float32: differences of colour taken out."""
+    block_error_dn: float
+    """Standard error of one of them."""
     zones: np.ndarray
-    """Coarse map, ZONES float32: differences of colour taken out."""
+    """The same as a coarse map, ZONES float32."""
     zone_error_dn: float
     """Standard error of one zone."""
     histogram: tuple[np.ndarray, np.ndarray]
@@ -121,7 +125,7 @@ def look(frame: Frame) -> Look:
     phases, colours, flattened, saturated = by_colour(frame, x, level)
     step = int(common_step(values)) if frame.meta.integer else 0
     shift = (step & -step).bit_length() - 1 if step else 0  # 4 for 12-bit data that fill 16 bits
-    zones, residual, spread_dn = coarse(flattened, 2.0**shift if frame.meta.integer else 0.0)
+    blocks, zones, residual, spread_dn = coarse(flattened, 2.0**shift if frame.meta.integer else 0.0)
     stars, spikes = peaks(residual, spread_dn, x.shape[1])
     count = max(1, values.size // zones.size)
     return Look(
@@ -129,6 +133,7 @@ def look(frame: Frame) -> Look:
         missing=int(x.size - np.count_nonzero(good)), negative=int(np.count_nonzero(values < 0)),
         zeros=int(np.count_nonzero(values == 0)), at_highest=int(np.count_nonzero(values == highest)),
         saturated=saturated, shift_bits=shift, stars=stars, spikes=spikes, colours=colours, phases=phases,
+        blocks=blocks, block_error_dn=spread_dn / math.sqrt(max(1, values.size // blocks.size)),
         zones=zones, zone_error_dn=spread_dn / math.sqrt(count),
         histogram=np.histogram(values[::4], BINS), digest=hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest(),
     )  # fmt: skip
@@ -139,8 +144,7 @@ def by_colour(frame: Frame, x: np.ndarray, level: float):
     size, lit = period(frame.meta.pattern), frame.meta.kind in ("flat", "light")
     ceiling = 0.98 * (frame.meta.saturation_dn or np.inf)
     first = sampled_rows(frame)[0], region(frame)[2]
-    letters = np.array(list(frame.meta.pattern or "x")).reshape(size, size)
-    here = np.roll(letters, np.negative(first), (0, 1))[: x.shape[1]]
+    letters, here = letters_of(frame), letters_of(frame, first)[: x.shape[1]]
     means = np.full((size, size), np.nan)
     for i, j in np.ndindex(here.shape):
         means[i, j] = mean_of(x[:, i, j::size])
@@ -153,6 +157,12 @@ def by_colour(frame: Frame, x: np.ndarray, level: float):
             part *= level / usual if lit else 1.0
             part += 0.0 if lit else level - usual
     return phases, colours, flat, tuple(at_top)
+
+
+def letters_of(frame: Frame, first: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """The colours of a frame's pattern from row and column `first` on, (size, size); x for a mono sensor."""
+    size = period(frame.meta.pattern)
+    return np.roll(np.array(list(frame.meta.pattern or "x")).reshape(size, size), np.negative(first), (0, 1))
 
 
 def mean_of(x: np.ndarray) -> float:
@@ -174,7 +184,7 @@ def neighbour_noise(rows: np.ndarray) -> float:
 
 
 def coarse(x: np.ndarray, step_dn: float = 0.0):
-    """Coarse map of a sample (ZONES), what is left of the sample without it, and the robust sigma of that.
+    """Means of a sample's blocks, those as a coarse map (ZONES), what is left without them, the robust sigma of that.
 
     step_dn: the step of the converter; a frame that is quieter is not known to be.
     """
@@ -195,11 +205,17 @@ def coarse(x: np.ndarray, step_dn: float = 0.0):
     sigma = max(0.5 * step_dn, 1.4826 * deviation(part, 0.0) if part.size else 0.0)
     near = np.clip(residual, -4 * sigma, 4 * sigma).mean(axis=-1)
     middle = middle + np.nan_to_num(near)
-    most = np.minimum(ZONES, middle.shape)
-    down, across = (np.linspace(0, n, parts + 1).astype(int) for n, parts in zip(middle.shape, most, strict=True))
-    sums = np.add.reduceat(np.add.reduceat(middle, down[:-1], axis=0), across[:-1], axis=1)
-    zones = (sums / np.outer(np.diff(down), np.diff(across))).astype(np.float32)
-    return zones, residual.reshape(groups, fine, size, wide).transpose(0, 2, 1, 3).reshape(groups, size, -1), sigma
+    zones = in_zones(middle).astype(np.float32)
+    left = residual.reshape(groups, fine, size, wide).transpose(0, 2, 1, 3).reshape(groups, size, -1)
+    return middle.astype(np.float32), zones, left, sigma
+
+
+def in_zones(blocks: np.ndarray) -> np.ndarray:
+    """Blocks as a coarse map of ZONES, in means."""
+    most = np.minimum(ZONES, blocks.shape)
+    down, across = (np.linspace(0, n, parts + 1).astype(int) for n, parts in zip(blocks.shape, most, strict=True))
+    sums = np.add.reduceat(np.add.reduceat(blocks, down[:-1], axis=0), across[:-1], axis=1)
+    return sums / np.outer(np.diff(down), np.diff(across))
 
 
 def peaks(residual: np.ndarray, sigma: float, size: int) -> tuple[int, int]:
@@ -318,6 +334,18 @@ def noise_of(looks: Iterable[Look]) -> float:
     return float(np.median([one.spread_dn for one in looks]))
 
 
+def usual_pair(looks: Sequence[Look]) -> tuple[Look, Look]:
+    """The two frames of some that are most like all: an odd one, or the same frame twice, tells nothing of the others.
+
+    Frames are as far from the others as their level and their spread, in units of how these scatter.
+    """
+    values = np.array([(one.level_dn, one.spread_dn) for one in looks])
+    away = np.abs(values - np.median(values, axis=0))
+    far = (away / np.maximum(np.median(away, axis=0), 1e-3 * np.abs(values).mean(axis=0) + 1e-9)).max(axis=1)
+    first, *others = (looks[i] for i in np.argsort(far, kind="stable"))
+    return first, next((one for one in others if one.digest != first.digest), others[0])
+
+
 def alike(one: Meta, other: Meta) -> bool:
     """Whether two frames were read out alike, as far as their headers tell."""
     return not any(differences(one, other, READ_OUT))
@@ -335,7 +363,8 @@ def gather(plan: Plan, pool: Pool) -> Generator[Event, None, "Evidence"]:
     for group in evidence.groups("bias", "dark", "flatdark", "flat"):
         seen, is_flat = evidence.of(group), group.kind == "flat"
         if len(seen) > 1:
-            items.append((seen[0].frame, seen[1].frame, (is_flat and evidence.bias_for(group)) or 0.0, is_flat))
+            one, two = usual_pair(seen)
+            items.append((one.frame, two.frame, (is_flat and evidence.bias_for(group)) or 0.0, is_flat))
             groups[id(items[-1])] = id(group)
     for event in each("doctor", pool, pair, items):
         if not isinstance(event.result, Rejected):

@@ -11,14 +11,19 @@ from masterlight.core.frame import Frame
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import large, middle_of, neighbour_noise, sample
+from masterlight.doctor.evidence import large, middle_of, neighbour_noise, region, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
-from masterlight.session.matching import PLURAL
+from masterlight.doctor.raw.drying import changing_places
+from masterlight.doctor.raw.places import bad_places, places
+from masterlight.session.groups import PLURAL
 
 UNLIKE = 0.05
 """Pixels of a square of two that differ by more than this fraction see other colours."""
+
+NEGATIVE = 0.10
+"""Of a dark without its bias this part of the pixels may be negative: the median is 1.3 sigma of noise above zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from bias_in_flat(case)
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
+        yield from changing_places(doctor, case.master, case.frames, case.bias)
         if not case.frames:
             yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
     if case.kind in ("dark", "flatdark") and case.master.shape[-2:] == (case.bias or case.master).shape[-2:]:
@@ -106,12 +112,19 @@ def bias_in_flat(case: Case) -> Iterator[Finding]:
 
 
 def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
-    """D05: pixels of a master flat that saw no light or hold nothing."""
+    """D05: pixels of a master flat that saw no light or hold nothing; those of bad columns are told apart."""
     blind = ~(case.rows > 0.01 * case.level_dn)
+    found = places(blind)
+    if found.columns.any():
+        yield bad_places("D05", [case.master], f"{found.in_words(region(case.master)[2])} (without light)")
+    blind &= ~found.columns
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
-        sentence = f"""{case}: {share:.2%} of its pixels saw no light (allowed: {doctor.clipped_fraction:.2%}); they are
-            left out of the result. Is something in front of the sensor?"""
+        where = (
+            f", most of them {found.in_blocks(region(case.master)[2])}" if 2 * found.blocks.sum() > blind.sum() else ""
+        )
+        sentence = f"""{case}: {share:.2%} of its pixels saw no light{where} (allowed: {doctor.clipped_fraction:.2%});
+            they are left out of the result. Is something in front of the sensor?"""
         picture = pictures.image(Coarse.of(case.master).zones)
         yield finding("D05", "warn", [case.master], 100 * share, 100 * doctor.clipped_fraction, "%", sentence, picture)
 
@@ -158,10 +171,10 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
     if level < -max(doctor.outlier_dn, sigma) and not case.frames:
         sentence = f"{case} lies {figure(-level)} DN below the bias: another offset, gain or mode; take both alike"
         yield finding("D10", "error", [master, bias], level, 0, "DN", sentence)
-    elif case.scaled and (negative > 0.10 or level < 2 * sigma):
+    elif case.scaled and negative > NEGATIVE and level < 2 * sigma:
         sentence = f"""{case}: without the bias, its median is {figure(level, 2)} DN, {level / max(sigma, 1e-9):.1f}
-            sigma (2 are wanted), and {negative:.0%} of its pixels are negative (10 % are usual): there is hardly any
-            dark current to scale; take darks of the exposure of the lights and subtract them as they are"""
+            sigma (2 are wanted), and {negative:.0%} of its pixels are negative (up to {NEGATIVE:.0%} pass): there is
+            hardly any dark current to scale; take darks of the exposure of the lights and subtract them as they are"""
         yield finding("D01", "warn", [case.master], level / max(sigma, 1e-9), 2, "sigma", sentence)
 
 
@@ -188,10 +201,22 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
     if np.nanstd(light) < 0.01 or zones.shape != light.shape:
         return
-    slope, r, *_ = common(zones, light, order=1)
-    reach = slope * float(np.nanmax(light) - np.nanmin(light))
+    r, reach = shading(zones, light)
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
         sentence = f"""{case}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
             {doctor.leak_correlation:g}; {figure(reach)} DN over the frame): take darks in darkness, with the cap on"""
         picture = pictures.image(zones)
         yield finding("D12", "warn", [case.master], r, doctor.leak_correlation, "correlation", sentence, picture)
+
+
+def shading(zones: np.ndarray, light: np.ndarray) -> tuple[float, float]:
+    """How a dark follows the logarithm of the flat, along rows and along columns: (correlation, DN over the frame).
+
+    The weaker of both directions counts: bands of a drifting bias follow it in one of them by chance.
+    """
+    found = []
+    for axis in (0, 1):
+        y, x = (array - np.nanmedian(array, axis=axis, keepdims=True) for array in (zones, light))
+        slope, r, *_ = common(y, x, order=1)
+        found.append((r, slope * float(np.nanmax(light) - np.nanmin(light))))
+    return min(r for r, _ in found), min(reach for _, reach in found)

@@ -1,10 +1,10 @@
 """What is wrong between groups of frames: darks that do not fit, gains that lie, flats and darks that change."""
 
 from collections.abc import Iterator
-from itertools import combinations
 
 import numpy as np
 
+from masterlight.core.frame import Meta
 from masterlight.core.headers.names import camera_key
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.units.figures import figure
@@ -16,8 +16,12 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.masters import greens
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.quality.sensor import gains_of
-from masterlight.session.matching import Group
+from masterlight.doctor.raw.flats import flat_maps, without_odd, zone_error
+from masterlight.session.groups import Group
 from masterlight.session.plan import MasterJob
+
+NEAR_SET_POINT_C = 10.0
+"""A sensor this far from its set point is not cooled: the cooler is off, or there is none."""
 
 
 def group_of(master) -> Group | None:
@@ -74,35 +78,57 @@ def dark_exposure(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 
 def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D09: darks warmer or colder than the lights, coolers that do not hold, set points that were not reached."""
+    """D09: darks warmer or colder than the lights, coolers that do not hold, set points that were not reached.
+
+    An uncooled camera is at another temperature every minute: its darks cannot fit better, and nothing is to settle.
+    """
     for scaled, lights, dark in lights_and_darks(evidence):
         if None in (lights.temperature_c, dark.temperature_c):
             continue
         apart = abs(dark.temperature_c - lights.temperature_c)
         if apart > doctor.temperature_c and not scaled:
-            # an uncooled camera is at another temperature every minute: its darks cannot fit better
-            cooled = any(f.meta.set_temperature_c is not None for f in (*lights.frames, *dark.frames))
-            grave = cooled and apart > doctor.temperature_limit_c
+            has_cooler = cooled(lights) or cooled(dark)
+            grave = has_cooler and apart > doctor.temperature_limit_c
             limit = doctor.temperature_limit_c if grave else doctor.temperature_c
+            way = "at the temperature of the lights" if has_cooler else "among the lights, or scale the dark"
             sentence = f"""{lights.title}: the darks were at {dark.temperature_c:.1f} °C, the lights at
                 {lights.temperature_c:.1f} °C ({apart:.1f} °C apart, limit {limit:g}): dark current differs by
-                {100 * (2 ** (apart / 6) - 1):.0f} %; take darks at the temperature of the lights"""
+                {100 * (2 ** (apart / 6) - 1):.0f} %; take darks {way}"""
             yield finding("D09", "error" if grave else "warn", dark.frames, apart, limit, "°C", sentence)
-    for group in evidence.groups("light", "dark", "bias", "flatdark"):
-        frames = [f for f in group.frames if f.meta.temperature_c is not None]
-        values = np.array([f.meta.temperature_c for f in frames])
+    for group in evidence.groups("light", "dark", "flatdark"):
+        values = np.array([f.meta.temperature_c for f in group.frames if f.meta.temperature_c is not None])
         rms = float(np.std(values)) if len(values) > 1 else 0.0
-        if rms > doctor.temperature_spread_c and group.kind != "bias":
+        if rms > doctor.temperature_spread_c and cooled(group):
             sentence = f"""{group}: the sensor's temperature spreads by {rms:.2f} °C rms, from {values.min():.1f} to
                 {values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): let it settle, or set it warmer"""
             order = pictures.line(values, "frame", "temperature, °C")
             yield finding("D09", "warn", group.frames, rms, doctor.temperature_spread_c, "°C", sentence, order)
-        far = [f for f in frames if abs(f.meta.temperature_c - (f.meta.set_temperature_c or f.meta.temperature_c)) > 1]
-        if far:
-            worst = max(abs(f.meta.temperature_c - f.meta.set_temperature_c) for f in far)
-            sentence = f"""{some(far)}: the sensor was {worst:.1f} °C away from the set point (1 °C is usual): the
-                cooler had not got there; wait for it, or match darks by the temperature reached"""
-            yield finding("D09", "warn", far, worst, 1.0, "°C", sentence)
+    for group in evidence.groups("light", "dark", "bias", "flatdark"):
+        far = {f: apart for f in group.frames if (apart := from_set_point_c(f.meta)) > 1}
+        if far and (cooled(group) or any(f.meta.set_temperature_c for f in far)):  # 0 may stand for none
+            sentence = f"""{some(list(far))}: the sensor was {max(far.values()):.1f} °C away from the set point (1 °C is
+                usual): the cooler is off, too weak or was still on its way; wait for it, or match darks by the
+                temperature reached"""
+            yield finding("D09", "warn", far, max(far.values()), 1.0, "°C", sentence)
+
+
+def from_set_point_c(meta: Meta) -> float:
+    """How far the sensor was from what the cooler was set to; 0 where one of them is not known."""
+    told, wanted = meta.temperature_c, meta.set_temperature_c
+    return 0.0 if told is None or wanted is None else abs(told - wanted)
+
+
+def cooled(group: Group) -> bool:
+    """Whether a cooler was at work, as far as headers tell: a set point that some frame came near to.
+
+    Programs write a set point for a camera whose cooler is off or missing as well, often 0.
+    """
+    return any(
+        f.meta.set_temperature_c is not None
+        and f.meta.temperature_c is not None
+        and from_set_point_c(f.meta) <= NEAR_SET_POINT_C
+        for f in group.frames
+    )
 
 
 def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -141,45 +167,6 @@ def subtracted_together(evidence: Evidence, bias: Group, other: Group) -> bool:
     both = any(group_of(one.bias) is bias and group_of(one.dark) is other for one in users)
     job = evidence.job(other)
     return both or (job is not None and group_of(job.bias) is bias)
-
-
-def leaks(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D12: darks whose coarse map changes from frame to frame."""
-    for group in evidence.groups("dark", "flatdark"):
-        looks = evidence.of(group)
-        if len(looks) < 3:
-            continue
-        maps = np.stack([one.zones - np.median(one.zones) for one in looks])
-        change = maps - np.median(maps, axis=0)
-        reach = np.ptp(change, axis=(1, 2))
-        least = max(doctor.outlier_dn, 3 * float(np.median(reach)))  # banding is in all of them
-        limit = [max(8 * one.zone_error_dn * np.sqrt(2), 0.5 * one.spread_dn, least) for one in looks]
-        bad = [i for i in range(len(looks)) if reach[i] > limit[i]]
-        if bad:
-            worst = max(bad, key=lambda i: reach[i])
-            sentence = f"""{some([looks[i] for i in bad])}: a gradient of {figure(reach[worst])} DN that the other darks
-                do not have (expected: below {figure(limit[worst])} DN): light gets in. Darks want a cap, tape over the
-                viewfinder and gaps, or darkness"""
-            picture = pictures.image(change[worst])
-            yield finding("D12", "warn", [looks[i] for i in bad], reach[worst], limit[worst], "DN", sentence, picture)
-
-
-def unsteady_rates(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D12: darks of different exposures and one temperature whose rates differ."""
-    known = []
-    for group in evidence.groups("dark", "flatdark"):
-        bias = evidence.bias_for(group)
-        excess = level_of(evidence.of(group)) - bias if bias is not None and group.exposure_s else 0.0
-        if excess > 10.0:
-            known.append((excess / group.exposure_s, group))
-    for (rate, group), (other_rate, other) in combinations(known, 2):
-        cold = None in (group.temperature_c, other.temperature_c) or group.meta.shape != other.meta.shape
-        ratio = max(rate, other_rate) / min(rate, other_rate)
-        if not cold and abs(group.temperature_c - other.temperature_c) <= 0.5 and alike(group.meta, other.meta):
-            if ratio > 1.2:
-                sentence = f"""dark current is {rate:.3g} DN/s in {group} and {other_rate:.3g} DN/s in {other}: a factor
-                    of {ratio:.2f} (20 % are usual): light gets in, or the bias level differs; take them in darkness"""
-                yield finding("D12", "warn", [*group.frames, *other.frames], ratio, 1.2, "times", sentence)
 
 
 def pattern(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -225,7 +212,7 @@ def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D19: flats whose gradient or colour changes through the set."""
-    for group, looks, maps in flat_maps(evidence):
+    for group, looks, maps in without_odd(doctor, evidence):
         if len(looks) < 3:
             continue
         order = np.argsort([seconds_of(one.frame.meta.time) or i for i, one in enumerate(looks)], kind="stable")
@@ -248,28 +235,6 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 picture = pictures.line(values[order], "flat, in order of time", name)
                 yield finding("D19", "warn", looks, 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture)
                 break
-
-
-def flat_maps(evidence: Evidence):
-    """(group, looks, coarse maps without bias, divided by their median) of every group of two flats or more."""
-    for group in evidence.groups("flat"):
-        looks = evidence.of(group)
-        bias = evidence.bias_for(group)
-        if len(looks) < 2 or bias is None:
-            continue
-        maps = np.stack([one.zones - bias for one in looks])
-        level = np.median(maps, axis=(1, 2), keepdims=True)
-        if (level > 0).all():
-            yield group, looks, maps / level
-
-
-def zone_error(evidence: Evidence, group: Group, looks) -> float:
-    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike."""
-    pair = evidence.pairs.get(id(group))
-    if pair is None or not pair.signal_dn > 0:
-        return float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
-    count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
-    return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
 
 
 def gain(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:

@@ -49,6 +49,8 @@ class Doctor:
     """Flats above this fraction of full scale are an error."""
     clipped_fraction: Fraction = 1e-4
     """Fraction of a flat's pixels that may be saturated, or zero."""
+    zero_fraction: Fraction = 0.002
+    """Fraction of the pixels of a bias frame, dark or light that may be cut off at zero."""
     flat_snr: Amount = 500.0
     """Signal to noise that a pixel of a master flat should have."""
     flats: Count = 15

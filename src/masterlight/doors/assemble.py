@@ -41,8 +41,8 @@ from masterlight.night.products import header, place_keywords, save, write_pictu
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
-from masterlight.session.matching import PLURAL, Group, group_frames
-from masterlight.session.orientation import settle_patterns
+from masterlight.session.found.orientation import settle_patterns
+from masterlight.session.groups import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan
 from masterlight.session.planner import formula, letter
 from masterlight.session.scan import Session, scan

@@ -39,7 +39,7 @@ from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
-from masterlight.session.orientation import settle_patterns
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.scan import Session, images, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]

@@ -1,143 +1,40 @@
-"""Which frames belong together, and which calibration frames serve which, and why.
+"""Which calibration frames serve which, and why.
 
 Frames that must not be mixed (camera, size, binning, gain, ...) never are; among what is left the nearest in
-exposure, temperature and time is taken. What a header does not say excludes nothing: it is told as a doubt.
+exposure, temperature, angle and time is taken. What a header does not say excludes nothing: it is told as a doubt.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from pathlib import PurePath
+from typing import Literal, NamedTuple
 
-from masterlight.core.frame import Frame, Meta
-from masterlight.core.headers.names import filter_key, object_key, same_filter
-from masterlight.core.headers.values import seconds_of
+from masterlight.core.headers.names import same_filter
 from masterlight.core.together import SENSOR, differences, settings
+from masterlight.session.groups import (
+    ENOUGH,
+    EXPOSURE_FRACTION,
+    PLURAL,
+    ROTATOR_DEG,
+    TEMPERATURE_C,
+    Group,
+    same_exposure,
+)
+from masterlight.session.nights import steps_between
 
-EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
-"""Darks match an exposure within the larger of these two."""
-TEMPERATURE_C = 3.0
-"""Darks match a sensor temperature within this."""
 LARGEST_SCALE = 10.0
 """Darks are never scaled by more than this factor, nor by less than one over it."""
-NIGHT_S = 18 * 3600
-"""Flats and lights further apart than this belong to different nights."""
-ENOUGH = 3
-"""Raw frames that make a master preferable to a ready-made one."""
+
+OTHER_ANGLE = 30.0
+"""Days that flats of the same angle may be older to be preferred to those of another one."""
+FOLDER_STEP = 0.1
+"""Days that a step from folder to folder counts as, where there are no dates."""
+REFUSED = 1000.0
+"""What each thing that speaks against a group costs where it must serve all the same."""
 
 DOUBTFUL = ("colour pattern", "gain", "offset")
 """Settings that are worth a doubt when only one of two headers tells them."""
-
-PLURAL = {"light": "lights", "dark": "darks", "flat": "flats", "bias": "bias frames", "flatdark": "flat-darks"}
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Frames of one kind that may be treated alike; a ready-made master is a group of its own."""
-
-    kind: str
-    frames: tuple[Frame, ...]
-
-    @property
-    def meta(self) -> Meta:
-        return self.frames[0].meta
-
-    @property
-    def is_master(self) -> bool:
-        return self.meta.is_master
-
-    @property
-    def contains_bias(self) -> bool:
-        """Whether the bias level is in the pixels; a master that does not say is taken to hold it."""
-        return self.meta.contains_bias is not False and "B" not in self.meta.calibration
-
-    def middle(self, value: Callable[[Meta], float | None]) -> float | None:
-        """The median of what the headers say, None when they say nothing."""
-        values = [v for v in (value(frame.meta) for frame in self.frames) if v is not None]
-        return median(values) if values else None
-
-    @cached_property
-    def exposure_s(self) -> float | None:
-        return self.middle(lambda meta: meta.exposure_s)
-
-    @cached_property
-    def temperature_c(self) -> float | None:
-        return self.middle(lambda meta: meta.temperature_c)
-
-    @cached_property
-    def time_s(self) -> float | None:
-        return self.middle(lambda meta: seconds_of(meta.time))
-
-    @property
-    def labels(self) -> list[str]:
-        """What tells this group from others: filter, exposure, temperature, binning."""
-        filter_ = self.meta.filter if self.kind in ("light", "flat") else None
-        exposure = f"{self.exposure_s:.4g} s" if self.exposure_s is not None and self.kind != "bias" else None
-        temperature = f"{self.temperature_c:.0f} °C".replace("-0 ", "0 ") if self.temperature_c is not None else None
-        binning = "bin {}x{}".format(*self.meta.binning) if self.meta.binning != (1, 1) else None
-        gain = f"gain {self.meta.gain:g}" if self.meta.gain is not None else None
-        return [label for label in (filter_, exposure, temperature, gain, binning) if label]
-
-    def __str__(self) -> str:
-        if self.is_master:
-            return f"the master {Path(self.frames[0].source).name}"
-        one = self.title.replace(PLURAL[self.kind], PLURAL[self.kind][:-1], 1)
-        return f"{len(self.frames)} {self.title}" if len(self.frames) > 1 else f"1 {one}"
-
-    @property
-    def title(self) -> str:
-        """What these frames are, without their number: the same for every night."""
-        of_object = [f"of {self.meta.object}"] if self.kind == "light" and self.meta.object else []
-        return " ".join([PLURAL[self.kind], *of_object, *self.labels])
-
-
-def group_frames(kind: str, frames: Iterable[Frame]) -> list[Group]:
-    """Split frames of one kind into groups of equal settings, exposure, temperature, and for flats and lights night."""
-    frames = list(frames)
-    groups = [Group(kind, (frame,)) for frame in frames if frame.meta.is_master]
-    equal: dict[Any, list[Frame]] = {}
-    for frame in frames:
-        if not frame.meta.is_master:
-            meta = frame.meta
-            of_object = object_key(meta.object) if kind == "light" else ""
-            of_filter = filter_key(meta.filter) if kind in ("light", "flat") else ""
-            alike = settings(meta) | {"unit": meta.unit or "DN"}  # floats do not tell, and mostly are counts
-            equal.setdefault((of_object, of_filter, meta.calibration, *alike.values()), []).append(frame)
-    parts, near = list(equal.values()), lambda a, b: abs(a - b) <= TEMPERATURE_C
-    if kind in ("light", "dark", "flatdark"):
-        parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
-    if kind != "flat":
-        parts = [p for part in parts for p in clusters(part, lambda f: f.meta.temperature_c, near)]
-    if kind in ("light", "flat"):
-        parts = [p for part in parts for p in nights(part)]
-    return groups + [Group(kind, tuple(part)) for part in parts]
-
-
-def same_exposure(a: float, b: float) -> bool:
-    return abs(a - b) <= max(EXPOSURE_S, EXPOSURE_FRACTION * max(a, b)) + 1e-9
-
-
-def clusters(frames: list[Frame], value: Callable, same: Callable, of_first: bool = True) -> list[list[Frame]]:
-    """Frames whose values are the same as that of the smallest of them, or else as that of the one before.
-
-    Those without a value are one cluster.
-    """
-    out = [[frame for frame in frames if value(frame) is None]]
-    known = None
-    for frame in sorted((f for f in frames if value(f) is not None), key=value):
-        apart = known is None or not same(known, value(frame))
-        out += [[]] if apart else []
-        known = value(frame) if apart or not of_first else known
-        out[-1].append(frame)
-    return [part for part in out if part]
-
-
-def nights(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames split where the time between one and the next is longer than a night."""
-    return clusters(frames, lambda f: seconds_of(f.meta.time), lambda a, b: b - a <= NIGHT_S, of_first=False)
 
 
 @dataclass(frozen=True)
@@ -158,70 +55,99 @@ class Choice:
     chosen: str | None
     candidates: tuple[Candidate, ...]
     doubts: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    """In what the one that was taken differs from the target, harmless as it is."""
 
 
-class Comparison(NamedTuple):
-    """What speaks against a group, what is in doubt because a header is silent, and how far away it is."""
+class Remark(NamedTuple):
+    """One thing in which a group differs from what it is to serve, or that only one of them tells."""
 
-    against: list[str]
-    doubts: list[str]
-    cost: float
-
-
-Remark = tuple[str, str, float]
-"""One thing of a comparison: (what speaks against the group, or what is in doubt, or else '', how far away it is)."""
+    words: str
+    weight: Literal["against", "doubt", "note"] = "note"
+    cost: float = 0.0
 
 
-def choose(need: str, target: Group, groups: list[Group], scaled: bool = False) -> tuple[Group | None, Choice]:
+class Comparison:
+    """What speaks against a group, what is in doubt, what is told besides, and how far away it is."""
+
+    def __init__(self, remarks: Iterable[Remark]):
+        self.remarks = list(remarks)
+        self.cost = math.fsum(one.cost for one in self.remarks)
+
+    def of(self, *weights: str) -> list[str]:
+        return [one.words for one in self.remarks if one.words and one.weight in weights]
+
+    def overruled(self) -> "Comparison":
+        """The same where somebody says that it shall serve: what speaks against it is in doubt."""
+        return Comparison(
+            one._replace(weight="doubt", cost=one.cost + REFUSED) if one.weight == "against" else one
+            for one in self.remarks
+        )
+
+
+def choose(
+    need: str, target: Group, groups: list[Group], scaled: bool = False, rotator_deg: float = ROTATOR_DEG,
+    named: bool = False,
+) -> tuple[Group | None, Choice]:  # fmt: skip
     """The best of `groups` to serve `target` as its `need` (bias, dark, flat, flatdark), with the reasons.
 
-    Darks that will be `scaled` may have another exposure and temperature; the nearest is still the best.
+    Darks that will be `scaled` may have another exposure and temperature; the nearest is still the best. Groups that
+    somebody `named` serve whatever speaks against them.
     """
     rated = []
     for group in groups:
-        seen, few = compare(need, target, group, scaled), len(group.frames) < ENOUGH
-        tier = 1 if group.is_master else 2 * few
-        rated.append((bool(seen.against), tier, seen.cost, str(group), group, seen))
+        seen, few = Comparison(compare(need, target, group, scaled, rotator_deg)), len(group.frames) < ENOUGH
+        seen = seen.overruled() if named else seen
+        tier = 0 if named else 1 if group.is_master else 2 * few
+        rated.append((bool(seen.of("against")), tier, seen.cost, str(group), group, seen))
     rated.sort(key=lambda row: row[:4])
     refused, best_tier, best_cost, chosen, best, best_seen = rated[0] if rated else (True, 0, 0.0, "", None, None)
-    candidates = []
-    for unfit, tier, cost, name, group, seen in rated:
-        reason = "; ".join(seen.against)
-        if not unfit and tier != best_tier:
-            reason = f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
-        elif not unfit and group is not best:
-            reason = f"further away (cost {cost:.2f} against {best_cost:.2f})"
-        candidates.append(Candidate(name, None if unfit else round(cost, 3), reason))
+    candidates = tuple(
+        Candidate(
+            name,
+            None if unfit else round(cost, 3),
+            "" if group is best and not refused else why_not(seen, unfit, tier, best_tier, best_cost),
+        )
+        for unfit, tier, cost, name, group, seen in rated
+    )
     if refused:
-        return None, Choice(str(target), need, None, tuple(candidates))
-    doubts = tuple(f"{target.title}: {doubt} ({chosen})" for doubt in best_seen.doubts)
-    return best, Choice(str(target), need, chosen, tuple(candidates), doubts)
+        return None, Choice(str(target), need, None, candidates)
+    doubts = "; ".join(best_seen.of("doubt"))
+    told = (f"{target.title}: {doubts} ({chosen})",) if doubts else ()
+    return best, Choice(str(target), need, chosen, candidates, told, tuple(best_seen.of("doubt", "note")))
 
 
-def compare(need: str, target: Group, group: Group, scaled: bool = False) -> Comparison:
-    """How a group would serve: its settings, then what matters for the need, and its age."""
-    remarks = list(compare_settings(target, group))
+def why_not(seen: Comparison, unfit: bool, tier: int, best_tier: int, best_cost: float) -> str:
+    """Why another group was taken, field by field."""
+    if unfit:
+        return "; ".join(seen.of("against", "doubt", "note"))
+    if tier != best_tier:
+        return f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
+    return "; ".join([*seen.of("doubt", "note"), f"further away (cost {seen.cost:.2f} against {best_cost:.2f})"])
+
+
+def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: float) -> Iterator[Remark]:
+    """How a group would serve, field by field: its settings, then what matters for the need, and its age."""
+    dark = need not in ("flat", "bias")
     if need == "flat":
-        remarks += compare_flat(target, group)
-    elif need == "bias":
-        remarks.append(compare_temperature(target, group, limit=None))
-    else:
-        remarks.append(compare_exposure(target, group, scaled))
-        remarks.append(compare_temperature(target, group, None if scaled else TEMPERATURE_C))
-    days = abs(group.time_s - target.time_s) / 86400 if group.time_s and target.time_s else 0.0
-    age = days / {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
-    against, doubts = ([one[i] for one in remarks if one[i]] for i in (0, 1))
-    return Comparison(against, doubts, sum(one[2] for one in remarks) + age)
+        yield from compare_filter(target, group)
+    if dark:
+        yield compare_exposure(target, group, scaled)
+    yield compare_temperature(target, group, TEMPERATURE_C if dark and not scaled else None, need)
+    yield from compare_settings(target, group)
+    if need == "flat":
+        yield compare_rotator(target, group, rotator_deg)
+    yield compare_age(target, group, {"flat": 1.0, "bias": 365.0}.get(need, 180.0))
 
 
 def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
     names = [name for name in SENSOR if name != "unit" or group.kind != "flat"]  # a flat is divided by its own level
     for name, mine, other in differences(target.meta, group.meta, names):
-        yield f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "", 0.0
+        yield Remark(f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "against")
     ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
     for name in DOUBTFUL:
         if (ours[name] is None) != (theirs[name] is None):
-            yield "", f"the {name} is known on one side only and taken to be the same", 0.0
+            yield Remark(f"the {name} is known on one side only and taken to be the same", "doubt")
 
 
 def unknown(name: str, target: Group, mine: float | None, group: Group, theirs: float | None) -> str:
@@ -233,32 +159,63 @@ def unknown(name: str, target: Group, mine: float | None, group: Group, theirs: 
 def compare_exposure(target: Group, group: Group, scaled: bool) -> Remark:
     mine, theirs = target.exposure_s, group.exposure_s
     if mine is None or theirs is None:
-        return "", unknown("exposure", target, mine, group, theirs), 1.0
+        return Remark(unknown("exposure", target, mine, group, theirs), "doubt", 1.0)
+    words = f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s"
     if scaled and min(mine, theirs) > 0 and max(mine, theirs) / min(mine, theirs) <= LARGEST_SCALE:
-        return "", "", abs(math.log(theirs / mine)) / EXPOSURE_FRACTION
+        return Remark(words, "note", abs(math.log(theirs / mine)) / EXPOSURE_FRACTION)
     if not same_exposure(mine, theirs):
-        return f"exposure {theirs:g} s, the {PLURAL[target.kind]} have {mine:g} s", "", 0.0
-    return "", "", abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION
+        return Remark(words, "against")
+    return Remark("", "note", abs(math.log(max(theirs, 1e-6) / max(mine, 1e-6))) / EXPOSURE_FRACTION)
 
 
-def compare_temperature(target: Group, group: Group, limit: float | None) -> Remark:
+def compare_temperature(target: Group, group: Group, limit: float | None, need: str) -> Remark:
+    """Darks must have it; a flat is divided by its own level, and a bias hardly knows it."""
     mine, theirs = target.temperature_c, group.temperature_c
     if mine is None or theirs is None:
-        return "", unknown("temperature", target, mine, group, theirs) if limit else "", 0.5
+        words = unknown("temperature", target, mine, group, theirs) if limit else ""
+        return Remark(words, "doubt", 0.0 if need == "flat" else 0.5)
     apart = abs(mine - theirs)
+    told = f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C"
     if limit and apart > limit:
-        return f"temperature {theirs:.1f} °C, the {PLURAL[target.kind]} have {mine:.1f} °C", "", 0.0
-    warm = f"{apart:.1f} °C apart, dark current differs by {100 * (2 ** (apart / 6) - 1):.0f} %"
-    return "", warm if limit and apart > 1 else "", apart if limit else apart / 5
+        return Remark(told, "against")
+    if limit and apart > 1:
+        warm = f"{apart:.1f} °C apart, dark current differs by {100 * (2 ** (apart / 6) - 1):.0f} %"
+        return Remark(warm, "doubt", apart)
+    cost = apart if limit else apart / 50 if need == "flat" else apart / 5
+    return Remark(told if apart > 1 else "", "note", cost)
 
 
-def compare_flat(target: Group, group: Group) -> Iterator[Remark]:
+def compare_filter(target: Group, group: Group) -> Iterator[Remark]:
     same = same_filter(target.meta.filter, group.meta.filter)
     if same is False:
-        yield f"filter {group.meta.filter}, the lights have {target.meta.filter}", "", 0.0
+        yield Remark(f"filter {group.meta.filter}, the lights have {target.meta.filter}", "against")
     elif same is None and (target.meta.filter or group.meta.filter):
         whose = "flats" if target.meta.filter else "lights"
-        yield "", f"the filter of the {whose} is unknown and taken to be the same", 5.0
-    mine, theirs = target.meta.rotator_deg, group.meta.rotator_deg
-    if None not in (mine, theirs) and abs((mine - theirs + 180) % 360 - 180) > 1:
-        yield "", f"the rotator stood at {theirs:.1f}° for the flats and at {mine:.1f}° for the lights", 10.0
+        yield Remark(f"the filter of the {whose} is unknown and taken to be the same", "doubt", 5.0)
+
+
+def compare_rotator(target: Group, group: Group, tolerance_deg: float) -> Remark:
+    """Flats of another angle are worth less than older ones of the same: vignetting and dust before it have turned."""
+    mine, theirs = target.rotator_deg, group.rotator_deg
+    if mine is None or theirs is None:
+        return Remark("", cost=0.0 if mine is theirs else 1.0)
+    apart = abs((mine - theirs + 180) % 360 - 180)
+    words = f"the rotator stood at {theirs:.1f}° for the flats and at {mine:.1f}° for the lights"
+    return Remark(words, "doubt", OTHER_ANGLE) if apart > tolerance_deg + 1e-6 else Remark("", cost=apart / 100)
+
+
+def compare_age(target: Group, group: Group, days_of_worth: float) -> Remark:
+    """The days between them; where dates are missing, the steps from folder to folder."""
+    if target.time_s is not None and group.time_s is not None:
+        days = abs(group.time_s - target.time_s) / 86400
+        return Remark(f"{days:.0f} days apart" if days >= 1.5 else "", cost=days / days_of_worth)
+    steps, mine, theirs = min(
+        (steps_between(a, b), a, b) for a in sorted(target.folders) for b in sorted(group.folders)
+    )
+    words = f"folder {short(theirs)}, the {PLURAL[target.kind]} lie in {short(mine)}"
+    return Remark(words if steps > 2 else "", cost=steps * FOLDER_STEP / days_of_worth)
+
+
+def short(folder: str) -> str:
+    """The last two names of a path."""
+    return "/".join(PurePath(folder).parts[-2:])

@@ -17,6 +17,10 @@ FILTER_TOKEN = re.compile(r"(?:[LRGBVIUHOSgrizu]|(?i:ha|hb|oiii|o3|sii|s2|nii|lu
                           r"|h-?alpha|h-?beta|uvir|ircut|lp|duo|dual|lextreme|lenhance))(?i:\d{1,2}nm)?")  # fmt: skip
 """What part of a file name is taken for a filter; single letters as photographers capitalise them."""
 
+COLOUR_TOKEN = re.compile(r"(?i)(?:ha|hb|oiii|o3|sii|s2|nii|clear|ir|uv|h-?alpha|h-?beta|uvir|ircut|lp|duo|dual"
+                          r"|lextreme|lenhance)(?:\d{1,2}nm)?")  # fmt: skip
+"""The same before a sensor that has its colours: L stands for light there, and a luminance filter makes no sense."""
+
 FILE_KIND = re.compile(
     r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
@@ -54,15 +58,6 @@ MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-cap
 """Words of a camera's name that do not tell one camera from another."""
 
 
-def kind_from_name(source: str) -> tuple[str | None, str, bool]:
-    """Kind by the last telling word in the file name or the two folders around it."""
-    for part in reversed(PurePath(str(source)).parts[-3:]):
-        matches = list(FILE_KIND.finditer(part.lower()))
-        if matches:
-            return matches[-1].lastgroup, part, bool(matches[-1][1])
-    return None, "", False
-
-
 def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> None:
     """Fill in what the header does not tell from words such as _600s_, -10C, 1x1, gain100, _Ha_ in the name."""
     parts = [p.lower() for p in reversed(PurePath(str(source)).parts[-3:])]
@@ -76,7 +71,7 @@ def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> 
             meta[name] = value
             notes.append(f"{name.split('_')[0]} read from the name: '{match[0].strip('_ ')}'")
     if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
-        meta["filter"] = filter_in_name(source)
+        meta["filter"] = filter_in_name(source, COLOUR_TOKEN if meta["pattern"] else FILTER_TOKEN)
         if meta["filter"]:
             notes.append(f"filter read from the name: '{meta['filter']}'")
 
@@ -91,7 +86,7 @@ def value_in_name(name: str, match: re.Match):
     return value * {"ms": 1e-3, "min": 60.0}.get(unit, 1.0)
 
 
-def filter_in_name(source: str) -> str | None:
+def filter_in_name(source: str, token: re.Pattern[str] = FILTER_TOKEN) -> str | None:
     """The filter that a file name or the name of its folder tells: flat_ir_001.fits, FILTER-Ha, lights/OIII/."""
     path = PurePath(str(source))
     stem = path.name.split(".fit")[0].split(".fts")[0]
@@ -99,8 +94,8 @@ def filter_in_name(source: str) -> str | None:
     if told:
         return told[1]
     words = re.split(r"[_\s.,]+|-(?!alpha|beta)", stem)
-    found = [word for word in words if FILTER_TOKEN.fullmatch(word)]
-    folders = [part for part in path.parts[-3:-1] if FILTER_TOKEN.fullmatch(part)]
+    found = [word for word in words if token.fullmatch(word)]
+    folders = [part for part in path.parts[-3:-1] if token.fullmatch(part)]
     return found[-1] if found else folders[-1] if folders else None
 
 

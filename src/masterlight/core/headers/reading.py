@@ -11,21 +11,28 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
+from masterlight.core.headers.filters import filter_of
 from masterlight.core.headers.geometry import pattern_of, sections_of
-from masterlight.core.headers.names import STACK_NAME, guess_from_name, kind_from_name
-from masterlight.core.headers.values import angle, as_number, as_time, number, positive, sensible, text, truth
-
-TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "OBSTYPE")
+from masterlight.core.headers.kinds import verdict_of
+from masterlight.core.headers.names import STACK_NAME, guess_from_name
+from masterlight.core.headers.values import angle, as_number, as_time, celsius, number, positive, text, truth
 
 TEXTS = {
-    "object": ("OBJECT",), "telescope": ("TELESCOP",), "filter": ("FILTER", "INSFLNAM", "FILT-1", "FILTERS"),
+    "object": ("OBJECT",), "telescope": ("TELESCOP",),
     "camera": ("INSTRUME", "CAMERA", "DETECTOR"), "readout_mode": ("READOUTM", "READMODE"),
 }  # fmt: skip
 """Fields of a `Meta` that are words."""
 
 BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"))
 
-TEMPERATURE = ("CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD")
+TEMPERATURE = (
+    "CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD", "CCDATEMP", "TEMPDET", "DETTEMP", "DET-TEMP", "DET_TEMP",
+    "DET-TMP", "DETTEM", "CCDTMP", "SENSTEMP", "SEN-TEMP", "CHIPTEMP",
+)  # fmt: skip
+"""Keywords of the temperature of the sensor."""
+
+SET_TEMPERATURE = ("SET-TEMP", "SET_TEMP", "SETTEMP", "CCDSTEMP")
+"""Keywords of what the cooler was set to."""
 
 ELECTRONS = ("EGAIN", "CVF")
 
@@ -33,7 +40,9 @@ PIXEL = ("XPIXSZ", "XPIXELSZ", "PIXSIZE1", "PIXSIZEX", "XPIXSIZE")
 
 PIXEL_UNBINNED = ("XPIXELSZ", "PIXSIZE1")
 
-ROTATOR = ("ROTATANG", "ROTATOR", "POSANGLE", "ANGLE", "OBJCTROT")
+ROTATOR, ANGLE_ON_SKY = ("ROTATANG", "ROTATOR"), ("POSANGLE",)
+"""The angle of the rotator itself, and the angle on the sky that it was told to take, which the other side of the mount
+turns by half a circle. Wishes (OBJCTROT) and angles from a plate solution (ANGLE, CROTA2) are no place of a rotator."""
 
 FULL_LEVELS = ("DATAMAX", "SATURATE", "SATLEVEL", "MAXADU", "CWHITE")
 """Levels that tell the unit of the pixels."""
@@ -46,6 +55,8 @@ FROM_0_TO_1 = re.compile(r"(?i)siril|pixinsight|astro ?pixel ?processor|deepskys
 
 OURS = "CALVER", "MLKEY"
 
+FOCUSER = ("FOCUSPOS", "FOCPOS", "FOCUSSTP")
+"""Where the focuser stood, in steps of its own."""
 TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
 """Seconds of all exposures of a stack together."""
 
@@ -56,11 +67,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (("GAIN", "OFFSET", "BLKLEVEL", "BLKLEVELG"), (0, 1e6)), (("ISOSPEED", "ISO"), (0, 1e8)),
         (ELECTRONS, (1e-6, 1e6)), (("RDNOISE", "READNOIS", "RON", "ENOISE"), (1e-4, 1e5)),
         (("SATURATE", "SATLEVEL", "MAXADU"), (1e-6, 1e12)), (("PEDESTAL",), (-1e7, 1e7)),
-        (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, "SET-TEMP"), (-1000, 1000)),
+        (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, *SET_TEMPERATURE), (-1000, 1000)),
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
-        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), (ROTATOR, (-1e4, 1e4)),
+        (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), ((*ROTATOR, *ANGLE_ON_SKY), (-1e4, 1e4)),
         (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
-        (("NCOMBINE", "STACKCNT"), (1, 1e6)),
+        (("NCOMBINE", "STACKCNT"), (1, 1e6)), (FOCUSER, (-1e9, 1e9)),
     )
     for key in keys
 }  # fmt: skip
@@ -79,29 +90,21 @@ UNITS = (
 )
 """Units of pixels, lower case without blanks and brackets, and what we call them."""
 
-KINDS = {
-    "light": "light", "science": "light", "object": "light", "lightstack": "light", "tricolor": "light",
-    "dark": "dark", "bias": "bias", "offset": "bias", "zero": "bias",
-    "flat": "flat", "skyflat": "flat", "domeflat": "flat", "twilightflat": "flat",
-    "darkflat": "flatdark", "flatdark": "flatdark", "darkforflat": "flatdark",
-}  # fmt: skip
-"""IMAGETYP of every program, lower case, without blanks, signs and the words frame, field, image, master."""
-
 
 def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) -> dict:
     """The fields of a `Meta` from a header, a file name and the shape of the pixels."""
     notes: list[str] = []
     cards = believable(header, notes)
     binning = binning_of(cards)
-    meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
-    meta["kind"], meta["is_master"], meta["declared"] = kind_of(cards, source, notes)
+    meta: dict[str, Any] = {name: text(cards, *keys) for name, keys in TEXTS.items()} | {"filter": filter_of(cards)}
+    meta["program"], meta["exposure_s"] = program_of(cards), exposure_of(cards)
+    meta |= verdict_of(cards, source, meta["exposure_s"], notes, meta["program"] or "")._asdict()
     meta |= {
-        "program": program_of(cards), "exposure_s": exposure_of(cards),
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
-        "temperature_c": temperature_of(cards, notes), "set_temperature_c": sensible(number(cards, "SET-TEMP")),
+        **temperatures_of(cards, notes),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "focal_mm": focal_of(cards), "rotator_deg": number(cards, *ROTATOR),
+        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards), "focuser_steps": number(cards, *FOCUSER),
         "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
@@ -109,7 +112,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "bits": bits_of(cards),
         "integer": (number(cards, "BITPIX") or 16) > 0,
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
-        "pattern": pattern_of(cards, shape), "shape": tuple(shape),
+        "pattern": pattern_of(cards, shape, notes), "shape": tuple(shape),
     }  # fmt: skip
     meta["scale_claims"] = () if meta["integer"] else scale_claims(cards, meta["program"])
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
@@ -144,24 +147,6 @@ def believable(header: Mapping, notes: list[str]) -> dict[str, Any]:
             notes.append(f"{key} is '{cards[key]}', which is not believed")
             del cards[key]
     return cards
-
-
-def kind_of(cards: Mapping, source: str, notes: list[str]) -> tuple[str, bool, str | None]:
-    """Kind of frame, whether it is a master, and the type as the header spells it."""
-    declared = text(cards, *TYPE)
-    word = re.sub(r"[^a-z]", "", (declared or "").lower())
-    is_master = word.startswith("master") or word.endswith("master")
-    kind = KINDS.get(re.sub(r"master|frame|field|image", "", word)) or KINDS.get(word)
-    found, where, named_master = kind_from_name(source)
-    if kind and not (found and found != kind and kind == "light" and "N.I.N.A. 1.9" in (program_of(cards) or "")):
-        if found and found != kind and kind != "flatdark" and (kind, found) != ("dark", "flatdark"):
-            notes.append(f"the header says {kind}, the name '{where}' says {found}; the header is believed")
-        return ("flatdark" if (kind, found) == ("dark", "flatdark") else kind), is_master, declared
-    if found and not (declared and word in ("snapshot", "focus", "autofocus", "test")):
-        said = f"the header calls it '{declared}'" if declared else "the header is silent"
-        notes.append(f"taken for a {found} by the name '{where}': {said}")
-        return found, is_master or named_master, declared
-    return "unknown", is_master, declared
 
 
 def frames_of(cards: Mapping, source: str, meta: Mapping) -> int:
@@ -210,19 +195,21 @@ def unit_of(cards: Mapping) -> str | None:
     return next((unit for spelled, unit in UNITS if re.fullmatch(spelled, plain)), word and word[:20])
 
 
-def temperature_of(cards: Mapping, notes: list[str]) -> float | None:
-    """Sensor temperature in Celsius; the set point stands in when nothing was measured."""
-    told = (sensible(as_number(cards.get(key))) for key in TEMPERATURE)
-    measured = next((t for t in told if t is not None), None)
-    wanted = sensible(number(cards, "SET-TEMP"))
-    if wanted is None:
-        return measured
-    if measured is None:
+def temperatures_of(cards: Mapping, notes: list[str]) -> dict[str, float | None]:
+    """Sensor temperature and that of the cooler, in Celsius; the set point stands in when nothing was measured."""
+    told = {key: celsius(cards.get(key)) for key in (*TEMPERATURE, *SET_TEMPERATURE) if key in cards}
+    measured, wanted = (
+        next((told[key] for key in keys if told.get(key) is not None), None) for keys in (TEMPERATURE, SET_TEMPERATURE)
+    )
+    kelvins = [key for key, value in told.items() if value is not None and value != as_number(cards[key])]
+    if kelvins:
+        notes.append(f"{' and '.join(kelvins)}: kelvins; 273.15 is subtracted for degrees Celsius")
+    both = {"temperature_c": wanted if measured is None else measured, "set_temperature_c": wanted}
+    if wanted is not None and measured is None:
         notes.append(f"only the set point of the cooler is known ({wanted:g} °C), not the temperature of the sensor")
-        return wanted
-    if abs(measured - wanted) > 1:
+    elif wanted is not None and measured is not None and abs(measured - wanted) > 1:
         notes.append(f"the sensor was at {measured:.1f} °C, the cooler was set to {wanted:g} °C")
-    return measured
+    return both
 
 
 def gain_of(cards: Mapping, notes: list[str]) -> tuple[float | None, float | None]:
@@ -246,6 +233,12 @@ def focal_of(cards: Mapping) -> float | None:
     """Focal length in mm; programs write 0 when they do not know it."""
     metres = positive(number(cards, "FLENGTH"))
     return positive(number(cards, "FOCALLEN", "FOCAL")) or (metres * 1000 if metres and metres < 100 else metres)
+
+
+def rotator_of(cards: Mapping) -> float | None:
+    """Where the rotator stood, in degrees; from an angle on the sky only up to half a circle."""
+    told, on_sky = number(cards, *ROTATOR), number(cards, *ANGLE_ON_SKY)
+    return told if told is not None else on_sky % 180 if on_sky is not None else None
 
 
 def pedestal_of(cards: Mapping, notes: list[str]) -> float:
@@ -312,9 +305,12 @@ def time_of(cards: Mapping, notes: list[str]) -> str | None:
         day = mjd + 2400000.5 if mjd is not None and 1e4 < mjd < 2e5 else None
     by_day = datetime(2000, 1, 1, 12) + timedelta(days=day - 2451545.0) if day is not None else None
     clock = text(cards, "TIME-OBS", "UT", "UTSTART", "UTC")
-    when = as_time(text(cards, "DATE-OBS"), clock) or as_time(text(cards, "DATE-AVG"), None)
+    told = as_time(text(cards, "DATE-OBS"), clock)
+    when = next((t for key in ("DATE-BEG", "DATE-AVG") if (t := told or as_time(text(cards, key), None))), told)
     if when is None and clock:
         when = as_time(text(cards, "DATE"), clock)
+    if when is None and by_day is None and (when := as_time(text(cards, "DATE-LOC"), None)):
+        notes.append("only the local time is known (DATE-LOC); it tells the night")
     if when and by_day and timedelta(minutes=25) < abs(when - by_day) < timedelta(hours=15):
         notes.append("DATE-OBS is local time; the Julian date is used instead")
         when = by_day
