@@ -175,14 +175,14 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
     if len(light.shape) > 2:
         return None
     shape = trimmed_shape(light, calibrate)
-    name = masters.dark.source if masters.dark else "", shape
+    name = masters.dark.source if masters.dark else "", shape, light.meta.bottom_up
     if name not in run.defects:
         lists = []
         with suppress(FrameError):  # each light tells that its masters do not fit
             if masters.dark:
                 lists.append(run.recipe.cosmetic.defects(calibrate.masters_for(light, masters).dark))
         if run.recipe.defects:
-            lists.append(Defects.of(*read_defects(run.recipe.defects, shape)))
+            lists.append(Defects.of(*read_defects(run.recipe.defects, shape, light.meta.bottom_up)))
         for note in [note for one in lists for note in one.notes]:
             yield run.note("calibrate", note)
         run.defects[name] = lists[0].union(*lists[1:]) if lists else None

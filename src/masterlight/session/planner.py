@@ -20,6 +20,7 @@ from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences, settings
 from masterlight.core.units.settle import sentences
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
@@ -39,6 +40,8 @@ def plan(
     match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    frames, rows = settle_patterns(session.frames) if pattern == "auto" else (session.frames, [])
+    session = replace(session, frames=tuple(frames))
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
@@ -48,7 +51,7 @@ def plan(
         for kind, frames in kinds.items()
     }
     planner = Planner(groups, calibrate, match, rotator_deg)
-    for words in sentences(scales):
+    for words in (*rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
         for words in lonely(planner.groups[kind]):
