@@ -85,7 +85,7 @@ def test_truth_what_a_header_does_not_say_excludes_nothing():
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"gain": 0.0}, "gain 0.0"),
+        ({"gain": 0.0}, "gain 0, the lights have 100"),
         ({"offset": 10.0}, "offset"),
         ({"binning": (2, 2)}, "binning 2x2, the lights have 1x1"),
         ({"shape": (20, 30)}, "size 30 x 20, the lights have 60 x 40"),
