@@ -184,7 +184,7 @@ def plan_folder(folder: str, recipe: Any) -> Any:
     from masterlight.night.run import plan_of
     from masterlight.session.scan import scan
 
-    return plan_of(scan(folder), recipe)
+    return plan_of(scan(folder, recipe.kind_dirs), recipe)
 
 
 def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:

@@ -6,6 +6,7 @@ order, and what is told about it.
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 from masterlight.session.suitable import frames_in_dn
+from masterlight.session.witness import by_look
 
 
 def plan(
@@ -60,7 +62,7 @@ def plan(
     lights = planner.lights()
     planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
-    notes = notes_of(session, {one.source for one in scales if one.factor != 1})
+    notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
         tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
@@ -72,9 +74,9 @@ def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
     return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
 
 
-def notes_of(session: Session, told: set[str]) -> tuple[str, ...]:
+def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
-    notes = (note for f in session.frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
+    notes = (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
     counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
     return tuple(f"{count} frames: {note}" for note, count in counts.items())
 
