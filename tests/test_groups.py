@@ -7,6 +7,7 @@ import pytest
 from paper import frames, only, planned, told
 
 from masterlight.core.frame import Meta
+from masterlight.night.products import header
 from masterlight.session.groups import APART, Group, group_frames
 
 
@@ -80,6 +81,13 @@ def test_truth_flats_of_another_angle_are_better_than_none_and_it_is_said():
         frames("flat", rotator_deg=10.5), frames("bias"),
     )  # fmt: skip
     assert only(old).flat.frames[0].meta.rotator_deg == 10.5, "older flats of the same angle are"
+
+
+def test_truth_a_master_flat_tells_its_angle():
+    metas = [frame.meta for angle in (359.5, 0.5, 0.0) for frame in frames("flat", 1, rotator_deg=angle)]
+    told = {name: value for name, value, _ in header(metas[0], metas, "flat")}
+    assert Meta.from_header(told, shape=(4, 4)).rotator_deg == pytest.approx(0.0, abs=1e-3)
+    assert "ROTATANG" not in {row[0] for row in header(metas[0], metas, "light")}
 
 
 def test_truth_a_frame_that_does_not_tell_its_angle_is_no_set_of_its_own():
