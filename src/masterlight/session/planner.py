@@ -93,6 +93,10 @@ def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
 
 
+MOST_REFUSED = 3
+"""Groups that were refused, of which a warning tells why; the plan tells of all."""
+
+
 @dataclass
 class Planner:
     """Chooses masters for lights and flats, and keeps the reasons."""
@@ -187,7 +191,8 @@ class Planner:
         if asked and not set("BD") & set(done):
             bias = self.pick("bias", group)
             if bias is None:
-                self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
+                why = self.why_not("bias", group)
+                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group)
         if "D" not in done and wanted.use_dark:
             dark = self.dark_for_lights(group, bias is not None)
         scaled = bias is not None and dark is not None
@@ -195,8 +200,11 @@ class Planner:
             needed = wanted.use_bias and not set("BD") & set(done) and (dark is None or not dark.contains_bias)
             bias = (bias or self.pick("bias", group)) if needed else None
         if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
-            self.warn(f"{dark} has no bias in it and there are no bias frames, so it is unused; add some", group)
+            why = self.why_not("bias", group)
+            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group)
             dark = None
+        elif bias is None and dark is None and (why := self.why_not("bias", group)):
+            self.warn(f"no matching bias{why}; their bias level stays in the picture", group)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
@@ -205,7 +213,7 @@ class Planner:
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat and not self.goes_without("flat", group):
-            why = "" if flat else self.why_not("flat")
+            why = "" if flat else self.why_not("flat", group)
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
         told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
@@ -219,11 +227,12 @@ class Planner:
         self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
 
-    def why_not(self, need: str, more: str = "") -> str:
-        """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
-        last = self.choices[-1] if self.choices and self.groups[need] else None
-        against = [f"{c.name}: {c.reason}" for c in last.candidates if c.reason] if last and last.need == need else []
-        return f" (not {'; not '.join(against[:4])}{more})" if against else ""
+    def why_not(self, need: str, target: Group, more: str = "") -> str:
+        """Why nothing was found for a need, in brackets, field by field; '' when there was nothing to choose from."""
+        made = [c for c in self.choices if c.need == need and c.target == str(target) and c.chosen is None]
+        against = [f"{c.name}: {c.reason}" for choice in made for c in choice.candidates if c.reason]
+        left = f"; and {len(against) - MOST_REFUSED} more" if len(against) > MOST_REFUSED else ""
+        return f" (not {'; not '.join(against[:MOST_REFUSED])}{left}{more})" if against else ""
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
@@ -231,7 +240,8 @@ class Planner:
         if isinstance(master, Frame) and flat.meta.contains_bias and bias is None:
             bias = self.pick("bias", group)
             if bias is None:
-                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                why = self.why_not("bias", group)
+                self.warn(f"{flat}: still holds its bias level and no bias frames fit{why}, so it is unused; add some")
                 master = None
         return master, bias
 
@@ -248,7 +258,8 @@ class Planner:
         if self.goes_without("dark", group):
             return None
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
+        wanted += [f"offset {group.meta.offset:g}"] if group.meta.offset is not None else []
+        why = self.why_not("dark", group, "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 
@@ -259,7 +270,8 @@ class Planner:
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
             if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
-                self.warn(f"""{group.title}: nothing takes their bias level off, and with it they would correct too
+                why = self.why_not("bias", group) + self.why_not("dark", group)
+                self.warn(f"""{group.title}: nothing takes their bias level off{why}, and with it they would correct too
                     little; they are unused. Add flat-darks or bias frames""")
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)
