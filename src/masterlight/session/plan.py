@@ -66,6 +66,8 @@ class LightJob:
     object: str | None
     filter: str | None
     sets: tuple[LightSet, ...]
+    field: int = 1
+    """Which of the fields that lights of one name, or of none, show."""
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -74,7 +76,7 @@ class LightJob:
 
     @property
     def words(self) -> list[str]:
-        return [word for word in (self.object, self.filter) if word]
+        return [word for word in (self.object, str(self.field) if self.field > 1 else "", self.filter) if word]
 
     @property
     def planes(self) -> int:
