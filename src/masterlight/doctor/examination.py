@@ -17,15 +17,15 @@ from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, leaks
+from masterlight.doctor.raw import clipped, flats, kinds, leaks
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
-    levels.twins, levels.stars_in_the_dark, levels.starless_lights, levels.odd_exposures, levels.calibrated_already,
+    levels.twins, kinds.stars_in_the_dark, kinds.starless_lights, kinds.odd_exposures, levels.calibrated_already,
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
-    clipped.clipped,
+    clipped.clipped, flats.flats_called_light, flats.odd_flats,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 OF_FLATS = "D05", "D06", "D14", "D15"

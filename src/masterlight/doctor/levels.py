@@ -15,7 +15,6 @@ from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import abrupt, bad_places, places
 from masterlight.session.copies import rank_of_copy, same_pixels
 from masterlight.session.groups import PLURAL, Group
-from masterlight.subframes.select import SubframeSelector
 
 CALIBRATED = re.compile(
     r"(?i)imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc"
@@ -189,71 +188,3 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         sentence = f"""{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are
             calibrated, take their bias, darks and flats away, or they are applied twice"""
         yield finding("D22", "warn", told, None, None, "", sentence)
-
-
-def odd_exposures(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: bias frames that were exposed, darks that were not."""
-    for group in evidence.groups("bias"):
-        exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
-        if exposed:
-            longest = max(f.meta.exposure_s for f in exposed)
-            sentence = f"""{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name? A bias
-                frame has the shortest exposure of the camera"""
-            yield finding("H01", "warn", exposed, longest, 1, "s", sentence)
-    for group in evidence.groups("dark"):
-        zero = [f for f in group.frames if f.meta.exposure_s == 0]
-        if zero:
-            sentence = f"{some(zero)}: darks with an exposure of 0 s: bias frames by another name?"
-            yield finding("H01", "warn", zero, 0, None, "s", sentence)
-
-
-def counted_stars(one: Look) -> int:
-    """How many stars the whole frame shows."""
-    found = SubframeSelector(max_stars=50).measure(one.frame)
-    return found[0].stars if found else 0
-
-
-def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: darks, bias frames and flats that show stars."""
-    for group in evidence.groups("dark", "bias", "flatdark", "flat"):
-        looks = evidence.of(group)
-        levels = np.array([one.level_dn for one in looks])
-        limit = max(doctor.outlier_dn, 5 * madn(levels)) if looks else 0.0
-        odd = [one for one in looks if abs(one.level_dn - np.median(levels)) > limit]
-        wide = [one for one in looks if one.stars >= 10 and one.stars > one.spikes]  # most peaks wider than a pixel
-        starry = [one for one in looks if one in wide or (one in odd and counted_stars(one) >= 10)]
-        if not starry:
-            continue
-        others = [one.level_dn for one in looks if one not in starry]
-        apart = min(abs(one.level_dn - np.median(others)) for one in starry) if others else 0.0
-        sure = len(others) >= 2 and apart > max(doctor.outlier_dn, 5 * np.ptp(others))
-        count = max(counted_stars(one) for one in starry)
-        sentence = f"""{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a
-            light with a wrong header? Move it to the lights or leave it out"""
-        crop, few = pictures.crop_of(starry[0].frame), sure and 2 * len(starry) < len(looks)
-        sentence += "; a run leaves it out" if few and len(starry) == 1 else "; a run leaves them out" if few else ""
-        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, crop, out=few)
-
-
-def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: lights that are as dark as a dark, or as even and bright as a flat."""
-    for part in evidence.plan.sets:
-        dark = evidence.level(part.dark) or evidence.level(part.bias)
-        looks = evidence.of(part)
-        blank = [one for one in looks if one.stars <= 1]
-        lit = [one for one in looks if one not in blank]
-        if dark is not None:
-            # a narrowband sky may be as dark, but then stars show in other lights as little as in this one
-            capped = [one for one in blank if abs(one.level_dn - dark) < max(2.0, 0.2 * one.spread_dn)]
-            if capped and lit and min(one.level_dn for one in lit) > dark + max(4.0, 0.5 * capped[0].spread_dn):
-                sentence = f"""{some(capped)}: called light, but there is no star, and the level is that of the darks
-                    ({figure(capped[0].level_dn)} DN, darks {figure(dark)} DN): a dark with a wrong header, or the cap
-                    was on"""
-                yield finding("H01", "warn", capped, capped[0].level_dn, dark, "DN", sentence)
-        flats = evidence.of(getattr(part.flat, "group", None))
-        usual = min((one.level_dn for one in flats), default=np.inf)
-        even = [one for one in blank if lit and one.level_dn > 0.5 * usual]
-        if even:
-            sentence = f"""{some(even)}: called light, but without stars and at {figure(even[0].level_dn, 0)} DN as
-                bright as the flats (from {figure(usual, 0)} DN on): a flat with a wrong header?"""
-            yield finding("H01", "warn", even, even[0].level_dn, usual, "DN", sentence)

@@ -15,6 +15,7 @@ from masterlight.doctor.evidence import large, middle_of, neighbour_noise, regio
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
+from masterlight.doctor.raw.drying import changing_places
 from masterlight.doctor.raw.places import bad_places, places
 from masterlight.session.groups import PLURAL
 
@@ -61,6 +62,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from bias_in_flat(case)
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
+        yield from changing_places(doctor, case.master, case.frames, case.bias)
         if not case.frames:
             yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
     if case.kind in ("dark", "flatdark") and case.master.shape[-2:] == (case.bias or case.master).shape[-2:]:
@@ -199,10 +201,22 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
     if np.nanstd(light) < 0.01 or zones.shape != light.shape:
         return
-    slope, r, *_ = common(zones, light, order=1)
-    reach = slope * float(np.nanmax(light) - np.nanmin(light))
+    r, reach = shading(zones, light)
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
         sentence = f"""{case}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
             {doctor.leak_correlation:g}; {figure(reach)} DN over the frame): take darks in darkness, with the cap on"""
         picture = pictures.image(zones)
         yield finding("D12", "warn", [case.master], r, doctor.leak_correlation, "correlation", sentence, picture)
+
+
+def shading(zones: np.ndarray, light: np.ndarray) -> tuple[float, float]:
+    """How a dark follows the logarithm of the flat, along rows and along columns: (correlation, DN over the frame).
+
+    The weaker of both directions counts: bands of a drifting bias follow it in one of them by chance.
+    """
+    found = []
+    for axis in (0, 1):
+        y, x = (array - np.nanmedian(array, axis=axis, keepdims=True) for array in (zones, light))
+        slope, r, *_ = common(y, x, order=1)
+        found.append((r, slope * float(np.nanmax(light) - np.nanmin(light))))
+    return min(r for r, _ in found), min(reach for _, reach in found)

@@ -16,6 +16,7 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.masters import greens
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.quality.sensor import gains_of
+from masterlight.doctor.raw.flats import flat_maps, without_odd, zone_error
 from masterlight.session.groups import Group
 from masterlight.session.plan import MasterJob
 
@@ -211,7 +212,7 @@ def shutter(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D19: flats whose gradient or colour changes through the set."""
-    for group, looks, maps in flat_maps(evidence):
+    for group, looks, maps in without_odd(doctor, evidence):
         if len(looks) < 3:
             continue
         order = np.argsort([seconds_of(one.frame.meta.time) or i for i, one in enumerate(looks)], kind="stable")
@@ -234,28 +235,6 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 picture = pictures.line(values[order], "flat, in order of time", name)
                 yield finding("D19", "warn", looks, 100 * drift, 100 * doctor.drift_fraction, "%", sentence, picture)
                 break
-
-
-def flat_maps(evidence: Evidence):
-    """(group, looks, coarse maps without bias, divided by their median) of every group of two flats or more."""
-    for group in evidence.groups("flat"):
-        looks = evidence.of(group)
-        bias = evidence.bias_for(group)
-        if len(looks) < 2 or bias is None:
-            continue
-        maps = np.stack([one.zones - bias for one in looks])
-        level = np.median(maps, axis=(1, 2), keepdims=True)
-        if (level > 0).all():
-            yield group, looks, maps / level
-
-
-def zone_error(evidence: Evidence, group: Group, looks) -> float:
-    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike."""
-    pair = evidence.pairs.get(id(group))
-    if pair is None or not pair.signal_dn > 0:
-        return float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
-    count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
-    return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
 
 
 def gain(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:

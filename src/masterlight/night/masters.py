@@ -18,6 +18,7 @@ from masterlight.doctor.examination import lights_through
 from masterlight.doctor.findings import Finding, spoiling
 from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.stack import Stack
 from masterlight.io import atomic, read
 from masterlight.night.ahead import words_for
@@ -32,7 +33,8 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     """Integrate the frames of one kind; a frame that fails is left out and the others go on."""
     masters = yield from open_masters(run, job)
     integration = getattr(run.recipe, "dark" if job.kind == "flatdark" else job.kind).integration()
-    inputs = [Path(frame.source) for frame in job.frames]
+    frames = yield from usual_frames(run, job, integration)
+    inputs = [Path(frame.source) for frame in frames]
     superbias = [run.recipe.superbias] if job.kind == "bias" else []
     calibrate = calibration_of(job, run.recipe.calibrate)
     made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job))
@@ -41,9 +43,9 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
         beside = {"beside": (".png", ".json"), "made_of": made_of}
         path = yield from run.product("master", *job.words, folder="masters", **beside)
         if path.exists() and not run.recipe.overwrite:
-            yield from reuse_master(run, job, path, made_of)
+            yield from reuse_master(run, job, path, made_of, frames)
             return
-    views, statistics = yield from calibrate_frames(run, job, masters)
+    views, statistics = yield from calibrate_frames(run, job, masters, frames)
     try:
         stack, views, _ = yield from integrate(run, f"master {job.kind}", integration, views, statistics, maps=False)
     except ParameterError as error:
@@ -64,11 +66,29 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     yield from run.diagnose(examine_master(run, job, path, views, [planes[0].noise_dn for planes in statistics]))
 
 
-def calibrate_frames(run: Run, job: MasterJob, masters: Masters) -> Events[tuple[list[Frame], list[list]]]:
+def usual_frames(run: Run, job: MasterJob, integration: ImageIntegration) -> Events[list[Frame]]:
+    """The frames of a job without the flats on which the doctor saw another light, as far as rejection can do so."""
+    told = (finding for finding in run.report.findings if finding.id == "D20" and job.kind == "flat")
+    odd = {source for finding in told for source in finding.sources}
+    frames = [frame for frame in job.frames if frame.source not in odd]
+    try:
+        integration.rejection.check(len(frames))
+    except ParameterError:
+        return list(job.frames)
+    for frame in job.frames:
+        if frame.source in odd:
+            reason = "light falls otherwise than in the other flats, as the doctor's D20 tells"
+            yield run.reject(Rejected(frame.source, "masters", reason), kind=job.kind)
+    return frames
+
+
+def calibrate_frames(
+    run: Run, job: MasterJob, masters: Masters, frames: Sequence[Frame]
+) -> Events[tuple[list[Frame], list[list]]]:
     """The frames of a job through its masters, and their statistics; those that fail are rejected."""
     calibration = calibration_of(job, run.recipe.calibrate)
     views, statistics = [], []
-    for frame in job.frames:
+    for frame in frames:
         try:
             refuse_constant(frame)
             view = calibration(frame, masters)
@@ -121,7 +141,7 @@ def report_master(run: Run, job: MasterJob, path: Path, views: list[Frame], stac
     yield Event("masters", message=f"{path.name}: {words}; {rejection_words(row.rejected_low, row.rejected_high)}")
 
 
-def reuse_master(run: Run, job: MasterJob, path: Path, made_of: str) -> Events[None]:
+def reuse_master(run: Run, job: MasterJob, path: Path, made_of: str, frames: Sequence[Frame]) -> Events[None]:
     """Take the master of an earlier run, with its row as it was told then if that can still be read."""
     run.made[job] = path
     try:
@@ -134,7 +154,7 @@ def reuse_master(run: Run, job: MasterJob, path: Path, made_of: str) -> Events[N
     picture = str(path.with_suffix(".png")) if path.with_suffix(".png").exists() else ""
     run.report.masters.append(MasterRow(path=str(path), preview=picture, kind=job.kind, filter=job.filter, **told))
     yield run.note("masters", f"{path.name}: made by an earlier run of the same frames, used again")
-    yield from run.diagnose(examine_master(run, job, path, job.frames))
+    yield from run.diagnose(examine_master(run, job, path, frames))
 
 
 def examine_master(

@@ -27,7 +27,7 @@ from masterlight.night.recipe import Recipe
 from masterlight.night.report import FrameReport, Report
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
 from masterlight.session.planner import plan
-from masterlight.session.scan import scan
+from masterlight.session.scan import Session, scan
 
 
 @dataclass
@@ -211,13 +211,18 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
         return report
 
 
+def plan_of(session: Session, recipe: Recipe) -> Plan:
+    """The plan of a session by a recipe."""
+    return plan(session, recipe.calibrate, recipe.debayer.pattern, recipe.match, recipe.rotator_deg)
+
+
 def plan_beside(folder: Path | str, out: Path, recipe: Recipe) -> Plan:
     """The plan of a folder; what an earlier run that came to no end left in `out` is no input, and that is told."""
-    session = scan(folder)
+    session = scan(folder, recipe.kind_dirs)
     folders = {os.path.dirname(frame.source) for frame in session.frames} if os.path.exists(out) else set()
     results = {place for place in folders if Path(place).resolve() in (out.resolve(), (out / "masters").resolve())}
     inputs = [f for f in session.frames if os.path.dirname(f.source) not in results or not key_in(Path(f.source))]
-    night = plan(replace(session, frames=tuple(inputs)), recipe.calibrate, recipe.debayer.pattern)
+    night = plan_of(replace(session, frames=tuple(inputs)), recipe)
     if count := len(session.frames) - len(inputs):
         words = f"{count} files in {out} are results of earlier runs and are not taken for input"
         night = replace(night, warnings=(*night.warnings, words))

@@ -154,9 +154,8 @@ class Plan:
         if not self.name:
             return "no files and no folder were given"
         if not self.groups and not self.rejected:
-            todo = (
-                "; ".join(self.passed[:2]) or "give the folder that holds the lights (FITS, XISF or camera raw files)"
-            )
+            usual = "give the folder that holds the lights (FITS, XISF, TIFF or camera raw files)"
+            todo = "; ".join(self.passed[:2]) or usual
             return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])

@@ -17,6 +17,7 @@ from masterlight.core.workers import executor
 from masterlight.io import FORMATS, suffix
 from masterlight.session.copies import without_copies
 from masterlight.session.scan import Session
+from masterlight.session.witness import flats_by_look
 
 
 def unsuitable(meta: Meta) -> str | None:
@@ -95,5 +96,6 @@ def frames_in_dn(
     with executor("threads:8") as pool:
         suitable, copies = without_copies(suitable, pool)
         suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
+        suitable = flats_by_look(suitable, pool)
     rejected += copies
     return suitable, rejected, scales

@@ -1,0 +1,108 @@
+"""What is wrong with the flats of a set, place by place."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from masterlight.core.headers.values import seconds_of
+from masterlight.doctor import pictures
+from masterlight.doctor.evidence import Evidence, Look
+from masterlight.doctor.findings import Finding, finding, some
+from masterlight.doctor.process import Doctor
+from masterlight.session.groups import Group
+from masterlight.session.witness import DOUBT
+
+FEWEST, SHARE = 4, 3
+"""Of so many flats or more, at most one in so many is odd; where more are, none is told from the others."""
+FARTHER = 5.0
+"""An odd flat is so many times farther from their median than the usual one."""
+BRIGHTER = 0.2
+"""A level that is higher by less than this part is not odd; a lower one never is by itself."""
+
+Maps = tuple[Group, list[Look], np.ndarray]
+"""Flats and their coarse maps (n, rows, cols) over their level."""
+
+
+def flats_called_light(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
+    """H01: lights that look like flats, as the plan saw when it looked at their pixels, and stay lights."""
+    for group in evidence.groups("light"):
+        doubted = {f: note for f in group.frames for note in f.meta.notes if note.startswith(DOUBT)}
+        if doubted:
+            sentence = f"{some(list(doubted))}: called light, but {next(iter(doubted.values()))}"
+            crop = pictures.crop_of(next(iter(doubted)))
+            yield finding("H01", "warn", list(doubted), len(doubted), 0, "frames", sentence, crop)
+
+
+def odd_flats(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
+    """D20: a flat on which the light falls otherwise than on the others of its set; a run leaves it out."""
+    for group, looks, maps in flat_maps(evidence):
+        away, brighter, odd = oddness(doctor, evidence, (group, looks, maps))
+        if not odd.any():
+            continue
+        bad = [one for one, is_odd in zip(looks, odd, strict=True) if is_odd]
+        worst = int(np.argmax(np.where(odd, np.maximum(away, brighter), 0)))
+        level = f", at a level {abs(brighter[worst]):.0%} {'higher' if brighter[worst] > 0 else 'lower'}"
+        sentence = f"""{some(bad)}: light falls otherwise than in the other {len(looks) - len(bad)} {group.title} (by up
+            to {away[worst]:.1%} over the frame, theirs differs by {np.median(away[~odd]):.1%}{level}): a lamp was on, a
+            cloud or a shadow passed. A run leaves out what is odd"""
+        usual = np.median(maps[~odd], axis=0)
+        shape = maps[worst] / usual
+        picture = pictures.side_by_side(usual, shape if np.ptp(shape) > 0 else usual)
+        value = max(away[worst], brighter[worst])
+        limit = doctor.drift_fraction if away[worst] >= brighter[worst] else BRIGHTER
+        yield finding("D20", "warn", bad, 100 * value, 100 * limit, "%", sentence, picture)
+
+
+def oddness(doctor: Doctor, evidence: Evidence, flats: Maps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each flat of a set: how far its light departs from the usual over the frame, its level, whether it is odd."""
+    group, looks, maps = flats
+    away = np.ptp(maps / np.median(maps, axis=0), axis=(1, 2)) - 5 * zone_error(evidence, group, looks)
+    away = np.maximum(away, 0)
+    levels = np.array([one.level_dn for one in looks]) - (evidence.bias_for(group) or 0.0)
+    seconds = [one.frame.meta.exposure_s or 0.0 for one in looks]
+    brighter = beyond_trend(looks, levels / seconds if min(seconds) > 0 else levels)
+    odd = away > np.maximum(doctor.drift_fraction, FARTHER * np.median(away))
+    odd |= brighter > max(BRIGHTER, 2 * FARTHER * float(np.median(np.abs(brighter))))
+    few = len(looks) >= FEWEST and odd.sum() <= len(looks) // SHARE
+    return away, brighter, odd if few else np.zeros_like(odd)
+
+
+def beyond_trend(looks: Sequence[Look], levels: np.ndarray) -> np.ndarray:
+    """How much brighter each flat is than a steady dusk or dawn has it, by the median slope of pairs (Theil, Sen)."""
+    times = np.array([seconds_of(one.frame.meta.time) or np.nan for one in looks])
+    times = times - times[0] if np.isfinite(times).all() and np.ptp(times) > 0 else np.arange(len(looks), dtype=float)
+    values = np.log(np.maximum(levels, 1e-9))
+    i, j = np.triu_indices(len(looks), 1)
+    apart = times[j] != times[i]
+    slope = np.median((values[j] - values[i])[apart] / (times[j] - times[i])[apart])
+    left = values - slope * times
+    return np.expm1(left - np.median(left))
+
+
+def without_odd(doctor: Doctor, evidence: Evidence) -> Iterator[Maps]:
+    """The sets of flats without those that are told to be odd."""
+    for group, looks, maps in flat_maps(evidence):
+        keep = ~oddness(doctor, evidence, (group, looks, maps))[2]
+        yield group, [one for one, good in zip(looks, keep, strict=True) if good], maps[keep]
+
+
+def flat_maps(evidence: Evidence) -> Iterator[Maps]:
+    """(group, looks, coarse maps without bias, divided by their median) of every group of two flats or more."""
+    for group in evidence.groups("flat"):
+        looks = evidence.of(group)
+        bias = evidence.bias_for(group)
+        if len(looks) < 2 or bias is None:
+            continue
+        maps = np.stack([one.zones - bias for one in looks])
+        level = np.median(maps, axis=(1, 2), keepdims=True)
+        if (level > 0).all():
+            yield group, looks, maps / level
+
+
+def zone_error(evidence: Evidence, group: Group, looks: Sequence[Look]) -> float:
+    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike."""
+    pair = evidence.pairs.get(id(group))
+    if pair is None or not pair.signal_dn > 0:
+        return float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
+    count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
+    return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))

@@ -1,0 +1,106 @@
+"""Flats looked at together: one that is odd, places that change, hot pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clinic import altered, diagnosed, examined, healthy, names, of_kind, only
+
+import masterlight as ml
+from masterlight.doctor import Doctor
+from masterlight.io import read
+
+EIGHT = {"flats": 8}
+
+
+def with_a_lamp(strength, gradient, index=3):
+    """A change of one flat: light beside that of the others, so many times theirs, brighter towards one side."""
+
+    def change(kind, i, pixels, header):
+        x = np.linspace(-1, 1, pixels.shape[1])
+        lamp = strength * (1 + gradient * x) * (pixels - 500)
+        return np.minimum(pixels + lamp, 65000).round() if kind == "flat" and i == index else None
+
+    return change
+
+
+@pytest.mark.parametrize("strength, gradient", [(0.04, 0.5), (0.3, 0.2), (0.3, 0.0), (1.2, 0.3)])
+def test_truth_d20_a_flat_with_the_lamp_of_the_room_on(tmp_path, strength, gradient):
+    found = examined(altered(tmp_path, with_a_lamp(strength, gradient), **EIGHT))
+    told = only(found, "D20")
+    assert [(f.severity, names(f)) for f in told] == [("warn", of_kind("flat", 3, **EIGHT))]
+    assert only(found, "D19") == [], "the others are steady"
+    assert told[0].picture is not None
+
+
+def test_truth_d20_flats_that_drift_or_are_of_two_sorts_are_not_odd(tmp_path):
+    def drift(kind, i, pixels, header):
+        x = np.linspace(-1, 1, pixels.shape[1])
+        return ((pixels - 500) * (1 + 0.004 * i * x) * 0.9**i + 500).round() if kind == "flat" else None
+
+    def halves(kind, i, pixels, header):
+        return ((pixels - 500) * (1.5 if i % 2 else 1.0) + 500).round() if kind == "flat" else None
+
+    for name, change in (("drift", drift), ("halves", halves)):
+        assert only(examined(altered(tmp_path / name, change, **EIGHT)), "D20") == []
+    assert only(healthy(), "D20") == []
+
+
+def spots(shape, count=12, radius=4.0, seed=5):
+    """Round spots in the middle of their places, 1 deep."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    places = zip(rng.uniform(20, shape[0] - 20, count), rng.uniform(20, shape[1] - 20, count), strict=True)
+    return np.max([np.exp(-((y - v) ** 2 + (x - u) ** 2) / (2 * radius**2)) for v, u in places], axis=0)
+
+
+def times_spots(strength, deepest=0.5, **knobs):
+    """Flats with spots that are so deep (or high, where it is negative) in frame i."""
+
+    def change(kind, i, pixels, header):
+        if kind == "flat":
+            return (500 + (pixels - 500) * (1 - deepest * strength(i) * spots(pixels.shape, **knobs))).round()
+
+    return change
+
+
+@pytest.mark.parametrize("deepest", [0.04, 0.15, 0.6])
+@pytest.mark.parametrize("course", ["dries", "falls"])
+def test_truth_d28_flats_that_dry_or_catch_dust(tmp_path, deepest, course):
+    strength = {"dries": lambda i: 1 - i / 7, "falls": lambda i: float(i > 4)}[course]
+    found = only(diagnosed(altered(tmp_path, times_spots(strength, deepest), **EIGHT)), "D28")
+    assert [f.severity for f in found] == ["warn"]
+    assert names(found[0]) == of_kind("flat", **EIGHT)
+    assert 0.3 * deepest < found[0].figure / 100 < 1.1 * deepest  # of a block of 8 pixels
+    assert found[0].picture is not None
+
+
+def test_truth_d28_dust_that_stays_stars_of_a_dusk_and_a_drift_are_no_change(tmp_path):
+    def stars(i):
+        return -1.0 if i == 3 else 0.0
+
+    def drift(kind, i, pixels, header):
+        x = np.linspace(-1, 1, pixels.shape[1])
+        return ((pixels - 500) * (1 + 0.01 * i * x) * 0.8**i + 500).round() if kind == "flat" else None
+
+    changes = {"dust": times_spots(lambda i: 1.0), "stars": times_spots(stars, 0.3, radius=2.0), "drift": drift}
+    for name, change in changes.items():
+        assert only(diagnosed(altered(tmp_path / name, change, **EIGHT)), "D28") == []
+
+
+def run_of(folder, out, **recipe):
+    """The report of a run without the master lights' pictures."""
+    *_, done = ml.run(folder, out, ml.Recipe(**recipe))
+    return done.result
+
+
+def test_truth_a_flat_with_the_lamp_on_is_left_out_of_the_master(tmp_path):
+    folder = altered(tmp_path / "night", with_a_lamp(0.3, 0.2), **EIGHT)
+    report = run_of(folder, tmp_path / "out")
+    left_out = [row for row in report.frames if row.status == "rejected"]
+    assert [Path(row.path).name for row in left_out] == list(of_kind("flat", 3, **EIGHT))
+    assert left_out[0].stage == "masters" and "D20" in left_out[0].reason
+    flat = next(row for row in report.masters if row.kind == "flat")
+    assert read(flat.path).meta.frames == 7
+    report = run_of(folder, tmp_path / "all", doctor=Doctor(off=("D20",)))
+    assert read(next(row.path for row in report.masters if row.kind == "flat")).meta.frames == 8
