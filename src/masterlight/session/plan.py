@@ -58,6 +58,19 @@ class LightSet:
     scaled: bool = False
     """Whether the dark is scaled to each light."""
 
+    @property
+    def masters(self) -> list[MasterJob | Frame]:
+        """The masters that these lights use, and those that their flat needs."""
+        flat = self.flat
+        jobs = [self.bias, self.dark, flat, getattr(flat, "bias", None), getattr(flat, "dark", None)]
+        return [job for job in jobs if job is not None]
+
+    @property
+    def inputs(self) -> list[Frame]:
+        """Every frame that these lights come of: they themselves, and those of their masters."""
+        behind = (job.frames if isinstance(job, MasterJob) else (job,) for job in self.masters)
+        return [*self.frames, *(frame for frames in behind for frame in frames)]
+
 
 @dataclass(frozen=True, eq=False)
 class LightJob:

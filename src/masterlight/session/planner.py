@@ -6,7 +6,7 @@ order, and what is told about it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import differences, settings
-from masterlight.core.units.settle import sentences
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, sentences, unclear
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
@@ -60,6 +61,7 @@ def plan(
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
+    refuse_unclear(lights, scales)
     planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
@@ -72,6 +74,15 @@ def plan(
 def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
     """The frames that tell by which nights those of a kind are split."""
     return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
+
+
+def refuse_unclear(lights: Sequence[LightJob], scales: Sequence[Reading]) -> None:
+    """ParameterError where frames that can be read in two ways are used with others; unused ones stop nothing."""
+    disputed = {one.source: one for one in scales if one.disputed}
+    used = (frame for job in lights for part in job.sets for frame in part.inputs if disputed)
+    for frame in used:
+        if frame.source in disputed:
+            raise ParameterError(unclear(disputed[frame.source], KNOB))
 
 
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
