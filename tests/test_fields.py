@@ -11,7 +11,7 @@ from masterlight import Recipe, build, run
 NIGHT = {"rows": 256, "cols": 320, "biases": 0, "darks": 0, "flats": 0, "stars": 250, "nebula_dn": 0.0}
 
 
-def lights(folder, seed, count, name, object=None, filters=("L",), **knobs):
+def lights(folder, seed, count, name, object=None, filters=("L",), ra=None, **knobs):
     """Lights of one field under new names, `{name}{i}.fits`; the field is that of the seed. Gives the names."""
     truth = written(**{**NIGHT, **CALM, "seed": seed, "lights": count, "filters": filters, **knobs})
     made = []
@@ -23,6 +23,8 @@ def lights(folder, seed, count, name, object=None, filters=("L",), **knobs):
                 header.remove(keyword, ignore_missing=True)
             if object:
                 header["OBJECT"] = object
+            if ra is not None:
+                header["RA"], header["DEC"] = ra, 20.0
             hdus.writeto(folder / f"{name}{i}.fits")
         made.append(f"{name}{i}.fits")
     return made
@@ -108,3 +110,14 @@ def test_truth_clouds_are_still_clouds(tmp_path):
     assert len(used["master_light_L.fits"]) == 5 and len(used) == 1
     (reason,) = rejected(report).values()
     assert "clouds?" in reason and set(rejected(report)) < set(names)
+
+
+def test_truth_stars_tell_more_fields_than_where_the_lights_point(tmp_path):
+    """Two fields told by their headers, of which the first is two: numbers are given once."""
+    one = lights(tmp_path / "in", 11, 4, "a", ra=30.0)
+    two = lights(tmp_path / "in", 12, 3, "b", ra=30.1)
+    three = lights(tmp_path / "in", 13, 3, "c", ra=210.0)
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert used == {"master_light_L.fits": one, "master_light_3_L.fits": two, "master_light_2_L.fits": three}
+    assert not report.rejected and "clouds" not in told
+    assert "point at 2 fields: 7 at RA 30" in told and "the 7 lights without a name (OBJECT) show 2 fields" in told

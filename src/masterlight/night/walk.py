@@ -80,10 +80,10 @@ def open_plan(run: Run) -> Events[None]:
 
 
 def targets_of(plan: Plan) -> list[list[int]]:
-    """Numbers of light jobs that show the same object, to be aligned to one reference whatever their filter."""
-    groups: dict[str, list[int]] = {}
+    """Numbers of light jobs that show the same field, to be aligned to one reference whatever their filter."""
+    groups: dict[tuple[str, int], list[int]] = {}
     for i, job in enumerate(plan.lights):
-        groups.setdefault(job.object or "", []).append(i)
+        groups.setdefault((job.object or "", job.field), []).append(i)
     return list(groups.values())
 
 
@@ -98,9 +98,10 @@ def walk_target(run: Run, jobs: list[int]) -> Events[None]:
             lights += yield from measure_lights(run, i, keep=len(jobs) == 1)
     with run.timing("align"):
         fields = yield from find_fields(run, lights)
+    numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
         job, used = run.plan.lights[i], 0
-        for number, field in enumerate(fields, 1):
+        for number, field in zip(numbers, fields, strict=False):
             if own := [light for light in field.lights if light.job == i]:
                 used += len(own)
                 with run.timing("pass 2: integrate"):

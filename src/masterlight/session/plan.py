@@ -13,7 +13,7 @@ from masterlight.core.process import with_values
 from masterlight.core.together import settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.groups import Group
+from masterlight.session.groups import PLURAL, Group
 from masterlight.session.matching import Choice
 from masterlight.session.words import condense, visible
 
@@ -172,7 +172,13 @@ class Plan:
             return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])
-        return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
+        counts = Counter()
+        for group in self.groups:
+            counts[group.kind] += len(group.frames)
+        found = " and ".join(f"{n} {PLURAL[k] if n > 1 else PLURAL[k].removesuffix('s')}" for k, n in counts.items())
+        verbs = " and ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
+        todo = f": only calibration frames were found ({found}); add the lights, or make masters of these by `{verbs}`"
+        return f"no usable lights in {self.name}" + (f" ({told})" if told else todo)
 
     def text(self) -> str:
         """The plan in sentences: groups, masters, lights, matches and why, warnings, what is left out, its price."""

@@ -23,6 +23,8 @@ from masterlight.core.units.settle import KNOB, sentences, unclear
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
+from masterlight.session.pointing import fields_of
+from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 from masterlight.session.suitable import frames_in_dn
@@ -43,11 +45,18 @@ def plan(
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
     check_matches(match, kinds)
+    fields = fields_of(kinds["light"])
+
+    def apart(kind: str, frame: Frame) -> tuple:
+        return mark(match, kind, frame), fields.get(frame.source, 1)
+
     groups = {
-        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(mark, match, kind))
+        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(apart, kind))
         for kind, frames in kinds.items()
     }
-    planner = Planner(groups, calibrate, match, rotator_deg)
+    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields)
+    for words in pointing_words(kinds["light"], fields):
+        planner.warn(words)
     for words in sentences(scales):
         planner.warn(words)
     for kind in PLURAL:
@@ -102,6 +111,8 @@ class Planner:
     rotator_deg: float = ROTATOR_DEG
     used: set[tuple[int, str]] = field(default_factory=set)
     """What of `match` was asked for: its number, and flat, dark or bias."""
+    fields: dict[str, int] = field(default_factory=dict)
+    """By its file, which field of its name a light points at, where that is not the first."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -162,14 +173,15 @@ class Planner:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
             same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
-            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
+            field = self.fields.get(group.frames[0].source, 1)
+            key = (object_key(meta.object), field, filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
-        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
+        made = [(names[key[0]], tuple(sets.values()), key[1]) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets, field) for name, sets, field in made)
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""

@@ -69,9 +69,7 @@ def is_bare(frame: Frame) -> bool:
 def may_lie_beside(odd: tuple, raw: tuple) -> bool:
     """Whether pictures can be of the night of raw frames, by their keys of `pictures_beside`."""
     (camera, target, size, silent), (of_camera, of_target, of_size, _) = odd, raw
-    return (
-        (camera in (of_camera, "")) and (target == of_target or (silent and not target)) and (silent or size == of_size)
-    )
+    return (camera in (of_camera, "")) and (target in (of_target, "")) and (silent or size == of_size)
 
 
 def strangers(raw: list[Frame], odd: list[Frame]) -> Iterator[Frame]:
