@@ -6,7 +6,7 @@ order, and what is told about it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,16 @@ from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences, settings
-from masterlight.core.units.settle import sentences
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, sentences, unclear
 from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
+from masterlight.session.pointing import fields_of
+from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 
@@ -46,12 +49,17 @@ def plan(
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
     check_matches(match, kinds)
+    fields = fields_of(kinds["light"])
+
+    def apart(kind: str, frame: Frame) -> tuple:
+        return mark(match, kind, frame), fields.get(frame.source, 1)
+
     groups = {
-        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(mark, match, kind))
+        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(apart, kind))
         for kind, frames in kinds.items()
     }
-    planner = Planner(groups, calibrate, match, rotator_deg)
-    for words in (*rows, *sentences(scales)):
+    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields)
+    for words in (*pointing_words(kinds["light"], fields), *rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
         for words in lonely(planner.groups[kind]):
@@ -64,6 +72,7 @@ def plan(
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
+    refuse_unclear(lights, scales)
     planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
@@ -84,6 +93,15 @@ def unseen_of(session: Session) -> tuple[str, ...]:
 def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
     """The frames that tell by which nights those of a kind are split."""
     return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
+
+
+def refuse_unclear(lights: Sequence[LightJob], scales: Sequence[Reading]) -> None:
+    """ParameterError where frames that can be read in two ways are used with others; unused ones stop nothing."""
+    disputed = {one.source: one for one in scales if one.disputed}
+    used = (frame for job in lights for part in job.sets for frame in part.inputs if disputed)
+    for frame in used:
+        if frame.source in disputed:
+            raise ParameterError(unclear(disputed[frame.source], KNOB))
 
 
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
@@ -107,6 +125,8 @@ class Planner:
     rotator_deg: float = ROTATOR_DEG
     used: set[tuple[int, str]] = field(default_factory=set)
     """What of `match` was asked for: its number, and flat, dark or bias."""
+    fields: dict[str, int] = field(default_factory=dict)
+    """By its file, which field of its name a light points at, where that is not the first."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -167,14 +187,15 @@ class Planner:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
             same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
-            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
+            field = self.fields.get(group.frames[0].source, 1)
+            key = (object_key(meta.object), field, filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
-        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
+        made = [(names[key[0]], tuple(sets.values()), key[1]) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets, field) for name, sets, field in made)
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""
