@@ -405,10 +405,10 @@ NIGHTS = [
         "folder-twice",
         "a folder of lights and a copy of it",
         lambda place: shutil.copytree(place / "night/LIGHT", place / "night/copy"),
-        "2",
+        "1",
         "same pixels",
         plan="0",
-        doctor="1",
+        doctor="0",
     ),
     night(
         "stack",

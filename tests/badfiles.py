@@ -304,3 +304,44 @@ def inline(b: bytes) -> str:
 
 def deflate(b: bytes) -> bytes:
     return zlib.compress(b)
+
+
+# --- TIFF -------------------------------------------------------------------------------------------------------------
+
+
+def tiff(change: Callable[[np.ndarray], np.ndarray] = lambda p: p, spoil=lambda b: b, pages: int = 1, **how) -> Make:
+    """A TIFF file of a healthy FITS file, its cards in the description; `how` are arguments of tifffile.
+
+    change: the pixels in the type in which they are stored; spoil: the bytes of the whole.
+    """
+
+    def make(healthy: Path, target: Path) -> None:
+        import tifffile
+
+        pixels, header = fits.getdata(healthy), fits.getheader(healthy)
+        pixels = pixels if pixels.dtype.kind == "u" else pixels.astype(np.float32)
+        told = "\n".join(str(card) for card in header.cards if card.keyword not in ("COMMENT", "HISTORY", ""))
+        with tifffile.TiffWriter(target) as file:
+            for _ in range(pages):
+                file.write(
+                    change(pixels), **({"metadata": None, "description": ascii(told)[1:-1].replace(r"\n", "\n")} | how)
+                )
+        target.write_bytes(spoil(target.read_bytes()))
+
+    return make
+
+
+def tag_value(tag: int, value: int) -> Callable[[bytes], bytes]:
+    """The bytes of a TIFF file with another number, or count of numbers, in one of its tags."""
+
+    def change(b: bytes) -> bytes:
+        at = next(at for kind in (3, 4) if (at := b.find(struct.pack("<HHI", tag, kind, 1))) > 0)
+        return b[: at + 2] + struct.pack("<HII", 4, 1, value) + b[at + 12 :]
+
+    return change
+
+
+def ring(b: bytes) -> bytes:
+    """A TIFF file whose last directory leads to the first again."""
+    end = 10 + 12 * struct.unpack("<H", b[8:10])[0]
+    return b[:end] + struct.pack("<I", 8) + b[end + 4 :]

@@ -59,6 +59,20 @@ def test_truth_d12_dark_shaded_like_the_flat():
     assert only(DOCTOR.master("dark", tight, bias=bias, flat=flat), "D12") == []
 
 
+@pytest.mark.parametrize("dn", [6, 20, 100])
+def test_truth_d12_a_leak_is_shaded_in_both_directions_and_a_drift_is_not(dn):
+    bias, flat = master("bias", 500 + noise(1.0)), master("flat", 30_000 * vignette())
+
+    def found(shape):
+        dark = master("dark", 510 + dn * shape + noise(1.0, 1))
+        return only(DOCTOR.master("dark", dark, bias=bias, flat=flat), "D12")
+
+    assert [f.severity for f in found(vignette() / np.ptp(vignette()))] == ["warn"]
+    y, x = np.mgrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    for drift in (1 - y**2, 1 - x**2, np.sign(np.sin(9 * y)) + 1 - y**2, np.exp(-((y / 0.3) ** 2))):
+        assert found(drift) == []
+
+
 def test_truth_d16_counts_and_depth():
     flat = master("flat", 25_000 + noise(20))
     found = only(DOCTOR.master("flat", flat, frames=[flat] * 9, noise_dn=[180.0] * 9), "D16")

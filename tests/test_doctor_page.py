@@ -58,3 +58,28 @@ def test_surface_finding_as_dict_is_json():
     told = json.loads(json.dumps(some_findings()[1].as_dict()))
     assert told["sources"] == ["/night/b.fits", "/night/c.fits"]
     assert "picture" not in told
+
+
+def depth(name, snr, wanted=500):
+    sentence = f"master {name}: signal to noise of a pixel is {snr}: about {wanted / snr:.0f} flats would reach it"
+    return Finding("D16", "warn", "Few", (f"master {name}",), snr, wanted, "signal to noise", sentence)
+
+
+def test_truth_many_of_one_kind_are_told_once_with_the_worst_and_their_count():
+    nights = [depth(f"flat {name} night {night}", 200 + 10 * i) for i, name in enumerate("LRGBHOSC") for night in "123"]
+    lines = page.text([*nights, *some_findings()]).splitlines()
+    assert len(lines) == 4
+    assert "flat L night 1: signal to noise of a pixel is 200" in lines[1]
+    assert "(the worst of 24 such; also master flat B night 1, master flat B night 2 and 21 more)" in lines[1]
+    (one,) = page.gathered(nights)
+    assert one.figure == 200 and len(one.sources) == 24
+    assert page.html(nights, "night").count("<article") == 1
+    assert page.gathered([depth("flat L", 200)])[0].sentence == depth("flat L", 200).sentence
+
+
+def test_truth_findings_of_other_kinds_stay_apart():
+    other = [
+        Finding("D16", "info", "Few", ("master flat L",), 4.0, 15.0, "frames", "master flat L is made of 4 flats"),
+        Finding("D16", "warn", "Few", ("x",), 4.0, 500.0, "signal to noise", "x: take longer ones"),
+    ]
+    assert len(page.gathered([depth("flat L", 200), depth("flat R", 300), *other])) == 3

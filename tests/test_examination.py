@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sky
 from clinic import NIGHT, altered, diagnosed, examined, healthy, of_kind, only
@@ -11,6 +12,8 @@ import masterlight as ml
 from masterlight.core.errors import ParameterError
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, diagnose
+from masterlight.doctor.examination import examine_set
+from masterlight.doctor.findings import finding
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
@@ -59,6 +62,45 @@ def test_truth_an_unreadable_frame_ends_nothing(tmp_path):
     path = next(iter(folder.rglob(next(iter(of_kind("dark", 0))))))
     path.write_bytes(path.read_bytes()[:40_000])
     assert [f for f in examined(folder) if f.severity == "error"] == []
+
+
+def test_truth_flats_that_no_light_uses_are_a_warning_at_most(tmp_path):
+    def other(kind, i, pixels, header, filter="B"):
+        if kind != "flat":
+            return None
+        header["FILTER"] = filter
+        return 500 + np.rint((pixels - 500) / 20)
+
+    altered(tmp_path / "unused", other, flats=4)
+    for path in (tmp_path / "unused").rglob("FLAT/*.fits"):
+        path.rename(path.with_name(path.name.replace("_L_", "_B_")))
+    (found,) = only(examined(tmp_path / "unused"), "D04")
+    assert found.severity == "warn"
+    used = altered(tmp_path / "used", lambda *frame: other(*frame, filter="L"), flats=4)
+    assert [f.severity for f in only(examined(used), "D04")] == ["error"]
+
+
+@pytest.mark.parametrize(("low", "severity"), [(2, "warn"), (6, "error")])
+def test_truth_a_few_odd_lights_are_no_error_in_what_most_use(tmp_path, low, severity):
+    def dim(kind, i, pixels, header):
+        if kind == "light" and i < low:
+            header["FILTER"] = "Ha"  # a set of its own, through the same dark
+            return np.maximum(pixels - np.median(pixels) + 300, 0)
+        return None
+
+    found = only(diagnosed(altered(tmp_path, dim, lights=8)), "D10")
+    assert found and {f.severity for f in found} == {severity}
+
+
+def test_truth_other_lights_are_asked_before_one_speaks_for_all():
+    def look(answer):
+        return [finding("D10", "error", [answer], None, None, "", "below zero")] if answer == "bad" else []
+
+    told = examine_set(["good", "good", "bad", "good", "good"], look)
+    assert [(f.sources, f.lights) for f in told] == [(("bad",), ())]
+    told = examine_set(["bad", "good", "bad", "bad", "bad"], look)
+    assert [len(f.lights) for f in told] == [5]
+    assert examine_set(["bad", "bad", "good", "bad"], look) == []
 
 
 def test_truth_a_colour_night_with_glow_and_overscan_is_healthy():

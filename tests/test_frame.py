@@ -125,7 +125,7 @@ def test_truth_stacks_of_telescopes_are_known(cards, name, frames):
 def test_truth_header_is_believed_over_the_name():
     meta = Meta.from_header({"IMAGETYP": "Dark Frame", "EXPTIME": 30}, "lights/light_600s.fits")
     assert (meta.kind, meta.exposure_s) == ("dark", 30)
-    assert "though its folder 'lights' says light" in meta.notes[0]
+    assert "though its folder lights says light" in meta.notes[0]
     nina = {"IMAGETYP": "LIGHT", "SWCREATE": "N.I.N.A. 1.9.0.9001"}
     assert Meta.from_header(nina, "darks/x.fits").kind == "dark", "this version wrote LIGHT for darks"
     assert Meta.from_header({"IMAGETYP": "DARK"}, "darkflats/x.fits").kind == "flatdark"

@@ -206,7 +206,23 @@ def test_truth_frames_without_a_date_belong_to_the_dated_ones_of_their_folder():
 def test_truth_flats_of_no_night_are_split_by_their_dates():
     lights = frames("light", night=20)
     two = at(frames("flat"), "2024-01-01T18:00:00"), at(frames("flat", name="2"), "2024-01-04T18:00:00")
-    assert sizes("flat", *two, lights=lights) == [5, 5] == sizes("flat", *two)
+    assert sizes("flat", *two, others=lights) == [5, 5] == sizes("flat", *two)
+
+
+def test_truth_nights_of_lights_that_share_their_flats_are_one_group():
+    nights = [at(frames("light", name=f"{day}"), f"2024-01-{day:02}T21:00:00") for day in range(1, 9)]
+    one = planned(*nights, frames("flat", night=4), frames("bias"))
+    assert titles(one, "light") == ["lights Ha 300 s -10 °C gain 100"] and len(only(one).frames) == 40
+    other = planned(*nights, frames("flat", night=2), frames("flat", night=7, filter="OIII"), frames("bias"))
+    assert len(titles(other, "light")) == 1, "flats of another filter split nothing"
+    two = planned(*nights, frames("flat", night=2), frames("flat", night=7), frames("bias"))
+    assert [len(part.frames) for part in two.lights[0].sets] == [20, 20]
+    assert [title.split()[-1] for title in titles(two, "light")] == ["2024-01-01", "2024-01-05"]
+    years = frames("light", name="old"), at(frames("light", name="new"), "2026-01-01T21:00:00")
+    library = frames("dark", 1, is_master=True, frames=20), at(frames("dark", 1, name="n", is_master=True, frames=20),
+                                                               "2025-12-01T00:00:00")  # fmt: skip
+    (job,) = planned(*years, *library).lights
+    assert [part.dark.meta.time[:4] for part in job.sets] == ["2024", "2025"]
 
 
 # names
@@ -215,7 +231,7 @@ def test_truth_flats_of_no_night_are_split_by_their_dates():
 def test_truth_labels_tell_groups_apart():
     for changes in (
         {"offset": 0.0}, {"camera": "QHY600M"}, {"readout_mode": "fast"}, {"origin_px": (8, 0)}, {"unit": "electron"},
-        {"shape": (20, 30)}, {"pattern": "RGGB"}, {"calibration": "B"}, {"night": 9}, {"rotator_deg": 45.0},
+        {"shape": (20, 30)}, {"pattern": "RGGB"}, {"calibration": "B"}, {"rotator_deg": 45.0},
         {"camera": "QHY600M", "rotator_deg": 45.0},
     ):  # fmt: skip
         found = planned(frames("light", rotator_deg=0.0), frames("light", **({"rotator_deg": 0.0} | changes)))

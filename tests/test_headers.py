@@ -45,6 +45,14 @@ def test_truth_numbers_out_of_all_reason_are_told_and_missing(key, value, field)
     assert getattr(meta, field) is None and any(key in note and "not believed" in note for note in meta.notes)
 
 
+def test_truth_the_focuser_is_read_and_stays_in_a_master():
+    metas = [Meta.from_header({"FOCUSPOS": 5120, "ROTATANG": 30.0}, shape=(4, 4)) for _ in range(2)]
+    assert metas[0].focuser_steps == 5120
+    again = Meta.from_header({key: value for key, value, _ in header(metas[0], metas, "flat")}, shape=(4, 4))
+    assert (again.focuser_steps, again.rotator_deg) == (5120, 30.0)
+    assert Meta.from_header({}, shape=(4, 4)).focuser_steps is None
+
+
 def test_truth_other_keywords_stand_in_and_defaults_hold():
     meta = Meta.from_header({"EXPTIME": 1e300, "EXPOSURE": 60.0, "XBINNING": 1e9, "XORGSUBF": 1e300, "NCOMBINE": 1e30})
     assert (meta.exposure_s, meta.binning, meta.origin_px, meta.frames) == (60.0, (1, 1), (0, 0), 1)
@@ -75,3 +83,30 @@ def test_truth_units_are_not_mixed():
     raw, master = Meta.from_header({"BITPIX": 16}), Meta.from_header({"BITPIX": -32, "BUNIT": "electron"})
     assert [name for name, *_ in differences(raw, master)] == ["unit"]
     assert list(differences(Meta.from_header({"BITPIX": -32}), master)) == [], "what does not tell excludes nothing"
+
+
+def test_truth_kelvins_are_kelvins():
+    meta = Meta.from_header({"TEMPDET": 164.0}, "x.fits")
+    assert meta.temperature_c == pytest.approx(-109.15) and "kelvins" in meta.notes[0]
+    meta = Meta.from_header({"CCD-TEMP": 263.15, "SET-TEMP": 263.15}, "x.fits")
+    assert (meta.temperature_c, meta.set_temperature_c) == pytest.approx((-10, -10)) and len(meta.notes) == 1
+    assert Meta.from_header({"CCD-TEMP": "90 K"}, "x.fits").temperature_c == pytest.approx(-183.15)
+    for cards, known in (({"CCD-TEMP": "-10 C"}, -10), ({"CCD-TEMP": 35.5}, 35.5), ({"CCD-TEMP": 0}, 0),
+                         ({"CCD-TEMP": 999}, None), ({"CCD-TEMP": -273}, None)):  # fmt: skip
+        meta = Meta.from_header(cards, "x.fits")
+        assert meta.temperature_c == known and not meta.notes
+
+
+def test_truth_a_count_of_columns_is_overscan_at_the_end_of_the_rows():
+    def sections(**cards):
+        meta = Meta.from_header(cards, "x.fits", (100, 132))
+        return meta.overscan_px, meta.data_px
+
+    strip, rest = (0, 100, 100, 132), (0, 100, 0, 100)
+    for cards in ({}, {"DATASEC": "[1:132,1:100]"}, {"DATASEC": "[1:100,1:100]"}):
+        assert sections(COVER=32, **cards) == ((strip,), rest)
+    assert sections(COVER="32") == ((strip,), rest)
+    assert sections(COVER="[101:132,1:100]") == ((strip,), None)
+    assert sections(COVER=32, BIASSEC="[111:132,1:100]", DATASEC="[1:110,1:100]")[1] == (0, 100, 0, 110)
+    for no in ({"COVER": 0}, {"COVER": 60}, {"COVER": True}, {"COVER": 1.5}, {"COVER": 32, "BITPIX": -32}):
+        assert sections(**no) == ((), None)

@@ -364,13 +364,13 @@ def test_truth_messages_are_one_line_that_harms_no_terminal():
 
 
 def test_truth_other_formats_are_named(tmp_path):
-    for name, words in [("a.xisf", "not an XISF file"), ("a.txt", "convert it to FITS .*, XISF or camera raw")]:
+    for name, words in [("a.xisf", "not an XISF file"), ("a.txt", "convert it to FITS .*, XISF, TIFF or camera raw")]:
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(FrameError, match=words):
             read(tmp_path / name)
     with pytest.raises(FrameError, match="no such file"):
         read(tmp_path / "none.txt")
-    assert is_supported("x/A.FIT.GZ") and is_supported("IMG_1.CR2") and not is_supported("a.tiff")
+    assert is_supported("x/A.FIT.GZ") and is_supported("IMG_1.CR2") and not is_supported("a.png")
 
 
 # writing

@@ -61,7 +61,7 @@ def test_truth_three_witnesses_against_each_other_are_named_in_one_note():
     (note,) = found.notes
     assert found.kind == "flat" and len(note) < 300
     assert note == (
-        "taken for a flat by the header's 'FLAT', though its folder 'lights' says light and its name 'dark_1.fits' says"
+        "taken for a flat by its header (FLAT), though its folder lights says light and its name 'dark_1.fits' says"
         " dark and it was exposed for 0 s"
     )
     assert found.told == (("header", "flat"), ("folder", "light"), ("name", "dark"), ("exposure", "bias"))

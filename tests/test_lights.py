@@ -93,6 +93,32 @@ def test_truth_d15_dust_that_moved():
     assert found[0].sources == ("/night/light 1",) and found[0].sentence.startswith("light 1: ")
 
 
+@pytest.mark.parametrize(
+    ("light", "flat", "words", "others"),
+    [
+        ({}, {}, "No header tells why", ("rotator", "days", "temperature")),
+        ({"rotator_deg": 10.0}, {"rotator_deg": 11.5}, "No header tells why", ("rotator",)),
+        ({"rotator_deg": 350.0}, {"rotator_deg": 20.0}, "differ in the rotator by 30.0°.", ("days", "temperature")),
+        ({"time": "2026-01-03T22:00:00"}, {"time": "2026-01-05T22:00:00"}, "the time by 2.0 days", ("rotator",)),
+        ({"time": "2026-01-03T22:00:00"}, {"time": "2026-01-04T06:00:00"}, "No header tells why", ("days",)),
+        ({"focuser_steps": 5000.0}, {"focuser_steps": 5600.0}, "the focuser by 600 steps", ("rotator", "days")),
+        ({"focuser_steps": 5000.0}, {"focuser_steps": 5010.0}, "No header tells why", ("focuser",)),
+        ({"temperature_c": -10.0}, {"temperature_c": 24.0}, "temperature by 34.0 °C", ("rotator", "days")),
+    ],
+)
+def test_truth_d15_lists_what_headers_tell_apart(light, flat, words, others):
+    truth = night()
+    turned = master("flat", 30_000 * truth.flat("L")[::-1, ::-1], **flat)
+    dark = master("dark", truth.bias_dn + 120 * truth.dark_dn_s)
+    meta = Meta(kind="light", saturation_dn=65535.0, gain_e_per_dn=0.78, exposure_s=120.0, **light)
+    raw = ArrayFrame.of(truth.observatory.frame("light", 1).astype(float), "light 1", meta)
+    process = ImageCalibration(force=True)
+    bound = process.masters(dark=dark, flat=turned)
+    (found,) = only(DOCTOR.light(raw, process(raw, bound), bound), "D15")
+    assert words in found.sentence
+    assert not any(other in found.sentence for other in others)
+
+
 @pytest.mark.parametrize("seed", [5, 11])
 def test_truth_d15_clouds_as_large_as_motes_are_no_dust(seed):
     """Clouds that happen to lie over the motes are as strong beside them."""

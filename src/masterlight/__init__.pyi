@@ -37,6 +37,7 @@ from masterlight.night.run import run as run
 from masterlight.processes import PROCESSES as PROCESSES
 from masterlight.processes import replay as replay
 from masterlight.session.planner import plan as plan
+from masterlight.session.rules import Match as Match
 from masterlight.session.scan import scan as scan
 from masterlight.simulate.night import Night as Night
 from masterlight.simulate.truth import simulate as simulate

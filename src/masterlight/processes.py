@@ -144,6 +144,7 @@ NIGHT_KNOBS = (
     "integrate.rejection.algorithm", "integrate.rejection.low", "integrate.rejection.high", "integrate.weights",
     "reference", "drizzled", "memory_mb",
 )  # fmt: skip
+KIND_DIRS = "bias_dir", "dark_dir", "flat_dir", "light_dir"
 FILE = Slot("recipe", "A recipe as `masterlight recipe` writes it.", letter="r")
 SCENARIO = Slot("preset", "light-bias-flat, light-dark-flat, light-scaled-dark-flat", "word", metavar="NAME")
 
@@ -161,13 +162,13 @@ STEPS = {step.verb: step for step in (
         "masterlight doctor ~/nights/m31 -o m31.html",
         ("off", "calibrate.dark_scaling", "calibrate.overscan.model", "debayer.pattern", "workers"),
         takes="DIR", makes="Page to write, .html, with pictures of what was found.", of="doctor",
-        also=("calibrate", "debayer", "workers"), by_hand=False,
+        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False,
         words="Exit status: 0 healthy or only warnings, 1 when something is wrong that stops a run.",
     ),
     Step(
         "plan", RECIPE, "Say what a run on DIR would do: matches, equations, disk, memory.",
         "masterlight plan ~/nights/m31 --preset light-bias-flat", NIGHT_KNOBS, (FILE, SCENARIO), takes="DIR", makes="",
-        by_hand=False,
+        by_hand=False, words="Where headers lie: --bias-dir, --dark-dir, --flat-dir, --light-dir.",
     ),
     Step(
         "run", RECIPE, "Turn the raw frames in DIR into masters and master lights.",

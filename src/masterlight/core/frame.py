@@ -61,6 +61,7 @@ class Meta:
     """Size of one pixel of this image, binning included."""
     focal_mm: float | None = None
     rotator_deg: float | None = None
+    focuser_steps: float | None = None
     time: str | None = None
     ra_deg: float | None = None
     dec_deg: float | None = None

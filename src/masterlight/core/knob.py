@@ -108,6 +108,12 @@ class Knob:
         return type(None) in typing.get_args(self.type)
 
     @property
+    def each(self) -> type | None:
+        """The process of which this knob holds several, if it does."""
+        kinds = typing.get_args(self.type)[:1] if typing.get_origin(self.type) is tuple else ()
+        return next((kind for kind, _ in map(bare_type, kinds) if hasattr(kind, "__pydantic_fields__")), None)
+
+    @property
     def range(self) -> str:
         """What is allowed, in words: `above 0 to 50`, `0 to below 1`, `at least 3`; empty for anything.
 

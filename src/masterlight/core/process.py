@@ -263,19 +263,39 @@ def fill(table: Any, value: Any, known: Mapping[str, Knob], prefix: str = "") ->
     import tomlkit
 
     items = [(name, getattr(value, name)) for name in process_fields(type(value))]
-    for name, item in sorted(items, key=lambda pair: is_dataclass(pair[1])):
-        if is_dataclass(item):
+    several = {name for name, _ in items if (knob := known.get(prefix + name)) and knob.each}
+    for name, item in sorted(items, key=lambda pair: (pair[0] in several, is_dataclass(pair[1]))):
+        if name in several:
+            add_several(table, known[prefix + name], item)
+        elif is_dataclass(item):
             inner = tomlkit.table()
             fill(inner, item, known, f"{prefix}{name}.")
             table.add(name, inner)
-            continue
-        knob = known[prefix + name]
-        facts = knob.facts if knob.facts.startswith("[") else f"({knob.facts})"
-        table.add(tomlkit.comment(f"{knob.help} {facts}"))
-        if item is None and knob.default is None:
-            table.add(tomlkit.comment(f"{name} ="))
         else:
-            table.add(name, "off" if item is None else plain(item))
+            knob = known[prefix + name]
+            facts = knob.facts if knob.facts.startswith("[") else f"({knob.facts})"
+            table.add(tomlkit.comment(f"{knob.help} {facts}"))
+            if item is None and knob.default is None:
+                table.add(tomlkit.comment(f"{name} ="))
+            else:
+                table.add(name, "off" if item is None else plain(item))
+
+
+def add_several(table: Any, knob: Knob, items: Iterable[Any]) -> None:
+    """Write processes of which there may be several as a table each; where there is none, what one would look like."""
+    import tomlkit
+
+    table.add(tomlkit.nl())
+    table.add(tomlkit.comment(knob.help))
+    rows = tomlkit.aot()
+    for item in items:
+        rows.append(tomlkit.item({name: value for name, value in plain(item).items() if value is not None}))
+    if rows:
+        table.add(knob.path, rows)
+        return
+    table.add(tomlkit.comment(f"[[{knob.path}]]"))
+    for inner in knobs(knob.each):
+        table.add(tomlkit.comment(f"{inner.path} = ...  # {inner.help} [{inner.usual}]"))
 
 
 def from_toml(cls: type[T], text: str, source: str = "the recipe") -> T:

@@ -1,8 +1,9 @@
 """The examination: of raw frames, of a master, of a light, and of a whole night with quick masters made in memory."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +15,21 @@ from masterlight.core.statistics.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
-from masterlight.doctor.findings import Finding, by_gravity, summary
+from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, flats, leaks
+from masterlight.doctor.raw import clipped, flats, kinds, leaks
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
-    levels.twins, levels.stars_in_the_dark, levels.starless_lights, levels.odd_exposures, levels.calibrated_already,
+    levels.twins, kinds.stars_in_the_dark, kinds.starless_lights, kinds.odd_exposures, levels.calibrated_already,
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
     clipped.clipped, flats.flats_called_light, flats.odd_flats,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
+OF_FLATS = "D05", "D06", "D14", "D15"
+"""What lights say of their flat; what they say otherwise is of what is subtracted from them."""
 FRAMES = 5
 """Frames that a quick master is made of, at most."""
 BAND_ROWS = 256
@@ -36,6 +39,7 @@ def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, lis
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
     found = active(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
+    found = weigh(plan, found)
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
     return found
 
@@ -51,6 +55,76 @@ def active(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:
     return by_gravity(one for one in found if one.id not in doctor.off)
 
 
+def weigh(plan: Plan, findings: Iterable[Finding]) -> list[Finding]:
+    """Findings as grave as they are for the lights of a plan, the gravest first.
+
+    An error is what most of the lights say that use the same. What no light uses is a warning at most, and so is what
+    few lights say of masters that fit the others, and what is wrong with few frames of a master.
+    """
+    out = []
+    for one in findings:
+        spoilt, users = lights_of(plan, one) if one.severity == "error" else ({""}, {""})
+        out.append(one if 2 * len(spoilt) > len(users) else replace(one, severity="warn"))
+    return by_gravity(out)
+
+
+def lights_of(plan: Plan, one: Finding) -> tuple[set[str], set[str]]:
+    """The lights that a finding spoils, and all that use the same masters."""
+    told, own = set(one.sources), [{frame.source for frame in part.frames} for part in plan.sets]
+    used = [files_behind(part) for part in plan.sets]
+    spoilt = set(one.lights) or {name for names in own for name in names & told}
+    kinds = ("flat",) if one.id in OF_FLATS else ("bias", "dark")
+    shared = {id(getattr(p, k)) for p, names in zip(plan.sets, own, strict=True) if names & spoilt for k in kinds}
+    users = set(spoilt)
+    for part, names, masters in zip(plan.sets, own, used, strict=True):
+        if not one.lights and any(2 * len(files & told) > len(files) for files in masters):
+            spoilt |= names
+        same = any(files & told for files in masters)
+        if same or any(id(getattr(part, k)) in shared for k in kinds if getattr(part, k) is not None):
+            users |= names
+    return spoilt, users
+
+
+def behind(part: LightSet) -> list[MasterJob | Frame]:
+    """The masters that a set of lights uses, and those that its flat needs."""
+    jobs = [part.bias, part.dark, part.flat, getattr(part.flat, "bias", None), getattr(part.flat, "dark", None)]
+    return [job for job in jobs if job is not None]
+
+
+def files_behind(part: LightSet) -> list[set[str]]:
+    """The files of each of these masters."""
+    frames = (job.frames if isinstance(job, MasterJob) else (job,) for job in behind(part))
+    return [{frame.source for frame in some} for some in frames]
+
+
+def lights_through(plan: Plan, master: MasterJob | Frame) -> list[Frame]:
+    """The lights that are calibrated by a master, or by a flat that needs it."""
+    return [f for part in plan.sets if any(one is master for one in behind(part)) for f in part.frames]
+
+
+def examine_set(lights: Sequence[Any], look: Callable[[Any], list[Finding]]) -> list[Finding]:
+    """What `look` finds in one light of a set, the middle one or the next that can be read.
+
+    For an error some others are asked: where most of them say the same it is that of the whole set.
+    """
+    count = len(lights)
+    found = next(({at: seen} for at in range(count // 2, count) if (seen := attempt(look, lights[at])) is not None), {})
+    first = [one for seen in found.values() for one in seen]
+    if any(one.severity == "error" for one in first):
+        others = [at for at in dict.fromkeys((0, count // 4, 3 * count // 4, count - 1)) if at not in found]
+        found |= {at: seen for at in others if (seen := attempt(look, lights[at])) is not None}
+    says = [{one.id for one in seen if one.severity == "error"} for seen in found.values()]
+    most = {one.id for one in first if 2 * sum(one.id in ids for ids in says) > len(says)}
+    return [one for f in first for one in (spoiling([f], lights) if f.id in most else [f])]
+
+
+def attempt(look: Callable[[Any], list[Finding]], light: Any) -> list[Finding] | None:
+    """What is found in a light; None when it cannot be read: the walk tells why."""
+    with suppress(MasterlightError, OSError):
+        return look(light)
+    return None
+
+
 def diagnose(
     plan: Plan, doctor: Doctor, calibrate: ImageCalibration, pool: Pool
 ) -> Generator[Event, None, list[Finding]]:
@@ -63,10 +137,10 @@ def diagnose(
     for event in doctor.frames(plan, pool):
         found += event.result or []
         yield replace(event, result=None, message="")
-    for event in each("doctor", (Serial(), 1), Quick(doctor, calibrate).examine, plan.sets):
+    for event in each("doctor", (Serial(), 1), Quick(doctor, calibrate, plan).examine, plan.sets):
         found += event.result or []
         yield Event("doctor", event.done, event.total)
-    found = by_gravity(found)
+    found = weigh(plan, found)
     yield Event("doctor", len(plan.sets), len(plan.sets), result=found, message=summary(found))
     return found
 
@@ -74,8 +148,8 @@ def diagnose(
 class Quick:
     """Masters of the set at hand, and which of them were examined already."""
 
-    def __init__(self, doctor: Doctor, calibrate: ImageCalibration):
-        self.doctor, self.calibrate = doctor, with_values(calibrate, pedestal_dn=0.0)
+    def __init__(self, doctor: Doctor, calibrate: ImageCalibration, plan: Plan):
+        self.plan, self.doctor, self.calibrate = plan, doctor, with_values(calibrate, pedestal_dn=0.0)
         self.made: dict[int, Frame | None] = {}
         self.seen: set[int] = set()
 
@@ -92,13 +166,15 @@ class Quick:
             master = self.master(job)
             if master is not None and id(job) not in self.seen:
                 self.seen.add(id(job))
-                found += self.findings(job, master, known, part.scaled)
+                seen = self.findings(job, master, known, part.scaled)
+                found += spoiling(seen, lights_through(self.plan, job))
         calibrate = calibration_of(part, self.calibrate)
-        for frame in part.frames[len(part.frames) // 2 :]:
-            with suppress(MasterlightError, OSError):  # the walk tells why; the next light will do
-                bound = calibrate.masters(**masters)
-                return found + self.doctor.light(frame, calibrate(frame, bound), bound)
-        return found
+
+        def look(frame: Frame) -> list[Finding]:
+            bound = calibrate.masters(**masters)
+            return self.doctor.light(frame, calibrate(frame, bound), bound)
+
+        return found + examine_set(part.frames, look)
 
     def findings(self, job, master: Frame, known: dict, scaled: bool) -> list[Finding]:
         """What is wrong with one master; the noise of a flat's frames from the difference of two."""

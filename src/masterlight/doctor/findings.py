@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,6 +51,10 @@ class Finding:
     """What is wrong, how much, and what to do."""
     picture: "np.ndarray | None" = None
     """A crop or a plot, uint8 (rows, cols) or (3, rows, cols)."""
+    out: bool = False
+    """Whether a run leaves these frames out, so that they do no harm."""
+    lights: tuple[str, ...] = ()
+    """The lights that it spoils, as paths; () where these are among the frames concerned, or all that use those."""
 
     def as_dict(self) -> dict[str, Any]:
         """The finding without its picture, as JSON can hold it."""
@@ -64,11 +68,19 @@ def plain(value) -> float | None:
 
 
 def finding(
-    id: str, severity: Severity, sources: Iterable[Any], figure, threshold, unit, sentence: str, picture=None, title=""
-) -> Finding:
+    id: str, severity: Severity, sources: Iterable[Any], figure, threshold, unit, sentence: str, picture=None, title="",
+    **more: Any,
+) -> Finding:  # fmt: skip
     """A `Finding`, mostly with the title of its id; sources: paths, frames or looks; sentence: of any lines."""
     names, words = tuple(map(source_of, sources)), re.sub(r"\n *", " ", sentence)
-    return Finding(id, severity, title or TITLES[id], names, plain(figure), plain(threshold), unit, words, picture)
+    told = plain(figure), plain(threshold), unit, words, picture
+    return Finding(id, severity, title or TITLES[id], names, *told, **more)
+
+
+def spoiling(findings: Iterable[Finding], lights: Iterable[Any]) -> list[Finding]:
+    """The same findings, as of all these lights."""
+    names = tuple(map(source_of, lights))
+    return [replace(one, lights=names) for one in findings]
 
 
 def by_gravity(findings: Iterable[Finding]) -> list[Finding]:

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
 
 import numpy as np
 
-from masterlight.core.frame import Frame
 from masterlight.core.headers.names import camera_key
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
@@ -16,7 +14,7 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import abrupt, bad_places, places
 from masterlight.session.groups import PLURAL, Group
-from masterlight.subframes.select import SubframeSelector
+from masterlight.session.pixels.copies import rank_of_copy, same_pixels
 
 CALIBRATED = re.compile(
     r"(?i)imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc"
@@ -137,27 +135,24 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 
 
 def twins(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D21: the same exposure twice; what a small sample finds equal is compared whole."""
+    """D21: the same exposure twice, whatever the headers say; what a small sample finds equal is compared whole."""
     by_digest: dict[tuple, list[Look]] = {}
     for one in evidence.looks.values():
         by_digest.setdefault((one.digest, one.frame.meta.shape), []).append(one)
     for same in by_digest.values():
-        pairs = [pair for pair in combinations(same[:20], 2) if equals(*(one.frame for one in pair))]
-        equal = sorted({one.source for pair in pairs for one in pair})
-        if equal:
-            sentence = f"""{some(equal)} hold the same pixels: a frame that counts twice makes the noise look smaller
-                than it is, and outliers look real; take all but one of them away"""
-            yield finding("D21", "error", equal, len(equal), 1, "equal frames", sentence)
-
-
-def equals(a: Frame, b: Frame) -> bool:
-    """Whether two frames of one shape hold the same pixels, compared by bands of rows."""
-    rows, cols = a.shape[-2:]
-    boxes = [(y, min(y + 256, rows), 0, cols) for y in range(0, rows, 256)]
-    try:
-        return all(np.array_equal(a.pixels(*box), b.pixels(*box), equal_nan=True) for box in boxes)
-    except Exception:  # a frame that cannot be read whole is the walk's to reject
-        return False
+        kept: list[Look] = []
+        copies: dict[str, list[Look]] = {}
+        for one in sorted(same, key=lambda look: rank_of_copy(look.frame)):
+            twin = next((other for other in kept if same_pixels(one.frame, other.frame)), None)
+            if twin is None:
+                kept.append(one)
+            else:
+                copies.setdefault(twin.source, []).append(one)
+        for twin, others in copies.items():
+            sentence = f"""{some(others)}: the same pixels as {some([twin])}; a frame that counts twice makes the noise
+                look smaller than it is, and outliers look real: a run leaves {"it" if len(others) == 1 else "them"}
+                out"""
+            yield finding("D21", "warn", others, 1 + len(others), 1, "equal frames", sentence, out=True)
 
 
 def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -193,70 +188,3 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         sentence = f"""{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are
             calibrated, take their bias, darks and flats away, or they are applied twice"""
         yield finding("D22", "warn", told, None, None, "", sentence)
-
-
-def odd_exposures(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: bias frames that were exposed, darks that were not."""
-    for group in evidence.groups("bias"):
-        exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
-        if exposed:
-            longest = max(f.meta.exposure_s for f in exposed)
-            sentence = f"""{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name? A bias
-                frame has the shortest exposure of the camera"""
-            yield finding("H01", "warn", exposed, longest, 1, "s", sentence)
-    for group in evidence.groups("dark"):
-        zero = [f for f in group.frames if f.meta.exposure_s == 0]
-        if zero:
-            sentence = f"{some(zero)}: darks with an exposure of 0 s: bias frames by another name?"
-            yield finding("H01", "warn", zero, 0, None, "s", sentence)
-
-
-def counted_stars(one: Look) -> int:
-    """How many stars the whole frame shows."""
-    found = SubframeSelector(max_stars=50).measure(one.frame)
-    return found[0].stars if found else 0
-
-
-def stars_in_the_dark(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: darks, bias frames and flats that show stars."""
-    for group in evidence.groups("dark", "bias", "flatdark", "flat"):
-        looks = evidence.of(group)
-        levels = np.array([one.level_dn for one in looks])
-        limit = max(doctor.outlier_dn, 5 * madn(levels)) if looks else 0.0
-        odd = [one for one in looks if abs(one.level_dn - np.median(levels)) > limit]
-        wide = [one for one in looks if one.stars >= 10 and one.stars > one.spikes]  # most peaks wider than a pixel
-        starry = [one for one in looks if one in wide or (one in odd and counted_stars(one) >= 10)]
-        if not starry:
-            continue
-        others = [one.level_dn for one in looks if one not in starry]
-        apart = min(abs(one.level_dn - np.median(others)) for one in starry) if others else 0.0
-        sure = len(others) >= 2 and apart > max(doctor.outlier_dn, 5 * np.ptp(others))
-        count = max(counted_stars(one) for one in starry)
-        sentence = f"""{some(starry)}: called {group.kind}, but shows {count} stars (fewer than 10 pass for noise): a
-            light with a wrong header? Move it to the lights or leave it out"""
-        crop = pictures.crop_of(starry[0].frame)
-        yield finding("H01", "error" if sure else "warn", starry, count, 10, "peaks", sentence, crop)
-
-
-def starless_lights(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """H01: lights that are as dark as a dark, or as even and bright as a flat."""
-    for part in evidence.plan.sets:
-        dark = evidence.level(part.dark) or evidence.level(part.bias)
-        looks = evidence.of(part)
-        blank = [one for one in looks if one.stars <= 1]
-        lit = [one for one in looks if one not in blank]
-        if dark is not None:
-            # a narrowband sky may be as dark, but then stars show in other lights as little as in this one
-            capped = [one for one in blank if abs(one.level_dn - dark) < max(2.0, 0.2 * one.spread_dn)]
-            if capped and lit and min(one.level_dn for one in lit) > dark + max(4.0, 0.5 * capped[0].spread_dn):
-                sentence = f"""{some(capped)}: called light, but there is no star, and the level is that of the darks
-                    ({figure(capped[0].level_dn)} DN, darks {figure(dark)} DN): a dark with a wrong header, or the cap
-                    was on"""
-                yield finding("H01", "warn", capped, capped[0].level_dn, dark, "DN", sentence)
-        flats = evidence.of(getattr(part.flat, "group", None))
-        usual = min((one.level_dn for one in flats), default=np.inf)
-        even = [one for one in blank if lit and one.level_dn > 0.5 * usual]
-        if even:
-            sentence = f"""{some(even)}: called light, but without stars and at {figure(even[0].level_dn, 0)} DN as
-                bright as the flats (from {figure(usual, 0)} DN on): a flat with a wrong header?"""
-            yield finding("H01", "warn", even, even[0].level_dn, usual, "DN", sentence)

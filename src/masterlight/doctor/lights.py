@@ -8,6 +8,7 @@ import numpy as np
 
 from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
@@ -18,6 +19,7 @@ from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import bad_places, places
+from masterlight.session.groups import NIGHT_S, ROTATOR_DEG, TEMPERATURE_C
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
@@ -25,6 +27,8 @@ SHALLOW = 0.015
 """Motes that darken the flat by less than this fraction are passed over."""
 SURE = 4.0
 """So many times what the sky shows of a mote beside it, where there is none, it must show at the mote."""
+REFOCUSED = 0.01
+"""A focuser that is this part of its way elsewhere moves dust."""
 MOTES = 12
 """Motes that are looked at, the deepest ones."""
 
@@ -222,11 +226,31 @@ def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
     if bad and 2 * len(bad) >= told:
         left, mote = max(bad)
         sentence = f"""{light}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to {left:.1%}
-            too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light. The camera was turned
-            or cleaned, or the flats are of another night: take flats with the lights"""
+            too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light.
+            {why_dust_moved(light.raw, flat)}. Take flats with the lights, nothing touched between them"""
         crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
         limit = 100 * doctor.mote_fraction
         yield finding("D15", "warn", [light.view], 100 * left, limit, "% of the sky", sentence, crops)
+
+
+def why_dust_moved(light: Frame, flat: Frame) -> str:
+    """What the headers of a light and of its flat tell apart that moves dust, as a sentence without its end."""
+    mine, theirs, apart = light.meta, flat.meta, []
+    if None not in (mine.rotator_deg, theirs.rotator_deg):
+        turn = abs((mine.rotator_deg - theirs.rotator_deg + 180) % 360 - 180)
+        apart += [f"the rotator by {turn:.1f}°"] if turn > ROTATOR_DEG else []
+    times = seconds_of(mine.time), seconds_of(theirs.time)
+    if all(times) and abs(times[0] - times[1]) > NIGHT_S:
+        apart.append(f"the time by {abs(times[0] - times[1]) / 86400:.1f} days")
+    if None not in (mine.temperature_c, theirs.temperature_c):
+        warmer = abs(mine.temperature_c - theirs.temperature_c)
+        apart += [f"the sensor's temperature by {warmer:.1f} °C"] if warmer > TEMPERATURE_C else []
+    if None not in (mine.focuser_steps, theirs.focuser_steps):
+        steps = abs(mine.focuser_steps - theirs.focuser_steps)
+        apart += [f"the focuser by {steps:.0f} steps"] if steps > REFOCUSED * abs(mine.focuser_steps) else []
+    if not apart:
+        return "No header tells why: dust may have fallen, dew dried, or the camera been turned or cleaned"
+    return f"Their headers differ in {', '.join(apart)}"
 
 
 def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:

@@ -201,10 +201,22 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
     light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
     if np.nanstd(light) < 0.01 or zones.shape != light.shape:
         return
-    slope, r, *_ = common(zones, light, order=1)
-    reach = slope * float(np.nanmax(light) - np.nanmin(light))
+    r, reach = shading(zones, light)
     if r > doctor.leak_correlation and reach > max(0.5 * noise, 1.0):
         sentence = f"""{case}: without the bias it is shaded like the flat (correlation {r:.2f}, limit
             {doctor.leak_correlation:g}; {figure(reach)} DN over the frame): take darks in darkness, with the cap on"""
         picture = pictures.image(zones)
         yield finding("D12", "warn", [case.master], r, doctor.leak_correlation, "correlation", sentence, picture)
+
+
+def shading(zones: np.ndarray, light: np.ndarray) -> tuple[float, float]:
+    """How a dark follows the logarithm of the flat, along rows and along columns: (correlation, DN over the frame).
+
+    The weaker of both directions counts: bands of a drifting bias follow it in one of them by chance.
+    """
+    found = []
+    for axis in (0, 1):
+        y, x = (array - np.nanmedian(array, axis=axis, keepdims=True) for array in (zones, light))
+        slope, r, *_ = common(y, x, order=1)
+        found.append((r, slope * float(np.nanmax(light) - np.nanmin(light))))
+    return min(r for r, _ in found), min(reach for _, reach in found)

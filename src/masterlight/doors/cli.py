@@ -164,7 +164,7 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     from masterlight.doctor.page import text
     from masterlight.night.ahead import check_reference
 
-    found = plan_of(inputs, recipe)
+    found = plan_folder(inputs, recipe)
     lines = [step.with_flags(found.text())]
     if found.scratch_bytes:
         lines.append(
@@ -180,11 +180,11 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     check_reference(found, recipe.reference)
 
 
-def plan_of(folder: str, recipe: Any) -> Any:
-    from masterlight.session.planner import plan
+def plan_folder(folder: str, recipe: Any) -> Any:
+    from masterlight.night.run import plan_of
     from masterlight.session.scan import scan
 
-    return plan(scan(folder), recipe.calibrate, recipe.debayer.pattern)
+    return plan_of(scan(folder, recipe.kind_dirs), recipe)
 
 
 def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
@@ -197,7 +197,7 @@ def doctor(step: Step, recipe: Any, inputs: str, out: str | None) -> None:
     refuse_other_page(out)
     if out:
         check_file(Path(out))
-    found = plan_of(inputs, recipe)
+    found = plan_folder(inputs, recipe)
     if not found.groups:
         raise NothingUsable(found.why_no_lights())
     for line in condense((*found.warnings, *(f"left out: {rejected}" for rejected in found.rejected))):

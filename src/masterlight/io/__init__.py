@@ -20,9 +20,11 @@ RAW = (
 """Camera raw, as Canon, Nikon, Sony, Fujifilm, Olympus, Panasonic, Pentax, Samsung and others name it."""
 
 FITS = tuple(end + packed for end in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz"))
-FORMATS = (
-    dict.fromkeys(FITS, "fits.reading:open_fits") | {".xisf": "xisf:open_xisf"} | dict.fromkeys(RAW, "raw:open_raw")
-)
+TIFF = (".tif", ".tiff")
+FORMATS = {
+    **dict.fromkeys(FITS, "fits.reading:open_fits"), ".xisf": "xisf:open_xisf", **dict.fromkeys(TIFF, "tiff:open_tiff"),
+    **dict.fromkeys(RAW, "raw:open_raw"),
+}  # fmt: skip
 """What reads a file, by the end of its name."""
 PICTURE = "a finished picture"
 TO_FITS = "convert it to FITS, for example with Siril"
@@ -31,7 +33,6 @@ OTHERS = {
         (".ser", ".avi", ".mp4", ".mov", ".mkv", ".m4v"),
         "make FITS files of it, for example with Siril or PIPP",
     ),
-    "a TIFF": ((".tif", ".tiff"), TO_FITS),
     "an archive": ((".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".z"), "unpack it"),
     "a packed FITS file of another name": ((".fz",), "let its name end in .fits.fz"),
     "pixels without their header": ((".xisb",), "save it as one .xisf file"),
@@ -128,7 +129,7 @@ def read(path: FilePath) -> Frame:
             raise FrameError(path, "there is no such file; check the path")
         if other := other_kind(path):
             raise FrameError(path, f"is {other[0]}, not a frame; {other[1]}")
-        known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF or camera raw"
+        known = "FITS (.fits, .fit, .fts, also as .gz or .fz), XISF, TIFF or camera raw"
         raise FrameError(path, f"this is not an image format that is read; convert it to {known}")
     module, name = FORMATS[end].split(":")
     with import_module("masterlight.io.plain").reading(os.fspath(path)):

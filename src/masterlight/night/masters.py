@@ -14,7 +14,8 @@ from masterlight.core.errors import FrameError, OutputError, ParameterError, Rej
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events
-from masterlight.doctor.findings import Finding
+from masterlight.doctor.examination import lights_through
+from masterlight.doctor.findings import Finding, spoiling
 from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.integrate import ImageIntegration
@@ -162,8 +163,9 @@ def examine_master(
     """The doctor's look at a master of this run, beside the others that are made already."""
     master, dark = read(path), job.kind in ("dark", "flatdark")
     beside = {"bias": master_like(run, "bias", master), "flat": master_like(run, "flat", master)} if dark else {}
-    scaled = any(part.scaled and part.dark is job for light in run.plan.lights for part in light.sets)
-    return run.recipe.doctor.master(job.kind, master, frames=frames, noise_dn=noise_dn, scaled=scaled, **beside)
+    scaled = any(part.scaled and part.dark is job for part in run.plan.sets)
+    found = run.recipe.doctor.master(job.kind, master, frames=frames, noise_dn=noise_dn, scaled=scaled, **beside)
+    return spoiling(found, lights_through(run.plan, job))
 
 
 def master_like(run: Run, kind: str, master: Frame) -> Frame | None:
@@ -221,7 +223,8 @@ def open_masters(run: Run, job: MasterJob | LightSet) -> Events[Masters]:
             run.examined.add(master.source)
             beside: dict[str, Any] = {"bias": master_like(run, "bias", master)} | opened
             beside.pop(kind)
-            yield from run.diagnose(run.recipe.doctor.master(kind, master, **beside))
+            found = run.recipe.doctor.master(kind, master, **beside)
+            yield from run.diagnose(spoiling(found, lights_through(run.plan, getattr(job, kind))))
     return calibrate.masters(**opened)
 
 

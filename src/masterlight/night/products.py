@@ -269,6 +269,8 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("XPIXSZ", meta.pixel_um, "[um] pixel width, binning included"),
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
         ("READOUTM", common("readout_mode"), "readout mode"),
+        ("ROTATANG", common("rotator_deg"), "[deg] angle of the rotator"),
+        ("FOCUSPOS", common("focuser_steps"), "[step] position of the focuser"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
         ("DATE-END", end_of(times[-1], exposures) if times else None, "UTC end of the last exposure"),
         ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.calibration.calibrate import ImageCalibration
@@ -15,8 +15,10 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
+from masterlight.session.rules import Matches
 from masterlight.subframes.select import SubframeSelector
 
+Folders = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 Megabytes = Annotated[int, Field(ge=300, le=100_000_000)]
 
 
@@ -50,8 +52,22 @@ class Recipe:
     """Also make a master light on a finer grid by drizzle, from the same lights with what was rejected left out."""
     drizzle: Annotated[DrizzleIntegration, When(drizzled=True)] = DrizzleIntegration()
     """How lights are dropped onto the finer grid."""
+    bias_dir: Folders = ()
+    """Folders or patterns (cal/B_*.fits) whose frames are bias frames, whatever headers and names say; they are scanned
+    too where they lie outside of the night's folder. Several with commas between."""
+    dark_dir: Folders = ()
+    """The same for darks."""
+    flat_dir: Folders = ()
+    """The same for flats."""
+    light_dir: Folders = ()
+    """The same for lights."""
     reference: Annotated[str | None, Usual("the best")] = None
     """File name of the light to align to and to normalize with; the best one when left out."""
+    match: Matches = ()
+    """Masters that some lights or flats shall have, in place of the best that is found: tables `[[match]]` of a recipe,
+    or as words `lights=GLOB; flat=GLOB`, with a comma between two of them."""
+    rotator_deg: Annotated[float, Field(ge=0, le=180)] = 2.0
+    """Flats and lights belong together whose rotator stood within so many degrees."""
     workers: Annotated[str, AfterValidator(check_workers)] = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
     memory_mb: Annotated[Megabytes | None, Usual("a quarter of the machine's")] = None
@@ -62,3 +78,8 @@ class Recipe:
     """Go on in spite of errors that the doctor finds."""
     overwrite: bool = False
     """Replace what earlier runs made, masters included; otherwise that stays, and what differs gets another name."""
+
+    @property
+    def kind_dirs(self) -> dict[str, tuple[str, ...]]:
+        """The folders and patterns that decide the kind of their frames, by the name of the knob: for `scan`."""
+        return {name: getattr(self, name) for name in ("bias_dir", "dark_dir", "flat_dir", "light_dir")}

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from masterlight import __version__
 from masterlight.core.errors import FrameError, Halted, OutputError, Rejected
@@ -14,6 +14,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import engine, plain, with_values
 from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_memory, machine_memory_mb, processes
 from masterlight.defects.lists import Defects
+from masterlight.doctor.examination import lights_of, weigh
 from masterlight.doctor.findings import Finding, some
 from masterlight.doctor.page import html
 from masterlight.integration.engine import is_compiled
@@ -26,7 +27,7 @@ from masterlight.night.recipe import Recipe
 from masterlight.night.report import FrameReport, Report
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
 from masterlight.session.planner import plan
-from masterlight.session.scan import scan
+from masterlight.session.scan import Session, scan
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Run:
     """Masters that could not be read or used."""
     examined: set[str] = field(default_factory=set)
     """Ready-made masters that the doctor has seen."""
+    spoilt: dict[str, set[str]] = field(default_factory=dict)
+    """By the id of a diagnosis, the lights of which it says an error."""
     defects: dict[tuple, Defects | None] = field(default_factory=dict)
     """Defective pixels by the master dark that shows them and the size of the lights."""
 
@@ -101,21 +104,45 @@ class Run:
         return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
 
     def diagnose(self, findings: list[Finding]) -> Events[None]:
-        """Keep what the doctor found, and say it; an error ends the run, unless the recipe says to go on."""
+        """Keep what the doctor found, and say it; what spoils most of the lights ends the run, unless the recipe says
+        to go on."""
+        findings = weigh(self.plan, findings)
         self.report.findings += findings
+        count = sum(len(job.frames) for job in self.plan.lights)
+        stopping = []
         for finding in findings:
             message = f"{finding.id} {finding.severity}: {finding.sentence}" if finding.severity != "info" else ""
             yield Event("doctor", result=finding, message=message)
+            if finding.severity == "error":
+                spoilt = self.spoilt.setdefault(finding.id, set())
+                spoilt |= lights_of(self.plan, finding)[0]
+                stopping += [finding] if 2 * len(spoilt) > count else []
         errors = [finding for finding in findings if finding.severity == "error"]
-        if errors and not self.recipe.force:
-            try:
-                page = f"Pictures are in {self.write_page()}"
-            except OutputError as error:
-                page = f"Pictures could not be written: {error}"
-            more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-            way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
-            what = f"{errors[0].id}, {errors[0].title} ({some(errors[0].sources)}; told above{more})"
-            raise Halted(f"stopped by the doctor: {what}. {page}; {way}")
+        if errors and not stopping and not self.recipe.force:
+            few = max((self.spoilt[finding.id] for finding in errors), key=len)
+            ids = ", ".join(dict.fromkeys(finding.id for finding in errors))
+            yield self.note("doctor", f"{ids}: {len(few)} of {count} lights are concerned, so the run goes on")
+        if stopping and not self.recipe.force:
+            self.stop(stopping)
+
+    def leave_out(self, findings: list[Finding]) -> Events[None]:
+        """Take the frames out of the plan of which the doctor says so."""
+        out = [Rejected(s, "doctor", f"{f.id}, {f.sentence}") for f in findings if f.out for s in f.sources]
+        kinds = {frame.source: group.kind for group in self.plan.groups for frame in group.frames}
+        for lost in out:
+            yield self.reject(lost, kind=kinds.get(lost.source))
+        self.plan = self.plan.without(out) if out else self.plan
+
+    def stop(self, errors: list[Finding]) -> NoReturn:
+        """Write the page of the doctor and raise Halted."""
+        try:
+            page = f"Pictures are in {self.write_page()}"
+        except OutputError as error:
+            page = f"Pictures could not be written: {error}"
+        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+        way = f"to go on all the same, pass Recipe.force, or leave this out with Doctor.off {errors[0].id}"
+        what = f"{errors[0].id}, {errors[0].title} ({some(errors[0].sources)}; told above{more})"
+        raise Halted(f"stopped by the doctor: {what}. {page}; {way}")
 
     @property
     def made_of(self) -> str:
@@ -184,13 +211,18 @@ def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None
         return report
 
 
+def plan_of(session: Session, recipe: Recipe) -> Plan:
+    """The plan of a session by a recipe."""
+    return plan(session, recipe.calibrate, recipe.debayer.pattern, recipe.match, recipe.rotator_deg)
+
+
 def plan_beside(folder: Path | str, out: Path, recipe: Recipe) -> Plan:
     """The plan of a folder; what an earlier run that came to no end left in `out` is no input, and that is told."""
-    session = scan(folder)
+    session = scan(folder, recipe.kind_dirs)
     folders = {os.path.dirname(frame.source) for frame in session.frames} if os.path.exists(out) else set()
     results = {place for place in folders if Path(place).resolve() in (out.resolve(), (out / "masters").resolve())}
     inputs = [f for f in session.frames if os.path.dirname(f.source) not in results or not key_in(Path(f.source))]
-    night = plan(replace(session, frames=tuple(inputs)), recipe.calibrate, recipe.debayer.pattern)
+    night = plan_of(replace(session, frames=tuple(inputs)), recipe)
     if count := len(session.frames) - len(inputs):
         words = f"{count} files in {out} are results of earlier runs and are not taken for input"
         night = replace(night, warnings=(*night.warnings, words))

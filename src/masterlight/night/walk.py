@@ -22,6 +22,8 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Reje
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
+from masterlight.doctor.examination import examine_set
+from masterlight.doctor.findings import Finding
 from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
@@ -43,6 +45,7 @@ def walk(run: Run) -> Events[Report]:
         for event in run.recipe.doctor.frames(run.plan, run.pool):
             yield replace(event, result=None, message="")
         yield from run.diagnose(event.result)
+        yield from run.leave_out(event.result)
     try:
         for job in run.plan.masters:
             with run.timing(f"master {job.kind}"):
@@ -187,14 +190,12 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
 
 
 def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defects | None) -> Events[None]:
-    """The doctor's look at one calibrated light of a set, the middle one or the next that can be read."""
-    for light in lights[len(lights) // 2 :]:
-        try:
-            findings = run.recipe.doctor.light(light.raw, light.calibrated, masters, defects)
-        except (FrameError, OSError):  # rejected, with the reason, when it is measured
-            continue
-        yield from run.diagnose(findings)
-        return
+    """The doctor's look at a calibrated light of a set; one that cannot be read is rejected when it is measured."""
+
+    def look(light: Light) -> list[Finding]:
+        return run.recipe.doctor.light(light.raw, light.calibrated, masters, defects)
+
+    yield from run.diagnose(examine_set(lights, look))
 
 
 # --- between the passes -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ header does not say splits nothing as long as there is one group it can belong t
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -18,6 +18,7 @@ from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.together import settings
+from masterlight.session.nights import clusters, flats_by_night, folders_of, lights_by_night, nightly, nights_of, within
 
 EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
 """Darks match an exposure within the larger of these two."""
@@ -27,12 +28,6 @@ JUMP_C = 5.0
 """Flats whose temperatures leave a gap wider than this are two sets; without a gap they drift, and are one."""
 ROTATOR_DEG = 2.0
 """Rotators come back to an angle within this."""
-PAUSE_S = 6 * 3600
-"""Lights that are further apart belong to two nights; between these lies a day."""
-BATCH_S = 2 * 3600
-"""Flats that are no further apart were taken in one go."""
-NIGHT_S = 18 * 3600
-"""Flats further apart than this, or as far from all lights, belong to different nights."""
 ENOUGH = 3
 """Raw frames that make a master preferable to a ready-made one."""
 
@@ -87,7 +82,7 @@ class Group:
 
     @cached_property
     def folders(self) -> frozenset[str]:
-        return frozenset(str(PurePath(frame.source).parent) for frame in self.frames)
+        return folders_of(self.frames)
 
     @property
     def filter(self) -> str | None:
@@ -187,13 +182,13 @@ ODD, PASSING = ("temperature", "rotator"), ("hour", "file")
 
 
 def group_frames(
-    kind: str, frames: Iterable[Frame], lights: Iterable[Frame] = (), rotator_deg: float = ROTATOR_DEG,
+    kind: str, frames: Iterable[Frame], others: Iterable[Frame] = (), rotator_deg: float = ROTATOR_DEG,
     mark: Callable[[Frame], Hashable] = lambda frame: (),
 ) -> list[Group]:  # fmt: skip
     """Split frames of one kind into groups of equal settings, exposure, temperature, angle and night.
 
-    lights: those of the session, which tell its nights; rotator_deg: how far angles of one group may lie apart; mark:
-    frames for which it differs are kept apart.
+    others: for flats the lights of the session, which tell its nights; for lights the calibration frames.
+    rotator_deg: how far angles of one group may lie apart; mark: frames for which it differs are kept apart.
     """
     frames, shines = list(frames), kind in ("light", "flat")
     groups = [Group(kind, (frame,)) for frame in frames if frame.meta.is_master]
@@ -210,30 +205,14 @@ def group_frames(
         parts = [p for part in parts for p in clusters(part, lambda f: f.meta.exposure_s, same_exposure)]
     parts = [p for part in parts for p in joined(by_temperature(kind, part), lambda f: f.meta.temperature_c)]
     if shines:
-        dark_hours = nights_of(lights)
+        beside, by_night = (nights_of(others), flats_by_night) if kind == "flat" else (nightly(others), lights_by_night)
         parts = [p for part in parts for p in joined(by_angle(part, rotator_deg), lambda f: f.meta.rotator_deg)]
-        parts = [p for part in parts for p in by_night(kind, part, dark_hours)]
+        parts = [p for part in parts for p in by_night(part, beside)]
     return groups + name_apart([Group(kind, tuple(part)) for part in parts])
 
 
 def same_exposure(a: float, b: float) -> bool:
     return abs(a - b) <= max(EXPOSURE_S, EXPOSURE_FRACTION * max(a, b)) + 1e-9
-
-
-def clusters(frames: Iterable[Frame], value: Callable, same: Callable, of_first: bool = True) -> list[list[Frame]]:
-    """Frames whose values are the same as that of the smallest of them, or else as that of the one before.
-
-    Those without a value are one cluster, the first.
-    """
-    frames = list(frames)
-    out = [[frame for frame in frames if value(frame) is None]]
-    known = None
-    for frame in sorted((f for f in frames if value(f) is not None), key=value):
-        apart = known is None or not same(known, value(frame))
-        out += [[]] if apart else []
-        known = value(frame) if apart or not of_first else known
-        out[-1].append(frame)
-    return [part for part in out if part]
 
 
 def joined(parts: list[list[Frame]], value: Callable[[Frame], Any]) -> list[list[Frame]]:
@@ -247,7 +226,7 @@ def by_temperature(kind: str, frames: list[Frame]) -> list[list[Frame]]:
     """Flats split where temperatures leave a gap: they may drift; others where dark current is another."""
     drifts = kind == "flat"
     limit = JUMP_C if drifts else TEMPERATURE_C
-    return clusters(frames, lambda f: f.meta.temperature_c, lambda a, b: abs(a - b) <= limit, of_first=not drifts)
+    return clusters(frames, lambda f: f.meta.temperature_c, within(limit), of_first=not drifts)
 
 
 def by_angle(frames: list[Frame], tolerance_deg: float) -> list[list[Frame]]:
@@ -256,65 +235,11 @@ def by_angle(frames: list[Frame], tolerance_deg: float) -> list[list[Frame]]:
     def angle(frame: Frame) -> float | None:
         return None if frame.meta.rotator_deg is None else frame.meta.rotator_deg % 360
 
-    parts = clusters(frames, angle, lambda a, b: b - a <= tolerance_deg + 1e-9, of_first=False)
+    parts = clusters(frames, angle, within(tolerance_deg + 1e-9), of_first=False)
     told = [part for part in parts if angle(part[0]) is not None]
     if len(told) > 1 and angle(told[0][0]) + 360 - angle(told[-1][-1]) <= tolerance_deg + 1e-9:
         told[0][:] = parts.pop() + told[0]  # the circle closes
     return parts
-
-
-def moment(frame: Frame) -> float | None:
-    return seconds_of(frame.meta.time)
-
-
-Spell = tuple[float, float]
-"""The first and the last moment of the lights of a night, in seconds since 1970."""
-
-
-def nights_of(lights: Iterable[Frame]) -> list[Spell]:
-    """When lights were taken, night by night."""
-    dated = [frame for frame in lights if moment(frame) is not None]
-    parts = clusters(dated, moment, lambda a, b: b - a <= PAUSE_S, of_first=False)
-    return [(moment(part[0]), moment(part[-1])) for part in parts]
-
-
-def by_night(kind: str, frames: list[Frame], spells: Sequence[Spell]) -> list[list[Frame]]:
-    """Frames split by night; those without a date by folder, unless all dated ones of their folder are one set."""
-    dated = [frame for frame in frames if moment(frame) is not None]
-    limit = PAUSE_S if kind == "light" else NIGHT_S
-    parts = [p for part in by_spell(kind, dated, spells) for p in clusters(
-        part, moment, lambda a, b: b - a <= limit, of_first=False)]  # fmt: skip
-    for place, part in by_folder(frame for frame in frames if moment(frame) is None).items():
-        home = [p for p in parts if place and place in Group(kind, tuple(p)).folders]
-        if len(home) == 1:
-            home[0] += part
-        else:
-            parts.append(part)
-    return parts
-
-
-def by_spell(kind: str, dated: list[Frame], spells: Sequence[Spell]) -> list[list[Frame]]:
-    """Flats by the night of lights that they were taken nearest to, each batch as a whole; far from all, as one."""
-    if kind == "light" or not spells:
-        return [dated]
-    found: dict[int, list[Frame]] = {}
-    for batch in clusters(dated, moment, lambda a, b: b - a <= BATCH_S, of_first=False):
-        middle = median(moment(frame) for frame in batch)
-        away = [max(first - middle, middle - last, 0.0) for first, last in spells]
-        nearest = away.index(min(away))
-        found.setdefault(nearest if away[nearest] <= NIGHT_S else -1, []).extend(batch)
-    return list(found.values())
-
-
-def by_folder(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
-    """Frames by their folder; those that are alone in one are together, under no name."""
-    found: dict[str, list[Frame]] = {}
-    for frame in frames:
-        found.setdefault(str(PurePath(frame.source).parent), []).append(frame)
-    alone = [place for place, part in found.items() if len(part) == 1]
-    if len(alone) > 1:
-        found[""] = [found.pop(place)[0] for place in alone]
-    return found
 
 
 def name_apart(groups: list[Group]) -> list[Group]:
@@ -322,7 +247,8 @@ def name_apart(groups: list[Group]) -> list[Group]:
     for words in APART.values():
         alike: dict[tuple[str, ...], list[int]] = {}
         for i, group in enumerate(groups):
-            alike.setdefault((*group.words, object_key(group.meta.object)), []).append(i)
+            of_object = object_key(group.meta.object) if group.kind == "light" else ""
+            alike.setdefault((*group.words, of_object), []).append(i)
         for same in alike.values():
             told = {i: words(groups[i]) for i in same}
             if len(set(told.values())) > 1:

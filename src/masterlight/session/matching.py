@@ -21,6 +21,7 @@ from masterlight.session.groups import (
     Group,
     same_exposure,
 )
+from masterlight.session.nights import steps_between
 
 LARGEST_SCALE = 10.0
 """Darks are never scaled by more than this factor, nor by less than one over it."""
@@ -213,14 +214,6 @@ def compare_age(target: Group, group: Group, days_of_worth: float) -> Remark:
     )
     words = f"folder {short(theirs)}, the {PLURAL[target.kind]} lie in {short(mine)}"
     return Remark(words if steps > 2 else "", cost=steps * FOLDER_STEP / days_of_worth)
-
-
-def steps_between(a: str, b: str) -> int:
-    """How many folders up and down one must go from one to the other."""
-    mine, theirs = PurePath(a).parts, PurePath(b).parts
-    shared = next((i for i, pair in enumerate(zip(mine, theirs, strict=False)) if pair[0] != pair[1]), None)
-    shared = min(len(mine), len(theirs)) if shared is None else shared
-    return len(mine) + len(theirs) - 2 * shared
 
 
 def short(folder: str) -> str:

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masterlight.calibration.calibrate import ImageCalibration
@@ -124,14 +125,35 @@ class Plan:
         lights = [resident_mb(pixels(job), RESULT_BYTES * job.planes, loads(job)) for job in self.lights]
         return 1e6 * (max([*masters, *lights], default=0) + MIN_TILE_MB)
 
+    def without(self, lost: Sequence[Rejected]) -> "Plan":
+        """The same without some frames; a group of which nothing would be left stays as it is."""
+        names = {one.source for one in lost}
+
+        def left(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+            return tuple(frame for frame in frames if frame.source not in names) or frames
+
+        groups = {id(group): replace(group, frames=left(group.frames)) for group in self.groups}
+        made: dict[int, MasterJob] = {}
+        for job in self.masters:  # each after those it needs
+            needs = {kind: made.get(id(getattr(job, kind)), getattr(job, kind)) for kind in ("bias", "dark")}
+            made[id(job)] = replace(job, group=groups[id(job.group)], **needs)
+        lights = []
+        for job in self.lights:
+            needs = [
+                {k: made.get(id(getattr(p, k)), getattr(p, k)) for k in ("bias", "dark", "flat")} for p in job.sets
+            ]
+            sets = (replace(p, frames=left(p.frames), **n) for p, n in zip(job.sets, needs, strict=True))
+            lights.append(replace(job, sets=tuple(sets)))
+        parts = {"groups": tuple(groups.values()), "masters": tuple(made.values()), "lights": tuple(lights)}
+        return replace(self, **parts, rejected=(*self.rejected, *lost))
+
     def why_no_lights(self) -> str:
         """One sentence for a night without usable lights."""
         if not self.name:
             return "no files and no folder were given"
         if not self.groups and not self.rejected:
-            todo = (
-                "; ".join(self.passed[:2]) or "give the folder that holds the lights (FITS, XISF or camera raw files)"
-            )
+            usual = "give the folder that holds the lights (FITS, XISF, TIFF or camera raw files)"
+            todo = "; ".join(self.passed[:2]) or usual
             return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])

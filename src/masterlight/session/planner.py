@@ -8,33 +8,45 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
+from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import differences, settings
 from masterlight.core.units.settle import sentences
-from masterlight.session.groups import ENOUGH, PLURAL, Group, group_frames, lonely
+from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
+from masterlight.session.pixels.witness import by_look
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
+from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 from masterlight.session.suitable import frames_in_dn
-from masterlight.session.witness import by_look
 
 
-def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto") -> Plan:
+def plan(
+    session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto", match: Matches = (),
+    rotator_deg: float = ROTATOR_DEG,
+) -> Plan:  # fmt: skip
     """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open.
 
-    pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell.
+    pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell;
+    match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
-    planner = Planner({kind: group_frames(kind, frames, kinds["light"]) for kind, frames in kinds.items()}, calibrate)
+    check_matches(match, kinds)
+    groups = {
+        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(mark, match, kind))
+        for kind, frames in kinds.items()
+    }
+    planner = Planner(groups, calibrate, match, rotator_deg)
     for words in sentences(scales):
         planner.warn(words)
     for kind in PLURAL:
@@ -48,12 +60,18 @@ def plan(session: Session, calibrate: ImageCalibration | None = None, pattern: s
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
+    planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
         tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
     )  # fmt: skip
+
+
+def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
+    """The frames that tell by which nights those of a kind are split."""
+    return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
 
 
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
@@ -69,6 +87,10 @@ class Planner:
 
     groups: dict[str, list[Group]]
     calibrate: ImageCalibration = field(default_factory=ImageCalibration)
+    match: Matches = ()
+    rotator_deg: float = ROTATOR_DEG
+    used: set[tuple[int, str]] = field(default_factory=set)
+    """What of `match` was asked for: its number, and flat, dark or bias."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -77,14 +99,49 @@ class Planner:
         words = re.sub(r"\n *", " ", words)
         self.warnings[f"{about.title}: {words}" if about else words] = None
 
+    def told(self, need: str, target: Group) -> tuple[int, str] | None:
+        """What the recipe says shall serve a group: the number of its match, and the words."""
+        return told_of(self.match, need, target.kind, target.frames[0])
+
+    def goes_without(self, need: str, target: Group) -> bool:
+        """Whether the recipe says that a group shall have none of a need."""
+        told = self.told(need, target)
+        return told is not None and told[1] == NONE
+
     def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
-        """The best group for a need; the choice and its doubts are recorded."""
-        group, choice = choose(need, target, self.groups[kind or need], scaled)
-        if choice.candidates:
+        """The best group for a need, or what the recipe says; the choice and its doubts are recorded."""
+        told = self.told(need, target)
+        if told is None:
+            group, choice = choose(need, target, self.groups[kind or need], scaled, self.rotator_deg)
+        else:
+            self.used.add((told[0], need))
+            named = self.named(need, target, *told) if told[1] != NONE else []
+            group, choice = choose(need, target, named, scaled, self.rotator_deg, named=True)
+            choice = replace(choice, apart=(f"as Recipe.match {told[0]} says", *choice.apart))
+        if (choice.candidates or told) and choice not in self.choices:
             self.choices.append(choice)
         for doubt in choice.doubts:
             self.warn(doubt)
         return group
+
+    def named(self, need: str, target: Group, number: int, words: str) -> list[Group]:
+        """The groups that a match of the recipe names for a need; ParameterError where all have another shape."""
+        groups = [g for kind in SERVES[need] for g in self.groups[kind] if selects(words, g.frames[0])]
+        fits = [g for g in groups if g.meta.sky_shape[-2:] == target.meta.sky_shape[-2:]]
+        if not fits:
+            sizes = (settings(one.meta, ["size"])["size"] for one in (groups[0], target))
+            what = f"{groups[0]} have {next(sizes)} pixels, the {target.title} {next(sizes)}"
+            raise ParameterError(f"Recipe.match {number}: {need} = '{words}': {what}; these cannot go together")
+        return fits
+
+    def tell_unused(self) -> None:
+        """Warn of what the recipe names and nothing has asked for."""
+        for number, one in enumerate(self.match, 1):
+            for need in NEEDS[one.of[0]]:
+                if one.words(need) not in (None, NONE) and (number, need) not in self.used:
+                    hint = "; where a dark holds the bias, say dark = 'none' too" if need == "bias" else ""
+                    self.warn(f"""Recipe.match {number}: {need} = '{one.words(need)}' was not used: nothing asked for
+                        it, or another match before it speaks of the same frames{hint}""")
 
     def lights(self) -> tuple[LightJob, ...]:
         """Every master light, its lights in sets that share their masters."""
@@ -133,7 +190,7 @@ class Planner:
             self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
-        if flat_master is None and "F" not in done and wanted.use_flat:
+        if flat_master is None and "F" not in done and wanted.use_flat and not self.goes_without("flat", group):
             why = "" if flat else self.why_not("flat")
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
         told = formula("L", bias, dark, flat_master, scaled)
@@ -174,6 +231,8 @@ class Planner:
                 self.warn(f"their bias is subtracted already, {dark} still holds it and is not used", group)
                 return None
             return dark
+        if self.goes_without("dark", group):
+            return None
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
         why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
@@ -205,7 +264,8 @@ class Planner:
         bias = self.pick("bias", group) if dark is None or not dark.contains_bias else None
         if bias is None:
             dark = dark or self.pick("dark", group)
-            dark = dark if dark is not None and dark.contains_bias else self.nearest_dark(group)
+            if (dark is None or not dark.contains_bias) and not self.goes_without("dark", group):
+                dark = self.nearest_dark(group)
         return bias, dark
 
     def nearest_dark(self, group: Group) -> Group | None:

@@ -1,7 +1,7 @@
 """What lies in a folder: `scan(folder)` -> Session. Only headers are read."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -9,6 +9,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.workers import each, executor
 from masterlight.io import PICTURE, is_supported, other_kind, read
+from masterlight.session.folders import of_kind, places_of
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,33 @@ class Session:
     """Sentences on files that may hold images and are not read."""
 
 
-def scan(where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Session:
+def scan(
+    where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    kind_dirs: Mapping[str, Sequence[str]] | None = None,
+) -> Session:
     """Open every image in a folder and below, or those of a list of files and folders; only headers are read.
 
     Hidden folders and the results of earlier runs are passed over; what cannot be read becomes a `Rejected`.
+    kind_dirs: folders and patterns whose frames are of one kind for good, as `Recipe.kind_dirs` has them; they are
+    opened too. Raises ParameterError for one that is not there.
     """
     roots, others = [where] if isinstance(where, (str, os.PathLike)) else list(where), list[str]()
-    paths = list({os.path.realpath(path): path for root in roots for path in images(os.fspath(root), others)}.values())
+    places = places_of(kind_dirs or {}, os.fspath(roots[0]) if len(roots) == 1 else "")
+    paths = {os.path.realpath(path): path for root in roots for path in images(os.fspath(root), others)}
+    beside, knobs, empty = list[str](), dict[str, str](), list[str]()
+    for place, knob in places.items():
+        inside = {os.path.realpath(path): path for path in images(place, beside)}
+        paths |= {real: path for real, path in inside.items() if real not in paths}
+        knobs |= dict.fromkeys(inside, knob)
+        empty += [] if inside else [f"Recipe.{knob}: there is no image in {place}"]
+    known = set(map(os.path.realpath, others))
+    others += [path for path in beside if os.path.realpath(path) not in known]
     with executor("threads:8") as pool:
-        found = {event.item: event.result for event in each("scan", pool, read, paths)}
-    results = [found[path] for path in paths]
+        found = {event.item: event.result for event in each("scan", pool, read, list(paths.values()))}
+    results = [of_kind(found[path], knobs.get(real)) for real, path in paths.items()]
     name = ", ".join(str(root) for root in roots[:3]) + (" ..." if len(roots) > 3 else "")
     frames, rejected = (tuple(one for one in results if isinstance(one, kind)) for kind in (Frame, Rejected))
-    return Session(name, frames, rejected, passed_over(others, bool(frames)))
+    return Session(name, frames, rejected, (*passed_over(others, bool(frames)), *empty))
 
 
 SHUT = ("a folder that cannot be opened", "change its permissions")

@@ -15,8 +15,9 @@ from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, settle
 from masterlight.core.workers import executor
 from masterlight.io import FORMATS, suffix
+from masterlight.session.pixels.copies import without_copies
+from masterlight.session.pixels.witness import flats_by_look
 from masterlight.session.scan import Session
-from masterlight.session.witness import flats_by_look
 
 
 def unsuitable(meta: Meta) -> str | None:
@@ -93,6 +94,8 @@ def frames_in_dn(
         words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
         rejected.append(Rejected(frame.source, "plan", words))
     with executor("threads:8") as pool:
+        suitable, copies = without_copies(suitable, pool)
         suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
         suitable = flats_by_look(suitable, pool)
+    rejected += copies
     return suitable, rejected, scales

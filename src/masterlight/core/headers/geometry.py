@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from masterlight.core.headers.filters import pattern_in_filter
 from masterlight.core.headers.values import as_number, number, text
 
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
@@ -29,11 +30,14 @@ OF_ROWS = re.compile(r"(?:CTYPE2|CRPIX2|CDELT2|(?:PC|CD)(?:[12]_[12]|00[12]00[12
 """A keyword of a WCS that tells of rows; its last letter names one beside the first."""
 
 
-def pattern_of(cards: Mapping, shape: tuple[int, ...]) -> str | None:
+def pattern_of(cards: Mapping, shape: tuple[int, ...], notes: list[str] | None = None) -> str | None:
     """Colour filter pattern of the first stored row and pixel, offsets applied; None for mono and for three planes."""
-    word = re.sub(r"[^A-Z]", "", (text(cards, *PATTERN) or "").upper())
+    told = text(cards, *PATTERN)
+    word = re.sub(r"[^A-Z]", "", (told or pattern_in_filter(cards) or "").upper())
     if len(shape) > 2 or len(word) not in (4, 36) or not set(word) <= set("RGBCMYEW") or len(set(word)) < 2:
         return None
+    if notes is not None and not told:
+        notes.append(f"FILTER '{word}' is taken for the colour pattern of the sensor")
     dx, dy = (int(number(cards, key) or 0) for key in ("XBAYROFF", "YBAYROFF"))
     return shifted_pattern(word, dy, dx)
 
@@ -57,6 +61,9 @@ def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
     odd = [key for key, box in told.items() if box is not None and not inside(box, whole)]
     data = next((told[key] for key in DATA if told.get(key)), None)
     dark = tuple(box for key in OVERSCAN if (box := told.get(key)) and box != whole)
+    if not dark and (box := last_columns(cards, rows, cols)):
+        notes.append(f"COVER: the last {cols - box[2]} columns are overscan")
+        dark, data = (box,), (0, rows, 0, box[2]) if data in (None, whole) else data
     wrong = ""
     if odd:
         wrong = f"{', '.join(odd)} reach outside the frame of {cols} x {rows} pixels and are"
@@ -66,6 +73,14 @@ def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
         wrong = f"{', '.join(told)}: overscan and image overlap;"
     notes += [f"{wrong} not believed"] if wrong else []
     return ((), None) if wrong else (dark, data if data != whole else None)
+
+
+def last_columns(cards: Mapping, rows: int, cols: int) -> tuple[int, int, int, int] | None:
+    """The overscan where COVER of a raw frame is no section, but tells how many columns it has at the end of rows."""
+    told = cards.get("COVER")
+    count = None if isinstance(told, str) and not told.strip().isdigit() else as_number(told)
+    raw = (as_number(cards.get("BITPIX")) or 16) > 0
+    return (0, rows, cols - int(count), cols) if count and count % 1 == 0 and 0 < 4 * count < cols and raw else None
 
 
 def section(value) -> tuple[int, int, int, int] | None:

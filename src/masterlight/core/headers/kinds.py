@@ -100,12 +100,12 @@ def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: lis
     if header.declared is None and kind != "unknown":
         is_master = is_master or by_name or by_folder
     words = {
-        "folder": f"its folder '{where:.40}'",
+        "folder": f"its folder {where:.40}",
         "name": f"its name '{file:.60}'",
         "OBJECT": f"OBJECT '{object_:.40}'",
     }
     words |= {"exposure": "its exposure of 0 s"}
-    words |= dict.fromkeys(("header", "weak header"), f"the header's '{header.declared}'")
+    words |= dict.fromkeys(("header", "weak header"), f"its header ({header.declared})")
     if note := note_of(kind, told, words, header):
         notes.append(note)
     return Verdict(kind, is_master, header.declared, told)
@@ -169,7 +169,7 @@ def note_of(kind: str, told: tuple[tuple[str, str], ...], words: Mapping[str, st
     by_header = header.kind in near
     if by_header and not against:
         return ""
-    who = f"the header's '{header.declared}'" if by_header else " and ".join(by)
+    who = f"its header ({header.declared})" if by_header else " and ".join(by)
     calls = f"the header calls it '{header.declared}'" if header.declared else "the header is silent"
     doubts = f", though {' and '.join(against)}" if against else ""
     return f"taken for {A_KIND[kind]} by {who}{doubts}{'' if header.kind else f'; {calls}'}"

@@ -17,6 +17,10 @@ FILTER_TOKEN = re.compile(r"(?:[LRGBVIUHOSgrizu]|(?i:ha|hb|oiii|o3|sii|s2|nii|lu
                           r"|h-?alpha|h-?beta|uvir|ircut|lp|duo|dual|lextreme|lenhance))(?i:\d{1,2}nm)?")  # fmt: skip
 """What part of a file name is taken for a filter; single letters as photographers capitalise them."""
 
+COLOUR_TOKEN = re.compile(r"(?i)(?:ha|hb|oiii|o3|sii|s2|nii|clear|ir|uv|h-?alpha|h-?beta|uvir|ircut|lp|duo|dual"
+                          r"|lextreme|lenhance)(?:\d{1,2}nm)?")  # fmt: skip
+"""The same before a sensor that has its colours: L stands for light there, and a luminance filter makes no sense."""
+
 FILE_KIND = re.compile(
     r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
@@ -67,7 +71,7 @@ def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> 
             meta[name] = value
             notes.append(f"{name.split('_')[0]} read from the name: '{match[0].strip('_ ')}'")
     if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
-        meta["filter"] = filter_in_name(source)
+        meta["filter"] = filter_in_name(source, COLOUR_TOKEN if meta["pattern"] else FILTER_TOKEN)
         if meta["filter"]:
             notes.append(f"filter read from the name: '{meta['filter']}'")
 
@@ -82,7 +86,7 @@ def value_in_name(name: str, match: re.Match):
     return value * {"ms": 1e-3, "min": 60.0}.get(unit, 1.0)
 
 
-def filter_in_name(source: str) -> str | None:
+def filter_in_name(source: str, token: re.Pattern[str] = FILTER_TOKEN) -> str | None:
     """The filter that a file name or the name of its folder tells: flat_ir_001.fits, FILTER-Ha, lights/OIII/."""
     path = PurePath(str(source))
     stem = path.name.split(".fit")[0].split(".fts")[0]
@@ -90,8 +94,8 @@ def filter_in_name(source: str) -> str | None:
     if told:
         return told[1]
     words = re.split(r"[_\s.,]+|-(?!alpha|beta)", stem)
-    found = [word for word in words if FILTER_TOKEN.fullmatch(word)]
-    folders = [part for part in path.parts[-3:-1] if FILTER_TOKEN.fullmatch(part)]
+    found = [word for word in words if token.fullmatch(word)]
+    folders = [part for part in path.parts[-3:-1] if token.fullmatch(part)]
     return found[-1] if found else folders[-1] if folders else None
 
 

@@ -11,20 +11,28 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
+from masterlight.core.headers.filters import filter_of
 from masterlight.core.headers.geometry import pattern_of, sections_of
 from masterlight.core.headers.kinds import verdict_of
 from masterlight.core.headers.names import STACK_NAME, guess_from_name
-from masterlight.core.headers.values import angle, as_number, as_time, number, positive, sensible, text, truth
+from masterlight.core.headers.values import angle, as_number, as_time, celsius, number, positive, text, truth
 
 TEXTS = {
-    "object": ("OBJECT",), "telescope": ("TELESCOP",), "filter": ("FILTER", "INSFLNAM", "FILT-1", "FILTERS"),
+    "object": ("OBJECT",), "telescope": ("TELESCOP",),
     "camera": ("INSTRUME", "CAMERA", "DETECTOR"), "readout_mode": ("READOUTM", "READMODE"),
 }  # fmt: skip
 """Fields of a `Meta` that are words."""
 
 BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"))
 
-TEMPERATURE = ("CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD")
+TEMPERATURE = (
+    "CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD", "CCDATEMP", "TEMPDET", "DETTEMP", "DET-TEMP", "DET_TEMP",
+    "DET-TMP", "DETTEM", "CCDTMP", "SENSTEMP", "SEN-TEMP", "CHIPTEMP",
+)  # fmt: skip
+"""Keywords of the temperature of the sensor."""
+
+SET_TEMPERATURE = ("SET-TEMP", "SET_TEMP", "SETTEMP", "CCDSTEMP")
+"""Keywords of what the cooler was set to."""
 
 ELECTRONS = ("EGAIN", "CVF")
 
@@ -47,6 +55,8 @@ FROM_0_TO_1 = re.compile(r"(?i)siril|pixinsight|astro ?pixel ?processor|deepskys
 
 OURS = "CALVER", "MLKEY"
 
+FOCUSER = ("FOCUSPOS", "FOCPOS", "FOCUSSTP")
+"""Where the focuser stood, in steps of its own."""
 TOTAL_EXPOSURE = ("TOTALEXP", "LIVETIME", "TOTEXP")
 """Seconds of all exposures of a stack together."""
 
@@ -57,11 +67,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (("GAIN", "OFFSET", "BLKLEVEL", "BLKLEVELG"), (0, 1e6)), (("ISOSPEED", "ISO"), (0, 1e8)),
         (ELECTRONS, (1e-6, 1e6)), (("RDNOISE", "READNOIS", "RON", "ENOISE"), (1e-4, 1e5)),
         (("SATURATE", "SATLEVEL", "MAXADU"), (1e-6, 1e12)), (("PEDESTAL",), (-1e7, 1e7)),
-        (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, "SET-TEMP"), (-1000, 1000)),
+        (("BZERO", "BSCALE"), (-1e30, 1e30)), ((*TEMPERATURE, *SET_TEMPERATURE), (-1000, 1000)),
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
         (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), ((*ROTATOR, *ANGLE_ON_SKY), (-1e4, 1e4)),
         (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
-        (("NCOMBINE", "STACKCNT"), (1, 1e6)),
+        (("NCOMBINE", "STACKCNT"), (1, 1e6)), (FOCUSER, (-1e9, 1e9)),
     )
     for key in keys
 }  # fmt: skip
@@ -86,15 +96,15 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     notes: list[str] = []
     cards = believable(header, notes)
     binning = binning_of(cards)
-    meta = {name: text(cards, *keys) for name, keys in TEXTS.items()}
+    meta: dict[str, Any] = {name: text(cards, *keys) for name, keys in TEXTS.items()} | {"filter": filter_of(cards)}
     meta["program"], meta["exposure_s"] = program_of(cards), exposure_of(cards)
     meta |= verdict_of(cards, source, meta["exposure_s"], notes, meta["program"] or "")._asdict()
     meta |= {
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
-        "temperature_c": temperature_of(cards, notes), "set_temperature_c": sensible(number(cards, "SET-TEMP")),
+        **temperatures_of(cards, notes),
         "binning": binning or (1, 1), "pixel_um": pixel_of(cards, binning),
         "origin_px": tuple(int(number(cards, key) or 0) for key in ("XORGSUBF", "YORGSUBF")),
-        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards),
+        "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards), "focuser_steps": number(cards, *FOCUSER),
         "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
         "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
@@ -102,7 +112,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "bits": bits_of(cards),
         "integer": (number(cards, "BITPIX") or 16) > 0,
         "read_noise_e": positive(number(cards, "RDNOISE", "READNOIS", "RON", "ENOISE")),
-        "pattern": pattern_of(cards, shape), "shape": tuple(shape),
+        "pattern": pattern_of(cards, shape, notes), "shape": tuple(shape),
     }  # fmt: skip
     meta["scale_claims"] = () if meta["integer"] else scale_claims(cards, meta["program"])
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
@@ -185,19 +195,21 @@ def unit_of(cards: Mapping) -> str | None:
     return next((unit for spelled, unit in UNITS if re.fullmatch(spelled, plain)), word and word[:20])
 
 
-def temperature_of(cards: Mapping, notes: list[str]) -> float | None:
-    """Sensor temperature in Celsius; the set point stands in when nothing was measured."""
-    told = (sensible(as_number(cards.get(key))) for key in TEMPERATURE)
-    measured = next((t for t in told if t is not None), None)
-    wanted = sensible(number(cards, "SET-TEMP"))
-    if wanted is None:
-        return measured
-    if measured is None:
+def temperatures_of(cards: Mapping, notes: list[str]) -> dict[str, float | None]:
+    """Sensor temperature and that of the cooler, in Celsius; the set point stands in when nothing was measured."""
+    told = {key: celsius(cards.get(key)) for key in (*TEMPERATURE, *SET_TEMPERATURE) if key in cards}
+    measured, wanted = (
+        next((told[key] for key in keys if told.get(key) is not None), None) for keys in (TEMPERATURE, SET_TEMPERATURE)
+    )
+    kelvins = [key for key, value in told.items() if value is not None and value != as_number(cards[key])]
+    if kelvins:
+        notes.append(f"{' and '.join(kelvins)}: kelvins; 273.15 is subtracted for degrees Celsius")
+    both = {"temperature_c": wanted if measured is None else measured, "set_temperature_c": wanted}
+    if wanted is not None and measured is None:
         notes.append(f"only the set point of the cooler is known ({wanted:g} °C), not the temperature of the sensor")
-        return wanted
-    if abs(measured - wanted) > 1:
+    elif wanted is not None and measured is not None and abs(measured - wanted) > 1:
         notes.append(f"the sensor was at {measured:.1f} °C, the cooler was set to {wanted:g} °C")
-    return measured
+    return both
 
 
 def gain_of(cards: Mapping, notes: list[str]) -> tuple[float | None, float | None]:

@@ -71,9 +71,18 @@ def angle(value) -> tuple[float | None, bool]:
     return (-size if parts[0].startswith("-") else size), True
 
 
-def sensible(celsius: float | None) -> float | None:
-    """A temperature that a sensor can have; programs write 999 and -273 for one that they do not know."""
-    return celsius if celsius is not None and -150 < celsius < 80 else None
+def celsius(value) -> float | None:
+    """A temperature that a sensor can have, in Celsius; programs write 999 and -273 for one that they do not know.
+
+    Observatories write kelvins: what has this unit, and what is so much that it cannot be in Celsius, is.
+    """
+    degrees = as_number(value)
+    if degrees is None:
+        return None
+    kelvins = 100 <= degrees <= 330 or bool(re.fullmatch(r"\s*[\d.,]+\s*K(elvins?)?\s*", str(value)))
+    if kelvins:
+        return round(degrees - 273.15, 6) if degrees >= 50 else None
+    return degrees if -150 < degrees < 80 else None
 
 
 def as_time(date: str | None, clock: str | None) -> datetime | None:

@@ -12,7 +12,7 @@ from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
-from masterlight.session.matching import PLURAL, Group
+from masterlight.session.groups import PLURAL, Group
 
 GAUSS = NormalDist()
 RUN = 12

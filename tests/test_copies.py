@@ -1,0 +1,117 @@
+"""Copies: one exposure in several files counts once, whatever the files are called; frames that are alike stay."""
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from clinic import NIGHT, altered, examined, only
+from sky import written
+
+from masterlight.core.errors import Rejected
+from masterlight.session.planner import plan
+from masterlight.session.scan import scan
+
+
+@pytest.fixture
+def night(tmp_path):
+    shutil.copytree(written(**NIGHT).folder, tmp_path / "night")
+    return tmp_path / "night"
+
+
+def some(night, kind, index=1):
+    return sorted(night.rglob(f"{kind}/*.fits"))[index]
+
+
+def left_out(night):
+    made = plan(scan(night))
+    frames = [frame.source for group in made.groups for frame in group.frames]
+    assert len(frames) == len(set(frames))
+    return {lost.source.rsplit("/", 1)[-1]: lost.reason for lost in made.rejected}, made
+
+
+@pytest.mark.parametrize("kind", ["LIGHT", "DARK", "FLAT", "BIAS"])
+def test_truth_a_copied_file_is_left_out_and_the_frame_itself_stays(night, kind):
+    first = some(night, kind)
+    for name in ("(copy)", "(copy 2)"):
+        shutil.copy(first, first.with_stem(f"{first.stem} {name}"))
+    lost, made = left_out(night)
+    assert set(lost) == {f"{first.stem} (copy).fits", f"{first.stem} (copy 2).fits"}
+    assert all(reason == f"holds the same pixels as {first.name}, which is used once" for reason in lost.values())
+    assert str(first) in {frame.source for group in made.groups for frame in group.frames}
+
+
+def test_truth_a_copy_with_another_header_and_name_is_found_by_its_pixels(night):
+    first = some(night, "DARK")
+    with fits.open(first) as hdus:
+        hdus[0].header["OBSERVER"] = "somebody else"
+        hdus[0].header["HISTORY"] = "saved again"
+        hdus.writeto(first.with_name("saved_again_by_another_program_and_so_a_longer_name.fits"))
+    lost, _ = left_out(night)
+    assert set(lost) == {"saved_again_by_another_program_and_so_a_longer_name.fits"}
+
+
+def test_truth_a_copied_compressed_file_is_left_out(night):
+    first = some(night, "LIGHT")
+    packed = first.with_name("packed.fits.gz")
+    packed.write_bytes(gzip.compress(first.read_bytes(), 1))
+    first.unlink()
+    shutil.copy(packed, packed.with_name("packed_again.fits.gz"))
+    lost, _ = left_out(night)
+    assert set(lost) == {"packed_again.fits.gz"}
+
+
+def test_truth_a_light_copied_among_the_darks_stays_a_light(night):
+    light, dark = some(night, "LIGHT"), some(night, "DARK")
+    for place in (light, dark.with_name("a.fits")):
+        shutil.copy(light, place) if place != light else None
+        with fits.open(place, "update") as hdus:  # a bare header: the folders tell
+            hdus[0].header.remove("IMAGETYP", ignore_missing=True)
+    lost, made = left_out(night)
+    assert set(lost) == {"a.fits"}
+    assert str(light) in {frame.source for job in made.lights for frame in job.frames}
+
+
+def test_truth_frames_of_one_time_that_differ_all_stay(tmp_path):
+    def timeless(kind, i, pixels, header):
+        if kind == "bias":
+            header["DATE-OBS"] = "2025-10-18"
+        elif kind == "dark":
+            del header["DATE-OBS"]
+
+    lost, made = left_out(altered(tmp_path, timeless, biases=12))
+    assert not lost
+    assert sorted(len(group.frames) for group in made.groups) == [4, 6, 6, 12]
+
+
+def test_truth_frames_that_differ_in_one_pixel_are_no_copies(night):
+    first = some(night, "BIAS")
+    other = first.with_stem(f"{first.stem} (copy)")
+    shutil.copy(first, other)
+    with fits.open(other, "update") as hdus:
+        hdus[0].data[5, 5] += 1
+    assert left_out(night)[0] == {}
+    assert only(examined(night), "D21") == []
+
+
+def test_truth_a_copy_without_its_time_is_left_out_by_the_doctor(night):
+    first = some(night, "FLAT")
+    with fits.open(first) as hdus:
+        for name in ("DATE-OBS", "DATE-LOC", "DATE-AVG", "DATE-BEG"):
+            hdus[0].header.remove(name, ignore_missing=True)
+        hdus.writeto(first.with_name("without_a_time_in_its_header.fits"))
+    assert left_out(night)[0] == {}
+    (found,) = only(examined(night), "D21")
+    assert found.severity == "warn" and found.out
+    assert [source.rsplit("/", 1)[-1] for source in found.sources] == ["without_a_time_in_its_header.fits"]
+
+
+def test_truth_a_plan_without_some_frames(night):
+    made = plan(scan(night))
+    dark = next(group for group in made.groups if group.kind == "dark").frames[2]
+    less = made.without([Rejected(dark.source, "doctor", "odd")])
+    assert [len(job.frames) for job in less.masters] == [len(job.frames) - (job.kind == "dark") for job in made.masters]
+    (part,) = less.sets
+    assert part.dark in less.masters and part.flat in less.masters and part.flat.bias in (*less.masters, None)
+    assert less.rejected[-1].source == dark.source and np.isfinite(less.memory_bytes)
