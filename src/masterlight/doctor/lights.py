@@ -19,7 +19,8 @@ from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import bad_places, places
-from masterlight.session.groups import NIGHT_S, ROTATOR_DEG, TEMPERATURE_C
+from masterlight.session.groups import ROTATOR_DEG, TEMPERATURE_C
+from masterlight.session.nights import NIGHT_S
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
