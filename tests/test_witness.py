@@ -9,7 +9,7 @@ import sky
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor
-from masterlight.session.pixels.witness import DOUBT, TAKEN, flats_by_look
+from masterlight.session.found.witness import DOUBT, TAKEN, flats_by_look
 from masterlight.session.planner import plan
 from masterlight.session.scan import Session
 

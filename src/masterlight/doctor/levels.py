@@ -13,8 +13,8 @@ from masterlight.doctor.evidence import Evidence, Look, letters_of, region, samp
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import abrupt, bad_places, places
+from masterlight.session.found.copies import rank_of_copy, same_pixels
 from masterlight.session.groups import PLURAL, Group
-from masterlight.session.pixels.copies import rank_of_copy, same_pixels
 
 CALIBRATED = re.compile(
     r"(?i)imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc"
