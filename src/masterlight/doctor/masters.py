@@ -16,6 +16,7 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.drying import changing_places
+from masterlight.doctor.raw.flats import hot_pixels
 from masterlight.doctor.raw.places import bad_places, places
 from masterlight.session.groups import PLURAL
 
@@ -66,6 +67,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from bias_in_flat(case)
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
+        yield from hot_pixels(doctor, case.master, case.rows)
         yield from changing_places(doctor, case.master, case.frames, case.bias)
         if not case.frames:
             yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
