@@ -76,6 +76,10 @@ def test_truth_flats_of_another_angle_are_better_than_none_and_it_is_said():
     found = planned(frames("light", rotator_deg=10.0), frames("flat", rotator_deg=190.0), frames("bias"))
     assert only(found).flat is not None
     assert "the rotator stood at 190.0° for the flats and at 10.0° for the lights" in told(found)
+    assert "more than 2° apart" in told(found)
+    two = frames("flat", rotator_deg=10.0), frames("flat", rotator_deg=100.0)
+    silent = planned(frames("light"), *two, frames("bias"))
+    assert "the lights do not tell the angle of the rotator, and there are flats of 2" in told(silent)
     old = planned(
         frames("light", rotator_deg=10.0, night=20), frames("flat", rotator_deg=190.0, night=20),
         frames("flat", rotator_deg=10.5), frames("bias"),

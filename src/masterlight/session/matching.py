@@ -112,9 +112,16 @@ def choose(
     )
     if refused:
         return None, Choice(str(target), need, None, candidates)
-    doubts = "; ".join([*best_seen.of("doubt"), *equals(rated)])
+    doubts = "; ".join([*best_seen.of("doubt"), *several_angles(need, target, rated), *equals(rated)])
     told = (f"{target.title}: {doubts} ({chosen})",) if doubts else ()
     return best, Choice(str(target), need, chosen, candidates, told, tuple(best_seen.of("doubt", "note")))
+
+
+def several_angles(need: str, target: Group, rated: list[tuple[Any, ...]]) -> Iterator[str]:
+    """A doubt where lights do not tell their angle and there are flats of more than one."""
+    angles = {round(row[4].rotator_deg) for row in rated if not row[0] and row[4].rotator_deg is not None}
+    if need == "flat" and target.rotator_deg is None and len(angles) > 1:
+        yield f"the lights do not tell the angle of the rotator, and there are flats of {len(angles)}"
 
 
 def equals(rated: list[tuple[Any, ...]]) -> Iterator[str]:
@@ -209,8 +216,10 @@ def compare_rotator(target: Group, group: Group, tolerance_deg: float) -> Remark
     if mine is None or theirs is None:
         return Remark("", cost=0.0 if mine is theirs else 1.0)
     apart = abs((mine - theirs + 180) % 360 - 180)
+    if apart <= tolerance_deg + 1e-6:
+        return Remark("", cost=apart / 100)
     words = f"the rotator stood at {theirs:.1f}° for the flats and at {mine:.1f}° for the lights"
-    return Remark(words, "doubt", OTHER_ANGLE) if apart > tolerance_deg + 1e-6 else Remark("", cost=apart / 100)
+    return Remark(f"{words}, more than {tolerance_deg:g}° apart", "doubt", OTHER_ANGLE)
 
 
 def compare_age(target: Group, group: Group, need: str) -> Remark:
