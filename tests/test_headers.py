@@ -110,3 +110,16 @@ def test_truth_a_count_of_columns_is_overscan_at_the_end_of_the_rows():
     assert sections(COVER=32, BIASSEC="[111:132,1:100]", DATASEC="[1:110,1:100]")[1] == (0, 100, 0, 110)
     for no in ({"COVER": 0}, {"COVER": 60}, {"COVER": True}, {"COVER": 1.5}, {"COVER": 32, "BITPIX": -32}):
         assert sections(**no) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("cards", "binning"),
+    [
+        ({"CCDSUM": "2 2"}, (2, 2)),
+        ({"CCDSUM": "1 2"}, (1, 2)),
+        ({"BINNING": "2 x 1"}, (2, 1)),
+        ({"BINNING": 3}, (3, 3)),
+    ],
+)
+def test_truth_binning_as_observatories_write_it(cards, binning):
+    assert Meta.from_header(cards, "x.fits").binning == binning
