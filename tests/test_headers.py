@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.frame import Meta
-from masterlight.core.headers import geometry, kinds, reading
+from masterlight.core.headers import filters, geometry, kinds, reading
 from masterlight.core.together import differences
 from masterlight.night.products import header
 
-KEYS = sorted({*reading.BOUNDS, *kinds.TYPE, *geometry.PATTERN, *geometry.OVERSCAN, *geometry.DATA, "JD", "MJD-OBS",
+KEYS = sorted({*filters.NAMED, *sum(filters.WHEELS, ()),
+               *reading.BOUNDS, *kinds.TYPE, *geometry.PATTERN, *geometry.OVERSCAN, *geometry.DATA, "JD", "MJD-OBS",
                "DATE-OBS", "TIME-OBS", "DATE", "RA", "DEC", "OBJCTRA", "OBJCTDEC", "CRVAL1", "CRVAL2", "CALSTAT",
                "COMMENT", "BITPIX", "BUNIT", "ROWORDER", "CRPIX2", "CD2_2", "A_1_1", "FILTER", "OBJECT"})  # fmt: skip
 words = st.sampled_from(["nan", "1e999", "[1:2,3:4]", "[1:9999999999,1:2]", "9999-12-31T23:59:59", "0001-01-01", "2x2",
