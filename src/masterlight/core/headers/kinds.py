@@ -91,7 +91,10 @@ def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: lis
         kind = outvoted(folder, name, said["exposure"]) or "light"
     else:
         kind = weaker_kind(header, said)
-    named = (by_name or by_folder) and not header.strong and (kind != "light" or header.declared is None)
+    named = by_name and name in near(kind)
+    if named and header.explicit and not header.is_master:
+        notes.append(f"taken for a master by its name '{file:.60}'")
+    named = named or (by_folder and folder in near(kind) and not header.explicit)
     words = {"folder": f"its folder {where:.40}", "name": f"its name '{file:.60}'", "OBJECT": f"OBJECT '{object_:.40}'"}
     words |= {"exposure": "its exposure of 0 s"}
     words |= dict.fromkeys(("header", "weak header"), f"its header ({header.declared})")
@@ -136,11 +139,15 @@ def strong_kind(kind: str, folder: str | None, name: str | None, exposure_s: flo
     return "bias" if kind == "dark" and exposure_s == 0 else kind
 
 
+def near(kind: str) -> set[str]:
+    """What else a frame of this kind may be called: darks for flats are darks."""
+    return {kind, "dark"} if kind == "flatdark" else {kind}
+
+
 def outvoted(*votes: str | None) -> str | None:
     """The kind that two witnesses agree on against a header that says light; a flat-dark is a dark to them."""
     for kind in ("flatdark", "dark", "flat", "bias"):
-        same = {kind, "dark"} if kind == "flatdark" else {kind}
-        if kind in votes and sum(vote in same for vote in votes) >= 2:
+        if kind in votes and sum(vote in near(kind) for vote in votes) >= 2:
             return kind
     return None
 
@@ -159,10 +166,10 @@ def note_of(kind: str, told: tuple[tuple[str, str], ...], words: Mapping[str, st
     if kind == "unknown":
         return ""
     by = [words[witness] for witness, said in told if said == kind and witness not in ("header", "weak header")]
-    near = {kind, "dark"} if kind == "flatdark" else {kind}
-    against = [f"{words[witness]} says {said}" for witness, said in told if said not in near and witness != "exposure"]
+    same = near(kind)
+    against = [f"{words[witness]} says {said}" for witness, said in told if said not in same and witness != "exposure"]
     against += ["it was exposed for 0 s"] if ("exposure", "bias") in told and kind != "bias" else []
-    by_header = header.kind in near
+    by_header = header.kind in same
     if by_header and not against:
         return ""
     who = f"its header ({header.declared})" if by_header else " and ".join(by)
