@@ -20,6 +20,8 @@ from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import differences, settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
+from masterlight.session.found.suitable import frames_in_dn
+from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
@@ -27,8 +29,6 @@ from masterlight.session.pointing import fields_of
 from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
-from masterlight.session.suitable import frames_in_dn
-from masterlight.session.witness import by_look
 
 
 def plan(
