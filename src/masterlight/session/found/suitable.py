@@ -10,7 +10,7 @@ from typing import Any
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
-from masterlight.core.headers.names import camera_key, object_key, same_filter
+from masterlight.core.headers.names import COLOUR_TOKEN, FILTER_NOTE, camera_key, object_key, same_filter
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, question, settle
 from masterlight.core.workers import executor
@@ -102,6 +102,14 @@ def series(frame: Frame) -> str:
     return re.sub(r"\d+", "#", name[: len(name) - len(suffix(name, FORMATS) or "")])
 
 
+def of_pattern(meta: Meta, pattern: str) -> Meta:
+    """A header with the pattern that the user tells; an L in the name of a colour frame is none of its filters then."""
+    guessed = [note for note in meta.notes if note.startswith(FILTER_NOTE)]
+    if guessed and not COLOUR_TOKEN.fullmatch(meta.filter or ""):
+        meta = meta.with_(filter=None, notes=tuple(note for note in meta.notes if note not in guessed))
+    return meta.with_(pattern=pattern)
+
+
 def frames_in_dn(
     session: Session, calibrate: ImageCalibration, pattern: str
 ) -> tuple[list[Frame], list[Rejected], list[Reading]]:
@@ -109,7 +117,7 @@ def frames_in_dn(
     suitable, rejected = [], list(session.rejected)
     for frame in session.frames:
         if pattern != "auto" and len(frame.shape) == 2:
-            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
+            frame = replace(frame, meta=of_pattern(frame.meta, pattern))
         reason = unsuitable(frame.meta)
         if reason:
             rejected.append(Rejected(frame.source, "plan", reason))
