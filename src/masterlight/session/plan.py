@@ -179,7 +179,8 @@ class Plan:
             counts[group.kind] += len(group.frames)
         found = " and ".join(f"{n} {PLURAL[k] if n > 1 else PLURAL[k].removesuffix('s')}" for k, n in counts.items())
         verbs = " and ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
-        todo = f": only calibration frames were found ({found}); add the lights, or make masters of these with the verbs {verbs}"
+        way = f"add the lights, or make masters of these with the verbs {verbs}"
+        todo = f": only calibration frames were found ({found}); {way}"
         return f"no usable lights in {self.name}" + (f" ({told})" if told else todo)
 
     def text(self, doctor: str = "") -> str:
