@@ -40,7 +40,8 @@ from masterlight.io.whole import make_folder
 from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
 from masterlight.session.found.orientation import settle_patterns
-from masterlight.session.scan import Session, images, scan
+from masterlight.session.found.search import search
+from masterlight.session.scan import Session, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
 """Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
@@ -259,7 +260,7 @@ def written_words(paths: list[Path]) -> str:
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
     """Raise OutputError where a file exists and may not be replaced; no image of the `inputs` ever is."""
     same = os.path.realpath(path)
-    if any(os.path.realpath(frame) == same for one in inputs for frame in images(os.fspath(one), [])):
+    if any(os.path.realpath(frame) == same for frame in search(map(os.fspath, inputs)).images):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")

@@ -27,6 +27,7 @@ from masterlight.io.fits.writer import is_sealed
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder, reserved
 from masterlight.night.recipe import Recipe
+from masterlight.session.groups import mean_angle
 from masterlight.session.words import visible
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
@@ -251,6 +252,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
     temperatures = [m.temperature_c for m in metas if m.temperature_c is not None]
     times = sorted(m.time for m in metas if m.time)
     is_light, done = kind == "light", "".join(c for c in meta.calibration if all(c in m.calibration for m in metas))
+    angle_deg = common("rotator_deg") if is_light else mean_angle(m.rotator_deg for m in metas)
     names = {"bias": "Master Bias", "dark": "Master Dark", "flat": "Master Flat", "flatdark": "Master DarkFlat"}
     rows = [
         ("IMAGETYP", names.get(kind, "Master Light"), "kind of frame"),
@@ -269,7 +271,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("XPIXSZ", meta.pixel_um, "[um] pixel width, binning included"),
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
         ("READOUTM", common("readout_mode"), "readout mode"),
-        ("ROTATANG", common("rotator_deg"), "[deg] angle of the rotator"),
+        ("ROTATANG", angle_deg, "[deg] angle of the rotator"),
         ("FOCUSPOS", common("focuser_steps"), "[step] position of the focuser"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
         ("DATE-END", end_of(times[-1], exposures) if times else None, "UTC end of the last exposure"),

@@ -15,6 +15,7 @@ import numpy as np
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta, Stored
 from masterlight.core.headers.geometry import PATTERN_ROW, flip_header, is_bottom_up
+from masterlight.core.headers.reading import OURS
 from masterlight.core.headers.values import as_number, text
 from masterlight.io.fits.cards import (
     header_of_text,
@@ -32,10 +33,12 @@ from masterlight.io.fits.hdus import (
     whole,
 )
 from masterlight.io.fits.unpack import unpack_tiles, unzip
-from masterlight.io.plain import Layout, PlainFrame, refuse_absurd, truncation
+from masterlight.io.plain import Layout, PlainFrame, refuse_absurd, truncation, unused_images
 
 LARGEST = 1e30
 """Beyond it BZERO and BSCALE leave nothing of the pixels."""
+COMPANIONS = ("UNCERT", "ERR", "DQ", "BPM", "VAR", "WHT", "WEIGHT", "CTX", "FLAGS", "NOISE", "PSF", "EXP")
+"""Names of planes that go with an image and are no images themselves, beside MASK: errors, flags, weights."""
 LARGEST_TILE = 1 << 16
 """Pixels of a tile that may be larger than its image."""
 
@@ -86,7 +89,10 @@ def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
         image, beside = image_and_planes(file)
         frame = frame_of(file, image)
         names = {part.name: part for part in beside}
-        notes = ["its plane UNCERT is not used"] if "UNCERT" in names else []
+        known = [part.name for part in beside if part.name in COMPANIONS]
+        others = [] if any(key in image.cards for key in OURS) else other_images(beside)
+        notes = [f"its plane {name} is not used" for name in known if not frame.meta.is_master][:4]
+        notes += [unused_images(image.name or f"number {image.number}", others)] if others else []
         if "MASK" in names:
             mask = frame_of(file, names["MASK"])
             if mask.layout.dtype != DTYPES[8]:
@@ -97,7 +103,13 @@ def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
                 frame = replace(frame, mask=mask)
             else:
                 notes.append("its plane MASK is of another size than the image and is not used")
-    return replace(frame, meta=frame.meta.with_(notes=(*frame.meta.notes, *notes))) if notes else frame
+    told = frame.meta.with_(notes=(*frame.meta.notes, *notes), unused_images=len(others))
+    return replace(frame, meta=told) if notes else frame
+
+
+def other_images(beside: list[Part]) -> list[str]:
+    """Names of the images behind the first one that are no planes of it, such as a second chip."""
+    return [part.name or f"number {part.number}" for part in beside if part.name not in (*COMPANIONS, "MASK")]
 
 
 def open_plane(path: str | os.PathLike[str], name: str) -> FitsFrame | None:
