@@ -6,7 +6,7 @@ order, and what is told about it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,18 @@ from masterlight.calibration.equation import equation
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences, settings
-from masterlight.core.units.settle import sentences
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, sentences, unclear
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
+from masterlight.session.pointing import fields_of
+from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 
@@ -38,16 +43,23 @@ def plan(
     match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    frames, rows = settle_patterns(session.frames) if pattern == "auto" else (session.frames, [])
+    session = replace(session, frames=tuple(frames))
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
     check_matches(match, kinds)
+    fields = fields_of(kinds["light"])
+
+    def apart(kind: str, frame: Frame) -> tuple:
+        return mark(match, kind, frame), fields.get(frame.source, 1)
+
     groups = {
-        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(mark, match, kind))
+        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(apart, kind))
         for kind, frames in kinds.items()
     }
-    planner = Planner(groups, calibrate, match, rotator_deg)
-    for words in sentences(scales):
+    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields)
+    for words in (*pointing_words(kinds["light"], fields), *rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
         for words in lonely(planner.groups[kind]):
@@ -56,17 +68,26 @@ def plan(
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
         planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
-            folders named lights, darks, flats, bias to be sure""")
+            folders named lights, darks, flats, bias to be sure, or give Recipe.light_dir and its like""")
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
+    refuse_unclear(lights, scales)
     planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
+        tuple(planner.warnings), tuple(rejected), (*session.notes, *notes), session.passed,
+        tuple(scales), unseen_of(session),
     )  # fmt: skip
+
+
+def unseen_of(session: Session) -> tuple[str, ...]:
+    """What was not looked at: what folders hold besides, and further images of files."""
+    beside = [frame.meta.unused_images for frame in session.frames if frame.meta.unused_images]
+    further = f"{sum(beside)} x further image in a file"
+    return (*session.unseen, *([further] if beside else []))
 
 
 def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
@@ -74,11 +95,20 @@ def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
     return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
 
 
+def refuse_unclear(lights: Sequence[LightJob], scales: Sequence[Reading]) -> None:
+    """ParameterError where frames that can be read in two ways are used with others; unused ones stop nothing."""
+    disputed = {one.source: one for one in scales if one.disputed}
+    used = (frame for job in lights for part in job.sets for frame in part.inputs if disputed)
+    for frame in used:
+        if frame.source in disputed:
+            raise ParameterError(unclear(disputed[frame.source], KNOB))
+
+
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
     notes = (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
-    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
-    return tuple(f"{count} frames: {note}" for note, count in counts.items())
+    counts = Counter(re.sub(r"(?<!\w)'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
 
 
 MOST_REFUSED = 3
@@ -95,6 +125,8 @@ class Planner:
     rotator_deg: float = ROTATOR_DEG
     used: set[tuple[int, str]] = field(default_factory=set)
     """What of `match` was asked for: its number, and flat, dark or bias."""
+    fields: dict[str, int] = field(default_factory=dict)
+    """By its file, which field of its name a light points at, where that is not the first."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -155,14 +187,15 @@ class Planner:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
             same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
-            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
+            field = self.fields.get(group.frames[0].source, 1)
+            key = (object_key(meta.object), field, filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
-        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
+        made = [(names[key[0]], tuple(sets.values()), key[1]) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets, field) for name, sets, field in made)
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""
@@ -171,7 +204,9 @@ class Planner:
             self.warn("have 3 planes already; they are taken as they are, no masters are applied", group)
             return LightSet(group.frames, None, None, None, "C = L")
         if done:
-            self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
+            self.warn(f"already calibrated ({words_of(done)}); what was done is not done again", group)
+        for stage in group.meta.stages if group.meta.stages != ("debayered",) else ():
+            self.warn(f"already {stage} by another program; that is left as it is, and raw frames give better", group)
         bias = dark = flat = None
         asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
         if asked and not set("BD") & set(done):
@@ -193,7 +228,7 @@ class Planner:
             self.warn(f"no matching bias{why}; their bias level stays in the picture", group)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
-        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
         if flat and not level_off:
             self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
             flat = None
