@@ -233,8 +233,8 @@ class Plan:
         """What the masters that were taken differ in, and why the groups that nothing uses are not used."""
         for choice in self.choices:
             apart = "; ".join(choice.apart)
-            if choice.chosen and apart and not any(apart in warning for warning in self.warnings):
-                yield f"{choice.need} for {choice.target}: {choice.chosen} ({apart})"
+            if apart and not any(apart in warning for warning in self.warnings):
+                yield f"{choice.need} for {choice.target}: {choice.chosen or 'none'} ({apart})"
         used = {id(frame) for job in self.masters for frame in job.frames}
         used |= {id(master) for part in self.sets for master in (part.bias, part.dark, part.flat)}
         used |= {id(master) for job in self.masters for master in (job.bias, job.dark)}
