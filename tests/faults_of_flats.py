@@ -225,3 +225,19 @@ def reddening_light(strength, rng):
             return pixels
 
     return change
+
+
+@fault(
+    "D20",
+    "lamp on in one flat",
+    (0.1, 0.2, 0.5),
+    "over the frame",
+    "a flat whose light falls otherwise by 1 %, and 5 times the usual difference, beyond noise",
+    named="flat 3",
+    words="light falls otherwise",
+)
+def lamp(strength, rng):
+    def change(kind, i, pixels, header):
+        return np.rint(pixels * (1 + strength * ramp(pixels))) if kind == "flat" and i == 3 else None
+
+    return change
