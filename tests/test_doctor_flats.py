@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clinic import altered, examined, healthy, names, of_kind, only
+from clinic import altered, diagnosed, examined, healthy, names, of_kind, only
 
 import masterlight as ml
 from masterlight.doctor import Doctor
@@ -44,6 +44,48 @@ def test_truth_d20_flats_that_drift_or_are_of_two_sorts_are_not_odd(tmp_path):
     for name, change in (("drift", drift), ("halves", halves)):
         assert only(examined(altered(tmp_path / name, change, **EIGHT)), "D20") == []
     assert only(healthy(), "D20") == []
+
+
+def spots(shape, count=12, radius=4.0, seed=5):
+    """Round spots in the middle of their places, 1 deep."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    places = zip(rng.uniform(20, shape[0] - 20, count), rng.uniform(20, shape[1] - 20, count), strict=True)
+    return np.max([np.exp(-((y - v) ** 2 + (x - u) ** 2) / (2 * radius**2)) for v, u in places], axis=0)
+
+
+def times_spots(strength, deepest=0.5, **knobs):
+    """Flats with spots that are so deep (or high, where it is negative) in frame i."""
+
+    def change(kind, i, pixels, header):
+        if kind == "flat":
+            return (500 + (pixels - 500) * (1 - deepest * strength(i) * spots(pixels.shape, **knobs))).round()
+
+    return change
+
+
+@pytest.mark.parametrize("deepest", [0.04, 0.15, 0.6])
+@pytest.mark.parametrize("course", ["dries", "falls"])
+def test_truth_d28_flats_that_dry_or_catch_dust(tmp_path, deepest, course):
+    strength = {"dries": lambda i: 1 - i / 7, "falls": lambda i: float(i > 4)}[course]
+    found = only(diagnosed(altered(tmp_path, times_spots(strength, deepest), **EIGHT)), "D28")
+    assert [f.severity for f in found] == ["warn"]
+    assert names(found[0]) == of_kind("flat", **EIGHT)
+    assert 0.3 * deepest < found[0].figure / 100 < 1.1 * deepest  # of a block of 8 pixels
+    assert found[0].picture is not None
+
+
+def test_truth_d28_dust_that_stays_stars_of_a_dusk_and_a_drift_are_no_change(tmp_path):
+    def stars(i):
+        return -1.0 if i == 3 else 0.0
+
+    def drift(kind, i, pixels, header):
+        x = np.linspace(-1, 1, pixels.shape[1])
+        return ((pixels - 500) * (1 + 0.01 * i * x) * 0.8**i + 500).round() if kind == "flat" else None
+
+    changes = {"dust": times_spots(lambda i: 1.0), "stars": times_spots(stars, 0.3, radius=2.0), "drift": drift}
+    for name, change in changes.items():
+        assert only(diagnosed(altered(tmp_path / name, change, **EIGHT)), "D28") == []
 
 
 def run_of(folder, out, **recipe):

@@ -184,6 +184,21 @@ def test_truth_a_clock_that_is_put_right_within_a_night_splits_no_flats():
     assert len(only(found).frames) == 16 and len(only(found).flat.frames) == 5
 
 
+@pytest.mark.parametrize(
+    "cards, time, noted",
+    [
+        ({"DATE-OBS": "2024-01-02T03:00:00", "DATE-LOC": "2024-01-01T20:00:00"}, "2024-01-02T03:00:00.000", False),
+        ({"DATE-LOC": "2024-01-01T20:00:00"}, "2024-01-01T20:00:00.000", True),
+        ({"DATE-BEG": "2024-01-02T03:00:00", "DATE-AVG": "2024-01-02T03:01:00"}, "2024-01-02T03:00:00.000", False),
+        ({"DATE-AVG": "2024-01-02T03:01:00"}, "2024-01-02T03:01:00.000", False),
+        ({"DATE-OBS": "soon", "DATE-LOC": "later"}, None, False), ({}, None, False),
+    ],
+)  # fmt: skip
+def test_truth_local_time_stands_in_where_nothing_else_tells_the_night(cards, time, noted):
+    meta = Meta.from_header(cards, shape=(4, 4))
+    assert meta.time == time and any("local time" in note for note in meta.notes) is noted
+
+
 def test_truth_folders_of_flats_without_dates_are_sets():
     flats = [at(frames("flat", name=night), folder=f"{night}/flats") for night in ("mon", "tue")]
     lights = [at(frames("light", name=night), folder=f"{night}/lights") for night in ("mon", "tue")]

@@ -9,9 +9,9 @@ import sky
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor
+from masterlight.session.found.witness import DOUBT, TAKEN, flats_by_look
 from masterlight.session.planner import plan
 from masterlight.session.scan import Session
-from masterlight.session.witness import DOUBT, TAKEN, flats_by_look
 
 KNOBS = {"rows": 300, "cols": 400, "lights": 4, "flats": 4, "cloudy": 0, "trails": 0, "tracking_errors": 0}
 SHAPE = KNOBS["rows"], KNOBS["cols"]

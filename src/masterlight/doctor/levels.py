@@ -13,7 +13,7 @@ from masterlight.doctor.evidence import Evidence, Look, letters_of, region, samp
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.places import abrupt, bad_places, places
-from masterlight.session.copies import rank_of_copy, same_pixels
+from masterlight.session.found.copies import rank_of_copy, same_pixels
 from masterlight.session.groups import PLURAL, Group
 
 CALIBRATED = re.compile(

@@ -15,6 +15,7 @@ from masterlight.doctor.evidence import large, middle_of, neighbour_noise, regio
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
+from masterlight.doctor.raw.drying import changing_places
 from masterlight.doctor.raw.places import bad_places, places
 from masterlight.session.groups import PLURAL
 
@@ -61,6 +62,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from bias_in_flat(case)
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
+        yield from changing_places(doctor, case.master, case.frames, case.bias)
         if not case.frames:
             yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
     if case.kind in ("dark", "flatdark") and case.master.shape[-2:] == (case.bias or case.master).shape[-2:]:

@@ -1,6 +1,7 @@
 """Which frames were taken in one night, as their dates tell; where dates are missing, folders stand for nights."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from statistics import median
 from typing import Any
@@ -40,9 +41,13 @@ def within(limit: float) -> Callable[[float, float], bool]:
     return lambda low, high: high - low <= limit
 
 
+seconds_since_1970 = lru_cache(1 << 16)(seconds_of)
+"""The same moments are asked for again and again, and reading one takes a microsecond or two."""
+
+
 def moment(frame: Frame) -> float | None:
     """When an exposure began, in seconds since 1970."""
-    return seconds_of(frame.meta.time)
+    return seconds_since_1970(frame.meta.time)
 
 
 def nights_of(lights: Iterable[Frame]) -> list[Spell]:

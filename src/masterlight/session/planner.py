@@ -19,13 +19,13 @@ from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import differences, settings
 from masterlight.core.units.settle import sentences
+from masterlight.session.found.suitable import frames_in_dn
+from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
-from masterlight.session.suitable import frames_in_dn
-from masterlight.session.witness import by_look
 
 
 def plan(

@@ -9,7 +9,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.workers import each, executor
 from masterlight.io import PICTURE, is_supported, other_kind, read
-from masterlight.session.folders import of_kind, places_of
+from masterlight.session.found.folders import of_kind, places_of
 
 
 @dataclass(frozen=True)

@@ -305,9 +305,12 @@ def time_of(cards: Mapping, notes: list[str]) -> str | None:
         day = mjd + 2400000.5 if mjd is not None and 1e4 < mjd < 2e5 else None
     by_day = datetime(2000, 1, 1, 12) + timedelta(days=day - 2451545.0) if day is not None else None
     clock = text(cards, "TIME-OBS", "UT", "UTSTART", "UTC")
-    when = as_time(text(cards, "DATE-OBS"), clock) or as_time(text(cards, "DATE-AVG"), None)
+    told = as_time(text(cards, "DATE-OBS"), clock)
+    when = next((t for key in ("DATE-BEG", "DATE-AVG") if (t := told or as_time(text(cards, key), None))), told)
     if when is None and clock:
         when = as_time(text(cards, "DATE"), clock)
+    if when is None and by_day is None and (when := as_time(text(cards, "DATE-LOC"), None)):
+        notes.append("only the local time is known (DATE-LOC); it tells the night")
     if when and by_day and timedelta(minutes=25) < abs(when - by_day) < timedelta(hours=15):
         notes.append("DATE-OBS is local time; the Julian date is used instead")
         when = by_day

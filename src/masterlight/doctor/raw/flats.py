@@ -9,8 +9,8 @@ from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
+from masterlight.session.found.witness import DOUBT
 from masterlight.session.groups import Group
-from masterlight.session.witness import DOUBT
 
 FEWEST, SHARE = 4, 3
 """Of so many flats or more, at most one in so many is odd; where more are, none is told from the others."""

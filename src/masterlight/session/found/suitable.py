@@ -15,9 +15,9 @@ from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, settle
 from masterlight.core.workers import executor
 from masterlight.io import FORMATS, suffix
-from masterlight.session.copies import without_copies
+from masterlight.session.found.copies import without_copies
+from masterlight.session.found.witness import flats_by_look
 from masterlight.session.scan import Session
-from masterlight.session.witness import flats_by_look
 
 
 def unsuitable(meta: Meta) -> str | None:
