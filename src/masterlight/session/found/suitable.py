@@ -12,7 +12,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.names import camera_key, object_key, same_filter
 from masterlight.core.units.reading import Reading
-from masterlight.core.units.settle import KNOB, settle
+from masterlight.core.units.settle import KNOB, question, settle
 from masterlight.core.workers import executor
 from masterlight.io import FORMATS, suffix
 from masterlight.session.found.copies import without_copies
@@ -45,13 +45,31 @@ def pictures_beside(lights: Sequence[Frame]) -> list[Frame]:
     Telescopes and programs put what they made of the night beside its subs, and call it a light too. Where all are
     floats or have three planes, or many are, they are the lights themselves: calibrated, or written by such a program.
     So are those that are named as the raw ones but for their numbers, and several that are exposed as these are.
+    Results and maps whose headers tell no type of frame may tell no camera and no target either, and have any size.
     """
     alike: dict[Any, tuple[list[Frame], list[Frame]]] = {}
     for frame in lights:
-        key = (camera_key(frame.meta.camera), frame.shape[-2:], object_key(frame.meta.object))
-        raw = frame.meta.integer and len(frame.shape) == 2 and not frame.meta.calibration
+        meta = frame.meta
+        raw = meta.integer and len(frame.shape) == 2 and not meta.calibration and not is_bare(frame)
+        key = camera_key(meta.camera), object_key(meta.object), frame.shape[-2:], meta.declared is None
         alike.setdefault(key, ([], []))[0 if raw else 1].append(frame)
-    return [frame for raw, odd in alike.values() for frame in strangers(raw, odd)]
+    out = []
+    for key, (_, odd) in alike.items():
+        raw = [frame for other, (some, _) in alike.items() if odd and may_lie_beside(key, other) for frame in some]
+        out += strangers(raw, odd)
+    return out
+
+
+def is_bare(frame: Frame) -> bool:
+    """Whether a header tells nothing of what a camera's does: no type of frame, no camera, no exposure, no time."""
+    meta = frame.meta
+    return (meta.declared, meta.camera, meta.exposure_s, meta.time) == (None, None, None, None)
+
+
+def may_lie_beside(odd: tuple, raw: tuple) -> bool:
+    """Whether pictures can be of the night of raw frames, by their keys of `pictures_beside`."""
+    (camera, target, size, silent), (of_camera, of_target, of_size, _) = odd, raw
+    return (camera in (of_camera, "")) and (target in (of_target, "")) and (silent or size == of_size)
 
 
 def strangers(raw: list[Frame], odd: list[Frame]) -> Iterator[Frame]:
@@ -67,6 +85,15 @@ def strangers(raw: list[Frame], odd: list[Frame]) -> Iterator[Frame]:
         taken = Counter(series(frame) for frame in single if frame.meta.exposure_s in exposures - {None})
         named |= {one for one, count in taken.items() if count >= FEWEST_OF_A_SERIES}
         yield from (frame for frame in few if not frame.meta.calibration and series(frame) not in named)
+
+
+def beside(frame: Frame) -> str:
+    """Why a picture is left out of the lights."""
+    what = "has 3 planes" if len(frame.shape) > 2 else "has floats" if not frame.meta.integer else ""
+    if frame.meta.declared is None and not frame.meta.camera:
+        words = f"{what} and tells no camera and no type of frame" if what else "tells no camera, time or type of frame"
+        return f"{words}, among raw lights: a result or a map? If it is a light, run it by itself"
+    return f"{what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
 
 
 def series(frame: Frame) -> str:
@@ -90,12 +117,21 @@ def frames_in_dn(
             suitable.append(frame)
     for frame in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
         suitable.remove(frame)
-        what = "3 planes" if len(frame.shape) > 2 else "floats"
-        words = f"has {what} among raw frames of the same camera, as a stack has; if it is a light, run it by itself"
-        rejected.append(Rejected(frame.source, "plan", words))
+        rejected.append(Rejected(frame.source, "plan", beside(frame)))
     with executor("threads:8") as pool:
         suitable, copies = without_copies(suitable, pool)
-        suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
+        suitable, scales = settle(suitable, calibrate.units, KNOB, pool, strict=False)
         suitable = flats_by_look(suitable, pool)
-    rejected += copies
-    return suitable, rejected, scales
+    odd = few_unclear(suitable, scales)
+    suitable = [frame for frame in suitable if frame.source not in odd]
+    rejected += copies + [Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()]
+    return suitable, rejected, [one for one in scales if one.source not in odd]
+
+
+def few_unclear(frames: Sequence[Frame], scales: Sequence[Reading]) -> dict[str, Reading]:
+    """Raw frames that can be read in two ways and are few of their kind and size: odd ones, which stop nothing."""
+    disputed = {one.source: one for one in scales if one.disputed}
+    kinds = {frame.source: (frame.meta.kind, frame.shape) for frame in frames if not frame.meta.is_master}
+    count, of_doubt = Counter(kinds.values()), Counter(kinds[source] for source in disputed if source in kinds)
+    few = {kind for kind, n in of_doubt.items() if 2 * n < count[kind]}
+    return {source: one for source, one in disputed.items() if kinds.get(source) in few}
