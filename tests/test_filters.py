@@ -39,3 +39,11 @@ def test_truth_a_pattern_is_no_filter():
     assert (meta.filter, meta.pattern) == (None, "GRBG") and "taken for the colour pattern" in meta.notes[0]
     meta = Meta.from_header({"FILTER": "GRBG", "BAYERPAT": "RGGB"}, "x.fits", (90, 120))
     assert (meta.filter, meta.pattern, meta.notes) == (None, "RGGB", ())
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Flats_V", "V"), ("Ha flats", "Ha"), ("OIII", "OIII"), ("R Leonis lights", None), ("flats", None)],
+)
+def test_truth_the_folder_tells_the_filter_where_nothing_else_does(folder, name):
+    assert Meta.from_header({}, f"night/{folder}/IMG_0001.fits", (90, 120)).filter == name

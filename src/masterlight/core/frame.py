@@ -55,6 +55,11 @@ class Meta:
     pattern: str | None = None
     """Colour filters from pixel (0, 0) on, row by row: 4 letters (RGGB ...) or the 36 of an X-Trans sensor; None for
     mono. Letters other than R, G, B are kept as the header spells them; such sensors cannot be debayered."""
+    bottom_up: bool = False
+    """Whether the file has the last row first. Pixels and all else here are upright; what is written of a frame of the
+    sensor has its rows in the order of the file again."""
+    pattern_row: Literal["", "top", "stored"] = ""
+    """In such a file: the row of which BAYERPAT is, that at the top or the first one stored; '' while nobody knows."""
     readout_mode: str | None = None
     origin_px: tuple[int, int] = (0, 0)
     pixel_um: float | None = None

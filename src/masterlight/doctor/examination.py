@@ -85,21 +85,15 @@ def lights_of(plan: Plan, one: Finding) -> tuple[set[str], set[str]]:
     return spoilt, users
 
 
-def behind(part: LightSet) -> list[MasterJob | Frame]:
-    """The masters that a set of lights uses, and those that its flat needs."""
-    jobs = [part.bias, part.dark, part.flat, getattr(part.flat, "bias", None), getattr(part.flat, "dark", None)]
-    return [job for job in jobs if job is not None]
-
-
 def files_behind(part: LightSet) -> list[set[str]]:
     """The files of each of these masters."""
-    frames = (job.frames if isinstance(job, MasterJob) else (job,) for job in behind(part))
+    frames = (job.frames if isinstance(job, MasterJob) else (job,) for job in part.masters)
     return [{frame.source for frame in some} for some in frames]
 
 
 def lights_through(plan: Plan, master: MasterJob | Frame) -> list[Frame]:
     """The lights that are calibrated by a master, or by a flat that needs it."""
-    return [f for part in plan.sets if any(one is master for one in behind(part)) for f in part.frames]
+    return [f for part in plan.sets if any(one is master for one in part.masters) for f in part.frames]
 
 
 def examine_set(lights: Sequence[Any], look: Callable[[Any], list[Finding]]) -> list[Finding]:

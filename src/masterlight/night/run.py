@@ -49,6 +49,8 @@ class Run:
     """Masters that could not be read or used."""
     examined: set[str] = field(default_factory=set)
     """Ready-made masters that the doctor has seen."""
+    fields: dict[str | None, int] = field(default_factory=dict)
+    """By the name of a target, how many fields its lights show."""
     spoilt: dict[str, set[str]] = field(default_factory=dict)
     """By the id of a diagnosis, the lights of which it says an error."""
     defects: dict[tuple, Defects | None] = field(default_factory=dict)
@@ -124,6 +126,12 @@ class Run:
             yield self.note("doctor", f"{ids}: {len(few)} of {count} lights are concerned, so the run goes on")
         if stopping and not self.recipe.force:
             self.stop(stopping)
+
+    def next_field(self, name: str | None) -> int:
+        """The number of a further field that lights of this name show."""
+        known = max(job.field for job in self.plan.lights if job.object == name)
+        self.fields[name] = max(known, self.fields.get(name, 0)) + 1
+        return self.fields[name]
 
     def leave_out(self, findings: list[Finding]) -> Events[None]:
         """Take the frames out of the plan of which the doctor says so."""

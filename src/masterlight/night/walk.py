@@ -10,26 +10,25 @@ Raw pixels are read twice; only masters and results are written.
 
 import os
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from masterlight.alignment.transform import Transform
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
+from masterlight.defects.outliers import hot_in_flat
 from masterlight.doctor.examination import examine_set
 from masterlight.doctor.findings import Finding
 from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.io.defectlist import read_defects
-from masterlight.night.ahead import is_named, look_ahead, trimmed_shape
-from masterlight.night.light import Light, Measure, align_light, debayer_of, light_of, merit, tile_aspect
+from masterlight.night.ahead import look_ahead, trimmed_shape
+from masterlight.night.fields import find_fields
+from masterlight.night.light import Light, Measure, debayer_of, light_of, merit, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words
@@ -82,27 +81,33 @@ def open_plan(run: Run) -> Events[None]:
 
 
 def targets_of(plan: Plan) -> list[list[int]]:
-    """Numbers of light jobs that show the same object, to be aligned to one reference whatever their filter."""
-    groups: dict[str, list[int]] = {}
+    """Numbers of light jobs that show the same field, to be aligned to one reference whatever their filter."""
+    groups: dict[tuple[str, int], list[int]] = {}
     for i, job in enumerate(plan.lights):
-        groups.setdefault(job.object or "", []).append(i)
+        groups.setdefault((job.object or "", job.field), []).append(i)
     return list(groups.values())
 
 
 def walk_target(run: Run, jobs: list[int]) -> Events[None]:
-    """Every filter of one target: measured one after the other, aligned to one reference, integrated each."""
+    """Every filter of one target: measured one after the other, aligned to one reference, integrated each.
+
+    Lights that show more than one field are as many targets.
+    """
     lights: list[Light] = []
     for i in jobs:
         with run.timing("pass 1: measure"):
             lights += yield from measure_lights(run, i, keep=len(jobs) == 1)
     with run.timing("align"):
-        lights, anchor = yield from align_lights(run, lights)
+        fields = yield from find_fields(run, lights)
+    numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
-        own, job = [light for light in lights if light.job == i], run.plan.lights[i]
-        if own:
-            with run.timing("pass 2: integrate"):
-                yield from integrate_lights(run, job, own, anchor)
-        else:
+        job, used = run.plan.lights[i], 0
+        for number, field in zip(numbers, fields, strict=False):
+            if own := [light for light in field.lights if light.job == i]:
+                used += len(own)
+                with run.timing("pass 2: integrate"):
+                    yield from integrate_lights(run, replace(job, field=number), own, field.reference)
+        if not used:
             yield run.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
 
 
@@ -170,19 +175,26 @@ def plan_memory(run: Run, job: LightJob, light: Light) -> Events[int]:
 
 
 def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects | None]:
-    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size."""
+    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size.
+
+    Lights without a dark have those that are hot in their flat, unless a dark was taken out of it.
+    """
     light, calibrate = part.frames[0], calibration_of(part, run.recipe.calibrate)
     if len(light.shape) > 2:
         return None
     shape = trimmed_shape(light, calibrate)
-    name = masters.dark.source if masters.dark else "", shape
+    shown_by = masters.dark or masters.flat
+    name = shown_by.source if shown_by else "", shape, light.meta.bottom_up
     if name not in run.defects:
         lists = []
         with suppress(FrameError):  # each light tells that its masters do not fit
-            if masters.dark:
-                lists.append(run.recipe.cosmetic.defects(calibrate.masters_for(light, masters).dark))
+            bound = calibrate.masters_for(light, masters)
+            if bound.dark:
+                lists.append(run.recipe.cosmetic.defects(bound.dark))
+            elif bound.flat and "D" not in bound.flat.meta.calibration:
+                lists += [found for found in [hot_in_flat(run.recipe.cosmetic, bound.flat)] if found.mask.any()]
         if run.recipe.defects:
-            lists.append(Defects.of(*read_defects(run.recipe.defects, shape)))
+            lists.append(Defects.of(*read_defects(run.recipe.defects, shape, light.meta.bottom_up)))
         for note in [note for one in lists for note in one.notes]:
             yield run.note("calibrate", note)
         run.defects[name] = lists[0].union(*lists[1:]) if lists else None
@@ -196,77 +208,6 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
         return run.recipe.doctor.light(light.raw, light.calibrated, masters, defects)
 
     yield from run.diagnose(examine_set(lights, look))
-
-
-# --- between the passes -----------------------------------------------------------------------------------------------
-
-
-def align_lights(run: Run, lights: list[Light]) -> Events[tuple[list[Light], Light | None]]:
-    """Approve, choose the reference, find every light's transform; gives (lights that have one, reference)."""
-    approved = []
-    for light, verdict in zip(lights, judge_lights(run, lights), strict=True):
-        if verdict is None:
-            approved.append(light)
-        else:
-            yield run.reject(verdict, FrameReport.of(light, run.plan))
-    if len(approved) == 1:
-        approved[0].transform = Transform.identity(approved[0].stars.shape)
-        yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
-    if len(approved) <= 1:
-        return approved, approved[0] if approved else None
-    best, most = {}, 0
-    for reference in rank_references(run, approved)[:3]:
-        matches = yield from match_lights(run, reference, approved)
-        if (count := sum(map(bool, matches.values()))) > most:
-            best, most, chosen = matches, count, reference
-        if most > len(approved) / 2:
-            break
-    yield run.note("align", f"reference: {Path(chosen.source).name}")
-    for light in approved:
-        if best[light]:
-            light.transform, light.plane_transforms = best[light]
-        else:
-            yield run.reject(best[light], FrameReport.of(light, run.plan))
-    return [light for light in approved if best[light]], chosen
-
-
-def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter."""
-    verdict = {}
-    for job in {light.job for light in lights}:
-        own = [light for light in lights if light.job == job]
-        verdict.update(zip(own, run.recipe.select.select([o.measurement for o in own]), strict=True))
-    return [verdict[light] for light in lights]
-
-
-def rank_references(run: Run, lights: list[Light]) -> list[Light]:
-    """Lights in the order in which they would serve as reference; the user's choice alone if it is among them.
-
-    Those of the most common size come first, and among them those that are calibrated like the best.
-    """
-    if run.recipe.reference:
-        wanted = Path(run.recipe.reference).name
-        named = [light for light in lights if is_named(wanted, light.source)]
-        if named:
-            return named
-    shapes = Counter(light.view.shape for light in lights)
-    usual = max(shapes, key=lambda shape: (shapes[shape], shape))
-    done = max(len(light.view.meta.calibration) for light in lights if light.view.shape == usual)
-
-    def rank(light: Light):
-        return light.view.shape == usual, len(light.view.meta.calibration) == done, merit(light)
-
-    return sorted(lights, key=rank, reverse=True)
-
-
-def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
-    """Match every light with the reference; gives the transforms of each, or why it has none."""
-    prepared, matches = run.recipe.align.prepare(reference.stars), {}
-    task = partial(align_light, run.recipe.align, prepared, reference.source)
-    for event in each("align", run.pool, task, lights):
-        matches[event.item] = event.result
-        yield Event("align", event.done, event.total)
-    return matches
 
 
 # --- pass 2 -----------------------------------------------------------------------------------------------------------

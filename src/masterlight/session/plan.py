@@ -13,7 +13,7 @@ from masterlight.core.process import with_values
 from masterlight.core.together import settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.workers import machine_memory_mb
-from masterlight.session.groups import Group
+from masterlight.session.groups import PLURAL, Group
 from masterlight.session.matching import Choice
 from masterlight.session.words import condense, visible
 
@@ -58,6 +58,19 @@ class LightSet:
     scaled: bool = False
     """Whether the dark is scaled to each light."""
 
+    @property
+    def masters(self) -> list[MasterJob | Frame]:
+        """The masters that these lights use, and those that their flat needs."""
+        flat = self.flat
+        jobs = [self.bias, self.dark, flat, getattr(flat, "bias", None), getattr(flat, "dark", None)]
+        return [job for job in jobs if job is not None]
+
+    @property
+    def inputs(self) -> list[Frame]:
+        """Every frame that these lights come of: they themselves, and those of their masters."""
+        behind = (job.frames if isinstance(job, MasterJob) else (job,) for job in self.masters)
+        return [*self.frames, *(frame for frames in behind for frame in frames)]
+
 
 @dataclass(frozen=True, eq=False)
 class LightJob:
@@ -66,6 +79,8 @@ class LightJob:
     object: str | None
     filter: str | None
     sets: tuple[LightSet, ...]
+    field: int = 1
+    """Which of the fields that lights of one name, or of none, show."""
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -74,7 +89,7 @@ class LightJob:
 
     @property
     def words(self) -> list[str]:
-        return [word for word in (self.object, self.filter) if word]
+        return [word for word in (self.object, str(self.field) if self.field > 1 else "", self.filter) if word]
 
     @property
     def planes(self) -> int:
@@ -159,7 +174,13 @@ class Plan:
             return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])
-        return f"no usable lights in {self.name}" + (f" ({told})" if told else ": only calibration frames were found")
+        counts = Counter()
+        for group in self.groups:
+            counts[group.kind] += len(group.frames)
+        found = " and ".join(f"{n} {PLURAL[k] if n > 1 else PLURAL[k].removesuffix('s')}" for k, n in counts.items())
+        verbs = " and ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
+        todo = f": only calibration frames were found ({found}); add the lights, or make masters of these by `{verbs}`"
+        return f"no usable lights in {self.name}" + (f" ({told})" if told else todo)
 
     def text(self, doctor: str = "") -> str:
         """The plan in sentences: masters, lights, what is unused and why, what was read otherwise, warnings, its price.

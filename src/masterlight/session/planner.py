@@ -6,7 +6,7 @@ order, and what is told about it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,16 @@ from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences, settings
-from masterlight.core.units.settle import sentences
+from masterlight.core.units.reading import Reading
+from masterlight.core.units.settle import KNOB, sentences, unclear
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
+from masterlight.session.pointing import fields_of
+from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 
@@ -39,16 +43,23 @@ def plan(
     match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    frames, rows = settle_patterns(session.frames) if pattern == "auto" else (session.frames, [])
+    session = replace(session, frames=tuple(frames))
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
     check_matches(match, kinds)
+    fields = fields_of(kinds["light"])
+
+    def apart(kind: str, frame: Frame) -> tuple:
+        return mark(match, kind, frame), fields.get(frame.source, 1)
+
     groups = {
-        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(mark, match, kind))
+        kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(apart, kind))
         for kind, frames in kinds.items()
     }
-    planner = Planner(groups, calibrate, match, rotator_deg)
-    for words in sentences(scales):
+    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields)
+    for words in (*pointing_words(kinds["light"], fields), *rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
         for words in lonely(planner.groups[kind]):
@@ -57,10 +68,11 @@ def plan(
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
         planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
-            folders named lights, darks, flats, bias to be sure""")
+            folders named lights, darks, flats, bias to be sure, or give Recipe.light_dir and its like""")
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
+    refuse_unclear(lights, scales)
     planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
@@ -83,11 +95,24 @@ def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
     return kinds["light"] if kind == "flat" else [frame for name in PLURAL if name != kind for frame in kinds[name]]
 
 
+def refuse_unclear(lights: Sequence[LightJob], scales: Sequence[Reading]) -> None:
+    """ParameterError where frames that can be read in two ways are used with others; unused ones stop nothing."""
+    disputed = {one.source: one for one in scales if one.disputed}
+    used = (frame for job in lights for part in job.sets for frame in part.inputs if disputed)
+    for frame in used:
+        if frame.source in disputed:
+            raise ParameterError(unclear(disputed[frame.source], KNOB))
+
+
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
     notes = (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
     counts = Counter(re.sub(r"(?<!\w)'[^']*'", "...", note) for note in notes)
     return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
+
+
+MOST_REFUSED = 3
+"""Groups that were refused, of which a warning tells why; the plan tells of all."""
 
 
 @dataclass
@@ -100,6 +125,8 @@ class Planner:
     rotator_deg: float = ROTATOR_DEG
     used: set[tuple[int, str]] = field(default_factory=set)
     """What of `match` was asked for: its number, and flat, dark or bias."""
+    fields: dict[str, int] = field(default_factory=dict)
+    """By its file, which field of its name a light points at, where that is not the first."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -160,14 +187,15 @@ class Planner:
             meta = group.meta
             names.setdefault(object_key(meta.object), meta.object)
             same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
-            key = (object_key(meta.object), filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
+            field = self.fields.get(group.frames[0].source, 1)
+            key = (object_key(meta.object), field, filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
             sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        made = [(names[key[0]], tuple(sets.values())) for key, sets in jobs.items()]
-        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets) for name, sets in made)
+        made = [(names[key[0]], tuple(sets.values()), key[1]) for key, sets in jobs.items()]
+        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets, field) for name, sets, field in made)
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""
@@ -184,7 +212,8 @@ class Planner:
         if asked and not set("BD") & set(done):
             bias = self.pick("bias", group)
             if bias is None:
-                self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
+                why = self.why_not("bias", group)
+                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group)
         if "D" not in done and wanted.use_dark:
             dark = self.dark_for_lights(group, bias is not None)
         scaled = bias is not None and dark is not None
@@ -192,8 +221,11 @@ class Planner:
             needed = wanted.use_bias and not set("BD") & set(done) and (dark is None or not dark.contains_bias)
             bias = (bias or self.pick("bias", group)) if needed else None
         if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
-            self.warn(f"{dark} has no bias in it and there are no bias frames, so it is unused; add some", group)
+            why = self.why_not("bias", group)
+            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group)
             dark = None
+        elif bias is None and dark is None and (why := self.why_not("bias", group)):
+            self.warn(f"no matching bias{why}; their bias level stays in the picture", group)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
@@ -202,7 +234,7 @@ class Planner:
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat and not self.goes_without("flat", group):
-            why = "" if flat else self.why_not("flat")
+            why = "" if flat else self.why_not("flat", group)
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
         told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
@@ -216,11 +248,12 @@ class Planner:
         self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
 
-    def why_not(self, need: str, more: str = "") -> str:
-        """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
-        last = self.choices[-1] if self.choices and self.groups[need] else None
-        against = [f"{c.name}: {c.reason}" for c in last.candidates if c.reason] if last and last.need == need else []
-        return f" (not {'; not '.join(against[:4])}{more})" if against else ""
+    def why_not(self, need: str, target: Group, more: str = "") -> str:
+        """Why nothing was found for a need, in brackets, field by field; '' when there was nothing to choose from."""
+        made = [c for c in self.choices if c.need == need and c.target == str(target) and c.chosen is None]
+        against = [f"{c.name}: {c.reason}" for choice in made for c in choice.candidates if c.reason]
+        left = f"; and {len(against) - MOST_REFUSED} more" if len(against) > MOST_REFUSED else ""
+        return f" (not {'; not '.join(against[:MOST_REFUSED])}{left}{more})" if against else ""
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
@@ -228,7 +261,8 @@ class Planner:
         if isinstance(master, Frame) and flat.meta.contains_bias and bias is None:
             bias = self.pick("bias", group)
             if bias is None:
-                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                why = self.why_not("bias", group)
+                self.warn(f"{flat}: still holds its bias level and no bias frames fit{why}, so it is unused; add some")
                 master = None
         return master, bias
 
@@ -245,7 +279,8 @@ class Planner:
         if self.goes_without("dark", group):
             return None
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
+        wanted += [f"offset {group.meta.offset:g}"] if group.meta.offset is not None else []
+        why = self.why_not("dark", group, "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 
@@ -256,7 +291,8 @@ class Planner:
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
             if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
-                self.warn(f"""{group.title}: nothing takes their bias level off, and with it they would correct too
+                why = self.why_not("bias", group) + self.why_not("dark", group)
+                self.warn(f"""{group.title}: nothing takes their bias level off{why}, and with it they would correct too
                     little; they are unused. Add flat-darks or bias frames""")
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)

@@ -14,7 +14,7 @@ from typing import Any
 from masterlight.core.headers.filters import filter_of
 from masterlight.core.headers.geometry import pattern_of, sections_of
 from masterlight.core.headers.kinds import verdict_of
-from masterlight.core.headers.names import STACK_NAME, guess_from_name
+from masterlight.core.headers.names import STACK_NAME, exposure_in_name, guess_from_name
 from masterlight.core.headers.processed import COUNTS, processing_of, stack_count
 from masterlight.core.headers.values import angle, as_number, as_time, celsius, number, positive, text, truth
 
@@ -99,6 +99,9 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     binning = binning_of(cards)
     meta: dict[str, Any] = {name: text(cards, *keys) for name, keys in TEXTS.items()} | {"filter": filter_of(cards)}
     meta["program"], meta["exposure_s"] = program_of(cards), exposure_of(cards)
+    if meta["exposure_s"] == 0 and exposure_in_name(source):
+        meta["exposure_s"] = None  # which is read from the name below
+        notes.append("an exposure of 0 s is not believed")
     meta |= verdict_of(cards, source, meta["exposure_s"], notes, meta["program"] or "")._asdict()
     meta |= {
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),

@@ -91,6 +91,9 @@ class Reading:
     claimed: bool = False
     """Whether the header tells this unit, or the program that wrote it and always takes this one."""
 
+    disputed: bool = False
+    """Whether it is unclear, and others that the frame goes with are clear: it must not be used with them."""
+
     @property
     def sure(self) -> bool:
         """Whether the header told what the numbers are, or it does not matter; and nobody who wants them read so."""

@@ -25,12 +25,13 @@ def is_plain(meta: Meta) -> bool:
 
 
 def settle(
-    frames: Sequence[Frame], units: Units = "auto", knob: str = "", pool: Pool | None = None
+    frames: Sequence[Frame], units: Units = "auto", knob: str = "", pool: Pool | None = None, strict: bool = True
 ) -> tuple[list[Frame], list[Reading]]:
     """The frames of one job in DN, and how the numbers of those that are no 16-bit integers were read.
 
     A frame that cannot be read is given back as it is. knob: the one that decides where two readings are possible.
-    Raises ParameterError for a frame of unclear numbers among others whose numbers are clear.
+    Raises ParameterError for a frame of unclear numbers among others whose numbers are clear; not `strict`, its reading
+    is `disputed`, and whoever uses it must not.
     """
     frames = list(frames)
     doubtful = in_doubt(frames)
@@ -40,13 +41,17 @@ def settle(
     decided = follow(readings)
     dim = {one.source for one in decided if one is not None and one.unit == UNCLEAR}
     clear = {(f.meta.camera, f.meta.sky_shape): f for f in frames if f.source not in dim}.values() if dim else ()
+    told = []
     for i, reading in zip(doubtful, decided, strict=True):
         if reading is None:
             continue
         if reading.unit == UNCLEAR and any(goes_with(frames[i], other) for other in clear):
-            raise ParameterError(unclear(frames[i], reading, knob))
+            if strict:
+                raise ParameterError(unclear(reading, knob))
+            reading = replace(reading, disputed=True)
         frames[i] = in_dn(frames[i], reading)
-    return frames, [reading for reading in decided if reading is not None]
+        told.append(reading)
+    return frames, told
 
 
 def in_doubt(frames: Sequence[Frame]) -> list[int]:
@@ -139,10 +144,15 @@ def in_dn(frame: Frame, reading: Reading) -> Frame:
     return replace(made, meta=made.meta.with_(scale_known=True, notes=(*kept, *notes)))
 
 
-def unclear(frame: Frame, reading: Reading, knob: str) -> str:
+def unclear(reading: Reading, knob: str) -> str:
     """The sentence that stops the work."""
+    return f"{reading.source}: {question(reading, knob)}"
+
+
+def question(reading: Reading, knob: str) -> str:
+    """What is not clear about the numbers of a file, and what to do."""
     way = f"say which with {knob} dn or full-scale" if knob else "tell it in its header: BUNIT 'DN', or DATAMAX 1"
-    return f"{frame.source}: {reading.format}, DN or parts of full scale? Both can be ({reading.why}): {way}"
+    return f"{reading.format}, DN or parts of full scale? Both can be ({reading.why}): {way}"
 
 
 def sentences(readings: Iterable[Reading]) -> Iterator[str]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta, Stored
-from masterlight.core.headers.geometry import flip_header
+from masterlight.core.headers.geometry import PATTERN_ROW, flip_header, is_bottom_up
 from masterlight.core.headers.reading import OURS
-from masterlight.core.headers.values import as_number
+from masterlight.core.headers.values import as_number, text
 from masterlight.io.fits.cards import (
     header_of_text,
 )
@@ -136,6 +136,8 @@ def frame_of(file: Opened, part: Part) -> FitsFrame:
         raise FrameError(source, truncation(file.size_bytes, max(end, layout.end_bytes)))
     cards = flip_header(dict(part.cards), layout.rows) if layout.flip else part.cards
     meta = Meta.from_header(cards, source, layout.shape)
+    if layout.flip:
+        meta = meta.with_(bottom_up=True, pattern_row=(text(part.cards, PATTERN_ROW) or "").lower())
     meta = meta.with_(notes=(*part.notes, *meta.notes)) if part.notes else meta
     return FitsFrame(source=source, meta=meta, layout=layout, text=part.text)
 
@@ -154,9 +156,10 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
         raise FrameError(source, f"a cube of {told}; images have one plane, or three for colour")
     zero, scale = (usable_number(cards, key, usual, source) for key, usual in (("BZERO", 0.0), ("BSCALE", 1.0)))
     blank = blank_of(cards.get("BLANK"), bitpix)
-    flip = str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
     cols, rows, planes = [*sizes, 1][:3]
-    return Layout(DTYPES[bitpix], planes, rows, cols, offset, zero, scale, blank, flip, packing, hdu, stamp)
+    return Layout(
+        DTYPES[bitpix], planes, rows, cols, offset, zero, scale, blank, is_bottom_up(cards), packing, hdu, stamp
+    )
 
 
 def usable_number(cards: Mapping, key: str, usual: float, source: str) -> float:

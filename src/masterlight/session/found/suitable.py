@@ -1,14 +1,16 @@
 """Which of the frames that were found can take part, and how their numbers are read."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.units.reading import Reading
-from masterlight.core.units.settle import KNOB, settle
+from masterlight.core.units.settle import KNOB, question, settle
 from masterlight.core.workers import executor
-from masterlight.session.found.beside import pictures_beside, without_stacks
+from masterlight.session.found.beside import beside, pictures_beside, without_stacks
 from masterlight.session.found.copies import without_copies
 from masterlight.session.found.witness import flats_by_look
 from masterlight.session.scan import Session
@@ -40,13 +42,24 @@ def frames_in_dn(
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
             suitable.append(frame)
-    for left_out in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
-        suitable = [frame for frame in suitable if frame.source != left_out.source]
-        rejected.append(left_out)
+    for frame in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
+        suitable.remove(frame)
+        rejected.append(Rejected(frame.source, "plan", beside(frame)))
     with executor("threads:8") as pool:
         suitable, stacks = without_stacks(suitable, pool)
         suitable, copies = without_copies(suitable, pool)
-        suitable, scales = settle(suitable, calibrate.units, KNOB, pool)
+        suitable, scales = settle(suitable, calibrate.units, KNOB, pool, strict=False)
         suitable = flats_by_look(suitable, pool)
-    rejected += [*stacks, *copies]
-    return suitable, rejected, scales
+    odd = few_unclear(suitable, scales)
+    suitable = [frame for frame in suitable if frame.source not in odd]
+    rejected += stacks + copies + [Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()]
+    return suitable, rejected, [one for one in scales if one.source not in odd]
+
+
+def few_unclear(frames: Sequence[Frame], scales: Sequence[Reading]) -> dict[str, Reading]:
+    """Raw frames that can be read in two ways and are few of their kind and size: odd ones, which stop nothing."""
+    disputed = {one.source: one for one in scales if one.disputed}
+    kinds = {frame.source: (frame.meta.kind, frame.shape) for frame in frames if not frame.meta.is_master}
+    count, of_doubt = Counter(kinds.values()), Counter(kinds[source] for source in disputed if source in kinds)
+    few = {kind for kind, n in of_doubt.items() if 2 * n < count[kind]}
+    return {source: one for source, one in disputed.items() if kinds.get(source) in few}

@@ -1,0 +1,214 @@
+"""Between the passes: lights are approved, and those that show the same stars are one field, laid on one reference.
+
+Mostly all lights of a target do. What does not match the reference is tried among itself before it is left out: lights
+without a name may show two targets, and a name may be wrong.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from masterlight.alignment.transform import Transform
+from masterlight.core.errors import Rejected
+from masterlight.core.headers.values import seconds_of
+from masterlight.core.process import with_values
+from masterlight.core.workers import Event, Events, each
+from masterlight.doctor.findings import some
+from masterlight.night.ahead import is_named
+from masterlight.night.light import Light, align_light, merit
+from masterlight.night.report import FrameReport
+from masterlight.night.run import Run
+
+FEWEST = 3
+"""Lights that make a field beside a larger one; beside one of two, two do."""
+TRIES, NEIGHBOURS = 8, 8
+"""How many lights are tried as the reference of a further field, with how many others of about the same time each."""
+CLEAR, SHARP = 0.5, 1.5
+"""A light with this share of the stars of others, and stars no larger than so many times theirs, saw them as well."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Lights that show the same stars, each with its transform, and the one on whose grid they are laid."""
+
+    lights: list[Light]
+    reference: Light | None
+
+
+def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
+    """Approve lights and find what they show: fields with the transforms of their lights, the largest first.
+
+    Lights that do not come to any field are rejected.
+    """
+    approved, doubtful = [], {}
+    for light, verdict in zip(lights, judge_lights(run, lights), strict=True):
+        if verdict is None:
+            approved.append(light)
+        elif is_few_of_group(run, light):
+            doubtful[light] = verdict
+        else:
+            yield run.reject(verdict, FrameReport.of(light, run.plan))
+    if not approved:
+        for light, verdict in doubtful.items():
+            yield run.reject(verdict, FrameReport.of(light, run.plan))
+        return []
+    if len(approved) == 1 and not doubtful:
+        yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
+        approved[0].transform = Transform.identity(approved[0].stars.shape)
+        return [Field(approved, approved[0])]
+    matches, reference = yield from match_most(run, approved)
+    yield run.note("align", f"reference: {Path(reference.source).name}")
+    if doubtful:  # few stars beside the others: clouds, unless they show something else
+        seen = yield from match_lights(run, reference, list(doubtful))
+        matches |= {light: doubtful[light] if seen[light] else seen[light] for light in doubtful}
+    fields, rest = [take(matches, reference)], {light: one for light, one in matches.items() if not one}
+    tried = [light for light in rest if light not in doubtful or rest[light] is not doubtful[light]]
+    more = yield from further_fields(run, tried, min(FEWEST, max(2, len(fields[0].lights))))
+    for field in more:
+        kept = yield from approved_of(run, field)
+        fields += [kept] if kept.lights else []
+    found = {light for field in more for light in field.lights}
+    for light in rest:
+        if light not in found:
+            yield run.reject(why_not(light, rest[light], fields[0]), FrameReport.of(light, run.plan))
+    if not named_reference(run, fields[0].lights):
+        fields.sort(key=lambda field: (-len(field.lights), field.lights[0].source))
+    for words in told_of(run, fields):
+        yield run.note("align", words)
+    return fields
+
+
+def take(matches: dict[Light, tuple | Rejected], reference: Light) -> Field:
+    """A field of the lights that match; they know from now on where they lie."""
+    own = [light for light, match in matches.items() if match]
+    for light in own:
+        light.transform, light.plane_transforms = matches[light]
+    return Field(own, reference)
+
+
+def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
+    """Match lights with the best reference, or with the next best where that shows what few others do."""
+    best, most = {}, 0
+    for reference in rank_references(run, lights)[:3]:
+        matches = yield from match_lights(run, reference, lights)
+        if (count := sum(map(bool, matches.values()))) > most:
+            best, most, chosen = matches, count, reference
+        if most > len(lights) / 2:
+            break
+    return best, chosen
+
+
+def further_fields(run: Run, rest: Sequence[Light], fewest: int) -> Events[list[Field]]:
+    """Fields of `fewest` lights or more among those that the reference does not show, each with one of its own."""
+    fields, left, tries = [], list(rest), TRIES
+    tried: set[Light] = set()
+    while tries and len(left) >= fewest and (open_ := [light for light in left if light not in tried]):
+        reference = rank_references(run, open_)[0]
+        tried.add(reference)
+        near = sorted(left, key=lambda light: apart_s(light, reference))[: NEIGHBOURS + 1]
+        matches = yield from match_lights(run, reference, near)
+        if len(near) < len(left) and sum(map(bool, matches.values())) > 1:
+            matches = yield from match_lights(run, reference, left)
+        if sum(map(bool, matches.values())) < fewest:
+            tries -= 1
+            continue
+        fields.append(take(matches, reference))
+        left = [light for light in left if not matches.get(light)]
+        yield run.note("align", f"reference of another field: {Path(reference.source).name}")
+    return fields
+
+
+def apart_s(light: Light, reference: Light) -> float:
+    """The time between two lights; the reference itself comes first, lights without a time last."""
+    times = [seconds_of(one.view.meta.time) for one in (light, reference)]
+    return -1.0 if light is reference else abs(times[0] - times[1]) if None not in times else float("inf")
+
+
+def approved_of(run: Run, field: Field) -> Events[Field]:
+    """A field that was judged among others, judged by itself; its reference stays."""
+    kept = []
+    for light, verdict in zip(field.lights, judge_lights(run, field.lights), strict=True):
+        if verdict is None or light is field.reference:
+            kept.append(light)
+        else:
+            yield run.reject(verdict, FrameReport.of(light, run.plan))
+    return Field(kept, field.reference)
+
+
+def told_of(run: Run, fields: list[Field]) -> list[str]:
+    """Sentences about lights that show more than one field."""
+    if len(fields) < 2:
+        return []
+    name = run.plan.lights[fields[0].lights[0].job].object
+    parts = [
+        f"{len(field.lights)} lights ({some(sorted(light.source for light in field.lights), 1)})" for field in fields
+    ]
+    count = sum(len(field.lights) for field in fields)
+    if not name:
+        words = f"the {count} lights without a name (OBJECT) show {len(fields)} fields: {', '.join(parts)}"
+        return [f"{words}; each becomes a master light of its own"]
+    rest = " and ".join(parts[1:])
+    words = f"{rest} called {name} match each other and not the other {parts[0]}: another field by the same name?"
+    return [f"{words} They become a master light of their own, with a number in its name"]
+
+
+def why_not(light: Light, lost: Rejected, field: Field) -> Rejected:
+    """Why a light is left out: one that saw stars as well as the others shows something else."""
+    ours, theirs = light.measurement, [other.measurement for other in field.lights]
+    usual, width = median(m.stars for m in theirs), median(m.fwhm_px for m in theirs)
+    if lost.stage != "align" or len(theirs) < 2 or ours.stars < CLEAR * usual or ours.fwhm_px > SHARP * width:
+        return lost
+    words = f"shows another field than the {len(theirs)} lights that match {Path(field.reference.source).name}: "
+    words += f"it has {ours.stars} stars (theirs: {usual:.0f}), and they lie otherwise. Another target, or trailed? "
+    return Rejected(lost.source, lost.stage, words + "Run it by itself, or with more of its kind")
+
+
+def is_few_of_group(run: Run, light: Light) -> bool:
+    """Whether nothing speaks against a light but that others of its group show more stars."""
+    alone = with_values(run.recipe.select, min_stars_fraction=None)
+    return run.recipe.select.min_stars_fraction is not None and alone.select([light.measurement])[0] is None
+
+
+def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
+    """The selector's verdict on each light, taken among the lights of the same filter."""
+    verdict = {}
+    for job in {light.job for light in lights}:
+        own = [light for light in lights if light.job == job]
+        verdict.update(zip(own, run.recipe.select.select([o.measurement for o in own]), strict=True))
+    return [verdict[light] for light in lights]
+
+
+def named_reference(run: Run, lights: list[Light]) -> list[Light]:
+    """Those of the lights that the user named as reference."""
+    wanted = Path(run.recipe.reference or "").name
+    return [light for light in lights if wanted and is_named(wanted, light.source)]
+
+
+def rank_references(run: Run, lights: list[Light]) -> list[Light]:
+    """Lights in the order in which they would serve as reference; the user's choice alone if it is among them.
+
+    Those of the most common size come first, and among them those that are calibrated like the best.
+    """
+    if named := named_reference(run, lights):
+        return named
+    shapes = Counter(light.view.shape for light in lights)
+    usual = max(shapes, key=lambda shape: (shapes[shape], shape))
+    done = max(len(light.view.meta.calibration) for light in lights if light.view.shape == usual)
+
+    def rank(light: Light):
+        return light.view.shape == usual, len(light.view.meta.calibration) == done, merit(light)
+
+    return sorted(lights, key=rank, reverse=True)
+
+
+def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
+    """Match every light with the reference; gives the transforms of each, or why it has none."""
+    prepared, matches = run.recipe.align.prepare(reference.stars), {}
+    task = partial(align_light, run.recipe.align, prepared, reference.source)
+    for event in each("align", run.pool, task, lights):
+        matches[event.item] = event.result
+        yield Event("align", event.done, event.total)
+    return {light: matches[light] for light in lights}

@@ -1,0 +1,123 @@
+"""Lights of several fields in one folder: as many master lights, whether their headers tell them apart or not."""
+
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from sky import CALM, written
+
+from masterlight import Recipe, build, run
+
+NIGHT = {"rows": 256, "cols": 320, "biases": 0, "darks": 0, "flats": 0, "stars": 250, "nebula_dn": 0.0}
+
+
+def lights(folder, seed, count, name, object=None, filters=("L",), ra=None, **knobs):
+    """Lights of one field under new names, `{name}{i}.fits`; the field is that of the seed. Gives the names."""
+    truth = written(**{**NIGHT, **CALM, "seed": seed, "lights": count, "filters": filters, **knobs})
+    made = []
+    folder.mkdir(exist_ok=True)
+    for i, path in enumerate(truth.paths("light")):
+        with fits.open(path) as hdus:
+            header = hdus[0].header
+            for keyword in ("OBJECT", "RA", "DEC", "OBJCTRA", "OBJCTDEC"):
+                header.remove(keyword, ignore_missing=True)
+            if object:
+                header["OBJECT"] = object
+            if ra is not None:
+                header["RA"], header["DEC"] = ra, 20.0
+            hdus.writeto(folder / f"{name}{i}.fits")
+        made.append(f"{name}{i}.fits")
+    return made
+
+
+def walked(folder, out, **knobs):
+    """The report of a run, all that was said on the way, and the lights of each master light by its file name."""
+    events = list(run(folder, out, build(Recipe, {"workers": "serial", **knobs})))
+    used = {}
+    for row in events[-1].result.lights:
+        with fits.open(row.path) as hdus:
+            table = next(hdu for hdu in hdus if "source" in (getattr(hdu, "columns", None) and hdu.columns.names or ()))
+            used[Path(row.path).name] = sorted(table.data["source"])
+    return events[-1].result, "\n".join(event.message for event in events), used
+
+
+def rejected(report):
+    return {Path(row.path).name: row.reason for row in report.frames if row.status == "rejected"}
+
+
+def test_truth_two_fields_without_a_name_are_two_master_lights_in_every_filter(tmp_path):
+    one = lights(tmp_path / "in", 11, 3, "a", filters=("L", "R"))
+    two = lights(tmp_path / "in", 12, 4, "b", filters=("L", "R"))
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert sorted(used) == [
+        "master_light_2_L.fits",
+        "master_light_2_R.fits",
+        "master_light_L.fits",
+        "master_light_R.fits",
+    ]
+    assert sorted(used["master_light_L.fits"] + used["master_light_R.fits"]) == sorted(two)  # the larger field first
+    assert sorted(used["master_light_2_L.fits"] + used["master_light_2_R.fits"]) == sorted(one)
+    assert not report.rejected and "clouds" not in told
+    assert "the 14 lights without a name (OBJECT) show 2 fields: 8 lights" in told
+    assert len({row.reference for row in report.lights}) == 2  # one for each field, whatever the filter
+
+
+def test_truth_three_fields_by_turns_and_a_stray(tmp_path):
+    fields = [lights(tmp_path / "in", 20 + k, n, name) for k, (n, name) in enumerate([(5, "p"), (4, "q"), (3, "r")])]
+    (stray,) = lights(tmp_path / "in", 30, 1, "s")
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert list(used.values()) == fields
+    assert list(used) == ["master_light_L.fits", "master_light_2_L.fits", "master_light_3_L.fits"]
+    assert list(rejected(report)) == [stray]
+    assert "shows another field than the 5 lights that match" in rejected(report)[stray]
+    assert "clouds" not in told and "show 3 fields" in told
+
+
+@pytest.mark.parametrize("strays", [1, 2])
+def test_truth_few_strays_among_many_are_left_out_with_a_true_reason(tmp_path, strays):
+    many = lights(tmp_path / "in", 11, 6, "a", object="M 31")
+    few = lights(tmp_path / "in", 12, strays, "b", object="M 31")
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert list(used.values()) == [many] and sorted(rejected(report)) == few
+    assert all("shows another field" in reason for reason in rejected(report).values()) and "clouds" not in told
+
+
+def test_truth_two_fields_of_two_lights(tmp_path):
+    one, two = lights(tmp_path / "in", 11, 2, "a"), lights(tmp_path / "in", 12, 2, "b")
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert list(used.values()) == [one, two] and "show 2 fields" in told and not report.rejected
+
+
+def test_truth_a_wrong_name_makes_a_master_light_with_a_number(tmp_path):
+    one, two = (lights(tmp_path / "in", 10 + n, n, f"n{n}_", object="M 31") for n in (5, 3))
+    report, told, used = walked(tmp_path / "in", tmp_path / "out", **{"drizzle.scale": 2.0, "drizzled": True})
+    assert used["master_light_M-31_L.fits"] == one and used["master_light_M-31_2_L.fits"] == two
+    assert "master_light_M-31_2_L_drizzle.fits" in used
+    assert "called M 31 match each other and not the other 5 lights" in told and "3 lights (n3_" in told
+    assert {row.object for row in report.lights} == {"M 31"} and "clouds" not in told
+
+
+def test_truth_a_field_of_few_stars_is_no_cloudy_one(tmp_path):
+    rich = lights(tmp_path / "in", 11, 5, "a")
+    poor = lights(tmp_path / "in", 12, 3, "b", faintest_dn=20000.0)
+    report, told, used = walked(tmp_path / "in", tmp_path / "out", **{"select.min_stars_fraction": 0.7})
+    assert list(used.values()) == [rich, poor] and not report.rejected and "clouds" not in told
+
+
+def test_truth_clouds_are_still_clouds(tmp_path):
+    names = lights(tmp_path / "in", 11, 6, "a", **{"cloudy": 1, "clouds": 0.9})
+    report, told, used = walked(tmp_path / "in", tmp_path / "out", **{"select.min_stars_fraction": 0.7})
+    assert len(used["master_light_L.fits"]) == 5 and len(used) == 1
+    (reason,) = rejected(report).values()
+    assert "clouds?" in reason and set(rejected(report)) < set(names)
+
+
+def test_truth_stars_tell_more_fields_than_where_the_lights_point(tmp_path):
+    """Two fields told by their headers, of which the first is two: numbers are given once."""
+    one = lights(tmp_path / "in", 11, 4, "a", ra=30.0)
+    two = lights(tmp_path / "in", 12, 3, "b", ra=30.1)
+    three = lights(tmp_path / "in", 13, 3, "c", ra=210.0)
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert used == {"master_light_L.fits": one, "master_light_3_L.fits": two, "master_light_2_L.fits": three}
+    assert not report.rejected and "clouds" not in told
+    assert "point at 2 fields: 7 at RA 30" in told and "the 7 lights without a name (OBJECT) show 2 fields" in told
