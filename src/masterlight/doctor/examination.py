@@ -17,7 +17,7 @@ from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, flats, kinds, leaks
+from masterlight.doctor.raw import clipped, flats, kinds, leaks, resampled
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
@@ -25,7 +25,7 @@ CHECKS = (
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
-    clipped.clipped, flats.flats_called_light, flats.odd_flats,
+    clipped.clipped, flats.flats_called_light, flats.odd_flats, resampled.resampled,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 OF_FLATS = "D05", "D06", "D14", "D15"
