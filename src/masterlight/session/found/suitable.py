@@ -7,10 +7,11 @@ from dataclasses import replace
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
+from masterlight.core.headers.names import COLOUR_TOKEN, FILTER_NOTE
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, question, settle
 from masterlight.core.workers import executor
-from masterlight.session.found.beside import beside, pictures_beside, without_stacks
+from masterlight.session.found.beside import pictures_beside, without_stacks
 from masterlight.session.found.copies import without_copies
 from masterlight.session.found.witness import flats_by_look
 from masterlight.session.scan import Session
@@ -29,6 +30,14 @@ def unsuitable(meta: Meta) -> str | None:
     return None
 
 
+def of_pattern(meta: Meta, pattern: str) -> Meta:
+    """A header with the pattern that the user tells; an L in the name of a colour frame is none of its filters then."""
+    guessed = [note for note in meta.notes if note.startswith(FILTER_NOTE)]
+    if guessed and not COLOUR_TOKEN.fullmatch(meta.filter or ""):
+        meta = meta.with_(filter=None, notes=tuple(note for note in meta.notes if note not in guessed))
+    return meta.with_(pattern=pattern)
+
+
 def frames_in_dn(
     session: Session, calibrate: ImageCalibration, pattern: str
 ) -> tuple[list[Frame], list[Rejected], list[Reading]]:
@@ -36,15 +45,15 @@ def frames_in_dn(
     suitable, rejected = [], list(session.rejected)
     for frame in session.frames:
         if pattern != "auto" and len(frame.shape) == 2:
-            frame = replace(frame, meta=frame.meta.with_(pattern=pattern))
+            frame = replace(frame, meta=of_pattern(frame.meta, pattern))
         reason = unsuitable(frame.meta)
         if reason:
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
             suitable.append(frame)
-    for frame in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
-        suitable.remove(frame)
-        rejected.append(Rejected(frame.source, "plan", beside(frame)))
+    for left_out in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
+        suitable = [frame for frame in suitable if frame.source != left_out.source]
+        rejected.append(left_out)
     with executor("threads:8") as pool:
         suitable, stacks = without_stacks(suitable, pool)
         suitable, copies = without_copies(suitable, pool)
@@ -52,7 +61,7 @@ def frames_in_dn(
         suitable = flats_by_look(suitable, pool)
     odd = few_unclear(suitable, scales)
     suitable = [frame for frame in suitable if frame.source not in odd]
-    rejected += stacks + copies + [Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()]
+    rejected += [*stacks, *copies] + [Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()]
     return suitable, rejected, [one for one in scales if one.source not in odd]
 
 
