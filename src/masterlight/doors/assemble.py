@@ -53,6 +53,8 @@ from masterlight.subframes.together import measure_all
 File = str | Path
 Found = Iterator[tuple[str, Defects]]
 Measured = tuple[list[Frame], list[tuple[Measurement, ...]]]
+FIRM = {"header", "folder", "name"}
+"""Witnesses of a kind that a verb which makes masters does not overrule."""
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
 MEASURE_BYTES = 24
@@ -70,7 +72,8 @@ def make_master(
     kind = "flatdark" if flat_dark else kind
     session = yield from scan_settled("masters", files, [file for file in (bias, dark) if file])
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
-    right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
+    sure = {frame.source for frame in session.frames if FIRM & {witness for witness, _ in frame.meta.told}}
+    right = [f for f in session.frames if f.meta.kind in fits or recipe.force or f.source not in sure]
     words = "says that it is a {}; Recipe.force takes it for a " + kind
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
