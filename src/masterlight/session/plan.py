@@ -174,13 +174,17 @@ class Plan:
             return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])
-        counts = Counter()
+        return f"no usable lights in {self.name}" + (f" ({told})" if told else f": {self.without_lights()}")
+
+    def without_lights(self) -> str:
+        """What can be done with calibration frames alone, in words."""
+        counts: Counter[str] = Counter()
         for group in self.groups:
             counts[group.kind] += len(group.frames)
         found = " and ".join(f"{n} {PLURAL[k] if n > 1 else PLURAL[k].removesuffix('s')}" for k, n in counts.items())
-        verbs = " and ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
-        todo = f": only calibration frames were found ({found}); add the lights, or make masters of these by `{verbs}`"
-        return f"no usable lights in {self.name}" + (f" ({told})" if told else todo)
+        verbs = ", ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
+        todo = f"add the lights, or make masters of these by hand ({verbs})"
+        return f"only calibration frames were found ({found}); {todo}"
 
     def text(self, doctor: str = "") -> str:
         """The plan in sentences: masters, lights, what is unused and why, what was read otherwise, warnings, its price.
