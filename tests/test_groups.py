@@ -301,6 +301,25 @@ def test_truth_labels_tell_groups_apart():
     assert planned(frames("light"), frames("dark")).groups[0].title == "lights Ha 300 s -10 °C gain 100"
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_truth_groups_and_masters_of_any_night_have_names_of_their_own(seed):
+    rng = np.random.default_rng(seed)
+    values = {
+        "rotator_deg": (0.0, 90.0, 181.0, None), "temperature_c": (-10.0, 24.0, None), "offset": (10.0, None),
+        "gain": (0.0, None), "camera": ("A", "B", None), "shape": ((20, 30),), "calibration": ("", "B"),
+    }  # fmt: skip
+    sets = []
+    for k in range(rng.integers(2, 7)):
+        changed = {name: some[rng.integers(len(some))] for name, some in values.items() if rng.random() < 0.3}
+        for kind in ("light", "flat", "dark", "bias", "flatdark"):
+            count, night = (int(value) for value in rng.integers(1, 6, 2))
+            sets += [frames(kind, count, night=night, name=f"{k}", **changed)] if rng.random() < 0.7 else []
+    found = planned(frames("light"), *sets)
+    assert len({group.title for group in found.groups if not group.is_master}) == len(found.groups)
+    assert len({" ".join(job.words) for job in found.masters}) == len(found.masters)
+    assert max(map(len, found.warnings)) <= 300
+
+
 def test_truth_flats_of_three_cameras_serve_their_own():
     cameras = "ZWO ASI2600MM Pro", "QHY600M", "Atik 383L+"
     found = planned(
