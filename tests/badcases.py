@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from badfiles import after, card, cards, content, image
+from badfiles import after, card, cards, content, image, more
 from badinput import BadCase
 from bed import broken, pixels
 
@@ -420,6 +420,50 @@ NIGHTS = [
         "stack",
         whole(LIGHT),
     ),
+    night(
+        "flats-cameras",
+        "flats of three cameras",
+        both(*(each(f"night/FLAT/F{i}.fits", card("INSTRUME", f"'Camera {i}'")) for i in (2, 3))),
+        "0",
+        "flat L gain.* Camera|Camera",
+        whole(LIGHT),
+    ),
+    night(
+        "flats-angles",
+        "flats at two angles of the rotator, lights at one of them",
+        both(
+            each("night/LIGHT/*.fits", more("ROTATANG=                 10.0")),
+            each("night/FLAT/F[12].fits", more("ROTATANG=                 10.5")),
+            each("night/FLAT/F3.fits", more("ROTATANG=                100.0")),
+        ),
+        "0",
+        "rotator 10°",
+        whole(LIGHT),
+    ),
+    night(
+        "no-dates",
+        "frames without a date, flats in two folders",
+        both(each("night/*/*.fits", card("DATE-OBS", None)), copied("spare/flat.fits", "night/FLAT2/F4.fits")),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "clock",
+        "a clock that goes from local time to UTC within the night",
+        each("night/LIGHT/L[12].fits", card("DATE-OBS", "'2024-10-07T09:00:00'")),
+        "0",
+        "",
+        whole(LIGHT),
+    ),
+    night(
+        "temperature-wild",
+        "one dark and one light with a wild temperature",
+        both(*(each(f"night/{f}.fits", card("CCD-TEMP", "44.0")) for f in ("DARK/D1", "LIGHT/L1"))),
+        "0",
+        "told as 44 °C",
+        whole(LIGHT),
+    ),
 ]
 
 
@@ -666,6 +710,35 @@ RECIPES = [
         files(night_toml='workers = "gpu"\n'),
     ),
     recipe("recipe-control", "control characters in a value", '[align]\nmodel = "\\u001b[31mred"\n', "model"),
+    recipe("match-words", "a match that does not say for which lights", '[[match]]\nflat = "none"\n', "lights"),
+    recipe("match-both", "a match for lights and flats", '[[match]]\nlights = "L"\nflats = "L"\n', "one of both"),
+    recipe("match-idle", "a match that says nothing", '[match]\nlights = "L"\n', "what these shall take"),
+    *(
+        BadCase(name, words, {f"{verb} -r night.toml": ("2", tells) for verb in (RUN, PLAN)}, make)
+        for name, words, tells, make in (
+            (
+                "match-none",
+                "a match for lights that are not there",
+                "means no light",
+                files(night_toml='[[match]]\nlights = "M99/*"\nflat = "none"\n'),
+            ),
+            (
+                "match-kind",
+                "a match that gives darks for flats",
+                "means no flat frame, but 3 of kind dark",
+                files(night_toml='[[match]]\nlights = "LIGHT"\nflat = "night/DARK/*"\n'),
+            ),
+            (
+                "match-size",
+                "a match that gives flats of another size",
+                "cannot go together",
+                both(
+                    files(night_toml='[[match]]\nlights = "LIGHT"\nflat = "F1*"\n'),
+                    each("night/FLAT/F1.fits", image(lambda p: p[:64, :80].astype(np.uint16))),
+                ),
+            ),
+        )
+    ),
     flag("recipe-none", "a recipe that is not there", f"{RUN} -r nobody.toml", "nobody.toml"),
     flag("recipe-folder", "a folder as recipe", f"{RUN} -r spare", "spare"),
     flag("recipe-zero", "a device as recipe", f"{RUN} -r /dev/null", "", "02"),

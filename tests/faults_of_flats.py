@@ -1,6 +1,7 @@
 """Faults of flats that are planted into nights; see `planted`."""
 
 import numpy as np
+from clinic import NIGHT
 from planted import BIAS_DN, as_is, brought_to, exposed, fault, radius, ramp
 
 
@@ -223,5 +224,63 @@ def reddening_light(strength, rng):
             red = pixels[::2, ::2] - BIAS_DN
             pixels[::2, ::2] = np.rint(BIAS_DN + red * (1 + strength * i / 5))
             return pixels
+
+    return change
+
+
+@fault(
+    "D20",
+    "lamp of the room",
+    (0.05, 0.2, 0.8),
+    "of the light of the flat",
+    "a flat of four or more whose light departs from that of the others by 1 % over the frame",
+    named="flat 3",
+    words="light falls otherwise",
+    knobs={"flats": 8},
+)
+def lamp_on(strength, rng):
+    def change(kind, i, pixels, header):
+        lamp = strength * (0.8 + 0.4 * ramp(pixels))
+        return np.minimum(np.rint(pixels + lamp * (pixels - BIAS_DN)), 65535) if (kind, i) == ("flat", 3) else None
+
+    return change
+
+
+@fault(
+    "D28",
+    "dew that dries",
+    (0.04, 0.15, 0.6),
+    "deep",
+    "shadows of 8 pixels or more that change by 1 % in a block of 8 pixels while the flats are taken",
+    named="flat",
+    words="shadow",
+)
+def drying_flats(strength, rng):
+    places = rng.uniform(0.1, 0.9, (20, 2))
+
+    def change(kind, i, pixels, header):
+        if kind == "flat":
+            y, x = np.indices(pixels.shape)
+            at = places * pixels.shape
+            spots = np.max([np.exp(-((y - v) ** 2 + (x - u) ** 2) / (2 * 4.0**2)) for v, u in at], axis=0)
+            return np.rint(BIAS_DN + (pixels - BIAS_DN) * (1 - strength * max(0, 1 - i / 5) * spots))
+
+    return change
+
+
+@fault(
+    "D29",
+    "hot pixels of long flats",
+    (0.001, 0.003, 0.01),
+    "of the pixels",
+    "0.02 % of the pixels of a master flat, and 5 of those looked at, 5 % above their neighbours",
+    words="hot ones",
+    knobs={"hot_fraction": 0.0},
+)
+def hot_flats(strength, rng):
+    hot = rng.random((NIGHT["rows"], NIGHT["cols"])) < strength
+
+    def change(kind, i, pixels, header):
+        return np.minimum(pixels + 8000.0 * hot, 65535) if kind == "flat" else None
 
     return change

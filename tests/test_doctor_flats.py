@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clinic import altered, diagnosed, examined, healthy, names, of_kind, only
+import sky
+from clinic import NIGHT, altered, diagnosed, examined, healthy, names, of_kind, only
+from scipy.ndimage import median_filter
 
 import masterlight as ml
 from masterlight.doctor import Doctor
@@ -104,3 +106,40 @@ def test_truth_a_flat_with_the_lamp_on_is_left_out_of_the_master(tmp_path):
     assert read(flat.path).meta.frames == 7
     report = run_of(folder, tmp_path / "all", doctor=Doctor(off=("D20",)))
     assert read(next(row.path for row in report.masters if row.kind == "flat")).meta.frames == 8
+
+
+HOT = {"darks": 0, "hot_fraction": 0.0, **EIGHT}
+"""A night without darks, whose camera has no hot pixels of its own."""
+
+
+def with_hot_pixels(share, part):
+    """Flats in which a share of the pixels stands above the level by a part of it, and lights by a little."""
+
+    def change(kind, i, pixels, header):
+        hot = np.random.default_rng(8).random(pixels.shape) < share
+        return pixels + {"flat": part * 25000.0, "light": 60.0}.get(kind, 0.0) * hot
+
+    return change
+
+
+@pytest.mark.parametrize("share, part", [(0.002, 0.1), (0.002, 0.5), (0.01, 0.3)])
+def test_truth_d29_hot_pixels_in_flats_without_darks(tmp_path, share, part):
+    found = only(diagnosed(altered(tmp_path, with_hot_pixels(share, part), **HOT)), "D29")
+    assert [f.severity for f in found] == ["warn"]
+    assert 0.5 * share < found[0].figure / 100 < 1.6 * share
+    assert found[0].picture is not None
+
+
+def test_truth_d29_a_healthy_flat_has_no_hot_pixels(tmp_path):
+    for knobs in (HOT, {}, {"pattern": "RGGB"}):
+        assert only(diagnosed(sky.written(**{**NIGHT, **knobs}).folder), "D29") == []
+
+
+def test_truth_hot_pixels_of_a_flat_leave_no_dark_ones_in_the_master_light(tmp_path):
+    night = altered(tmp_path / "night", with_hot_pixels(0.002, 0.5), **HOT)
+    run_of(night, tmp_path / "out")
+    run_of(sky.written(**{**NIGHT, **HOT}).folder, tmp_path / "whole")
+    hot, whole = (np.asarray(read(next((tmp_path / out).glob("master_light*.fits")))) for out in ("out", "whole"))
+    away = (hot - whole)[20:-20, 20:-20]
+    noise = 1.4826 * np.median(np.abs(whole - median_filter(whole, 5)))
+    assert np.count_nonzero(away < -6 * noise) == 0

@@ -101,3 +101,21 @@ def test_truth_d05_master_flat_with_blind_pixels():
     found = only(DOCTOR.master("flat", master("flat", array)), "D05")
     assert [f.severity for f in found] == ["warn"]
     assert_allclose(found[0].figure, 100 * 10 / SHAPE[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("columns", "severity"), [(1, "info"), (2, "info"), (5, "info"), (40, "warn"), (200, "warn")])
+def test_truth_d05_what_is_named_and_what_lies_before_the_sensor(columns, severity):
+    array = 20_000 + noise(20)
+    array[:, 200 : 200 + columns] = 0
+    (found,) = only(DOCTOR.master("flat", master("flat", array)), "D05")
+    assert found.severity == severity
+    assert "200" in found.sentence and ("in front of the sensor" in found.sentence) == (severity == "warn")
+
+
+def test_truth_d12_dead_pixels_are_no_light():
+    """They are dark in dark and flat alike."""
+    bias, flat, dark = 500 + noise(1.0), 30_000 * vignette(), 503 + noise(1.0, 1)
+    for array in (bias, flat, dark):
+        array[100:180, 200:290] = 0
+    known = {"bias": master("bias", bias), "flat": master("flat", flat)}
+    assert only(DOCTOR.master("dark", master("dark", dark), **known), "D12") == []

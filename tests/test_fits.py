@@ -198,3 +198,19 @@ def test_truth_planes_and_tables_by_name(tmp_path):
     assert np.array_equal(np.asarray(read_plane(tmp_path / "a.fits", "VARIANCE")), IMAGE * 2.0)
     assert table_rows(tmp_path / "a.fits", "FRAMES") == 3 and table_rows(tmp_path / "a.fits", "NONE") is None
     assert read_plane(tmp_path / "a.fits", "NONE") is None and read_plane(tmp_path / "a.xisf", "VARIANCE") is None
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_truth_a_second_image_in_a_file_is_told_and_the_primary_keeps_its_keywords(tmp_path, packed):
+    """Cameras of two detectors, an empty primary with the keywords; planes of errors and flags are no images."""
+    primary = fits.PrimaryHDU()
+    primary.header.update({"IMAGETYP": "Dark", "EXPTIME": 60.0})
+    kind = fits.CompImageHDU if packed else fits.ImageHDU
+    chips = [kind(IMAGE, name=name) for name in ("CHIP1", "CHIP2", "CHIP3", "ERR", "BPM")]
+    fits.HDUList([primary, *chips]).writeto(tmp_path / "a.fits")
+    meta = read(tmp_path / "a.fits").meta
+    assert (meta.kind, meta.exposure_s, meta.unused_images) == ("dark", 60.0, 2)
+    assert any("has 3 images, and only CHIP1 is used; not CHIP2, CHIP3" in note for note in meta.notes)
+    assert {"its plane ERR is not used", "its plane BPM is not used"} <= {*meta.notes}
+    write(tmp_path / "ours.fits", {"IMAGE": IMAGE, "SLOPE": IMAGE}, {"CALVER": "1"})
+    assert read(tmp_path / "ours.fits").meta.unused_images == 0, "planes of a product belong to it"

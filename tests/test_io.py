@@ -26,6 +26,7 @@ from masterlight.core.headers.geometry import flip_header
 from masterlight.io import (
     atomic,
     counts,
+    header_cards,
     is_supported,
     read,
     round_to_step,
@@ -128,9 +129,39 @@ def test_truth_bottom_up_is_turned_upright(tmp_path):
         assert same(frame, image[::-1]) and np.array_equal(frame[1:3, 2:4], image[::-1][1:3, 2:4])
         stored = frame.stored(1, 3, 0, 5)
         assert np.array_equal(stored.array.byteswap() + 32768.0, image[::-1][1:3])
-        assert (frame.meta.pattern, frame.header["ROWORDER"]) == ("GBRG", "TOP-DOWN")
+        assert (frame.meta.pattern, frame.meta.bottom_up) == ("RGGB", True)
+        assert (frame.header["ROWORDER"], frame.header["BAYERPAT"]) == ("TOP-DOWN", "RGGB")
         was, now = WCS(fits.getheader(tmp_path / "a.fits")), WCS(frame.header)
         assert np.allclose(was.wcs_pix2world([[1, 2]], 0), now.wcs_pix2world([[1, 6 - 1 - 2]], 0), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("rows", [6, 7])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("row", [None, "TOP", "STORED"])
+def test_truth_what_is_written_of_a_bottom_up_file_has_its_rows(tmp_path, rows, dtype, row):
+    """Pixels and pattern lie as in the file that was read, and it reads the same again."""
+    image = image_of(dtype, (rows, 5))
+    header = {"ROWORDER": "BOTTOM-UP", "BAYERPAT": "GRBG", "XBAYROFF": 1, "BAYERROW": row, "CTYPE1": "RA---TAN"}
+    header |= {"CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 40.0, "CRPIX1": 2.5, "CRPIX2": 1.5, "PC2_1": 0.3}
+    header |= {"TRIMSEC": "[1:5,1:4]", "OBJECT": "M31"}
+    fits.PrimaryHDU(image, fits.Header({k: v for k, v in header.items() if v})).writeto(tmp_path / "a.fits")
+    frame = read(tmp_path / "a.fits")
+    assert frame.meta.pattern == ("GBRG" if row == "STORED" and rows == 6 else "RGGB")
+    write(tmp_path / "b.fits", frame)
+    write(tmp_path / "c.fits", whole_numbers(np.nan_to_num(np.asarray(frame))), header_cards(frame), bottom_up=True)
+    for name in ("b.fits", "c.fits"):
+        again, told = read(tmp_path / name), fits.getheader(tmp_path / name)
+        if name == "b.fits":
+            assert same(again, np.asarray(frame)) and np.array_equal(
+                fits.getdata(tmp_path / name), image, equal_nan=True
+            )
+        assert (told["ROWORDER"], told["BAYERPAT"], told.get("BAYERROW")) == ("BOTTOM-UP", "RGGB", row)
+        assert (again.meta.pattern, again.meta.data_px) == (frame.meta.pattern, frame.meta.data_px)
+        assert told["TRIMSEC"] == "[1:5,1:4]" and told["OBJECT"] == "M31"
+        was, now = WCS(fits.getheader(tmp_path / "a.fits")), WCS(told)
+        assert np.allclose(was.wcs_pix2world([[1, 2]], 0), now.wcs_pix2world([[1, 2]], 0), rtol=0, atol=1e-12)
+        turned = WCS(again.header).wcs_pix2world([[1, rows - 1 - 2]], 0)
+        assert np.allclose(was.wcs_pix2world([[1, 2]], 0), turned, rtol=0, atol=1e-9)
 
 
 TURNED = {"CDELT1": -1e-3, "CDELT2": 2e-3}

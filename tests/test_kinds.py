@@ -3,7 +3,7 @@
 import pytest
 
 from masterlight.core.frame import Meta
-from masterlight.core.headers.kinds import kind_of_words
+from masterlight.core.headers.names import kind_of_words
 
 
 def meta(cards, source):
@@ -47,6 +47,8 @@ def test_truth_a_folder_is_a_kind_or_merely_holds_the_word(words, kind):
         ({"OBSTYPE": "EXPOSE"}, "x.fits", "light"), ({"ESO DPR TYPE": "FLAT,SKY"}, "x.fits", "flat"),
         ({"IMAGETYP": "comp"}, "lights/x.fits", "unknown"), ({"IMAGETYP": "SNAPSHOT"}, "flats/x.fits", "unknown"),
         ({}, "flats/dark_1.fits", "dark"), ({}, "lights/Dark_Wolf_1.fits", "light"), ({}, "x/IMG_1.fits", "unknown"),
+        ({"EXPTIME": 0.0}, "x/dark_300s.fits", "dark"), ({"FRAME": "Light", "EXPTIME": 0.0}, "x/x.fits", "light"),
+        ({"EXPTIME": 0.0}, "x/Light_001.fits", "light"), ({"FRAME": "Light", "OBJECT": "dark"}, "x/x.fits", "light"),
         ({"EXPTIME": 0.0}, "flats/x.fits", "flat"), ({"EXPTIME": 0.0}, "darks/x.fits", "bias"),
         ({"OBJECT": "dome flat V", "EXPTIME": 3.0}, "x.fits", "flat"),
         ({"OBJECT": "bias", "EXPTIME": 60.0}, "x.fits", "unknown"),

@@ -9,6 +9,7 @@ from astropy.io import fits
 from clinic import NIGHT, altered, examined, names, of_kind, only
 from numpy.testing import assert_allclose
 
+from masterlight.doctor.levels import tells_of_calibration
 from masterlight.session.scan import scan
 
 
@@ -132,6 +133,51 @@ def test_truth_d22_missing_pixels_of_integers_are_no_negative_ones(tmp_path):
     folder = altered(tmp_path, blank)
     assert all(np.isnan(np.asarray(frame)[50, 50]) for frame in scan(folder).frames)
     assert only(examined(folder), "D22") == []
+
+
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ("Dark subtraction: none", False), ("bias correction not done", False), ("flat-field correction off", False),
+        ("Bias Subtracted", True), ("calibrated with MyTool", True), ("no cosmic rays\nDark subtracted", True),
+    ],
+)  # fmt: skip
+def test_truth_d22_a_history_that_says_nothing_was_done(history, told):
+    assert tells_of_calibration(history) == told
+
+
+@pytest.mark.parametrize(("odd_dn", "seen"), [(0, False), (12, True), (40, True), (150, True)])
+def test_truth_d20_and_d10_look_at_levels_above_the_overscan(tmp_path, odd_dn, seen):
+    """The bias level drifts by 15 DN, its overscan with it; light that gets in is not in the overscan."""
+
+    def drifting(kind, i, pixels, header):
+        drift = {"bias": 3 * i, "dark": -20 - 3 * i}.get(kind, 0)
+        light = odd_dn * ((kind, i) == ("dark", 2)) * (np.arange(pixels.shape[1]) < 400)
+        return np.maximum(pixels + drift + light, 0)
+
+    found = examined(altered(tmp_path, drifting, overscan_px=16))
+    assert [names(f) for f in only(found, "D20")] == ([of_kind("dark", 2, overscan_px=16)] if seen else [])
+    assert only(found, "D10") == []
+
+
+def test_truth_d04_looks_at_the_brightest_colour(tmp_path):
+    """Through a narrow filter a colour camera sees red alone: longer exposures would saturate it."""
+
+    def narrow(bright):
+        def change(kind, i, pixels, header):
+            if kind == "light":
+                pixels[:, 7] = 60_000  # it has more than 14 bits
+            if kind != "flat":
+                return pixels
+            level = np.tile([[bright, 0.1], [0.1, 0.05]], (150, 200)) * 65535
+            return np.rint(500 + level * (1 + 0.005 * np.random.default_rng(i).standard_normal(level.shape)))
+
+        return change
+
+    knobs = {"pattern": "RGGB"}
+    assert only(examined(altered(tmp_path / "good", narrow(0.4), **knobs)), "D04") == []
+    assert "above" in only(examined(altered(tmp_path / "bright", narrow(0.7), **knobs)), "D04")[0].sentence
+    assert "below" in only(examined(altered(tmp_path / "faint", narrow(0.12), **knobs)), "D04")[0].sentence
 
 
 @pytest.mark.parametrize(("part", "value", "words"), [

@@ -43,6 +43,35 @@ def test_truth_level_is_subtracted_and_the_frame_trimmed():
     assert np.array_equal(again, view)
 
 
+def test_truth_a_count_of_columns_takes_the_drift_of_an_observatory_night_off():
+    """DARK of 0 s for bias, OBJECT for flats and lights alike, COVER = 40, a DATASEC of everything: sky is 300 DN."""
+    rng, shade = np.random.default_rng(8), np.linspace(1, 0.8, 200)
+    cards = {"COVER": 40, "DATASEC": f"[1:{COLS},1:{ROWS}]", "TEMPDET": 164.0, "FILTNAM": "V", "OBJECT": "BIAS"}
+    cards |= {"BITPIX": 16, "BZERO": 32768.0}
+
+    def taken(folder, type_, exposure_s, light, drift):
+        image = np.pad(light * np.ones((ROWS, 200)), ((0, 0), (0, 40))) + rng.normal(1000 + drift, 4, (ROWS, COLS))
+        source = f"night/{folder}/d{drift}.fits"
+        meta = Meta.from_header(cards | {"OBSTYPE": type_, "EXPTIME": exposure_s}, source, image.shape)
+        return ArrayFrame.of(image, source, meta)
+
+    bias = [taken("bias", "DARK", 0.0, 0, 2 * i) for i in range(4)]
+    flats = [taken("flats", "OBJECT", 4.0, 20000 * shade, 20) for _ in range(4)]
+    lights = [taken("lights", "OBJECT", 60.0, 300 * shade, 4 * i) for i in range(3)]
+    assert [one[0].meta.kind for one in (bias, flats, lights)] == ["bias", "flat", "light"]
+    calibration = ImageCalibration(flat_trim_fraction=0.0)
+    level = np.mean([calibration(one, calibration.masters()) for one in bias], axis=0)
+    assert level.shape == (ROWS, 200) and abs(level.mean()) < 0.2
+    made = ArrayFrame.of(
+        level, "bias", bias[0].meta.with_(is_master=True, overscan_px=(), data_px=None, calibration="O")
+    )
+    flat = np.mean([calibration(one, calibration.masters(bias=made)) for one in flats], axis=0)
+    meta = flats[0].meta.with_(is_master=True, overscan_px=(), data_px=None, calibration="OB", contains_bias=False)
+    masters = calibration.masters(bias=made, flat=ArrayFrame.of(flat, "flat", meta))
+    for light in lights:
+        assert np.mean(calibration(light, masters)) == pytest.approx(300 * shade.mean(), abs=0.2)
+
+
 def test_surface_header_says_what_is_left():
     header = {"BIASSEC": "[201:240,1:160]", "TRIMSEC": "[3:198,5:156]", "CRPIX1": 100.0, "CRPIX2": 80.0, "OBJECT": "M1"}
     meta = Meta.from_header(header, "x.fits", (ROWS, COLS))

@@ -71,6 +71,26 @@ def test_truth_a_dark_of_another_exposure_is_not_used_and_it_is_said_why():
     assert "not 5 darks 180 s" in found.text()
 
 
+def test_truth_every_refusal_is_told_field_by_field():
+    odd = {"readout_mode": "fast", "offset": 10.0, "gain": 0.0}
+    fields = "readout mode fast, the {0} have slow; gain 0, the {0} have 100; offset 10, the {0} have 50"
+    lights = frames("light", readout_mode="slow"), frames("dark", **odd, temperature_c=5.0), frames("bias", **odd)
+    flats = (
+        frames("light"), frames("dark", readout_mode="fast"), frames("flat", readout_mode="slow"),
+        frames("bias", **odd), frames("flatdark", **odd, exposure_s=3.0),
+    )  # fmt: skip
+    warm = "temperature 5.0 °C, the lights have -10.0 °C; "
+    for night, head, words in (
+        (lights, "no matching dark (not 5 darks 300 s 5 °C gain 0: ", warm + fields.format("lights")),
+        (lights, "no matching bias (not 5 bias frames -10 °C gain 0: ", fields.format("lights")),
+        (flats, "nothing takes their bias level off (not 5 bias frames -10 °C gain 0: ", fields.format("flats")),
+        (flats, "(not 5 flat-darks 3 s -10 °C gain 0: ", "exposure 3 s, the flats have 2 s; " + fields.format("flats")),
+    ):
+        assert head + words in told(planned(*night)), head
+    found = planned(*lights)
+    assert "add darks of 300 s -10 °C gain 100 offset 50" in told(found)
+
+
 def test_truth_what_a_header_does_not_say_excludes_nothing():
     found = planned(frames("light"), frames("dark", exposure_s=None, temperature_c=None, camera=None, gain=None))
     assert only(found).equation == "C = L - D"
@@ -85,7 +105,7 @@ def test_truth_what_a_header_does_not_say_excludes_nothing():
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"gain": 0.0}, "gain 0.0"),
+        ({"gain": 0.0}, "gain 0, the lights have 100"),
         ({"offset": 10.0}, "offset"),
         ({"binning": (2, 2)}, "binning 2x2, the lights have 1x1"),
         ({"shape": (20, 30)}, "size 30 x 20, the lights have 60 x 40"),
@@ -372,7 +392,7 @@ def test_truth_scaled_darks_need_bias_and_take_the_nearest_exposure():
     part = only(plan(Session("night", together)))
     assert (part.scaled, part.dark, part.equation) == (False, None, "C = L - B")
     without = plan(Session("night", tuple(f for part in night[:3] for f in part)), scaling)
-    assert "darks can be scaled only with bias frames" in told(without) and only(without).dark is None
+    assert "darks can be scaled only with bias frames, and none fit" in told(without) and only(without).dark is None
 
 
 def test_truth_scenarios_can_be_forced():

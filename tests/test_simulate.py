@@ -12,6 +12,7 @@ import masterlight as ml
 from masterlight import io
 from masterlight.core.errors import FrameError, OutputError
 from masterlight.core.process import card, knobs, replay
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.simulate import Night, Truth, simulate
 from masterlight.simulate import kernels as synthesis
 from masterlight.simulate.night import XTRANS
@@ -355,14 +356,17 @@ def test_truth_bad_columns():
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    "dialect", [*({"dialect": dialect} for dialect in DIALECTS), {"dialect": "sharpcap", "pattern_row": "top"}], ids=str
+)
 def test_truth_pattern_and_sections_are_read_back(dialect, pattern):
     for rows in (64, 67):
         truth = written(
-            dialect=dialect, pattern=pattern, rows=rows, cols=71, lights=1, darks=1, flats=1, biases=0, overscan_px=9
+            **dialect, pattern=pattern, rows=rows, cols=71, lights=1, darks=1, flats=1, biases=0, overscan_px=9
         )
-        for kind in ("light", "dark", "flat"):
-            frame = io.read(truth.paths(kind)[0])
+        kinds = "light", "dark", "flat"
+        frames, _ = settle_patterns([io.read(truth.paths(kind)[0]) for kind in kinds])
+        for kind, frame in zip(kinds, frames, strict=True):
             assert frame.meta.kind == kind and frame.meta.filter is None and frame.meta.notes == ()
             assert frame.meta.pattern == truth.night.tile
             assert frame.meta.overscan_px == ((0, rows, 71, 80),) and frame.meta.data_px == (0, rows, 0, 71)

@@ -149,7 +149,7 @@ def test_truth_a_preview_beside_the_image_is_passed_over(tmp_path):
         file.write(image[:9, :9], metadata=None)
     frame = read(tmp_path / "a.tif")
     boxes_agree(frame, image)
-    assert any("of the 3 images in the file" in note for note in frame.meta.notes)
+    assert any("has 2 images, and only number 1 is used" in note for note in frame.meta.notes)
 
 
 def test_surface_damage_is_told(tmp_path):

@@ -82,7 +82,8 @@ class StarAlignment:
         if kernel == "auto":
             narrow = fwhm_px is not None and fwhm_px < 2.0
             kernel = "lanczos5" if not narrow else "lanczos3" if fwhm_px >= 1.3 else "bilinear"
-        meta, cards = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:])), (*frame.cards, card(self))
+        meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)
+        cards = (*frame.cards, card(self))
         return engine("alignment.view").Registered(
             source=frame.source, meta=meta, cards=cards, below=frame, kernel=kernel,
             matrices=engine("alignment.transform").matrices_of(transform),

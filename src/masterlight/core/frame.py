@@ -55,6 +55,11 @@ class Meta:
     pattern: str | None = None
     """Colour filters from pixel (0, 0) on, row by row: 4 letters (RGGB ...) or the 36 of an X-Trans sensor; None for
     mono. Letters other than R, G, B are kept as the header spells them; such sensors cannot be debayered."""
+    bottom_up: bool = False
+    """Whether the file has the last row first. Pixels and all else here are upright; what is written of a frame of the
+    sensor has its rows in the order of the file again."""
+    pattern_row: Literal["", "top", "stored"] = ""
+    """In such a file: the row of which BAYERPAT is, that at the top or the first one stored; '' while nobody knows."""
     readout_mode: str | None = None
     origin_px: tuple[int, int] = (0, 0)
     pixel_um: float | None = None
@@ -72,6 +77,8 @@ class Meta:
     """The level that no pixel can exceed: told by the header, or the largest integer that the file can hold."""
     calibration: str = ""
     """Letters of what was already done to the pixels: B bias, D dark, F flat subtracted or divided, O overscan."""
+    stages: tuple[str, ...] = ()
+    """What other programs have done to the frame besides, in words: "debayered", "registered" ..."""
     contains_bias: bool | None = None
     """For masters: whether the bias level is still in the pixels."""
     frames: int = 1
@@ -92,6 +99,8 @@ class Meta:
     """What the header tells of the numbers of a file of floats, in the words of `headers.scale_claims`."""
     scale_known: bool = False
     """Whether it was settled, by looking at pixels and at other frames, what the numbers of the file mean."""
+    unused_images: int = 0
+    """How many images lie in the file besides this one, which nobody looks at."""
     notes: tuple[str, ...] = ()
     """What had to be guessed or mended while reading the header, as sentences."""
 

@@ -15,6 +15,8 @@ from masterlight.defects.lists import Defects, pattern_for
 
 SQUARE = 3
 """A pixel is compared with the median of the square that reaches so far around it."""
+RESPONSE = 0.05
+"""Good pixels of a sensor answer to light alike within this part."""
 ALIKE = np.zeros((1, 1), np.int64)
 
 
@@ -50,6 +52,22 @@ def defects_of_dark(process: CosmeticCorrection, dark: Frame) -> Defects:
     mask = np.zeros(image.shape, np.uint8)
     mask[y[order], x[order]] = kinds[order]
     return Defects.of(mask, dark.source, dark.meta, notes)
+
+
+def hot_in_flat(process: CosmeticCorrection, flat: Frame) -> Defects:
+    """Pixels that are hot in a master flat of which no dark was taken out: bright in it whatever the light.
+
+    Dividing by them makes dark pixels of the lights. They stand above their surroundings by `hot` sigma, and by more
+    than pixels differ in how they answer to light. None where more than `max_fraction` do: that is structure.
+    """
+    image = np.asarray(flat, np.float32)
+    mask, limit = np.zeros(image.shape[-2:], np.uint8), process.hot
+    if image.ndim == 2 and limit is not None:
+        y, x, away, sigma = outliers(image, limit, None, period(pattern_for(flat, process.cfa)))
+        hot = (away > limit * sigma) & (away > RESPONSE * (image[y, x] - away))
+        if np.count_nonzero(hot) <= process.max_fraction * image.size:
+            mask[y[hot], x[hot]] = HOT
+    return Defects.of(mask, flat.source, flat.meta)
 
 
 def ends_of(process: CosmeticCorrection, image: np.ndarray) -> tuple[float | None, float | None]:

@@ -72,10 +72,17 @@ class Look:
     """Counts, edges in DN."""
     digest: str
     """Hash of the sample: equal for equal frames."""
+    overscan_dn: float | None = None
+    """Median of some of its overscan, None without any."""
 
     @property
     def source(self) -> str:
         return self.frame.source
+
+    @property
+    def steady_dn(self) -> float:
+        """The level above the overscan, which drifts with it; without overscan the level."""
+        return self.level_dn - (self.overscan_dn or 0.0)
 
     @property
     def empty(self) -> bool:
@@ -136,7 +143,17 @@ def look(frame: Frame) -> Look:
         blocks=blocks, block_error_dn=spread_dn / math.sqrt(max(1, values.size // blocks.size)),
         zones=zones, zone_error_dn=spread_dn / math.sqrt(count),
         histogram=np.histogram(values[::4], BINS), digest=hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest(),
+        overscan_dn=overscan_level(frame),
     )  # fmt: skip
+
+
+def overscan_level(frame: Frame) -> float | None:
+    """The median of a few rows of the first overscan region of a frame, mostly rows that are read anyway."""
+    if not frame.meta.overscan_px:
+        return None
+    y0, y1, x0, x1 = frame.meta.overscan_px[0]
+    rows = [y for y in sampled_rows(frame) if y0 <= y < y1][::3] or evenly(y0, y1 - 1, 8, 1)
+    return middle_of(np.stack([frame.pixels(y, y + 1, x0, x1) for y in rows]))
 
 
 def by_colour(frame: Frame, x: np.ndarray, level: float):
@@ -327,6 +344,16 @@ class Evidence:
 def level_of(looks: Iterable[Look]) -> float:
     """The median level of some frames, DN."""
     return float(np.median([one.level_dn for one in looks]))
+
+
+def steady_level_of(looks: Iterable[Look]) -> float:
+    """The median level of some frames above their overscan, DN."""
+    return float(np.median([one.steady_dn for one in looks]))
+
+
+def scatter_of(looks: Iterable[Look]) -> float:
+    """How far the level of a frame may be from that of these, as they scatter themselves, DN."""
+    return 3 * madn(np.array([one.steady_dn for one in looks]))
 
 
 def noise_of(looks: Iterable[Look]) -> float:

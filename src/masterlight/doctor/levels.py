@@ -19,7 +19,8 @@ from masterlight.session.groups import PLURAL, Group
 CALIBRATED = re.compile(
     r"(?i)imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc"
 )
-"""Words of a HISTORY that tell of a calibration."""
+NOT_DONE = re.compile(r"(?i)\b(no|not|none|off|false|without|skipped|disabled)\b")
+"""Words of a line of HISTORY that tell of a calibration, and those that say it was not made."""
 
 
 def full_scale(evidence: Evidence, group: Group) -> tuple[float, float] | None:
@@ -48,7 +49,7 @@ def flat_level(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             (scale[0], -1, "below", (doctor.flat_lowest, doctor.flat_low), "expose longer"),
             (scale[1], 1, "above", (doctor.flat_highest, doctor.flat_high), "expose shorter"),
         ):
-            value = np.array([one.level_dn / full for one in looks])
+            value = np.array([brightest_dn(one) / full for one in looks])
             bad = [one for one, v in zip(looks, value, strict=True) if sign * v > sign * limits[1]]
             if not bad:
                 continue
@@ -59,6 +60,11 @@ def flat_level(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 ({some(bad)}; the worst is at {worst:.0%}): {advice}, a third to a half is best"""
             picture = pictures.histogram(bad[0].histogram, "level of a flat, DN", {"full scale": scale[1]})
             yield finding("D04", "error" if grave else "warn", bad, worst, limit, "of full scale", sentence, picture)
+
+
+def brightest_dn(one: Look) -> float:
+    """The level of the brightest colour of a frame: no exposure brings the others up without it."""
+    return max(one.colours.values()) if len(one.colours) > 1 else one.level_dn
 
 
 def flat_clipping(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
@@ -115,22 +121,24 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         looks = sorted(evidence.of(group), key=lambda one: one.source)
         if len(looks) < 4:
             continue
-        levels = np.array([one.level_dn for one in looks])
+        levels = np.array([one.steady_dn for one in looks])  # overscan follows a level that drifts
         middle = float(np.median(levels))
         away = np.abs(levels - middle)
         far = (away > doctor.outlier_sigma * madn(levels)) & (away > doctor.outlier_dn)
         bad = [one for one, odd in zip(looks, far, strict=True) if odd]
         picture = pictures.line(levels, "frame, in the order of their names", "median, DN")
+        above = " above the overscan" if looks[0].overscan_dn is not None else ""
         if bad:
             worst = float(away.max())
-            sentence = f"""{some(bad)}: {figure(worst)} DN away from the {figure(middle)} DN of the other
+            sentence = f"""{some(bad)}: {figure(worst)} DN away from the {figure(middle)} DN{above} of the other
                 {PLURAL[group.kind]} (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN):
                 light got in, or another temperature or offset; leave out what does not belong"""
             yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0
         if group.kind == "bias" and drift > doctor.outlier_dn:
-            sentence = f"""the level of {group} drifts by {figure(drift)} DN (usual: {doctor.outlier_dn:g}): correct by
-                overscan or masked borders, or take bias frames when the camera has its temperature"""
+            way = "" if above else "correct by overscan or masked borders, or "
+            sentence = f"""the level of {group} drifts by {figure(drift)} DN{above} (usual: {doctor.outlier_dn:g}):
+                {way}take bias frames when the camera has its temperature"""
             yield finding("D20", "info", looks, drift, doctor.outlier_dn, "DN", sentence, picture)
 
 
@@ -183,8 +191,13 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             subtracted before, or the header lost its BZERO; look at the program that wrote them"""
         yield finding("D22", "warn", wrapped, worst, 0.1, "% of pixels", sentence)
     quiet = [one for one in silent if one not in processed + wrapped]
-    told = [one for one in quiet if CALIBRATED.search(str(one.frame.header.get("HISTORY", "")))]
+    told = [one for one in quiet if tells_of_calibration(str(one.frame.header.get("HISTORY", "")))]
     if told:
         sentence = f"""{some(told)}: the HISTORY in the header tells of a calibration, CALSTAT does not; if they are
             calibrated, take their bias, darks and flats away, or they are applied twice"""
         yield finding("D22", "warn", told, None, None, "", sentence)
+
+
+def tells_of_calibration(history: str) -> bool:
+    """Whether a line of a HISTORY says that something was calibrated."""
+    return any(CALIBRATED.search(line) and not NOT_DONE.search(line) for line in history.splitlines())

@@ -16,12 +16,17 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw.drying import changing_places
+from masterlight.doctor.raw.flats import hot_pixels
 from masterlight.doctor.raw.places import bad_places, places
 from masterlight.session.groups import PLURAL
 
 UNLIKE = 0.05
 """Pixels of a square of two that differ by more than this fraction see other colours."""
 
+BLOCK = 0.01
+"""A block of dead pixels is smaller than this part of a frame; what is larger lies before the sensor."""
+BLIND = 0.2
+"""Zones of a flat below this part of its level saw no light: they say nothing of how a dark is shaded."""
 NEGATIVE = 0.10
 """Of a dark without its bias this part of the pixels may be negative: the median is 1.3 sigma of noise above zero."""
 
@@ -62,6 +67,7 @@ def examine(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield from bias_in_flat(case)
         yield from blind_pixels(doctor, case)
         yield from unmarked_mosaic(case.master)
+        yield from hot_pixels(doctor, case.master, case.rows)
         yield from changing_places(doctor, case.master, case.frames, case.bias)
         if not case.frames:
             yield from greens(case.master, case.master.meta.pattern, str(case), [case.master])  # else theirs have told
@@ -115,9 +121,11 @@ def blind_pixels(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D05: pixels of a master flat that saw no light or hold nothing; those of bad columns are told apart."""
     blind = ~(case.rows > 0.01 * case.level_dn)
     found = places(blind)
-    if found.columns.any():
-        yield bad_places("D05", [case.master], f"{found.in_words(region(case.master)[2])} (without light)")
-    blind &= ~found.columns
+    small = found.blocks.mean() < BLOCK
+    if found.columns.any() or (found.blocks.any() and small):
+        words = found.in_words(region(case.master)[2]) if small else found.in_columns(region(case.master)[2])
+        yield bad_places("D05", [case.master], f"{words} (without light)")
+    blind = found.rest | found.blocks if not small else found.rest
     share = float(np.mean(blind))
     if share > doctor.clipped_fraction and np.count_nonzero(blind) >= 5:
         where = (
@@ -198,7 +206,8 @@ def glow(doctor: Doctor, case: Case) -> Iterator[Finding]:
         yield finding("D11", "warn", [case.master], times, doctor.glow_sigma, "sigma", sentence, pictures.image(zones))
     if not shaded:
         return
-    light = np.log(np.maximum(Coarse.of(flat).zones, 1e-3))
+    light = Coarse.of(flat).zones
+    light = np.log(np.where(light > BLIND * middle_of(light), light, np.nan))  # dead pixels are dark in both
     if np.nanstd(light) < 0.01 or zones.shape != light.shape:
         return
     r, reach = shading(zones, light)

@@ -11,7 +11,7 @@ from masterlight.core.units.figures import figure
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, is_plain
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of
+from masterlight.doctor.evidence import Evidence, alike, level_of, noise_of, scatter_of, steady_level_of
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.masters import greens
 from masterlight.doctor.process import Doctor
@@ -138,7 +138,7 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         lights, meta = evidence.of(part), part.frames[0].meta
         if not (dark and lights) or part.scaled or "B" in meta.calibration or meta.overscan_px:
             continue  # overscan follows a level that drifts
-        level, limit = level_of(dark), -max(doctor.outlier_dn, 2 * noise_of(dark))
+        level, limit = level_of(dark), -max(doctor.outlier_dn, 2 * noise_of(dark), scatter_of(dark))
         under = [one for one in lights if one.level_dn < level + limit]
         if under:
             worst = min(one.level_dn for one in under) - level
@@ -148,11 +148,11 @@ def offset(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             yield finding("D10", severity, under, worst, limit, "DN", sentence)
     for bias in evidence.groups("bias"):
         looks = evidence.of(bias)
-        level, limit = level_of(looks), -max(doctor.outlier_dn, 2 * noise_of(looks))
+        level, least = steady_level_of(looks), max(doctor.outlier_dn, 2 * noise_of(looks), scatter_of(looks))
         for dark in evidence.groups("dark", "flatdark", "flat"):
             if dark.meta.shape != bias.meta.shape or not alike(dark.meta, bias.meta) or dark.meta.calibration:
                 continue
-            median = level_of(evidence.of(dark))
+            median, limit = steady_level_of(evidence.of(dark)), -max(least, scatter_of(evidence.of(dark)))
             if median >= level + limit:
                 continue
             sentence = f"""{dark} lie {figure(level - median)} DN below {bias} ({figure(median)} against {figure(level)}

@@ -51,6 +51,8 @@ class Doctor:
     """Fraction of a flat's pixels that may be saturated, or zero."""
     zero_fraction: Fraction = 0.002
     """Fraction of the pixels of a bias frame, dark or light that may be cut off at zero."""
+    hot_fraction: Fraction = 2e-4
+    """Fraction of the pixels of a master flat that may be hot."""
     flat_snr: Amount = 500.0
     """Signal to noise that a pixel of a master flat should have."""
     flats: Count = 15

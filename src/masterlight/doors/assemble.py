@@ -6,6 +6,7 @@ Each function yields events; the last one carries what was made. A file that fai
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from masterlight.night.products import header, place_keywords, save, write_pictu
 from masterlight.night.recipe import Recipe
 from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.groups import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan
 from masterlight.session.planner import formula, letter
@@ -51,6 +53,8 @@ from masterlight.subframes.together import measure_all
 File = str | Path
 Found = Iterator[tuple[str, Defects]]
 Measured = tuple[list[Frame], list[tuple[Measurement, ...]]]
+FIRM = {"header", "folder", "name"}
+"""Witnesses of a kind that a verb which makes masters does not overrule."""
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
 MEASURE_BYTES = 24
@@ -66,9 +70,10 @@ def make_master(
     flat_dark: these darks are for flats. The last event's result is the report. NothingUsable when no frame is left.
     """
     kind = "flatdark" if flat_dark else kind
-    session = scan(files)
+    session = yield from scan_settled("masters", files, [file for file in (bias, dark) if file])
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
-    right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
+    sure = {frame.source for frame in session.frames if FIRM & {witness for witness, _ in frame.meta.told}}
+    right = [f for f in session.frames if f.meta.kind in fits or recipe.force or f.source not in sure]
     words = "says that it is a {}; Recipe.force takes it for a " + kind
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
@@ -79,7 +84,8 @@ def make_master(
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
     masters = {name: in_role(read(file), name) for name, file in (("bias", bias), ("dark", dark)) if file}
-    made, scales = settle([*masters.values(), *frames], recipe.calibrate.units, KNOB)
+    alike, _ = settle_patterns([*masters.values(), *frames])
+    made, scales = settle(alike, recipe.calibrate.units, KNOB)
     masters, frames = dict(zip(masters, made, strict=False)), made[len(masters) :]
     yield from tell_masters("masters", masters.values())
     group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
@@ -131,6 +137,18 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
     yield Event("done", result=out, message=str(out))
 
 
+def scan_settled(stage: str, files: Iterable[File], beside: Iterable[File] = ()) -> Events[Session]:
+    """Open frames; what decided about their colour patterns is told, which masters `beside` them may help to know."""
+    session, masters = scan(files), list[Frame]()
+    for file in beside:
+        with suppress(FrameError):  # told when it is used
+            masters.append(read(file))
+    frames, sentences = settle_patterns([*masters, *session.frames])
+    for sentence in sentences:
+        yield Event(stage, message=sentence)
+    return replace(session, frames=tuple(frames[len(masters) :]))
+
+
 def tell_rejected(stage: str, session: Session) -> Events[None]:
     """Files that could not be opened, one event each."""
     for rejected in session.rejected:
@@ -162,10 +180,10 @@ def find_defects(
     user that the frames behind a rejection map were dithered and not registered.
     """
     kinds: dict[str, list[Frame]] = {}
-    session = scan(files)
+    session = yield from scan_settled("defects", files, [bias] if bias else [])
     yield from tell_rejected("defects", session)
     beside = [in_role(read(bias), "bias")] if bias else []
-    frames = session.frames
+    beside, frames = settle_patterns([*beside, *session.frames])[0][: len(beside)], session.frames
     alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
     made = yield from in_dn("defects", settle([*beside, *(frame for frame in frames if frame not in alone)]))
     beside, frames = made[: len(beside)], made[len(beside) :]
@@ -278,7 +296,7 @@ def integrate_files(
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("slope_map= is made by linear fit clipping alone; take Rejection.algorithm linear-fit")
-    session = scan(files)
+    session = yield from scan_settled("integrate", files)
     if not session.frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"
         raise NothingUsable(f"no image was found: {why}")

@@ -165,16 +165,12 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     from masterlight.night.ahead import check_reference
 
     found = plan_folder(inputs, recipe)
-    lines = [step.with_flags(found.text())]
-    if found.scratch_bytes:
-        lines.append(
-            "\nThe doctor has not looked at compressed and camera raw files: `masterlight doctor` unpacks them."
-        )
-    else:
+    words = "The doctor has not looked at compressed and camera raw files: `masterlight doctor` unpacks them."
+    if not found.scratch_bytes:
         with executor(recipe.workers) as pool:
             *_, done = recipe.doctor.frames(found, pool)
-        lines.append(f"\n{step.with_flags(text(done.result))}")
-    hand_over("\n".join(lines))
+        words = text(done.result)
+    hand_over(step.with_flags(found.text(words)))
     if not found.lights:
         raise NothingUsable(found.why_no_lights())
     check_reference(found, recipe.reference)

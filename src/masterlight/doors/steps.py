@@ -39,7 +39,9 @@ from masterlight.io.defectlist import TEXTS, read_defects
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
-from masterlight.session.scan import Session, images, scan
+from masterlight.session.found.orientation import settle_patterns
+from masterlight.session.found.search import search
+from masterlight.session.scan import Session, scan
 
 Ready = Events[tuple[Any, Callable[[Frame], Any]]]
 """Events, then the process and what it makes of a frame: the next frame, and its pixels if they are whole numbers."""
@@ -74,7 +76,9 @@ def by_hand(
             refuse_existing(path, overwrite or getattr(process, "overwrite", False), files)
         yield from MAKERS[verb](process, files, Path(out), **slots)
         return
-    session = scan(files)
+    beside = [slots[kind] for kind in ("bias", "dark", "flat") if slots.get(kind)]
+    given = getattr(process, "pattern", "auto") != "auto"
+    session = scan(files) if given else (yield from assemble.scan_settled(verb, files, beside))
     apply = process
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
@@ -112,6 +116,7 @@ def take_masters(
         raise ParameterError(f"the preset {preset} needs {words}")
     del given["flatdark"]
     opened = {kind: in_role(read(path), kind) for kind, path in given.items() if path}
+    opened = dict(zip(opened, settle_patterns([*opened.values(), *session.frames])[0], strict=False))
     process.masters(**opened)  # refuses those of another kind before their pixels are looked at
     made, readings = settle([*opened.values(), *session.frames], process.units, KNOB)
     masters = process.masters(**dict(zip(opened, made, strict=False)))
@@ -150,11 +155,12 @@ def take_defects(
     known = []
     if dark:
         plain = (frame for frame in session.frames if is_plain(frame.meta))
-        shown, *_ = yield from assemble.in_dn("cosmetic", settle([in_role(read(dark), "dark"), *plain]))
+        alike, _ = settle_patterns([in_role(read(dark), "dark"), *plain])
+        shown, *_ = yield from assemble.in_dn("cosmetic", settle(alike))
         yield from assemble.tell_masters("cosmetic", [shown])
         known.append(process.defects(shown))
     if defects:
-        known.append(Defects.of(*read_defects(defects, session.frames[0].shape[-2:])))
+        known.append(listed_defects(defects, session))
     for part in known:
         yield Event("cosmetic", message=f"{Path(part.source).name}: {defect_words(part)}")
     marked = known[0].union(*known[1:]) if known else None
@@ -169,11 +175,17 @@ def take_defects(
     return process, apply
 
 
+def listed_defects(defects: File, session: Session) -> Defects:
+    """What a list or map tells of the sensor of the frames; Siril counts rows as most of their files store them."""
+    stored = [frame.meta.bottom_up for frame in session.frames]
+    return Defects.of(*read_defects(defects, session.frames[0].shape[-2:], 2 * sum(stored) > len(stored)))
+
+
 def take_chart(process: DefectMap, session: Session, defects: File) -> Ready:
     """A map as PixInsight's DefectMap takes it, 0 where defective and a weight elsewhere, or a list or map of ours."""
     yield from ()
     try:
-        known = Defects.of(*read_defects(defects, session.frames[0].shape[-2:]))
+        known = listed_defects(defects, session)
         chart: Frame = ArrayFrame.of(known.as_map(), str(defects))
     except FrameError:
         chart = read(defects)
@@ -218,7 +230,7 @@ def each_file(
             write(path, made, header)
         else:
             cuts[path] = pixels.cut
-            write(path, pixels, header, [*made.cards, pixels.cut.sentence()])
+            write(path, pixels, header, [*made.cards, pixels.cut.sentence()], bottom_up=made.meta.bottom_up)
         return path
 
     lost, written = list(session.rejected), list[Path]()
@@ -248,7 +260,7 @@ def written_words(paths: list[Path]) -> str:
 def refuse_existing(path: Path, overwrite: bool, inputs: Iterable[File] = ()) -> None:
     """Raise OutputError where a file exists and may not be replaced; no image of the `inputs` ever is."""
     same = os.path.realpath(path)
-    if any(os.path.realpath(frame) == same for one in inputs for frame in images(os.fspath(one), [])):
+    if any(os.path.realpath(frame) == same for frame in search(map(os.fspath, inputs)).images):
         raise OutputError(f"{path} is one of the frames to work on; choose another name for the result")
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, Meta
+from masterlight.core.headers.geometry import PATTERN_ROW, TOP_DOWN, flip_header
 from masterlight.core.headers.reading import FULL_LEVELS
 from masterlight.io.whole import atomic as atomic
 
@@ -154,22 +155,52 @@ def table_rows(path: FilePath, name: str) -> int | None:
 def write(
     path: FilePath, planes: Frame | np.ndarray | Whole | Mapping[str, object],
     header: Mapping[str, object] | Iterable[tuple[object, ...]] | None = None,
-    history: Iterable[str] = (), compress: Iterable[str] = (),
+    history: Iterable[str] = (), compress: Iterable[str] = (), bottom_up: bool | None = None,
 ) -> None:  # fmt: skip
     """Write a FITS file that appears whole or not at all.
 
     planes: a frame, an array, or a mapping of names to arrays, astropy tables and texts, the first of which becomes
     the primary image; header: a mapping or (keyword, value, comment) rows for it, by default that of the frame;
-    history: sentences and cards; compress: names of extensions to compress without loss.
+    history: sentences and cards; compress: names of extensions to compress without loss; bottom_up: whether the last
+    row is written first, by default as the file of the frame has it. Planes and header are given upright.
     """
     if suffix(path, (".fits", ".fit", ".fts")) is None:
         raise ParameterError(f"{path}: products are written as FITS; let the name end in .fits")
     if isinstance(planes, Frame):
         header = header_cards(planes) if header is None else header
         history = [*planes.cards, *history]
+        bottom_up = planes.meta.bottom_up if bottom_up is None else bottom_up
     if not isinstance(planes, Mapping):
         planes = {"IMAGE": planes if isinstance(planes, Whole) else image_of(path, planes)}
+    if bottom_up:
+        header, planes = turned_rows(header or {}, planes)
     import_module("masterlight.io.fits.writer").write_fits(path, planes, header or {}, history, compress)
+
+
+def turned_rows(header: Any, planes: Mapping[str, Any]) -> tuple[list[tuple[object, ...]], dict[str, Any]]:
+    """Header rows and planes of an upright image as a file has them whose last row comes first."""
+    rows = list(import_module("masterlight.io.fits.cards").rows_of(header))
+    height = next(array.shape[-2] for array in map(pixels_of, planes.values()) if array is not None)
+    cards = {key: value for key, value, _ in rows if isinstance(key, str) and key not in ("COMMENT", "HISTORY", "")}
+    turned = flip_header(dict(cards), height)
+    told = [(key, turned[key] if key in cards else value, comment) for key, value, comment in rows]
+    told += [(key, value, "") for key, value in turned.items() if key not in cards]
+    return told, {name: with_rows_turned(plane) for name, plane in planes.items()}
+
+
+def pixels_of(plane: Any) -> np.ndarray | None:
+    """The pixels of a plane; None for tables and texts."""
+    array = plane.array if isinstance(plane, (Whole, Scaled)) else plane
+    return array if isinstance(array, np.ndarray) and array.ndim > 1 else None
+
+
+def with_rows_turned(plane: Any) -> Any:
+    """A plane upside down; tables and texts as they are."""
+    array = pixels_of(plane)
+    if array is None:
+        return plane
+    turned = np.ascontiguousarray(array[..., ::-1, :])
+    return plane._replace(array=turned) if isinstance(plane, (Whole, Scaled)) else turned
 
 
 def image_of(path: FilePath, planes: Any) -> np.ndarray:
@@ -185,6 +216,11 @@ RAW_LEVELS = ("SATLEVEL", "MAXADU", "DATAMAX", "DATAMIN", *(f"BLKLEV{i}" for i i
 """Levels of a raw frame, which are no longer those of its pixels when it is calibrated."""
 
 
+def pattern_row(meta: Meta) -> str | None:
+    """What a file with the last row first says of the row that BAYERPAT begins with; None where it is not known."""
+    return meta.pattern_row.upper() or None if meta.bottom_up and meta.pattern else None
+
+
 def header_cards(frame: Frame) -> dict[str, Any]:
     """The header of a frame with what processes did to it: nothing is calibrated twice when it is read again."""
     meta = frame.meta
@@ -193,10 +229,8 @@ def header_cards(frame: Frame) -> dict[str, Any]:
         now |= dict.fromkeys(FULL_LEVELS) | {"BUNIT": "DN"}
     if meta.calibration or meta.scaled_by != 1:
         now |= dict.fromkeys(RAW_LEVELS) | {"SATURATE": meta.saturation_dn}
-    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP", "MLKEY")) | {
-        "BAYERPAT": meta.pattern,
-        "ROWORDER": "TOP-DOWN",
-    }
+    now |= dict.fromkeys(("XBAYROFF", "YBAYROFF", "COLORTYP", "MLKEY"))
+    now |= {"BAYERPAT": meta.pattern, PATTERN_ROW: pattern_row(meta), "ROWORDER": TOP_DOWN}
     if meta.is_master and meta.contains_bias is not None:
         now["CALBIAS"] = meta.contains_bias
     header = frame.header

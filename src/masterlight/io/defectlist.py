@@ -9,7 +9,8 @@ import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, DEFECTS, HOT, LINE, USER, Meta
-from masterlight.io import FITS, FilePath, atomic, read, suffix, write
+from masterlight.core.headers.geometry import PATTERN_ROW
+from masterlight.io import FITS, FilePath, atomic, pattern_row, read, suffix, write
 from masterlight.io.plain import open_regular, reading
 
 BITS = {f"N{name.upper()}"[:8]: bit for name, bit in DEFECTS.items()}
@@ -39,12 +40,14 @@ class Entry(NamedTuple):
     bits: int
 
 
-def read_defects(path: FilePath, shape: tuple[int, int] | None = None) -> DefectList:
-    """Read a list of defects for a sensor of `shape` (rows, cols), whichever program wrote it.
+def read_defects(path: FilePath, shape: tuple[int, int] | None = None, bottom_up: bool = False) -> DefectList:
+    """Read a list of defects for a sensor of `shape` (rows, cols), whichever program wrote it; the mask is upright.
 
-    A FITS map of bits tells its shape itself. Lists of PixInsight (`Col x y0 y1`, `Row y`) and Siril (`P x y H`, `C x`,
-    `L y`, with rows counted from below) are told apart by their words. Raises FrameError with number and text of a line
-    that cannot be understood, or when nothing in the list is on the sensor; what is outside is told in `notes`.
+    A FITS map of bits tells its shape itself. Lists of PixInsight (`Col x y0 y1`, `Row y`) and Siril (`P x y H`,
+    `C x 0`, `L y 0`) are told apart by their words. Siril counts rows from the last one that its file stores;
+    `bottom_up` says whether the files it looked at begin with the last row (`Meta.bottom_up` of the frames to repair).
+    Raises FrameError with number and text of a line that cannot be understood, or when nothing in the list is on the
+    sensor; what is outside is told in `notes`.
     """
     path = os.fspath(path)
     with reading(path), open_regular(path) as file:
@@ -53,7 +56,7 @@ def read_defects(path: FilePath, shape: tuple[int, int] | None = None) -> Defect
         return read_map(path, shape)
     if shape is None:
         raise ParameterError(f"shape: {path} is a list and does not tell the size of the sensor; give (rows, cols)")
-    return listed_mask(path, list(entries(path, text_of(path), shape[0])), shape)
+    return listed_mask(path, list(entries(path, text_of(path), shape[0], bottom_up)), shape)
 
 
 def text_of(path: str) -> str:
@@ -68,18 +71,18 @@ def text_of(path: str) -> str:
         raise FrameError(path, f"is not a list of defects: neither text nor FITS ({error})") from error
 
 
-def entries(path: str, text: str, rows: int) -> Iterator[Entry]:
+def entries(path: str, text: str, rows: int, bottom_up: bool) -> Iterator[Entry]:
     """The lines of a list; empty ones and those that begin with # say nothing."""
     program = None
     for number, line in enumerate(text.splitlines(), 1):
         words = " ".join(line.split("#", 1)[0].split())
         if not words:
             continue
-        told = {"PixInsight": pixinsight(words), "Siril": siril(words, rows)}
+        told = {"PixInsight": pixinsight(words), "Siril": siril(words, rows, bottom_up)}
         program = program or next((name for name in told if told[name]), "")
         found = told.get(program)
         if found is None:
-            known = "`Col x`, `Col x y0 y1`, `Row y` (PixInsight) or `P x y`, `P x y H`, `C x`, `L y` (Siril)"
+            known = "`Col x`, `Col x y0 y1`, `Row y` (PixInsight) or `P x y`, `P x y H`, `C x 0`, `L y 0` (Siril)"
             raise FrameError(path, f"line {number} is not understood: '{line.strip()}'. Lines are {known}, not mixed")
         yield Entry(number, line.strip(), *found)
 
@@ -95,12 +98,13 @@ def pixinsight(words: str):
     return ((start, stop, at, at + 1) if words[0] in "cC" else (at, at + 1, start, stop)), bits
 
 
-def siril(words: str, rows: int):
-    """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one upwards."""
+def siril(words: str, rows: int, bottom_up: bool):
+    """The box and bits of a line such as `P 17 20 H`, or None; rows are counted from the last one of the file."""
     match = re.fullmatch(r"([PCL]) (\d{1,9})(?: (\d{1,9}))?(?: ([HC]))?", words)
     if not match or (match[1] == "P" and not match[3]):
         return None  # `C x` and `L y` may be followed by a 0 that means nothing
-    x, y = int(match[2]), rows - 1 - int(match[3 if match[1] == "P" else 2])
+    x, y = int(match[2]), int(match[3 if match[1] == "P" else 2])
+    y = y if bottom_up else rows - 1 - y
     if match[1] == "P":
         return (y, y + 1, x, x + 1), {"H": HOT, "C": COLD}.get(match[4], USER)
     return ((None, None, x, x + 1) if match[1] == "C" else (y, y + 1, None, None)), LINE
@@ -142,11 +146,13 @@ def write_defects(path: FilePath, defects: Any, thresholds: str = "") -> None:
     """Write defects as a FITS map of bits (.fits), a list of Siril (.lst) or of PixInsight (.txt), by the name's end.
 
     defects: what has a `mask` (rows, cols) uint8 of bits, a `source` and a `meta`; thresholds: the card of the process
-    that found them, for the header.
+    that found them, for the header. A file of frames that have the last row first has its own rows so, and Siril's list
+    counts them so.
     """
-    end = suffix(path, (*FITS, *TEXTS))
+    end, meta = suffix(path, (*FITS, *TEXTS)), getattr(defects, "meta", None)
+    bottom_up = meta is not None and meta.bottom_up
     if end in TEXTS:
-        lines = (siril_lines if TEXTS[end] == "Siril" else pixinsight_lines)(defects.mask)
+        lines = siril_lines(defects.mask, bottom_up) if TEXTS[end] == "Siril" else pixinsight_lines(defects.mask)
         with atomic(path) as file:
             file.write("\n".join([*lines, ""]).encode("ascii"))
         return
@@ -158,7 +164,7 @@ def write_defects(path: FilePath, defects: Any, thresholds: str = "") -> None:
     rows += [("DEFSOURC", source if len(source) <= 50 else f"...{source[-47:]}", "made from")]
     rows += [(key, int(np.count_nonzero(defects.mask & bit)), "pixels") for key, bit in BITS.items()]
     rows += [("NDEFECTS", int(np.count_nonzero(defects.mask)), "defective pixels")]
-    write(path, {"DEFECTS": defects.mask}, rows + camera_rows(getattr(defects, "meta", None)), [thresholds or KIND])
+    write(path, {"DEFECTS": defects.mask}, rows + camera_rows(meta), [thresholds or KIND], bottom_up=bottom_up)
 
 
 def camera_rows(meta: Meta | None) -> list[tuple]:
@@ -168,20 +174,21 @@ def camera_rows(meta: Meta | None) -> list[tuple]:
     rows = [("INSTRUME", meta.camera, "camera"), ("READOUTM", meta.readout_mode, "readout mode")]
     rows += [("XBINNING", meta.binning[0], ""), ("YBINNING", meta.binning[1], ""), ("GAIN", meta.gain, "setting")]
     rows += [("XORGSUBF", meta.origin_px[0], "first column"), ("YORGSUBF", meta.origin_px[1], "first row")]
-    return rows + [("BAYERPAT", meta.pattern, "colour filters")]
+    return rows + [("BAYERPAT", meta.pattern, "colour filters"), (PATTERN_ROW, pattern_row(meta), "where it begins")]
 
 
-def siril_lines(mask: np.ndarray) -> Iterator[str]:
-    """A list as Siril reads it: whole columns and rows, then pixels with H or C."""
+def siril_lines(mask: np.ndarray, bottom_up: bool) -> Iterator[str]:
+    """A list as Siril reads it: whole columns and rows, then pixels with H or C; rows from the last one of the file."""
     rows, cols = mask.shape
     columns, lines = (np.flatnonzero((mask & LINE > 0).all(axis=axis)) for axis in (0, 1))
     left = mask > 0
     left[:, columns] = left[lines] = False
-    yield f"# {cols} x {rows} pixels; columns from the left, rows from below, both from 0"
-    yield from (f"C {x}" for x in columns)
-    yield from (f"L {rows - 1 - y}" for y in lines)
+    number = range(rows) if bottom_up else range(rows - 1, -1, -1)
+    yield f"# {cols} x {rows} pixels; columns from the left, rows from the last one of the file, both from 0"
+    yield from (f"C {x} 0" for x in columns)
+    yield from (f"L {number[y]} 0" for y in lines)
     for y, x in np.argwhere(left):
-        yield f"P {x} {rows - 1 - y}" + (" H" if mask[y, x] & HOT else " C" if mask[y, x] & COLD else "")
+        yield f"P {x} {number[y]}" + (" H" if mask[y, x] & HOT else " C" if mask[y, x] & COLD else "")
 
 
 def pixinsight_lines(mask: np.ndarray) -> Iterator[str]:

@@ -297,6 +297,13 @@ def refuse_absurd(source: str, plain_bytes: int, stored_bytes: int, most: int) -
         raise FrameError(source, f"{told}; it is damaged, copy it again or leave it out")
 
 
+def unused_images(used: str, others: list[str]) -> str:
+    """The note on further images in a file, by their names."""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    words = f"has {1 + len(others)} images, and only {used} is used; not {', '.join(others[:3])}{more}"
+    return f"{words}: save each as a file of its own and stack them by themselves"
+
+
 def truncation(found: int, wanted: int) -> str:
     """The reason for a file that ends too early."""
     return f"truncated: {found:,} of {wanted:,} bytes; copy it again from the camera card"

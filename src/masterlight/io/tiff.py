@@ -19,7 +19,16 @@ from masterlight.core.frame import Meta
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.io.exif import Exif, read_exif
 from masterlight.io.fits.cards import value_of
-from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
+from masterlight.io.plain import (
+    CHUNK_BYTES,
+    KeywordFrame,
+    Layout,
+    open_regular,
+    reading,
+    refuse_absurd,
+    truncation,
+    unused_images,
+)
 
 DTYPES = "u2", "i2", "u4", "i4", "f4", "f8"
 """Samples that can be read in place."""
@@ -84,7 +93,7 @@ def open_tiff(path: str | os.PathLike[str]) -> TiffFrame:
     source = os.fspath(path)
     notes: list[str] = []
     with opened(source) as (file, status):
-        number, page = image_of(file, source, notes)
+        number, page, beside = image_of(file, source, notes)
         stamp = (status.st_size, status.st_mtime_ns)
         layout, channels = layout_of(page, source, notes, stamp)
         tags = {tag.code: tag.value for tag in page.tags if tag.code in TAGS}
@@ -92,7 +101,7 @@ def open_tiff(path: str | os.PathLike[str]) -> TiffFrame:
     exif = read_exif(source)
     cards = cards_of(tags, exif, layout, notes)
     meta = Meta.from_header(cards, source, layout.shape)
-    meta = meta.with_(notes=(*meta.notes, *notes))
+    meta = meta.with_(notes=(*meta.notes, *notes), unused_images=beside)
     packing = Packing(number, channels)
     return TiffFrame(source=source, meta=meta, layout=layout, keywords=cards, stored_as=packing)
 
@@ -114,16 +123,17 @@ def opened(source: str) -> Iterator[tuple[Any, os.stat_result]]:
             yield file, os.fstat(stream.fileno())
 
 
-def image_of(file: Any, source: str, notes: list[str]) -> tuple[int, Any]:
-    """The number of the page that holds the image, and the page; small pictures and masks beside it are passed over."""
+def image_of(file: Any, source: str, notes: list[str]) -> tuple[int, Any, int]:
+    """Number of the page that holds the image, the page, how many images are beside it; previews and masks are none."""
     count = len(file.pages)
     if not 0 < count <= MOST_PAGES:
         raise FrameError(source, f"holds {count} images; save the one that is meant as a file of its own")
-    first, same = None, 0
+    first, same, others = None, 0, list[str]()
     for number in range(min(count, 64)):
         page = file.pages[number].aspage()
         if page.is_reduced or page.is_mask:
             continue
+        others += [f"number {number}"] if first else []
         first = first or (number, page)
         same += (page.imagelength, page.imagewidth) == (first[1].imagelength, first[1].imagewidth)
     if first is None:
@@ -131,9 +141,9 @@ def image_of(file: Any, source: str, notes: list[str]) -> tuple[int, Any]:
     if same > 1:
         told = f"holds {count if count > 64 else same} images of one size, and nothing tells which is meant"
         raise FrameError(source, f"{told}; save each as a file of its own")
-    if count > 1:
-        notes.append(f"of the {count} images in the file the first is used; save the others as files of their own")
-    return first
+    if others:
+        notes.append(unused_images(f"number {first[0]}", others))
+    return *first, len(others)
 
 
 def layout_of(page: Any, source: str, notes: list[str], stamp: tuple[int, int]) -> tuple[Layout, int]:

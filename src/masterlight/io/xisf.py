@@ -21,7 +21,16 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import FULL_DN, PARTS_NOTE, UNIT_LEVEL, Meta
 from masterlight.core.headers.values import as_number
 from masterlight.io.fits.cards import value_of
-from masterlight.io.plain import CHUNK_BYTES, KeywordFrame, Layout, open_regular, reading, refuse_absurd, truncation
+from masterlight.io.plain import (
+    CHUNK_BYTES,
+    KeywordFrame,
+    Layout,
+    open_regular,
+    reading,
+    refuse_absurd,
+    truncation,
+    unused_images,
+)
 
 SIGNATURE = b"XISF0100"
 SAMPLES = {
@@ -150,10 +159,11 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
     with reading(source), open_regular(source) as file:
         status = os.fstat(file.fileno())
         root = header_of(file, source, status.st_size)
-    image = next((part for part in root.iter() if tag_of(part) == "Image"), None)
+    image, *others = [part for part in root.iter() if tag_of(part) == "Image"] or [None]
     if image is None:
         raise FrameError(source, "holds no image; export it again")
-    notes: list[str] = []
+    names = [part.get("id") or f"number {number}" for number, part in enumerate(others, 1)]
+    notes = [unused_images(image.get("id") or "number 0", names)] if names else []
     block, layout = block_and_layout(image, source, notes, (status.st_size, status.st_mtime_ns))
     if block.offset + block.size_bytes > status.st_size:
         raise FrameError(source, truncation(status.st_size, block.offset + block.size_bytes))
@@ -167,7 +177,7 @@ def open_xisf(path: str | os.PathLike[str]) -> XisfFrame:
         notes.append(PARTS_NOTE)
         if not (as_number(cards.get("SATURATE")) or 0) > UNIT_LEVEL:
             cards["SATURATE"] = FULL_DN
-    meta = meta.with_(notes=(*meta.notes, *notes))
+    meta = meta.with_(notes=(*meta.notes, *notes), unused_images=len(names))
     return XisfFrame(source=source, meta=meta, layout=layout, block=block, keywords=cards)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, OutputError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
+from masterlight.core.headers.geometry import PATTERN_ROW
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events
 from masterlight.doctor.examination import lights_through
@@ -20,7 +21,7 @@ from masterlight.doctor.quality.page import MasterReport
 from masterlight.doctor.quality.worth import report as quality_of
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.stack import Stack
-from masterlight.io import atomic, read
+from masterlight.io import atomic, pattern_row, read
 from masterlight.night.ahead import words_for
 from masterlight.night.products import header, key, save
 from masterlight.night.report import MasterRow, finite, rejection_words
@@ -37,7 +38,8 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     inputs = [Path(frame.source) for frame in frames]
     superbias = [run.recipe.superbias] if job.kind == "bias" else []
     calibrate = calibration_of(job, run.recipe.calibrate)
-    made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job))
+    turned = sorted({f"{frame.meta.pattern}, last row first" for frame in job.frames if frame.meta.bottom_up})
+    made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job), *turned)
     run.keys[job] = made_of
     if path is None:
         beside = {"beside": (".png", ".json"), "made_of": made_of}
@@ -59,7 +61,9 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     meta = metas[0].with_(contains_bias=contains_bias)
     cards = [*header(meta, metas, job.kind), ("MLKEY", made_of, "what this master was made of")]
     stack, done = yield from smooth_bias(run, job, stack, views, statistics, meta)
-    for note in save(path, stack, cards, (*views[0].cards, card(integration), *done)):
+    if as_frames := all(m.bottom_up for m in metas):
+        cards.append((PATTERN_ROW, pattern_row(meta), "where BAYERPAT begins: TOP of the picture, first row STORED"))
+    for note in save(path, stack, cards, (*views[0].cards, card(integration), *done), bottom_up=as_frames):
         yield run.note("masters", note)
     run.made[job] = path
     yield from report_master(run, job, path, views, stack)

@@ -19,7 +19,7 @@ import numpy as np
 
 from masterlight.core.errors import OutputError, ParameterError, one_line
 from masterlight.core.frame import Meta
-from masterlight.core.headers.geometry import WCS_KEYWORDS
+from masterlight.core.headers.geometry import TOP_DOWN, WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
 from masterlight.integration.stack import Stack
 from masterlight.io import counts, round_to_step, write
@@ -27,6 +27,7 @@ from masterlight.io.fits.writer import is_sealed
 from masterlight.io.raster import preview, write_png
 from masterlight.io.whole import make_folder, reserved
 from masterlight.night.recipe import Recipe
+from masterlight.session.groups import mean_angle
 from masterlight.session.words import visible
 
 SITE_KEYWORDS = tuple("TELESCOP OBSERVER OBSERVAT SITELAT SITELONG SITEELEV OBJCTRA OBJCTDEC APTDIA AIRMASS".split())
@@ -251,6 +252,7 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
     temperatures = [m.temperature_c for m in metas if m.temperature_c is not None]
     times = sorted(m.time for m in metas if m.time)
     is_light, done = kind == "light", "".join(c for c in meta.calibration if all(c in m.calibration for m in metas))
+    angle_deg = common("rotator_deg") if is_light else mean_angle(m.rotator_deg for m in metas)
     names = {"bias": "Master Bias", "dark": "Master Dark", "flat": "Master Flat", "flatdark": "Master DarkFlat"}
     rows = [
         ("IMAGETYP", names.get(kind, "Master Light"), "kind of frame"),
@@ -269,14 +271,14 @@ def header(meta: Meta, metas: list[Meta], kind: str) -> list[tuple]:
         ("XPIXSZ", meta.pixel_um, "[um] pixel width, binning included"),
         ("FOCALLEN", meta.focal_mm, "[mm] focal length"),
         ("READOUTM", common("readout_mode"), "readout mode"),
-        ("ROTATANG", common("rotator_deg"), "[deg] angle of the rotator"),
+        ("ROTATANG", angle_deg, "[deg] angle of the rotator"),
         ("FOCUSPOS", common("focuser_steps"), "[step] position of the focuser"),
         ("DATE-OBS", times[0] if times else None, "UTC start of the first exposure"),
         ("DATE-END", end_of(times[-1], exposures) if times else None, "UTC end of the last exposure"),
         ("XORGSUBF", meta.origin_px[0] or None, "[px] first column of the region on the sensor"),
         ("YORGSUBF", meta.origin_px[1] or None, "[px] first row of the region on the sensor"),
         ("BAYERPAT", meta.pattern, "colour filters from the first pixel on"),
-        ("ROWORDER", "TOP-DOWN", "the first row is the top of the image"),
+        ("ROWORDER", TOP_DOWN, "how the rows lie in this file"),
         ("CALSTAT", done or None, "done to the pixels: Overscan Bias Dark Flat"),
         ("CALBIAS", None if is_light else meta.contains_bias is not False, "the bias level is in the pixels"),
         ("PEDESTAL", -meta.pedestal_dn if meta.pedestal_dn else None, "[DN] to add to reach zero-based DN"),
@@ -300,11 +302,13 @@ def place_keywords(source: Mapping[str, Any]) -> list[tuple]:
 
 
 def save(
-    path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str], recipe: Recipe | None = None
-) -> list[str]:
+    path: Path, stack: Stack, cards: list[tuple], provenance: Iterable[str], recipe: Recipe | None = None,
+    bottom_up: bool = False,
+) -> list[str]:  # fmt: skip
     """Write an integrated frame and its preview; where the recipe is given, that and all planes and tables too.
 
-    Gives sentences about what could not be written beside it.
+    bottom_up: whether the last row comes first in the file, as in those of its frames. Gives sentences about what could
+    not be written beside it.
     """
     planes = {"IMAGE": stack.image}
     if recipe is not None:
@@ -315,18 +319,18 @@ def save(
         more = {"SLOPE": stack.slope, "WEIGHT": getattr(stack, "weight", None)}
         planes |= {name: plane for name, plane in more.items() if plane is not None}
         planes |= {"FRAMES": frames_table(stack), "RECIPE": to_toml(recipe)}
-    return write_pictured(path, planes, cards, provenance, {"COVERAGE"})
+    return write_pictured(path, planes, cards, provenance, {"COVERAGE"}, bottom_up)
 
 
 def write_pictured(
-    path: Path, planes: Mapping[str, Any], header: Any, cards: Iterable[str], compress: Any
+    path: Path, planes: Mapping[str, Any], header: Any, cards: Iterable[str], compress: Any, bottom_up: bool = False
 ) -> list[str]:
     """Write an image with its extensions, and beside it a preview; without room for that, the image is there alone.
 
     Gives a sentence about a preview that could not be written; none is left of an earlier image of this name.
     """
     picture = path.with_suffix(".png")
-    write(path, planes, header, list(cards), compress=compress)
+    write(path, planes, header, list(cards), compress=compress, bottom_up=bottom_up)
     try:
         write_png(picture, preview(planes["IMAGE"], linked=False), key_in(path) or "")
     except OutputError as error:

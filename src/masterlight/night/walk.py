@@ -19,6 +19,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Reje
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
+from masterlight.defects.outliers import hot_in_flat
 from masterlight.doctor.examination import examine_set
 from masterlight.doctor.findings import Finding
 from masterlight.drizzle.drizzle import finer
@@ -69,7 +70,7 @@ def open_plan(run: Run) -> Events[None]:
         yield Event("read", message=str(group))
     for rejected in plan.rejected:
         yield run.reject(rejected)
-    for told in (*plan.notes, *plan.warnings):
+    for told in (*plan.notes, *plan.warnings, *([plan.not_looked_at()] if plan.unseen else [])):
         yield run.note("plan", told)
     if not plan.lights:
         if any(os.path.isfile(row.path) for row in run.report.frames):
@@ -176,19 +177,26 @@ def plan_memory(run: Run, job: LightJob, light: Light) -> Events[int]:
 
 
 def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects | None]:
-    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size."""
+    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size.
+
+    Lights without a dark have those that are hot in their flat, unless a dark was taken out of it.
+    """
     light, calibrate = part.frames[0], calibration_of(part, run.recipe.calibrate)
     if len(light.shape) > 2:
         return None
     shape = trimmed_shape(light, calibrate)
-    name = masters.dark.source if masters.dark else "", shape
+    shown_by = masters.dark or masters.flat
+    name = shown_by.source if shown_by else "", shape, light.meta.bottom_up
     if name not in run.defects:
         lists = []
         with suppress(FrameError):  # each light tells that its masters do not fit
-            if masters.dark:
-                lists.append(run.recipe.cosmetic.defects(calibrate.masters_for(light, masters).dark))
+            bound = calibrate.masters_for(light, masters)
+            if bound.dark:
+                lists.append(run.recipe.cosmetic.defects(bound.dark))
+            elif bound.flat and "D" not in bound.flat.meta.calibration:
+                lists += [found for found in [hot_in_flat(run.recipe.cosmetic, bound.flat)] if found.mask.any()]
         if run.recipe.defects:
-            lists.append(Defects.of(*read_defects(run.recipe.defects, shape)))
+            lists.append(Defects.of(*read_defects(run.recipe.defects, shape, light.meta.bottom_up)))
         for note in [note for one in lists for note in one.notes]:
             yield run.note("calibrate", note)
         run.defects[name] = lists[0].union(*lists[1:]) if lists else None

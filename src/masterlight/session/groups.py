@@ -75,10 +75,8 @@ class Group:
 
     @cached_property
     def rotator_deg(self) -> float | None:
-        """The mean angle of the rotator, 0 to 360; None where no header tells it."""
-        angles = [math.radians(f.meta.rotator_deg) for f in self.frames if f.meta.rotator_deg is not None]
-        mean = math.atan2(math.fsum(map(math.sin, angles)), math.fsum(map(math.cos, angles)))
-        return round(math.degrees(mean), 6) % 360 if angles else None
+        """Where the rotator stood, 0 to 360; None where no header tells it."""
+        return mean_angle(frame.meta.rotator_deg for frame in self.frames)
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -113,6 +111,13 @@ class Group:
         """What these frames are, without their number: the same for every night."""
         of_object = [f"of {self.meta.object}"] if self.kind == "light" and self.meta.object else []
         return " ".join([PLURAL[self.kind], *of_object, *self.labels])
+
+
+def mean_angle(angles_deg: Iterable[float | None]) -> float | None:
+    """The mean of angles around the circle, 0 to 360; those that are unknown do not count."""
+    angles = [math.radians(angle) for angle in angles_deg if angle is not None]
+    mean = math.atan2(math.fsum(map(math.sin, angles)), math.fsum(map(math.cos, angles)))
+    return round(math.degrees(mean), 6) % 360 if angles else None
 
 
 def exposure_words(group: Group) -> str | None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from masterlight.core.headers.names import same_filter
 from masterlight.core.together import SENSOR, differences, settings
@@ -112,9 +112,22 @@ def choose(
     )
     if refused:
         return None, Choice(str(target), need, None, candidates)
-    doubts = "; ".join(best_seen.of("doubt"))
+    doubts = "; ".join([*best_seen.of("doubt"), *several_angles(need, target, rated), *equals(rated)])
     told = (f"{target.title}: {doubts} ({chosen})",) if doubts else ()
     return best, Choice(str(target), need, chosen, candidates, told, tuple(best_seen.of("doubt", "note")))
+
+
+def several_angles(need: str, target: Group, rated: list[tuple[Any, ...]]) -> Iterator[str]:
+    """A doubt where lights do not tell their angle and there are flats of more than one."""
+    angles = {round(row[4].rotator_deg) for row in rated if not row[0] and row[4].rotator_deg is not None}
+    if need == "flat" and target.rotator_deg is None and len(angles) > 1:
+        yield f"the lights do not tell the angle of the rotator, and there are flats of {len(angles)}"
+
+
+def equals(rated: list[tuple[Any, ...]]) -> Iterator[str]:
+    """A doubt where nothing tells the best from the next."""
+    if len(rated) > 1 and rated[0][:2] == rated[1][:2] and math.isclose(rated[0][2], rated[1][2], abs_tol=1e-9):
+        yield f"{rated[1][3]} would serve as well, and nothing tells which is right; Recipe.match can"
 
 
 def why_not(seen: Comparison, unfit: bool, tier: int, best_tier: int, best_cost: float) -> str:
@@ -137,12 +150,15 @@ def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: f
     yield from compare_settings(target, group)
     if need == "flat":
         yield compare_rotator(target, group, rotator_deg)
-    yield compare_age(target, group, {"flat": 1.0, "bias": 365.0}.get(need, 180.0))
+    yield compare_age(target, group, need)
 
 
 def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
     names = [name for name in SENSOR if name != "unit" or group.kind != "flat"]  # a flat is divided by its own level
     for name, mine, other in differences(target.meta, group.meta, names):
+        if name == "camera":
+            mine, other = target.meta.camera, group.meta.camera
+        mine, other = (f"{one:g}" if isinstance(one, float) else one for one in (mine, other))
         yield Remark(f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "against")
     ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
     for name in DOUBTFUL:
@@ -200,20 +216,22 @@ def compare_rotator(target: Group, group: Group, tolerance_deg: float) -> Remark
     if mine is None or theirs is None:
         return Remark("", cost=0.0 if mine is theirs else 1.0)
     apart = abs((mine - theirs + 180) % 360 - 180)
+    if apart <= tolerance_deg + 1e-6:
+        return Remark("", cost=apart / 100)
     words = f"the rotator stood at {theirs:.1f}° for the flats and at {mine:.1f}° for the lights"
-    return Remark(words, "doubt", OTHER_ANGLE) if apart > tolerance_deg + 1e-6 else Remark("", cost=apart / 100)
+    return Remark(f"{words}, more than {tolerance_deg:g}° apart", "doubt", OTHER_ANGLE)
 
 
-def compare_age(target: Group, group: Group, days_of_worth: float) -> Remark:
-    """The days between them; where dates are missing, the steps from folder to folder."""
+def compare_age(target: Group, group: Group, need: str) -> Remark:
+    """The days between them, which count most for flats; where dates are missing, the steps from folder to folder."""
+    worth = {"flat": 1.0, "bias": 365.0}.get(need, 180.0)
     if target.time_s is not None and group.time_s is not None:
         days = abs(group.time_s - target.time_s) / 86400
-        return Remark(f"{days:.0f} days apart" if days >= 1.5 else "", cost=days / days_of_worth)
-    steps, mine, theirs = min(
-        (steps_between(a, b), a, b) for a in sorted(target.folders) for b in sorted(group.folders)
-    )
+        return Remark(f"{days:.1f} days apart" if days >= (0.5 if need == "flat" else 30) else "", cost=days / worth)
+    pairs = ((steps_between(a, b), a, b) for a in sorted(target.folders) for b in sorted(group.folders))
+    steps, mine, theirs = min(pairs)
     words = f"folder {short(theirs)}, the {PLURAL[target.kind]} lie in {short(mine)}"
-    return Remark(words if steps > 2 else "", cost=steps * FOLDER_STEP / days_of_worth)
+    return Remark(words if steps > 2 and need == "flat" else "", cost=steps * FOLDER_STEP / worth)
 
 
 def short(folder: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,6 +116,8 @@ class Plan:
     """Sentences on files that may hold images and are not read."""
     scales: tuple[Reading, ...] = ()
     """How the numbers of files that are no 16-bit integers were read."""
+    unseen: tuple[str, ...] = ()
+    """What was not looked at, counted."""
 
     @property
     def sets(self) -> list[LightSet]:
@@ -184,30 +186,86 @@ class Plan:
         todo = f"add the lights, or make masters of these by hand ({verbs})"
         return f"only calibration frames were found ({found}); {todo}"
 
-    def text(self) -> str:
-        """The plan in sentences: groups, masters, lights, matches and why, warnings, what is left out, its price."""
-        lines = [self.name, "", "Groups"]
-        lines += (f"  {g} ({settings(g.meta)['size']}, {g.meta.camera or 'camera unknown'})" for g in self.groups)
-        lines += ["", "Masters to make", *(f"  {' '.join(m.words)}: {m.equation}; f = {m.group}" for m in self.masters)]
-        lines += ["", "Master lights"]
-        for job in self.lights:
-            lines.append(f"  {' '.join(job.words) or 'target without a name'}: {len(job.frames)} lights")
-            lines += [f"    {part.equation} for {len(part.frames)}{masters_in_words(part)}" for part in job.sets]
-        lines += ["", "Why"]
-        for choice in self.choices:
-            apart = f" ({'; '.join(choice.apart)})" if choice.apart else ""
-            lines.append(f"  {choice.need} for {choice.target}: {choice.chosen or 'none'}{apart}")
-            lines += [f"    not {c.name}: {c.reason}" for c in choice.candidates if c.reason]
+    def text(self, doctor: str = "") -> str:
+        """The plan in sentences: masters, lights, what is unused and why, what was read otherwise, warnings, its price.
+
+        doctor: what the doctor says of these frames; the last line tells what was not looked at.
+        """
+        alike = {place_of(group) for group in self.groups}
+        place = ", ".join(alike) if len(alike) == 1 else ""
+        count = sum(len(group.frames) for group in self.groups)
+        lines = [self.name, *([f"{count} frames, {place}"] if place else [])]
+        around = {id(g): "" if place else f" ({place_of(g)})" for g in self.groups}
+        masters = (
+            f"{' '.join(m.words)}: {m.equation}; f = {m.group}{around.get(id(m.group), '')}" for m in self.masters
+        )
+        titles = [group.title for group in self.groups]
         for title, rows in (
-            ("Read from names and headers", self.notes),
-            ("Warnings", self.warnings),
-            ("Left out", self.rejected),
+            ("Masters to make", masters),
+            ("Master lights", [row for job in self.lights for row in self.rows_of(job, around)]),
+            ("Why", list(self.reasons())),
+            ("Read from names, headers and folders", condense(self.notes)),
+            ("Warnings", condense(of_groups(self.warnings, titles))),
+            ("Left out", condense(f"{short(row.source, self.name)}: {row.reason}" for row in self.rejected)),
         ):
-            lines += ["", title, *(f"  {row}" for row in condense(map(str, rows)))] if rows else []
+            lines += ["", title, *(f"  {row}" for row in rows)] if (rows := list(rows)) else []
         need = f"disk {self.disk_bytes / 1e6:,.0f} MB, memory {self.memory_bytes / 1e6:,.0f} MB at least"
         scratch = f", {self.scratch_bytes / 1e6:,.0f} MB of temporary files" if self.scratch_bytes else ""
         budget = f"of the {machine_memory_mb() / 4:,.0f} MB that a run may use unless Recipe.memory_mb says otherwise"
-        return "\n".join(map(visible, [*lines, "", f"Takes about: {need}, {budget}{scratch}."]))
+        lines += ["", f"Takes about: {need}, {budget}{scratch}.", *(["", *doctor.splitlines()] if doctor else [])]
+        return "\n".join(map(visible, [*lines, "", self.not_looked_at()]))
+
+    def not_looked_at(self) -> str:
+        """What was passed over, counted, in one sentence."""
+        return f"Not looked at: {', '.join(self.unseen) or 'nothing'}."
+
+    def rows_of(self, job: LightJob, around: dict[int, str]) -> Iterator[str]:
+        """A master light in one line, and where its lights have different masters, in one for each of these."""
+        name = " ".join(job.words) or "target without a name"
+        if len(job.sets) > 1:
+            yield f"{name}: {len(job.frames)} lights"
+        for part in job.sets:
+            inside = {id(frame) for frame in part.frames}
+            same = [g for g in self.groups if g.kind == "light" and any(id(frame) in inside for frame in g.frames)]
+            alike = " ".join(label for label in same[0].labels if label != job.filter) if len(same) == 1 else ""
+            of = f" {alike}" * bool(alike) + (around.get(id(same[0]), "") if same else "")
+            start = "  " if len(job.sets) > 1 else f"{name}: "
+            yield f"{start}{len(part.frames)} lights{of}; {part.equation}{masters_in_words(part)}"
+
+    def reasons(self) -> Iterator[str]:
+        """What the masters that were taken differ in, and why the groups that nothing uses are not used."""
+        for choice in self.choices:
+            apart = "; ".join(choice.apart)
+            if apart and not any(apart in warning for warning in self.warnings):
+                yield f"{choice.need} for {choice.target}: {choice.chosen or 'none'} ({apart})"
+        used = {id(frame) for job in self.masters for frame in job.frames}
+        used |= {id(master) for part in self.sets for master in (part.bias, part.dark, part.flat)}
+        used |= {id(master) for job in self.masters for master in (job.bias, job.dark)}
+        for group in self.groups:
+            if group.kind != "light" and not any(id(frame) in used for frame in group.frames):
+                rated = (one for choice in self.choices for one in choice.candidates if one.name == str(group))
+                yield f"not {group}: {next((one.reason for one in rated if one.reason), 'nothing here needs them')}"
+
+
+def place_of(group: Group) -> str:
+    """Size and camera of a group."""
+    return f"{settings(group.meta)['size']}, {group.meta.camera or 'camera unknown'}"
+
+
+def short(path: str, folder: str) -> str:
+    """A path as it is seen from a folder."""
+    return path.removeprefix(folder.rstrip("/") + "/")
+
+
+def of_groups(sentences: Iterable[str], titles: list[str]) -> Iterator[str]:
+    """Sentences on single groups, of which many say the same of other groups, once with the first groups' names."""
+    told: dict[str, list[str]] = {}
+    for sentence in sentences:
+        title = next((title for title in titles if sentence.startswith(f"{title}: ")), "")
+        told.setdefault(sentence.removeprefix(f"{title}: "), []).append(title)
+    for rest, names in told.items():
+        more = f" and {len(names) - 2} more groups" if len(names) > 2 else ""
+        yield f"{', '.join(names[:2])}{more}: {rest}" if names[0] else rest
 
 
 BASE_MB = 300

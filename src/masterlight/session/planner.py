@@ -17,9 +17,11 @@ from masterlight.calibration.equation import equation
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences, settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
+from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
@@ -41,6 +43,8 @@ def plan(
     match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
+    frames, rows = settle_patterns(session.frames) if pattern == "auto" else (session.frames, [])
+    session = replace(session, frames=tuple(frames))
     suitable, rejected, scales = frames_in_dn(session, calibrate, pattern)
     for frame in suitable:
         kinds["light" if frame.meta.kind == "unknown" else frame.meta.kind].append(frame)
@@ -55,9 +59,7 @@ def plan(
         for kind, frames in kinds.items()
     }
     planner = Planner(groups, calibrate, match, rotator_deg, fields=fields)
-    for words in pointing_words(kinds["light"], fields):
-        planner.warn(words)
-    for words in sentences(scales):
+    for words in (*pointing_words(kinds["light"], fields), *rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
         for words in lonely(planner.groups[kind]):
@@ -66,7 +68,7 @@ def plan(
     if taken:
         some = Path(taken[0].source).name + (" and others" if len(taken) > 1 else "")
         planner.warn(f"""{len(taken)} frames do not say what they are and are taken for lights ({some}); put frames into
-            folders named lights, darks, flats, bias to be sure""")
+            folders named lights, darks, flats, bias to be sure, or give Recipe.light_dir and its like""")
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
@@ -76,8 +78,16 @@ def plan(
     notes = notes_of(by_look(session.frames, suitable), {one.source for one in scales if one.factor != 1})
     return Plan(
         session.name, groups, tuple(planner.jobs.values()), lights, tuple(planner.choices),
-        tuple(planner.warnings), tuple(rejected), notes, session.passed, tuple(scales),
+        tuple(planner.warnings), tuple(rejected), (*session.notes, *notes), session.passed,
+        tuple(scales), unseen_of(session),
     )  # fmt: skip
+
+
+def unseen_of(session: Session) -> tuple[str, ...]:
+    """What was not looked at: what folders hold besides, and further images of files."""
+    beside = [frame.meta.unused_images for frame in session.frames if frame.meta.unused_images]
+    further = f"{sum(beside)} x further image in a file"
+    return (*session.unseen, *([further] if beside else []))
 
 
 def others(kind: str, kinds: dict[str, list[Frame]]) -> list[Frame]:
@@ -97,8 +107,12 @@ def refuse_unclear(lights: Sequence[LightJob], scales: Sequence[Reading]) -> Non
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
     notes = (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
-    counts = Counter(re.sub(r"'[^']*'", "...", note) for note in notes)
-    return tuple(f"{count} frames: {note}" for note, count in counts.items())
+    counts = Counter(re.sub(r"(?<!\w)'[^']*'", "...", note) for note in notes)
+    return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
+
+
+MOST_REFUSED = 3
+"""Groups that were refused, of which a warning tells why; the plan tells of all."""
 
 
 @dataclass
@@ -190,13 +204,16 @@ class Planner:
             self.warn("have 3 planes already; they are taken as they are, no masters are applied", group)
             return LightSet(group.frames, None, None, None, "C = L")
         if done:
-            self.warn(f"already calibrated (CALSTAT '{done}'); what was done is not done again", group)
+            self.warn(f"already calibrated ({words_of(done)}); what was done is not done again", group)
+        for stage in group.meta.stages if group.meta.stages != ("debayered",) else ():
+            self.warn(f"already {stage} by another program; that is left as it is, and raw frames give better", group)
         bias = dark = flat = None
         asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
         if asked and not set("BD") & set(done):
             bias = self.pick("bias", group)
             if bias is None:
-                self.warn("darks can be scaled only with bias frames, and there are none; add some", group)
+                why = self.why_not("bias", group)
+                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group)
         if "D" not in done and wanted.use_dark:
             dark = self.dark_for_lights(group, bias is not None)
         scaled = bias is not None and dark is not None
@@ -204,17 +221,20 @@ class Planner:
             needed = wanted.use_bias and not set("BD") & set(done) and (dark is None or not dark.contains_bias)
             bias = (bias or self.pick("bias", group)) if needed else None
         if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
-            self.warn(f"{dark} has no bias in it and there are no bias frames, so it is unused; add some", group)
+            why = self.why_not("bias", group)
+            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group)
             dark = None
+        elif bias is None and dark is None and (why := self.why_not("bias", group)):
+            self.warn(f"no matching bias{why}; their bias level stays in the picture", group)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
-        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BO") & set(done)
+        level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
         if flat and not level_off:
             self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat and not self.goes_without("flat", group):
-            why = "" if flat else self.why_not("flat")
+            why = "" if flat else self.why_not("flat", group)
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
         told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
@@ -228,11 +248,12 @@ class Planner:
         self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
 
-    def why_not(self, need: str, more: str = "") -> str:
-        """Why the last choice for a need found nothing, in brackets; '' when there was nothing to choose from."""
-        last = self.choices[-1] if self.choices and self.groups[need] else None
-        against = [f"{c.name}: {c.reason}" for c in last.candidates if c.reason] if last and last.need == need else []
-        return f" (not {'; not '.join(against[:4])}{more})" if against else ""
+    def why_not(self, need: str, target: Group, more: str = "") -> str:
+        """Why nothing was found for a need, in brackets, field by field; '' when there was nothing to choose from."""
+        made = [c for c in self.choices if c.need == need and c.target == str(target) and c.chosen is None]
+        against = [f"{c.name}: {c.reason}" for choice in made for c in choice.candidates if c.reason]
+        left = f"; and {len(against) - MOST_REFUSED} more" if len(against) > MOST_REFUSED else ""
+        return f" (not {'; not '.join(against[:MOST_REFUSED])}{left}{more})" if against else ""
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
@@ -240,7 +261,8 @@ class Planner:
         if isinstance(master, Frame) and flat.meta.contains_bias and bias is None:
             bias = self.pick("bias", group)
             if bias is None:
-                self.warn(f"{flat}: still holds its bias level and there are no bias frames, so it is unused; add some")
+                why = self.why_not("bias", group)
+                self.warn(f"{flat}: still holds its bias level and no bias frames fit{why}, so it is unused; add some")
                 master = None
         return master, bias
 
@@ -257,7 +279,8 @@ class Planner:
         if self.goes_without("dark", group):
             return None
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        why = self.why_not("dark", "; darks are scaled only when ImageCalibration.dark_scaling says so")
+        wanted += [f"offset {group.meta.offset:g}"] if group.meta.offset is not None else []
+        why = self.why_not("dark", group, "; darks are scaled only when ImageCalibration.dark_scaling says so")
         self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
         return None
 
@@ -268,7 +291,8 @@ class Planner:
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
             if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
-                self.warn(f"""{group.title}: nothing takes their bias level off, and with it they would correct too
+                why = self.why_not("bias", group) + self.why_not("dark", group)
+                self.warn(f"""{group.title}: nothing takes their bias level off{why}, and with it they would correct too
                     little; they are unused. Add flat-darks or bias frames""")
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)

@@ -51,6 +51,9 @@ class Match:
             raise ParameterError("lights: say which lights this is for, or with flats which flats, one of both")
         if self.flat is not None and self.flats is not None:
             raise ParameterError("flat: is for lights; what is taken out of flats are dark and bias")
+        if self.flat is self.dark is self.bias is None:
+            kind = self.of[0]
+            raise ParameterError(f"{kind}s: say with {', '.join(NEEDS[kind])} what these shall take, or none")
 
     @property
     def of(self) -> tuple[str, str]:
@@ -73,7 +76,12 @@ def match_of(words: Any) -> Any:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
-Matches = tuple[Annotated[Match, BeforeValidator(match_of)], ...]
+def several(given: Any) -> Any:
+    """One match for a list of one."""
+    return (given,) if isinstance(given, (str, Mapping, Match)) else given
+
+
+Matches = Annotated[tuple[Annotated[Match, BeforeValidator(match_of)], ...], BeforeValidator(several)]
 
 
 @cache

@@ -230,8 +230,8 @@ def colour_cards(night: Night) -> dict:
     if dialect in ("sgp", "asiair"):
         return {"BAYERPAT": (tile, "Bayer pattern")}
     if dialect == "sharpcap":
-        stored = flipped_pattern(tile, night.rows)
-        return {"BAYERPAT": (stored, ""), "COLORTYP": (stored, "")}
+        told = tile if night.pattern_row == "top" else flipped_pattern(tile, night.rows)
+        return {"BAYERPAT": (told, ""), "COLORTYP": (told, "")}
     moved = dialect == "maxim" and len(tile) == 4
     y, x = divmod(tile.index("R"), 2) if moved else (0, 0)
     offsets = {"XBAYROFF": (x, "X offset of the colour filters"), "YBAYROFF": (y, "Y offset of the colour filters")}

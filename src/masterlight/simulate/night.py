@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-from masterlight.core.knob import Unit
+from masterlight.core.knob import Unit, When
 from masterlight.core.process import process
 
 if TYPE_CHECKING:
@@ -128,6 +128,9 @@ class Night:
     """The same seed gives the same night."""
     dialect: Literal["nina", "maxim", "sgp", "ekos", "asiair", "sharpcap"] = "nina"
     """Capture program whose headers, file names and folders are imitated."""
+    pattern_row: Annotated[Literal["stored", "top"], When(dialect="sharpcap")] = "stored"
+    """Where the colour pattern in headers begins, of files that have the last row first: with the first row stored, or
+    at the top of the picture, as Siril reads it."""
 
     @property
     def shape(self) -> tuple[int, int]:

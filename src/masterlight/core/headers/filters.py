@@ -19,7 +19,7 @@ WHEELS = (
 )  # fmt: skip
 """Keywords of wheels one behind the other."""
 
-EMPTY = re.compile(r"(?i)(open|empty|air|hole|free|clear|no[-_ ]?filt(er)?)[-_ ]?\d{0,2}[ls]?")
+EMPTY = re.compile(r"(?i)(open|empty|air|hole|free|clear|no[-_ ]?filt(er)?)[-_ ]?(slot|position|\d{0,2})[ls]?")
 """A place of a wheel without a filter, or with plain glass."""
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
@@ -30,18 +30,18 @@ def filter_of(cards: Mapping) -> str | None:
 
     A number is where the wheel stood and a pattern of colours that of the sensor: names go before numbers.
     """
-    found = [word for key in NAMED if (word := text(cards, key)) and word.upper() not in BAYER]
-    parts = [[part for part in re.split(r"\s*[;,|+]\s*", word) if not EMPTY.fullmatch(part)] for word in found]
-    for word, real in zip(found, parts, strict=True):
+    names = [word for key in NAMED if key in cards and (word := text(cards, key)) and word.upper() not in BAYER]
+    for word in names:
+        parts = re.split(r"\s*[;,|+]\s*", word)
+        real = [part for part in parts if not EMPTY.fullmatch(part)]
         if real and as_number(word) is None:
-            emptied = len(real) < len(re.split(r"[;,|+]", word))
-            return "+".join(real) if emptied else word
-    wheels = [[word for key in keys if (word := text(cards, key))] for keys in WHEELS]
+            return word if len(real) == len(parts) else "+".join(real)
+    wheels = [[word for key in keys if key in cards and (word := text(cards, key))] for keys in WHEELS]
     for wheel in wheels:
         real = [word for word in dict.fromkeys(wheel) if not EMPTY.fullmatch(word) and as_number(word) is None]
         if real:
             return "+".join(real)
-    return next((word for words in (found, *wheels) for word in words), None)
+    return next((word for words in (names, *wheels) for word in words), None)
 
 
 def pattern_in_filter(cards: Mapping) -> str | None:

@@ -13,6 +13,11 @@ from masterlight.core.headers.values import as_number, number, text
 
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
 
+PATTERN_ROW = "BAYERROW"
+"""Our keyword in files that have the last row first: of which row BAYERPAT is."""
+STORED = "STORED"
+TOP_DOWN, BOTTOM_UP = "TOP-DOWN", "BOTTOM-UP"
+
 OVERSCAN = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSCAN", "COVER")
 
 DATA = ("TRIMSEC", "DATASEC")
@@ -46,6 +51,11 @@ def flipped_pattern(pattern: str, rows: int) -> str:
     """The pattern of an image of so many rows turned upside down."""
     size = period(pattern)
     return "".join(pattern[(i % size) * size : (i % size + 1) * size] for i in range(rows - 1, rows - 1 - size, -1))
+
+
+def is_bottom_up(cards: Mapping) -> bool:
+    """Whether a header tells that the last row is stored first."""
+    return str(cards.get("ROWORDER", "")).strip().upper() == BOTTOM_UP
 
 
 def sections_of(cards: Mapping, shape: tuple[int, ...], notes: list[str]):
@@ -149,11 +159,13 @@ def regrid(header: Mapping, y0: float = 0, x0: float = 0, factor: int = 1) -> di
 
 
 def flip_header(header: Any, rows: int) -> Any:
-    """A header (astropy or dict, changed and returned) of the image turned upside down: WCS, SIP, pattern, ROWORDER."""
-    pattern = pattern_of({str(k): header[k] for k in header if str(k) in ("BAYERPAT", "XBAYROFF", "YBAYROFF")}, ())
-    if pattern:
+    """A header (astropy or dict, changed and returned) of the image turned upside down: ROWORDER, sections, WCS.
+
+    A colour pattern is that of the top of the picture, however rows are stored, unless PATTERN_ROW says otherwise.
+    """
+    if text(header, PATTERN_ROW) == STORED and (pattern := pattern_of(header, ())):
         header["BAYERPAT"], header["XBAYROFF"], header["YBAYROFF"] = flipped_pattern(pattern, rows), 0, 0
-    header["ROWORDER"] = "TOP-DOWN"
+    header["ROWORDER"] = TOP_DOWN if is_bottom_up(header) else BOTTOM_UP
     for key in (*OVERSCAN, *DATA):
         box = section(header.get(key))
         if box:

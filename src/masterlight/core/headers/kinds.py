@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import NamedTuple
 
-from masterlight.core.headers.names import FILE_KIND, FILTER_TOKEN
+from masterlight.core.headers.names import FILE_KIND, kind_of_words, parted
 from masterlight.core.headers.values import text
 
 TYPE = ("IMAGETYP", "FRAMETYP", "FRAME", "CALFRAME", "IMAGETYPE", "IMGTYPE", "OBSTYPE", "DATA-TYP", "ESO DPR TYPE")
@@ -36,14 +36,6 @@ are words for a frame of the sky, or of whatever the camera looked at."""
 NEVER = re.compile(r"snapshot|focus|focusing|autofocus|test|comp|comparison|arcs?|arclamp|wave|guide|acquisition|bpm")
 """Types that are none of ours, whatever the folder is called."""
 
-BESIDE = re.compile(
-    r"(?i).*\d.*|frames?|fields?|files?|fits?|raws?|images?|subs?|masters?|cal|calib|calibration|lib|library|nights?"
-    r"|sessions?|sky|dome|panel|twilight|dusk|dawn|evening|morning|led|screen|lamp|wall|shirt|new|old|good|all|my|the"
-    r"|for|of|gain|offset|bin|temp|exp|iso|deg|sec|secs|min|minus|high|low|left|right|east|west|north|south|short|long"
-    r"|cooled|warm|cold|camera|set|part|zwo|asi|qhy|qhyccd|atik|sbig|fli|canon|nikon|sony"
-)
-"""Words of a folder's name beside which the word for a kind still says what is in it."""
-
 FOLDERS = 3
 """So many folders above a frame are asked for its kind, the nearest first."""
 
@@ -59,7 +51,9 @@ class Header(NamedTuple):
     kind: str | None
     strong: bool
     explicit: bool
-    """Whether it is more than a word for any frame of the sky."""
+    """Whether a keyword says it that programs fill in with care."""
+    vague: bool
+    """Whether the word, if any, stands for whatever the camera looked at."""
     is_master: bool
     declared: str | None
     never: bool
@@ -76,14 +70,15 @@ class Verdict(NamedTuple):
 
 def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: list[str], program: str = "") -> Verdict:
     """The kind of a frame; what had to be decided between witnesses is told in one note."""
-    header, file = header_of(cards), PurePath(str(source)).name
+    header, parts = header_of(cards), PurePath(str(source)).parts
+    file = parts[-1] if parts else ""
     name, by_name = kind_in_name(file)
-    folder, where, by_folder = folder_of(source)
+    folder, where, by_folder = folder_of(parts)
     object_ = text(cards, "OBJECT") or ""
     said = {
         "header" if header.explicit else "weak header": header.kind,
         "folder": folder, "name": name, "exposure": "bias" if exposure_s == 0 else None,
-        "OBJECT": kind_of_words(object_) if not header.strong and not header.explicit else None,
+        "OBJECT": kind_of_words(object_) if header.vague else None,
     }  # fmt: skip
     if said["OBJECT"] == "bias" and (exposure_s or 0) > LONGEST_BIAS_S:
         said["OBJECT"] = None
@@ -95,42 +90,43 @@ def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: lis
     elif header.explicit and "N.I.N.A. 1.9" not in program:  # which wrote LIGHT for darks
         kind = outvoted(folder, name, said["exposure"]) or "light"
     else:
-        kind = weaker_kind(header.kind, said)
-    is_master = header.is_master or (not header.strong and kind != "light" and (by_name or by_folder))
-    if header.declared is None and kind != "unknown":
-        is_master = is_master or by_name or by_folder
-    words = {
-        "folder": f"its folder {where:.40}",
-        "name": f"its name '{file:.60}'",
-        "OBJECT": f"OBJECT '{object_:.40}'",
-    }
+        kind = weaker_kind(header, said)
+    named = (by_name or by_folder) and not header.strong and (kind != "light" or header.declared is None)
+    words = {"folder": f"its folder {where:.40}", "name": f"its name '{file:.60}'", "OBJECT": f"OBJECT '{object_:.40}'"}
     words |= {"exposure": "its exposure of 0 s"}
     words |= dict.fromkeys(("header", "weak header"), f"its header ({header.declared})")
     if note := note_of(kind, told, words, header):
         notes.append(note)
-    return Verdict(kind, is_master, header.declared, told)
+    return Verdict(kind, header.is_master or named, header.declared, told)
 
 
 def header_of(cards: Mapping) -> Header:
     """What the keywords for the type say; a dark, flat or bias in any of them counts more than an object before it."""
-    best = Header(None, False, False, False, None, False)
+    best = Header(None, False, False, True, False, None, False)
     for key in TYPE:
-        declared = text(cards, key) or ""
+        declared = (text(cards, key) or "") if key in cards else ""
         word = re.sub(r"[^a-z]", "", declared.lower())
         if not word:
             continue
         is_master = word.startswith("master") or word.endswith("master")
-        bare = re.sub(r"master|frame|field|image", "", word)
         never = bool(NEVER.fullmatch(word))
-        kind = next((kind for kind, spelled in TYPES.items() if re.fullmatch(spelled, bare)), None)
+        kind = kind_of_type(word)
         strong = kind not in (None, "light", "weak")
         explicit = strong or (kind == "light" and key not in WEAK_TYPE)
-        found = Header("light" if kind == "weak" else kind, strong, explicit, is_master, declared, never)
+        vague = kind in (None, "weak")
+        found = Header("light" if kind == "weak" else kind, strong, explicit, vague, is_master, declared, never)
         if strong or explicit or never:
             return found
         if key != "FRAME" or kind:
             best = found if best.declared is None or (best.kind is None and kind) else best
     return best
+
+
+@lru_cache(1024)
+def kind_of_type(word: str) -> str | None:
+    """The kind that a type means, "weak" for any frame of the sky, None for one that is none of ours."""
+    bare = re.sub(r"master|frame|field|image", "", word)
+    return next((kind for kind, spelled in TYPES.items() if re.fullmatch(spelled, bare)), None)
 
 
 def strong_kind(kind: str, folder: str | None, name: str | None, exposure_s: float | None) -> str:
@@ -149,13 +145,13 @@ def outvoted(*votes: str | None) -> str | None:
     return None
 
 
-def weaker_kind(header: str | None, said: Mapping[str, str | None]) -> str:
+def weaker_kind(header: Header, said: Mapping[str, str | None]) -> str:
     """The kind where no header names it: by the folder, by the name, by an exposure of 0 s, by the OBJECT."""
     folder, name = said["folder"], said["name"]
-    found = folder if folder == "light" or name in (None, "light") else name
-    if found in (None, "dark") and said["exposure"]:
+    found = folder or name if folder == "light" or name in (None, "light") else name
+    if said["exposure"] and (found == "dark" or (found is None and header.vague)):
         return "bias"
-    return found or name or said["OBJECT"] or header or "unknown"
+    return found or said["OBJECT"] or header.kind or "unknown"
 
 
 def note_of(kind: str, told: tuple[tuple[str, str], ...], words: Mapping[str, str], header: Header) -> str:
@@ -175,41 +171,15 @@ def note_of(kind: str, told: tuple[tuple[str, str], ...], words: Mapping[str, st
     return f"taken for {A_KIND[kind]} by {who}{doubts}{'' if header.kind else f'; {calls}'}"
 
 
-@lru_cache(4096)
 def kind_in_name(name: str) -> tuple[str | None, bool]:
     """Kind by the last telling word of a file's name, and whether it calls itself a master."""
     matches = list(FILE_KIND.finditer(parted(name).lower()))
     return (matches[-1].lastgroup, bool(matches[-1][1])) if matches else (None, False)
 
 
-def folder_of(source: str) -> tuple[str | None, str, bool]:
-    """Kind by the nearest folder whose name is one, that folder, and whether it is one of masters."""
-    for folder in PurePath(str(source)).parts[-2 : -2 - FOLDERS : -1]:
+def folder_of(parts: tuple[str, ...]) -> tuple[str | None, str, bool]:
+    """Kind by the nearest folder of a path whose name is one, that folder, and whether it is one of masters."""
+    for folder in parts[-2 : -2 - FOLDERS : -1]:
         if kind := kind_of_words(folder):
             return kind, folder, "master" in folder.lower()
     return None, "", False
-
-
-@lru_cache(4096)
-def kind_of_words(words: str) -> str | None:
-    """The kind that words name: flats, Flats_V, M31 lights, dark_300s_-10C; None where they merely hold such a word.
-
-    The word for the kind stands at the end, or only filters, numbers and the like come after it.
-    """
-    plain = parted(words)
-    matches = list(FILE_KIND.finditer(plain.lower()))
-    if len(matches) != 1:
-        return None
-    kind, match = matches[0].lastgroup, matches[0]
-    before, after = (re.findall(r"[^\W_]+", part) for part in (plain[: match.start()], plain[match.end() :]))
-    if not all(BESIDE.fullmatch(word) or FILTER_TOKEN.fullmatch(word) for word in after):
-        return None
-    usual = all(BESIDE.fullmatch(word) or FILTER_TOKEN.fullmatch(word) for word in before)
-    plural = kind in ("bias", "flat", "flatdark") or match[0].endswith("s")
-    alone = re.fullmatch(r"(?i)no|not|without|un|non|after|before", before[-1]) if before else None
-    return kind if usual or (plural and not alone) else None
-
-
-def parted(words: str) -> str:
-    """Words in capitals of their own put apart: PanelFlat is Panel_Flat."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words)

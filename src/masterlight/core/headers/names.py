@@ -1,6 +1,7 @@
 """What names tell: files and folders of capture programs, filters, cameras, targets."""
 
 import re
+from functools import lru_cache
 from pathlib import PurePath
 
 FILTERS = {
@@ -21,11 +22,24 @@ COLOUR_TOKEN = re.compile(r"(?i)(?:ha|hb|oiii|o3|sii|s2|nii|clear|ir|uv|h-?alpha
                           r"|lextreme|lenhance)(?:\d{1,2}nm)?")  # fmt: skip
 """The same before a sensor that has its colours: L stands for light there, and a luminance filter makes no sense."""
 
+FILTER_NOTE = "filter read from the name"
+
 FILE_KIND = re.compile(
     r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
     r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
 )
+
+WORD = re.compile(r"[^\W_]+")
+"""A word of a name."""
+
+BESIDE = re.compile(
+    r"(?i).*\d.*|frames?|fields?|files?|fits?|raws?|images?|subs?|masters?|cal|calib|calibration|lib|library|nights?"
+    r"|sessions?|sky|dome|panel|twilight|dusk|dawn|evening|morning|led|screen|lamp|wall|shirt|new|old|good|all|my|the"
+    r"|for|of|gain|offset|bin|temp|exp|iso|deg|sec|secs|min|minus|high|low|left|right|east|west|north|south|short|long"
+    r"|cooled|warm|cold|camera|set|part|zwo|asi|qhy|qhyccd|atik|sbig|fli|canon|nikon|sony"
+)
+"""Words of a folder's name beside which the word for a kind still says what is in it."""
 
 STACK_NAME = re.compile(
     r"(?:dso[-_ ])?(?:stacked[-_ ](\d{1,5})(?![\d.])|stack[-_ ](?:\d+bits?[-_ ])?(\d{1,5})frames)", re.IGNORECASE
@@ -58,6 +72,35 @@ MAKERS = ("zwo", "ccd", "cmos", "camera", "ascom", "driver", "qhyccd-cameras-cap
 """Words of a camera's name that do not tell one camera from another."""
 
 
+@lru_cache(4096)
+def kind_of_words(words: str) -> str | None:
+    """The kind that words name: flats, Flats_V, M31 lights, dark_300s_-10C; None where they merely hold such a word.
+
+    The word for the kind stands at the end, or only filters, numbers and the like come after it.
+    """
+    plain = parted(words)
+    matches = list(FILE_KIND.finditer(plain.lower()))
+    if len(matches) != 1:
+        return None
+    kind, match = matches[0].lastgroup, matches[0]
+    before, after = (WORD.findall(part) for part in (plain[: match.start()], plain[match.end() :]))
+    if not all(map(is_usual, after)):
+        return None
+    plural = kind in ("bias", "flat", "flatdark") or match[0].endswith("s")
+    alone = re.fullmatch(r"(?i)no|not|without|un|non|after|before", before[-1]) if before else None
+    return kind if all(map(is_usual, before)) or (plural and not alone) else None
+
+
+def is_usual(word: str) -> bool:
+    """Whether a word may stand beside the one for a kind: a filter, a number, or one that says nothing else."""
+    return bool(BESIDE.fullmatch(word) or FILTER_TOKEN.fullmatch(word))
+
+
+def parted(words: str) -> str:
+    """Words in capitals of their own put apart: PanelFlat is Panel_Flat."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words)
+
+
 def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> None:
     """Fill in what the header does not tell from words such as _600s_, -10C, 1x1, gain100, _Ha_ in the name."""
     parts = [p.lower() for p in reversed(PurePath(str(source)).parts[-3:])]
@@ -73,7 +116,13 @@ def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> 
     if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
         meta["filter"] = filter_in_name(source, COLOUR_TOKEN if meta["pattern"] else FILTER_TOKEN)
         if meta["filter"]:
-            notes.append(f"filter read from the name: '{meta['filter']}'")
+            notes.append(f"{FILTER_NOTE}: '{meta['filter']}'")
+
+
+def exposure_in_name(source: str) -> float | None:
+    """The exposure in seconds that the name of a file tells."""
+    match = IN_NAME["exposure_s"].search(PurePath(str(source)).name.lower())
+    return value_in_name("exposure_s", match) if match else None
 
 
 def value_in_name(name: str, match: re.Match):
@@ -95,8 +144,16 @@ def filter_in_name(source: str, token: re.Pattern[str] = FILTER_TOKEN) -> str | 
         return told[1]
     words = re.split(r"[_\s.,]+|-(?!alpha|beta)", stem)
     found = [word for word in words if token.fullmatch(word)]
-    folders = [part for part in path.parts[-3:-1] if token.fullmatch(part)]
+    folders = [word for part in path.parts[-3:-1] for word in filter_words(part) if token.fullmatch(word)]
     return found[-1] if found else folders[-1] if folders else None
+
+
+def filter_words(folder: str) -> list[str]:
+    """What in a folder's name may be a filter: all of OIII, the V of Flats_V, nothing of R Leonis lights."""
+    if not kind_of_words(folder):
+        return [folder]
+    others = [word for word in WORD.findall(parted(folder)) if not FILE_KIND.fullmatch(word.lower())]
+    return others if all(map(is_usual, others)) else []
 
 
 def filter_key(name: str | None) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 from masterlight.core.headers.filters import filter_of
 from masterlight.core.headers.geometry import pattern_of, sections_of
 from masterlight.core.headers.kinds import verdict_of
-from masterlight.core.headers.names import STACK_NAME, guess_from_name
+from masterlight.core.headers.names import STACK_NAME, exposure_in_name, guess_from_name
+from masterlight.core.headers.processed import COUNTS, processing_of, stack_count
 from masterlight.core.headers.values import angle, as_number, as_time, celsius, number, positive, text, truth
 
 TEXTS = {
@@ -23,7 +24,8 @@ TEXTS = {
 }  # fmt: skip
 """Fields of a `Meta` that are words."""
 
-BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"))
+BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"),
+           ("DETXBIN", "DETYBIN"), ("CCDSUM", ""))  # fmt: skip
 
 TEMPERATURE = (
     "CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD", "CCDATEMP", "TEMPDET", "DETTEMP", "DET-TEMP", "DET_TEMP",
@@ -71,7 +73,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
         (tuple(key for pair in BINNING for key in pair if key), (1, 64)), (PIXEL, (0.1, 1000)),
         (("FOCALLEN", "FOCAL"), (1, 1e6)), (("FLENGTH",), (1e-3, 1e6)), ((*ROTATOR, *ANGLE_ON_SKY), (-1e4, 1e4)),
         (TOTAL_EXPOSURE, (0, 1e8)), (("XORGSUBF", "YORGSUBF", "XBAYROFF", "YBAYROFF"), (-1e6, 1e6)),
-        (("NCOMBINE", "STACKCNT"), (1, 1e6)), (FOCUSER, (-1e9, 1e9)),
+        (COUNTS, (1, 1e6)), (FOCUSER, (-1e9, 1e9)),
     )
     for key in keys
 }  # fmt: skip
@@ -98,6 +100,9 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
     binning = binning_of(cards)
     meta: dict[str, Any] = {name: text(cards, *keys) for name, keys in TEXTS.items()} | {"filter": filter_of(cards)}
     meta["program"], meta["exposure_s"] = program_of(cards), exposure_of(cards)
+    if meta["exposure_s"] == 0 and exposure_in_name(source):
+        meta["exposure_s"] = None  # which is read from the name below
+        notes.append("an exposure of 0 s is not believed")
     meta |= verdict_of(cards, source, meta["exposure_s"], notes, meta["program"] or "")._asdict()
     meta |= {
         "offset": positive(number(cards, "OFFSET", "BLKLEVEL", "BLKLEVELG"), zero=True),
@@ -107,7 +112,6 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "focal_mm": focal_of(cards), "rotator_deg": rotator_of(cards), "focuser_steps": number(cards, *FOCUSER),
         "time": time_of(cards, notes), "pedestal_dn": pedestal_of(cards, notes),
         "saturation_dn": saturation_of(cards),
-        "calibration": "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in "OBDF")),
         "contains_bias": truth(cards.get("CALBIAS")),
         "bits": bits_of(cards),
         "integer": (number(cards, "BITPIX") or 16) > 0,
@@ -115,6 +119,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         "pattern": pattern_of(cards, shape, notes), "shape": tuple(shape),
     }  # fmt: skip
     meta["scale_claims"] = () if meta["integer"] else scale_claims(cards, meta["program"])
+    meta["calibration"], meta["stages"] = processing_of(cards, source, meta["integer"], notes)
     meta["overscan_px"], meta["data_px"] = sections_of(cards, shape, notes)
     meta["gain"], meta["gain_e_per_dn"] = gain_of(cards, notes)
     meta["unit"] = unit_of(cards)
@@ -154,7 +159,7 @@ def frames_of(cards: Mapping, source: str, meta: Mapping) -> int:
 
     Telescopes that stack by themselves call what they make a light too, and keep the exposure of one frame in EXPTIME.
     """
-    told = number(cards, "NCOMBINE", "STACKCNT")  # some programs number exposures by SNAPSHOT
+    told = stack_count(cards)  # some programs number exposures by SNAPSHOT
     if told is not None or meta["kind"] not in ("light", "unknown"):
         return max(1, int(told or 1))
     total, single = number(cards, *TOTAL_EXPOSURE), meta["exposure_s"]
@@ -174,7 +179,7 @@ def exposure_of(cards: Mapping) -> float | None:
 def binning_of(cards: Mapping) -> tuple[int, int] | None:
     """Binning as (x, y); None when no keyword tells it."""
     for key_x, key_y in BINNING:
-        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards.get(key_x)).lower())]
+        pair = [as_number(part) for part in re.split(r"[x*,\s]+", str(cards.get(key_x)).lower().strip())]
         across, down = pair[0], number(cards, key_y) if key_y else pair[-1]
         if across is not None:
             across = max(1, int(across))

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from masterlight.core.frame import Frame
 from masterlight.core.headers.values import seconds_of
+from masterlight.core.statistics.scale import madn
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, Look
+from masterlight.doctor.evidence import Evidence, Look, region, sampled_rows
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.session.found.witness import DOUBT
@@ -16,6 +18,8 @@ FEWEST, SHARE = 4, 3
 """Of so many flats or more, at most one in so many is odd; where more are, none is told from the others."""
 FARTHER = 5.0
 """An odd flat is so many times farther from their median than the usual one."""
+HOT = 0.05
+"""Good pixels of a sensor answer to light alike within this part."""
 BRIGHTER = 0.2
 """A level that is higher by less than this part is not odd; a lower one never is by itself."""
 
@@ -31,6 +35,29 @@ def flats_called_light(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             sentence = f"{some(list(doubted))}: called light, but {next(iter(doubted.values()))}"
             crop = pictures.crop_of(next(iter(doubted)))
             yield finding("H01", "warn", list(doubted), len(doubted), 0, "frames", sentence, crop)
+
+
+def hot_pixels(doctor: Doctor, master: Frame, rows: np.ndarray) -> Iterator[Finding]:
+    """D29: pixels of a master flat that are hot, as no dark was taken out of its frames; rows: a sample of it."""
+    step = 2 if rows.shape[1] > 1 else 1  # to the next pixel of its colour
+    reach = 4 * step
+    if "D" in master.meta.calibration or rows.shape[-1] < 4 * reach:
+        return
+    here, far = rows[..., reach:-reach], rows.shape[-1] - reach
+    usual = np.median([rows[..., reach + i * step : far + i * step] for i in (-4, -3, -2, 2, 3, 4)], axis=0)
+    with np.errstate(invalid="ignore"):
+        above = here / np.where(usual > 0, usual, np.nan) - 1
+        hot = above > max(HOT, 8 * madn(above))
+    share = float(np.mean(hot))
+    if np.count_nonzero(hot) >= 5 and share > doctor.hot_fraction:
+        group, line, x = np.unravel_index(int(np.nanargmax(above)), above.shape)
+        sentence = f"""{share:.2%} of the pixels of {some([master])} are over {HOT:.0%} above their neighbours, by up
+            to {above[group, line, x]:.0%}: hot ones, as no dark was taken out of the flats. They make dark pixels of
+            lights; a run repairs those that no dark shows. Take flat-darks, or shorter flats"""
+        y, x = sampled_rows(master)[group] + line, region(master)[2] + reach + x
+        y, x = (max(12, min(int(at), size - 12)) for at, size in zip((y, x), master.shape, strict=True))
+        crop = pictures.image(master.pixels(y - 12, y + 12, x - 12, x + 12))
+        yield finding("D29", "warn", [master], 100 * share, 100 * doctor.hot_fraction, "%", sentence, crop)
 
 
 def odd_flats(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:

@@ -36,10 +36,12 @@ class Places:
 
     def in_words(self, x0: int = 0) -> str:
         """The columns and blocks by their x, counted from 0; x0: where the sample begins."""
-        parts = []
-        if self.columns.any():
-            parts.append(f"column{'s' * bool(self.columns.sum() > 1)} {spans(self.columns, x0)}")
-        return " and ".join([*parts, self.in_blocks(x0)] if self.blocks.any() else parts)
+        columns, blocks = self.columns.any(), self.blocks.any()
+        return " and ".join([self.in_columns(x0)] * bool(columns) + [self.in_blocks(x0)] * bool(blocks))
+
+    def in_columns(self, x0: int = 0) -> str:
+        """The columns alone."""
+        return f"column{'s' * bool(self.columns.sum() > 1)} {spans(self.columns, x0)}"
 
     def in_blocks(self, x0: int = 0) -> str:
         """The blocks alone."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Meta, Stored
-from masterlight.core.headers.geometry import flip_header
-from masterlight.core.headers.values import as_number
+from masterlight.core.headers.geometry import PATTERN_ROW, flip_header, is_bottom_up
+from masterlight.core.headers.reading import OURS
+from masterlight.core.headers.values import as_number, text
 from masterlight.io.fits.cards import (
     header_of_text,
 )
@@ -32,10 +33,12 @@ from masterlight.io.fits.hdus import (
     whole,
 )
 from masterlight.io.fits.unpack import unpack_tiles, unzip
-from masterlight.io.plain import Layout, PlainFrame, refuse_absurd, truncation
+from masterlight.io.plain import Layout, PlainFrame, refuse_absurd, truncation, unused_images
 
 LARGEST = 1e30
 """Beyond it BZERO and BSCALE leave nothing of the pixels."""
+COMPANIONS = ("UNCERT", "ERR", "DQ", "BPM", "VAR", "WHT", "WEIGHT", "CTX", "FLAGS", "NOISE", "PSF", "EXP")
+"""Names of planes that go with an image and are no images themselves, beside MASK: errors, flags, weights."""
 LARGEST_TILE = 1 << 16
 """Pixels of a tile that may be larger than its image."""
 
@@ -86,7 +89,10 @@ def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
         image, beside = image_and_planes(file)
         frame = frame_of(file, image)
         names = {part.name: part for part in beside}
-        notes = ["its plane UNCERT is not used"] if "UNCERT" in names else []
+        known = [part.name for part in beside if part.name in COMPANIONS]
+        others = [] if any(key in image.cards for key in OURS) else other_images(beside)
+        notes = [f"its plane {name} is not used" for name in known if not frame.meta.is_master][:4]
+        notes += [unused_images(image.name or f"number {image.number}", others)] if others else []
         if "MASK" in names:
             mask = frame_of(file, names["MASK"])
             if mask.layout.dtype != DTYPES[8]:
@@ -97,7 +103,13 @@ def open_fits(path: str | os.PathLike[str]) -> FitsFrame:
                 frame = replace(frame, mask=mask)
             else:
                 notes.append("its plane MASK is of another size than the image and is not used")
-    return replace(frame, meta=frame.meta.with_(notes=(*frame.meta.notes, *notes))) if notes else frame
+    told = frame.meta.with_(notes=(*frame.meta.notes, *notes), unused_images=len(others))
+    return replace(frame, meta=told) if notes else frame
+
+
+def other_images(beside: list[Part]) -> list[str]:
+    """Names of the images behind the first one that are no planes of it, such as a second chip."""
+    return [part.name or f"number {part.number}" for part in beside if part.name not in (*COMPANIONS, "MASK")]
 
 
 def open_plane(path: str | os.PathLike[str], name: str) -> FitsFrame | None:
@@ -124,6 +136,8 @@ def frame_of(file: Opened, part: Part) -> FitsFrame:
         raise FrameError(source, truncation(file.size_bytes, max(end, layout.end_bytes)))
     cards = flip_header(dict(part.cards), layout.rows) if layout.flip else part.cards
     meta = Meta.from_header(cards, source, layout.shape)
+    if layout.flip:
+        meta = meta.with_(bottom_up=True, pattern_row=(text(part.cards, PATTERN_ROW) or "").lower())
     meta = meta.with_(notes=(*part.notes, *meta.notes)) if part.notes else meta
     return FitsFrame(source=source, meta=meta, layout=layout, text=part.text)
 
@@ -142,9 +156,10 @@ def layout_of(cards: Mapping, source: str, offset: int, packing: str, hdu: int, 
         raise FrameError(source, f"a cube of {told}; images have one plane, or three for colour")
     zero, scale = (usable_number(cards, key, usual, source) for key, usual in (("BZERO", 0.0), ("BSCALE", 1.0)))
     blank = blank_of(cards.get("BLANK"), bitpix)
-    flip = str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
     cols, rows, planes = [*sizes, 1][:3]
-    return Layout(DTYPES[bitpix], planes, rows, cols, offset, zero, scale, blank, flip, packing, hdu, stamp)
+    return Layout(
+        DTYPES[bitpix], planes, rows, cols, offset, zero, scale, blank, is_bottom_up(cards), packing, hdu, stamp
+    )
 
 
 def usable_number(cards: Mapping, key: str, usual: float, source: str) -> float:
