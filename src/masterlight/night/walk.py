@@ -22,6 +22,7 @@ from masterlight.defects.lists import Defects
 from masterlight.defects.outliers import hot_in_flat
 from masterlight.doctor.examination import examine_set
 from masterlight.doctor.findings import Finding
+from masterlight.doctor.raw.doubled import doubled_lights
 from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
@@ -141,6 +142,8 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
     yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
+    seen = [(light.raw, light.stars) for light in lights if light.stars is not None]
+    yield from run.diagnose(list(doubled_lights(run.recipe.doctor, seen)))
     for masters in [] if keep else used:
         masters.release()
     return [light for light in lights if light.measurement]
