@@ -564,7 +564,7 @@ def median_of(report):
 
 
 def test_surface_many_masters_are_warned_of_in_one_sentence(tmp_path):
-    """Flats of four filters that are too few each: one line of the console, one article, four findings in the report."""
+    """Too few flats of each of four filters: one line of the console, one article, four findings in the report."""
     knobs = {"filters": tuple("LRGB"), "lights": 2, "flats": 3, "biases": 3, "darks": 0, "rows": 240, "cols": 320}
     night = sky.written(**{**NIGHT, **knobs, "stars": 150, "trails": 0, "cloudy": 0})
     report, events = walked(night.folder, tmp_path)
