@@ -27,7 +27,8 @@ def test_truth_nothing_untrue_is_said_of_healthy_nights(part):
 
 
 def test_every_diagnosis_is_planted():
-    assert {fault.id for fault in FAULTS.values()} == set(TITLES)
+    by_the_run = {"D30"}  # of the stars that a run measures: test_doubled
+    assert {fault.id for fault in FAULTS.values()} == set(TITLES) - by_the_run
 
 
 def test_the_judge_sees_a_false_alarm():
