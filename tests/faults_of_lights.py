@@ -150,12 +150,41 @@ def silent_header(strength, rng):
     return change
 
 
-@fault("D21", "copied frame", (2, 3, 5), "equal frames", "any two frames of equal pixels", named="dark 1")
+@fault(
+    "D21",
+    "copied frame",
+    (1, 2, 4),
+    "copies",
+    "any frame of the same pixels as another one",
+    named="dark 2",
+    planned="holds the same pixels",
+)
 def copies(strength, rng):
+    return repeated(strength, cards=False)
+
+
+@fault(
+    "D21",
+    "copied file",
+    (1, 2, 4),
+    "copies",
+    "any file of the same pixels as another one",
+    named="dark 2",
+    planned="holds the same pixels",
+)
+def copied_files(strength, rng):
+    return repeated(strength, cards=True)
+
+
+def repeated(times, cards: bool):
+    """The second dark again in place of those after it, with its `cards` or with their own."""
     kept = {}
 
     def change(kind, i, pixels, header):
-        if kind == "dark" and 1 <= i < 1 + strength:
+        if kind == "dark" and 1 <= i <= 1 + times:
+            kept.setdefault("header", header.copy())
+            if cards:
+                header.update(kept["header"])
             return kept.setdefault("pixels", pixels).copy()
 
     return change
@@ -264,6 +293,7 @@ def dark_among_lights(strength, rng):
     "frames",
     "a light without stars as bright as half a flat",
     named="light 0",
+    planned="taken for a flat by pixels",
     words="as bright as the flats",
 )
 def flat_among_lights(strength, rng):

@@ -23,6 +23,7 @@ from clinic import NIGHT
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, Finding, diagnose
+from masterlight.session.plan import Plan
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 from masterlight.simulate.dialects import DIALECTS, Shot, name_and_cards, shots
@@ -50,22 +51,35 @@ class Fault:
     """Frames that the finding must name: `flat`, or `flat 2` for one of them; '' where it names a master."""
     words: str = ""
     """What the sentence must hold, as a regular expression."""
+    planned: str = ""
+    """Where the plan sees to it already: what it says of these frames, as a regular expression."""
     knobs: Callable[[float], dict[str, Any]] = lambda strength: {}
     """Knobs of the simulated night."""
     calibrate: dict[str, Any] = field(default_factory=dict)
     doctor: dict[str, Any] = field(default_factory=dict)
 
-    def found(self, strength: float, seed: int) -> list[Finding]:
-        """The findings that tell of the fault planted at a strength in the night of a seed."""
+    def examined(self, strength: float, seed: int) -> tuple[Plan, list[Finding], set[str]]:
+        """The plan and the findings of a night with the fault, and the frames that have it."""
         night = Night(**{**NIGHT, "seed": seed, **self.knobs(strength)})
         change = self.plant(strength, np.random.default_rng([seed, 99]))
         with tempfile.TemporaryDirectory() as folder:
             paths = laid(night, Path(folder), change)
             kind, _, at = self.named.partition(" ")
             named = [str(path) for path in paths.get(kind, ())]
-            wanted = {named[int(at)]} if at else set(named)
             findings = diagnosed(Path(folder), ImageCalibration(**self.calibrate), Doctor(**self.doctor))
-        return [one for one in findings if one.id == self.id and self.tells(one, wanted)]
+        return *findings, {named[int(at)]} if at else set(named)
+
+    def found(self, strength: float, seed: int) -> bool:
+        """Whether the fault, planted at a strength in the night of a seed, is told by the doctor or in the plan."""
+        plan, findings, wanted = self.examined(strength, seed)
+        told = any(one.id == self.id and self.tells(one, wanted) for one in findings)
+        return told or bool(self.planned and wanted <= self.seen_to(plan))
+
+    def seen_to(self, plan: Plan) -> set[str]:
+        """The frames of which the plan says what is wrong with them."""
+        left_out = {row.source for row in plan.rejected if re.search(self.planned, row.reason)}
+        frames = (frame for group in plan.groups for frame in group.frames)
+        return left_out | {f.source for f in frames if any(re.search(self.planned, note) for note in f.meta.notes)}
 
     def tells(self, one: Finding, wanted: set[str]) -> bool:
         """Whether a finding of its id names the frames, and says what is the matter."""
@@ -154,11 +168,12 @@ def laid(night: Night, folder: Path, change: Callable | None = None) -> dict[str
     return paths
 
 
-def diagnosed(folder: Path, calibrate: ImageCalibration, doctor: Doctor) -> list[Finding]:
-    """All that `masterlight doctor` finds in a folder."""
+def diagnosed(folder: Path, calibrate: ImageCalibration, doctor: Doctor) -> tuple[Plan, list[Finding]]:
+    """The plan of a folder, and all that `masterlight doctor` finds in it."""
+    found = plan(scan(folder), calibrate)
     with executor("serial") as pool:
-        *_, last = diagnose(plan(scan(folder), calibrate), doctor, calibrate, pool)
-    return last.result
+        *_, last = diagnose(found, doctor, calibrate, pool)
+    return found, last.result
 
 
 # --- nights without a fault -------------------------------------------------------------------------------------------
@@ -197,7 +212,7 @@ def false_alarms(night: Night) -> list[str]:
     """What the doctor says of a healthy night as an error or a warning and is not true of it."""
     with tempfile.TemporaryDirectory() as folder:
         laid(night, Path(folder))
-        findings = diagnosed(Path(folder), ImageCalibration(), Doctor())
+        _, findings = diagnosed(Path(folder), ImageCalibration(), Doctor())
     grave = [one for one in findings if one.severity != "info"]
     return [f"{one.severity} {one.id}: {one.sentence}" for one in grave if not is_true(one, night)]
 
@@ -221,7 +236,7 @@ def hits(task: tuple[str, float, int]) -> tuple[str, float, bool]:
     from faults import FAULTS
 
     name, strength, seed = task
-    return name, strength, bool(FAULTS[name].found(strength, seed))
+    return name, strength, FAULTS[name].found(strength, seed)
 
 
 def found_shares(names, seeds: int = SEEDS) -> dict[str, list[float]]:

@@ -102,12 +102,14 @@ def walk_target(run: Run, jobs: list[int]) -> Events[None]:
         fields = yield from find_fields(run, lights)
     numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
-        job, used = run.plan.lights[i], 0
-        for number, field in zip(numbers, fields, strict=False):
-            if own := [light for light in field.lights if light.job == i]:
-                used += len(own)
-                with run.timing("pass 2: integrate"):
-                    yield from integrate_lights(run, replace(job, field=number), own, field.reference)
+        job = run.plan.lights[i]
+        parts = [[light for light in field.lights if light.job == i] for field in fields]
+        used = [(number, *rest) for number, *rest in zip(numbers, parts, fields, strict=False) if rest[0]]
+        if job.object and len(used) == 1:  # no other has its name
+            used = [(job.field, *used[0][1:])]
+        for number, own, field in used:
+            with run.timing("pass 2: integrate"):
+                yield from integrate_lights(run, replace(job, field=number), own, field.reference)
         if not used:
             yield run.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
 
