@@ -182,6 +182,9 @@ class Quick:
         """What is wrong with one master; the noise of a flat's frames from the difference of two."""
         kind, frames = (job.kind, job.frames) if isinstance(job, MasterJob) else (job.meta.kind, ())
         others = {name: other for name, other in known.items() if other is not master}
+        if kind == "flat" and others.get("bias") is None:  # any bias frame tells its level
+            unlit = (group.frames[0] for group in self.plan.groups if group.kind == "bias")
+            others["bias"] = next((frame for frame in unlit if frame.shape[-2:] == master.shape[-2:]), None)
         noise = []
         if kind == "flat" and len(frames) > 1:
             with suppress(MasterlightError, OSError, ValueError):
