@@ -241,3 +241,15 @@ def test_truth_hundreds_of_files_need_few_open_ones(tmp_path):
     assert told.returncode == 0, told.stdout + told.stderr
     deep = fits.getdata(tmp_path / "deep.fits")
     assert deep.std() == pytest.approx(10 / np.sqrt(150), rel=0.1)
+
+
+def test_truth_a_master_is_made_of_frames_that_only_weak_headers_call_lights(tmp_path):
+    (tmp_path / "n").mkdir()
+    rng = np.random.default_rng(4)
+    for i in range(3):
+        for name, cards in (("d", {"OBSTYPE": "OBJECT"}), ("e", {"IMAGETYP": "Light Frame"})):
+            pixels = rng.normal(20000, 140, SHAPE).astype(np.uint16)
+            ml.write(tmp_path / "n" / f"{name}{i}.fits", pixels, cards | {"EXPTIME": 4.0})
+    *_, last = by_hand("flat", [tmp_path / "n"], tmp_path / "out.fits", Recipe())
+    assert ml.read(tmp_path / "out.fits").meta.frames == 3
+    assert {row.path.rpartition("/")[2][0] for row in last.result.frames if row.status == "rejected"} == {"e"}

@@ -38,7 +38,8 @@ def test_surface_the_page_tells_of_every_diagnosis_and_fault():
 
 
 def test_every_diagnosis_is_planted():
-    assert {fault.id for fault in FAULTS.values()} == set(TITLES)
+    by_the_run = {"D30"}  # of the stars that a run measures: test_doubled
+    assert {fault.id for fault in FAULTS.values()} == set(TITLES) - by_the_run
 
 
 def test_the_judge_sees_a_false_alarm():

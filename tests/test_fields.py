@@ -97,6 +97,14 @@ def test_truth_a_wrong_name_makes_a_master_light_with_a_number(tmp_path):
     assert {row.object for row in report.lights} == {"M 31"} and "clouds" not in told
 
 
+def test_truth_a_whole_filter_that_does_not_match_keeps_its_name(tmp_path):
+    one = lights(tmp_path / "in", 11, 4, "a", object="M 31", filters=("L",))
+    two = lights(tmp_path / "in", 12, 3, "b", object="M 31", filters=("Ha",))
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert used == {"master_light_M-31_L.fits": one, "master_light_M-31_Ha.fits": two}
+    assert "match each other and not the other 4 lights" in told and not report.rejected
+
+
 def test_truth_a_field_of_few_stars_is_no_cloudy_one(tmp_path):
     rich = lights(tmp_path / "in", 11, 5, "a")
     poor = lights(tmp_path / "in", 12, 3, "b", faintest_dn=20000.0)

@@ -3,6 +3,7 @@
 import pytest
 
 from masterlight.core.frame import Meta
+from masterlight.session.found.suitable import of_pattern
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,11 @@ def test_truth_a_pattern_is_no_filter():
 )
 def test_truth_the_folder_tells_the_filter_where_nothing_else_does(folder, name):
     assert Meta.from_header({}, f"night/{folder}/IMG_0001.fits", (90, 120)).filter == name
+
+
+def test_truth_the_pattern_that_the_user_tells_takes_made_up_filters_away():
+    light = Meta.from_header({"IMAGETYP": "Light"}, "L_001.fits", (90, 120))
+    assert light.filter == "L" and of_pattern(light, "RGGB").filter is None and of_pattern(light, "RGGB").notes == ()
+    for cards, name in (({"FILTER": "L"}, "L_001.fits"), ({}, "M31_Ha_001.fits")):
+        meta = Meta.from_header(cards, name, (90, 120))
+        assert of_pattern(meta, "RGGB").filter == meta.filter in ("L", "Ha")

@@ -1,11 +1,16 @@
 """Folders that the user says hold one kind: they are scanned wherever they lie, and the kind is settled for good."""
 
+import click
 import numpy as np
 import pytest
 
 from masterlight.core.errors import ParameterError
+from masterlight.core.process import from_toml, knobs
+from masterlight.doors.cli import main
+from masterlight.doors.flags import flag, typed_knobs
 from masterlight.io import write
 from masterlight.night.recipe import Recipe
+from masterlight.processes import STEPS
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
@@ -57,10 +62,11 @@ def test_truth_what_is_not_there_or_given_twice_is_told_by_its_knob(night):
 
 
 def test_surface_flags_and_recipe_lines_say_the_same(night):
-    from masterlight.core.process import from_toml
-    from masterlight.doors.cli import main
-
     assert from_toml(Recipe, 'flat_dir = "a"').flat_dir == from_toml(Recipe, 'flat_dir = ["a"]').flat_dir == ("a",)
+    flags = [flag(knob, STEPS["plan"]) for knob in knobs(Recipe) if knob.path == "flat_dir"]
+    for words in (["--flat-dir", "a,b"], ["--flat-dir", "a", "--flat-dir", "b"]):
+        typed = typed_knobs(click.Command("test", params=flags).make_context("test", words).params)
+        assert typed == {"flat_dir": ("a", "b")}
     with pytest.raises(SystemExit) as stopped:
         main(["plan", str(night), "--flat-dir", "nowhere"])
     assert stopped.value.code == 2

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.frame import Meta
-from masterlight.core.headers import geometry, kinds, reading
+from masterlight.core.headers import filters, geometry, kinds, reading
 from masterlight.core.together import differences
 from masterlight.night.products import header
 
-KEYS = sorted({*reading.BOUNDS, *kinds.TYPE, *geometry.PATTERN, *geometry.OVERSCAN, *geometry.DATA, "JD", "MJD-OBS",
+KEYS = sorted({*filters.NAMED, *sum(filters.WHEELS, ()),
+               *reading.BOUNDS, *kinds.TYPE, *geometry.PATTERN, *geometry.OVERSCAN, *geometry.DATA, "JD", "MJD-OBS",
                "DATE-OBS", "TIME-OBS", "DATE", "RA", "DEC", "OBJCTRA", "OBJCTDEC", "CRVAL1", "CRVAL2", "CALSTAT",
                "COMMENT", "BITPIX", "BUNIT", "ROWORDER", "CRPIX2", "CD2_2", "A_1_1", "FILTER", "OBJECT"})  # fmt: skip
 words = st.sampled_from(["nan", "1e999", "[1:2,3:4]", "[1:9999999999,1:2]", "9999-12-31T23:59:59", "0001-01-01", "2x2",
@@ -110,3 +111,16 @@ def test_truth_a_count_of_columns_is_overscan_at_the_end_of_the_rows():
     assert sections(COVER=32, BIASSEC="[111:132,1:100]", DATASEC="[1:110,1:100]")[1] == (0, 100, 0, 110)
     for no in ({"COVER": 0}, {"COVER": 60}, {"COVER": True}, {"COVER": 1.5}, {"COVER": 32, "BITPIX": -32}):
         assert sections(**no) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("cards", "binning"),
+    [
+        ({"CCDSUM": "2 2"}, (2, 2)),
+        ({"CCDSUM": "1 2"}, (1, 2)),
+        ({"BINNING": "2 x 1"}, (2, 1)),
+        ({"BINNING": 3}, (3, 3)),
+    ],
+)
+def test_truth_binning_as_observatories_write_it(cards, binning):
+    assert Meta.from_header(cards, "x.fits").binning == binning

@@ -85,6 +85,33 @@ def test_truth_d14_flat_that_corrects_too_little_and_too_much():
     assert much[0].picture.shape == (3, 320, 480)
 
 
+def sky_of(shape, flat, seed=1):
+    """D14 of a light whose sky is `shape` DN, in truth divided by `flat`; both over the frame."""
+    process = ImageCalibration(force=True)
+    rng = np.random.default_rng(seed)
+    bound = process.masters(dark=master("dark", np.full(SHAPE, 500.0)), flat=master("flat", 30_000 * flat))
+    raw = ArrayFrame.of(500 + rng.poisson(shape), "light", Meta(kind="light", saturation_dn=65535.0))
+    return only(DOCTOR.light(raw, process(raw, bound), bound), "D14")
+
+
+@pytest.mark.parametrize("gradient", [0.15, 0.4, 0.7])
+@pytest.mark.parametrize("turn", [0, 1, 2.5])
+def test_truth_d14_a_gradient_of_the_sky_is_no_vignetting(gradient, turn):
+    y, x = np.mgrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    flat = 1 - 0.25 * (x**2 + y**2)
+    sky_dn = 8000 * (1 + gradient * (np.cos(turn) * x + np.sin(turn) * y) / 1.5)
+    assert sky_of(sky_dn * flat, flat) == []
+    for left in (0.2, 0.5, 0.9):
+        (found,) = sky_of(sky_dn * flat ** (1 + left), flat)
+        assert_allclose(found.figure, left, rtol=0.25)
+
+
+def test_truth_d14_a_nebula_steeper_than_any_vignetting():
+    y, x = np.mgrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    flat = 1 - 0.1 * (x**2 + y**2)
+    assert sky_of(2000 * flat * (0.3 + np.exp(-(x**2 + y**2) / 1.5)), flat) == []
+
+
 def test_truth_d15_dust_that_moved():
     found = only(lit(flat=lambda bias, dark, flat: flat[::-1, ::-1]), "D15")
     assert [f.severity for f in found] == ["warn"]

@@ -149,6 +149,32 @@ def test_truth_d17_pattern_of_another_row(tmp_path):
     assert "calls green differ by 21 %" in found[0].sentence  # red and blue: 0.4 and 0.5, and a little bias
 
 
+@pytest.mark.parametrize(
+    ("colour", "light", "doubted"),
+    [
+        ([[1, 1], [1, 1]], [[1, 1], [1, 1]], True),
+        ([[1, 1.003], [1.001, 1]], [[1, 1.003], [1.001, 1]], True),
+        ([[0.5, 1], [1, 0.6]], [[1, 1], [1, 1]], False),
+        ([[1, 1], [1, 1]], [[0.9, 1], [1, 0.8]], False),
+        ([[0.97, 1], [1, 0.98]], [[0.97, 1], [1, 0.98]], False),
+    ],
+    ids=["grey", "greys of one sensor", "a grey sky", "a white lamp", "nearly grey"],
+)
+def test_truth_d17_colours_that_are_equal(tmp_path, colour, light, doubted):
+    """Frames binned to grey keep BAYERPAT in some drivers; a sky or a lamp that is grey by chance is no reason."""
+    tiles = {"flat": np.tile(colour, (150, 200)), "light": np.tile(light, (150, 200))}
+
+    def change(kind, i, pixels, header):
+        header["BAYERPAT"] = "RGGB"
+        return np.rint(500 + (pixels - 500) * tiles[kind]) if kind in tiles else None
+
+    found = only(examined(altered(tmp_path, change)), "D17")
+    assert [f.severity for f in found] == (["warn"] if doubted else [])
+    if doubted:
+        assert names(found[0]) == of_kind("light") and "BAYERPAT RGGB" in found[0].sentence
+        assert len(found[0].sentence) < 300
+
+
 def test_truth_d17_pattern_that_headers_disagree_about(tmp_path):
     def silent(kind, i, pixels, header):
         if kind == "light":

@@ -1,9 +1,11 @@
 """Which row BAYERPAT is of, in files that have the last row first: the pixels decide."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import siril
 from astropy.io import fits
 from sky import written
 
@@ -11,6 +13,8 @@ from masterlight import io
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import flipped_pattern
 from masterlight.doors.steps import by_hand
+from masterlight.night.recipe import Recipe
+from masterlight.night.run import run
 from masterlight.session.found.orientation import look, settle_patterns
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
@@ -168,6 +172,55 @@ def test_truth_a_night_has_its_colours_by_either_rule(rule):
     given = plan(scan(night.folder), pattern="GBRG")
     assert {frame.meta.pattern for group in given.groups for frame in group.frames} == {"GBRG"}
     assert not any("ROWORDER" in words for words in given.warnings)
+
+
+SKY_NIGHT = {"rows": 240, "cols": 300, "lights": 3, "darks": 4, "biases": 4, "flats": 4, "hot_fraction": 0.003}
+
+
+@pytest.mark.parametrize("rule", ["top", "stored"])
+@pytest.mark.parametrize("by_hand_too", [False, True])
+def test_truth_masters_have_their_rows_as_the_frames(tmp_path, rule, by_hand_too):
+    """A program that turns no rows takes a master for what it is: hot pixels lie on hot pixels, greens on greens."""
+    night = written(dialect="sharpcap", pattern_row=rule, pattern="RGGB", **SKY_NIGHT)
+    if by_hand_too:
+        list(by_hand("bias", night.paths("bias"), tmp_path / "bias.fits"))
+        list(by_hand("dark", night.paths("dark"), tmp_path / "dark.fits"))
+        list(by_hand("flat", night.paths("flat"), tmp_path / "flat.fits", bias=tmp_path / "bias.fits"))
+        made = {kind: tmp_path / f"{kind}.fits" for kind in ("bias", "dark", "flat")}
+    else:
+        *_, done = run(night.folder, tmp_path, Recipe())
+        made = {row.kind: row.path for row in done.result.masters if row.kind != "light"}
+    for kind, path in made.items():
+        header, raw = fits.getheader(path), fits.getheader(night.paths(kind)[0])
+        assert [header[key] for key in ("ROWORDER", "BAYERPAT")] == [raw[key] for key in ("ROWORDER", "BAYERPAT")]
+        assert header.get("BAYERROW") == (None if by_hand_too and kind != "flat" else rule.upper())
+        stored = np.median([fits.getdata(one).astype(float) for one in night.paths(kind)], axis=0)
+        middle = np.median(stored) - np.median(fits.getdata(path))
+        off = fits.getdata(path) + middle - stored
+        assert np.mean(np.abs(off) > 0.05 * stored + 60) < 2e-3, "pixel for pixel"
+        frame, again = io.read(path), settle_patterns([io.read(path), *map(io.read, night.paths("flat"))])[0][0]
+        assert np.array_equal(np.asarray(frame), fits.getdata(path)[::-1]) and again.meta.pattern == "RGGB"
+
+
+@siril.installed
+def test_authority_siril_calibrates_with_our_masters(tmp_path):
+    """And we with frames that Siril calibrated with them: no hot pixel is left, no dust, no shading."""
+    night = written(dialect="sharpcap", pattern="RGGB", **SKY_NIGHT)
+    *_, done = run(night.folder, tmp_path / "ours", Recipe())
+    for row in done.result.masters:
+        shutil.copy(row.path, tmp_path / f"master{row.kind}.fits")
+    for i, path in enumerate(night.paths("light"), 1):
+        shutil.copy(path, tmp_path / f"light_{i:05d}.fits")
+    siril.run(tmp_path, "preprocess light_ -dark=masterdark -flat=masterflat -cfa")
+    *_, done = by_hand("calibrate", [tmp_path / "light_00001.fits"], tmp_path, dark=tmp_path / "masterdark.fits",
+                       flat=tmp_path / "masterflat.fits")  # fmt: skip
+    theirs, ours = fits.getdata(tmp_path / "pp_light_00001.fits").astype(float), fits.getdata(done.result[0][0])
+    theirs *= 65535 if theirs.max() <= 1 else 1
+    for y, x in np.ndindex(2, 2):
+        their, our = theirs[y::2, x::2], ours[y::2, x::2]
+        factor = np.median(their) / np.median(our)
+        assert 0.5 < factor < 2, "each colour has its own mean in our flat, all have one in Siril's"
+        assert np.mean(np.abs(their / factor - our) > 2) < 0.003, "Siril repairs some hot pixels besides"
 
 
 @pytest.mark.parametrize("rule", ["top", "stored"])

@@ -71,6 +71,14 @@ def test_truth_a_folder_of_flats_and_pixels_outvote_the_header_and_the_user_outv
     assert kinds(frames("light"), frames("flat", told=(("user", "light"),))) == 8 * ["light"]
 
 
+def test_truth_header_folder_name_and_pixels_that_all_differ_are_each_named():
+    told = (("header", "light"), ("folder", "dark"), ("name", "bias"))
+    night = plan(Session("night", (*frames("light"), *frames("flat", told=told))))
+    (note,) = night.notes
+    assert note.startswith(f"4 frames: {TAKEN}") and len(note) < 300
+    assert note.endswith("though the header says light and its folder says dark and its name says bias")
+
+
 def limb(y, x):
     return np.where(np.hypot(x, y) < 0.7, 1 - 0.4 * np.hypot(x, y), 0.02)
 

@@ -73,7 +73,7 @@ class Look:
     digest: str
     """Hash of the sample: equal for equal frames."""
     overscan_dn: float | None = None
-    """Median of some of its overscan, None without any."""
+    """Level of its overscan in the rows that are read, None without any."""
 
     @property
     def source(self) -> str:
@@ -148,12 +148,14 @@ def look(frame: Frame) -> Look:
 
 
 def overscan_level(frame: Frame) -> float | None:
-    """The median of a few rows of the first overscan region of a frame, mostly rows that are read anyway."""
+    """The mean of some rows of the first overscan region of a frame, mostly rows that are read anyway."""
     if not frame.meta.overscan_px:
         return None
     y0, y1, x0, x1 = frame.meta.overscan_px[0]
-    rows = [y for y in sampled_rows(frame) if y0 <= y < y1][::3] or evenly(y0, y1 - 1, 8, 1)
-    return middle_of(np.stack([frame.pixels(y, y + 1, x0, x1) for y in rows]))
+    rows = [y for y in sampled_rows(frame) if y0 <= y < y1] or evenly(y0, y1 - 1, 8, 1)
+    pixels = np.stack([frame.pixels(y, y + 1, x0, x1) for y in rows])
+    middle, sigma = middle_of(pixels), madn(pixels[np.isfinite(pixels)])
+    return mean_of(np.where(np.abs(pixels - middle) <= 4 * sigma + 1, pixels, np.nan))
 
 
 def by_colour(frame: Frame, x: np.ndarray, level: float):

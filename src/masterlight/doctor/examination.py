@@ -17,13 +17,14 @@ from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, flats, kinds, leaks
+from masterlight.doctor.raw import clipped, flats, grey, kinds, leaks
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
     levels.twins, kinds.stars_in_the_dark, kinds.starless_lights, kinds.odd_exposures, levels.calibrated_already,
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
-    matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, matches.shutter,
+    matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, grey.equal_colours,
+    matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
     clipped.clipped, flats.flats_called_light, flats.odd_flats,
 )  # fmt: skip

@@ -27,6 +27,7 @@ TITLES = {
     "D23": "Saturation varies over the frame", "D24": "Coarse steps of the converter", "D25": "Banding that changes",
     "D26": "Numbers on different scales", "D27": "Pixels cut off at zero",
     "D28": "Flats change at places", "D29": "Hot pixels in the flat",
+    "D30": "Every star twice",
     "H01": "Frame of another kind than its header says", "H02": "Gain of the header",
 }  # fmt: skip
 """What each finding is called."""
@@ -37,7 +38,7 @@ class Finding:
     """One thing that is wrong, or good to know: which frames, the figure measured, its threshold, what to do."""
 
     id: str
-    """D01 to D29; H01 and H02 are lies of headers."""
+    """D01 to D30; H01 and H02 are lies of headers."""
     severity: Severity
     title: str
     sources: tuple[str, ...]

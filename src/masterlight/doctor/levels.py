@@ -16,6 +16,9 @@ from masterlight.doctor.raw.places import abrupt, bad_places, places
 from masterlight.session.found.copies import rank_of_copy, same_pixels
 from masterlight.session.groups import PLURAL, Group
 
+FEW = 40.0
+"""The sigma of few levels is not known well: of Gaussian ones, one set in a hundred has a level further away than
+5 (1 + 40 / n^2) of it, whatever their number."""
 CALIBRATED = re.compile(
     r"(?i)imagecalibration|(dark|bias|flat)[- ]?(field)?[- ]?(subtract|correct|divid)|calibrated with|ccdproc"
 )
@@ -124,14 +127,15 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         levels = np.array([one.steady_dn for one in looks])  # overscan follows a level that drifts
         middle = float(np.median(levels))
         away = np.abs(levels - middle)
-        far = (away > doctor.outlier_sigma * madn(levels)) & (away > doctor.outlier_dn)
+        sigmas = doctor.outlier_sigma * (1 + FEW / len(looks) ** 2)
+        far = (away > sigmas * madn(levels)) & (away > doctor.outlier_dn)
         bad = [one for one, odd in zip(looks, far, strict=True) if odd]
         picture = pictures.line(levels, "frame, in the order of their names", "median, DN")
         above = " above the overscan" if looks[0].overscan_dn is not None else ""
         if bad:
             worst = float(away.max())
             sentence = f"""{some(bad)}: {figure(worst)} DN away from the {figure(middle)} DN{above} of the other
-                {PLURAL[group.kind]} (more than {doctor.outlier_sigma:g} of their sigma and {doctor.outlier_dn:g} DN):
+                {PLURAL[group.kind]} (more than {sigmas:.2g} of their sigma and {doctor.outlier_dn:g} DN):
                 light got in, or another temperature or offset; leave out what does not belong"""
             yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0

@@ -24,6 +24,8 @@ from masterlight.session.nights import NIGHT_S
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
+STEEPEST = 1.1
+"""Slope of log sky on log flat, at most: without any flat it is 1, divided by it twice -1. Steeper is what is there."""
 SHALLOW = 0.015
 """Motes that darken the flat by less than this fraction are passed over."""
 SURE = 4.0
@@ -185,12 +187,12 @@ def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterat
 def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray) -> Iterator[Finding]:
     """D14: the sky follows the flat, or its inverse, after it was divided by it; D06: since the bias is still there."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        x, y = np.log(flat / middle_of(flat)), np.log(sky / middle_of(sky))
+        x, y = np.log(flat / middle_of(flat)), np.log(sky / plane_of(sky))
     if np.nanmax(x) - np.nanmin(x) < 0.03 or light.noise_dn / 8 > 0.02 * light.level_dn:
         return
     slope, r, left_x, left_y = common(y, x, order=1)
     holds_bias = "B" not in light.view.meta.calibration and light.view.meta.contains_bias is not False
-    if abs(r) < doctor.flat_correlation or abs(slope) < doctor.flat_slope:
+    if abs(r) < doctor.flat_correlation or not doctor.flat_slope <= abs(slope) <= STEEPEST:
         return
     plot = pictures.scatter(left_x, left_y, "log of the flat", "log of the sky", (slope, 0.0))
     if holds_bias and slope < -0.1 and r < -0.7:
@@ -204,6 +206,23 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
             {doctor.flat_slope:g}; correlation {r:+.2f}): a bias level left in the {"flat" if slope > 0 else "light"},
             stray light, or a flat of another focus or filter"""
         yield finding("D14", "warn", [light.view], slope, doctor.flat_slope, "slope", sentence, plot)
+
+
+def plane_of(sky: np.ndarray) -> np.ndarray:
+    """The gradient of a sky: the plane through its zones, its median where that falls to nothing.
+
+    Its logarithm is curved: taken out of the logarithm of the sky, a plane would leave that as vignetting.
+    """
+    v, u = np.mgrid[-1 : 1 : sky.shape[0] * 1j, -1 : 1 : sky.shape[1] * 1j]
+    design, level = np.stack([np.ones_like(u), u, v], axis=-1), middle_of(sky)
+    keep = np.isfinite(sky)
+    for _ in range(3):
+        if keep.sum() < 12:
+            return np.full_like(sky, level)
+        plane = design @ np.linalg.lstsq(design[keep], sky[keep], rcond=None)[0]
+        rest = sky - plane
+        keep &= np.abs(rest) <= 4 * madn(rest[keep]) + 1e-9
+    return plane if plane.min() > 0.05 * level else np.full_like(sky, level)
 
 
 def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:

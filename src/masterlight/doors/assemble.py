@@ -53,6 +53,8 @@ from masterlight.subframes.together import measure_all
 File = str | Path
 Found = Iterator[tuple[str, Defects]]
 Measured = tuple[list[Frame], list[tuple[Measurement, ...]]]
+FIRM = {"header", "folder", "name"}
+"""Witnesses of a kind that a verb which makes masters does not overrule."""
 BORDER_ZEROS = 1e-3
 """Share of pixels that are exactly 0 from which a frame seems to use that for missing ones."""
 MEASURE_BYTES = 24
@@ -68,9 +70,10 @@ def make_master(
     flat_dark: these darks are for flats. The last event's result is the report. NothingUsable when no frame is left.
     """
     kind = "flatdark" if flat_dark else kind
-    session = yield from scan_settled("masters", files)
+    session = yield from scan_settled("masters", files, [file for file in (bias, dark) if file])
     fits = {kind, "unknown"} | ({"dark", "flatdark"} if "dark" in kind else set())
-    right = [frame for frame in session.frames if frame.meta.kind in fits or recipe.force]
+    sure = {frame.source for frame in session.frames if FIRM & {witness for witness, _ in frame.meta.told}}
+    right = [f for f in session.frames if f.meta.kind in fits or recipe.force or f.source not in sure]
     words = "says that it is a {}; Recipe.force takes it for a " + kind
     wrong = [frame for frame in session.frames if frame not in right]
     lost = tuple(Rejected(frame.source, "masters", words.format(frame.meta.kind)) for frame in wrong)
@@ -81,7 +84,8 @@ def make_master(
         raise NothingUsable(plan.why_no_lights().replace("lights", PLURAL[kind]))
     refuse_mixture(frames)
     masters = {name: in_role(read(file), name) for name, file in (("bias", bias), ("dark", dark)) if file}
-    made, scales = settle([*masters.values(), *frames], recipe.calibrate.units, KNOB)
+    alike, _ = settle_patterns([*masters.values(), *frames])
+    made, scales = settle(alike, recipe.calibrate.units, KNOB)
     masters, frames = dict(zip(masters, made, strict=False)), made[len(masters) :]
     yield from tell_masters("masters", masters.values())
     group, taken = Group(kind, tuple(frames)), {name: Group(name, (master,)) for name, master in masters.items()}
@@ -176,10 +180,10 @@ def find_defects(
     user that the frames behind a rejection map were dithered and not registered.
     """
     kinds: dict[str, list[Frame]] = {}
-    session = yield from scan_settled("defects", files)
+    session = yield from scan_settled("defects", files, [bias] if bias else [])
     yield from tell_rejected("defects", session)
     beside = [in_role(read(bias), "bias")] if bias else []
-    frames = session.frames
+    beside, frames = settle_patterns([*beside, *session.frames])[0][: len(beside)], session.frames
     alone = [frame for frame in frames if frame.meta.kind not in FINDERS]  # lights tell by their own noise
     made = yield from in_dn("defects", settle([*beside, *(frame for frame in frames if frame not in alone)]))
     beside, frames = made[: len(beside)], made[len(beside) :]

@@ -76,7 +76,14 @@ def flag(knob: Knob, step: Step) -> click.Option:
     name, given_as = step.flag(knob.path), "knob__" + knob.path.replace(".", "__")
     if knob.type is bool:
         return click.Option([f"{name}/--no-{name[2:]}", given_as], default=None)
+    if isinstance(knob.default, tuple):
+        return click.Option([name, given_as], type=Value(knob), multiple=True, callback=joined_lists)
     return click.Option([name, given_as], type=Value(knob))
+
+
+def joined_lists(ctx: click.Context, option: click.Parameter, lists: tuple[tuple[Any, ...], ...]) -> Any:
+    """The items of a list whose flag is given once or several times; None when it is not given."""
+    return tuple(item for items in lists for item in items) if lists else None
 
 
 class Value(click.ParamType):

@@ -155,7 +155,8 @@ def take_defects(
     known = []
     if dark:
         plain = (frame for frame in session.frames if is_plain(frame.meta))
-        shown, *_ = yield from assemble.in_dn("cosmetic", settle([in_role(read(dark), "dark"), *plain]))
+        alike, _ = settle_patterns([in_role(read(dark), "dark"), *plain])
+        shown, *_ = yield from assemble.in_dn("cosmetic", settle(alike))
         yield from assemble.tell_masters("cosmetic", [shown])
         known.append(process.defects(shown))
     if defects:

@@ -152,7 +152,7 @@ def told_of(run: Run, fields: list[Field]) -> list[str]:
         return [f"{words}; each becomes a master light of its own"]
     rest = " and ".join(parts[1:])
     words = f"{rest} called {name} match each other and not the other {parts[0]}: another field by the same name?"
-    return [f"{words} They become a master light of their own, with a number in its name"]
+    return [f"{words} They become a master light of their own"]
 
 
 def why_not(light: Light, lost: Rejected, field: Field) -> Rejected:

@@ -38,7 +38,8 @@ def build_master(run: Run, job: MasterJob, path: Path | None = None) -> Events[N
     inputs = [Path(frame.source) for frame in frames]
     superbias = [run.recipe.superbias] if job.kind == "bias" else []
     calibrate = calibration_of(job, run.recipe.calibrate)
-    made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job))
+    turned = sorted({f"{frame.meta.pattern}, last row first" for frame in job.frames if frame.meta.bottom_up})
+    made_of = key(inputs, integration, calibrate, superbias, masters_in(run, job), *turned)
     run.keys[job] = made_of
     if path is None:
         beside = {"beside": (".png", ".json"), "made_of": made_of}

@@ -54,7 +54,7 @@ class Recipe:
     """How lights are dropped onto the finer grid."""
     bias_dir: Folders = ()
     """Folders or patterns (cal/B_*.fits) whose frames are bias frames, whatever headers and names say; they are scanned
-    too where they lie outside of the night's folder. Several with commas between."""
+    too where they lie outside of the night's folder. Several with commas between, or the flag several times."""
     dark_dir: Folders = ()
     """The same for darks."""
     flat_dir: Folders = ()

@@ -22,6 +22,7 @@ from masterlight.defects.lists import Defects
 from masterlight.defects.outliers import hot_in_flat
 from masterlight.doctor.examination import examine_set
 from masterlight.doctor.findings import Finding
+from masterlight.doctor.raw.doubled import doubled_lights
 from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
@@ -101,12 +102,14 @@ def walk_target(run: Run, jobs: list[int]) -> Events[None]:
         fields = yield from find_fields(run, lights)
     numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
-        job, used = run.plan.lights[i], 0
-        for number, field in zip(numbers, fields, strict=False):
-            if own := [light for light in field.lights if light.job == i]:
-                used += len(own)
-                with run.timing("pass 2: integrate"):
-                    yield from integrate_lights(run, replace(job, field=number), own, field.reference)
+        job = run.plan.lights[i]
+        parts = [[light for light in field.lights if light.job == i] for field in fields]
+        used = [(number, *rest) for number, *rest in zip(numbers, parts, fields, strict=False) if rest[0]]
+        if job.object and len(used) == 1:  # no other has its name
+            used = [(job.field, *used[0][1:])]
+        for number, own, field in used:
+            with run.timing("pass 2: integrate"):
+                yield from integrate_lights(run, replace(job, field=number), own, field.reference)
         if not used:
             yield run.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
 
@@ -139,6 +142,8 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
     yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
+    seen = [(light.raw, light.stars) for light in lights if light.stars is not None]
+    yield from run.diagnose(list(doubled_lights(run.recipe.doctor, seen)))
     for masters in [] if keep else used:
         masters.release()
     return [light for light in lights if light.measurement]

@@ -127,7 +127,7 @@ def several_angles(need: str, target: Group, rated: list[tuple[Any, ...]]) -> It
 def equals(rated: list[tuple[Any, ...]]) -> Iterator[str]:
     """A doubt where nothing tells the best from the next."""
     if len(rated) > 1 and rated[0][:2] == rated[1][:2] and math.isclose(rated[0][2], rated[1][2], abs_tol=1e-9):
-        yield f"nothing tells that {rated[1][3]} would be worse; Recipe.match says which to take"
+        yield f"{rated[1][3]} would serve as well, and nothing tells which is right; Recipe.match can"
 
 
 def why_not(seen: Comparison, unfit: bool, tier: int, best_tier: int, best_cost: float) -> str:

@@ -174,13 +174,17 @@ class Plan:
             return f"no images were found in {self.name}: {todo}"
         reasons = Counter(r.reason for r in self.rejected).most_common(3)
         told = "; ".join([*(f"{count} left out: {reason}" for reason, count in reasons), *self.passed[:2]])
-        counts = Counter()
+        return f"no usable lights in {self.name}" + (f" ({told})" if told else f": {self.without_lights()}")
+
+    def without_lights(self) -> str:
+        """What can be done with calibration frames alone, in words."""
+        counts: Counter[str] = Counter()
         for group in self.groups:
             counts[group.kind] += len(group.frames)
         found = " and ".join(f"{n} {PLURAL[k] if n > 1 else PLURAL[k].removesuffix('s')}" for k, n in counts.items())
-        verbs = " and ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
-        todo = f": only calibration frames were found ({found}); add the lights, or make masters of these by `{verbs}`"
-        return f"no usable lights in {self.name}" + (f" ({told})" if told else todo)
+        verbs = ", ".join(dict.fromkeys("dark" if kind == "flatdark" else kind for kind in counts))
+        todo = f"add the lights, or make masters of these by hand ({verbs})"
+        return f"only calibration frames were found ({found}); {todo}"
 
     def text(self, doctor: str = "") -> str:
         """The plan in sentences: masters, lights, what is unused and why, what was read otherwise, warnings, its price.
@@ -232,8 +236,8 @@ class Plan:
         """What the masters that were taken differ in, and why the groups that nothing uses are not used."""
         for choice in self.choices:
             apart = "; ".join(choice.apart)
-            if choice.chosen and apart and not any(apart in warning for warning in self.warnings):
-                yield f"{choice.need} for {choice.target}: {choice.chosen} ({apart})"
+            if apart and not any(apart in warning for warning in self.warnings):
+                yield f"{choice.need} for {choice.target}: {choice.chosen or 'none'} ({apart})"
         used = {id(frame) for job in self.masters for frame in job.frames}
         used |= {id(master) for part in self.sets for master in (part.bias, part.dark, part.flat)}
         used |= {id(master) for job in self.masters for master in (job.bias, job.dark)}

@@ -64,13 +64,14 @@ def linked(frames: list[Frame]) -> list[list[Frame]]:
     """Frames in parts that point far apart; those of a mosaic hang together from panel to panel."""
     at = np.array([direction(frame.meta) for frame in frames])
     near = math.cos(math.radians(min(180.0, max(far_deg(frame.meta) for frame in frames))))
-    free, parts = set(range(len(frames))), []
-    while free:
-        waiting, part = [free.pop()], []
+    free, parts = np.ones(len(frames), bool), []
+    while free.any():
+        waiting, part = [int(free.argmax())], []
+        free[waiting] = False
         while waiting:
             part.append(i := waiting.pop())
-            reached = free.intersection(np.flatnonzero(at @ at[i] >= near).tolist())
-            free -= reached
+            reached = np.flatnonzero(free & (at @ at[i] >= near)).tolist() if free.any() else []
+            free[reached] = False
             waiting += reached
         parts.append([frames[i] for i in sorted(part)])
     return parts

@@ -19,7 +19,7 @@ WHEELS = (
 )  # fmt: skip
 """Keywords of wheels one behind the other."""
 
-EMPTY = re.compile(r"(?i)(open|empty|air|hole|free|clear|no[-_ ]?filt(er)?)[-_ ]?\d{0,2}[ls]?")
+EMPTY = re.compile(r"(?i)(open|empty|air|hole|free|clear|no[-_ ]?filt(er)?)[-_ ]?(slot|position|\d{0,2})[ls]?")
 """A place of a wheel without a filter, or with plain glass."""
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")

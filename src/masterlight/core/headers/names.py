@@ -22,6 +22,8 @@ COLOUR_TOKEN = re.compile(r"(?i)(?:ha|hb|oiii|o3|sii|s2|nii|clear|ir|uv|h-?alpha
                           r"|lextreme|lenhance)(?:\d{1,2}nm)?")  # fmt: skip
 """The same before a sensor that has its colours: L stands for light there, and a luminance filter makes no sense."""
 
+FILTER_NOTE = "filter read from the name"
+
 FILE_KIND = re.compile(
     r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
@@ -114,7 +116,7 @@ def guess_from_name(meta: dict, source: str, notes: list[str], binned: bool) -> 
     if meta["filter"] is None and meta["kind"] in ("light", "flat", "unknown"):
         meta["filter"] = filter_in_name(source, COLOUR_TOKEN if meta["pattern"] else FILTER_TOKEN)
         if meta["filter"]:
-            notes.append(f"filter read from the name: '{meta['filter']}'")
+            notes.append(f"{FILTER_NOTE}: '{meta['filter']}'")
 
 
 def exposure_in_name(source: str) -> float | None:

@@ -24,7 +24,8 @@ TEXTS = {
 }  # fmt: skip
 """Fields of a `Meta` that are words."""
 
-BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"))
+BINNING = (("XBINNING", "YBINNING"), ("BINNING", ""), ("CCDBINX", "CCDBINY"), ("CCDXBIN", "CCDYBIN"), ("BINX", "BINY"),
+           ("DETXBIN", "DETYBIN"), ("CCDSUM", ""))  # fmt: skip
 
 TEMPERATURE = (
     "CCD-TEMP", "CCD_TEMP", "CCDTEMP", "TEMPERAT", "CAMTCCD", "CCDATEMP", "TEMPDET", "DETTEMP", "DET-TEMP", "DET_TEMP",
@@ -178,7 +179,7 @@ def exposure_of(cards: Mapping) -> float | None:
 def binning_of(cards: Mapping) -> tuple[int, int] | None:
     """Binning as (x, y); None when no keyword tells it."""
     for key_x, key_y in BINNING:
-        pair = [as_number(part) for part in re.split(r"[x*,]", str(cards.get(key_x)).lower())]
+        pair = [as_number(part) for part in re.split(r"[x*,\s]+", str(cards.get(key_x)).lower().strip())]
         across, down = pair[0], number(cards, key_y) if key_y else pair[-1]
         if across is not None:
             across = max(1, int(across))

@@ -218,7 +218,8 @@ def judged(one: Glance, even: Sequence[Glance], brighter: float, full_dn: float)
     level = np.median([each.level_dn for each in even]) / full_dn
     look = f"no stars, even, at {level:.0%} of full scale, {count} alike"
     look += f", {brighter:,.0f} times as bright for each second as other lights" if brighter > PERHAPS else ""
-    by_header = "the header says light" if meta.declared else "the header is silent"
+    others = [f"its {who} says {kind}" for who, kind in meta.told if who in ("folder", "name") and kind != "flat"]
+    by_header = " and ".join(["the header says light" if meta.declared else "the header is silent", *others])
     if (called and count > 1) or (brighter > SURELY and count >= FEWEST):
         who = "".join(f" and its {witness}" for witness in called)
         note = f"{TAKEN}{who} ({look}), though {by_header}"
