@@ -8,7 +8,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, Look, region, sampled_rows
+from masterlight.doctor.evidence import ZONES, Evidence, Look, region, sampled_rows
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.session.found.witness import DOUBT
@@ -120,16 +120,25 @@ def flat_maps(evidence: Evidence) -> Iterator[Maps]:
         bias = evidence.bias_for(group)
         if len(looks) < 2 or bias is None:
             continue
-        maps = np.stack([one.zones - bias for one in looks])
+        maps = np.stack([zone_medians(one.blocks) - bias for one in looks])
         level = np.median(maps, axis=(1, 2), keepdims=True)
         if (level > 0).all():
             yield group, looks, maps / level
 
 
+def zone_medians(blocks: np.ndarray) -> np.ndarray:
+    """Blocks as a coarse map of ZONES, in medians: stars of a twilight are in few of them."""
+    down, across = (np.array_split(np.arange(n), min(most, n)) for n, most in zip(blocks.shape, ZONES, strict=True))
+    return np.array([[np.median(blocks[np.ix_(y, x)]) for x in across] for y in down])
+
+
 def zone_error(evidence: Evidence, group: Group, looks: Sequence[Look]) -> float:
-    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike."""
+    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike.
+
+    That of a median is a quarter larger than that of a mean.
+    """
     pair = evidence.pairs.get(id(group))
     if pair is None or not pair.signal_dn > 0:
-        return float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
+        return 1.25 * float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
     count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
-    return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
+    return 1.25 * float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
