@@ -167,3 +167,18 @@ def test_truth_hot_pixels_of_a_flat_leave_no_dark_ones_in_the_master_light(tmp_p
     away = (hot - whole)[20:-20, 20:-20]
     noise = 1.4826 * np.median(np.abs(whole - median_filter(whole, 5)))
     assert np.count_nonzero(away < -6 * noise) == 0
+
+
+def test_truth_d29_grain_of_a_flat_and_borders_of_dead_pixels_are_not_hot(tmp_path):
+    grain = gaussian_filter(np.random.default_rng(5).standard_normal((300, 400)), 1.2)
+    grain /= grain.std()
+    factor = 1 + 0.012 * grain * (1 + np.maximum(0, np.abs(grain) - 2))
+
+    def marked(kind, i, pixels, header):
+        if kind != "flat":
+            return None
+        pixels = np.rint(500 + (pixels - 500) * factor)
+        pixels[100:200, 120:180] = 0
+        return pixels
+
+    assert only(diagnosed(altered(tmp_path, marked, **HOT)), "D29") == []

@@ -44,13 +44,17 @@ def hot_pixels(doctor: Doctor, master: Frame, rows: np.ndarray) -> Iterator[Find
     if "D" in master.meta.calibration or rows.shape[-1] < 4 * reach:
         return
     here, far = rows[..., reach:-reach], rows.shape[-1] - reach
-    usual = np.median([rows[..., reach + i * step : far + i * step] for i in (-4, -3, -2, 2, 3, 4)], axis=0)
+    around = np.stack([rows[..., reach + i * step : far + i * step] for i in (-4, -3, -2, 2, 3, 4)])
+    beside = np.maximum(*(rows[..., reach + i * step : far + i * step] for i in (-1, 1)))
+    usual = np.median(around, axis=0)
     with np.errstate(invalid="ignore"):
         above = here / np.where(usual > 0, usual, np.nan) - 1
-        hot = above > max(HOT, 8 * madn(above))
+        alone = beside / usual - 1 < 0.5 * above  # grain and motes of a flat are wider than a pixel
+        even = np.ptp(around, axis=0) < 0.5 * usual  # no border of dead pixels
+        hot = alone & even & (above > max(HOT, 8 * madn(above)))
     share = float(np.mean(hot))
     if np.count_nonzero(hot) >= 5 and share > doctor.hot_fraction:
-        group, line, x = np.unravel_index(int(np.nanargmax(above)), above.shape)
+        group, line, x = np.unravel_index(int(np.argmax(np.where(hot, above, 0))), above.shape)
         sentence = f"""{share:.2%} of the pixels of {some([master])} are over {HOT:.0%} above their neighbours, by up
             to {above[group, line, x]:.0%}: hot ones, as no dark was taken out of the flats. They make dark pixels of
             lights; a run repairs those that no dark shows. Take flat-darks, or shorter flats"""
