@@ -1,6 +1,7 @@
 # make demo: simulate a night, turn it into a master light, say where the pictures are
 # make test: everything the tests need, then the tests
 # make reliability: every kind of bad input, full disks, limits and kills (docs/reliability.md)
+# make doctor-truth: faults of known strength in simulated nights, and healthy nights (docs/doctor.md); minutes
 # make fuzz: ten minutes of spoilt headers and files
 # make docs: the pages and the API reference, into build/site
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test reliability fuzz bench docs clean
+.PHONY: demo test reliability doctor-truth fuzz bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,9 @@ test: $(VENV)/.tested
 
 reliability: $(VENV)/.tested
 	MASTERLIGHT_WHOLE=1 $(BIN)/python -m pytest -n auto tests/test_reliability.py tests/test_reliability_writes.py
+
+doctor-truth: $(VENV)/.tested
+	$(BIN)/python docs/make_doctor.py --check
 
 fuzz: $(VENV)/.tested
 	$(BIN)/python tests/fuzz.py --seconds 600 --seed $$$$

@@ -4,6 +4,7 @@ Here each kind is tried once, in the night of another seed each; all of them in 
 """
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,16 @@ def test_truth_a_fault_is_found_at_the_strength_that_is_promised(name):
 def test_truth_nothing_untrue_is_said_of_healthy_nights(part):
     nights = [night for _, night in islice(healthy_nights(20), part, None, 12)]
     assert [words for night in nights[:10] for words in false_alarms(night)] == []
+
+
+def test_surface_the_page_tells_of_every_diagnosis_and_fault():
+    page = Path(__file__).parents[1] / "docs" / "doctor.md"
+    text = page.read_text()
+    for id, title in TITLES.items():
+        assert f"## {id} {title}\n" in text and f"(doctor/{id}.png)" in text, f"python docs/make_doctor.py: {id}"
+    for fault in FAULTS.values():
+        assert f"| {fault.name} | {fault.promise} |" in text, f"python docs/make_doctor.py: {fault.name}"
+    assert sum(path.stat().st_size for path in (page.parent / "doctor").iterdir()) < 1_500_000
 
 
 def test_every_diagnosis_is_planted():

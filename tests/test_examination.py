@@ -26,10 +26,13 @@ FOUND = {
     "lpseb35_arcsat_bsd": {"D02", "D16"},
     "galaxy_atik383": {"D04", "D16"},
     "m27_asi224mc": set(),
+    "formats": {"D21"},
+    "dslr_raw": set(),
 }
 
 """What the doctor says about real nights: a first dark 9 DN above the others; a faint sky of 28 DN in a noise of
-18 DN; flats at two thirds of full scale; and that there are few calibration frames."""
+18 DN; flats at two thirds of full scale; that there are few calibration frames; one
+light in three formats."""
 
 
 @pytest.mark.parametrize("dialect", ["nina", "maxim", "sgp", "ekos", "asiair"])

@@ -17,7 +17,7 @@ from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, flats, grey, kinds, leaks
+from masterlight.doctor.raw import clipped, flats, grey, kinds, leaks, resampled
 from masterlight.doctor.raw.dust import LIGHTS
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
@@ -27,7 +27,7 @@ CHECKS = (
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, grey.equal_colours,
     matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
-    clipped.clipped, flats.flats_called_light, flats.odd_flats,
+    clipped.clipped, flats.flats_called_light, flats.odd_flats, resampled.resampled,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 OF_FLATS = "D05", "D06", "D14", "D15"

@@ -45,13 +45,16 @@ def walk(run: Run) -> Events[Report]:
         for event in run.recipe.doctor.frames(run.plan, run.pool):
             yield replace(event, result=None, message="")
         yield from run.diagnose(event.result)
+        yield from run.tell()
         yield from run.leave_out(event.result)
     try:
         for job in run.plan.masters:
             with run.timing(f"master {job.kind}"):
                 yield from build_master(run, job)
+        yield from run.tell()
         for jobs in targets_of(run.plan):
             yield from walk_target(run, jobs)
+            yield from run.tell()
     except OutputError:
         if run.report.lights:  # what was made until then is told
             yield from run.write_reports()
