@@ -91,7 +91,7 @@ def test_truth_d28_dust_that_stays_stars_of_a_dusk_and_a_drift_are_no_change(tmp
 
 
 def run_of(folder, out, **recipe):
-    """The report of a run without the master lights' pictures."""
+    """The report of a run."""
     *_, done = ml.run(folder, out, ml.Recipe(**recipe))
     return done.result
 
