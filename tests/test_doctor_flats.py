@@ -115,7 +115,7 @@ def test_truth_stars_over_motes_are_neither_dust_that_moved_nor_another_light(tm
 
 
 def run_of(folder, out, **recipe):
-    """The report of a run without the master lights' pictures."""
+    """The report of a run."""
     *_, done = ml.run(folder, out, ml.Recipe(**recipe))
     return done.result
 
