@@ -90,6 +90,25 @@ def steep_vignetting(strength, rng):
 
 
 @fault(
+    "D30",
+    "mount that jumped",
+    (0.3, 0.4, 0.5),
+    "of the exposure",
+    "a light of which 30 % were exposed after a jump of 1.5 to 150 pixels",
+    named="light 1",
+    words="stands twice",
+)
+def jump_of_the_mount(strength, rng):
+    dy, dx = (int(sign * step) for sign, step in zip(rng.choice((-1, 1), 2), rng.integers(4, 60, 2), strict=True))
+
+    def change(kind, i, pixels, header):
+        if kind == "light" and i == 1:
+            return np.rint((1 - strength) * pixels + strength * np.roll(pixels, (dy, dx), (0, 1)))
+
+    return change
+
+
+@fault(
     "D17",
     "pattern of another row",
     (0.12, 0.25, 0.5),
