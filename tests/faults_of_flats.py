@@ -123,9 +123,9 @@ def flats_with_stray_light(strength, rng):
 @fault(
     "D15",
     "dust that moved",
-    (0.06, 0.1, 0.15),
+    (0.04, 0.1, 0.15),
     "deep",
-    "motes of 2 % depth that the lights do not have",
+    "motes of 4 % depth that three lights or more do not have",
     words="dust",
     knobs={"dust": 0},
 )

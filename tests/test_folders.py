@@ -15,7 +15,7 @@ from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
 
-def frame(path, type_, exposure_s=60.0, **cards):
+def frame(path, type_=None, exposure_s=60.0, **cards):
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, np.full((20, 30), 1000, np.uint16), {"IMAGETYP": type_, "EXPTIME": exposure_s} | cards)
 
@@ -70,3 +70,19 @@ def test_surface_flags_and_recipe_lines_say_the_same(night):
     with pytest.raises(SystemExit) as stopped:
         main(["plan", str(night), "--flat-dir", "nowhere"])
     assert stopped.value.code == 2
+
+
+def test_truth_a_folder_that_holds_a_whole_night_is_no_witness(tmp_path):
+    night = tmp_path / "Rosette flats"
+    for folder, name, cards in (
+        ("", "a", {"OBSTYPE": "OBJECT"}), ("", "b", {"IMAGETYP": "Bias Frame"}), ("", "d", {"IMAGETYP": "Dark Frame"}),
+        ("", "l", {"IMAGETYP": "Light Frame"}), ("flats", "f", {"OBSTYPE": "OBJECT"}),
+        ("flats", "g", {"IMAGETYP": "Dark Flat"}), ("flats", "h", {"IMAGETYP": "Light Frame"}),
+    ):  # fmt: skip
+        frame(night / folder / f"{name}_1.fits", OBJECT="M 1", **cards)
+    found = {f.source.rpartition("/")[2][0]: f.meta for f in scan(night).frames}
+    kinds = {"a": "light", "b": "bias", "d": "dark", "l": "light", "f": "flat", "g": "flatdark", "h": "light"}
+    assert {name: meta.kind for name, meta in found.items()} == kinds
+    told = {name: [note for note in meta.notes if "taken for" in note] for name, meta in found.items()}
+    assert not any(told[name] for name in "abdlg")
+    assert told["f"] == ["taken for a flat by its folder flats, though its header (OBJECT) says light"]

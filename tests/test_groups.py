@@ -1,14 +1,20 @@
 """Which frames are one group, and what groups are called."""
 
 from datetime import datetime, timedelta
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from paper import frames, only, planned, told
+from sky import CALM, EVEN, SMALL, written
 
 from masterlight.core.frame import Meta
 from masterlight.night.products import header
 from masterlight.session.groups import APART, Group, group_frames
+from masterlight.session.planner import plan
+from masterlight.session.scan import scan
 
 
 def sizes(kind, *sets, **how):
@@ -56,6 +62,25 @@ def test_truth_lights_take_the_flats_of_their_angle():
     assert "flats Ha 2 s -10 °C gain 100 rotator 102°" in titles(found, "flat")
     (other,) = next(choice for choice in found.choices if choice.need == "flat").candidates[1:]
     assert other.reason.startswith("the rotator stood at 191.9° for the flats and at 101.9° for the lights")
+
+
+def test_truth_dust_of_either_angle_goes_with_its_own_flats(tmp_path):
+    """Half of a night with the camera turned by half a circle before the dust: pixels of either half come out even."""
+    field = {"stars": 5, "nebula_dn": 0.0, "gradient": 0.0, "sky_dn": 3000.0, "rows": 120, "cols": 160}
+    truth = written(**CALM, **EVEN | {"dust": 6}, **SMALL | field | {"flats": 6, "darks": 0})
+    for path, angle in product([path for kind in ("light", "flat", "bias") for path in truth.paths(kind)], (10, 190)):
+        with fits.open(path) as hdus:
+            hdus[0].header["ROTATANG"] = angle
+            hdus[0].data = hdus[0].data[::-1, ::-1] if angle > 100 else hdus[0].data
+            hdus.writeto(tmp_path / f"{angle}_{Path(path).name}")
+    (job,) = plan(scan(tmp_path)).lights
+    level, shadow = truth.night.bias_dn, truth.flat("L") < 0.95
+    for part, dust in zip(job.sets, (shadow, shadow[::-1, ::-1]), strict=True):
+        flat = np.mean([np.asarray(frame) - level for frame in part.flat.frames], axis=0)
+        sky = np.median([np.asarray(frame) - level for frame in part.frames], axis=0)
+        assert len(part.frames) == len(part.flat.frames) == 6 and shadow.sum() > 20
+        assert np.median(sky[dust]) < 0.96 * np.median(sky[~dust])
+        assert np.median((sky / flat)[dust]) == pytest.approx(np.median((sky / flat)[~dust]), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +299,25 @@ def test_truth_labels_tell_groups_apart():
         both = titles(found, "light")
         assert len(set(both)) == 2, changes
     assert planned(frames("light"), frames("dark")).groups[0].title == "lights Ha 300 s -10 °C gain 100"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_truth_groups_and_masters_of_any_night_have_names_of_their_own(seed):
+    rng = np.random.default_rng(seed)
+    values = {
+        "rotator_deg": (0.0, 90.0, 181.0, None), "temperature_c": (-10.0, 24.0, None), "offset": (10.0, None),
+        "gain": (0.0, None), "camera": ("A", "B", None), "shape": ((20, 30),), "calibration": ("", "B"),
+    }  # fmt: skip
+    sets = []
+    for k in range(rng.integers(2, 7)):
+        changed = {name: some[rng.integers(len(some))] for name, some in values.items() if rng.random() < 0.3}
+        for kind in ("light", "flat", "dark", "bias", "flatdark"):
+            count, night = (int(value) for value in rng.integers(1, 6, 2))
+            sets += [frames(kind, count, night=night, name=f"{k}", **changed)] if rng.random() < 0.7 else []
+    found = planned(frames("light"), *sets)
+    assert len({group.title for group in found.groups if not group.is_master}) == len(found.groups)
+    assert len({" ".join(job.words) for job in found.masters}) == len(found.masters)
+    assert max(map(len, found.warnings)) <= 300
 
 
 def test_truth_flats_of_three_cameras_serve_their_own():

@@ -83,3 +83,7 @@ def test_truth_masters_are_known_by_header_and_where_it_is_silent_by_name():
     assert meta({"IMAGETYP": "Master Dark"}, "x.fits").is_master
     assert meta({}, "master_dark_300s.fits").is_master and meta({}, "Master Flats/f1.fits").is_master
     assert not meta({"IMAGETYP": "Dark Frame"}, "dark_1.fits").is_master
+    found = meta({"IMAGETYP": "Dark Frame", "EXPTIME": 300.0}, "MasterDark_300s.fits")
+    assert found.is_master and found.notes == ("taken for a master by its name 'MasterDark_300s.fits'",)
+    assert meta({"IMAGETYP": "Dark Frame"}, "Master Darks/dark_1.fits").is_master is False
+    assert meta({"IMAGETYP": "Light Frame"}, "master_dark_1.fits").is_master is False

@@ -55,6 +55,20 @@ def test_truth_d09_a_cooler_that_does_not_hold(tmp_path):
     assert_allclose(found[0].figure, 0.45)
 
 
+def test_truth_d09_flats_of_many_temperatures_in_one_set(tmp_path):
+    def warming(step_c):
+        def change(kind, i, pixels, header):
+            if kind == "flat":
+                header["CCD-TEMP"], header["SET-TEMP"] = -10 + step_c * i, -10.0
+
+        return change
+
+    found = only(examined(altered(tmp_path / "warm", warming(2.4), flats=8)), "D09")
+    told = [f for f in found if names(f) == of_kind("flat", flats=8)]
+    assert [f.severity for f in told] == ["warn"] and told[0].figure > 3
+    assert only(examined(altered(tmp_path / "steady", warming(0.3), flats=8)), "D09") == []
+
+
 def with_temperatures(of_kind, set_c=None):
     """A change that gives the frames of each kind a temperature by their number, and a set point or none."""
 

@@ -10,6 +10,7 @@ from astropy.io import fits
 from sky import written
 
 from masterlight import io
+from masterlight.colour.debayer import Debayer
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import flipped_pattern
 from masterlight.doors.steps import by_hand
@@ -172,6 +173,25 @@ def test_truth_a_night_has_its_colours_by_either_rule(rule):
     given = plan(scan(night.folder), pattern="GBRG")
     assert {frame.meta.pattern for group in given.groups for frame in group.frames} == {"GBRG"}
     assert not any("ROWORDER" in words for words in given.warnings)
+
+
+@siril.installed
+def test_authority_siril_reads_headers_so(tmp_path):
+    """Where pixels are not asked, our reading of BAYERPAT, its offsets and ROWORDER is that of Siril 1.0.6."""
+    levels, colours = {"R": 8000, "G": 4000, "B": 1000}, []
+    offsets = [{}, {"XBAYROFF": 1, "YBAYROFF": 0}, {"XBAYROFF": 0, "YBAYROFF": 1}]
+    cases = [(rows, order, more) for rows in (60, 61) for order in ("BOTTOM-UP", "TOP-DOWN") for more in offsets]
+    for i, (rows, order, more) in enumerate(cases):
+        header = fits.Header({"ROWORDER": order, "BAYERPAT": "RGGB", "EXPTIME": 1.0} | more)
+        stored = mosaic("GRBG", levels, noise=1, shape=(rows, 80)).astype(np.uint16)
+        fits.PrimaryHDU(stored, header).writeto(tmp_path / f"case{i:02d}.fits")
+        colour = np.asarray(Debayer(method="bilinear")(io.read(tmp_path / f"case{i:02d}.fits")))
+        colours.append(np.median(colour[:, 10:-10, 10:-10], axis=(1, 2)))
+    (tmp_path / "out").mkdir()
+    siril.run(tmp_path, "convert all -debayer -out=out")
+    for case, ours, path in zip(cases, colours, sorted((tmp_path / "out").glob("all_*.fits")), strict=True):
+        theirs = np.median(fits.getdata(path)[:, 10:-10, 10:-10], axis=(1, 2))
+        assert theirs == pytest.approx(ours, rel=0.15), case
 
 
 SKY_NIGHT = {"rows": 240, "cols": 300, "lights": 3, "darks": 4, "biases": 4, "flats": 4, "hot_fraction": 0.003}

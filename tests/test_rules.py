@@ -144,6 +144,13 @@ def test_truth_words_that_mean_nothing_are_told(match, words):
     assert f"Recipe.match {words}" in str(told.value) and len(str(told.value)) < 300
 
 
+def test_truth_a_library_that_was_not_looked_at_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("library/2020").mkdir(parents=True)
+    with pytest.raises(ParameterError, match="outside the folders that were .* give it with Recipe.flat_dir too"):
+        planned(*NIGHT, match=(Match(lights="*", flat="library/2020"),))
+
+
 def test_truth_shapes_that_cannot_go_together_are_told():
     small = in_folder("small", frames("flat", shape=(20, 30)))
     with pytest.raises(ParameterError, match="have 30 x 20 pixels, the lights .* 60 x 40; these cannot go together"):

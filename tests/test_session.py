@@ -84,10 +84,12 @@ def test_truth_every_refusal_is_told_field_by_field():
         (lights, "no matching dark (not 5 darks 300 s 5 °C gain 0: ", warm + fields.format("lights")),
         (lights, "no matching bias (not 5 bias frames -10 °C gain 0: ", fields.format("lights")),
         (flats, "nothing takes their bias level off (not 5 bias frames -10 °C gain 0: ", fields.format("flats")),
-        (flats, "(not 5 flat-darks 3 s -10 °C gain 0: ", "exposure 3 s, the flats have 2 s; " + fields.format("flats")),
-    ):
+        (flats, "no matching flat-darks (not 5 flat-darks 3 s -10 °C gain 0: exposure 3 s, the flats have 2 s; ",
+         fields.format("flats")),
+    ):  # fmt: skip
         assert head + words in told(planned(*night)), head
     found = planned(*lights)
+    assert all(len(words) <= 300 for night in (lights, flats) for words in planned(*night).warnings)
     assert "add darks of 300 s -10 °C gain 100 offset 50" in told(found)
 
 

@@ -563,6 +563,18 @@ def median_of(report):
     return float(np.nanmedian(fits.getdata(report.lights[0].path)))
 
 
+def test_surface_many_masters_are_warned_of_in_one_sentence(tmp_path):
+    """Too few flats of each of four filters: one line of the console, one article, four findings in the report."""
+    knobs = {"filters": tuple("LRGB"), "lights": 2, "flats": 3, "biases": 3, "darks": 0, "rows": 240, "cols": 320}
+    night = sky.written(**{**NIGHT, **knobs, "stars": 150, "trails": 0, "cloudy": 0})
+    report, events = walked(night.folder, tmp_path)
+    told = [event.message for event in events if event.message.startswith("D16 warn")]
+    assert len(told) == 1 and "(the worst of 4 such; also " in told[0]
+    depth = [finding for finding in report.findings if finding.unit == "signal to noise"]
+    assert len(depth) == 4
+    assert (tmp_path / "report.html").read_text().count("signal to noise of a pixel is") == 1
+
+
 def test_flats_without_bias_do_not_cost_the_night(folder, tmp_path):
     whole, _ = walked(folder, tmp_path / "whole")
     without(folder, "BIAS")

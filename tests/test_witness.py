@@ -115,3 +115,15 @@ def test_surface_an_unreadable_light_is_left_to_whoever_uses_it():
     odd = [ArrayFrame.of(np.full(SHAPE, np.nan), f"/night/odd{i}.fits", Meta(kind="light")) for i in range(3)]
     small = [ArrayFrame.of(np.ones((5, 5)), "/night/small.fits", Meta(kind="light"))]
     assert kinds(odd, small, frames("light")) == 8 * ["light"]
+
+
+@pytest.mark.parametrize("kind", ["dark", "bias"])
+def test_truth_a_folder_of_darks_and_frames_without_stars_outvote_the_header(kind):
+    by_folder = {"told": (("header", "light"), ("folder", kind))}
+    truth = sky.in_memory(**KNOBS)
+    meta = Meta(kind="light", exposure_s=120.0, saturation_dn=65535.0, **by_folder)
+    unlit = [ArrayFrame.of(truth.observatory.frame(kind, i).astype(float), f"/x/{i}.fits", meta) for i in range(4)]
+    assert kinds(unlit, frames("light")) == 4 * [kind] + 4 * ["light"]
+    assert kinds(frames("light", **by_folder)) == 4 * ["light"]  # they show stars
+    (night,) = [plan(Session("night", (*unlit, *frames("light"))))]
+    assert any("by pixels and its folder" in note for note in night.notes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import FrameError, MasterlightError
-from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.frame import ArrayFrame, Frame, evenly
 from masterlight.core.process import with_values
 from masterlight.core.statistics.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
@@ -17,7 +17,8 @@ from masterlight.doctor import levels, matches
 from masterlight.doctor.evidence import gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
-from masterlight.doctor.raw import clipped, flats, grey, kinds, leaks
+from masterlight.doctor.raw import clipped, flats, grey, kinds, leaks, resampled
+from masterlight.doctor.raw.dust import LIGHTS
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
@@ -26,7 +27,7 @@ CHECKS = (
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, grey.equal_colours,
     matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
-    clipped.clipped, flats.flats_called_light, flats.odd_flats,
+    clipped.clipped, flats.flats_called_light, flats.odd_flats, resampled.resampled,
 )  # fmt: skip
 """The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
 OF_FLATS = "D05", "D06", "D14", "D15"
@@ -113,6 +114,11 @@ def examine_set(lights: Sequence[Any], look: Callable[[Any], list[Finding]]) -> 
     return [one for f in first for one in (spoiling([f], lights) if f.id in most else [f])]
 
 
+def spread(lights: Sequence[Any]) -> list[Any]:
+    """Some lights of a set, spread over its time."""
+    return [lights[at] for at in evenly(0, len(lights) - 1, LIGHTS)]
+
+
 def attempt(look: Callable[[Any], list[Finding]], light: Any) -> list[Finding] | None:
     """What is found in a light; None when it cannot be read: the walk tells why."""
     with suppress(MasterlightError, OSError):
@@ -167,7 +173,8 @@ class Quick:
 
         def look(frame: Frame) -> list[Finding]:
             bound = calibrate.masters(**masters)
-            return self.doctor.light(frame, calibrate(frame, bound), bound)
+            beside = [calibrate(other, bound) for other in spread(part.frames) if other is not frame]
+            return self.doctor.light(frame, calibrate(frame, bound), bound, beside=beside)
 
         return found + examine_set(part.frames, look)
 
@@ -175,6 +182,9 @@ class Quick:
         """What is wrong with one master; the noise of a flat's frames from the difference of two."""
         kind, frames = (job.kind, job.frames) if isinstance(job, MasterJob) else (job.meta.kind, ())
         others = {name: other for name, other in known.items() if other is not master}
+        if kind == "flat" and others.get("bias") is None:  # any bias frame tells its level
+            unlit = (group.frames[0] for group in self.plan.groups if group.kind == "bias")
+            others["bias"] = next((frame for frame in unlit if frame.shape[-2:] == master.shape[-2:]), None)
         noise = []
         if kind == "flat" and len(frames) > 1:
             with suppress(MasterlightError, OSError, ValueError):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from masterlight.core.headers.names import camera_key
+from masterlight.core.headers.processed import words_of
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
@@ -171,7 +172,7 @@ def calibrated_already(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """D22: frames that were calibrated before, as they say, or as their pixels show."""
     groups = evidence.groups("light", "flat", "dark", "bias", "flatdark")
     for group in (g for g in groups if g.meta.calibration):
-        sentence = f"""{group}: calibrated already (CALSTAT '{group.meta.calibration}'); what was done is not done
+        sentence = f"""{group}: calibrated already ({words_of(group.meta.calibration)}); what was done is not done
             again. Raw frames give the most control"""
         yield finding("D22", "info", group.frames, None, None, "", sentence)
     silent = [one for group in groups if not group.meta.calibration for one in evidence.of(group)]

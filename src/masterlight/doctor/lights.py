@@ -1,6 +1,6 @@
 """What is wrong with a calibrated light: negative pixels, vignetting, dust and glow that are left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import erf, sqrt
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Frame
-from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
@@ -18,22 +17,13 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse, common
 from masterlight.doctor.masters import unmarked_mosaic
 from masterlight.doctor.process import Doctor
+from masterlight.doctor.raw.dust import dust
 from masterlight.doctor.raw.places import bad_places, places
-from masterlight.session.groups import ROTATOR_DEG, TEMPERATURE_C
-from masterlight.session.nights import NIGHT_S
 
 FIRM = 0.8
 """Correlation of sky and flat at the rim of the frame from which on it is believed."""
 STEEPEST = 1.1
 """Slope of log sky on log flat, at most: without any flat it is 1, divided by it twice -1. Steeper is what is there."""
-SHALLOW = 0.015
-"""Motes that darken the flat by less than this fraction are passed over."""
-SURE = 4.0
-"""So many times what the sky shows of a mote beside it, where there is none, it must show at the mote."""
-REFOCUSED = 0.01
-"""A focuser that is this part of its way elsewhere moves dust."""
-MOTES = 12
-"""Motes that are looked at, the deepest ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +37,16 @@ class Patient:
     """A sample of the calibrated pixels, with those that the dark shows to be defective left out (NaN)."""
     level_dn: float
     noise_dn: float
+    beside: Sequence[Frame] = ()
+    """Other calibrated lights of its set."""
 
     def __str__(self) -> str:
         return some([self.view])
 
 
-def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None) -> Iterator[Finding]:
+def examine(
+    doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: Defects | None, beside: Sequence[Frame] = ()
+) -> Iterator[Finding]:
     """All findings about one calibrated light; see `Doctor.light`."""
     rows, dark = sample(view) if large(view) else np.zeros(0), masters.dark
     if 2 * np.count_nonzero(np.isfinite(rows)) <= rows.size:
@@ -64,7 +58,7 @@ def examine(doctor: Doctor, raw: Frame, view: Frame, masters: Masters, defects: 
         rows = np.where(np.abs(seen - middle_of(seen)) > 5 * madn(seen), np.nan, rows)
     if defects is not None and defects.mask.shape == view.shape[-2:]:
         rows = np.where(sample(ArrayFrame.of(defects.mask), like=view) > 0, np.nan, rows)
-    light = Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows))
+    light = Patient(raw, view, masters, rows, middle_of(rows), neighbour_noise(rows), beside)
     if light.noise_dn > 0 and "B" in view.meta.calibration:
         yield from negative(doctor, light)
         yield from read_noise(light)
@@ -162,7 +156,7 @@ def leftovers(doctor: Doctor, light: Patient) -> Iterator[Finding]:
     if flat in same and light.level_dn > 0:
         yield from vignetting(doctor, light, sky, Coarse.of(flat).zones)
         if len(light.view.meta.pattern or "") != 36:
-            yield from dust(doctor, light, flat)
+            yield from dust(doctor, light.raw, (light.view, *light.beside), flat)
 
 
 def glow(doctor: Doctor, light: Patient, sky: np.ndarray, dark: Frame) -> Iterator[Finding]:
@@ -230,95 +224,3 @@ def firm(y: np.ndarray, x: np.ndarray, slope: float) -> bool:
     v, u = np.mgrid[-1 : 1 : y.shape[0] * 1j, -1 : 1 : y.shape[1] * 1j]
     outer, r, *_ = common(np.where(np.hypot(u, v) > 0.8, y, np.nan), x, order=1)
     return abs(r) > FIRM and 0.5 < outer / slope < 2
-
-
-def dust(doctor: Doctor, light: Patient, flat: Frame) -> Iterator[Finding]:
-    """D15: at the motes of the flat the sky is brighter, as dust that moved or went away leaves it."""
-    bad, told = [], 0
-    for mote in motes(Coarse.of(flat, whole=True)):
-        shadow = cells(flat, *mote)
-        slope, r, depth, _ = common(cells(light.view, *mote), shadow, order=3)
-        dark = float(np.ptp(np.percentile(depth, [2, 98]))) if depth.size else 0.0
-        told += dark > SHALLOW
-        seen = dark > SHALLOW and r < -0.5 and -1.6 < slope < -0.5 and -slope * dark > doctor.mote_fraction
-        if seen and -slope > SURE * beside_mote(light.view, shadow, *mote):
-            bad.append((-slope * dark, mote))
-    if bad and 2 * len(bad) >= told:
-        left, mote = max(bad)
-        sentence = f"""{light}: at {len(bad)} of {told} dust motes of the flat the calibrated sky is up to {left:.1%}
-            too bright (allowed: {doctor.mote_fraction:.0%}): the dust is not there in the light.
-            {why_dust_moved(light.raw, flat)}. Take flats with the lights, nothing touched between them"""
-        crops = pictures.side_by_side(*(around(frame, *mote) for frame in (flat, light.view)))
-        limit = 100 * doctor.mote_fraction
-        yield finding("D15", "warn", [light.view], 100 * left, limit, "% of the sky", sentence, crops)
-
-
-def why_dust_moved(light: Frame, flat: Frame) -> str:
-    """What the headers of a light and of its flat tell apart that moves dust, as a sentence without its end."""
-    mine, theirs, apart = light.meta, flat.meta, []
-    if None not in (mine.rotator_deg, theirs.rotator_deg):
-        turn = abs((mine.rotator_deg - theirs.rotator_deg + 180) % 360 - 180)
-        apart += [f"the rotator by {turn:.1f}°"] if turn > ROTATOR_DEG else []
-    times = seconds_of(mine.time), seconds_of(theirs.time)
-    if all(times) and abs(times[0] - times[1]) > NIGHT_S:
-        apart.append(f"the time by {abs(times[0] - times[1]) / 86400:.1f} days")
-    if None not in (mine.temperature_c, theirs.temperature_c):
-        warmer = abs(mine.temperature_c - theirs.temperature_c)
-        apart += [f"the sensor's temperature by {warmer:.1f} °C"] if warmer > TEMPERATURE_C else []
-    if None not in (mine.focuser_steps, theirs.focuser_steps):
-        steps = abs(mine.focuser_steps - theirs.focuser_steps)
-        apart += [f"the focuser by {steps:.0f} steps"] if steps > REFOCUSED * abs(mine.focuser_steps) else []
-    if not apart:
-        return "No header tells why: dust may have fallen, dew dried, or the camera been turned or cleaned"
-    return f"Their headers differ in {', '.join(apart)}"
-
-
-def beside_mote(view: Frame, shadow: np.ndarray, y: int, x: int, radius: int) -> float:
-    """How strongly the sky follows a mote at places around it where it is not: what noise and clouds make of it."""
-    rows, cols = view.shape[-2:]
-    reach = 2 * (int(2.2 * radius) + 2)
-    places = [(y + v * reach, x + u * reach) for v in (-1, 0, 1) for u in (-1, 0, 1) if v or u]
-    boxes = [cells(view, *place, radius) for place in places if 0 <= place[0] < rows and 0 <= place[1] < cols]
-    slopes = [abs(common(box, shadow, order=3)[0]) for box in boxes if box.shape == shadow.shape]
-    return float(np.median(slopes)) if slopes else 0.0
-
-
-def motes(coarse: Coarse) -> list[tuple[int, int, int]]:
-    """Dust motes of a flat by the Laplacian of Gaussians: (y, x, radius) in pixels, the deepest first."""
-    from scipy import ndimage
-
-    image = coarse.blocks / (middle_of(coarse.blocks[::4]) or 1.0)
-    image = np.where(np.isfinite(image), image, 1.0)
-    image = image - ndimage.uniform_filter(image, 15, mode="nearest")
-    found = []
-    for sigma in (1.6, 3.2):
-        response = sigma**2 * ndimage.gaussian_laplace(image, sigma, mode="nearest")
-        noise = madn(response[::3])
-        high = response > max(6 * noise, 0.004)
-        peak = high & (response == ndimage.maximum_filter(np.where(high, response, 0), int(4 * sigma)))
-        found += [(response[y, x], y, x, sigma) for y, x in np.argwhere(peak)]
-    kept = []
-    for _, y, x, sigma in sorted(found, reverse=True):
-        if all(np.hypot(y - b, x - c) > 3 * max(sigma, s) for b, c, s in kept):
-            kept.append((y, x, sigma))
-    k = coarse.size
-    return [(int((y + 0.5) * k), int((x + 0.5) * k), int(1.4 * sigma * k)) for y, x, sigma in kept[:MOTES]]
-
-
-def around(frame: Frame, y: int, x: int, radius: int) -> np.ndarray:
-    """The square of a frame around a mote, as far as it lies inside."""
-    reach = int(2.2 * radius) + 2
-    rows, cols = frame.shape[-2:]
-    return frame.pixels(max(0, y - reach), min(rows, y + reach), max(0, x - reach), min(cols, x + reach))
-
-
-def cells(frame: Frame, y: int, x: int, radius: int) -> np.ndarray:
-    """Logarithms of the square around a mote, in medians of cells of an eighth of its radius or more."""
-    box = around(frame, y, x, radius)
-    size = max(4, 2 * (radius // 16))
-    rows, cols = box.shape[0] // size, box.shape[1] // size
-    cut = box[: rows * size, : cols * size].reshape(rows, size, cols, size).transpose(0, 2, 1, 3)
-    level = np.median(cut.reshape(rows, cols, -1), axis=-1)
-    if frame.meta.pattern:
-        level = np.mean([np.median(cut[:, :, i::2, j::2], axis=(2, 3)) for i in (0, 1) for j in (0, 1)], axis=0)
-    return np.log(np.where(level > 0, level, np.nan))

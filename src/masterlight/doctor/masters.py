@@ -224,8 +224,16 @@ def shading(zones: np.ndarray, light: np.ndarray) -> tuple[float, float]:
     The weaker of both directions counts: bands of a drifting bias follow it in one of them by chance.
     """
     found = []
+    good = np.isfinite(zones) & np.isfinite(light)
     for axis in (0, 1):
-        y, x = (array - np.nanmedian(array, axis=axis, keepdims=True) for array in (zones, light))
+        seen = good & (good.sum(axis=axis, keepdims=True) > 0.5 * good.shape[axis])  # lines with more than blind zones
+        y, x = (np.where(seen, array, np.nan) - medians(array, seen, axis) for array in (zones, light))
         slope, r, *_ = common(y, x, order=1)
         found.append((r, slope * float(np.nanmax(light) - np.nanmin(light))))
     return min(r for r, _ in found), min(reach for _, reach in found)
+
+
+def medians(array: np.ndarray, seen: np.ndarray, axis: int) -> np.ndarray:
+    """Medians along an axis of what is seen, kept as an axis; 0 where nothing is."""
+    lines = np.where(seen.any(axis=axis, keepdims=True), np.where(seen, array, np.nan), 0.0)
+    return np.nanmedian(lines, axis=axis, keepdims=True)

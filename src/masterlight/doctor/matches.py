@@ -95,14 +95,15 @@ def temperature(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
                 {lights.temperature_c:.1f} °C ({apart:.1f} °C apart, limit {limit:g}): dark current differs by
                 {100 * (2 ** (apart / 6) - 1):.0f} %; take darks {way}"""
             yield finding("D09", "error" if grave else "warn", dark.frames, apart, limit, "°C", sentence)
-    for group in evidence.groups("light", "dark", "flatdark"):
+    for group in evidence.groups("light", "dark", "flatdark", "flat"):
+        limit = doctor.temperature_limit_c if group.kind == "flat" else doctor.temperature_spread_c
         values = np.array([f.meta.temperature_c for f in group.frames if f.meta.temperature_c is not None])
         rms = float(np.std(values)) if len(values) > 1 else 0.0
-        if rms > doctor.temperature_spread_c and cooled(group):
+        if rms > limit and cooled(group):
             sentence = f"""{group}: the sensor's temperature spreads by {rms:.2f} °C rms, from {values.min():.1f} to
-                {values.max():.1f} °C (usual: {doctor.temperature_spread_c:g}): let it settle, or set it warmer"""
+                {values.max():.1f} °C (usual: {limit:g}): let it settle, or set it warmer"""
             order = pictures.line(values, "frame", "temperature, °C")
-            yield finding("D09", "warn", group.frames, rms, doctor.temperature_spread_c, "°C", sentence, order)
+            yield finding("D09", "warn", group.frames, rms, limit, "°C", sentence, order)
     for group in evidence.groups("light", "dark", "bias", "flatdark"):
         far = {f: apart for f in group.frames if (apart := from_set_point_c(f.meta)) > 1}
         if far and (cooled(group) or any(f.meta.set_temperature_c for f in far)):  # 0 may stand for none

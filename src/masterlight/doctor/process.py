@@ -127,8 +127,14 @@ class Doctor:
         found: list[Finding] = engine("doctor.examination").active(self, engine("doctor.masters").examine(self, case))
         return found
 
-    def light(self, raw: "Frame", view: "Frame", masters: "Masters", defects: "Defects | None" = None) -> list[Finding]:
-        """Diagnose one calibrated light: `view` is `raw` calibrated by `masters`; about a quarter of it is computed."""
-        findings = engine("doctor.lights").examine(self, raw, view, masters, defects)
+    def light(
+        self, raw: "Frame", view: "Frame", masters: "Masters", defects: "Defects | None" = None,
+        beside: "Sequence[Frame]" = (),
+    ) -> list[Finding]:  # fmt: skip
+        """Diagnose one calibrated light: `view` is `raw` calibrated by `masters`; about a quarter of it is computed.
+
+        beside: other calibrated lights of its set, which show dust more clearly together.
+        """
+        findings = engine("doctor.lights").examine(self, raw, view, masters, defects, beside)
         found: list[Finding] = engine("doctor.examination").active(self, findings)
         return found

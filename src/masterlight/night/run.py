@@ -16,7 +16,7 @@ from masterlight.core.workers import Event, Events, Pool, executor, keep_freed_m
 from masterlight.defects.lists import Defects
 from masterlight.doctor.examination import lights_of, weigh
 from masterlight.doctor.findings import Finding, some
-from masterlight.doctor.page import html
+from masterlight.doctor.page import gathered, html
 from masterlight.integration.engine import is_compiled
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.stack import Stack
@@ -51,6 +51,8 @@ class Run:
     """Ready-made masters that the doctor has seen."""
     fields: dict[str | None, int] = field(default_factory=dict)
     """By the name of a target, how many fields its lights show."""
+    held: list[Finding] = field(default_factory=list)
+    """Warnings of the doctor that were not said yet."""
     spoilt: dict[str, set[str]] = field(default_factory=dict)
     """By the id of a diagnosis, the lights of which it says an error."""
     defects: dict[tuple, Defects | None] = field(default_factory=dict)
@@ -106,14 +108,17 @@ class Run:
         return Event(rejected.stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
 
     def diagnose(self, findings: list[Finding]) -> Events[None]:
-        """Keep what the doctor found, and say it; what spoils most of the lights ends the run, unless the recipe says
-        to go on."""
+        """Keep what the doctor found; what spoils most of the lights ends the run, unless the recipe says to go on.
+
+        Errors are said at once, warnings with others of their kind when `tell` is called.
+        """
         findings = weigh(self.plan, findings)
         self.report.findings += findings
         count = sum(len(job.frames) for job in self.plan.lights)
         stopping = []
         for finding in findings:
-            message = f"{finding.id} {finding.severity}: {finding.sentence}" if finding.severity != "info" else ""
+            self.held += [finding] if finding.severity == "warn" else []
+            message = line_of(finding) if finding.severity == "error" else ""
             yield Event("doctor", result=finding, message=message)
             if finding.severity == "error":
                 spoilt = self.spoilt.setdefault(finding.id, set())
@@ -125,7 +130,14 @@ class Run:
             ids = ", ".join(dict.fromkeys(finding.id for finding in errors))
             yield self.note("doctor", f"{ids}: {len(few)} of {count} lights are concerned, so the run goes on")
         if stopping and not self.recipe.force:
+            yield from self.tell()
             self.stop(stopping)
+
+    def tell(self) -> Events[None]:
+        """Say the warnings that were kept, those of one kind in one sentence."""
+        for finding in gathered(self.held):
+            yield Event("doctor", message=line_of(finding))
+        self.held = []
 
     def next_field(self, name: str | None) -> int:
         """The number of a further field that lights of this name show."""
@@ -197,6 +209,11 @@ class Run:
                 self.report.unwritten.append(str(error))
                 yield self.note("done", f"the report could not be written, the results are whole: {error}")
         return path
+
+
+def line_of(finding: Finding) -> str:
+    """A finding as a line of the console."""
+    return f"{finding.id} {finding.severity}: {finding.sentence}"
 
 
 def area(frame: Frame) -> int:

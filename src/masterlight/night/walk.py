@@ -20,7 +20,7 @@ from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
 from masterlight.defects.outliers import hot_in_flat
-from masterlight.doctor.examination import examine_set
+from masterlight.doctor.examination import examine_set, spread
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.raw.doubled import doubled_lights
 from masterlight.drizzle.drizzle import finer
@@ -45,13 +45,16 @@ def walk(run: Run) -> Events[Report]:
         for event in run.recipe.doctor.frames(run.plan, run.pool):
             yield replace(event, result=None, message="")
         yield from run.diagnose(event.result)
+        yield from run.tell()
         yield from run.leave_out(event.result)
     try:
         for job in run.plan.masters:
             with run.timing(f"master {job.kind}"):
                 yield from build_master(run, job)
+        yield from run.tell()
         for jobs in targets_of(run.plan):
             yield from walk_target(run, jobs)
+            yield from run.tell()
     except OutputError:
         if run.report.lights:  # what was made until then is told
             yield from run.write_reports()
@@ -210,7 +213,8 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
     """The doctor's look at a calibrated light of a set; one that cannot be read is rejected when it is measured."""
 
     def look(light: Light) -> list[Finding]:
-        return run.recipe.doctor.light(light.raw, light.calibrated, masters, defects)
+        beside = [other.calibrated for other in spread(lights) if other is not light]
+        return run.recipe.doctor.light(light.raw, light.calibrated, masters, defects, beside)
 
     yield from run.diagnose(examine_set(lights, look))
 

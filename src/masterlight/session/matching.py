@@ -112,9 +112,8 @@ def choose(
     )
     if refused:
         return None, Choice(str(target), need, None, candidates)
-    doubts = "; ".join([*best_seen.of("doubt"), *several_angles(need, target, rated), *equals(rated)])
-    told = (f"{target.title}: {doubts} ({chosen})",) if doubts else ()
-    return best, Choice(str(target), need, chosen, candidates, told, tuple(best_seen.of("doubt", "note")))
+    doubts = (*best_seen.of("doubt"), *several_angles(need, target, rated), *equals(rated))
+    return best, Choice(str(target), need, chosen, candidates, doubts, tuple(best_seen.of("doubt", "note")))
 
 
 def several_angles(need: str, target: Group, rated: list[tuple[Any, ...]]) -> Iterator[str]:

@@ -199,7 +199,7 @@ class Plan:
         masters = (
             f"{' '.join(m.words)}: {m.equation}; f = {m.group}{around.get(id(m.group), '')}" for m in self.masters
         )
-        titles = [group.title for group in self.groups]
+        titles = [title for group in self.groups for title in (group.title, str(group))]
         for title, rows in (
             ("Masters to make", masters),
             ("Master lights", [row for job in self.lights for row in self.rows_of(job, around)]),
@@ -223,14 +223,14 @@ class Plan:
         """A master light in one line, and where its lights have different masters, in one for each of these."""
         name = " ".join(job.words) or "target without a name"
         if len(job.sets) > 1:
-            yield f"{name}: {len(job.frames)} lights"
+            yield f"{name}: {lights_in_words(job.frames)}"
         for part in job.sets:
             inside = {id(frame) for frame in part.frames}
             same = [g for g in self.groups if g.kind == "light" and any(id(frame) in inside for frame in g.frames)]
             alike = " ".join(label for label in same[0].labels if label != job.filter) if len(same) == 1 else ""
             of = f" {alike}" * bool(alike) + (around.get(id(same[0]), "") if same else "")
             start = "  " if len(job.sets) > 1 else f"{name}: "
-            yield f"{start}{len(part.frames)} lights{of}; {part.equation}{masters_in_words(part)}"
+            yield f"{start}{lights_in_words(part.frames)}{of}; {part.equation}{masters_in_words(part)}"
 
     def reasons(self) -> Iterator[str]:
         """What the masters that were taken differ in, and why the groups that nothing uses are not used."""
@@ -245,6 +245,10 @@ class Plan:
             if group.kind != "light" and not any(id(frame) in used for frame in group.frames):
                 rated = (one for choice in self.choices for one in choice.candidates if one.name == str(group))
                 yield f"not {group}: {next((one.reason for one in rated if one.reason), 'nothing here needs them')}"
+
+
+def lights_in_words(frames: Sequence[Frame]) -> str:
+    return f"{len(frames)} light{'s' * (len(frames) > 1)}"
 
 
 def place_of(group: Group) -> str:
@@ -264,7 +268,7 @@ def of_groups(sentences: Iterable[str], titles: list[str]) -> Iterator[str]:
         title = next((title for title in titles if sentence.startswith(f"{title}: ")), "")
         told.setdefault(sentence.removeprefix(f"{title}: "), []).append(title)
     for rest, names in told.items():
-        more = f" and {len(names) - 2} more groups" if len(names) > 2 else ""
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
         yield f"{', '.join(names[:2])}{more}: {rest}" if names[0] else rest
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
-from masterlight.core.errors import ParameterError
+from masterlight.core.errors import MOST_LETTERS, ParameterError, one_line
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.processed import words_of
@@ -111,10 +111,6 @@ def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
     return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
 
 
-MOST_REFUSED = 3
-"""Groups that were refused, of which a warning tells why; the plan tells of all."""
-
-
 @dataclass
 class Planner:
     """Chooses masters for lights and flats, and keeps the reasons."""
@@ -131,9 +127,12 @@ class Planner:
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
 
-    def warn(self, words: str, about: Group | None = None) -> None:
-        words = re.sub(r"\n *", " ", words)
-        self.warnings[f"{about.title}: {words}" if about else words] = None
+    def warn(self, words: str, about: Group | None = None, why: str = "") -> None:
+        """Keep a sentence; `why` is the part of it that is told as far as there is room. The plan tells the whole."""
+        told = re.sub(r"\n *", " ", f"{about.title}: {words}" if about else words)
+        if why and (over := len(told) - MOST_LETTERS) > 0:
+            told = told.replace(why, cut(why, len(why) - over))
+        self.warnings[one_line(told)] = None
 
     def told(self, need: str, target: Group) -> tuple[int, str] | None:
         """What the recipe says shall serve a group: the number of its match, and the words."""
@@ -156,8 +155,8 @@ class Planner:
             choice = replace(choice, apart=(f"as Recipe.match {told[0]} says", *choice.apart))
         if (choice.candidates or told) and choice not in self.choices:
             self.choices.append(choice)
-        for doubt in choice.doubts:
-            self.warn(doubt)
+        if choice.doubts:
+            self.warn(f"{(why := '; '.join(choice.doubts))} ({choice.chosen})", target, why)
         return group
 
     def named(self, need: str, target: Group, number: int, words: str) -> list[Group]:
@@ -213,7 +212,7 @@ class Planner:
             bias = self.pick("bias", group)
             if bias is None:
                 why = self.why_not("bias", group)
-                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group)
+                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group, why)
         if "D" not in done and wanted.use_dark:
             dark = self.dark_for_lights(group, bias is not None)
         scaled = bias is not None and dark is not None
@@ -222,10 +221,10 @@ class Planner:
             bias = (bias or self.pick("bias", group)) if needed else None
         if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
             why = self.why_not("bias", group)
-            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group)
+            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group, why)
             dark = None
         elif bias is None and dark is None and (why := self.why_not("bias", group)):
-            self.warn(f"no matching bias{why}; their bias level stays in the picture", group)
+            self.warn(f"no matching bias{why}; their bias level stays in the picture", group, why)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
@@ -235,7 +234,7 @@ class Planner:
         flat_master, for_flat = self.flat_master(flat, group, bias)
         if flat_master is None and "F" not in done and wanted.use_flat and not self.goes_without("flat", group):
             why = "" if flat else self.why_not("flat", group)
-            self.warn(f"no flat{why}; vignetting and dust stay in the picture", group)
+            self.warn(f"no flat{why}; vignetting and dust stay in the picture", group, why)
         told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
         return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
@@ -248,12 +247,11 @@ class Planner:
         self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
 
-    def why_not(self, need: str, target: Group, more: str = "") -> str:
+    def why_not(self, need: str, target: Group) -> str:
         """Why nothing was found for a need, in brackets, field by field; '' when there was nothing to choose from."""
         made = [c for c in self.choices if c.need == need and c.target == str(target) and c.chosen is None]
         against = [f"{c.name}: {c.reason}" for choice in made for c in choice.candidates if c.reason]
-        left = f"; and {len(against) - MOST_REFUSED} more" if len(against) > MOST_REFUSED else ""
-        return f" (not {'; not '.join(against[:MOST_REFUSED])}{left}{more})" if against else ""
+        return f" (not {'; not '.join(against)})" if against else ""
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
@@ -262,7 +260,8 @@ class Planner:
             bias = self.pick("bias", group)
             if bias is None:
                 why = self.why_not("bias", group)
-                self.warn(f"{flat}: still holds its bias level and no bias frames fit{why}, so it is unused; add some")
+                words = f"{flat}: still holds its bias level and no bias frames fit{why}, so it is unused; add some"
+                self.warn(words, why=why)
                 master = None
         return master, bias
 
@@ -280,8 +279,9 @@ class Planner:
             return None
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
         wanted += [f"offset {group.meta.offset:g}"] if group.meta.offset is not None else []
-        why = self.why_not("dark", group, "; darks are scaled only when ImageCalibration.dark_scaling says so")
-        self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}", group)
+        why = self.why_not("dark", group)
+        scaled = "; darks are scaled only when ImageCalibration.dark_scaling says so" if "exposure" in why else ""
+        self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}{scaled}", group, why)
         return None
 
     def master(self, group: Group | None) -> MasterJob | Frame | None:
@@ -291,9 +291,15 @@ class Planner:
         if id(group) not in self.jobs:
             bias, dark = self.subtracted_from_flats(group) if group.kind == "flat" else (None, None)
             if group.kind == "flat" and not (bias or dark or has_level(group)) and group.contains_bias:
-                why = self.why_not("bias", group) + self.why_not("dark", group)
-                self.warn(f"""{group.title}: nothing takes their bias level off{why}, and with it they would correct too
-                    little; they are unused. Add flat-darks or bias frames""")
+                if why := self.why_not("dark", group):
+                    self.warn(f"no matching flat-darks{why}", group, why)
+                why = self.why_not("bias", group)
+                self.warn(
+                    f"""nothing takes their bias level off{why}, and with it they would correct too little; they
+                    are unused. Add flat-darks or bias frames""",
+                    group,
+                    why,
+                )
                 return None
             bias_master, dark_master = self.master(bias), self.master(dark)
             made = formula("f", bias, dark)
@@ -325,6 +331,13 @@ class Planner:
             self.warn(f"""{group.title}: no flat-darks of their exposure and no bias; {dark} takes their bias level off,
                 with a little too much dark current. Flat-darks or bias frames would do it exactly""")
         return dark
+
+
+def cut(words: str, most: int) -> str:
+    """Words in brackets, or without, with as many of their parts as there is room for."""
+    end = ")" * words.endswith(")")
+    head = words[: max(most - 6, 0)]
+    return f"{head.rpartition('; ')[0] or head}; ...{end}"
 
 
 def letter(group: Group) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
+from glob import iglob
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,6 +140,9 @@ def check_words(name: str, words: str, kinds: Sequence[str], frames: Mapping[str
     others = [f"{len(some)} of kind {kind} ({PurePath(some[0].source).name} ...)" for kind, some in met.items() if some]
     if others:
         raise ParameterError(f"{name} = '{words}' means no {' or '.join(kinds)} frame, but {', '.join(others)}")
+    if next(iglob(os.path.expanduser(words)), None):
+        knob = f"Recipe.{kinds[0]}_dir"
+        raise ParameterError(f"{name} = '{words}' is outside the folders that were looked at; give it with {knob} too")
     there = sorted({os.path.dirname(frame.source) or "." for kind in kinds for frame in frames[kind]})
     where = f"there are some in {', '.join(there[:2])}{' ...' * (len(there) > 2)}" if there else "there are none at all"
     raise ParameterError(f"{name} = '{words}' means no {kinds[0]} frame of those that were found; {where}")

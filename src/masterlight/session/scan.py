@@ -8,7 +8,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.workers import each, executor
 from masterlight.io import read
-from masterlight.session.found.folders import of_kind, places_of
+from masterlight.session.found.folders import of_kind, places_of, without_mixed
 from masterlight.session.found.search import search
 
 
@@ -51,7 +51,7 @@ def scan(
             walked.add(beside)
     with executor("threads:8") as pool:
         found = {event.item: event.result for event in each("scan", pool, read, list(paths.values()))}
-    results = [of_kind(found[path], knobs.get(real)) for real, path in paths.items()]
+    results = without_mixed([of_kind(found[path], knobs.get(real)) for real, path in paths.items()])
     name = ", ".join(str(root) for root in roots[:3]) + (" ..." if len(roots) > 3 else "")
     frames, rejected = (tuple(one for one in results if isinstance(one, kind)) for kind in (Frame, Rejected))
     return Session(name, frames, rejected, (*walked.sentences(), *empty), walked.notes(), walked.unseen())

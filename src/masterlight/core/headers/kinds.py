@@ -68,15 +68,18 @@ class Verdict(NamedTuple):
     told: tuple[tuple[str, str], ...]
 
 
+HEADERS = ("header", "weak header", "vague header")
+"""The header as a witness: one that is filled in with care, one that is not, one that says OBJECT or the like."""
+
+
 def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: list[str], program: str = "") -> Verdict:
     """The kind of a frame; what had to be decided between witnesses is told in one note."""
     header, parts = header_of(cards), PurePath(str(source)).parts
-    file = parts[-1] if parts else ""
-    name, by_name = kind_in_name(file)
+    name, by_name = kind_in_name(parts[-1] if parts else "")
     folder, where, by_folder = folder_of(parts)
     object_ = text(cards, "OBJECT") or ""
     said = {
-        "header" if header.explicit else "weak header": header.kind,
+        HEADERS[0 if header.explicit else 1 + header.vague]: header.kind,
         "folder": folder, "name": name, "exposure": "bias" if exposure_s == 0 else None,
         "OBJECT": kind_of_words(object_) if header.vague else None,
     }  # fmt: skip
@@ -85,19 +88,31 @@ def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: lis
     told = tuple((witness, kind) for witness, kind in said.items() if kind)
     if header.never:
         return Verdict("unknown", header.is_master, header.declared, told)
-    if header.strong:
-        kind = strong_kind(str(header.kind), folder, name, exposure_s)
-    elif header.explicit and "N.I.N.A. 1.9" not in program:  # which wrote LIGHT for darks
-        kind = outvoted(folder, name, said["exposure"]) or "light"
-    else:
-        kind = weaker_kind(header, said)
-    named = (by_name or by_folder) and not header.strong and (kind != "light" or header.declared is None)
-    words = {"folder": f"its folder {where:.40}", "name": f"its name '{file:.60}'", "OBJECT": f"OBJECT '{object_:.40}'"}
-    words |= {"exposure": "its exposure of 0 s"}
-    words |= dict.fromkeys(("header", "weak header"), f"its header ({header.declared})")
-    if note := note_of(kind, told, words, header):
+    kind = kind_by(dict(told), source, program)
+    named = by_name and name in near(kind)
+    if named and header.explicit and not header.is_master:
+        notes.append(f"taken for a master by its name '{parts[-1]:.60}'")
+    named = named or (by_folder and folder in near(kind) and not header.explicit)
+    if note := note_of(kind, told, source, header.declared, object_):
         notes.append(note)
     return Verdict(kind, header.is_master or named, header.declared, told)
+
+
+def without_folder(told: tuple[tuple[str, str], ...], source: str, declared: str | None, object_: str, program: str):
+    """The kind of a frame whose folder, as it turned out, tells nothing; the witnesses that are left, and the note."""
+    left = tuple(one for one in told if one[0] != "folder")
+    kind = kind_by(dict(left), source, program)
+    return kind, left, note_of(kind, left, source, declared, object_)
+
+
+def kind_by(said: Mapping[str, str], source: str, program: str = "") -> str:
+    """The kind of a frame by what the witnesses say."""
+    header, folder, name = (said.get(witness) for witness in ("header", "folder", "name"))
+    if header and header != "light":
+        return strong_kind(header, folder, name, said)
+    if header and "N.I.N.A. 1.9" not in program:  # which wrote LIGHT for darks
+        return outvoted(folder, name, said.get("exposure")) or "light"
+    return weaker_kind(said, source)
 
 
 def header_of(cards: Mapping) -> Header:
@@ -129,46 +144,61 @@ def kind_of_type(word: str) -> str | None:
     return next((kind for kind, spelled in TYPES.items() if re.fullmatch(spelled, bare)), None)
 
 
-def strong_kind(kind: str, folder: str | None, name: str | None, exposure_s: float | None) -> str:
+def strong_kind(kind: str, folder: str | None, name: str | None, said: Mapping[str, str]) -> str:
     """The kind that a header names, made finer: darks for flats are called darks too, and a dark of 0 s is a bias."""
     if kind == "dark" and "flatdark" in (folder, name):
         return "flatdark"
-    return "bias" if kind == "dark" and exposure_s == 0 else kind
+    return "bias" if kind == "dark" and "exposure" in said else kind
+
+
+def near(kind: str) -> set[str]:
+    """What else a frame of this kind may be called: darks for flats are darks."""
+    return {kind, "dark"} if kind == "flatdark" else {kind}
 
 
 def outvoted(*votes: str | None) -> str | None:
     """The kind that two witnesses agree on against a header that says light; a flat-dark is a dark to them."""
     for kind in ("flatdark", "dark", "flat", "bias"):
-        same = {kind, "dark"} if kind == "flatdark" else {kind}
-        if kind in votes and sum(vote in same for vote in votes) >= 2:
+        if kind in votes and sum(vote in near(kind) for vote in votes) >= 2:
             return kind
     return None
 
 
-def weaker_kind(header: Header, said: Mapping[str, str | None]) -> str:
-    """The kind where no header names it: by the folder, by the name, by an exposure of 0 s, by the OBJECT."""
-    folder, name = said["folder"], said["name"]
-    found = folder or name if folder == "light" or name in (None, "light") else name
-    if said["exposure"] and (found == "dark" or (found is None and header.vague)):
+def weaker_kind(said: Mapping[str, str], source: str) -> str:
+    """The kind where no header names it: by the name, by the folder, by an exposure of 0 s, by the OBJECT.
+
+    In a folder of lights a name that merely holds the word is that of a dark nebula.
+    """
+    folder, name = said.get("folder"), said.get("name")
+    firm = name in ("bias", "flat", "flatdark") or kind_of_words(PurePath(str(source)).stem) == name
+    found = name if name not in (None, "light") and (firm or folder != "light") else folder or name
+    if "exposure" in said and (found == "dark" or (found is None and "weak header" not in said)):
         return "bias"
-    return found or said["OBJECT"] or header.kind or "unknown"
+    return found or said.get("OBJECT") or said.get("weak header") or said.get("vague header") or "unknown"
 
 
-def note_of(kind: str, told: tuple[tuple[str, str], ...], words: Mapping[str, str], header: Header) -> str:
+def note_of(
+    kind: str, told: tuple[tuple[str, str], ...], source: str, declared: str | None, object_: str | None
+) -> str:
     """One sentence on who was believed against whom; empty where the header says it and nobody else otherwise."""
     if kind == "unknown":
         return ""
-    by = [words[witness] for witness, said in told if said == kind and witness not in ("header", "weak header")]
-    near = {kind, "dark"} if kind == "flatdark" else {kind}
-    against = [f"{words[witness]} says {said}" for witness, said in told if said not in near and witness != "exposure"]
+    parts = PurePath(str(source)).parts or ("",)
+    words = {"folder": f"its folder {folder_of(parts)[1]:.40}", "name": f"its name '{parts[-1]:.60}'"}
+    words |= {"OBJECT": f"OBJECT '{object_ or '':.40}'", "exposure": "its exposure of 0 s"}
+    words |= dict.fromkeys(HEADERS, f"its header ({declared})")
+    same, header = near(kind), next((said for witness, said in told if witness in HEADERS), None)
+    by = [words[witness] for witness, said in told if said == kind and witness not in HEADERS]
+    beside = {("folder", "flat")} if kind == "flatdark" else set()  # where they lie as a matter of course
+    others = [one for one in told if one[1] not in same and one[0] != "exposure" and one not in beside]
+    against = [f"{words[witness]} says {said}" for witness, said in others]
     against += ["it was exposed for 0 s"] if ("exposure", "bias") in told and kind != "bias" else []
-    by_header = header.kind in near
-    if by_header and not against:
+    if header in same and not against:
         return ""
-    who = f"its header ({header.declared})" if by_header else " and ".join(by)
-    calls = f"the header calls it '{header.declared}'" if header.declared else "the header is silent"
+    who = f"its header ({declared})" if header in same else " and ".join(by)
+    calls = f"the header calls it '{declared}'" if declared else "the header is silent"
     doubts = f", though {' and '.join(against)}" if against else ""
-    return f"taken for {A_KIND[kind]} by {who}{doubts}{'' if header.kind else f'; {calls}'}"
+    return f"taken for {A_KIND[kind]} by {who}{doubts}{'' if header else f'; {calls}'}"
 
 
 def kind_in_name(name: str) -> tuple[str | None, bool]:

@@ -83,6 +83,8 @@ def kind_of_words(words: str) -> str | None:
     if len(matches) != 1:
         return None
     kind, match = matches[0].lastgroup, matches[0]
+    if kind == "light" and match[1]:  # masterlight is a program
+        return None
     before, after = (WORD.findall(part) for part in (plain[: match.start()], plain[match.end() :]))
     if not all(map(is_usual, after)):
         return None

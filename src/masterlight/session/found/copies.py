@@ -24,14 +24,14 @@ def without_copies(frames: Sequence[Frame], pool: Pool | None = None) -> tuple[l
     """The frames without those that another one holds as well, and the reason for each that is left out.
 
     Headers tell which can be copies: one time of exposure, or none. A little is read of those, and frames are compared
-    whole before one is left out. One stays: a light, else one of the most common kind, with the shortest name.
+    whole before one is left out. One stays: a light, where most of its kind lie, with the shortest name.
     """
-    kinds = Counter((frame.meta.kind, frame.meta.exposure_s) for frame in frames)
+    places = Counter(map(place_of, frames))
     lost: dict[str, Rejected] = {}
 
     def order(frame: Frame):
         as_light, *name = rank_of_copy(frame)
-        return as_light, -kinds[frame.meta.kind, frame.meta.exposure_s], *name
+        return as_light, -places[place_of(frame)], *name
 
     for group in candidates(frames, pool or (Serial(), 1)):
         kept: list[Frame] = []
@@ -42,6 +42,11 @@ def without_copies(frames: Sequence[Frame], pool: Pool | None = None) -> tuple[l
             else:
                 lost[frame.source] = Rejected(frame.source, "plan", reason(frame, twin))
     return [frame for frame in frames if frame.source not in lost], list(lost.values())
+
+
+def place_of(frame: Frame) -> tuple[str, str]:
+    """The kind of a frame and its folder."""
+    return frame.meta.kind, os.path.dirname(frame.source)
 
 
 def rank_of_copy(frame: Frame) -> tuple[bool, bool, int, str]:

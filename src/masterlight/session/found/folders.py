@@ -8,7 +8,8 @@ from typing import Any
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Frame
-from masterlight.core.headers.kinds import A_KIND
+from masterlight.core.headers.kinds import A_KIND, FOLDERS, without_folder
+from masterlight.core.headers.names import kind_of_words
 from masterlight.io import is_supported
 
 USER = "user"
@@ -60,3 +61,46 @@ def of_kind(frame: Any, knob: str | None) -> Any:
         doubts = "" if meta.kind == "unknown" else f", though it seemed to be {A_KIND[meta.kind]}"
         notes += (f"taken for {A_KIND[kind]} by Recipe.{knob}{doubts}",)
     return replace(frame, meta=meta.with_(kind=kind, told=((USER, kind), *meta.told), notes=notes))
+
+
+ALSO = {"flat": {"flat", "flatdark", "dark"}, "dark": {"dark", "flatdark"}}
+"""What lies in a folder of a kind as a matter of course, where that is more than this kind."""
+
+
+def without_mixed(frames: Sequence[Any]) -> list[Any]:
+    """Frames judged anew where the folder that tells their kind holds two other kinds too, as one of a night does."""
+    kinds: dict[str, set[str]] = {}
+    for frame in frames:
+        if isinstance(frame, Frame):
+            for folder in above(frame.source):
+                kinds.setdefault(folder, set()).add(frame.meta.kind)
+    return [judged_again(frame, kinds) if is_told_by_folder(frame) else frame for frame in frames]
+
+
+def above(source: str) -> list[str]:
+    """The folders above a frame that are asked for its kind, the nearest first."""
+    folders = [os.path.dirname(source)]
+    while len(folders) < FOLDERS and folders[-1]:
+        folders.append(os.path.dirname(folders[-1]))
+    return folders
+
+
+def is_told_by_folder(frame: Any) -> bool:
+    """Whether a folder is among the witnesses of a frame, and the user is not."""
+    witnesses = {witness for witness, _ in frame.meta.told} if isinstance(frame, Frame) else set()
+    return "folder" in witnesses and USER not in witnesses
+
+
+def judged_again(frame: Frame, kinds: Mapping[str, set[str]]) -> Frame:
+    """A frame without its folder as a witness, if that is one of a night; else as it is."""
+    meta, named = frame.meta, dict(frame.meta.told)["folder"]
+    folder = next(folder for folder in above(frame.source) if kind_of_words(os.path.basename(folder)))
+    if len(kinds[folder] - ALSO.get(named, {named}) - {"unknown"}) < 2:
+        return frame
+    made = without_folder(meta.told, frame.source, meta.declared, meta.object or "", meta.program or "")
+    notes = [
+        note for note in meta.notes if not note.startswith(tuple(f"taken for {kind} by" for kind in A_KIND.values()))
+    ]
+    kind, told, note = made
+    notes += [note] if note else []
+    return replace(frame, meta=meta.with_(kind=kind, told=told, notes=tuple(notes)))

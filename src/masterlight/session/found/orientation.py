@@ -19,7 +19,7 @@ from masterlight.core.units.figures import figure
 
 LIGHTS, FLATS = 4, 3
 """So many of each group are looked at, evenly chosen; darks and bias frames know no colour."""
-STRIPS, ACROSS, BLOCK_PX = 4, 12, 96
+STRIPS, ACROSS, BLOCK_PX = 3, 8, 96
 """Strips of a frame that are read, blocks along each, and the side of a block."""
 SIGMA, SAME, OTHER = 5.0, 0.4, 0.1
 """A reading is refused where its pixels of one colour differ by more sigma than this, and by more than OTHER of what

@@ -1,4 +1,5 @@
-"""Pixels as a witness: frames called light that are flats, even, without stars and far brighter than the sky.
+"""Pixels as a witness: frames called light that are flats, even, without stars and far brighter than the sky; and darks
+and bias frames by their folder, without stars.
 
 A header says light where nobody chose anything else. What nobody else says, pixels alone do not decide on: a bright sky
 through clouds, the Sun and the Moon are even and without stars too. So a flat must also be much brighter for each
@@ -21,6 +22,7 @@ from masterlight.core.headers.names import camera_key, filter_key, object_key
 from masterlight.core.statistics.scale import madn
 from masterlight.core.together import settings
 from masterlight.core.workers import Pool, each
+from masterlight.session.groups import PLURAL
 
 FEW = 5
 """Frames of a group that are looked at first: the first, the last and those between, evenly."""
@@ -39,8 +41,9 @@ SURELY, PERHAPS = 20.0, 5.0
 """So many times the light of a light for each second: a flat for sure, and one that is worth a word."""
 FEWEST = 3
 """Flats that no folder and no name calls so are this many or more."""
-TAKEN, DOUBT = "taken for a flat by pixels", "looks like a flat"
-"""How the note on a frame begins whose kind pixels decided, and on one that stays a light though it may be none."""
+PIXELS, DOUBT = "by pixels", "looks like a flat"
+"""What the note holds on a frame whose kind pixels decided; how it begins on one that stays a light but may be none."""
+TAKEN = f"taken for a flat {PIXELS}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +94,32 @@ def flats_by_look(frames: Sequence[Frame], pool: Pool) -> list[Frame]:
             even = alike([one for one in seen.values() if is_even(one, full)])
             brighter = times_brighter(even, others, unlit_level(group[0], frames))
             found |= {id(one.frame): judged(one, even, brighter, full) for one in even}
+        elif kind := unlit_kind(group[0].meta):
+            first = look_at(glance, part, pool)
+            if first and all(one.stars <= MOST_STARS for one in first.values()):
+                found |= {id(frame): called(frame, kind) for frame in group}
     return [found.get(id(frame), frame) for frame in frames]
+
+
+def unlit_kind(meta: Meta) -> str | None:
+    """The kind without light that folder or name give to what the header calls a light."""
+    said = [
+        kind for witness, kind in meta.told if witness in ("folder", "name") and kind in ("bias", "dark", "flatdark")
+    ]
+    return said[0] if said else None
+
+
+def called(frame: Frame, kind: str) -> Frame:
+    """A frame that the header calls a light and that shows no star, as what its folder or its name call it."""
+    who = " and ".join(f"its {witness}" for witness, said in frame.meta.told if said == kind)
+    note = f"taken for a {PLURAL[kind].removesuffix('s')} {PIXELS} and {who} (no stars), though the header says light"
+    kept = tuple(note for note in frame.meta.notes if not note.startswith("taken for "))
+    return replace(frame, meta=frame.meta.with_(kind=kind, notes=(*kept, note)))
 
 
 def by_look(frames: Iterable[Frame], suitable: Iterable[Frame]) -> list[Frame]:
     """Frames as they were found, those of which pixels told something as they are among the suitable ones."""
-    told = {f.source: f for f in suitable if f.meta.notes and f.meta.notes[-1].startswith((TAKEN, DOUBT))}
+    told = {f.source: f for f in suitable if any(n.startswith(DOUBT) or PIXELS in n for n in f.meta.notes[-1:])}
     return [told.get(frame.source, frame) for frame in frames]
 
 
@@ -214,14 +237,14 @@ def alike(even: Sequence[Glance]) -> list[Glance]:
 def judged(one: Glance, even: Sequence[Glance], brighter: float, full_dn: float) -> Frame:
     """A frame that looks like a flat, as a flat when another witness agrees, with a note on who said what."""
     meta, count = one.frame.meta, len(even)
-    called = [witness for witness, kind in meta.told if kind == "flat"]
+    by = [witness for witness, kind in meta.told if kind == "flat"]
     level = np.median([each.level_dn for each in even]) / full_dn
     look = f"no stars, even, at {level:.0%} of full scale, {count} alike"
     look += f", {brighter:,.0f} times as bright for each second as other lights" if brighter > PERHAPS else ""
     others = [f"its {who} says {kind}" for who, kind in meta.told if who in ("folder", "name") and kind != "flat"]
     by_header = " and ".join(["the header says light" if meta.declared else "the header is silent", *others])
-    if (called and count > 1) or (brighter > SURELY and count >= FEWEST):
-        who = "".join(f" and its {witness}" for witness in called)
+    if (by and count > 1) or (brighter > SURELY and count >= FEWEST):
+        who = "".join(f" and its {witness}" for witness in by)
         note = f"{TAKEN}{who} ({look}), though {by_header}"
         kept = tuple(note for note in meta.notes if not note.startswith("taken for "))
         return replace(one.frame, meta=meta.with_(kind="flat", notes=(*kept, note)))
