@@ -346,3 +346,57 @@ def lying_gain(strength, rng):
         header["EGAIN"] = 0.78 * strength
 
     return change
+
+
+@fault(
+    "D17",
+    "binned to grey",
+    (0.003, 0.001, 0.0),
+    "of the light apart",
+    "a colour pattern in the headers of frames whose colours differ by less than 0.5 %",
+    named="light",
+    words="binned to grey",
+)
+def grey_frames(strength, rng):
+    def change(kind, i, pixels, header):
+        header["BAYERPAT"] = "RGGB"
+        if kind in ("flat", "light"):
+            pixels[::2, ::2] = BIAS_DN + (pixels[::2, ::2] - BIAS_DN) * (1 - strength)
+            return np.rint(pixels)
+
+    return change
+
+
+@fault(
+    "D22",
+    "registered before",
+    (6.0, 20.0, 40.0),
+    "columns at most",
+    "empty borders of 2 columns or more, in each of three lights others",
+    words="registered before",
+)
+def empty_borders(strength, rng):
+    def change(kind, i, pixels, header):
+        if kind == "light":
+            edge = 3 + round((strength - 3) * i / 3)
+            pixels[:, slice(None, edge) if i % 2 else slice(-edge, None)] = 0
+            return pixels
+
+    return change
+
+
+@fault(
+    "D22",
+    "smoothed or resampled",
+    (0.15, 0.25, 0.5),
+    "of each neighbour",
+    "noise that neighbouring pixels share",
+    named="light",
+    words="share their noise",
+)
+def shared_noise(strength, rng):
+    def change(kind, i, pixels, header):
+        if kind == "light":
+            return (1 - strength) * pixels + strength * np.roll(pixels, 1, 1)
+
+    return change
