@@ -221,9 +221,9 @@ def nothing_to_fit(strength, rng):
 @fault(
     "D20",
     "one bias frame unlike the others",
-    (4.0, 8.0, 25.0),
+    (8.0, 15.0, 50.0),
     "DN",
-    "3 DN and 5 sigma of the others' levels",
+    "3 DN and 5 sigma of the others' levels, 10 sigma where there are but six",
     named="bias 4",
     words="away from",
 )
@@ -237,9 +237,9 @@ def odd_bias(strength, rng):
 @fault(
     "D20",
     "one dark unlike the others",
-    (5.0, 10.0, 50.0),
+    (8.0, 15.0, 50.0),
     "DN",
-    "3 DN and 5 sigma of the others' levels",
+    "3 DN and 5 sigma of the others' levels, 10 sigma where there are but six",
     named="dark 2",
     words="away from",
 )

@@ -284,3 +284,27 @@ def hot_flats(strength, rng):
         return np.minimum(pixels + 8000.0 * hot, 65535) if kind == "flat" else None
 
     return change
+
+
+@fault(
+    "D15",
+    "dust that moved a little",
+    (0.06, 0.1, 0.2),
+    "deep",
+    "motes of 6 % depth that the lights have 8 pixels beside",
+    words="dust",
+    knobs={"dust": 0},
+)
+def shifted_dust(strength, rng):
+    places = [(rng.uniform(50, 250), rng.uniform(50, 350), rng.uniform(12, 30)) for _ in range(3)]
+
+    def change(kind, i, pixels, header):
+        if kind not in ("flat", "light"):
+            return None
+        v, u = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+        for y, x, r in places:
+            r_px = np.hypot(v - y, u - x - 8 * (kind == "light"))
+            pixels -= (pixels - BIAS_DN) * strength / (1 + np.exp((r_px - r) / 1.5))
+        return np.rint(pixels)
+
+    return change

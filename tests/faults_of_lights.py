@@ -90,6 +90,25 @@ def steep_vignetting(strength, rng):
 
 
 @fault(
+    "D30",
+    "mount that jumped",
+    (0.3, 0.4, 0.5),
+    "of the exposure",
+    "a light of which 30 % were exposed after a jump of 1.5 to 150 pixels",
+    named="light 1",
+    words="stands twice",
+)
+def jump_of_the_mount(strength, rng):
+    dy, dx = (int(sign * step) for sign, step in zip(rng.choice((-1, 1), 2), rng.integers(4, 60, 2), strict=True))
+
+    def change(kind, i, pixels, header):
+        if kind == "light" and i == 1:
+            return np.rint((1 - strength) * pixels + strength * np.roll(pixels, (dy, dx), (0, 1)))
+
+    return change
+
+
+@fault(
     "D17",
     "pattern of another row",
     (0.12, 0.25, 0.5),
@@ -325,5 +344,59 @@ def exposed_bias(strength, rng):
 def lying_gain(strength, rng):
     def change(kind, i, pixels, header):
         header["EGAIN"] = 0.78 * strength
+
+    return change
+
+
+@fault(
+    "D17",
+    "binned to grey",
+    (0.003, 0.001, 0.0),
+    "of the light apart",
+    "a colour pattern in the headers of frames whose colours differ by less than 0.5 %",
+    named="light",
+    words="binned to grey",
+)
+def grey_frames(strength, rng):
+    def change(kind, i, pixels, header):
+        header["BAYERPAT"] = "RGGB"
+        if kind in ("flat", "light"):
+            pixels[::2, ::2] = BIAS_DN + (pixels[::2, ::2] - BIAS_DN) * (1 - strength)
+            return np.rint(pixels)
+
+    return change
+
+
+@fault(
+    "D22",
+    "registered before",
+    (6.0, 20.0, 40.0),
+    "columns at most",
+    "empty borders of 2 columns or more, in each of three lights others",
+    words="registered before",
+)
+def empty_borders(strength, rng):
+    def change(kind, i, pixels, header):
+        if kind == "light":
+            edge = 3 + round((strength - 3) * i / 3)
+            pixels[:, slice(None, edge) if i % 2 else slice(-edge, None)] = 0
+            return pixels
+
+    return change
+
+
+@fault(
+    "D22",
+    "smoothed or resampled",
+    (0.15, 0.25, 0.5),
+    "of each neighbour",
+    "noise that neighbouring pixels share",
+    named="light",
+    words="share their noise",
+)
+def shared_noise(strength, rng):
+    def change(kind, i, pixels, header):
+        if kind == "light":
+            return (1 - strength) * pixels + strength * np.roll(pixels, 1, 1)
 
     return change

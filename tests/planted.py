@@ -5,6 +5,7 @@ find it by its id and name the frames that have it. Healthy nights are those of 
 skies of many kinds; what is said of them must be true.
 """
 
+import io
 import os
 import re
 import tempfile
@@ -23,15 +24,21 @@ from clinic import NIGHT
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor, Finding, diagnose
+from masterlight.doctor.raw.doubled import doubled_lights
 from masterlight.session.plan import Plan
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 from masterlight.simulate.dialects import DIALECTS, Shot, name_and_cards, shots
 from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import Observatory
+from masterlight.subframes.select import SubframeSelector
 
 SEEDS, HEALTHY_SEEDS, ENOUGH = 10, 20, 0.95
 """Nights for each strength of a fault, for each dialect and colour; share that must be found at what is promised."""
+
+
+OF_STARS = "D30"
+"""The diagnosis that needs the stars of the lights, which a run measures anyway."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +73,21 @@ class Fault:
             paths = laid(night, Path(folder), change)
             kind, _, at = self.named.partition(" ")
             named = [str(path) for path in paths.get(kind, ())]
-            findings = diagnosed(Path(folder), ImageCalibration(**self.calibrate), Doctor(**self.doctor))
-        return *findings, {named[int(at)]} if at else set(named)
+            doctor = Doctor(**self.doctor)
+            found, findings = diagnosed(Path(folder), ImageCalibration(**self.calibrate), doctor)
+            findings += of_stars(found, doctor) if self.id == OF_STARS else []
+        return found, findings, {named[int(at)]} if at else set(named)
 
     def found(self, strength: float, seed: int) -> bool:
         """Whether the fault, planted at a strength in the night of a seed, is told by the doctor or in the plan."""
-        plan, findings, wanted = self.examined(strength, seed)
+        planned, findings, wanted = self.examined(strength, seed)
         told = any(one.id == self.id and self.tells(one, wanted) for one in findings)
-        return told or bool(self.planned and wanted <= self.seen_to(plan))
+        return told or bool(self.planned and wanted <= self.seen_to(planned))
 
-    def seen_to(self, plan: Plan) -> set[str]:
+    def seen_to(self, planned: Plan) -> set[str]:
         """The frames of which the plan says what is wrong with them."""
-        left_out = {row.source for row in plan.rejected if re.search(self.planned, row.reason)}
-        frames = (frame for group in plan.groups for frame in group.frames)
+        left_out = {row.source for row in planned.rejected if re.search(self.planned, row.reason)}
+        frames = (frame for group in planned.groups for frame in group.frames)
         return left_out | {f.source for f in frames if any(re.search(self.planned, note) for note in f.meta.notes)}
 
     def tells(self, one: Finding, wanted: set[str]) -> bool:
@@ -86,11 +95,32 @@ class Fault:
         return wanted <= set(one.sources) and bool(re.search(self.words, one.sentence))
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=12)
 def exposures(night: Night) -> list[tuple[Shot, np.ndarray]]:
     """All frames of a night in memory."""
     observatory = Observatory(night)
     return [(shot, observatory.frame(shot.kind, shot.index)) for shot in shots(night)]
+
+
+@lru_cache(maxsize=12)
+def files(night: Night) -> list[tuple[str, fits.Header, bytes]]:
+    """Name, header and content of the files of a night as it is."""
+    made = []
+    for shot, image in exposures(night):
+        name, cards = name_and_cards(shot)
+        header = fits.Header([(keyword, *card) for keyword, card in cards.items()])
+        made.append((name, header, content_of(image, header)))
+    return made
+
+
+def content_of(pixels: np.ndarray, header: fits.Header) -> bytes:
+    """A FITS file: 16 bits for whole numbers from 0 on, else floats; rows as the header has them."""
+    whole = pixels.dtype == np.uint16 or (np.array_equal(pixels, np.rint(pixels)) and pixels.min() >= 0)
+    stored = np.clip(pixels, 0, 65535).astype(np.uint16) if whole else pixels.astype(np.float32)
+    stored = stored[::-1] if header.get("ROWORDER") == "BOTTOM-UP" else stored
+    stream = io.BytesIO()
+    fits.PrimaryHDU(stored, header).writeto(stream)
+    return stream.getvalue()
 
 
 FAULTS: dict[str, Fault] = {}
@@ -153,17 +183,14 @@ def donor(kind: str, index: int) -> np.ndarray:
 def laid(night: Night, folder: Path, change: Callable | None = None) -> dict[str, list[Path]]:
     """Write a night as `change(kind, index, pixels, header)` leaves its frames; the paths of each kind."""
     paths: dict[str, list[Path]] = {}
-    for shot, image in exposures(night):
-        name, cards = name_and_cards(shot)
-        header = fits.Header([(keyword, *card) for keyword, card in cards.items()])
+    for (shot, image), (name, cards, content) in zip(exposures(night), files(night), strict=True):
+        header = cards.copy()
         new = change(shot.kind, shot.index, image.astype(np.float64), header) if change else None
-        new = image if new is None else new
-        whole = new is image or (np.array_equal(new, np.rint(new)) and new.min() >= 0)
-        stored = np.clip(new, 0, 65535).astype(np.uint16) if whole else new.astype(np.float32)
-        stored = stored[::-1] if header.get("ROWORDER") == "BOTTOM-UP" else stored
+        if new is not None or list(header.items()) != list(cards.items()):
+            content = content_of(image if new is None else new, header)
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        fits.PrimaryHDU(stored, header).writeto(path)
+        path.write_bytes(content)
         paths.setdefault(shot.kind, []).append(path)
     return paths
 
@@ -174,6 +201,13 @@ def diagnosed(folder: Path, calibrate: ImageCalibration, doctor: Doctor) -> tupl
     with executor("serial") as pool:
         *_, last = diagnose(found, doctor, calibrate, pool)
     return found, last.result
+
+
+def of_stars(planned: Plan, doctor: Doctor) -> list[Finding]:
+    """What a run tells of the stars that it measures in the lights."""
+    lights = [frame for job in planned.lights for frame in job.frames]
+    measured = [SubframeSelector(max_stars=500).measure(frame) for frame in lights]
+    return list(doubled_lights(doctor, [(f, one[1]) for f, one in zip(lights, measured, strict=True) if one]))
 
 
 # --- nights without a fault -------------------------------------------------------------------------------------------
@@ -212,7 +246,8 @@ def false_alarms(night: Night) -> list[str]:
     """What the doctor says of a healthy night as an error or a warning and is not true of it."""
     with tempfile.TemporaryDirectory() as folder:
         laid(night, Path(folder))
-        _, findings = diagnosed(Path(folder), ImageCalibration(), Doctor())
+        planned, findings = diagnosed(Path(folder), ImageCalibration(), Doctor())
+        findings += of_stars(planned, Doctor())
     grave = [one for one in findings if one.severity != "info"]
     return [f"{one.severity} {one.id}: {one.sentence}" for one in grave if not is_true(one, night)]
 
