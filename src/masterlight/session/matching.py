@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from masterlight.core.headers.names import same_filter
-from masterlight.core.together import SENSOR, differences, settings
+from masterlight.core.together import unlike
 from masterlight.session.groups import (
     ENOUGH,
     EXPOSURE_FRACTION,
@@ -156,13 +156,14 @@ def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: f
 
 
 def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
-    names = [name for name in SENSOR if name != "unit" or group.kind != "flat"]  # a flat is divided by its own level
-    for name, mine, other in differences(target.meta, group.meta, names):
+    ours, theirs = target.settings, group.settings
+    for name, mine, other in unlike(ours, theirs):
+        if name == "unit" and group.kind == "flat":  # which is divided by its own level
+            continue
         if name == "camera":
             mine, other = target.meta.camera, group.meta.camera
         mine, other = (f"{one:g}" if isinstance(one, float) else one for one in (mine, other))
         yield Remark(f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "against")
-    ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
     for name in DOUBTFUL:
         if (ours[name] is None) != (theirs[name] is None):
             yield Remark(f"the {name} is known on one side only and taken to be the same", "doubt")
