@@ -42,6 +42,16 @@ def test_truth_a_copied_file_is_left_out_and_the_frame_itself_stays(night, kind)
     assert str(first) in {frame.source for group in made.groups for frame in group.frames}
 
 
+def test_truth_of_a_folder_and_its_backup_below_the_folder_stays(night):
+    shutil.copytree(night, night / "a backup" / night.name)
+    lost, made = left_out(night)
+    kept = {frame.source for group in made.groups for frame in group.frames}
+    assert lost and not any("a backup" in source for source in kept)
+    twin = next(one for one in made.rejected if "LIGHT" in one.source)
+    folder, name = twin.source.split("/")[-2:]
+    assert f"pixels as {night.parent.name}/{night.name}/" in twin.reason and f"{folder}/{name}, " in twin.reason
+
+
 def test_truth_a_copy_with_another_header_and_name_is_found_by_its_pixels(night):
     first = some(night, "DARK")
     with fits.open(first) as hdus:
