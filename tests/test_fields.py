@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 from sky import CALM, written
@@ -129,3 +130,23 @@ def test_truth_stars_tell_more_fields_than_where_the_lights_point(tmp_path):
     assert used == {"master_light_L.fits": one, "master_light_3_L.fits": two, "master_light_2_L.fits": three}
     assert not report.rejected and "clouds" not in told
     assert "point at 2 fields: 7 at RA 30" in told and "the 7 lights without a name (OBJECT) show 2 fields" in told
+
+
+def test_truth_hot_pixels_under_clouds_are_no_field(tmp_path):
+    """Five lights see stars; three see nothing but what is bright in the sensor, at the same pixels each."""
+    clear = lights(tmp_path / "in", 11, 5, "a")
+    rng = np.random.default_rng(3)
+    y, x = rng.integers(20, 236, 25), rng.integers(20, 300, 25)
+    blobs = np.zeros((256, 320))
+    for dy, dx in np.ndindex(3, 3):
+        share = 0.35 ** (abs(dy - 1) + abs(dx - 1))
+        blobs[y + dy - 1, x + dx - 1] += 3000 * share
+    for i in range(3):
+        with fits.open(tmp_path / "in" / "a0.fits") as hdus:
+            header = hdus[0].header
+            header["DATE-OBS"] = f"2025-10-18T23:0{i}:00"
+            pixels = rng.normal(1500, 15, blobs.shape) + blobs
+            fits.PrimaryHDU(np.rint(pixels).astype(np.uint16), header).writeto(tmp_path / "in" / f"c{i}.fits")
+    report, told, used = walked(tmp_path / "in", tmp_path / "out")
+    assert used == {"master_light_L.fits": clear} and len(rejected(report)) == 3
+    assert all("clouds" in reason for reason in rejected(report).values())

@@ -67,6 +67,8 @@ def test_surface_flags_and_recipe_lines_say_the_same(night):
     for words in (["--flat-dir", "a,b"], ["--flat-dir", "a", "--flat-dir", "b"]):
         typed = typed_knobs(click.Command("test", params=flags).make_context("test", words).params)
         assert typed == {"flat_dir": ("a", "b")}
+    with pytest.raises(ParameterError, match="--flat-dir is empty"):
+        click.Command("test", params=flags).make_context("test", ["--flat-dir", ""])
     with pytest.raises(SystemExit) as stopped:
         main(["plan", str(night), "--flat-dir", "nowhere"])
     assert stopped.value.code == 2

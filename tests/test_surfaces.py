@@ -29,12 +29,18 @@ WORDS = {
 """Texts that knobs of these names take."""
 
 
+LISTS = {"off": ("D04", "D16"), "match": ("lights=L; dark=none",)}
+"""Lists that knobs of these names take."""
+
+
 def other_value(knob):
     """An allowed value of a knob that is not its default."""
     if knob.choices:
         return next(c for c in knob.choices if c != knob.default)
     if isinstance(knob.default, bool):
         return not knob.default
+    if knob.default == ():
+        return LISTS.get(knob.path.rpartition(".")[2], ("x", "y"))
     if isinstance(knob.default, tuple):
         return (*knob.default, *knob.default)[: len(knob.default)]
     if isinstance(knob.default, (int, float)):

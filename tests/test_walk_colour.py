@@ -159,6 +159,19 @@ def test_the_doctor_stops_a_run_and_force_goes_on(tmp_path):
     assert len(report.lights) == 1 and "D04" not in told
 
 
+def test_what_spoils_few_of_the_lights_stops_no_run(tmp_path):
+    """The flats of one of three filters are at a few percent: that is an error, and the two others are worth a run."""
+
+    def faint(kind, i, pixels, header):
+        bad = kind == "flat" and header["FILTER"] == "B"
+        return 500 + np.rint((pixels - 500) / 20) if bad else None
+
+    night = altered(tmp_path / "night", faint, lights=2, flats=3, darks=0, filters=("R", "G", "B"))
+    report, told = walked(night, tmp_path / "out")
+    assert len(report.lights) == 3 and "D04 error" in told
+    assert "D04: 2 of 6 lights are concerned, so the run goes on" in told
+
+
 def test_truth_superbias_is_used_where_it_is_better(tmp_path):
     truth = written(**CALM, biases=12, darks=0, lights=3)
     report, told = walked(truth.folder, tmp_path, **{"superbias.use": "auto"})

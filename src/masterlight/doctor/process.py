@@ -117,7 +117,7 @@ class Doctor:
         noise_dn: Sequence[float] = (),
         scaled: bool = False,
     ) -> list[Finding]:
-        """Diagnose one master from small parts of it.
+        """Diagnose one master from small parts of it; of flats six of its frames are read whole, in blocks.
 
         kind: bias, dark, flatdark or flat; bias, dark, flat: the other masters of its lights; frames: what it was made
         of, none for a ready-made one; noise_dn: the noise of a pixel in each of those, as `measure` tells it; scaled:

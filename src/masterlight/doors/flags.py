@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Knob
 from masterlight.doors import help as pages
 from masterlight.processes import Slot, Step
@@ -83,6 +84,8 @@ def flag(knob: Knob, step: Step) -> click.Option:
 
 def joined_lists(ctx: click.Context, option: click.Parameter, lists: tuple[tuple[Any, ...], ...]) -> Any:
     """The items of a list whose flag is given once or several times; None when it is not given."""
+    if () in lists:
+        raise ParameterError(f"{option.opts[0]} is empty; was a variable not set? Give a word, or leave it out")
     return tuple(item for items in lists for item in items) if lists else None
 
 

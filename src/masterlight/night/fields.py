@@ -26,6 +26,9 @@ FEWEST = 3
 """Lights that make a field beside a larger one; beside one of two, two do."""
 TRIES, NEIGHBOURS = 8, 8
 """How many lights are tried as the reference of a further field, with how many others of about the same time each."""
+STILL_PX, NARROW = 0.1, 0.8
+"""Lights that lie closer than this on their reference were not dithered, or show no stars but hot pixels, which are
+narrower than this share of the width of stars."""
 CLEAR, SHARP = 0.5, 1.5
 """A light with this share of the stars of others, and stars no larger than so many times theirs, saw them as well."""
 
@@ -66,16 +69,18 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         matches |= {light: doubtful[light] if seen[light] else seen[light] for light in doubtful}
     fields, rest = [take(matches, reference)], {light: one for light, one in matches.items() if not one}
     tried = [light for light in rest if light not in doubtful or rest[light] is not doubtful[light]]
-    more = yield from further_fields(run, tried, min(FEWEST, max(2, len(fields[0].lights))))
+    more = yield from further_fields(run, tried, fields[0])
     for field in more:
         kept = yield from approved_of(run, field)
         fields += [kept] if kept.lights else []
     found = {light for field in more for light in field.lights}
-    for light in rest:
-        if light not in found:
-            yield run.reject(why_not(light, rest[light], fields[0]), FrameReport.of(light, run.plan))
+    lost = {light: rest[light] for light in rest if light not in found}
     if not named_reference(run, fields[0].lights):
         fields.sort(key=lambda field: (-len(field.lights), field.lights[0].source))
+    lost |= yield from leave_hot_pixels(run, fields)
+    for light, why in lost.items():
+        if not why:
+            yield run.reject(why_not(light, why, fields[0]), FrameReport.of(light, run.plan))
     for words in told_of(run, fields):
         yield run.note("align", words)
     return fields
@@ -101,9 +106,10 @@ def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple 
     return best, chosen
 
 
-def further_fields(run: Run, rest: Sequence[Light], fewest: int) -> Events[list[Field]]:
-    """Fields of `fewest` lights or more among those that the reference does not show, each with one of its own."""
+def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list[Field]]:
+    """Fields among the lights that the reference of the first one does not show, each with a reference of its own."""
     fields, left, tries = [], list(rest), TRIES
+    fewest = min(FEWEST, max(2, len(first.lights)))
     tried: set[Light] = set()
     while tries and len(left) >= fewest and (open_ := [light for light in left if light not in tried]):
         reference = rank_references(run, open_)[0]
@@ -119,6 +125,28 @@ def further_fields(run: Run, rest: Sequence[Light], fewest: int) -> Events[list[
         left = [light for light in left if not matches.get(light)]
         yield run.note("align", f"reference of another field: {Path(reference.source).name}")
     return fields
+
+
+def leave_hot_pixels(run: Run, fields: list[Field]) -> Events[dict[Light, tuple | Rejected]]:
+    """Take out the fields that are hot pixels under clouds; gives how their lights match the first one."""
+    seen: dict[Light, tuple | Rejected] = {}
+    for field in [field for field in fields[1:] if is_of_sensor(field, fields[0])]:
+        fields.remove(field)
+        for light in field.lights:
+            light.transform, light.plane_transforms = None, ()
+        matches = yield from match_lights(run, fields[0].reference, field.lights)
+        fields[0].lights.extend(take(matches, fields[0].reference).lights)
+        seen |= matches
+    return seen
+
+
+def is_of_sensor(field: Field, first: Field) -> bool:
+    """Whether lights match at the very same pixels, in few or narrow stars: hot pixels under clouds, no field."""
+    own, theirs = ([light.measurement for light in one.lights] for one in (field, first))
+    moved = max(max(abs(light.transform.dx_px), abs(light.transform.dy_px)) for light in field.lights)
+    few = median(m.stars for m in own) < CLEAR * median(m.stars for m in theirs)
+    narrow = median(m.fwhm_px for m in own) < NARROW * median(m.fwhm_px for m in theirs)
+    return moved < STILL_PX and (few or narrow)
 
 
 def apart_s(light: Light, reference: Light) -> float:

@@ -98,7 +98,9 @@ def verdict_of(cards: Mapping, source: str, exposure_s: float | None, notes: lis
     return Verdict(kind, header.is_master or named, header.declared, told)
 
 
-def without_folder(told: tuple[tuple[str, str], ...], source: str, declared: str | None, object_: str, program: str):
+def without_folder(
+    told: tuple[tuple[str, str], ...], source: str, declared: str | None, object_: str, program: str
+) -> tuple[str, tuple[tuple[str, str], ...], str]:
     """The kind of a frame whose folder, as it turned out, tells nothing; the witnesses that are left, and the note."""
     left = tuple(one for one in told if one[0] != "folder")
     kind = kind_by(dict(left), source, program)

@@ -63,6 +63,14 @@ NAMED = (
 )  # fmt: skip
 """What programs add to the names of frames: Siril in front, PixInsight, DeepSkyStacker and ASTAP behind."""
 
+TELLING = {"CALSTAT", "HISTORY", "COMMENT", "CCDPROC", *(key for keys in KEYWORDS.values() for key in keys)}
+"""Keywords without which the header of a file of integers tells of nothing that was done."""
+
+HINTS = tuple(
+    "calib subtract correct flat bayer mosaic align regist background astap pixinsight siril wbpp deepsky pcl".split()
+)
+"""One of these stands in every remark that tells of something; the rest of all remarks needs no closer look."""
+
 
 class Processed(NamedTuple):
     """What was done to a frame before."""
@@ -78,10 +86,14 @@ def processing_of(cards: Mapping, source: str, integer: bool, notes: list[str]) 
 
     Names are believed of floats by programs that give such names: a raw `M31_r.fits` was taken through a red filter.
     """
+    if integer and TELLING.isdisjoint(cards):
+        return Processed()
     told = "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in LETTERS))
     history = "\n".join(str(cards.get(key) or "") for key in ("HISTORY", "COMMENT"))[:MOST_LETTERS]
+    lower = history.lower()
+    history = history if any(word in lower for word in HINTS) else "\n"
     found = "".join(letter for letter in LETTERS if letter not in told and is_done(letter, cards, history))
-    stages = dict.fromkeys(stage for stage, words in MADE.items() if history.strip() and words.search(history))
+    stages = dict.fromkeys(stage for stage, words in MADE.items() if history != "\n" and words.search(history))
     named = [] if integer else steps_in_name(cards, source, history)
     if "calibrated" in named and not (told or found):
         found = "BDF"
@@ -97,7 +109,7 @@ def processing_of(cards: Mapping, source: str, integer: bool, notes: list[str]) 
 
 def is_done(letter: str, cards: Mapping, history: str) -> bool:
     """Whether one step of a calibration was done, by any program's way to tell it."""
-    if history.strip() and HISTORY.get(letter, NEVER).search(history):
+    if history != "\n" and letter in HISTORY and HISTORY[letter].search(history):
         return True
     if any(cards.get(key) is not None and DONE.fullmatch(str(cards[key]).strip()) for key in KEYWORDS[letter]):
         return True
@@ -105,9 +117,6 @@ def is_done(letter: str, cards: Mapping, history: str) -> bool:
         return True
     astap = letter in BY_ASTAP and "ASTAP" in history and "aligned" in history
     return astap and (number(cards, BY_ASTAP[letter]) or 0) > 0
-
-
-NEVER = re.compile(r"(?!)")
 
 
 def steps_in_name(cards: Mapping, source: str, history: str) -> list[str]:

@@ -16,8 +16,9 @@ from masterlight.doctor.process import Doctor
 
 FRAMES = 6
 """Flats of a set that are read whole, spread over its time."""
-SIGMA, BESIDE = 8.0, 9
-"""A block changes when it does so by so many sigma of blocks, against the mean of so many blocks around it."""
+SIGMA, BESIDE = 11.0, 9
+"""A block changes when it does so by so many sigma of blocks, against the mean of so many blocks around it. Of half a
+million blocks in six flats, noise alone makes one change by 10.5 in one night of a thousand."""
 RIM = 3
 """Blocks at the rim of the frame, which have nothing beside them on one side, are left out."""
 MOST = 60
@@ -33,6 +34,7 @@ def changing_places(doctor: Doctor, master: Frame, frames: Sequence[Frame], bias
     level_dn = middle_of(sample(bias)) if bias is not None and "B" not in some[0].meta.calibration else 0.0
     seen = [(place, contrasts(some, place, level_dn)) for place in candidates(doctor, some, level_dn)]
     shadows = [(place, values) for place, values in seen if is_shadow(values, doctor.mote_fraction)]
+    shadows = [(place, values) for place, values in shadows if is_wide(some, place, values, level_dn)]
     if not shadows:
         return
     place, values = max(shadows, key=lambda one: np.ptp(one[1]))
@@ -101,10 +103,25 @@ def contrasts(frames: Sequence[Frame], place: tuple[int, int, int], level_dn: fl
 
 
 def is_shadow(values: np.ndarray, least: float) -> bool:
-    """Whether a place that changes is darker for a while; a star or a ray is brighter, and in one frame."""
+    """Whether a place that changes is darker for a while; values: its contrast in order of time.
+
+    A star or a ray is brighter in few frames, wherever these stand; what dries or moves stays gone.
+    """
     change = float(np.ptp(values))
-    bright = int(np.count_nonzero(values > values.min() + 0.5 * change)) == 1 and values.max() > 1 + 0.5 * change
-    return change > least and values.min() < 1 - 0.5 * least and not bright
+    bright = values > values.min() + 0.5 * change
+    count = int(np.count_nonzero(bright))
+    at_end = bright[:count].all() or bright[-count:].all()
+    star = (count == 1 and values.max() > 1 + 0.5 * change) or (3 * count <= values.size and not at_end)
+    return change > least and values.min() < 1 - 0.5 * least and not star
+
+
+def is_wide(frames: Sequence[Frame], place: tuple[int, int, int], values: np.ndarray, level_dn: float) -> bool:
+    """Whether blocks beside a place change with it: shadows are wider than a star in front of one."""
+    y, x, size = place
+    pair = [frames[int(np.argmin(values))], frames[int(np.argmax(values))]]
+    beside = [(y + v, x + u, size) for v, u in ((-size, 0), (size, 0), (0, -size), (0, size))]
+    change = [float(np.diff(contrasts(pair, one, level_dn))[0]) for one in beside]
+    return sum(one > 0.3 * float(np.ptp(values)) for one in change) >= 2
 
 
 def crops(frames: Sequence[Frame], place: tuple[int, int, int]) -> np.ndarray:

@@ -8,7 +8,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
 from masterlight.doctor import pictures
-from masterlight.doctor.evidence import Evidence, Look, region, sampled_rows
+from masterlight.doctor.evidence import ZONES, Evidence, Look, region, sampled_rows
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.process import Doctor
 from masterlight.session.found.witness import DOUBT
@@ -44,13 +44,17 @@ def hot_pixels(doctor: Doctor, master: Frame, rows: np.ndarray) -> Iterator[Find
     if "D" in master.meta.calibration or rows.shape[-1] < 4 * reach:
         return
     here, far = rows[..., reach:-reach], rows.shape[-1] - reach
-    usual = np.median([rows[..., reach + i * step : far + i * step] for i in (-4, -3, -2, 2, 3, 4)], axis=0)
+    around = np.stack([rows[..., reach + i * step : far + i * step] for i in (-4, -3, -2, 2, 3, 4)])
+    beside = np.maximum(*(rows[..., reach + i * step : far + i * step] for i in (-1, 1)))
+    usual = np.median(around, axis=0)
     with np.errstate(invalid="ignore"):
         above = here / np.where(usual > 0, usual, np.nan) - 1
-        hot = above > max(HOT, 8 * madn(above))
+        alone = beside / usual - 1 < 0.5 * above  # grain and motes of a flat are wider than a pixel
+        even = np.ptp(around, axis=0) < 0.5 * usual  # no border of dead pixels
+        hot = alone & even & (above > max(HOT, 8 * madn(above)))
     share = float(np.mean(hot))
     if np.count_nonzero(hot) >= 5 and share > doctor.hot_fraction:
-        group, line, x = np.unravel_index(int(np.nanargmax(above)), above.shape)
+        group, line, x = np.unravel_index(int(np.argmax(np.where(hot, above, 0))), above.shape)
         sentence = f"""{share:.2%} of the pixels of {some([master])} are over {HOT:.0%} above their neighbours, by up
             to {above[group, line, x]:.0%}: hot ones, as no dark was taken out of the flats. They make dark pixels of
             lights; a run repairs those that no dark shows. Take flat-darks, or shorter flats"""
@@ -120,16 +124,25 @@ def flat_maps(evidence: Evidence) -> Iterator[Maps]:
         bias = evidence.bias_for(group)
         if len(looks) < 2 or bias is None:
             continue
-        maps = np.stack([one.zones - bias for one in looks])
+        maps = np.stack([zone_medians(one.blocks) - bias for one in looks])
         level = np.median(maps, axis=(1, 2), keepdims=True)
         if (level > 0).all():
             yield group, looks, maps / level
 
 
+def zone_medians(blocks: np.ndarray) -> np.ndarray:
+    """Blocks as a coarse map of ZONES, in medians: stars of a twilight are in few of them."""
+    down, across = (np.array_split(np.arange(n), min(most, n)) for n, most in zip(blocks.shape, ZONES, strict=True))
+    return np.array([[np.median(blocks[np.ix_(y, x)]) for x in across] for y in down])
+
+
 def zone_error(evidence: Evidence, group: Group, looks: Sequence[Look]) -> float:
-    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike."""
+    """Relative error of a zone of a flat, of photon noise: the pattern of the pixels is in all flats alike.
+
+    That of a median is a quarter larger than that of a mean.
+    """
     pair = evidence.pairs.get(id(group))
     if pair is None or not pair.signal_dn > 0:
-        return float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
+        return 1.25 * float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
     count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
-    return float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
+    return 1.25 * float(pair.noise_dn / pair.signal_dn / np.sqrt(count))
