@@ -20,14 +20,16 @@ from masterlight.session.groups import (
     TEMPERATURE_C,
     Group,
     same_exposure,
+    same_focal_length,
+    telescope_key,
 )
 from masterlight.session.nights import steps_between
 
 LARGEST_SCALE = 10.0
 """Darks are never scaled by more than this factor, nor by less than one over it."""
 
-OTHER_ANGLE = 30.0
-"""Days that flats of the same angle may be older to be preferred to those of another one."""
+OTHER_ANGLE = OTHER_OPTICS = 30.0
+"""Days that flats of the same angle, or telescope, may be older to be preferred to those of another one."""
 FOLDER_STEP = 0.1
 """Days that a step from folder to folder counts as, where there are no dates."""
 REFUSED = 1000.0
@@ -151,6 +153,7 @@ def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: f
     yield compare_temperature(target, group, TEMPERATURE_C if dark and not scaled else None, need)
     yield from compare_settings(target, group)
     if need == "flat":
+        yield from compare_optics(target, group)
         yield compare_rotator(target, group, rotator_deg)
     yield compare_age(target, group, need)
 
@@ -211,6 +214,18 @@ def compare_filter(target: Group, group: Group) -> Iterator[Remark]:
     elif same is None and (target.meta.filter or group.meta.filter):
         whose = "flats" if target.meta.filter else "lights"
         yield Remark(f"the filter of the {whose} is unknown and taken to be the same", "doubt", 5.0)
+
+
+def compare_optics(target: Group, group: Group) -> Iterator[Remark]:
+    """Flats through another telescope have its vignetting and its dust; the name may be a mount's."""
+    mine, theirs = (telescope_key(one.meta.telescope) for one in (target, group))
+    if mine and theirs and mine != theirs:
+        words = f"the telescope is told as {group.meta.telescope} for the flats and as {target.meta.telescope} for the"
+        yield Remark(f"{words} lights", "doubt", OTHER_OPTICS)
+    ours, others = target.meta.focal_mm, group.meta.focal_mm
+    if ours and others and not same_focal_length(ours, others):
+        words = f"the focal length was {others:g} mm for the flats and {ours:g} mm for the lights"
+        yield Remark(words, "doubt", OTHER_OPTICS)
 
 
 def compare_rotator(target: Group, group: Group, tolerance_deg: float) -> Remark:
