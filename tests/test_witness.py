@@ -132,6 +132,15 @@ def test_surface_an_unreadable_light_is_left_to_whoever_uses_it():
     odd = [ArrayFrame.of(np.full(SHAPE, np.nan), f"/night/odd{i}.fits", Meta(kind="light")) for i in range(3)]
     small = [ArrayFrame.of(np.ones((5, 5)), "/night/small.fits", Meta(kind="light"))]
     assert kinds(odd, small, frames("light")) == 8 * ["light"]
+    blank = [ArrayFrame.of(np.full(SHAPE, np.nan), "/night/0.fits", Meta(kind="bias"))]
+    assert kinds(blank, frames("light"), frames("flat")) == ["bias"] + 4 * ["light"] + 4 * ["flat"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_surface_a_narrow_frame_of_a_sensor_with_many_colours_is_not_looked_at():
+    told = Meta(kind="light", pattern="GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", saturation_dn=65535.0)
+    noise = np.random.default_rng(0).normal(20000, 100, (4, 60, 48))
+    assert kinds([ArrayFrame.of(x, f"/n/{i}.fits", told) for i, x in enumerate(noise)]) == 4 * ["light"]
 
 
 @pytest.mark.parametrize("kind", ["dark", "bias"])

@@ -129,10 +129,16 @@ def groups_of(frames: Iterable[Frame]) -> list[list[Frame]]:
     for frame in frames:
         meta = frame.meta
         raw = meta.kind in ("light", "unknown") and not meta.is_master and not meta.calibration and meta.frames <= 1
-        if raw and not settled(meta) and len(frame.shape) == 2 and min(frame.shape) >= 2 * HEIGHT:
+        if raw and not settled(meta) and len(frame.shape) == 2 and is_large(frame):
             key = (*settings(meta).values(), meta.exposure_s, filter_key(meta.filter), object_key(meta.object))
             groups.setdefault((*key, os.path.dirname(frame.source)), []).append(frame)
     return list(groups.values())
+
+
+def is_large(frame: Frame) -> bool:
+    """Whether a frame has room for strips, and these for two cells of every zone."""
+    rows, cols = frame.shape
+    return min(rows, cols) >= 2 * HEIGHT and cols >= 2 * ZONES * period(frame.meta.pattern)
 
 
 def settled(meta: Meta) -> bool:
@@ -275,5 +281,7 @@ def unlit_level(light: Frame, frames: Iterable[Frame]) -> float | None:
         holds_bias = meta.kind in ("bias", "dark", "flatdark") and meta.contains_bias is not False
         if holds_bias and not meta.calibration and not any(differences(light.meta, meta)):
             with suppress(FrameError, OSError):
-                return float(np.nanmedian(strips(frame, 2)))
+                rows = np.stack(strips(frame, 2))
+                if np.isfinite(rows).any():
+                    return float(np.nanmedian(rows))
     return None
