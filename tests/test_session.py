@@ -240,7 +240,7 @@ def test_truth_what_cannot_take_part():
 
 def test_truth_pictures_among_raw_lights_are_no_lights():
     """A stack of floats or of three planes, without a word that it is one; among its like a float is a light."""
-    subs, floats = frames("light", 8), {"integer": False, "bits": 32}
+    subs, floats = frames("light", 8), {"integer": False, "bits": 32, "night": 2}
     for picture in (frames("light", 1, **floats), frames("light", 2, shape=(3, 40, 60))):
         found = planned(subs, picture)
         assert [len(job.frames) for job in found.lights] == [8]
