@@ -83,6 +83,36 @@ def test_truth_dust_of_either_angle_goes_with_its_own_flats(tmp_path):
         assert np.median((sky / flat)[dust]) == pytest.approx(np.median((sky / flat)[~dust]), rel=0.01)
 
 
+# how flats were read out
+
+
+@pytest.mark.parametrize("changes", [{"gain": 0.0}, {"offset": 10.0}, {"readout_mode": "fast"}])
+def test_truth_flats_read_out_otherwise_serve_with_their_own_bias_level_taken_off(changes):
+    """A flat is divided by its own brightness: what is left of it is the optics, at any gain."""
+    lights = frames("light", readout_mode="slow"), frames("dark", readout_mode="slow")
+    of_flats = {"readout_mode": "slow"} | changes
+    found = planned(*lights, frames("flat", **of_flats), frames("flatdark", **of_flats))
+    part = only(found)
+    assert part.flat is not None and part.flat.dark is not None and "no flat" not in told(found)
+    (choice,) = [one for one in found.choices if one.need == "flat"]
+    assert any(word.startswith(next(iter(changes)).replace("_", "")[:4]) for word in choice.apart)
+    both = planned(
+        *lights,
+        frames("flat", **of_flats),
+        frames("flatdark", **of_flats),
+        frames("flat", readout_mode="slow", night=9),
+        frames("flatdark", readout_mode="slow"),
+    )
+    assert only(both).flat.frames[0].meta.time.startswith("2024-01-09"), "those read out as the lights are better"
+    bare = planned(*lights, frames("flat", **of_flats), frames("flatdark", readout_mode="slow"))
+    assert only(bare).flat is None, "its level is not that of the lights"
+
+
+def test_truth_a_ready_made_flat_with_its_bias_level_needs_the_read_out_of_the_lights():
+    ready = frames("flat", 1, gain=0.0, is_master=True, contains_bias=True)
+    assert only(planned(frames("light"), frames("bias"), ready)).flat is None
+
+
 # the telescope
 
 

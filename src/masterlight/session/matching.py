@@ -35,6 +35,12 @@ FOLDER_STEP = 0.1
 REFUSED = 1000.0
 """What each thing that speaks against a group costs where it must serve all the same."""
 
+OTHER_READ_OUT: dict[str, Literal["doubt", "note"]] = {"gain": "note", "offset": "note", "readout mode": "doubt"}
+"""How much it matters that flats were read out otherwise than the lights: with their own bias level taken off, and
+divided by their own brightness, they hold what the optics do."""
+OLDER_READ_OUT = 10.0
+"""Days that flats read out as the lights may be older to be preferred to those read out otherwise."""
+
 DOUBTFUL = ("colour pattern", "gain", "offset")
 """Settings that are worth a doubt when only one of two headers tells them."""
 
@@ -151,14 +157,15 @@ def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: f
     if dark:
         yield compare_exposure(target, group, scaled)
     yield compare_temperature(target, group, TEMPERATURE_C if dark and not scaled else None, need)
-    yield from compare_settings(target, group)
+    yield from compare_settings(need, target, group)
     if need == "flat":
         yield from compare_optics(target, group)
         yield compare_rotator(target, group, rotator_deg)
     yield compare_age(target, group, need)
 
 
-def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
+def compare_settings(need: str, target: Group, group: Group) -> Iterator[Remark]:
+    levelled = need == "flat" and not (group.is_master and group.contains_bias)
     ours, theirs = target.settings, group.settings
     for name, mine, other in unlike(ours, theirs):
         if name == "unit" and group.kind == "flat":  # which is divided by its own level
@@ -166,7 +173,9 @@ def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
         if name == "camera":
             mine, other = target.meta.camera, group.meta.camera
         mine, other = (f"{one:g}" if isinstance(one, float) else one for one in (mine, other))
-        yield Remark(f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "against")
+        harmless = OTHER_READ_OUT.get(name) if levelled else None
+        words = f"{name} {other}, the {PLURAL[target.kind]} have {mine}"
+        yield Remark(words, harmless or "against", OLDER_READ_OUT if harmless else 0.0)
     for name in DOUBTFUL:
         if (ours[name] is None) != (theirs[name] is None):
             yield Remark(f"the {name} is known on one side only and taken to be the same", "doubt")
