@@ -2,14 +2,17 @@
 
 import gzip
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from clinic import NIGHT, altered, examined, only
+from paper import frames
 from sky import written
 
 from masterlight.core.errors import Rejected
+from masterlight.session.found.copies import without_processed
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
@@ -125,3 +128,39 @@ def test_truth_a_plan_without_some_frames(night):
     (part,) = less.sets
     assert part.dark in less.masters and part.flat in less.masters and part.flat.bias in (*less.masters, None)
     assert less.rejected[-1].source == dark.source and np.isfinite(less.memory_bytes)
+
+
+def processed(frame_list, prefix="pp_", suffix="", **changes):
+    """What a program made of frames and wrote beside them."""
+    names = [f"process/{prefix}{Path(f.source).stem}{suffix}.fits" for f in frame_list]
+    metas = [f.meta.with_(integer=False, **changes) for f in frame_list]
+    return [type(f)(source=n, meta=m) for f, n, m in zip(frame_list, names, metas, strict=True)]
+
+
+def test_truth_what_a_program_made_of_raw_lights_is_not_counted_beside_them():
+    """A working folder of Siril holds every light raw, calibrated and registered: twice the photons were claimed."""
+    raw = frames("light", 5)
+    done = processed(raw, calibration="BDF")
+    kept, lost = without_processed([*done, *raw, *processed(raw, "r_pp_", calibration="BDF", stages=("registered",))])
+    assert kept == raw and len(lost) == 10
+    assert "is light_1_0.fits processed before" in lost[0].reason and "counts once" in lost[0].reason
+    kept, _ = without_processed([*done, *processed(done, "r_", calibration="BDF")])
+    assert kept == done, "no header tells of the registration: the name does"
+    again = processed(raw, "", "_c", calibration="BDF")
+    assert without_processed([*processed(again, "", "_r", calibration="BDF"), *again])[0] == again
+
+
+def test_truth_exposures_of_their_own_stay():
+    raw = frames("light", 3, object="M 31")
+    for others in (
+        processed(frames("light", 3, night=2), calibration="BDF"),  # of another night
+        processed(frames("light", 3, camera="Other"), calibration="BDF"),  # of a second telescope
+        processed(frames("light", 3, exposure_s=30.0), calibration="BDF"),
+        frames("light", 3, name="b"),  # many short exposures in one second
+        processed(frames("dark", 3), calibration="B"),
+        processed(frames("light", 3, object="M 42"), calibration="BDF") + processed(frames("light", 3, filter="OIII")),
+    ):
+        both = [*raw, *others]
+        assert without_processed(both) == (both, [])
+    timeless = [type(f)(source=f.source, meta=f.meta.with_(time=None)) for f in [*raw, *processed(raw)]]
+    assert without_processed(timeless) == (timeless, [])

@@ -83,6 +83,77 @@ def test_truth_dust_of_either_angle_goes_with_its_own_flats(tmp_path):
         assert np.median((sky / flat)[dust]) == pytest.approx(np.median((sky / flat)[~dust]), rel=0.01)
 
 
+# how flats were read out
+
+
+@pytest.mark.parametrize("changes", [{"gain": 0.0}, {"offset": 10.0}, {"readout_mode": "fast"}])
+def test_truth_flats_read_out_otherwise_serve_with_their_own_bias_level_taken_off(changes):
+    """A flat is divided by its own brightness: what is left of it is the optics, at any gain."""
+    lights = frames("light", readout_mode="slow"), frames("dark", readout_mode="slow")
+    of_flats = {"readout_mode": "slow"} | changes
+    found = planned(*lights, frames("flat", **of_flats), frames("flatdark", **of_flats))
+    part = only(found)
+    assert part.flat is not None and part.flat.dark is not None and "no flat" not in told(found)
+    (choice,) = [one for one in found.choices if one.need == "flat"]
+    assert any(word.startswith(next(iter(changes)).replace("_", "")[:4]) for word in choice.apart)
+    both = planned(
+        *lights,
+        frames("flat", **of_flats),
+        frames("flatdark", **of_flats),
+        frames("flat", readout_mode="slow", night=9),
+        frames("flatdark", readout_mode="slow"),
+    )
+    assert only(both).flat.frames[0].meta.time.startswith("2024-01-09"), "those read out as the lights are better"
+    bare = planned(*lights, frames("flat", **of_flats), frames("flatdark", readout_mode="slow"))
+    assert only(bare).flat is None, "its level is not that of the lights"
+
+
+def test_truth_a_ready_made_flat_with_its_bias_level_needs_the_read_out_of_the_lights():
+    ready = frames("flat", 1, gain=0.0, is_master=True, contains_bias=True)
+    assert only(planned(frames("light"), frames("bias"), ready)).flat is None
+
+
+# the telescope
+
+
+def test_truth_twin_telescopes_with_one_kind_of_camera_have_flats_of_their_own():
+    """Pooled, the flats of both would correct neither."""
+    pair = [{"telescope": "Newton 8/5", "focal_mm": 1000.0}, {"telescope": "Lens", "focal_mm": 135.0}]
+    found = planned(*(frames(kind, **optics) for optics in pair for kind in ("light", "flat")), frames("bias"))
+    (job,) = found.lights
+    through = [[part.frames[0].meta.telescope, part.flat.frames[0].meta.telescope] for part in job.sets]
+    assert sorted(through) == [["Lens", "Lens"], ["Newton 8/5", "Newton 8/5"]]
+    assert all(len(part.frames) == len(part.flat.frames) for part in job.sets)
+    assert "the telescope" not in told(found) and "the focal length" not in told(found)
+
+
+@pytest.mark.parametrize(
+    "optics, expected",
+    [
+        ([{"telescope": "Newton 8"}, {"telescope": "NEWTON-8"}], [6]),
+        ([{"telescope": "Newton"}, {}], [6]),
+        ([{"telescope": "Newton"}, {"telescope": "Lens"}], [3, 3]),
+        ([{"focal_mm": 530.0}, {"focal_mm": 541.3}], [6]),  # as a plate solution tells it
+        ([{"focal_mm": 530.0}, {"focal_mm": 371.0}], [3, 3]),  # with a reducer
+        ([{"focal_mm": 530.0}, {"focal_mm": 0.0}], [6]),
+        ([{"telescope": "Newton"}, {"telescope": "Lens"}, {}], [3, 3, 3]),
+    ],
+)
+def test_truth_flats_are_split_by_what_they_saw_through(optics, expected):
+    assert sizes("flat", *(frames("flat", 3, **one) for one in optics)) == expected
+    assert sizes("dark", *(frames("dark", 3, **one) for one in optics)) == [3 * len(optics)]
+
+
+def test_truth_flats_through_another_telescope_are_better_than_none_and_it_is_said():
+    found = planned(
+        frames("light", telescope="Newton", focal_mm=800.0), frames("flat", telescope="Lens"), frames("bias")
+    )
+    assert only(found).flat is not None
+    assert "the telescope is told as Lens for the flats and as Newton for the lights" in told(found)
+    found = planned(frames("light", focal_mm=530.0), frames("flat", focal_mm=371.0), frames("bias"))
+    assert "the focal length was 371 mm for the flats and 530 mm for the lights" in told(found)
+
+
 @pytest.mark.parametrize(
     "angles, expected",
     [((359.5, 0.5), [6]), ((10.0, 190.0), [3, 3]), ((0.0, 360.0), [6]), ((-90.0, 270.0), [6]), ((20.0, 23.0), [3, 3])],

@@ -66,9 +66,9 @@ def test_truth_what_speaks_against_it_is_told_field_by_field():
     (part,) = by_filter(found)["V"]
     assert part.dark.frames[0].meta.temperature_c == -20.0
     assert "temperature -20.0 °C, the lights have -10.0 °C (5 darks" in told(found)
-    odd = in_folder("other", frames("flat", filter="V", gain=0.0, offset=10.0, readout_mode="fast"))
+    odd = in_folder("other", frames("dark", gain=0.0, offset=10.0, readout_mode="fast"))
     lights = in_folder("M51/V", frames("light", object="M 51", filter="V", readout_mode="slow"))
-    for match, head in ((Match(lights="*", flat="other"),), "lights of M 51 V"), ((), "no flat (not 5 flats V 2 s"):
+    for match, head in ((Match(lights="*", dark="other"),), "lights of M 51 V"), ((), "no matching dark (not 5 darks"):
         (line,) = [words for words in planned(lights, odd, frames("bias"), match=match).warnings if "readout" in words]
         assert head in line
         for words in ("gain 0, the lights have 100", "offset 10, the lights have 50", "readout mode fast, the"):

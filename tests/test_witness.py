@@ -56,6 +56,14 @@ def test_truth_flats_exposed_as_long_as_the_lights_are_flats():
     assert found == 4 * ["light"] + 4 * ["flat"] + ["bias"]
 
 
+def test_truth_flats_of_a_fading_twilight_have_each_an_exposure_of_its_own():
+    exposures = [2.0 * 1.25**i for i in range(4)]
+    fading = [one for i, s in enumerate(exposures) for one in frames("flat", 4, exposure_s=s)[i : i + 1]]
+    assert kinds(frames("light"), fading) == 4 * ["light"] + 4 * ["flat"]
+    bracket = [one for s in (1.0, 5.0, 30.0) for one in frames("light", 1, exposure_s=s)]
+    assert kinds(frames("light"), bracket) == 7 * ["light"]
+
+
 def test_truth_each_flat_carries_a_note_and_serves_the_lights():
     session = Session("night", (*frames("light"), *frames("flat", notes=("taken for light by the header",))))
     night = plan(session)

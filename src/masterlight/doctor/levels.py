@@ -137,7 +137,8 @@ def outliers(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             worst = float(away.max())
             sentence = f"""{some(bad)}: {figure(worst)} DN away from the {figure(middle)} DN{above} of the other
                 {PLURAL[group.kind]} (more than {sigmas:.2g} of their sigma and {doctor.outlier_dn:g} DN):
-                light got in, or another temperature or offset; leave out what does not belong"""
+                light got in, another temperature or offset, or the camera had not settled yet; leave out what does not
+                belong"""
             yield finding("D20", "warn", bad, worst, doctor.outlier_dn, "DN", sentence, picture)
         drift = float(np.ptp(levels[~far])) if (~far).any() else 0.0
         if group.kind == "bias" and drift > doctor.outlier_dn:

@@ -1,8 +1,9 @@
 """Frames of one kind in groups that may be treated alike, and what each group is called.
 
-Settings of the camera are never mixed. Flats and lights are split besides where the rotator stood otherwise, by night,
-and by folder where there are no dates; flats where the temperature jumps, all others where it is another one. What a
-header does not say splits nothing as long as there is one group it can belong to.
+Settings of the camera are never mixed. Flats and lights are split besides where they saw through another telescope or
+focal length, where the rotator stood otherwise, by night, and by folder where there are no dates; flats where the
+temperature jumps, all others where it is another one. What a header does not say splits nothing as long as there is
+one group it can belong to.
 """
 
 import math
@@ -28,6 +29,8 @@ JUMP_C = 5.0
 """Flats whose temperatures leave a gap wider than this are two sets; without a gap they drift, and are one."""
 ROTATOR_DEG = 2.0
 """Rotators come back to an angle within this."""
+FOCAL_FRACTION = 0.05
+"""Focal lengths told of one telescope, by its maker and by plate solutions, differ by less."""
 ENOUGH = 3
 """Raw frames that make a master preferable to a ready-made one."""
 
@@ -152,6 +155,10 @@ def setting_words(name: str, before: str = "") -> Callable[[Group], str | None]:
     return words
 
 
+def focal_words(group: Group) -> str | None:
+    return f"{group.meta.focal_mm:.0f} mm" if group.meta.focal_mm else None
+
+
 def rotator_words(group: Group) -> str | None:
     return f"rotator {group.rotator_deg:.0f}°" if group.rotator_deg is not None else None
 
@@ -176,6 +183,8 @@ APART: dict[str, Callable[[Group], str | None]] = {
     "offset": setting_words("offset", "offset "),
     "unit": setting_words("unit", "in "),
     "calibration": lambda group: f"calibrated {group.meta.calibration}" if group.meta.calibration else None,
+    "telescope": lambda group: group.meta.telescope,
+    "focal length": focal_words,
     "rotator": rotator_words,
     "temperature": temperature_words,
     "exposure": exposure_words,
@@ -187,7 +196,7 @@ APART: dict[str, Callable[[Group], str | None]] = {
 """What may tell two groups apart that are called the same, and how labels say it; the first that do are used."""
 
 
-ODD, PASSING = ("temperature", "rotator"), ("hour", "file")
+ODD, PASSING = ("temperature", "telescope", "focal length", "rotator"), ("hour", "file")
 """What one frame of many may tell wrongly, and what differs from frame to frame."""
 
 
@@ -195,7 +204,7 @@ def group_frames(
     kind: str, frames: Iterable[Frame], others: Iterable[Frame] = (), rotator_deg: float = ROTATOR_DEG,
     mark: Callable[[Frame], Hashable] = lambda frame: (),
 ) -> list[Group]:  # fmt: skip
-    """Split frames of one kind into groups of equal settings, exposure, temperature, angle and night.
+    """Split frames of one kind into groups of equal settings, exposure, temperature, telescope, angle and night.
 
     others: for flats the lights of the session, which tell its nights; for lights the calibration frames.
     rotator_deg: how far angles of one group may lie apart; mark: frames for which it differs are kept apart.
@@ -216,6 +225,8 @@ def group_frames(
     parts = [p for part in parts for p in joined(by_temperature(kind, part), lambda f: f.meta.temperature_c)]
     if shines:
         beside, by_night = (nights_of(others), flats_by_night) if kind == "flat" else (nightly(others), lights_by_night)
+        parts = [p for part in parts for p in joined(by_telescope(part), lambda f: telescope_key(f.meta.telescope))]
+        parts = [p for part in parts for p in joined(by_focal_length(part), lambda f: f.meta.focal_mm or None)]
         parts = [p for part in parts for p in joined(by_angle(part, rotator_deg), lambda f: f.meta.rotator_deg)]
         parts = [p for part in parts for p in by_night(part, beside)]
     return groups + name_apart([Group(kind, tuple(part)) for part in parts])
@@ -237,6 +248,25 @@ def by_temperature(kind: str, frames: list[Frame]) -> list[list[Frame]]:
     drifts = kind == "flat"
     limit = JUMP_C if drifts else TEMPERATURE_C
     return clusters(frames, lambda f: f.meta.temperature_c, within(limit), of_first=not drifts)
+
+
+def telescope_key(name: str | None) -> str | None:
+    """What a telescope is compared by; None where nothing tells it."""
+    return re.sub(r"[\W_]", "", name or "").lower() or None
+
+
+def by_telescope(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames split by the telescope that headers name: twins carry the same camera, and each has its own dust."""
+    return clusters(frames, lambda f: telescope_key(f.meta.telescope), lambda one, other: one == other)
+
+
+def same_focal_length(a: float, b: float) -> bool:
+    return abs(a - b) <= FOCAL_FRACTION * max(a, b)
+
+
+def by_focal_length(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames split where a reducer or another lens gave another focal length."""
+    return clusters(frames, lambda f: f.meta.focal_mm or None, same_focal_length)
 
 
 def by_angle(frames: list[Frame], tolerance_deg: float) -> list[list[Frame]]:

@@ -20,18 +20,26 @@ from masterlight.session.groups import (
     TEMPERATURE_C,
     Group,
     same_exposure,
+    same_focal_length,
+    telescope_key,
 )
 from masterlight.session.nights import steps_between
 
 LARGEST_SCALE = 10.0
 """Darks are never scaled by more than this factor, nor by less than one over it."""
 
-OTHER_ANGLE = 30.0
-"""Days that flats of the same angle may be older to be preferred to those of another one."""
+OTHER_ANGLE = OTHER_OPTICS = 30.0
+"""Days that flats of the same angle, or telescope, may be older to be preferred to those of another one."""
 FOLDER_STEP = 0.1
 """Days that a step from folder to folder counts as, where there are no dates."""
 REFUSED = 1000.0
 """What each thing that speaks against a group costs where it must serve all the same."""
+
+OTHER_READ_OUT: dict[str, Literal["doubt", "note"]] = {"gain": "note", "offset": "note", "readout mode": "doubt"}
+"""How much it matters that flats were read out otherwise than the lights: with their own bias level taken off, and
+divided by their own brightness, they hold what the optics do."""
+OLDER_READ_OUT = 10.0
+"""Days that flats read out as the lights may be older to be preferred to those read out otherwise."""
 
 DOUBTFUL = ("colour pattern", "gain", "offset")
 """Settings that are worth a doubt when only one of two headers tells them."""
@@ -149,13 +157,15 @@ def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: f
     if dark:
         yield compare_exposure(target, group, scaled)
     yield compare_temperature(target, group, TEMPERATURE_C if dark and not scaled else None, need)
-    yield from compare_settings(target, group)
+    yield from compare_settings(need, target, group)
     if need == "flat":
+        yield from compare_optics(target, group)
         yield compare_rotator(target, group, rotator_deg)
     yield compare_age(target, group, need)
 
 
-def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
+def compare_settings(need: str, target: Group, group: Group) -> Iterator[Remark]:
+    levelled = need == "flat" and not (group.is_master and group.contains_bias)
     ours, theirs = target.settings, group.settings
     for name, mine, other in unlike(ours, theirs):
         if name == "unit" and group.kind == "flat":  # which is divided by its own level
@@ -163,7 +173,9 @@ def compare_settings(target: Group, group: Group) -> Iterator[Remark]:
         if name == "camera":
             mine, other = target.meta.camera, group.meta.camera
         mine, other = (f"{one:g}" if isinstance(one, float) else one for one in (mine, other))
-        yield Remark(f"{name} {other}, the {PLURAL[target.kind]} have {mine}", "against")
+        harmless = OTHER_READ_OUT.get(name) if levelled else None
+        words = f"{name} {other}, the {PLURAL[target.kind]} have {mine}"
+        yield Remark(words, harmless or "against", OLDER_READ_OUT if harmless else 0.0)
     for name in DOUBTFUL:
         if (ours[name] is None) != (theirs[name] is None):
             yield Remark(f"the {name} is known on one side only and taken to be the same", "doubt")
@@ -211,6 +223,18 @@ def compare_filter(target: Group, group: Group) -> Iterator[Remark]:
     elif same is None and (target.meta.filter or group.meta.filter):
         whose = "flats" if target.meta.filter else "lights"
         yield Remark(f"the filter of the {whose} is unknown and taken to be the same", "doubt", 5.0)
+
+
+def compare_optics(target: Group, group: Group) -> Iterator[Remark]:
+    """Flats through another telescope have its vignetting and its dust; the name may be a mount's."""
+    mine, theirs = (telescope_key(one.meta.telescope) for one in (target, group))
+    if mine and theirs and mine != theirs:
+        words = f"the telescope is told as {group.meta.telescope} for the flats and as {target.meta.telescope} for the"
+        yield Remark(f"{words} lights", "doubt", OTHER_OPTICS)
+    ours, others = target.meta.focal_mm, group.meta.focal_mm
+    if ours and others and not same_focal_length(ours, others):
+        words = f"the focal length was {others:g} mm for the flats and {ours:g} mm for the lights"
+        yield Remark(words, "doubt", OTHER_OPTICS)
 
 
 def compare_rotator(target: Group, group: Group, tolerance_deg: float) -> Remark:

@@ -228,11 +228,13 @@ class Planner:
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
-        if flat and not level_off:
-            self.warn("nothing takes their bias level off, so the flat is unused; add bias frames or darks", group)
+        if unlevelled := flat is not None and not level_off:
+            words = "nothing takes their bias level off, so the flat is unused; vignetting and dust stay in the picture"
+            self.warn(f"{words}. Add bias frames or darks", group)
             flat = None
         flat_master, for_flat = self.flat_master(flat, group, bias)
-        if flat_master is None and "F" not in done and wanted.use_flat and not self.goes_without("flat", group):
+        missing = flat_master is None and "F" not in done and wanted.use_flat and not unlevelled
+        if missing and not self.goes_without("flat", group):
             why = "" if flat else self.why_not("flat", group)
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group, why)
         told = formula("L", bias, dark, flat_master, scaled)

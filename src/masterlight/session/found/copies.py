@@ -1,4 +1,8 @@
-"""The same exposure in several files: one is kept, the others are left out, whatever they are called."""
+"""The same exposure in several files: one is kept, the others are left out, whatever they are called.
+
+Copies hold the same pixels. What a program made of a raw light does not, but tells the same moment: programs write it
+beside, or below, the raw ones.
+"""
 
 import filecmp
 import os
@@ -11,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, Meta
+from masterlight.core.headers.names import camera_key, object_key, same_filter
+from masterlight.core.headers.values import seconds_of
 from masterlight.core.workers import Pool, Serial, each
 
 BURST = 8
@@ -42,6 +48,39 @@ def without_copies(frames: Sequence[Frame], pool: Pool | None = None) -> tuple[l
             else:
                 lost[frame.source] = Rejected(frame.source, "plan", reason(frame, twin))
     return [frame for frame in frames if frame.source not in lost], list(lost.values())
+
+
+def without_processed(frames: Sequence[Frame]) -> tuple[list[Frame], list[Rejected]]:
+    """The frames without lights of which a less processed one of the same moment is there; the reason for each."""
+    moments: dict[Any, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        meta, began = frame.meta, seconds_of(frame.meta.time)
+        if meta.kind in ("light", "unknown") and began is not None and meta.exposure_s:
+            moments[round(began, 3), round(meta.exposure_s, 3), camera_key(meta.camera)].append(frame)
+    lost = {}
+    for same in moments.values():
+        for frame in same if len(same) > 1 else ():
+            if steps_of(frame.meta) and (origin := next((other for other in same if made_of(frame, other)), None)):
+                words = f"is {PurePath(origin.source).name} processed before, by its time and exposure"
+                lost[frame.source] = Rejected(
+                    frame.source, "plan", f"{words}; each exposure counts once. Give its folder alone to use it"
+                )
+    return [frame for frame in frames if frame.source not in lost], list(lost.values())
+
+
+def steps_of(meta: Meta) -> int:
+    """How much was done to a frame since the camera gave it."""
+    return len(meta.calibration) + len(meta.stages) + (len(meta.shape) > 2) + (not meta.integer)
+
+
+def made_of(frame: Frame, other: Frame) -> bool:
+    """Whether a frame was made of another one of its moment: more was done to it, or its name is longer by a step."""
+    targets = {object_key(one.meta.object) for one in (frame, other)} - {""}
+    if len(targets) > 1 or same_filter(frame.meta.filter, other.meta.filter) is False:
+        return False
+    done, before = steps_of(frame.meta), steps_of(other.meta)
+    name, root = (PurePath(one.source).stem for one in (frame, other))
+    return done > before or (done == before and (name.endswith(f"_{root}") or name.startswith(f"{root}_")))
 
 
 def place_of(frame: Frame) -> tuple[str, str]:

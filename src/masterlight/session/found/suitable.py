@@ -12,7 +12,7 @@ from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, question, settle
 from masterlight.core.workers import executor
 from masterlight.session.found.beside import pictures_beside, without_stacks
-from masterlight.session.found.copies import without_copies
+from masterlight.session.found.copies import without_copies, without_processed
 from masterlight.session.found.witness import flats_by_look
 from masterlight.session.scan import Session
 
@@ -57,11 +57,14 @@ def frames_in_dn(
     with executor("threads:8") as pool:
         suitable, stacks = without_stacks(suitable, pool)
         suitable, copies = without_copies(suitable, pool)
+        suitable, processed = without_processed(suitable)
         suitable, scales = settle(suitable, calibrate.units, KNOB, pool, strict=False)
         suitable = flats_by_look(suitable, pool)
     odd = few_unclear(suitable, scales)
     suitable = [frame for frame in suitable if frame.source not in odd]
-    rejected += [*stacks, *copies] + [Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()]
+    rejected += [*stacks, *copies, *processed] + [
+        Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()
+    ]
     return suitable, rejected, [one for one in scales if one.source not in odd]
 
 

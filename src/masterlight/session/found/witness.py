@@ -94,10 +94,10 @@ def flats_by_look(frames: Sequence[Frame], pool: Pool) -> list[Frame]:
             even = alike([one for one in seen.values() if is_even(one, full)])
             brighter = times_brighter(even, others, unlit_level(group[0], frames), full)
             found |= {id(one.frame): judged(one, even, brighter, full) for one in even}
-        elif kind := unlit_kind(group[0].meta):
+        elif unlit := {id(frame): called(frame, kind) for frame in group if (kind := unlit_kind(frame.meta))}:
             first = look_at(glance, part, pool)
             if first and all(one.stars <= MOST_STARS for one in first.values()):
-                found |= {id(frame): called(frame, kind) for frame in group}
+                found |= unlit
     return [found.get(id(frame), frame) for frame in frames]
 
 
@@ -124,15 +124,24 @@ def by_look(frames: Iterable[Frame], suitable: Iterable[Frame]) -> list[Frame]:
 
 
 def groups_of(frames: Iterable[Frame]) -> list[list[Frame]]:
-    """Raw lights of one plane that were taken alike and lie together."""
-    groups: dict[Any, list[Frame]] = {}
+    """Raw lights of one plane that were taken alike and lie together; few of an exposure with others as few.
+
+    Twilight fades, so that each of its flats has an exposure of its own.
+    """
+    groups: dict[Any, dict[float | None, list[Frame]]] = {}
     for frame in frames:
         meta = frame.meta
         raw = meta.kind in ("light", "unknown") and not meta.is_master and not meta.calibration and meta.frames <= 1
         if raw and not settled(meta) and len(frame.shape) == 2 and is_large(frame):
-            key = (*settings(meta).values(), meta.exposure_s, filter_key(meta.filter), object_key(meta.object))
-            groups.setdefault((*key, os.path.dirname(frame.source)), []).append(frame)
-    return list(groups.values())
+            key = (*settings(meta).values(), filter_key(meta.filter), object_key(meta.object))
+            own = groups.setdefault((*key, os.path.dirname(frame.source)), {})
+            own.setdefault(meta.exposure_s, []).append(frame)
+    out = []
+    for exposures in groups.values():
+        out += [group for group in exposures.values() if len(group) >= FEWEST]
+        few = [frame for group in exposures.values() if len(group) < FEWEST for frame in group]
+        out += [few] if few else []
+    return out
 
 
 def is_large(frame: Frame) -> bool:
