@@ -56,10 +56,13 @@ def offset_of(stars: StarList) -> tuple[float, float] | None:
     offsets = np.column_stack([away / NEAR_PX, ratio / math.log(2)])
     tree = cKDTree(offsets)
     pairs = tree.query_ball_point(offsets, 1, p=np.inf, return_length=True)
-    best, usual = int(np.argmax(pairs)), float(np.median(pairs))
-    if pairs[best] < max(FEWEST, SHARE * count, BY_CHANCE * usual, usual + SIGMA * math.sqrt(usual - 1)):
+    best = int(np.argmax(pairs))
+    same = tree.query_ball_point(offsets[best], 1, p=np.inf)
+    beside = np.delete(pairs, same) - 1.0  # those that chance brings to an offset
+    usual = float(beside.mean()) if beside.size else 0.0
+    if pairs[best] < max(FEWEST, SHARE * count, BY_CHANCE * float(np.median(pairs)), usual + SIGMA * math.sqrt(usual)):
         return None
-    dx, dy = np.median(away[tree.query_ball_point(offsets[best], 1, p=np.inf)], axis=0)
+    dx, dy = np.median(away[same], axis=0)
     return float(dx), float(dy)
 
 
