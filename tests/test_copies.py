@@ -162,5 +162,8 @@ def test_truth_exposures_of_their_own_stay():
     ):
         both = [*raw, *others]
         assert without_processed(both) == (both, [])
+    east, west = (frames("light", 3, telescope=side) for side in ("east", "west"))
+    twins = [*east, *processed(west, calibration="BDF")]
+    assert without_processed(twins) == (twins, []), "two telescopes with one camera each of a kind begin together"
     timeless = [type(f)(source=f.source, meta=f.meta.with_(time=None)) for f in [*raw, *processed(raw)]]
     assert without_processed(timeless) == (timeless, [])

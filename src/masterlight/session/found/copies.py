@@ -19,6 +19,7 @@ from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.names import camera_key, object_key, same_filter
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.workers import Pool, Serial, each
+from masterlight.session.groups import telescope_key
 
 BURST = 8
 """More frames than this of one time: their headers do not tell the time well enough to tell them apart."""
@@ -76,7 +77,8 @@ def steps_of(meta: Meta) -> int:
 def made_of(frame: Frame, other: Frame) -> bool:
     """Whether a frame was made of another one of its moment: more was done to it, or its name is longer by a step."""
     targets = {object_key(one.meta.object) for one in (frame, other)} - {""}
-    if len(targets) > 1 or same_filter(frame.meta.filter, other.meta.filter) is False:
+    telescopes = {telescope_key(one.meta.telescope) for one in (frame, other)} - {None}  # twins begin together
+    if max(len(targets), len(telescopes)) > 1 or same_filter(frame.meta.filter, other.meta.filter) is False:
         return False
     done, before = steps_of(frame.meta), steps_of(other.meta)
     name, root = (PurePath(one.source).stem for one in (frame, other))
