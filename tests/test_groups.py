@@ -195,6 +195,17 @@ def test_truth_many_flats_of_another_angle_do_not_take_the_place_of_those_of_the
     assert "the rotator stood" not in told(found)
 
 
+def test_truth_older_flats_serve_where_nothing_takes_the_bias_level_off_newer_ones():
+    lights, newer = frames("light", night=20), frames("flat", night=20, gain=0.0)
+    found = planned(lights, frames("dark"), newer, frames("flat", night=5), frames("bias"))
+    assert only(found).flat.group.meta.gain == 100.0
+    (choice,) = [one for one in found.choices if one.need == "flat"]
+    assert choice.chosen == "5 flats Ha 2 s -10 °C gain 100"
+    assert "no flat" not in told(found) and "nothing takes their bias level off" in told(found)
+    none = planned(lights, frames("dark"), newer, frames("flat", night=5, gain=50.0), frames("bias"))
+    assert only(none).flat is None and told(none).count("no flat;") == 1
+
+
 def test_truth_a_master_flat_tells_its_angle():
     metas = [frame.meta for angle in (359.5, 0.5, 0.0) for frame in frames("flat", 1, rotator_deg=angle)]
     told = {name: value for name, value, _ in header(metas[0], metas, "flat")}

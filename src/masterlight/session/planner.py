@@ -32,6 +32,9 @@ from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
 from masterlight.session.scan import Session
 
+FLATS_TRIED = 5
+"""Sets of flats that are tried for lights where nothing takes the bias level off the best: the best ones."""
+
 
 def plan(
     session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto", match: Matches = (),
@@ -143,11 +146,22 @@ class Planner:
         told = self.told(need, target)
         return told is not None and told[1] == NONE
 
-    def pick(self, need: str, target: Group, kind: str | None = None, scaled: bool = False) -> Group | None:
-        """The best group for a need, or what the recipe says; the choice and its doubts are recorded."""
+    def pick(
+        self,
+        need: str,
+        target: Group,
+        kind: str | None = None,
+        scaled: bool = False,
+        unfit: Sequence[Group | None] = (),
+    ) -> Group | None:
+        """The best group for a need, or what the recipe says; the choice and its doubts are recorded.
+
+        unfit: groups that cannot be used after all.
+        """
         told = self.told(need, target)
         if told is None:
-            group, choice = choose(need, target, self.groups[kind or need], scaled, self.rotator_deg)
+            groups = [group for group in self.groups[kind or need] if group not in unfit]
+            group, choice = choose(need, target, groups, scaled, self.rotator_deg)
         else:
             self.used.add((told[0], need))
             named = self.named(need, target, *told) if told[1] != NONE else []
@@ -232,7 +246,7 @@ class Planner:
             words = "nothing takes their bias level off, so the flat is unused; vignetting and dust stay in the picture"
             self.warn(f"{words}. Add bias frames or darks", group)
             flat = None
-        flat_master, for_flat = self.flat_master(flat, group, bias)
+        flat, flat_master, for_flat = self.usable_flat(flat, group, bias)
         missing = flat_master is None and "F" not in done and wanted.use_flat and not unlevelled
         if missing and not self.goes_without("flat", group):
             why = "" if flat else self.why_not("flat", group)
@@ -254,6 +268,23 @@ class Planner:
         made = [c for c in self.choices if c.need == need and c.target == str(target) and c.chosen is None]
         against = [f"{c.name}: {c.reason}" for choice in made for c in choice.candidates if c.reason]
         return f" (not {'; not '.join(against)})" if against else ""
+
+    def usable_flat(self, flat: Group | None, group: Group, bias: Group | None):
+        """This flat or the next best whose bias level can be taken off, its master, and the bias that must go with it.
+
+        The first is given back without a master where none can be used.
+        """
+        master, for_flat = self.flat_master(flat, group, bias)
+        first, choices, unfit = (flat, for_flat), list(self.choices), [flat]
+        while flat is not None and master is None and len(unfit) < FLATS_TRIED and self.told("flat", group) is None:
+            self.choices = [one for one in self.choices if (one.need, one.target) != ("flat", str(group))]
+            flat = self.pick("flat", group, unfit=unfit)
+            unfit.append(flat)
+            master, for_flat = self.flat_master(flat, group, bias)
+        if master is None:
+            self.choices = choices
+            flat, for_flat = first
+        return flat, master, for_flat
 
     def flat_master(self, flat: Group | None, group: Group, bias: Group | None):
         """The master of a flat, and the bias that must go with it; (None, bias) where there is none to use."""
