@@ -45,6 +45,16 @@ def test_truth_a_copied_file_is_left_out_and_the_frame_itself_stays(night, kind)
     assert str(first) in {frame.source for group in made.groups for frame in group.frames}
 
 
+def test_truth_of_a_folder_and_its_backup_below_the_folder_stays(night):
+    shutil.copytree(night, night / "a backup" / night.name)
+    lost, made = left_out(night)
+    kept = {frame.source for group in made.groups for frame in group.frames}
+    assert lost and not any("a backup" in source for source in kept)
+    twin = next(one for one in made.rejected if "LIGHT" in one.source)
+    folder, name = twin.source.split("/")[-2:]
+    assert f"pixels as {night.parent.name}/{night.name}/" in twin.reason and f"{folder}/{name}, " in twin.reason
+
+
 def test_truth_a_copy_with_another_header_and_name_is_found_by_its_pixels(night):
     first = some(night, "DARK")
     with fits.open(first) as hdus:
@@ -152,5 +162,8 @@ def test_truth_exposures_of_their_own_stay():
     ):
         both = [*raw, *others]
         assert without_processed(both) == (both, [])
+    east, west = (frames("light", 3, telescope=side) for side in ("east", "west"))
+    twins = [*east, *processed(west, calibration="BDF")]
+    assert without_processed(twins) == (twins, []), "two telescopes with one camera each of a kind begin together"
     timeless = [type(f)(source=f.source, meta=f.meta.with_(time=None)) for f in [*raw, *processed(raw)]]
     assert without_processed(timeless) == (timeless, [])

@@ -9,8 +9,12 @@ from clinic import NIGHT, altered, diagnosed, examined, healthy, names, of_kind,
 from scipy.ndimage import gaussian_filter, median_filter
 
 import masterlight as ml
+from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.core.workers import executor
 from masterlight.doctor import Doctor
 from masterlight.io import read
+from masterlight.session.planner import plan
+from masterlight.session.scan import Session
 
 EIGHT = {"flats": 8}
 
@@ -46,6 +50,29 @@ def test_truth_d20_flats_that_drift_or_are_of_two_sorts_are_not_odd(tmp_path):
     for name, change in (("drift", drift), ("halves", halves)):
         assert only(examined(altered(tmp_path / name, change, **EIGHT)), "D20") == []
     assert only(healthy(), "D20") == []
+
+
+def test_truth_d20_a_panel_that_is_turned_up_and_exposed_shorter_is_no_odd_light():
+    """Only what is brighter at its exposure as well; then the sentence does not speak of another illumination."""
+
+    def told(level, seconds):
+        y, x = np.mgrid[-1:1:200j, -1:1:300j]
+        shape, made = 1 - 0.2 * (x**2 + y**2), []
+        for i, (dn, exposure_s) in enumerate([(25000.0, 2.0)] * 9 + [(level, seconds)] * 3):
+            pixels = np.random.default_rng(i).normal(500 + dn * shape, np.sqrt(dn)).round()
+            time = f"2024-01-01T20:00:{i:02}.000"
+            meta = Meta(kind="flat", exposure_s=exposure_s, saturation_dn=65535.0, time=time)
+            made.append(ArrayFrame.of(pixels, f"flat{i}.fits", meta))
+        for i in range(4):
+            pixels = np.random.default_rng(99 + i).normal(500, 3, shape.shape).round()
+            made.append(ArrayFrame.of(pixels, f"bias{i}.fits", Meta(kind="bias", exposure_s=0.0)))
+        with executor("serial") as pool:
+            *_, last = Doctor().frames(plan(Session("night", tuple(made))), pool)
+        return [one.sentence for one in last.result if one.id == "D20"]
+
+    assert told(25000.0, 1.0) == []
+    (sentence,) = told(32500.0, 2.0)
+    assert "brighter than the other 9 flats 2 s, by up to 30%" in sentence and "falls otherwise" not in sentence
 
 
 def spots(shape, count=12, radius=4.0, seed=5):

@@ -1,5 +1,7 @@
 """Lights in which every star stands twice."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import sky
@@ -49,3 +51,16 @@ def test_truth_d30_is_told_by_a_run(tmp_path):
     assert [(f.severity, names(f)) for f in found] == [("warn", of_kind("light", 1))]
     assert found[0].picture is not None and "15.2 px apart" in found[0].sentence
     assert list(doubled_lights(Doctor(off=("D30",)), [])) == []
+
+
+@pytest.mark.parametrize("across_px", [70, 90, 120, 200])
+def test_truth_d30_stars_of_a_cluster_are_not_doubled_and_a_jump_shows_in_one(across_px):
+    """All pairs of eighty stars are near: thousands of offsets, of which some are equal by chance."""
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        xy, flux = rng.uniform(0, across_px, (80, 2)), np.sort(1 + rng.pareto(1, 80))[::-1]
+        found.append(offset_of(SimpleNamespace(xy=xy, flux_dn=flux)))
+    assert found == 20 * [None]
+    twice, half = np.concatenate([xy[:40], xy[:40] + (7.3, -2.2)]), np.concatenate([flux[:40], 0.8 * flux[:40]])
+    assert offset_of(SimpleNamespace(xy=twice, flux_dn=half)) == pytest.approx((7.3, -2.2), abs=0.5)

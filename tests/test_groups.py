@@ -377,7 +377,8 @@ def test_truth_labels_tell_groups_apart():
         {"shape": (20, 30)}, {"pattern": "RGGB"}, {"calibration": "B"}, {"rotator_deg": 45.0},
         {"camera": "QHY600M", "rotator_deg": 45.0},
     ):  # fmt: skip
-        found = planned(frames("light", rotator_deg=0.0), frames("light", night=2, **({"rotator_deg": 0.0} | changes)))
+        others = frames("light", night=2, **({"rotator_deg": 0.0} | changes))
+        found = planned(frames("light", rotator_deg=0.0), others)
         both = titles(found, "light")
         assert len(set(both)) == 2, changes
     assert planned(frames("light"), frames("dark")).groups[0].title == "lights Ha 300 s -10 °C gain 100"

@@ -74,10 +74,12 @@ def odd_flats(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         bad = [one for one, is_odd in zip(looks, odd, strict=True) if is_odd]
         worst = int(np.argmax(np.where(odd, np.maximum(away, brighter), 0)))
         level = f", at a level {abs(brighter[worst]):.0%} {'higher' if brighter[worst] > 0 else 'lower'}"
-        sentence = f"""{some(bad)}: light falls otherwise than in the other {len(looks) - len(bad)} {group.title} (by up
-            to {away[worst]:.1%} over the frame, theirs differs by {np.median(away[~odd]):.1%}{level}): a lamp was on, a
-            cloud or a shadow passed. A run leaves out what is odd"""
-        usual = np.median(maps[~odd], axis=0)
+        others, usual = f"the other {len(looks) - len(bad)} {group.title}", np.median(maps[~odd], axis=0)
+        how = f"""light falls otherwise than in {others} (by up to {away[worst]:.1%} over the frame, theirs differs by
+            {np.median(away[~odd]):.1%}{level}): a lamp was on, a cloud or a shadow passed"""
+        if away[odd].max() <= doctor.drift_fraction:
+            how = f"brighter than {others}, by up to {brighter[worst]:.0%}: a lamp was on"
+        sentence = f"{some(bad)}: {how}. A run leaves out what is odd"
         shape = maps[worst] / usual
         picture = pictures.side_by_side(usual, shape if np.ptp(shape) > 0 else usual)
         value = max(away[worst], brighter[worst])
@@ -92,7 +94,9 @@ def oddness(doctor: Doctor, evidence: Evidence, flats: Maps) -> tuple[np.ndarray
     away = np.maximum(away, 0)
     levels = np.array([one.level_dn for one in looks]) - (evidence.bias_for(group) or 0.0)
     seconds = [one.frame.meta.exposure_s or 0.0 for one in looks]
-    brighter = beyond_trend(looks, levels / seconds if min(seconds) > 0 else levels)
+    brighter = beyond_trend(looks, levels)
+    if min(seconds) > 0:  # a panel turned up and exposed shorter is no odd light
+        brighter = np.minimum(brighter, beyond_trend(looks, levels / seconds))
     odd = away > np.maximum(doctor.drift_fraction, FARTHER * np.median(away))
     odd |= brighter > max(BRIGHTER, 2 * FARTHER * float(np.median(np.abs(brighter))))
     few = len(looks) >= FEWEST and odd.sum() <= len(looks) // SHARE

@@ -19,6 +19,7 @@ from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.names import camera_key, object_key, same_filter
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.workers import Pool, Serial, each
+from masterlight.session.groups import telescope_key
 
 BURST = 8
 """More frames than this of one time: their headers do not tell the time well enough to tell them apart."""
@@ -76,7 +77,8 @@ def steps_of(meta: Meta) -> int:
 def made_of(frame: Frame, other: Frame) -> bool:
     """Whether a frame was made of another one of its moment: more was done to it, or its name is longer by a step."""
     targets = {object_key(one.meta.object) for one in (frame, other)} - {""}
-    if len(targets) > 1 or same_filter(frame.meta.filter, other.meta.filter) is False:
+    telescopes = {telescope_key(one.meta.telescope) for one in (frame, other)} - {None}  # twins begin together
+    if max(len(targets), len(telescopes)) > 1 or same_filter(frame.meta.filter, other.meta.filter) is False:
         return False
     done, before = steps_of(frame.meta), steps_of(other.meta)
     name, root = (PurePath(one.source).stem for one in (frame, other))
@@ -88,18 +90,26 @@ def place_of(frame: Frame) -> tuple[str, str]:
     return frame.meta.kind, os.path.dirname(frame.source)
 
 
-def rank_of_copy(frame: Frame) -> tuple[bool, bool, int, str]:
-    """Which of the copies stays, the least: a light, which among darks does harm; one with a time; a short name."""
-    meta, name = frame.meta, PurePath(frame.source).name
-    return meta.kind not in ("light", "unknown"), meta.time is None, len(name), frame.source
+def rank_of_copy(frame: Frame) -> tuple[bool, bool, int, int, str]:
+    """Which of the copies stays, the least: a light, which among darks does harm; one with a time; a short name.
+
+    Of equal names that in the fewest folders: copies lie in folders of their own.
+    """
+    meta, path = frame.meta, PurePath(frame.source)
+    return meta.kind not in ("light", "unknown"), meta.time is None, len(path.name), len(path.parts), frame.source
 
 
 def reason(frame: Frame, twin: Frame) -> str:
     """Why a copy is left out; what it was called, where that is something else."""
     called = f" (a {twin.meta.kind} there, a {frame.meta.kind} here)" if frame.meta.kind != twin.meta.kind else ""
-    name = PurePath(twin.source).name
-    name = "/".join(PurePath(twin.source).parts[-2:]) if name == PurePath(frame.source).name else name
-    return f"holds the same pixels as {name}{called}, which is used once"
+    return f"holds the same pixels as {name_beside(twin.source, frame.source)}{called}, which is used once"
+
+
+def name_beside(path: str, other: str) -> str:
+    """The name of a file with as many of its folders as tell it from another one."""
+    parts, others = PurePath(path).parts, PurePath(other).parts
+    count = next((n for n in range(1, len(parts)) if parts[-n:] != others[-n:]), len(parts))
+    return "/".join(parts[-count:])
 
 
 def candidates(frames: Iterable[Frame], pool: Pool) -> Iterator[list[Frame]]:

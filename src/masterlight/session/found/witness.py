@@ -252,7 +252,8 @@ def judged(one: Glance, even: Sequence[Glance], brighter: float, full_dn: float)
     by = [witness for witness, kind in meta.told if kind == "flat"]
     level = np.median([each.level_dn for each in even]) / full_dn
     look = f"no stars, even, at {level:.0%} of full scale, {count} alike"
-    look += f", {brighter:,.0f} times as bright for each second as other lights" if brighter > PERHAPS else ""
+    times = "over 1,000" if brighter > 1000 else f"{brighter:.0f}"
+    look += f", {times} times as bright for each second as other lights" if brighter > PERHAPS else ""
     others = [f"its {who} says {kind}" for who, kind in meta.told if who in ("folder", "name") and kind != "flat"]
     by_header = " and ".join(["the header says light" if meta.declared else "the header is silent", *others])
     if (by and count > 1) or (brighter > SURELY and count >= FEWEST):
