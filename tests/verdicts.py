@@ -10,7 +10,8 @@ from warm import Done, Warm
 
 NEAR, ABOUT = 0.01, 0.05
 """Parts of the level: what is the same but for rounding, and what is the same but for the noise of a few pixels."""
-REFUSAL = re.compile(r"^\s*\S+\s+rejected |left out: |^masterlight: |\((scan|plan)\)$")
+REFUSAL = re.compile(r"^\s*\S+\s+rejected |left out: |^masterlight: |\((scan|plan)\)$|^  \S+\.\w+: ")
+"""How a line begins or ends that refuses a file; the last one is that of a plan, below "Left out"."""
 
 
 def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Role) -> tuple[Done, list[str]]:
