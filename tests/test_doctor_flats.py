@@ -33,6 +33,8 @@ def test_truth_d20_a_flat_with_the_lamp_of_the_room_on(tmp_path, strength, gradi
     assert [(f.severity, names(f)) for f in told] == [("warn", of_kind("flat", 3, **EIGHT))]
     assert only(found, "D19") == [], "the others are steady"
     assert told[0].picture is not None
+    assert ("light falls otherwise" in told[0].sentence) == (gradient > 0), "an even lamp only makes it brighter"
+    assert "a lamp was on" in told[0].sentence
 
 
 def test_truth_d20_flats_that_drift_or_are_of_two_sorts_are_not_odd(tmp_path):
