@@ -221,7 +221,7 @@ def nothing_to_fit(strength, rng):
 @fault(
     "D20",
     "one bias frame unlike the others",
-    (8.0, 15.0, 50.0),
+    (12.0, 20.0, 50.0),
     "DN",
     "3 DN and 5 sigma of the others' levels, 10 sigma where there are but six",
     named="bias 4",
@@ -237,7 +237,7 @@ def odd_bias(strength, rng):
 @fault(
     "D20",
     "one dark unlike the others",
-    (8.0, 15.0, 50.0),
+    (12.0, 20.0, 50.0),
     "DN",
     "3 DN and 5 sigma of the others' levels, 10 sigma where there are but six",
     named="dark 2",

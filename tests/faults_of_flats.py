@@ -289,9 +289,9 @@ def hot_flats(strength, rng):
 @fault(
     "D15",
     "dust that moved a little",
-    (0.06, 0.1, 0.2),
+    (0.12, 0.2, 0.3),
     "deep",
-    "motes of 6 % depth that the lights have 8 pixels beside",
+    "motes of 12 % depth that the lights have 8 pixels beside",
     words="dust",
     knobs={"dust": 0},
 )

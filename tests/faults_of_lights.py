@@ -177,6 +177,7 @@ def silent_header(strength, rng):
     "any frame of the same pixels as another one",
     named="dark 2",
     planned="holds the same pixels",
+    knobs={"temperature_c": -20.0},
 )
 def copies(strength, rng):
     return repeated(strength, cards=False)
@@ -190,6 +191,7 @@ def copies(strength, rng):
     "any file of the same pixels as another one",
     named="dark 2",
     planned="holds the same pixels",
+    knobs={"temperature_c": -20.0},
 )
 def copied_files(strength, rng):
     return repeated(strength, cards=True)

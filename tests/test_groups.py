@@ -184,6 +184,17 @@ def test_truth_flats_of_another_angle_are_better_than_none_and_it_is_said():
     assert only(old).flat.frames[0].meta.rotator_deg == 10.5, "older flats of the same angle are"
 
 
+@pytest.mark.parametrize("own", [{"count": 1, "is_master": True}, {"count": 2}], ids=["a master", "two flats"])
+def test_truth_many_flats_of_another_angle_do_not_take_the_place_of_those_of_the_lights(own):
+    lights, many = frames("light", rotator_deg=10.0, night=3), frames("flat", 20, rotator_deg=190.0, night=3)
+    found = planned(lights, many, frames("flat", **own, rotator_deg=10.0, night=2), frames("bias"))
+    flat = only(found).flat
+    assert (flat.meta if hasattr(flat, "meta") else flat.group.meta).rotator_deg == 10.0
+    (reason,) = [c.reason for choice in found.choices if choice.need == "flat" for c in choice.candidates if c.reason]
+    assert reason.startswith("the rotator stood at 190.0° for the flats and at 10.0° for the lights")
+    assert "the rotator stood" not in told(found)
+
+
 def test_truth_a_master_flat_tells_its_angle():
     metas = [frame.meta for angle in (359.5, 0.5, 0.0) for frame in frames("flat", 1, rotator_deg=angle)]
     told = {name: value for name, value, _ in header(metas[0], metas, "flat")}

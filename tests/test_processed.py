@@ -33,6 +33,8 @@ ASTAP = {"COMMENT": "Calibrated & aligned by ASTAP. www.hnsky.org", "DARK_CNT": 
         (IRAF, "BF"), (LCO, "OBD"), (ASTAP, "D"), ({"OVERSCAN": "Oct  8 21:19 Overscan is [1063:1112,1:4096]"}, "O"),
         ({"BIASCORR": "COMPLETE", "DARKCORR": "PERFORM", "FLATCORR": "OMIT"}, "B"),
         ({"BIASCOR": "mbias.fits", "DARKCOR": "", "FLATCOR": "no"}, "B"), ({"FLATCOR": "F", "DARKCOR": False}, ""),
+        ({"CALSTAT": "NO"}, ""), ({"CALSTAT": "False"}, ""), ({"CALSTAT": "UNCALIBRATED"}, ""), ({"CALSTAT": "F"}, "F"),
+        ({"CCDPROC": "ccd=<CCDData>, master_bias=<CCDData>, dark_frame=None"}, "B"),
         ({"HISTORY": "no dark corrected frames here; flat field lamp on"}, ""), ({"OVERSCAN": "[1:9,1:9]"}, ""),
     ],
 )  # fmt: skip

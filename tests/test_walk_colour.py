@@ -187,7 +187,7 @@ def test_truth_superbias_is_used_where_it_is_better(tmp_path):
 
 
 def test_a_list_of_defects_is_used(tmp_path):
-    truth = written(**CALM, darks=0, lights=4)
+    truth = written(**CALM | {"darks": 0, "flats": 0, "lights": 4})
     (tmp_path / "list.lst").write_text("".join(f"P {x} {y} H\n" for x, y in [(100, 150), (200, 250), (50, 60)]))
     _, told = walked(truth.folder, tmp_path / "out", defects=str(tmp_path / "list.lst"))
     assert "3 hot and 0 cold pixels repaired" in told

@@ -108,6 +108,23 @@ def test_truth_bright_lights_stay_lights():
     assert kinds(lights, bright(20000, counts=2, seconds=2.0)) == 6 * ["light"]  # too few to be sure
 
 
+def noise_alone(level_dn, seconds, count=4, kind="light", **meta):
+    """Frames that hold a level and the noise of a camera of 12 bits."""
+    told = Meta(kind=kind, declared=f"{kind.title()} Frame", exposure_s=seconds, saturation_dn=65535.0, **meta)
+    levels = [np.random.default_rng(i).normal(level_dn, 3.0, SHAPE).round() for i in range(count)]
+    return [ArrayFrame.of(x, f"/night/{kind}{seconds:g}_{i}.fits", told) for i, x in enumerate(levels)]
+
+
+def test_truth_short_lights_that_hold_little_but_their_bias_level_stay_lights():
+    """Divided by a short exposure, the bias level alone is a hundred times the light of long exposures."""
+    deep, short = noise_alone(290.0, 300.0, offset=50.0), noise_alone(242.0, 0.1, offset=50.0)
+    assert kinds(deep, short) == 8 * ["light"]
+    own, other = (noise_alone(level, 0.0, 1, "bias", offset=at) for level, at in ((240.0, 50.0), (40.0, 10.0)))
+    assert kinds(other, deep, short) == ["bias"] + 8 * ["light"], "a bias frame of another offset tells nothing"
+    assert kinds(own, deep, short) == ["bias"] + 8 * ["light"]
+    assert kinds(other, deep, bright(1500, seconds=0.1, noise=0.1)) == ["bias"] + 4 * ["light"] + 4 * ["flat"]
+
+
 def test_truth_what_is_not_sure_stays_a_light_and_is_told():
     with executor("serial") as pool:
         found = flats_by_look([*frames("light"), *bright(9000, seconds=120.0)], pool)
@@ -123,6 +140,15 @@ def test_surface_an_unreadable_light_is_left_to_whoever_uses_it():
     odd = [ArrayFrame.of(np.full(SHAPE, np.nan), f"/night/odd{i}.fits", Meta(kind="light")) for i in range(3)]
     small = [ArrayFrame.of(np.ones((5, 5)), "/night/small.fits", Meta(kind="light"))]
     assert kinds(odd, small, frames("light")) == 8 * ["light"]
+    blank = [ArrayFrame.of(np.full(SHAPE, np.nan), "/night/0.fits", Meta(kind="bias"))]
+    assert kinds(blank, frames("light"), frames("flat")) == ["bias"] + 4 * ["light"] + 4 * ["flat"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_surface_a_narrow_frame_of_a_sensor_with_many_colours_is_not_looked_at():
+    told = Meta(kind="light", pattern="GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", saturation_dn=65535.0)
+    noise = np.random.default_rng(0).normal(20000, 100, (4, 60, 48))
+    assert kinds([ArrayFrame.of(x, f"/n/{i}.fits", told) for i, x in enumerate(noise)]) == 4 * ["light"]
 
 
 @pytest.mark.parametrize("kind", ["dark", "bias"])
@@ -135,3 +161,10 @@ def test_truth_a_folder_of_darks_and_frames_without_stars_outvote_the_header(kin
     assert kinds(frames("light", **by_folder)) == 4 * ["light"]  # they show stars
     (night,) = [plan(Session("night", (*unlit, *frames("light"))))]
     assert any("by pixels and its folder" in note for note in night.notes)
+
+
+def test_truth_darks_of_a_camera_without_offset_are_darks_by_folder_and_pixels():
+    by_folder = {"told": (("header", "light"), ("folder", "dark"))}
+    unlit = [replace(f, array=np.maximum(f.array, 0)) for f in noise_alone(-1.5, 60.0, **by_folder)]
+    assert np.median(unlit[0].array) == 0
+    assert kinds(unlit, frames("light")) == 4 * ["dark"] + 4 * ["light"]

@@ -1,6 +1,6 @@
 """What must be equal for frames to be used together, as far as their headers tell."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isclose
 from typing import Any
 
@@ -38,8 +38,14 @@ def differences(mine: Meta, theirs: Meta, names: Iterable[str] = SENSOR) -> Iter
 
     What only one of them tells excludes nothing.
     """
-    for name in names:
-        a, b = SETTINGS[name](mine), SETTINGS[name](theirs)
+    names = tuple(names)
+    yield from unlike(settings(mine, names), settings(theirs, names))
+
+
+def unlike(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The same of settings that were read already."""
+    for name, a in mine.items():
+        b = theirs[name]
         if a is not None and b is not None and not same(name, a, b):
             yield name, a, b
 

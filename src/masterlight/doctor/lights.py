@@ -182,7 +182,7 @@ def vignetting(doctor: Doctor, light: Patient, sky: np.ndarray, flat: np.ndarray
     """D14: the sky follows the flat, or its inverse, after it was divided by it; D06: since the bias is still there."""
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = np.log(flat / middle_of(flat)), np.log(sky / plane_of(sky))
-    if np.nanmax(x) - np.nanmin(x) < 0.03 or light.noise_dn / 8 > 0.02 * light.level_dn:
+    if not np.isfinite(x).any() or np.nanmax(x) - np.nanmin(x) < 0.03 or light.noise_dn / 8 > 0.02 * light.level_dn:
         return
     slope, r, left_x, left_y = common(y, x, order=1)
     holds_bias = "B" not in light.view.meta.calibration and light.view.meta.contains_bias is not False

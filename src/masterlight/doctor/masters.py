@@ -90,7 +90,7 @@ def frame_count(doctor: Doctor, case: Case) -> Iterator[Finding]:
 
 def flat_depth(doctor: Doctor, case: Case) -> Iterator[Finding]:
     """D16: signal to noise of a flat's pixel, from the noise of its frames."""
-    if not len(case.noise_dn):
+    if not (len(case.noise_dn) and np.median(case.noise_dn) > 0 and case.level_dn > 0):
         return
     n = max(len(case.frames), len(case.noise_dn))
     snr = case.level_dn / (float(np.median(case.noise_dn)) / np.sqrt(n))
@@ -174,6 +174,8 @@ def dark_against_bias(doctor: Doctor, case: Case) -> Iterator[Finding]:
     if bias is None or master.meta.contains_bias is False:
         return
     current = case.rows - sample(bias)
+    if not np.isfinite(current).any():
+        return
     level, sigma = middle_of(current), madn(current)
     negative = float(np.mean(current[np.isfinite(current)] < 0))
     if level < -max(doctor.outlier_dn, sigma) and not case.frames:

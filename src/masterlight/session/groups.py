@@ -89,7 +89,12 @@ class Group:
     def filter(self) -> str | None:
         return self.meta.filter if self.kind in ("light", "flat") else None
 
-    @property
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the camera, read once: groups are compared with many others."""
+        return settings(self.meta)
+
+    @cached_property
     def labels(self) -> list[str]:
         """What tells this group from others: filter, exposure, temperature, gain, binning, and what else differs."""
         exposure = exposure_words(self) if self.kind != "bias" else None
@@ -109,7 +114,7 @@ class Group:
         one = self.title.replace(PLURAL[self.kind], PLURAL[self.kind][:-1], 1)
         return f"{len(self.frames)} {self.title}" if len(self.frames) > 1 else f"1 {one}"
 
-    @property
+    @cached_property
     def title(self) -> str:
         """What these frames are, without their number: the same for every night."""
         of_object = [f"of {self.meta.object}"] if self.kind == "light" and self.meta.object else []

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from masterlight.core.headers.names import same_filter
-from masterlight.core.together import SENSOR, differences, settings
+from masterlight.core.together import unlike
 from masterlight.session.groups import (
     ENOUGH,
     EXPOSURE_FRACTION,
@@ -102,21 +102,24 @@ def choose(
     Darks that will be `scaled` may have another exposure and temperature; the nearest is still the best. Groups that
     somebody `named` serve whatever speaks against them.
     """
-    rated = []
+    rows = []
     for group in groups:
         seen, few = Comparison(compare(need, target, group, scaled, rotator_deg)), len(group.frames) < ENOUGH
         seen = seen.overruled() if named else seen
         tier = 0 if named else 1 if group.is_master else 2 * few
-        rated.append((bool(seen.of("against")), tier, seen.cost, str(group), group, seen))
+        rows.append((bool(seen.of("against")), tier, seen.cost, str(group), group, seen))
+    straight = [row for row in rows if not row[0] and not is_turned(need, target, row[4], rotator_deg)]
+    last = max((row[1] for row in straight), default=0)  # many frames of another angle are no better than few of this
+    rated = [(row[0], row[1] if row in straight else max(row[1], last), *row[2:], row[1]) for row in rows]
     rated.sort(key=lambda row: row[:4])
-    refused, best_tier, best_cost, chosen, best, best_seen = rated[0] if rated else (True, 0, 0.0, "", None, None)
+    refused, _, best_cost, chosen, best, best_seen, best_tier = rated[0] if rated else (True, 0, 0.0, "", None, None, 0)
     candidates = tuple(
         Candidate(
             name,
             None if unfit else round(cost, 3),
             "" if group is best and not refused else why_not(seen, unfit, tier, best_tier, best_cost),
         )
-        for unfit, tier, cost, name, group, seen in rated
+        for unfit, _, cost, name, group, seen, tier in rated
     )
     if refused:
         return None, Choice(str(target), need, None, candidates)
@@ -141,7 +144,7 @@ def why_not(seen: Comparison, unfit: bool, tier: int, best_tier: int, best_cost:
     """Why another group was taken, field by field."""
     if unfit:
         return "; ".join(seen.of("against", "doubt", "note"))
-    if tier != best_tier:
+    if tier > best_tier:
         return f"a ready-made master; {ENOUGH} raw frames or more are preferred" if tier == 1 else "fewer frames"
     return "; ".join([*seen.of("doubt", "note"), f"further away (cost {seen.cost:.2f} against {best_cost:.2f})"])
 
@@ -163,15 +166,16 @@ def compare(need: str, target: Group, group: Group, scaled: bool, rotator_deg: f
 
 def compare_settings(need: str, target: Group, group: Group) -> Iterator[Remark]:
     levelled = need == "flat" and not (group.is_master and group.contains_bias)
-    names = [name for name in SENSOR if name != "unit" or group.kind != "flat"]  # a flat is divided by its own level
-    for name, mine, other in differences(target.meta, group.meta, names):
+    ours, theirs = target.settings, group.settings
+    for name, mine, other in unlike(ours, theirs):
+        if name == "unit" and group.kind == "flat":  # which is divided by its own level
+            continue
         if name == "camera":
             mine, other = target.meta.camera, group.meta.camera
         mine, other = (f"{one:g}" if isinstance(one, float) else one for one in (mine, other))
         harmless = OTHER_READ_OUT.get(name) if levelled else None
         words = f"{name} {other}, the {PLURAL[target.kind]} have {mine}"
         yield Remark(words, harmless or "against", OLDER_READ_OUT if harmless else 0.0)
-    ours, theirs = settings(target.meta, DOUBTFUL), settings(group.meta, DOUBTFUL)
     for name in DOUBTFUL:
         if (ours[name] is None) != (theirs[name] is None):
             yield Remark(f"the {name} is known on one side only and taken to be the same", "doubt")
@@ -235,14 +239,25 @@ def compare_optics(target: Group, group: Group) -> Iterator[Remark]:
 
 def compare_rotator(target: Group, group: Group, tolerance_deg: float) -> Remark:
     """Flats of another angle are worth less than older ones of the same: vignetting and dust before it have turned."""
-    mine, theirs = target.rotator_deg, group.rotator_deg
-    if mine is None or theirs is None:
+    mine, theirs, apart = target.rotator_deg, group.rotator_deg, turned_deg(target, group)
+    if apart is None:
         return Remark("", cost=0.0 if mine is theirs else 1.0)
-    apart = abs((mine - theirs + 180) % 360 - 180)
     if apart <= tolerance_deg + 1e-6:
         return Remark("", cost=apart / 100)
     words = f"the rotator stood at {theirs:.1f}° for the flats and at {mine:.1f}° for the lights"
     return Remark(f"{words}, more than {tolerance_deg:g}° apart", "doubt", OTHER_ANGLE)
+
+
+def turned_deg(target: Group, group: Group) -> float | None:
+    """How far the rotator was turned between two groups; None where one does not tell its angle."""
+    if target.rotator_deg is None or group.rotator_deg is None:
+        return None
+    return abs((target.rotator_deg - group.rotator_deg + 180) % 360 - 180)
+
+
+def is_turned(need: str, target: Group, group: Group, tolerance_deg: float) -> bool:
+    """Whether these are flats of another angle than their lights."""
+    return need == "flat" and (turned_deg(target, group) or 0.0) > tolerance_deg + 1e-6
 
 
 def compare_age(target: Group, group: Group, need: str) -> Remark:

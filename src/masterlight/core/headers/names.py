@@ -158,6 +158,7 @@ def filter_words(folder: str) -> list[str]:
     return others if all(map(is_usual, others)) else []
 
 
+@lru_cache(4096)
 def filter_key(name: str | None) -> str:
     """A filter's name for comparison: H-alpha, h_alpha and Ha are one, Ha 3nm is 'ha3nm'; '' when unknown."""
     word = re.sub(r"[^a-z0-9.]", "", (name or "").lower().replace("α", "alpha").replace("β", "beta"))
@@ -166,6 +167,7 @@ def filter_key(name: str | None) -> str:
     return FILTERS.get(base, base) + (f"{float(match[2]):g}nm" if match[2] else "")
 
 
+@lru_cache(4096)
 def same_filter(a: str | None, b: str | None) -> bool | None:
     """Whether two names mean the same filter; None when either is unknown. A bandwidth counts when both tell it."""
     if not (a and b):
@@ -175,6 +177,7 @@ def same_filter(a: str | None, b: str | None) -> bool | None:
     return keys[0] == keys[1] or (bases[0] == bases[1] and bases != list(keys) and (bases[0] in keys))
 
 
+@lru_cache(4096)
 def camera_key(name: str | None) -> str:
     """A camera's name for comparison, without maker's noise words and serial numbers; '' when unknown."""
     words = re.sub(r"\(\d*\)|#\s*\d+|\bs/?n[:\s]*\w+|_id\w+", " ", (name or "").lower())
@@ -183,6 +186,7 @@ def camera_key(name: str | None) -> str:
     return re.sub(r"[^a-z0-9]", "", "".join(kept))
 
 
+@lru_cache(4096)
 def object_key(name: str | None) -> str:
     """A target's name for comparison: 'M 31', 'm31' and 'M_31' are one; '' when unknown."""
     return re.sub(r"[\W_]+", "", (name or "").lower())

@@ -14,6 +14,9 @@ from masterlight.core.headers.values import number, text
 LETTERS = {"O": "overscan", "B": "bias", "D": "dark", "F": "flat"}
 """What the letters of a calibration stand for."""
 
+NOTHING_DONE = re.compile(r"(?i)no|not\b.*|non.*|un.*|off|false|raw|todo")
+"""Words in CALSTAT whose letters are none of these."""
+
 MOST_LETTERS = 60_000
 WORDS = {
     "B": r"calibrated with an? (?:\w+ )?(?:master|synthetic) bias|^bias (?:subtraction \(|corrected with )"
@@ -88,7 +91,8 @@ def processing_of(cards: Mapping, source: str, integer: bool, notes: list[str]) 
     """
     if integer and TELLING.isdisjoint(cards):
         return Processed()
-    told = "".join(dict.fromkeys(c for c in (text(cards, "CALSTAT") or "").upper() if c in LETTERS))
+    word = text(cards, "CALSTAT") or ""
+    told = "".join(dict.fromkeys(c for c in word.upper() if c in LETTERS and not NOTHING_DONE.fullmatch(word)))
     history = "\n".join(str(cards.get(key) or "") for key in ("HISTORY", "COMMENT"))[:MOST_LETTERS]
     lower = history.lower()
     history = history if any(word in lower for word in HINTS) else "\n"
@@ -113,7 +117,7 @@ def is_done(letter: str, cards: Mapping, history: str) -> bool:
         return True
     if any(cards.get(key) is not None and DONE.fullmatch(str(cards[key]).strip()) for key in KEYWORDS[letter]):
         return True
-    if BY_CCDPROC[letter] in str(cards.get("CCDPROC", "")):
+    if re.search(rf"{BY_CCDPROC[letter]}(?!None)", str(cards.get("CCDPROC", ""))):
         return True
     astap = letter in BY_ASTAP and "ASTAP" in history and "aligned" in history
     return astap and (number(cards, BY_ASTAP[letter]) or 0) > 0

@@ -47,8 +47,9 @@ def hot_pixels(doctor: Doctor, master: Frame, rows: np.ndarray) -> Iterator[Find
     around = np.stack([rows[..., reach + i * step : far + i * step] for i in (-4, -3, -2, 2, 3, 4)])
     beside = np.maximum(*(rows[..., reach + i * step : far + i * step] for i in (-1, 1)))
     usual = np.median(around, axis=0)
+    usual = np.where(usual > 0, usual, np.nan)
     with np.errstate(invalid="ignore"):
-        above = here / np.where(usual > 0, usual, np.nan) - 1
+        above = here / usual - 1
         alone = beside / usual - 1 < 0.5 * above  # grain and motes of a flat are wider than a pixel
         even = np.ptp(around, axis=0) < 0.5 * usual  # no border of dead pixels
         hot = alone & even & (above > max(HOT, 8 * madn(above)))
@@ -151,6 +152,6 @@ def zone_error(evidence: Evidence, group: Group, looks: Sequence[Look]) -> float
     """
     pair = evidence.pairs.get(id(group))
     if pair is None or not pair.signal_dn > 0:
-        return 1.25 * float(np.median([one.zone_error_dn / one.level_dn for one in looks]))
+        return 1.25 * float(np.median([one.zone_error_dn / max(one.level_dn, 1e-9) for one in looks]))
     count = max(1.0, (looks[0].spread_dn / max(looks[0].zone_error_dn, 1e-9)) ** 2)
     return 1.25 * float(pair.noise_dn / pair.signal_dn / np.sqrt(count))

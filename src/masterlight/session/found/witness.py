@@ -20,7 +20,7 @@ from masterlight.core.frame import Frame, Meta, evenly, strips
 from masterlight.core.headers.geometry import period
 from masterlight.core.headers.names import camera_key, filter_key, object_key
 from masterlight.core.statistics.scale import madn
-from masterlight.core.together import settings
+from masterlight.core.together import differences, settings
 from masterlight.core.workers import Pool, each
 from masterlight.session.groups import PLURAL
 
@@ -92,7 +92,7 @@ def flats_by_look(frames: Sequence[Frame], pool: Pool) -> list[Frame]:
             rest = [frame for frame in group if frame not in part]
             seen = first | look_at(glance, lit_among(rest, look_at(level_of, rest, pool), full), pool)
             even = alike([one for one in seen.values() if is_even(one, full)])
-            brighter = times_brighter(even, others, unlit_level(group[0], frames))
+            brighter = times_brighter(even, others, unlit_level(group[0], frames), full)
             found |= {id(one.frame): judged(one, even, brighter, full) for one in even}
         elif unlit := {id(frame): called(frame, kind) for frame in group if (kind := unlit_kind(frame.meta))}:
             first = look_at(glance, part, pool)
@@ -132,7 +132,7 @@ def groups_of(frames: Iterable[Frame]) -> list[list[Frame]]:
     for frame in frames:
         meta = frame.meta
         raw = meta.kind in ("light", "unknown") and not meta.is_master and not meta.calibration and meta.frames <= 1
-        if raw and not settled(meta) and len(frame.shape) == 2 and min(frame.shape) >= 2 * HEIGHT:
+        if raw and not settled(meta) and len(frame.shape) == 2 and is_large(frame):
             key = (*settings(meta).values(), filter_key(meta.filter), object_key(meta.object))
             own = groups.setdefault((*key, os.path.dirname(frame.source)), {})
             own.setdefault(meta.exposure_s, []).append(frame)
@@ -142,6 +142,12 @@ def groups_of(frames: Iterable[Frame]) -> list[list[Frame]]:
         few = [frame for group in exposures.values() if len(group) < FEWEST for frame in group]
         out += [few] if few else []
     return out
+
+
+def is_large(frame: Frame) -> bool:
+    """Whether a frame has room for strips, and these for two cells of every zone."""
+    rows, cols = frame.shape
+    return min(rows, cols) >= 2 * HEIGHT and cols >= 2 * ZONES * period(frame.meta.pattern)
 
 
 def settled(meta: Meta) -> bool:
@@ -184,14 +190,11 @@ def glance(frame: Frame) -> Glance | None:
     residual = parts - surface(parts)
     noise = madn(np.diff(residual[:, ::3], axis=-1)) / math.sqrt(2)
     beyond = math.sqrt(max(0.0, madn(residual[:, ::3]) ** 2 - 1.2 * noise**2))
-    return Glance(
-        frame,
-        level,
-        highest,
-        middle / np.median(middle),
-        beyond / level,
-        peaks(cells[:: max(1, cells.size // CELLS)], noise, level),
-    )
+    zones = middle / np.median(middle) if np.median(middle) > 0 else np.zeros_like(middle)
+    if level <= 0:  # of a camera without offset, whose noise is cut off: that of what is left
+        noise = max(noise, float(np.quantile(residual[:, ::3], 0.975)) / 2)
+    stars = peaks(cells[:: max(1, cells.size // CELLS)], noise, level)
+    return Glance(frame, level, highest, zones, beyond / level if level > 0 else math.inf, stars)
 
 
 def surface(parts: np.ndarray) -> np.ndarray:
@@ -263,18 +266,31 @@ def judged(one: Glance, even: Sequence[Glance], brighter: float, full_dn: float)
     return one.frame
 
 
-def times_brighter(even: Sequence[Glance], others: Sequence[Level], unlit_dn: float) -> float:
-    """How much more light for each second than in the darkest other lights; 0 when there are none to compare with."""
+def times_brighter(even: Sequence[Glance], others: Sequence[Level], unlit_dn: float | None, full_dn: float) -> float:
+    """How much more light for each second than in the darkest other lights; 0 when there are none to compare with.
+
+    Also 0 for frames that are hardly above their bias level, or above other lights where nothing tells it: divided by a
+    short exposure that level alone looks like much light.
+    """
     mine = {id(one.frame) for one in even}
-    sky = [rate for one in others if id(one.frame) not in mine and (rate := one.rate(unlit_dn))]
-    light = [rate for one in even if (rate := one.rate(unlit_dn))]
-    return float(np.median(light)) / min(sky) if sky and light else 0.0
+    beside = [one for one in others if id(one.frame) not in mine]
+    sky = [rate for one in beside if (rate := one.rate(unlit_dn or 0.0))]
+    light = [rate for one in even if (rate := one.rate(unlit_dn or 0.0))]
+    if not (sky and light):
+        return 0.0
+    floor_dn = min(one.level_dn for one in beside) if unlit_dn is None else unlit_dn
+    lit = float(np.median([one.level_dn for one in even])) - floor_dn > FAINT * full_dn
+    return float(np.median(light)) / min(sky) if lit else 0.0
 
 
-def unlit_level(light: Frame, frames: Iterable[Frame]) -> float:
-    """The level of a bias frame or dark of the camera of a light; 0 when there is none."""
+def unlit_level(light: Frame, frames: Iterable[Frame]) -> float | None:
+    """The level of a bias frame or dark that goes with a light; None when there is none."""
     for frame in frames:
-        if frame.meta.kind in ("bias", "dark", "flatdark") and camera_of(frame)[:2] == camera_of(light)[:2]:
+        meta = frame.meta
+        holds_bias = meta.kind in ("bias", "dark", "flatdark") and meta.contains_bias is not False
+        if holds_bias and not meta.calibration and not any(differences(light.meta, meta)):
             with suppress(FrameError, OSError):
-                return float(np.nanmedian(strips(frame, 2)))
-    return 0.0
+                rows = np.stack(strips(frame, 2))
+                if np.isfinite(rows).any():
+                    return float(np.nanmedian(rows))
+    return None
