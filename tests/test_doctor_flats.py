@@ -37,6 +37,8 @@ def test_truth_d20_a_flat_with_the_lamp_of_the_room_on(tmp_path, strength, gradi
     assert [(f.severity, names(f)) for f in told] == [("warn", of_kind("flat", 3, **EIGHT))]
     assert only(found, "D19") == [], "the others are steady"
     assert told[0].picture is not None
+    assert ("light falls otherwise" in told[0].sentence) == (gradient > 0), "an even lamp only makes it brighter"
+    assert "a lamp was on" in told[0].sentence
 
 
 def test_truth_d20_flats_that_drift_or_are_of_two_sorts_are_not_odd(tmp_path):
@@ -72,7 +74,7 @@ def test_truth_d20_a_panel_that_is_turned_up_and_exposed_shorter_is_no_odd_light
 
     assert told(25000.0, 1.0) == []
     (sentence,) = told(32500.0, 2.0)
-    assert "brighter than the other 9 flats 2 s, by up to 30%" in sentence and "falls otherwise" not in sentence
+    assert "its level is 30% higher than the other 9 flats 2 s" in sentence and "falls otherwise" not in sentence
 
 
 def spots(shape, count=12, radius=4.0, seed=5):

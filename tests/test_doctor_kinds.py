@@ -66,8 +66,10 @@ def test_truth_h01_one_light_among_others_is_found(tmp_path, kind, stars):
     def mixed(what, i, pixels, header):
         return light if (what, i) == (kind, 2) else None
 
-    found = only(examined(altered(tmp_path, mixed, **knobs)), "H01")
+    told = examined(altered(tmp_path, mixed, **knobs))
+    found = only(told, "H01")
     assert [(f.severity, names(f)) for f in found] == [("warn", of_kind(kind, 2, **knobs))]  # one frame of six
+    assert not found[0].out or not {f.id for f in told} & {"D04", "D12", "D19", "D20"}, "what is left out is told once"
     assert found[0].figure >= 10
 
 

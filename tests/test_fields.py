@@ -74,6 +74,20 @@ def test_truth_three_fields_by_turns_and_a_stray(tmp_path):
     assert "clouds" not in told and "show 3 fields" in told
 
 
+@pytest.mark.parametrize("step, told_share", [(200, "cut off"), (40, None)])
+def test_truth_panels_of_a_mosaic_without_names_are_not_cut_off_in_silence(tmp_path, step, told_share):
+    """They overlap enough to match, and what lies beyond the reference is lost: 62 % of a panel, or an eighth."""
+    for name, first, count in (("a", 0, 4), ("b", step, 3)):
+        for file in lights(tmp_path / name, 11, count, name, cols=520, stars=500, meridian_flip=False):
+            with fits.open(tmp_path / name / file, mode="update") as hdus:
+                hdus[0].data = hdus[0].data[:, first : first + 320].copy()
+    report, told, used = walked(tmp_path, tmp_path / "out")
+    assert list(map(len, used.values())) == [7] and not report.rejected
+    assert ("cut off" in told) == bool(told_share)
+    if told_share:
+        assert "b1.fits" in told and "lies beyond a" in told and "Panels of a mosaic?" in told
+
+
 @pytest.mark.parametrize("strays", [1, 2])
 def test_truth_few_strays_among_many_are_left_out_with_a_true_reason(tmp_path, strays):
     many = lights(tmp_path / "in", 11, 6, "a", object="M 31")

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -315,6 +315,10 @@ class Evidence:
     looks: dict[str, Look] = field(default_factory=dict)
     pairs: dict[int, Pair] = field(default_factory=dict)
     """By the id of the group."""
+
+    def without(self, sources: Container[str]) -> "Evidence":
+        """The evidence without these files."""
+        return replace(self, looks={name: one for name, one in self.looks.items() if name not in sources})
 
     def of(self, group: Group | LightSet | None) -> list[Look]:
         """The looks at the frames of a group or a set, those that could be read."""

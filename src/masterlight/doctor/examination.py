@@ -1,6 +1,6 @@
 """The examination: of raw frames, of a master, of a light, and of a whole night with quick masters made in memory."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from masterlight.core.process import with_values
 from masterlight.core.statistics.scale import madn
 from masterlight.core.workers import Event, Pool, Serial, each
 from masterlight.doctor import levels, matches
-from masterlight.doctor.evidence import gather, middle_of, sample
+from masterlight.doctor.evidence import Evidence, gather, middle_of, sample
 from masterlight.doctor.findings import Finding, by_gravity, spoiling, summary
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.raw import clipped, flats, grey, kinds, leaks, resampled
@@ -22,14 +22,14 @@ from masterlight.doctor.raw.dust import LIGHTS
 from masterlight.session.plan import LightSet, MasterJob, Plan, calibration_of
 
 CHECKS = (
-    levels.twins, kinds.stars_in_the_dark, kinds.starless_lights, kinds.odd_exposures, levels.calibrated_already,
+    levels.twins, kinds.starless_lights, kinds.odd_exposures, levels.calibrated_already,
     levels.flat_level, levels.flat_clipping, levels.outliers, matches.flat_darks, matches.dark_exposure,
     matches.temperature, matches.offset, leaks.leaks, leaks.unsteady_rates, matches.pattern, grey.equal_colours,
     matches.shutter,
     matches.illumination, matches.gain, matches.banding, matches.scales,
     clipped.clipped, flats.flats_called_light, flats.odd_flats, resampled.resampled,
 )  # fmt: skip
-"""The diagnoses of raw frames; each takes the doctor and the evidence and yields findings."""
+"""The diagnoses of raw frames, after stars in the dark; each takes the doctor and the evidence and yields findings."""
 OF_FLATS = "D05", "D06", "D14", "D15"
 """What lights say of their flat; what they say otherwise is of what is subtracted from them."""
 FRAMES = 5
@@ -40,10 +40,19 @@ BAND_ROWS = 256
 def frames(doctor: Doctor, plan: Plan, pool: Pool) -> Generator[Event, None, list[Finding]]:
     """See `Doctor.frames`."""
     evidence = yield from gather(plan, pool)
-    found = active(doctor, (finding for check in CHECKS for finding in check(doctor, evidence)))
+    found = active(doctor, diagnoses(doctor, evidence))
     found = weigh(plan, found)
     yield Event("doctor", len(evidence.looks), len(evidence.looks), result=found, message=summary(found))
     return found
+
+
+def diagnoses(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
+    """What is wrong with raw frames; lights among darks and flats, which a run leaves out, are told as such alone."""
+    strange = list(kinds.stars_in_the_dark(doctor, evidence)) if "H01" not in doctor.off else []
+    yield from strange
+    rest = evidence.without({source for one in strange if one.out for source in one.sources})
+    for check in CHECKS:
+        yield from check(doctor, rest)
 
 
 def active(doctor: Doctor, findings: Iterable[Finding]) -> list[Finding]:

@@ -5,11 +5,13 @@ without a name may show two targets, and a name may be wrong.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+
+import numpy as np
 
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
@@ -31,6 +33,8 @@ STILL_PX, NARROW = 0.1, 0.8
 narrower than this share of the width of stars."""
 CLEAR, SHARP = 0.5, 1.5
 """A light with this share of the stars of others, and stars no larger than so many times theirs, saw them as well."""
+BEYOND = 0.3
+"""Lights of which more than this share lies beyond their reference may be panels of a mosaic."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
     for light, why in lost.items():
         if not why:
             yield run.reject(why_not(light, why, fields[0]), FrameReport.of(light, run.plan))
-    for words in told_of(run, fields):
+    for words in (*told_of(run, fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
 
@@ -181,6 +185,28 @@ def told_of(run: Run, fields: list[Field]) -> list[str]:
     rest = " and ".join(parts[1:])
     words = f"{rest} called {name} match each other and not the other {parts[0]}: another field by the same name?"
     return [f"{words} They become a master light of their own"]
+
+
+def cut_off(fields: list[Field]) -> Iterator[str]:
+    """Sentences about lights of which much lies beyond the grid that they are laid on."""
+    for field in fields:
+        shares = {light: share_beyond(light.transform, light.stars.shape) for light in field.lights}
+        if far := sorted((light for light in shares if shares[light] > BEYOND), key=shares.__getitem__):
+            names, least, most = some([light.source for light in far]), shares[far[0]], shares[far[-1]]
+            share = f"{least:.0%} to {most:.0%}" if round(100 * least) < round(100 * most) else f"{most:.0%}"
+            words = (
+                f"{names}: {share} lies beyond {Path(field.reference.source).name}, on whose grid they are laid, and"
+            )
+            yield f"{words} is cut off. Panels of a mosaic? Give each its own OBJECT, or run it by itself"
+
+
+def share_beyond(transform: Transform, shape: tuple[int, ...]) -> float:
+    """The share of a light of this shape that lies outside of its reference."""
+    rows, cols = shape[-2:]
+    lines = np.linspace(0, 1, 24)
+    grid = np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2)
+    at, high = transform.inverse(grid), (transform.shape[1] - 0.5, transform.shape[0] - 0.5)
+    return 1 - float(((at >= -0.5) & (at <= high)).all(axis=1).mean())
 
 
 def why_not(light: Light, lost: Rejected, field: Field) -> Rejected:

@@ -66,20 +66,21 @@ def hot_pixels(doctor: Doctor, master: Frame, rows: np.ndarray) -> Iterator[Find
 
 
 def odd_flats(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
-    """D20: a flat on which the light falls otherwise than on the others of its set; a run leaves it out."""
+    """D20: a flat on which other light falls than on the others of its set; a run leaves it out."""
     for group, looks, maps in flat_maps(evidence):
         away, brighter, odd = oddness(doctor, evidence, (group, looks, maps))
         if not odd.any():
             continue
         bad = [one for one, is_odd in zip(looks, odd, strict=True) if is_odd]
         worst = int(np.argmax(np.where(odd, np.maximum(away, brighter), 0)))
-        level = f", at a level {abs(brighter[worst]):.0%} {'higher' if brighter[worst] > 0 else 'lower'}"
-        others, usual = f"the other {len(looks) - len(bad)} {group.title}", np.median(maps[~odd], axis=0)
-        how = f"""light falls otherwise than in {others} (by up to {away[worst]:.1%} over the frame, theirs differs by
-            {np.median(away[~odd]):.1%}{level}): a lamp was on, a cloud or a shadow passed"""
-        if away[odd].max() <= doctor.drift_fraction:
-            how = f"brighter than {others}, by up to {brighter[worst]:.0%}: a lamp was on"
-        sentence = f"{some(bad)}: {how}. A run leaves out what is odd"
+        others, limit = f"{len(looks) - len(bad)} {group.title}", limit_of(doctor, away)
+        level = f"{abs(brighter[worst]):.0%} {'higher' if brighter[worst] > 0 else 'lower'}"
+        elsewhere = f"by up to {away[worst]:.1%} over the frame, theirs differs by {np.median(away[~odd]):.1%}"
+        told = f"light falls otherwise than in the other {others} ({elsewhere}, at a level {level})"
+        if away[worst] <= limit:
+            told = f"its level is {level} than the other {others} and their course lead to expect"
+        sentence = f"""{some(bad)}: {told}: a lamp was on, a cloud or a shadow passed. A run leaves out what is odd"""
+        usual = np.median(maps[~odd], axis=0)
         shape = maps[worst] / usual
         picture = pictures.side_by_side(usual, shape if np.ptp(shape) > 0 else usual)
         value = max(away[worst], brighter[worst])
@@ -97,10 +98,15 @@ def oddness(doctor: Doctor, evidence: Evidence, flats: Maps) -> tuple[np.ndarray
     brighter = beyond_trend(looks, levels)
     if min(seconds) > 0:  # a panel turned up and exposed shorter is no odd light
         brighter = np.minimum(brighter, beyond_trend(looks, levels / seconds))
-    odd = away > np.maximum(doctor.drift_fraction, FARTHER * np.median(away))
+    odd = away > limit_of(doctor, away)
     odd |= brighter > max(BRIGHTER, 2 * FARTHER * float(np.median(np.abs(brighter))))
     few = len(looks) >= FEWEST and odd.sum() <= len(looks) // SHARE
     return away, brighter, odd if few else np.zeros_like(odd)
+
+
+def limit_of(doctor: Doctor, away: np.ndarray) -> float:
+    """How far the light of a flat may depart from the usual."""
+    return max(doctor.drift_fraction, FARTHER * float(np.median(away)))
 
 
 def beyond_trend(looks: Sequence[Look], levels: np.ndarray) -> np.ndarray:

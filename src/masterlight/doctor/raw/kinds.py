@@ -30,7 +30,7 @@ COUNTED = 3
 def odd_exposures(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
     """H01: bias frames that were exposed. A dark that was not is a bias frame by its header already."""
     for group in evidence.groups("bias"):
-        exposed = [f for f in group.frames if (f.meta.exposure_s or 0) > 1]
+        exposed = [one.frame for one in evidence.of(group) if (one.frame.meta.exposure_s or 0) > 1]
         if exposed:
             longest = max(f.meta.exposure_s for f in exposed)
             sentence = f"""{some(exposed)}: bias frames with an exposure of {longest:g} s: darks by another name? A bias
