@@ -18,7 +18,8 @@ def meta(cards, source):
         ("dark for flat", "flatdark"), ("bias", "bias"), ("bias_gain120", "bias"), ("offsets", "bias"),
         ("M31 Lights", "light"), ("master_flats", "flat"), ("dome flat V", "flat"),
         ("my flats drying test", None), ("cal_flats_drying", None), ("lights and flats", None), ("dark sky trip", None),
-        ("Dark_Shark", None), ("lights without darks", None), ("after dark", None), ("bias tests", None), ("M31", None),
+        ("Dark_Shark", None), ("Dark_Wolf", None), ("B_150_dark_cloud", None),
+        ("Dark_Tower", None), ("lights without darks", None), ("after dark", None), ("bias tests", None), ("M31", None),
     ],
 )  # fmt: skip
 def test_truth_a_folder_is_a_kind_or_merely_holds_the_word(words, kind):

@@ -27,7 +27,7 @@ FILTER_NOTE = "filter read from the name"
 FILE_KIND = re.compile(
     r"(?<![a-z])(master[\W_]*)?(?:(?P<flatdark>darks?[\W_]*(?:for)?[\W_]*flats?|flats?[\W_]*darks?)"
     r"|(?P<bias>bias(?:es)?|^offsets?|^zeros?)|(?P<flat>(?:dome|sky|twilight)?flats?(?:fields?)?)"
-    r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon)))|(?P<light>lights?|science))(?![a-z])"
+    r"|(?P<dark>darks?(?!s?[\W_]*(?:neb|sky|skies|site|shark|horse|doodad|river|moon|cloud|wolf|tower|lane|globul)))|(?P<light>lights?|science))(?![a-z])"
 )
 
 WORD = re.compile(r"[^\W_]+")
