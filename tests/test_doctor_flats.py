@@ -77,6 +77,23 @@ def test_truth_d20_a_panel_that_is_turned_up_and_exposed_shorter_is_no_odd_light
     assert "its level is 30% higher than the other 9 flats 2 s" in sentence and "falls otherwise" not in sentence
 
 
+def test_truth_d20_a_lamp_is_seen_on_flats_whose_corners_are_dark():
+    """Where the circle of the image ends there is no light, and nothing to divide by."""
+    y, x = np.mgrid[-1:1:200j, -1:1:300j]
+    circle, made = np.where(np.hypot(x, y) < 1, 1 - 0.2 * (x**2 + y**2), 0.0), []
+    for i in range(8):
+        light = 20000 * circle * (1 + 0.1 * (i == 3) * x)
+        pixels = np.random.default_rng(i).normal(500 + light, np.sqrt(9 + light)).round()
+        meta = Meta(kind="flat", exposure_s=1.0, saturation_dn=65535.0, time=f"2024-01-01T20:00:{i:02}.000")
+        made.append(ArrayFrame.of(pixels, f"flat{i}.fits", meta))
+    for i in range(4):
+        pixels = np.random.default_rng(99 + i).normal(500, 3, circle.shape).round()
+        made.append(ArrayFrame.of(pixels, f"bias{i}.fits", Meta(kind="bias", exposure_s=0.0)))
+    with executor("serial") as pool:
+        *_, last = Doctor().frames(plan(Session("night", tuple(made))), pool)
+    assert [one.sources for one in last.result if one.id == "D20"] == [("flat3.fits",)]
+
+
 def spots(shape, count=12, radius=4.0, seed=5):
     """Round spots in the middle of their places, 1 deep."""
     rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.masters import greens
 from masterlight.doctor.process import Doctor
 from masterlight.doctor.quality.sensor import gains_of
-from masterlight.doctor.raw.flats import flat_maps, without_odd, zone_error
+from masterlight.doctor.raw.flats import flat_maps, ratio_to, without_odd, zone_error
 from masterlight.session.groups import Group
 from masterlight.session.plan import MasterJob
 
@@ -217,8 +217,7 @@ def illumination(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
         if len(looks) < 3:
             continue
         order = np.argsort([seconds_of(one.frame.meta.time) or i for i, one in enumerate(looks)], kind="stable")
-        middle = np.median(maps, axis=0)
-        change = maps / middle
+        change = ratio_to(maps, np.median(maps, axis=0))
         across = (change[:, :, -2:] - change[:, :, :2]).mean((1, 2))
         down = (change[:, -2:] - change[:, :2]).mean((1, 2))
         series = {"gradient": max((across, down), key=np.ptp)}

@@ -20,6 +20,8 @@ FARTHER = 5.0
 """An odd flat is so many times farther from their median than the usual one."""
 HOT = 0.05
 """Good pixels of a sensor answer to light alike within this part."""
+BLIND = 0.1
+"""Zones of a flat below this part of its level saw hardly any light, and tell nothing of how it falls."""
 BRIGHTER = 0.2
 """A level that is higher by less than this part is not odd; a lower one never is by itself."""
 
@@ -81,7 +83,7 @@ def odd_flats(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
             told = f"its level is {level} than the other {others} and their course lead to expect"
         sentence = f"""{some(bad)}: {told}: a lamp was on, a cloud or a shadow passed. A run leaves out what is odd"""
         usual = np.median(maps[~odd], axis=0)
-        shape = maps[worst] / usual
+        shape = ratio_to(maps[worst], usual)
         picture = pictures.side_by_side(usual, shape if np.ptp(shape) > 0 else usual)
         value = max(away[worst], brighter[worst])
         limit = doctor.drift_fraction if away[worst] >= brighter[worst] else BRIGHTER
@@ -91,7 +93,7 @@ def odd_flats(doctor: Doctor, evidence: Evidence) -> Iterator[Finding]:
 def oddness(doctor: Doctor, evidence: Evidence, flats: Maps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each flat of a set: how far its light departs from the usual over the frame, its level, whether it is odd."""
     group, looks, maps = flats
-    away = np.ptp(maps / np.median(maps, axis=0), axis=(1, 2)) - 5 * zone_error(evidence, group, looks)
+    away = np.ptp(ratio_to(maps, np.median(maps, axis=0)), axis=(1, 2)) - 5 * zone_error(evidence, group, looks)
     away = np.maximum(away, 0)
     levels = np.array([one.level_dn for one in looks]) - (evidence.bias_for(group) or 0.0)
     seconds = [one.frame.meta.exposure_s or 0.0 for one in looks]
@@ -102,6 +104,11 @@ def oddness(doctor: Doctor, evidence: Evidence, flats: Maps) -> tuple[np.ndarray
     odd |= brighter > max(BRIGHTER, 2 * FARTHER * float(np.median(np.abs(brighter))))
     few = len(looks) >= FEWEST and odd.sum() <= len(looks) // SHARE
     return away, brighter, odd if few else np.zeros_like(odd)
+
+
+def ratio_to(maps: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Maps over the usual one; 1 where that saw hardly any light."""
+    return np.divide(maps, usual, out=np.ones_like(maps), where=np.broadcast_to(usual > BLIND, maps.shape))
 
 
 def limit_of(doctor: Doctor, away: np.ndarray) -> float:
