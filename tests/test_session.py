@@ -410,3 +410,15 @@ def test_truth_scenarios_can_be_forced():
     ):
         found = plan(Session("night", night), ImageCalibration(**{f"use_{off}": False}))
         assert only(found).equation == equation
+
+
+def test_surface_a_note_of_many_names_one_file_of_them():
+    """`taken for a flat by its name ...` named nobody."""
+    bare = [
+        type(f)(source=f.source, meta=f.meta.with_(notes=(f"taken for a flat by its name '{f.source}'",)))
+        for f in frames("flat", 4)
+    ]
+    (first, *_), (note,) = bare, planned(frames("light"), bare).notes
+    assert note == f"4 frames: taken for a flat by its name '{first.source}' or another"
+    (note,) = planned(frames("light"), bare[:1]).notes
+    assert note == f"1 frame: taken for a flat by its name '{first.source}'"

@@ -81,7 +81,7 @@ def usual_frames(run: Run, job: MasterJob, integration: ImageIntegration) -> Eve
         return list(job.frames)
     for frame in job.frames:
         if frame.source in odd:
-            reason = "its light is unlike that of the other flats, as the doctor's D20 tells"
+            reason = "is unlike the other flats, as the doctor's D20 tells"
             yield run.reject(Rejected(frame.source, "masters", reason), kind=job.kind)
     return frames
 

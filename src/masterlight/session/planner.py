@@ -5,7 +5,6 @@ order, and what is told about it.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +33,8 @@ from masterlight.session.scan import Session
 
 FLATS_TRIED = 5
 """Sets of flats that are tried for lights where nothing takes the bias level off the best: the best ones."""
+QUOTED = re.compile(r"(?<!\w)'[^']*'")
+"""What a note quotes: the name of a file, the word of a header."""
 
 
 def plan(
@@ -108,10 +109,20 @@ def refuse_unclear(lights: Sequence[LightJob], scales: Sequence[Reading]) -> Non
 
 
 def notes_of(frames: Iterable[Frame], told: set[str]) -> tuple[str, ...]:
-    """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told."""
-    notes = (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE))
-    counts = Counter(re.sub(r"(?<!\w)'[^']*'", "...", note) for note in notes)
-    return tuple(f"{count} frame{'s' * (count > 1)}: {note}" for note, count in counts.items())
+    """What was guessed from headers and names, counted; `told`: files of which the reading of numbers is told.
+
+    Of notes that differ in what they quote the first is told.
+    """
+    kinds: dict[str, list[str]] = {}
+    for note in (note for f in frames for note in f.meta.notes if not (f.source in told and note == PARTS_NOTE)):
+        kinds.setdefault(QUOTED.sub("...", note), []).append(note)
+    return tuple(counted(same) for same in kinds.values())
+
+
+def counted(same: list[str]) -> str:
+    """Notes of one kind as one."""
+    first = same[0] if len(set(same)) == 1 else QUOTED.sub(lambda quoted: f"{quoted[0]} or another", same[0], count=1)
+    return f"{len(same)} frame{'s' * (len(same) > 1)}: {first}"
 
 
 @dataclass
