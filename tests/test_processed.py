@@ -33,7 +33,9 @@ ASTAP = {"COMMENT": "Calibrated & aligned by ASTAP. www.hnsky.org", "DARK_CNT": 
         (IRAF, "BF"), (LCO, "OBD"), (ASTAP, "D"), ({"OVERSCAN": "Oct  8 21:19 Overscan is [1063:1112,1:4096]"}, "O"),
         ({"BIASCORR": "COMPLETE", "DARKCORR": "PERFORM", "FLATCORR": "OMIT"}, "B"),
         ({"BIASCOR": "mbias.fits", "DARKCOR": "", "FLATCOR": "no"}, "B"), ({"FLATCOR": "F", "DARKCOR": False}, ""),
-        ({"CALSTAT": "NO"}, ""), ({"CALSTAT": "False"}, ""), ({"CALSTAT": "UNCALIBRATED"}, ""), ({"CALSTAT": "F"}, "F"),
+        ({"CALSTAT": "NO"}, ""), ({"CALSTAT": "False"}, ""), ({"CALSTAT": "UNCALIBRATED"}, ""),
+        ({"CALSTAT": "TODO"}, ""), ({"CALSTAT": "DONE"}, ""), ({"CALSTAT": "DFAS"}, "DF"),
+        ({"CALSTAT": "F"}, "F"),
         ({"CCDPROC": "ccd=<CCDData>, master_bias=<CCDData>, dark_frame=None"}, "B"),
         ({"HISTORY": "no dark corrected frames here; flat field lamp on"}, ""), ({"OVERSCAN": "[1:9,1:9]"}, ""),
     ],
@@ -106,3 +108,10 @@ def test_truth_calibrated_lights_are_not_calibrated_again(tmp_path):
     assert by_name == {"pp_": "C = L * mean(F) / F", "raw": "C = (L - D) * mean(F) / F"}
     told = [words for words in made.warnings if "already calibrated (dark)" in words]
     assert len(told) == 1, "told once for a group"
+
+
+def test_truth_calstat_in_words():
+    by_names = Meta.from_header({"CALSTAT": "bias, dark"}, "a.fits", (8, 8))
+    assert by_names.calibration == "BD" and not by_names.notes
+    unsaid = Meta.from_header({"CALSTAT": "Calibrated"}, "a.fits", (8, 8))
+    assert unsaid.calibration == "BDF" and "not by what" in unsaid.notes[0]

@@ -14,8 +14,10 @@ from masterlight.core.headers.values import number, text
 LETTERS = {"O": "overscan", "B": "bias", "D": "dark", "F": "flat"}
 """What the letters of a calibration stand for."""
 
-NOTHING_DONE = re.compile(r"(?i)no|not\b.*|non.*|un.*|off|false|raw|todo")
-"""Words in CALSTAT whose letters are none of these."""
+STEPS = re.compile(r"(?i)(?:([BDFOMASCT])(?!\w*\1)){1,9}|bias|dark|flat|overscan")
+"""What in CALSTAT tells of steps: letters, each once, of which some programs have more than we know, or their names."""
+CALIBRATED = re.compile(r"(?i)(?:fully )?(?:calibrated|reduced|processed)")
+"""A CALSTAT that tells that a frame is calibrated, and not by what."""
 
 MOST_LETTERS = 60_000
 WORDS = {
@@ -92,23 +94,33 @@ def processing_of(cards: Mapping, source: str, integer: bool, notes: list[str]) 
     if integer and TELLING.isdisjoint(cards):
         return Processed()
     word = text(cards, "CALSTAT") or ""
-    told = "".join(dict.fromkeys(c for c in word.upper() if c in LETTERS and not NOTHING_DONE.fullmatch(word)))
+    told = letters_of(word)
     history = "\n".join(str(cards.get(key) or "") for key in ("HISTORY", "COMMENT"))[:MOST_LETTERS]
     lower = history.lower()
     history = history if any(word in lower for word in HINTS) else "\n"
     found = "".join(letter for letter in LETTERS if letter not in told and is_done(letter, cards, history))
     stages = dict.fromkeys(stage for stage, words in MADE.items() if history != "\n" and words.search(history))
     named = [] if integer else steps_in_name(cards, source, history)
-    if "calibrated" in named and not (told or found):
+    who = "name" if "calibrated" in named else "CALSTAT" if CALIBRATED.fullmatch(word) else ""
+    if who and not (told or found):
         found = "BDF"
-        notes.append(
-            "its name says that it is calibrated, and not by what; it is taken for free of bias, dark and flat"
-        )
+        notes.append(f"its {who} says that it is calibrated, not by what; it is taken for free of bias, dark and flat")
     elif found:
         done = ", ".join(LETTERS[letter] for letter in found)
         notes.append(f"calibrated before, as its header tells beside CALSTAT: {done}")
     stages |= dict.fromkeys(step for step in named if step != "calibrated")
     return Processed(told + found, tuple(stages))
+
+
+def letters_of(word: str) -> str:
+    """The letters of `LETTERS` that CALSTAT tells, as 'BDF' or 'bias, dark'; none where it is another word."""
+    parts = [part.upper() for part in re.split(r"[\W_]+", word) if part]
+    if not all(STEPS.fullmatch(part) for part in parts):
+        return ""
+    steps = "".join(
+        part if len(part) < 4 or part not in ("BIAS", "DARK", "FLAT", "OVERSCAN") else part[0] for part in parts
+    )
+    return "".join(dict.fromkeys(letter for letter in steps if letter in LETTERS))
 
 
 def is_done(letter: str, cards: Mapping, history: str) -> bool:

@@ -51,9 +51,9 @@ def frames_in_dn(
             rejected.append(Rejected(frame.source, "plan", reason))
         else:
             suitable.append(frame)
-    for left_out in pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")]):
-        suitable = [frame for frame in suitable if frame.source != left_out.source]
-        rejected.append(left_out)
+    beside = pictures_beside([frame for frame in suitable if frame.meta.kind in ("light", "unknown")])
+    strange = {one.source for one in beside}
+    suitable = [frame for frame in suitable if frame.source not in strange]
     with executor("threads:8") as pool:
         suitable, stacks = without_stacks(suitable, pool)
         suitable, copies = without_copies(suitable, pool)
@@ -62,7 +62,7 @@ def frames_in_dn(
         suitable = flats_by_look(suitable, pool)
     odd = few_unclear(suitable, scales)
     suitable = [frame for frame in suitable if frame.source not in odd]
-    rejected += [*stacks, *copies, *processed] + [
+    rejected += [*beside, *stacks, *copies, *processed] + [
         Rejected(source, "plan", question(one, KNOB)) for source, one in odd.items()
     ]
     return suitable, rejected, [one for one in scales if one.source not in odd]
