@@ -178,9 +178,9 @@ def shallow_flats(strength, rng):
 @fault(
     "D18",
     "shutter",
-    (0.01, 0.02, 0.05),
+    (0.015, 0.03, 0.05),
     "over the frame",
-    "short flats that differ from longer ones by 0.5 % beyond their noise",
+    "short flats that differ from longer ones by 1.5 % over the frame",
     named="flat 0",
 )
 def shaded_by_the_shutter(strength, rng):
@@ -231,9 +231,9 @@ def reddening_light(strength, rng):
 @fault(
     "D20",
     "lamp of the room",
-    (0.05, 0.2, 0.8),
+    (0.1, 0.3, 0.8),
     "of the light of the flat",
-    "a flat of four or more whose light departs from that of the others by 1 % over the frame",
+    "a flat of four or more whose light departs from that of the others by 4 % over the frame",
     named="flat 3",
     words="light falls otherwise",
     knobs={"flats": 8},
