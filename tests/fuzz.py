@@ -32,9 +32,9 @@ from masterlight.io import header_cards, read, write
 from masterlight.io.defectlist import read_defects
 
 MOST_S, MOST_MB, MOST_LETTERS = 2.0, 1000, 300
-MORE_MB = 300
-"""What a file may take in a process that had more than MOST_MB before, for other reasons."""
 """What one file may cost."""
+MORE_MB = 300
+"""What it may take in a process that had more than MOST_MB before, for other reasons."""
 ODD = (
     "NaN",
     "Inf",
