@@ -68,7 +68,7 @@ def summary(measured: dict) -> str:
         f"| what | tried | result |\n| --- | --- | --- |\n"
         f"| healthy nights: six capture programs, mono and colour, ten cameras and skies | "
         f"{measured['healthy']} nights | {len(measured['wrong'])} errors or warnings that are not true |\n"
-        f"| faults of {len({FAULTS[name].id for name in shares})} diagnoses, three strengths, up to {seeds} seeds | "
+        f"| faults of {len({FAULTS[name].id for name in shares})} diagnoses, three strengths, {seeds} seeds | "
         f"{len(shares)} faults, {measured['nights']:,} nights | {kept} of {len(shares)} promises are kept |"
     )
 
