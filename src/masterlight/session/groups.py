@@ -128,6 +128,11 @@ def mean_angle(angles_deg: Iterable[float | None]) -> float | None:
     return round(math.degrees(mean), 6) % 360 if angles else None
 
 
+def turn_deg(one_deg: float, other_deg: float) -> float:
+    """How far apart two angles are around the circle, 0 to 180."""
+    return abs((one_deg - other_deg + 180) % 360 - 180)
+
+
 def exposure_words(group: Group) -> str | None:
     return f"{group.exposure_s:.4g} s" if group.exposure_s is not None else None
 

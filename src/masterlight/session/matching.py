@@ -22,6 +22,7 @@ from masterlight.session.groups import (
     same_exposure,
     same_focal_length,
     telescope_key,
+    turn_deg,
 )
 from masterlight.session.nights import steps_between
 
@@ -252,7 +253,7 @@ def turned_deg(target: Group, group: Group) -> float | None:
     """How far the rotator was turned between two groups; None where one does not tell its angle."""
     if target.rotator_deg is None or group.rotator_deg is None:
         return None
-    return abs((target.rotator_deg - group.rotator_deg + 180) % 360 - 180)
+    return turn_deg(target.rotator_deg, group.rotator_deg)
 
 
 def is_turned(need: str, target: Group, group: Group, tolerance_deg: float) -> bool:

@@ -15,7 +15,7 @@ from masterlight.doctor.evidence import middle_of
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse
 from masterlight.doctor.process import Doctor
-from masterlight.session.groups import ROTATOR_DEG, TEMPERATURE_C
+from masterlight.session.groups import ROTATOR_DEG, TEMPERATURE_C, turn_deg
 from masterlight.session.nights import NIGHT_S
 
 SHALLOW = 0.015
@@ -147,7 +147,7 @@ def why_dust_moved(light: Frame, flat: Frame) -> str:
     """What the headers of a light and of its flat tell apart that moves dust, as a sentence without its end."""
     mine, theirs, apart = light.meta, flat.meta, []
     if None not in (mine.rotator_deg, theirs.rotator_deg):
-        turn = abs((mine.rotator_deg - theirs.rotator_deg + 180) % 360 - 180)
+        turn = turn_deg(mine.rotator_deg, theirs.rotator_deg)
         apart += [f"the rotator by {turn:.1f}°"] if turn > ROTATOR_DEG else []
     times = seconds_of(mine.time), seconds_of(theirs.time)
     if all(times) and abs(times[0] - times[1]) > NIGHT_S:
