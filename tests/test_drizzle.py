@@ -19,8 +19,8 @@ from masterlight.core.process import card, from_toml, replay, to_toml
 from masterlight.drizzle import engine
 from masterlight.drizzle.drizzle import DrizzleIntegration, finer
 from masterlight.drizzle.drop import Tile, noise_ratio
+from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LOW, Verdicts
-from masterlight.integration.terms import Terms
 from masterlight.integration.tile import indices_of
 
 pytest.importorskip("drizzle")

@@ -30,7 +30,7 @@ from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.integration.hdr import HDRComposition
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.integration.roster import check_shapes
+from masterlight.integration.roster.members import check_shapes
 from masterlight.integration.stack import Stack
 from masterlight.io import header_cards as header_of
 from masterlight.io import read, read_plane, table_rows, write

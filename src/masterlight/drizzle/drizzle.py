@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from masterlight.core.frame import Frame, Meta
     from masterlight.drizzle.stack import DrizzleStack
     from masterlight.integration.local.model import LocalModel
+    from masterlight.integration.roster.terms import Terms
     from masterlight.integration.stack import Verdicts
-    from masterlight.integration.terms import Terms
 
 
 @process

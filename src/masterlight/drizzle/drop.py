@@ -14,8 +14,8 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, naming
 from masterlight.core.headers.geometry import period, places
 from masterlight.drizzle.drizzle import DrizzleIntegration
+from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, Verdicts
-from masterlight.integration.terms import Terms
 
 CHUNK = 2**19
 """Source pixels of one frame that are in memory at once."""

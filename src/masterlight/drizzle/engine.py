@@ -15,7 +15,7 @@ from masterlight.core.workers import Event
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.drizzle.drop import Tile, frame_weights, layers_of, noise_ratio
 from masterlight.drizzle.stack import DrizzleStack, DropRow
-from masterlight.integration.terms import Terms
+from masterlight.integration.roster.terms import Terms
 
 TILE = (512, 1024)
 """Rows and columns of the result that are made at once; fixed, so that nothing else can change a bit of it."""

@@ -10,7 +10,7 @@ from masterlight.calibration.biasmodel import smooth
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame
 from masterlight.integration.hdr import Fit, HDRComposition, HDRResult
-from masterlight.integration.roster import check_shapes
+from masterlight.integration.roster.members import check_shapes
 
 LINEAR = 0.92
 """Up to this part of their saturation level two exposures are compared."""

@@ -16,7 +16,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
-from masterlight.integration.roster import Planes, Roster, check_shapes, roster_of
+from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
 from masterlight.integration.stack import HIGH, LOW, Canvas, FrameRow, Grown, Stack, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
 from masterlight.subframes.measurement import Measurement

@@ -18,8 +18,8 @@ from masterlight.integration.rejection import KINDS, LargeScaleRejection, Master
 
 if TYPE_CHECKING:
     from masterlight.core.frame import Frame
+    from masterlight.integration.roster.terms import Terms
     from masterlight.integration.stack import Stack
-    from masterlight.integration.terms import Terms
     from masterlight.subframes.measurement import Measurement
 
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
@@ -94,7 +94,7 @@ class ImageIntegration:
 
     def terms(self, measurements: "Sequence[Measurement]", reference: int = 0) -> "Terms":
         """The numbers by which each frame enters, from what was measured of all; `reference` stays as it is."""
-        return engine("integration.roster").terms_of(self, measurements, reference)
+        return engine("integration.roster.numbers").terms_of(self, measurements, reference)
 
     @property
     def measures(self) -> tuple[str, ...]:

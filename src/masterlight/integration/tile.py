@@ -10,8 +10,8 @@ from masterlight.core.frame import Frame, boxes_of, naming
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.ranked import table_for
+from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
-from masterlight.integration.terms import Terms
 
 Box = tuple[int, int, int, int]
 """(y0, y1, x0, x1)"""

@@ -1,0 +1,109 @@
+"""Who takes part in an integration: frames of unknown scale, or of next to no weight, do not."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from masterlight.core.errors import FrameError, NothingUsable, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.process import with_values
+from masterlight.core.workers import Event
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.integration.local.model import LocalModel
+from masterlight.integration.roster.numbers import terms_of
+from masterlight.integration.roster.terms import Terms
+from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.together import Pool, each_frame
+
+Planes = Sequence[Sequence[Measurement]]
+"""What was measured: for each plane a list with one for each frame."""
+
+
+class Roster(NamedTuple):
+    """Who takes part in an integration, and how."""
+
+    frames: list[Frame]
+    terms: list[Terms]
+    """One for each plane."""
+    local: list[LocalModel] | None
+    """One for each frame, when they are normalized locally."""
+    kept: np.ndarray
+    """Where the frames stand among all that were given."""
+    lost: dict[int, Rejected]
+    """Those of them that were left out."""
+    reference: Frame
+
+
+def roster_of(
+    settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None
+) -> Generator[Event, None, Roster]:
+    """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not."""
+    planes, lost = scaled_alike(settings, planes, reference)
+    reference = best_frame(settings, planes, lost) if reference is None else reference
+    models = None
+    if settings.localizes:
+        known = settings.local.reference(frames[reference])
+        models = yield from each_frame("normalize", running, partial(settings.local.model, known), frames)
+        lost |= {i: model for i, model in enumerate(models) if isinstance(model, Rejected)}
+        if reference in lost:
+            raise FrameError(frames[reference].source, f"it cannot be the reference: {lost[reference].reason}")
+    first = None
+    least = max(settings.min_weight, np.finfo(float).tiny)
+    while True:
+        kept = np.array([i for i in range(len(frames)) if i not in lost])
+        settings.rejection.check(len(kept))
+        at, local = int(np.searchsorted(kept, reference)), [models[i] for i in kept] if models else None
+        terms = []
+        for p, plane in enumerate(planes):
+            scales = np.array([model.scale[p] for model in local]) if local else None
+            terms.append(terms_of(settings, [plane[i] for i in kept], at, scales))
+        if first is not None:  # weights are those among all, or a formula's worst frame would go again and again
+            terms = [replace(t, weights=w[kept] / w[kept].max()) for t, w in zip(terms, first, strict=True)]
+        else:
+            first = [np.full(len(frames), np.nan) for _ in terms]
+            for whole, t in zip(first, terms, strict=True):
+                whole[kept] = t.weights
+        weights = np.min([t.weights for t in terms], axis=0)
+        light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= least and i != reference]
+        if not light:
+            return Roster([frames[i] for i in kept], terms, local, kept, lost, frames[reference])
+        words = f"it counts for less than {settings.min_weight:g} of the best (ImageIntegration.min_weight)"
+        lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
+
+
+def scaled_alike(settings: ImageIntegration, planes: Planes, reference: int | None):
+    """The measurements so that all frames, in all planes, get their scale in one way, and who is left out for it.
+
+    A few frames without stars in common are left out; where most have none, none is scaled by stars.
+    """
+    if not settings.looks_at_stars:
+        return planes, {}
+    count = len(planes[0])
+    unknown = [i for i in range(count) if any(plane[i].flux_ratio is None for plane in planes)]
+    if len(unknown) < count / 2 and reference not in unknown:
+        why = "too few of its stars are found in the other frames to tell its scale"
+        why += "; take another ImageIntegration.scale to keep it"
+        return planes, {i: Rejected(planes[0][i].source, "integrate", why) for i in unknown}
+    return [[replace(s, flux_ratio=None) for s in plane] for plane in planes], {}
+
+
+def best_frame(settings: ImageIntegration, planes: Planes, lost: dict[int, Rejected]) -> int:
+    """The frame of greatest weight; under local normalization, whose scale is not known yet, by that of stars."""
+    if settings.normalization == "local":
+        settings = with_values(settings, normalization="additive+scaling")
+    kept = [i for i in range(len(planes[0])) if i not in lost]
+    weights = np.mean([terms_of(settings, [plane[i] for i in kept]).weights for plane in planes], axis=0)
+    return kept[int(np.argmax(weights))]
+
+
+def check_shapes(frames: Sequence[Frame]) -> None:
+    """Raise FrameError for a frame of another size than the first."""
+    if not frames:
+        raise NothingUsable("there is no frame to integrate")
+    for frame in frames:
+        if frame.shape != frames[0].shape:
+            words = f"its shape is {frame.shape}, that of {frames[0].source} is {frames[0].shape}"
+            raise FrameError(frame.source, f"{words}: register them first")
