@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import Reference
-from masterlight.alignment.transform import Transform, jacobian
+from masterlight.alignment.transform import Transform, apply, jacobian
 from masterlight.alignment.view import Registered
 from masterlight.alignment.warp import warp
 from masterlight.calibration.darkscale import DarkScale
@@ -19,6 +19,7 @@ from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import with_values
+from masterlight.core.statistics.cells import cells_at, centres, grid_of
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
@@ -90,10 +91,20 @@ class Light:
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         told = []
-        for channel, (gain, spread) in zip(self.channels, gains, strict=False):
+        matrices = registered.matrices * (len(self.channels) // len(registered.matrices))
+        for channel, (gain, spread), matrix in zip(self.channels, gains, matrices, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **noise))
+            sky = self.sky_seen(channel, matrix, registered.shape)
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, sky_dn=sky, **noise))
         return told
+
+    def sky_seen(self, channel: Measurement, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The sky of a plane in cells of the reference, whose image has this shape; the matrix leads from there."""
+        grid = grid_of(shape)
+        if channel.sky_dn is None or not grid[0]:
+            return None
+        there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))
+        return there.reshape(grid).astype(np.float32)
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
