@@ -183,7 +183,11 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        found = measure_light(self.selector, plain, sky=channels[0] if one else sky_of_mean(channels), **how)
+        sky, sharp = (
+            channels[0] if one else sky_of_mean(channels),
+            {"mosaic": image, "pattern": pattern} if pattern else {},
+        )
+        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
