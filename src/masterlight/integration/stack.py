@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.core.errors import Rejected
+from masterlight.subframes.radial import Worth
 
 LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
 """Verdicts on a sample: rejected as too faint, as too bright, as part of a larger structure, as out of range."""
@@ -179,6 +180,12 @@ class Stack:
         """How many equal frames would give the same noise: (sum w)^2 / sum w^2."""
         weights = np.array([row.weight for row in self.frames if row.plane == 0])
         return float(weights.sum() ** 2 / (weights**2).sum())
+
+    @property
+    def worth(self) -> Worth | None:
+        """What the weights are worth beside those of least noise, mean of the planes; None where nobody knows."""
+        told = [t.worth for t in self.terms]
+        return Worth(*np.mean(told, axis=0).tolist()) if told and None not in told else None
 
 
 class Canvas:

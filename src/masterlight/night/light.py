@@ -26,6 +26,7 @@ from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, StarList
 from masterlight.subframes.photometry import Ratio
+from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
@@ -90,9 +91,10 @@ class Light:
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         told = []
+        profile = rescaled(self.measurement.profile, 1 / t.scale)
         for channel, (gain, spread) in zip(self.channels, gains, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **noise))
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, profile=profile, **noise))
         return told
 
     def register(self, align: StarAlignment, shape) -> Registered:

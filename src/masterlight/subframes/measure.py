@@ -17,6 +17,7 @@ from masterlight.core.statistics.scale import SCALES, background_fluctuation, de
 from masterlight.core.units.figures import figure
 from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
+from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.sharp import NO_MOSAIC
 
@@ -266,6 +267,7 @@ def measure_light(
         words = f"{few} found above {settings.sigma:g} sigma (noise {row.noise_dn:.3g} DN, background "
         return Rejected(source, "measure", f"{words}{row.location_dn:.5g} DN): clouds, lens cap or focus?")
     more = {"stars": total, "eccentricity": elongation, "gradient_dn": gradient(level)}
+    more["profile"] = profile_of_stars(image, found)
     return replace(row, **more, **star_statistics(found)), found
 
 
