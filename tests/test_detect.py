@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import stars as oracle
 
-from masterlight.subframes import detect as stars
-from masterlight.subframes.sharp import typical_fwhm
+from masterlight.subframes.stars import detect as stars
+from masterlight.subframes.stars.sharp import typical_fwhm
 
 
 def noisy(shape, seed=1, missing=0.0):

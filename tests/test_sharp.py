@@ -8,9 +8,9 @@ from test_detect import noisy, with_stars
 
 from masterlight.colour.debayer import Debayer
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.subframes import detect, sharp
 from masterlight.subframes.measure import measure_light
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars import detect, sharp
 
 MEASURE = SubframeSelector()
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.subframes.detect` and `masterlight.subframes.psf`."""
+"""Slow, obvious twins of `masterlight.subframes.stars.detect` and `masterlight.subframes.stars.psf`."""
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator

@@ -15,11 +15,11 @@ from masterlight.core.statistics.noise import noise_mrs, sample, two_sided_scale
 from masterlight.core.statistics.rounding import middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
-from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.sharp import NO_MOSAIC
+from masterlight.subframes.stars.find import find_stars, star_statistics
+from masterlight.subframes.stars.sharp import NO_MOSAIC
 
 SAMPLES, STRIPS = 250_000, 16
 """Pixels that `measure` looks at, in so many strips: the median of them is sure to 0.3 % of their scatter."""

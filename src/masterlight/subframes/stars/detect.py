@@ -7,7 +7,7 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.core.statistics.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.statistics.noise import SAFE
-from masterlight.subframes.sharp import NO_MOSAIC, SPIKY, block, despike, lone_in_mosaic, spike, spikiness
+from masterlight.subframes.stars.sharp import NO_MOSAIC, SPIKY, block, despike, lone_in_mosaic, spike, spikiness
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.special import erfc
 
-from masterlight.subframes import detect as stars
-from masterlight.subframes import psf
 from masterlight.subframes.measurement import StarList
-from masterlight.subframes.sharp import NO_MOSAIC, shared_width, typical_fwhm
+from masterlight.subframes.stars import detect as stars
+from masterlight.subframes.stars import psf
+from masterlight.subframes.stars.sharp import NO_MOSAIC, shared_width, typical_fwhm
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
 FIRM_SNR = 25.0
