@@ -27,6 +27,7 @@ from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, StarList
 from masterlight.subframes.photometry import Ratio
+from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
@@ -91,11 +92,12 @@ class Light:
         pattern = self.sensor.meta.pattern
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         told = []
+        profile = rescaled(self.measurement.profile, 1 / t.scale)
         matrices = registered.matrices * (len(self.channels) // len(registered.matrices))
         for channel, (gain, spread), matrix in zip(self.channels, gains, matrices, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
-            sky = self.sky_seen(channel, matrix, registered.shape)
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, sky_dn=sky, **noise))
+            own = {"profile": profile, "sky_dn": self.sky_seen(channel, matrix, registered.shape)}
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise))
         return told
 
     def sky_seen(self, channel: Measurement, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -194,7 +196,11 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        found = measure_light(self.selector, plain, sky=channels[0] if one else sky_of_mean(channels), **how)
+        sky, sharp = (
+            channels[0] if one else sky_of_mean(channels),
+            {"mosaic": image, "pattern": pattern} if pattern else {},
+        )
+        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
