@@ -324,7 +324,8 @@ def test_truth_few_samples_lose_rays_of_eight_sigma_and_next_to_nothing_else(n, 
     columns = plain_columns(n)._replace(noise_variance=(sigma**2).astype(np.float32), loose=loose)
     _, _, found = integrate(samples, rule(spread.AUTO, **FEW | {"noise_variance": usual}), columns)
     assert (found[~rays] > 0).mean() < 0.001  # of 3 sigma a third of a percent went, of frames with more noise 0.7
-    assert (found[rays] == 2).mean() > 0.96  # on a sample that is faint by chance a ray may be 6 sigma off
+    # on a sample that is faint by chance a ray may be 6 sigma off; two samples part by 1.4 times their noise
+    assert (found[rays] == 2).mean() > (0.96 if n > 2 else 0.8)
 
 
 def test_truth_the_brighter_of_two_goes_and_stars_stay():
