@@ -80,10 +80,7 @@ class Light:
         m, scale = self.measurement, self.dark_scale
         words = f"{Path(self.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
         words += f"eccentricity {m.eccentricity:.2f}, noise {figure(m.noise_dn, 2)} DN"
-        if scale is None:
-            return words
-        words += f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"
-        return words if scale.accepted else f"{words} ({scale.reason})"
+        return words if scale is None else f"{words}, {scale.sentence()}"
 
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
