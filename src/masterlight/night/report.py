@@ -105,7 +105,7 @@ class MasterRow:
         if self.fwhm_px:
             words.append(f"FWHM {self.fwhm_px:.2f} px")
         if self.weighed:
-            words.append(f"by its weights {self.weighed}")
+            words.append(f"beside weights noise {self.weighed}")
         if self.rejected_high is not None:
             words.append(rejection_words(self.rejected_low, self.rejected_high))
         if self.rejected_large:

@@ -134,8 +134,8 @@ class Worth(NamedTuple):
 
     def __str__(self) -> str:
         width, depth, point = (100 * (value - 1) for value in self[1:])
-        words = f"depth {depth:+.1f} %, point sources {point:+.1f} %, stars of {self.fwhm_px:.2f} px {width:+.1f} %"
-        return f"{words.replace('-0.0', '+0.0')} beside weights noise"
+        words = f"depth {depth:+.1f} %, point sources {point:+.1f} %, FWHM {width:+.1f} % ({self.fwhm_px:.2f} px)"
+        return words.replace("-0.0", "+0.0")
 
 
 def worth_of(weights: np.ndarray, noise_dn: np.ndarray, profiles: np.ndarray) -> Worth:
