@@ -254,10 +254,3 @@ def tile_aspect(lights: list[Light]) -> float:
     """How much wider than high a tile should be: wide where rows stay rows, square where frames are turned."""
     turned = max(abs((light.transform.rotation_deg + 90) % 180 - 90) for light in lights)
     return 64 if turned < 1 else 4 if turned < 5 else 1
-
-
-def merit(light: Light) -> float:
-    """How well a light would serve as reference: many stars, sharp and round, little noise."""
-    m = light.measurement
-    width = m.fwhm_px * light.view.meta.binning[0]
-    return (m.stars / m.noise_dn) ** 0.5 / width**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5
