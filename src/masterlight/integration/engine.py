@@ -14,12 +14,14 @@ from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
+from masterlight.integration.kernels.residuals import SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
 from masterlight.integration.roster.field import fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
-from masterlight.integration.stack import HIGH, LOW, Canvas, FrameRow, Grown, Stack, Verdicts
+from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
+from masterlight.integration.trails.faint import calm_down, find_faint, score_residuals, wipe
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.together import Pool
 
@@ -60,6 +62,8 @@ class Work:
         self.more: dict = {"local": roster.local, "sky": None}
         self.notes: list[str] = []
         self.larger = settings.rejection.looks_larger
+        noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
+        self.bins = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
@@ -69,9 +73,9 @@ class Work:
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
-        room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
+        room_mb = (LISTED * 4e-6 * self.shape[0] + 2e-6 / SIDE**2) * len(self.frames) * float(np.prod(self.shape[-2:]))
         if self.larger and not verdicts and room_mb > self.memory_mb / 4:
-            self.larger = False
+            self.larger = self.bins = False
             words = f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f}"
             self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (Recipe.memory_mb)")
         listed, samples = verdicts or self.larger, len(self.frames) * self.shape[0]
@@ -82,12 +86,14 @@ class Work:
         megabytes = samples * (y1 - y0) * (x1 - x0) * 4 / 1e6
         words = f"{len(self.frames)} frames of {size}, {megabytes:.0f} MB of samples each"
         yield Event("integrate", 0, len(boxes), message=words)
-        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed)
-        yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed)
+        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed, self.bins)
+        yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed, bins=self.bins)
         if canvas.verdicts is not None:
             canvas.verdicts.settle()
         if self.larger:
             touched = yield from self.grow(canvas)
+            if canvas.bins is not None:
+                yield from self.grow_faint(canvas, touched)
             again = [part for box in boxes for part in parts_of(box, touched)]
             yield from self.look(canvas, again, "reject larger", touched, slope=slope, larger=canvas.verdicts)
         return canvas
@@ -117,6 +123,29 @@ class Work:
             yield Event("find trails", event.done, event.total)
         canvas.trails = [(self.frames[i].source, p, trail) for i, p in items for trail in found[i, p]]
         return touched
+
+    def grow_faint(self, canvas: Canvas, touched: np.ndarray) -> Generator[Event, None, None]:
+        """Find trails that no single pixel of a frame shows, cut them in all planes, and add them to `touched`."""
+        known, flat, large = canvas.verdicts, touched.reshape(-1), LARGE + HIGH
+        for i, bins in enumerate(canvas.bins):
+            score_residuals(bins)
+            for p in range(self.shape[0]):
+                wipe(bins, known.indices(i, p, LARGE), known.shape)
+        calm_down(canvas.bins)
+        task = partial(faint_in, self.settings.rejection.large_scale, canvas.bins, known.shape)
+        for event in workers.each("find faint trails", self.pool, task, range(len(self.frames)), keep_going=False):
+            i, (band, trails) = event.item, event.result
+            for p in range(self.shape[0] if band.size else 0):
+                more = np.setdiff1d(band, known.indices(i, p, HIGH), assume_unique=True)
+                known.large(i, p, HIGH, np.union1d(known.indices(i, p, large), more))
+            flat[band] = True
+            canvas.trails += [(self.frames[i].source, 0, Trail(*trail)) for trail in trails]
+            yield Event("find faint trails", event.done, event.total)
+
+
+def faint_in(settings: LargeScaleRejection, scores: np.ndarray, shape: tuple[int, int], i: int):
+    """What belongs to trails in frame i that only its bins show: see `faint.find_faint`."""
+    return find_faint(scores[i], shape, settings.trail_sigma, settings.trail_growth_px)
 
 
 def grow_frame(settings: LargeScaleRejection, verdicts: Verdicts, item: tuple[int, int]) -> Grown:

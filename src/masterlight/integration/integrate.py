@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from masterlight.core import workers
 from masterlight.core.errors import ParameterError
-from masterlight.core.knob import When
+from masterlight.core.knob import Unit, When
 from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
 Weights = Literal[
-    "noise", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
+    "noise", "point", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
     "average-deviation", "keyword", "expression",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
@@ -60,7 +60,10 @@ class ImageIntegration:
     ] = "additive+scaling"
     """How frames are brought to the background and scale of the reference before they are combined."""
     weights: Annotated[Weights, When(combination=WEIGHED)] = "noise"
-    """What a frame counts for: noise is by inverse noise variance, psf-... by its stars, keyword by its header."""
+    """What a frame counts for: noise is by inverse noise variance, for the deepest sky; point also by how its stars
+    overlap with those of all, for the faintest stars; sharp for narrow ones; keyword is by its header."""
+    give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
+    """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"
     """Keyword that holds the weight of a frame, for weights keyword."""
     weight_expression: Annotated[Formula | None, When(weights="expression")] = None
@@ -114,6 +117,12 @@ class ImageIntegration:
         return self.scale == "stars" and self.needs_scale
 
     @property
+    def looks_at_profiles(self) -> bool:
+        """Whether the profiles of the stars matter, or their light and width do."""
+        shaped = self.weights in engine("subframes.weights").SHAPED and self.combination in WEIGHED
+        return self.looks_at_stars or shaped
+
+    @property
     def dispersion(self) -> str:
         """The estimator of a frame's dispersion and level: a name of `core.statistics.scale.SCALES`."""
         return "bwmv" if self.scale == "stars" else self.scale
@@ -152,7 +161,7 @@ class ImageIntegration:
             if statistics is None:
                 measure_all = engine("subframes.together").measure_all
                 limits = self.rejection.range_low, self.rejection.range_high
-                how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_stars}
+                how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_profiles}
                 statistics = yield from measure_all(running, frames, self.measures, anchor=reference or 0, **how)
             room = running, memory_mb, aspect
             return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts))

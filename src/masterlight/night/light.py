@@ -27,6 +27,7 @@ from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response, StarList
 from masterlight.subframes.photometry import Ratio
+from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
@@ -94,10 +95,11 @@ class Light:
         own = [channel.noise_dn for channel in self.channels]
         gains = colour_noise(debayer, pattern, own, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         told = []
+        profile = rescaled(self.measurement.profile, 1 / t.scale)
         for channel, (gain, spread) in zip(self.channels, gains, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
             noise["response"] = self.response(len(told), registered)
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **noise))
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, profile=profile, **noise))
         return told
 
     def response(self, plane: int, registered: Registered) -> Response | None:
@@ -205,7 +207,11 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        found = measure_light(self.selector, plain, sky=channels[0] if one else sky_of_mean(channels), **how)
+        sky, sharp = (
+            channels[0] if one else sky_of_mean(channels),
+            {"mosaic": image, "pattern": pattern} if pattern else {},
+        )
+        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()

@@ -15,9 +15,11 @@ from masterlight.core.statistics.noise import noise_mrs, sample, two_sided_scale
 from masterlight.core.statistics.rounding import middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
-from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
+from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.find import find_stars, star_statistics
+from masterlight.subframes.stars.sharp import NO_MOSAIC
 
 SAMPLES, STRIPS = 250_000, 16
 """Pixels that `measure` looks at, in so many strips: the median of them is sure to 0.3 % of their scatter."""
@@ -240,9 +242,13 @@ def stars_of(measurement: Measurement) -> dict[str, Any]:
 
 
 def measure_light(
-    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None
-) -> tuple[Measurement, StarList] | Rejected:
-    """One light and its stars, see `SubframeSelector.measure`; `sky` where colours are interpolated, which hides it."""
+    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None, mosaic=NO_MOSAIC,
+    pattern=None,
+) -> tuple[Measurement, StarList] | Rejected:  # fmt: skip
+    """One light and its stars, see `SubframeSelector.measure`; `sky` where colours are interpolated, which hides it.
+
+    mosaic (rows, cols) of a colour pattern: what the frame was debayered from, which shows hot pixels as they are.
+    """
     frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
@@ -251,12 +257,17 @@ def measure_light(
     if not row:
         return row
     ceiling = 0.99 * saturation_dn if saturation_dn else None
-    found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn or frame.meta.gain_e_per_dn)
+    if frame.meta.pattern and len(frame.shape) == 2:
+        mosaic, pattern = np.asarray(frame), frame.meta.pattern
+    sharp = mosaic, period(pattern)
+    gain_e_per_dn = gain_e_per_dn or frame.meta.gain_e_per_dn
+    found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn, *sharp)
     if len(found) < settings.min_stars:
         few = "no star" if not len(found) else f"only {len(found)} of the {settings.min_stars} stars needed"
         words = f"{few} found above {settings.sigma:g} sigma (noise {row.noise_dn:.3g} DN, background "
         return Rejected(source, "measure", f"{words}{row.location_dn:.5g} DN): clouds, lens cap or focus?")
     more = {"stars": total, "eccentricity": elongation, "gradient_dn": gradient(level)}
+    more["profile"] = profile_of_stars(image, found)
     return replace(row, **more, **star_statistics(found)), found
 
 
