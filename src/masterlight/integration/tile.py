@@ -11,6 +11,8 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.roster.terms import Terms
+from masterlight.integration.single.saturated import leave_saturated, read_saturated
+from masterlight.integration.single.sharp import leave_sharp
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 
 Box = tuple[int, int, int, int]
@@ -82,12 +84,13 @@ class Tile:
 
     def __init__(
         self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
-        slope=False, verdicts=False, larger: Verdicts | None = None,
+        looks=None, wells=None, slope=False, verdicts=False, larger: Verdicts | None = None,
     ):  # fmt: skip
-        """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; larger: what is
-        known of larger structures, on a second look."""
+        """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; looks: what tells
+        rays in each frame by itself; wells: the `Wells` of the frames, where some saturate later than others; larger:
+        what is known of larger structures, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
-        self.more = {"local": local, "sky": sky, "slope": slope}
+        self.more = {"local": local, "sky": sky, "looks": looks, "wells": wells, "slope": slope}
         self.verdicts, self.larger = verdicts, larger
         self.kept = threading.local()
 
@@ -105,10 +108,10 @@ class Tile:
         y0, y1, x0, x1 = box
         shape = (len(self.terms), len(self.frames), y1 - y0, x1 - x0)
         samples = self.buffer("samples", shape)
-        for i, frame in enumerate(self.frames):
-            with naming(frame):
-                frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], y0, x0)
+        self.read(samples, box)
         forced = self.force(samples, box) if self.larger else None
+        if self.more["looks"]:
+            leave_sharp(samples, self.frames, self.more["looks"], box, self.larger is not None)
         self.mark(samples)
         judged = self.localize(samples, box) if self.more["local"] else samples
         results = []
@@ -121,6 +124,19 @@ class Tile:
                 result.counts[:2] -= forced[p]
             results.append(result)
         return results
+
+    def read(self, samples: np.ndarray, box) -> None:
+        """Fill the samples (planes, N, h, w) of a box; saturated ones are -inf where they are to be left out."""
+        wells = self.more["wells"]
+        near = None if wells is None else np.zeros(samples.shape[1:], bool)
+        for i, frame in enumerate(self.frames):
+            with naming(frame):
+                if wells is None:
+                    frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
+                else:
+                    near[i] = read_saturated(frame, wells.ceiling_dn[i], box, samples[:, i])
+        if wells is not None and near.any():
+            leave_saturated(samples, near, wells.level_dn)
 
     def below(self, plane: int, box) -> np.ndarray | None:
         """The sky below each pixel of the box, or no light at all for the CCD noise model; None if all alike."""
