@@ -8,12 +8,13 @@ import numpy as np
 
 from masterlight.core.frame import Frame, boxes_of, naming
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.integration.kernels import combine
+from masterlight.integration.kernels import combine, residuals
 from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.single.saturated import leave_saturated, read_saturated
 from masterlight.integration.single.sharp import leave_sharp
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
+from masterlight.integration.trails.residue import Residue
 
 Box = tuple[int, int, int, int]
 """(y0, y1, x0, x1)"""
@@ -71,6 +72,16 @@ def indices_of(verdicts: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]
     return found
 
 
+def over_image(samples: np.ndarray, image: np.ndarray, terms: Terms, box: Box) -> np.ndarray:
+    """What each frame has over the image of a box, added up: `TileResult.bins`."""
+    y0, y1, x0, x1 = box
+    size = (y1 - 1) // residuals.SIDE - y0 // residuals.SIDE + 1, (x1 - 1) // residuals.SIDE - x0 // residuals.SIDE + 1
+    out = np.zeros((len(samples), *size), np.int16)
+    flat, numbers = samples.reshape(len(samples), -1), (terms.out_scale, terms.out_offset, terms.noise_dn)
+    residuals.bin_residuals(flat, image.reshape(-1), *(np.float32(values) for values in numbers), box, out)
+    return out
+
+
 def sample_bytes(settings: ImageIntegration, verdicts: bool) -> int:
     """Memory that one sample takes while its tile is integrated."""
     modes = {settings.normalization, settings.rejection.normalization}
@@ -84,19 +95,21 @@ class Tile:
 
     def __init__(
         self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
-        looks=None, wells=None, slope=False, verdicts=False, larger: Verdicts | None = None,
+        looks=None, wells=None, slope=False, verdicts=False, bins=False, larger: Verdicts | None = None,
+        residue: Residue | None = None,
     ):  # fmt: skip
         """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; looks: what tells
         rays in each frame by itself; wells: the `Wells` of the frames, where some saturate later than others; larger:
-        what is known of larger structures, on a second look."""
+        what is known of larger structures, on a second look; bins: whether what frames have over the result is added
+        up; residue: what came of that, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
         self.more = {"local": local, "sky": sky, "looks": looks, "wells": wells, "slope": slope}
-        self.verdicts, self.larger = verdicts, larger
+        self.verdicts, self.bins, self.larger, self.residue = verdicts, bins, larger, residue
         self.kept = threading.local()
 
     def __reduce__(self):
-        more = {**self.more, "verdicts": self.verdicts, "larger": self.larger}
-        return partial(Tile, **more), (self.settings, self.frames, self.terms)
+        more = {"verdicts": self.verdicts, "bins": self.bins, "larger": self.larger, "residue": self.residue}
+        return partial(Tile, **self.more, **more), (self.settings, self.frames, self.terms)
 
     def buffer(self, name: str, shape) -> np.ndarray:
         size = int(np.prod(shape))
@@ -122,6 +135,11 @@ class Tile:
             if forced is not None:
                 result.counts[3] = forced[p].sum(axis=0)
                 result.counts[:2] -= forced[p]
+            if self.residue:
+                image = result.image + self.residue.lost_dn(p, samples[p], terms.weights, box)
+                result = result._replace(image=image)
+            if self.bins:
+                result = result._replace(bins=over_image(samples[p], result.image, terms, box))
             results.append(result)
         return results
 

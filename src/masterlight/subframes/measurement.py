@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars")
+STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_noise_dn")
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
 
@@ -40,6 +40,8 @@ class Measurement:
     eccentricity: float | None = None
     stars: int | None = None
     """How many stars stand above the threshold; those that were fitted may be fewer."""
+    profile: tuple[float, ...] | None = None
+    """Light per square pixel of its stars, of a star of 1, at `subframes.radial.RADII_PX` from the centre."""
     pixel_noise_dn: float | None = None
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
@@ -63,6 +65,9 @@ class Measurement:
     """Step to which its values were rounded, where its noise is below three of them; else 0."""
     gradient_dn: float | None = None
     """Highest minus lowest corner of the plane through the sky."""
+    sky_dn: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Levels of the sky in the cells of `core.statistics.cells`, (ny, nx) float32, NaN where missing; in the frame's
+    own pixels, or once it is registered in those of the reference. None for small frames and those without stars."""
 
 
 @dataclass(frozen=True, eq=False)

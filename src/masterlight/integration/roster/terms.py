@@ -8,6 +8,7 @@ from scipy.special import gammainccinv, ndtr
 
 from masterlight.integration.kernels import combine, rejection, spread
 from masterlight.integration.rejection import Rejection
+from masterlight.subframes.radial import Worth
 
 ONE_SAMPLE = "median", "minimum", "maximum"
 """Combinations that take one sample, or two, of a pixel: weights mean nothing to them."""
@@ -60,6 +61,8 @@ class Terms:
     """Variance of no light, and variance per DN of light, on the scale of rejection, by the CCD noise model."""
     correlation: float = 1.0
     """Variance of the sum of many pixels over the sum of their variances, 1 for pixels that were not interpolated."""
+    worth: Worth | None = None
+    """What the weights are worth beside those of least noise, where the profiles of the stars are known."""
     notes: tuple[str, ...] = ()
 
     def columns(self, combination: str) -> combine.Columns:
