@@ -63,11 +63,10 @@ class Work:
     ):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
         self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
-        self.more: dict = {"local": roster.local, "sky": None}
         measured = [[plane[i] for i in roster.kept] for plane in planes]
+        self.more: dict = {"local": roster.local, "sky": None}
         self.more["looks"] = looks_of(settings.rejection, self.frames, measured)
-        if settings.rejection.saturated:
-            self.more["wells"] = wells_of(self.frames, self.terms, roster.local)
+        self.more["wells"] = wells_of(settings.rejection, self.frames, self.terms, roster.local)
         self.levels = roster.levels
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger

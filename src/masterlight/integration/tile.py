@@ -107,8 +107,14 @@ class Tile:
         frames, where some saturate later than others; larger: what is known of larger structures, on a second look;
         bins: whether what frames have over the result is added up; residue: what came of that, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
-        self.more = {"local": local, "sky": sky, "fields": fields or [None] * len(terms), "slope": slope}
-        self.more |= {"looks": looks, "wells": wells}
+        self.more = {
+            "local": local,
+            "sky": sky,
+            "fields": fields or [None] * len(terms),
+            "looks": looks,
+            "wells": wells,
+        }
+        self.more["slope"] = slope
         self.verdicts, self.bins, self.larger, self.residue = verdicts, bins, larger, residue
         self.kept = threading.local()
 

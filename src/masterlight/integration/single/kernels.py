@@ -102,7 +102,7 @@ def is_bright_near(image, y, x, ceiling):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def find_sharp(image, noise, photon, ceiling, step, radius, ratios, sigma, found):
-    """Mark in found (rows, cols) uint8 the pixels of image, alike float32, that are sharper than light by `sigma`.
+    """Mark in found (rows, cols) uint8 the pixels of image (rows, cols) float32 that are `sigma` sharper than light.
 
     noise: of the sky, DN; photon: variance for each DN of light; pixels from `ceiling` on, and what is near them, are
     left alone; radius of the ring that tells the level around a pixel. `found` comes filled with 0, and pixels nearer

@@ -12,7 +12,7 @@ import numpy as np
 
 from masterlight.core.frame import Frame
 from masterlight.integration.local.model import LocalModel
-from masterlight.integration.roster.terms import Terms
+from masterlight.integration.rejection import Rejection
 
 LATER = 1.15
 """A frame saturates later than another when its level is so many times as high, on the scale of the result: seeing
@@ -32,15 +32,19 @@ class Wells(NamedTuple):
     """(N,) Saturation above the sky, on the scale of the result; -inf where nothing is known."""
 
 
-def wells_of(frames: Sequence[Frame], terms: Sequence[Terms], local: Sequence[LocalModel] | None) -> Wells | None:
-    """The wells of frames of which some saturate later than others; None where none does."""
+def wells_of(rejection: Rejection, frames: Sequence[Frame], terms, local: Sequence[LocalModel] | None) -> Wells | None:
+    """The wells of frames of which some saturate later than others; None where none does, or that is not asked for.
+
+    terms: one `Terms` for each plane; local: the model of each frame where they are normalized place by place.
+    """
+    if not rejection.saturated or rejection.algorithm == "none":
+        return None
     full = np.array([frame.meta.saturation_dn or np.inf for frame in frames])
-    scale, offset = terms[0].out_scale, terms[0].out_offset
+    level = full
     if local is not None:
-        scale = np.array([model.scale[0] for model in local])
-        offset = np.array([np.mean(model.offset[0]) for model in local])
-    with np.errstate(invalid="ignore"):
-        level = np.where(np.isfinite(full), scale * full + offset - terms[0].background_dn, -np.inf)
+        level = np.array([m.scale[0] * dn + np.mean(m.offset[0]) for m, dn in zip(local, full, strict=True)])
+    level = terms[0].out_scale * level + terms[0].out_offset - terms[0].background_dn
+    level = np.where(np.isfinite(full), level, -np.inf)
     known = level[level > 0]
     return Wells(NEAR * full, level) if known.size and known.max() > LATER * known.min() else None
 

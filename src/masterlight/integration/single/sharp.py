@@ -70,7 +70,7 @@ class Sharp:
                 for x in range(step):
                     part = np.ascontiguousarray(plane[y::step, x::step], np.float32)
                     found = np.zeros(part.shape, np.uint8)
-                    how = float(self.noise_dn), float(self.photon), float(self.ceiling_dn), self.radius_px / step
+                    how = float(self.noise_dn), float(self.photon), float(self.ceiling_dn), 1, self.radius_px / step
                     kernels.find_sharp(part, *how, self.ratios(step), float(self.sigma), found)
                     out[y::step, x::step] |= found
         return out
