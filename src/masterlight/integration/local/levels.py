@@ -18,7 +18,7 @@ from masterlight.subframes.measurement import Measurement
 
 CELLS = 12
 """Cells of the smooth surfaces along the longer side, at most."""
-PASSES = 3
+PASSES = 2
 """How often what skies have in common and what each has of its own are told from one another."""
 OFF_SIGMA = 5.0
 """Cells that lie so far off a smooth surface, such as a star's halo in one frame, have no say in it."""
@@ -54,6 +54,8 @@ class Surfaces:
         self.size = tuple(min(CELLS, max(2, n // 2)) for n in grid)
         down, across = (weights_along(n, size) for n, size in zip(grid, self.size, strict=True))
         self.design = np.kron(down, across)
+        y, x = np.mgrid[-1 : 1 : grid[0] * 1j, -1 : 1 : grid[1] * 1j]
+        self.plane = np.stack([np.ones(y.size), x.ravel(), y.ravel()], axis=-1)
         rows, cols = down.shape[1], across.shape[1]
         design = self.design
         penalty = surface.full(surface.stiffness(*self.size, surface.STIFFNESS))
@@ -153,16 +155,24 @@ def own_skies(surfaces: Surfaces, skies: np.ndarray, weights: np.ndarray, noise:
     """
     there = np.isfinite(skies)
     floor = 0.003 * noise
-    constants = np.array([np.median(sky[good]) if good.any() else 0.0 for sky, good in zip(skies, there, strict=True)])
-    with np.errstate(all="ignore"):
-        common = np.nanmedian(np.where(there.any(axis=0), skies - constants[:, None], 0.0), axis=0)
+    seen = np.stack(
+        [surfaces.plane @ np.linalg.lstsq(surfaces.plane[g], k[g])[0] for k, g in zip(skies, there, strict=True)]
+    )
+    seen -= np.average(seen, axis=0, weights=weights)
     for _ in range(PASSES):
+        common = mean_of(skies - seen, weights)
         own = np.stack([surfaces.fit(sky, least) for sky, least in zip(skies - common, floor, strict=True)])
         own -= np.average(own, axis=0, weights=weights)
-        left = np.where(there, skies - surfaces.at_cells(own), 0.0)
-        share = weights[:, None] * there
-        common = np.divide((left * share).sum(axis=0), share.sum(axis=0), out=common, where=share.sum(axis=0) > 0)
+        seen = surfaces.at_cells(own)
     return own
+
+
+def mean_of(skies: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean (cells,) of what is there of skies (N, cells); 0 where nothing is."""
+    there = np.isfinite(skies)
+    share = weights[:, None] * there
+    total = np.where(there, skies, 0.0) * share
+    return total.sum(axis=0) / np.maximum(share.sum(axis=0), np.finfo(float).tiny)
 
 
 def extent(seen: np.ndarray, there: np.ndarray) -> np.ndarray:
