@@ -19,6 +19,8 @@ from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
 from masterlight.integration.roster.field import fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
+from masterlight.integration.single.saturated import wells_of
+from masterlight.integration.single.sharp import looks_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
 from masterlight.integration.trails.faint import find_faint
@@ -84,7 +86,10 @@ class Work:
     ):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
         self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
+        measured = [[plane[i] for i in roster.kept] for plane in planes]
         self.more: dict = {"local": roster.local, "sky": None}
+        self.more["looks"] = looks_of(settings.rejection, self.frames, measured)
+        self.more["wells"] = wells_of(settings.rejection, self.frames, self.terms, roster.local)
         self.levels = roster.levels
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
@@ -93,7 +98,6 @@ class Work:
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
-            measured = [[plane[i] for i in roster.kept] for plane in planes]
             models = roster.local if settings.normalization == "local" else None
             self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
