@@ -72,6 +72,8 @@ class ImageIntegration:
     """Formula of the weight of a frame, for weights expression: such as 35*inv(FWHM) + 10*inv(Noise) + 50."""
     min_weight: Annotated[float, Field(ge=0, lt=1), When(combination=WEIGHED)] = 0.005
     """Frames that count for less than this part of the best are left out; 0 keeps all."""
+    max_rejected: Annotated[float, Field(gt=0, le=1)] = 0.33
+    """Frames of which a greater part than this is rejected, beyond what chance takes, are left out; 1 keeps all."""
     scale: Annotated[
         Literal["stars", "bwmv", "avgdev", "mad", "pbmv", "sn", "qn", "ikss"],
         When(normalization=NORMALIZED),
@@ -166,7 +168,8 @@ class ImageIntegration:
         stored; 1 those that are rotated on the way. Without `maps` the stack holds the image alone; `slope` asks for
         the map of slopes of linear fit clipping, `verdicts` for what was left out of each frame.
         A frame that cannot be read ends the run with a FrameError that names it. Frames of unknown scale, of next
-        to no weight, or without a local normalization are left out: they are `lost`, with the reason of each.
+        to no weight, without a local normalization, or of which most is rejected, are left out: they are `lost`, with
+        the reason of each.
         """
         run = engine("integration.engine")
         run.check_shapes(frames)
@@ -219,4 +222,6 @@ class MasterIntegration:
             own |= {"low": usual if mine.low is None else mine.low, "high": usual if mine.high is None else mine.high}
         rejection = with_values(Rejection(), **asdict(mine) | own)
         named = {"combination": self.combination, "normalization": self.normalization}
-        return with_values(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)
+        return with_values(
+            ImageIntegration(), **named, weights="none", scale="bwmv", max_rejected=1.0, rejection=rejection
+        )

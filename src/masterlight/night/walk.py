@@ -209,7 +209,7 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
 def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     named = named_reference(run, lights)
-    reference = named[0] if named and anchor in named else level_of(lights)
+    reference = named[0] if named and anchor in named else level_of(lights, anchor)
     frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]

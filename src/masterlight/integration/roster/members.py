@@ -1,6 +1,6 @@
 """Who takes part in an integration: frames of unknown scale, or of next to no weight, do not."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -46,11 +46,16 @@ class Roster(NamedTuple):
 
 
 def roster_of(
-    settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None
-) -> Generator[Event, None, Roster]:
-    """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not."""
+    settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None,
+    odd: Mapping[int, Rejected],
+) -> Generator[Event, None, Roster]:  # fmt: skip
+    """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not.
+
+    odd: those that are known not to.
+    """
     given, settings = settings, settings.settled
     planes, lost = scaled_alike(settings, planes, reference)
+    lost |= odd
     reference = best_frame(settings, planes, lost) if reference is None else reference
     models = None
     if settings.localizes:
