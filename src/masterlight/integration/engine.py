@@ -17,6 +17,7 @@ from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
+from masterlight.integration.roster.field import fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
@@ -44,7 +45,8 @@ def integrate(
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
     roster = yield from roster_of(settings, room[0], frames, planes, reference)
-    work = Work(settings, roster, shape, room)
+    settings = roster.settings
+    work = Work(settings, roster, planes, shape, room)
     canvas = yield from work.run(maps, slope, verdicts)
     result = stack_of(settings, canvas, frames, planes, roster, work.notes)
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
@@ -54,16 +56,23 @@ def integrate(
 class Work:
     """One integration at work: tiles, and where larger structures are looked for those that these change once more."""
 
-    def __init__(self, settings: ImageIntegration, roster: Roster, shape: tuple[int, int, int], room: Room):
+    def __init__(
+        self, settings: ImageIntegration, roster: Roster, planes: Planes, shape: tuple[int, int, int], room: Room
+    ):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
         self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
         self.more: dict = {"local": roster.local, "sky": None}
-        self.notes: list[str] = []
+        self.levels = roster.levels
+        self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
         noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
         self.bins = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
+        if settings.normalization != "none":
+            measured = [[plane[i] for i in roster.kept] for plane in planes]
+            models = roster.local if settings.normalization == "local" else None
+            self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
@@ -100,7 +109,8 @@ class Work:
         settings = self.settings
         if touched is not None:
             settings = with_values(settings, rejection=with_values(settings.rejection, algorithm="none"))
-        task = Tile(settings, self.frames, self.terms, **self.more, **more)
+            more["local"] = self.more["local"] or self.levels
+        task = Tile(settings, self.frames, self.terms, **self.more | more)
         for event in workers.each(stage, self.pool, task, boxes, keep_going=False):
             canvas.place(event.item, event.result, touched)
             yield Event(stage, event.done, event.total, event.item)
@@ -157,11 +167,13 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
                 gave = (*(float(v[k]) for v in (t.weights, t.out_scale, t.out_offset)), *canvas.fractions(p, k))
             if k is not None and settings.normalization == "local":
                 gave = (gave[0], roster.local[k].scale[p], float(roster.local[k].offset[p].mean()), *gave[3:])
+            elif k is not None and roster.local and roster.local[k].before:
+                gave = (*gave[:2], gave[2] + gave[1] * float(roster.local[k].offset[p].mean()), *gave[3:])
             noise = float("nan") if k is None else float(t.noise_dn[k])
             rows.append(FrameRow(frame.source, p, *gave, float(plane[i].location_dn), noise))
     notes = [*notes, *(note for t in roster.terms for note in t.notes)]
     notes += [f"{model.source}: {note}" for model in roster.local or () for note in model.notes]
-    notes += remarks(settings, rows, len(roster.frames))
+    notes += remarks(settings, rows, len(roster.frames), levelled=bool(roster.local))
     if not np.isfinite(canvas.planes["image"]).any():
         rule, levels = settings.rejection, [row.location_dn for row in rows]
         limits = (
@@ -180,7 +192,7 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
     return Stack(image=image, frames=tuple(rows), n=len(roster.frames), **known)
 
 
-def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) -> Iterator[str]:
+def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int, levelled: bool) -> Iterator[str]:
     """What a user should know of a result and would not see in it."""
     rule = settings.rejection
     reach = (count - 1) / np.sqrt(max(count, 1))
@@ -195,7 +207,7 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) ->
     for row in rows:
         share = row.rejected_low_fraction + row.rejected_high_fraction
         own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)
-        if share > MUCH + own and not settings.localizes and not rule.ranges:
+        if share > MUCH + own and not levelled and not rule.ranges:
             words = f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven"
             yield f"{words}, ImageIntegration.normalization local and Rejection.normalization local level it"
 
