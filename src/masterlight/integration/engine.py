@@ -71,7 +71,8 @@ class Work:
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
             measured = [[plane[i] for i in roster.kept] for plane in planes]
-            models = roster.local if settings.normalization == "local" else None
+            local = roster.local or ()
+            models = local if settings.normalization == "local" or any(m.before for m in local) else None
             self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
