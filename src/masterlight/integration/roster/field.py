@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.core.statistics.noise import MRS_OF_WHITE
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel
 from masterlight.integration.local.sky import Sky
@@ -142,7 +143,7 @@ def usual_of(variances: np.ndarray) -> float:
     the mean of what is not bright, right to 1 % of the noise.
     """
     middle = float(np.median(variances))
-    return 0.5 * (middle + float(np.mean(variances[variances <= BRIGHT * middle])))
+    return MRS_OF_WHITE**2 * 0.5 * (middle + float(np.mean(variances[variances <= BRIGHT * middle])))
 
 
 def fields_of(
