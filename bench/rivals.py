@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from masterlight.simulate import Truth
@@ -30,9 +32,9 @@ stack bias rej w 3 3 -nonorm
 stack dark rej w 3 3 -nonorm
 preprocess flat -bias=bias_stacked
 stack pp_flat rej w 3 3 -norm=mul
-preprocess light -dark=dark_stacked -flat=pp_flat_stacked -cc=dark
+preprocess light -dark=dark_stacked -flat=pp_flat_stacked -cc=dark{colour}
 register pp_light
-stack r_pp_light rej w 4 3 -norm=addscale -out=../result
+stack r_pp_light rej w 4 3 -norm=addscale -weighted -out=../result
 close
 """
 
@@ -57,6 +59,35 @@ print(stack.accepted_frames, "lights stacked,", stack.rejected_frames, "rejected
 for frame in stack.frames:
     if not frame.accepted:
         print(frame.source, frame.reason)
+"""
+
+SEIZA_TWICE = """
+import pathlib, sys
+import seiza
+
+work = pathlib.Path(sys.argv[1])
+paths = {kind: sorted(map(str, (work / kind).iterdir())) for kind in ("bias", "dark", "flat", "light")}
+masters = {kind: str(work / f"master-{kind}.fits") for kind in ("bias", "dark", "flat")}
+seiza.build_bias(paths["bias"], masters["bias"])
+seiza.build_dark(paths["dark"], masters["dark"])
+seiza.build_flat(paths["flat"], masters["flat"], bias=masters["bias"])
+lights = list(paths["light"])
+try:
+    lights.insert(0, lights.pop(lights.index(str(seiza.choose_reference(lights).path))))
+except (AttributeError, ValueError):
+    pass
+options = seiza.StackOptions(
+    normalization="local-background",
+    weighting="inverse-noise-variance",
+    registration_model="quadratic",
+    maximum_rotation_degrees=180.0,
+)
+stack = seiza.LiveStacker(lights[0], options=options, dark=masters["dark"], flat=masters["flat"])
+for path in lights[1:]:
+    stack.push_fits(path)
+snapshot = stack.reintegrate()
+snapshot.write_fits(str(work / "result.fits"))
+print(snapshot.accepted_frames, "lights stacked,", snapshot.rejected_frames, "rejected")
 """
 
 SEIZA_OPTIONS = {"sigma_low": 4.0, "sigma_high": 3.0, "maximum_rotation_degrees": 180.0}
@@ -88,27 +119,41 @@ def siril(truth: Truth, work: Path, cpus: int = 2) -> Run:
         return Run("siril", note="not installed")
     fresh(truth, work)
     script = work / "walk.ssf"
-    script.write_text(SIRIL.format(cpus=cpus))
+    colour = " -cfa -equalize_cfa -debayer" if truth.night.pattern else ""
+    script.write_text(SIRIL.format(cpus=cpus, colour=colour))
     return measured("siril", [program, "-s", str(script), "-d", str(work)], work, "result.fit*")
 
 
 def seiza(truth: Truth, work: Path) -> Run:
-    """seiza: its masters, then its one-pass stack; installed in an environment of its own beside the work."""
-    home = work.parent / "seiza-env"
-    python = home / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    if subprocess.run([python, "-m", "pip", "install", "-q", "seiza"], capture_output=True).returncode:
-        return Run("seiza", note="could not be installed")
+    """seiza: its masters, then its one-pass stack."""
+    return by_seiza(truth, work, [SEIZA, str(work), json.dumps(SEIZA_OPTIONS)])
+
+
+def seiza_twice(truth: Truth, work: Path) -> Run:
+    """seiza at its best: local background, noise weights, quadratic registration, and integrated a second time."""
+    return by_seiza(truth, work, [SEIZA_TWICE, str(work)])
+
+
+def by_seiza(truth: Truth, work: Path, script: list[str]) -> Run:
+    """Run a script of seiza; it is installed in an environment of its own beside the work unless it is here."""
+    python = sys.executable
+    if not find_spec("seiza"):
+        home = work.parent / "seiza-env"
+        python = str(home / "bin" / "python")
+        if not Path(python).exists():
+            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        if subprocess.run([python, "-m", "pip", "install", "-q", "seiza"], capture_output=True).returncode:
+            return Run("seiza", note="could not be installed")
     fresh(truth, work)
-    return measured("seiza", [str(python), "-c", SEIZA, str(work), json.dumps(SEIZA_OPTIONS)], work, "result.fits")
+    return measured("seiza", [python, "-c", *script], work, "result.fits")
 
 
-def masterlight(truth: Truth, work: Path, memory_mb: int = 2000) -> Run:
+def masterlight(truth: Truth, work: Path, memory_mb: int = 2000, flags: Sequence[str] = ()) -> Run:
     """Ours, in one go; exit status 1 says that it left lights out."""
     fresh(truth, work)
     command = [str(Path(sys.executable).parent / "masterlight"), "run", str(truth.folder), "--out", str(work / "out")]
-    return measured("masterlight", [*command, "--memory-mb", str(memory_mb)], work, "out/**/master_light*.fits", (0, 1))
+    command += ["--memory-mb", str(memory_mb), *flags]
+    return measured("masterlight", command, work, "out/**/master_light*.fits", (0, 1))
 
 
 def fresh(truth: Truth, work: Path) -> None:

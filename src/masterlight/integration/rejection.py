@@ -136,10 +136,9 @@ class Rejection:
     high: Annotated[Limit | None, Unit("sigma"), Usual("3"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
     """How far above a pixel's median samples are rejected. Left out, what is usual: 3 sigma; 4 deviations of the line
     for linear-fit; 0.1 of the median for percentile; for minmax, how many of the brightest go: 1."""
-    normalization: Annotated[Literal["none", "scale+zero offset", "equalize fluxes", "local"], ANY] = (
-        "scale+zero offset"
-    )
-    """How frames are made comparable for this decision alone."""
+    normalization: Annotated[Literal["auto", "none", "scale+zero offset", "equalize fluxes", "local"], ANY] = "auto"
+    """How frames are made comparable for this decision alone. auto is local where the output is, else scale+zero
+    offset, after skies that differ were levelled."""
     clip_low: Annotated[bool, ANY] = True
     """Reject faint outliers."""
     clip_high: Annotated[bool, ANY] = True
@@ -158,6 +157,13 @@ class Rejection:
     """Values at or above this, in DN as they come to integration, never take part."""
     few: Annotated[int, Field(ge=3, le=1_000_000), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
+    single_frame_sigma: Annotated[
+        float, Field(ge=0, le=1000), Unit("sigma"), When(algorithm="auto", clip_high=True)
+    ] = 5.0
+    """Where three frames or fewer have a pixel, samples sharper by so many sigma than the frame's stars are left out:
+    no light of the sky is. 0 looks at none."""
+    saturated: Annotated[bool, ANY] = True
+    """Leave saturated samples out where a frame that saturates later, a shorter exposure, has the place."""
     gain_e_per_dn: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
     read_noise_e: Annotated[Annotated[float, Field(ge=0, le=1e6)] | None, BY_HEADERS, read_by("read_noise_e")] = None

@@ -26,10 +26,11 @@ from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
-from masterlight.night.fields import find_fields
-from masterlight.night.light import Light, Measure, debayer_of, light_of, merit, tile_aspect
+from masterlight.night.fields import find_fields, named_reference
+from masterlight.night.light import Light, Measure, debayer_of, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
+from masterlight.night.reference import level_of
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
@@ -144,11 +145,22 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
     yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
-    seen = [(light.raw, light.stars) for light in lights if light.stars is not None]
-    yield from run.diagnose(list(doubled_lights(run.recipe.doctor, seen)))
+    good = yield from leave_doubled(run, [light for light in lights if light.measurement])
     for masters in [] if keep else used:
         masters.release()
-    return [light for light in lights if light.measurement]
+    return good
+
+
+def leave_doubled(run: Run, lights: list[Light]) -> Events[list[Light]]:
+    """The lights without those in which every star stands twice, where most are sound."""
+    found = list(doubled_lights(run.recipe.doctor, [(light.raw, light.stars) for light in lights]))
+    yield from run.diagnose(found)
+    out = {source: f"{one.id}, {one.sentence}" for one in found if one.out for source in one.sources}
+    for light in named_reference(run, lights):
+        out.pop(light.raw.source, None)
+    for light in [light for light in lights if light.raw.source in out]:
+        yield run.reject(Rejected(light.source, "doctor", out[light.raw.source]), FrameReport.of(light, run.plan))
+    return [light for light in lights if light.raw.source not in out]
 
 
 def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Events[list[Light]]:
@@ -196,7 +208,8 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
 
 def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
-    reference = anchor if anchor in lights else max(lights, key=merit)
+    named = named_reference(run, lights)
+    reference = named[0] if named and anchor in named else level_of(lights, anchor)
     frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
