@@ -87,7 +87,7 @@ def test_truth_range_limits_are_of_raw_values_under_local_normalization():
 def test_truth_a_frame_without_common_stars_is_left_out_and_told():
     frames, known, _ = night(6)
     frames[4] = ArrayFrame.of(np.random.default_rng(3).normal(500, NOISE, SHAPE), "clouded out")
-    known[4] = replace(known[4], source="clouded out")
+    known[4] = replace(known[4], source="clouded out", flux_ratio=None)
     result = stack(ImageIntegration(normalization="local", local=LOCAL), frames, known, reference=0, verdicts=True)
     assert [lost.source for lost in result.lost] == ["clouded out"] and result.n == 5
     assert [row.weight > 0 for row in result.frames] == [True, True, True, True, False, True]
