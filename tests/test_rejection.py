@@ -198,6 +198,9 @@ def test_oracle_integrate(n, pixels, algorithm, combination, whole, holes, model
         noise_slope=0.05,
         noise_fraction=0.05,
         floor=3.0 * model,
+        ease_low=1.25,
+        ease_high=1.1,
+        pairs=model,
     )
     planes, counts, found = integrate(samples, tested, columns, combination, judged=judged, zero=zero)
     image, variance, verdicts, margins = oracle.integrate(samples, columns, tested, combination, judged, zero)
@@ -302,6 +305,39 @@ def test_truth_pixels_that_only_noisy_frames_cover_keep_their_samples():
     planes, *_ = integrate(samples, rule(spread.AUTO, 4.0, 3.0, noise_variance=100.0, floor=10.0), columns)
     assert (planes.coverage == 2).all()
     assert np.isfinite(planes.image).all()
+
+
+FEW = {"ease_low": 7 / 6, "ease_high": 7 / 6, "pairs": True, "noise_variance": 100.0, "floor": 10.0}
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+@pytest.mark.parametrize("alike", [True, False])
+def test_truth_few_samples_lose_rays_of_eight_sigma_and_next_to_nothing_else(n, alike):
+    """Frames may be noisier than others: each is judged by its own noise, with however few beside it."""
+    rng = np.random.default_rng(n)
+    sigma = np.full(n, 10.0) if alike else 10 * np.linspace(1, 1.6, n)
+    samples = (1000 + sigma[:, None] * rng.standard_normal((n, 50_000))).astype(np.float32)
+    rays = rng.random(samples.shape) < 1e-3
+    samples += 8 * sigma[:, None] * rays
+    usual = float(np.median(sigma**2))
+    loose = np.maximum(1, sigma / np.sqrt(usual)).astype(np.float32)
+    columns = plain_columns(n)._replace(noise_variance=(sigma**2).astype(np.float32), loose=loose)
+    _, _, found = integrate(samples, rule(spread.AUTO, **FEW | {"noise_variance": usual}), columns)
+    assert (found[~rays] > 0).mean() < 0.001  # of 3 sigma a third of a percent went, of frames with more noise 0.7
+    # on a sample that is faint by chance a ray may be 6 sigma off; two samples part by 1.4 times their noise
+    assert (found[rays] == 2).mean() > (0.96 if n > 2 else 0.8)
+
+
+def test_truth_the_brighter_of_two_goes_and_stars_stay():
+    """What comes between adds light; a star's core changes with the seeing by more than its noise."""
+    samples = np.array([[100.0, 100, 100, 2000, 20], [101, 160, 144, 2300, 100]])
+    columns = plain_columns(2)
+    star = {**FEW, "noise_fraction": 0.1}
+    planes, counts, _ = integrate(samples, rule(spread.AUTO, **star), columns, zero=np.full(5, 100.0))
+    assert planes.image.tolist() == [100.5, 100, 122, 2150, 20]
+    assert counts[1].tolist() == [0, 2] and counts[0].tolist() == [0, 0]
+    kept, *_ = integrate(samples, rule(spread.AUTO, **star, clip_high=False), columns, zero=np.full(5, 100.0))
+    assert (kept.coverage == 2).all()
 
 
 def test_truth_min_max_counts_noisy_frames_too():

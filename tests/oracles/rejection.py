@@ -55,6 +55,11 @@ def judge(rule, values, zero):
     a, b, margin = 0, len(values), np.inf
     limit_low, limit_high = rule.low if rule.clip_low else np.inf, rule.high if rule.clip_high else np.inf
     least = max(2, int(np.ceil(rule.keep_fraction * len(values))))
+    if rule.algorithm == kernel.AUTO and len(values) < rule.few and rule.noise_variance > 0:
+        limit_low, limit_high = limit_low * rule.ease_low, limit_high * rule.ease_high
+        if len(values) == 2 and rule.pairs:
+            reach = limit_high * np.sqrt(2) * expected(rule, rule.noise_variance, values[0] - zero)
+            return 0, 1 + (values[1] - values[0] <= reach), abs((values[1] - values[0]) / reach - 1)
     for _ in range(rule.passes):
         left = values[a:b]
         if len(left) < 3:

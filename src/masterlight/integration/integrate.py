@@ -29,8 +29,8 @@ Weights = Literal[
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
 """Combinations in which some frames count for more than others."""
-NORMALIZED = "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
-JUDGED = "scale+zero offset", "equalize fluxes", "local"
+NORMALIZED = "auto", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
+JUDGED = "auto", "scale+zero offset", "equalize fluxes", "local"
 LOCALLY = When(normalization="local"), When(rejection__normalization="local")
 
 
@@ -56,9 +56,11 @@ class ImageIntegration:
     """How the surviving samples of a pixel become one: average keeps the most light; adaptive is the auto-adaptive
     weighted average."""
     normalization: Literal[
-        "none", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
-    ] = "additive+scaling"
-    """How frames are brought to the background and scale of the reference before they are combined."""
+        "auto", "none", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
+    ] = "auto"
+    """How frames are brought to the background and scale of the reference before they are combined. auto is
+    additive+scaling, and place by place where the skies that were measured differ over the field; local compares
+    pixels with those of the reference, by the knobs of `local`."""
     weights: Annotated[Weights, When(combination=WEIGHED)] = "point"
     """What a frame counts for: point is for the faintest stars, by its noise and by how its stars overlap with those of
     all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header."""
@@ -97,7 +99,7 @@ class ImageIntegration:
 
     def terms(self, measurements: "Sequence[Measurement]", reference: int = 0) -> "Terms":
         """The numbers by which each frame enters, from what was measured of all; `reference` stays as it is."""
-        return engine("integration.roster.numbers").terms_of(self, measurements, reference)
+        return engine("integration.roster.numbers").terms_of(self.settled, measurements, reference)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -108,7 +110,8 @@ class ImageIntegration:
     @property
     def needs_scale(self) -> bool:
         """Whether the scale of each frame matters."""
-        scaled = "scaling" in self.normalization or self.rejection.comparison == "scale+zero offset"
+        scaled = self.normalization == "auto" or "scaling" in self.normalization
+        scaled = scaled or self.rejection.comparison in ("auto", "scale+zero offset")
         return self.localizes or scaled or self.weights == "psf-scale-snr"
 
     @property
@@ -129,7 +132,17 @@ class ImageIntegration:
 
     @property
     def localizes(self) -> bool:
+        """Whether pixels are compared with those of the reference, place by place."""
         return "local" in (self.normalization, self.rejection.comparison)
+
+    @property
+    def settled(self) -> "ImageIntegration":
+        """These settings with what `auto` stands for, but for what skies tell."""
+        output, judged = self.normalization, self.rejection.normalization
+        if judged == "auto":
+            judged = "local" if output == "local" else "scale+zero offset"
+        rejection = with_values(self.rejection, normalization=judged)
+        return with_values(self, normalization="additive+scaling" if output == "auto" else output, rejection=rejection)
 
     def __call__(
         self,

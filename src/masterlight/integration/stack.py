@@ -203,7 +203,7 @@ class Canvas:
         self.planes = {name: np.empty(shape, kind) for name, kind in kinds.items()}
         self.counts = np.zeros((shape[0], 4, count), np.int64)
         self.verdicts = Verdicts(shape[-2:]) if verdicts else None
-        self.bins = np.zeros((count, *(-(-size // SIDE) for size in shape[-2:])), np.int16) if bins else None
+        self.bins = np.zeros((shape[0], count, *(-(-size // SIDE) for size in shape[-2:])), np.int16) if bins else None
         self.trails: list[tuple[str, int, Trail]] = []
 
     def place(self, box, results: Sequence[TileResult], touched: np.ndarray | None = None) -> None:
@@ -222,7 +222,7 @@ class Canvas:
             if result.bins is not None:
                 _, rows, cols = result.bins.shape
                 j, k = y0 // SIDE, x0 // SIDE
-                self.bins[:, j : j + rows, k : k + cols] += result.bins
+                self.bins[plane, :, j : j + rows, k : k + cols] += result.bins
 
     def fractions(self, plane: int, i: int) -> tuple[float, float, float]:
         """Parts of a frame's samples rejected low, high and with larger structures, which count there alone."""

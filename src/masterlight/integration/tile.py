@@ -12,6 +12,7 @@ from masterlight.integration.kernels import combine, residuals
 from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
+from masterlight.integration.trails.residue import Residue
 
 Box = tuple[int, int, int, int]
 """(y0, y1, x0, x1)"""
@@ -92,18 +93,19 @@ class Tile:
 
     def __init__(
         self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
-        slope=False, verdicts=False, bins=False, larger: Verdicts | None = None,
+        slope=False, verdicts=False, bins=False, larger: Verdicts | None = None, residue: Residue | None = None,
     ):  # fmt: skip
         """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; larger: what is
-        known of larger structures, on a second look; bins: whether what frames have over the result is added up."""
+        known of larger structures, on a second look; bins: whether what frames have over the result is added up;
+        residue: what came of that, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
         self.more = {"local": local, "sky": sky, "slope": slope}
-        self.verdicts, self.bins, self.larger = verdicts, bins, larger
+        self.verdicts, self.bins, self.larger, self.residue = verdicts, bins, larger, residue
         self.kept = threading.local()
 
     def __reduce__(self):
-        more = {**self.more, "verdicts": self.verdicts, "bins": self.bins, "larger": self.larger}
-        return partial(Tile, **more), (self.settings, self.frames, self.terms)
+        more = {"verdicts": self.verdicts, "bins": self.bins, "larger": self.larger, "residue": self.residue}
+        return partial(Tile, **self.more, **more), (self.settings, self.frames, self.terms)
 
     def buffer(self, name: str, shape) -> np.ndarray:
         size = int(np.prod(shape))
@@ -129,9 +131,12 @@ class Tile:
             if forced is not None:
                 result.counts[3] = forced[p].sum(axis=0)
                 result.counts[:2] -= forced[p]
-            results.append(
-                result._replace(bins=over_image(samples[p], result.image, terms, box)) if self.bins else result
-            )
+            if self.residue:
+                image = result.image + self.residue.lost_dn(p, samples[p], terms.weights, box)
+                result = result._replace(image=image)
+            if self.bins:
+                result = result._replace(bins=over_image(samples[p], result.image, terms, box))
+            results.append(result)
         return results
 
     def below(self, plane: int, box) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import Reference
-from masterlight.alignment.transform import Transform, jacobian
+from masterlight.alignment.transform import Transform, apply, jacobian
 from masterlight.alignment.view import Registered
 from masterlight.alignment.warp import warp
 from masterlight.calibration.darkscale import DarkScale
@@ -19,6 +19,7 @@ from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.process import with_values
+from masterlight.core.statistics.cells import cells_at, centres, grid_of
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
@@ -79,10 +80,7 @@ class Light:
         m, scale = self.measurement, self.dark_scale
         words = f"{Path(self.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
         words += f"eccentricity {m.eccentricity:.2f}, noise {figure(m.noise_dn, 2)} DN"
-        if scale is None:
-            return words
-        words += f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"
-        return words if scale.accepted else f"{words} ({scale.reason})"
+        return words if scale is None else f"{words}, {scale.sentence()}"
 
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
@@ -92,10 +90,20 @@ class Light:
         gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         told = []
         profile = rescaled(self.measurement.profile, 1 / t.scale)
-        for channel, (gain, spread) in zip(self.channels, gains, strict=False):
+        matrices = registered.matrices * (len(self.channels) // len(registered.matrices))
+        for channel, (gain, spread), matrix in zip(self.channels, gains, matrices, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, profile=profile, **noise))
+            own = {"profile": profile, "sky_dn": self.sky_seen(channel, matrix, registered.shape)}
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise))
         return told
+
+    def sky_seen(self, channel: Measurement, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The sky of a plane in cells of the reference, whose image has this shape; the matrix leads from there."""
+        grid = grid_of(shape)
+        if channel.sky_dn is None or not grid[0]:
+            return None
+        there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))
+        return there.reshape(grid).astype(np.float32)
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
@@ -246,10 +254,3 @@ def tile_aspect(lights: list[Light]) -> float:
     """How much wider than high a tile should be: wide where rows stay rows, square where frames are turned."""
     turned = max(abs((light.transform.rotation_deg + 90) % 180 - 90) for light in lights)
     return 64 if turned < 1 else 4 if turned < 5 else 1
-
-
-def merit(light: Light) -> float:
-    """How well a light would serve as reference: many stars, sharp and round, little noise."""
-    m = light.measurement
-    width = m.fwhm_px * light.view.meta.binning[0]
-    return (m.stars / m.noise_dn) ** 0.5 / width**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5

@@ -65,6 +65,9 @@ class Measurement:
     """Step to which its values were rounded, where its noise is below three of them; else 0."""
     gradient_dn: float | None = None
     """Highest minus lowest corner of the plane through the sky."""
+    sky_dn: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Levels of the sky in the cells of `core.statistics.cells`, (ny, nx) float32, NaN where missing; in the frame's
+    own pixels, or once it is registered in those of the reference. None for small frames and those without stars."""
 
 
 @dataclass(frozen=True, eq=False)

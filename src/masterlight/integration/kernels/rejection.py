@@ -35,8 +35,8 @@ class Scratch(NamedTuple):
     sums: np.ndarray
     state: np.ndarray
     bounds: np.ndarray
-    """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
-    loose frames are judged by that reach."""
+    """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; 1 where
+    loose frames are judged by that reach, 2 where all that are noisier than usual are."""
     index: np.ndarray
     """(3, 64) int64: number of samples, first and last survivor."""
 
@@ -148,6 +148,19 @@ def trim(lanes, lane, start, stop, base, slope, below, above, least):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def settle_pair(rule, high, lanes, lane, zero, limits):
+    """Bounds of the survivors of two sorted samples: the brighter one goes where noise cannot part them so far.
+
+    What comes between, a cosmic ray or a satellite, adds light; the distance of two samples has twice their variance.
+    """
+    k = np.uint64(lane)
+    lower, upper = lanes[np.uint64(0), k], lanes[np.uint64(1), k]
+    reach = high * np.sqrt(np.float32(2)) * modelled_sigma(rule, rule.noise_variance, lower - zero)
+    limits[0, k], limits[1, k], limits[2, k] = lower, INFINITY, reach
+    return 0, 2 if upper - lower <= reach else 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
     """Bounds of the survivors of one sorted lane of `n` samples: what is too far goes until nothing more does.
 
@@ -156,6 +169,10 @@ def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
     a, b, k, least = 0, n, np.uint64(lane), max(2, int(np.ceil(rule.keep_fraction * n)))
     draws = rule.algorithm == spread.WINSORIZED or rule.algorithm == spread.AUTO
     skip = draws and not (exact or spread.is_modelled(rule, n))
+    if spread.is_few(rule, n):
+        low, high = low * np.float32(rule.ease_low), high * np.float32(rule.ease_high)
+        if n == 2 and rule.pairs:
+            return settle_pair(rule, high, lanes, lane, zero, limits)
     if n >= 3 and (draws or rule.algorithm == spread.SIGMA):
         spread.add_up(lanes, lane, n, sums)
     for i in range(rule.passes if n >= 3 else 0):
@@ -207,8 +224,8 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
     """Find the survivors lanes[first:last] of 64 sorted lanes that hold `count` samples each.
 
     state (8 * 64,) float32 and sums (2, N + 1) float64 are scratch; apart (64,) is 1 where loose frames are judged by
-    the others. limits (3, 64) gets the median and the distances below and above it that were allowed last, infinite
-    where nothing is beyond them.
+    the others, and becomes 2 where few samples are judged each by the noise of its frame. limits (3, 64) gets the
+    median and the distances below and above it that were allowed last, infinite where nothing is beyond them.
     """
     low = np.float32(rule.low) if rule.clip_low else INFINITY
     high = np.float32(rule.high) if rule.clip_high else INFINITY
@@ -222,6 +239,8 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
         first[lane], last[lane] = 0, n
         if safe[lane] == 0:
             first[lane], last[lane] = settle(rule, low, high, lanes, lane, zero[lane], n, exact, sums, limits)
+            if spread.is_few(rule, n):
+                apart[lane] = np.float32(2)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -304,6 +323,7 @@ def mark(judged, columns, rule, bounds, code):
     bounds (6, 64) as in `Scratch`. A frame that is noisier than the others has a `loose` above 1, and its samples may
     lie that many times the reach from the median.
     """
+    one, two = np.float32(1), np.float32(2)
     range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
     for i in range(judged.shape[0]):
         a, b, r = columns.reject_scale[i], columns.reject_offset[i], columns.loose[i]
@@ -314,6 +334,11 @@ def mark(judged, columns, rule, bounds, code):
             own = (r > LOOSE) & (bounds[5, k] > 0)
             low = bounds[2, k] - r * bounds[3, k] if own else bounds[0, k]
             high = bounds[2, k] + r * bounds[4, k] if own else bounds[1, k]
+            if (r > one) & (bounds[5, k] == two):  # what survives is kept all the same
+                low, high = (
+                    min(bounds[0, k], bounds[2, k] - r * bounds[3, k]),
+                    max(bounds[1, k], bounds[2, k] + r * bounds[4, k]),
+                )
             verdict = LOW if v < low else (HIGH if v > high else KEPT)
             verdict = LOW if x <= range_low else (HIGH if x >= range_high else verdict)
             code[np.uint64(i), np.uint64(lane)] = verdict if x == x else MISSING

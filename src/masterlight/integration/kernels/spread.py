@@ -46,12 +46,23 @@ class Rule(NamedTuple):
     """At most this part of a pixel's samples can be outliers for ESD."""
     esd_relaxation: float
     """ESD takes sigma so many times wider for faint outliers."""
+    ease_low: float = 1.0
+    """AUTO allows samples so many times `low` where the noise model judges few of them."""
+    ease_high: float = 1.0
+    pairs: bool = False
+    """AUTO judges two samples, too."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def is_modelled(rule, n):
     """Whether the noise model tells sigma, and not the `n` samples of a pixel themselves."""
     return rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_few(rule, n):
+    """Whether AUTO leaves the `n` samples of a pixel to the noise model."""
+    return rule.algorithm == AUTO and is_modelled(rule, n)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -127,7 +138,8 @@ def glance(rule, lanes, rows, zero, count, state, safe):
             sigma = np.sqrt(plain if plain < drawn else drawn) * (one - np.float32(1e-5) - np.float32(1e-7) * n)
         if rule.floor > 0 and not modelled and rule.algorithm != PERCENTILE:
             sigma = max(sigma, modelled_sigma(rule, rule.floor * rule.floor, light))
-        safe[lane] = one if state[k + NEED] <= sigma or n < 3 else np.float32(0)
+        pair = rule.pairs and n == 2 and is_few(rule, n)
+        safe[lane] = one if (state[k + NEED] <= sigma or n < 3) and not pair else np.float32(0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

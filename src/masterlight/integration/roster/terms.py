@@ -16,6 +16,11 @@ MEDIANS = (1.0, 1.0, 1.0, 1.3460, 1.1932, 1.4341, 1.2881, 1.4728, 1.3455, 1.4949
 """Variance of the median of n samples over that of their mean, n = 0 to 10."""
 
 
+FEW_EASE = 7 / 6
+"""Where few samples are judged by the noise model, the usual limits of 4 and 3 sigma are so many times wider: noise is
+not the same all over a frame, a wrong cut costs a third of a pixel's light, and a cosmic ray of 8 sigma still goes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Terms:
     """The numbers by which each frame enters, (N,) float64: sample x is combined as out_scale * x + out_offset."""
@@ -83,7 +88,8 @@ class Terms:
         code, passes = rejection.CODES[settings.algorithm], settings.max_passes if "max_passes" in reads else 1
         clip = settings.clip_low, settings.clip_high, passes, settings.min_keep_fraction
         esd = settings.esd_fraction, settings.esd_low_relaxation
-        return spread.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd)
+        ease = (FEW_EASE if limit is None else 1.0 for limit in (settings.low, settings.high))
+        return spread.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd, *ease, True)
 
 
 @lru_cache

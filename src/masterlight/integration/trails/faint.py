@@ -10,16 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.compiled import njit
-from masterlight.integration.kernels.residuals import SIDE
+from masterlight.integration.kernels.residuals import SIDE, UNIT
 from masterlight.integration.trails import strips
 from masterlight.integration.trails.lines import beside_border, ends_of, join_strips, within
 
-UNIT = 8
-"""Scores are whole numbers of 1 / UNIT sigma of a bin."""
-MOST = 4
-"""Sigma of a bin that count at most: stars, and what is left of them."""
-CELL = 16
-"""Bins along the side of the squares whose mean is taken for the level of the residuals around."""
 SHORTEST = 32
 """Bins along the shortest line that is looked for."""
 COVERED = 0.6
@@ -56,91 +50,6 @@ class Line(NamedTuple):
     t1: float
     width: float
     snr: float
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def level_squares(bins, out):
-    """Fill out (down, across) with the mean of the bins (rows, cols) in as many even parts.
-
-    Bins of 0 hold no samples; a part of nearly no others has the mean of the one before it.
-    """
-    rows, cols = bins.shape
-    down, across = out.shape
-    before = np.float32(0)
-    for j in range(down):
-        for k in range(across):
-            total, count = np.int64(0), 0
-            for y in range(j * rows // down, (j + 1) * rows // down):
-                row = bins[y, k * cols // across : (k + 1) * cols // across]
-                for x in range(row.size):
-                    total += row[x]
-                    count += row[x] != 0
-            before = np.float32(total / count) if count > CELL else before
-            out[j, k] = before
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def score_over(bins, levels):
-    """Make of bins (rows, cols) their scores, in place, by the levels of even squares with a border of one more.
-
-    Their usual sigma is taken from the mean of what they have over the level, without regard to sign.
-    """
-    rows, cols = bins.shape
-    down, across = levels.shape[0] - 2, levels.shape[1] - 2
-    over, around, size, there = np.empty((rows, cols), np.float32), np.empty(across + 2, np.float32), 0.0, 0
-    pitch = np.float32(across / cols)
-    for y in range(rows):
-        at = (y + 0.5) * down / rows + 0.5
-        j, v = int(at), np.float32(at - int(at))
-        around[:] = (np.float32(1) - v) * levels[j] + v * levels[j + 1]
-        line = np.float32(0)
-        for x in range(cols):
-            place = (np.float32(x) + np.float32(0.5)) * pitch + np.float32(0.5)
-            k = int(place)
-            value = np.float32(bins[y, x]) - around[k] - (place - np.float32(k)) * (around[k + 1] - around[k])
-            over[y, x] = value if bins[y, x] != 0 else np.float32(0)
-            line += abs(over[y, x])
-            there += bins[y, x] != 0
-        size += line
-    usual, most = np.float32(UNIT * there / max(size * 1.2533, 1e-3)), np.float32(UNIT * MOST)
-    for y in range(rows):
-        for x in range(cols):
-            bins[y, x] = np.int16(np.rint(min(max(over[y, x] * usual, -most), most)))
-
-
-def score_residuals(bins):
-    """What bins (rows, cols) int16 have over the level around them, in 1 / UNIT of their usual sigma, in place.
-
-    The level is that of squares of about CELL bins, interpolated, and carried on to the border. A bin of 0 holds no
-    samples, and stays 0.
-    """
-    levels = np.empty([max(1, round(size / CELL)) for size in bins.shape], np.float32)
-    level_squares(bins, levels)
-    if min(levels.shape) > 2:
-        levels = np.pad(levels, 1, mode="reflect", reflect_type="odd")
-    else:
-        levels = np.pad(levels, 1, mode="edge")
-    score_over(bins, levels)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def calm_down(scores):
-    """Divide scores (N, rows, cols) by the scatter of the other frames' where that is large, in place: on stars."""
-    n, rows, cols = scores.shape
-    usual = UNIT * UNIT
-    squares = np.empty(cols, np.int32)
-    for y in range(rows):
-        squares[:] = 0
-        for i in range(n):
-            row = scores[i, y]
-            for x in range(cols):
-                squares[x] += np.int32(row[x]) * np.int32(row[x])
-        for x in range(cols):
-            if squares[x] > usual * (n + 3.0 * np.sqrt(2.0 * n)):
-                for i in range(n):
-                    s = np.float64(scores[i, y, x])
-                    others = (squares[x] - s * s + 4.0 * usual) / ((n + 3.0) * usual)
-                    scores[i, y, x] = np.int16(round(s / np.sqrt(max(1.0, others))))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -389,7 +298,7 @@ def find_faint(scores, shape, sigma, growth):
             continue
         bands.append(strips.band(*shape, line, t0, t1, half))
         trails.append((*ends, 2 * half, float(whole), 0.0))
-        wipe(scores, bands[-1], shape)
+        wipe(scores, bands[-1], shape[1])
         seeds = promising_lines(scores)
     return np.unique(np.concatenate(bands)), trails
 
@@ -402,6 +311,6 @@ def in_pixels(found, growth):
     return line, found.t0 * SIDE - 2 * half, found.t1 * SIDE + 2 * half, half
 
 
-def wipe(scores, flat, shape):
-    """Set the bins to 0 that hold any of the pixels `flat` of a frame of this shape."""
-    scores[flat // shape[1] // SIDE, flat % shape[1] // SIDE] = 0
+def wipe(bins: np.ndarray, flat: np.ndarray, cols: int) -> None:
+    """Set the bins (or scores) to 0 that hold any of the pixels `flat` of a frame of so many columns."""
+    bins[flat // cols // SIDE, flat % cols // SIDE] = 0
