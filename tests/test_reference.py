@@ -1,5 +1,7 @@
 """Which light is the reference, and where the others lie when another one takes its place."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.io import fits

@@ -17,6 +17,7 @@ from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
+from masterlight.integration.roster.field import fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
@@ -45,7 +46,7 @@ def integrate(
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
     roster = yield from roster_of(settings, room[0], frames, planes, reference)
     settings = roster.settings
-    work = Work(settings, roster, shape, room)
+    work = Work(settings, roster, planes, shape, room)
     canvas = yield from work.run(maps, slope, verdicts)
     result = stack_of(settings, canvas, frames, planes, roster, work.notes)
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
@@ -55,7 +56,9 @@ def integrate(
 class Work:
     """One integration at work: tiles, and where larger structures are looked for those that these change once more."""
 
-    def __init__(self, settings: ImageIntegration, roster: Roster, shape: tuple[int, int, int], room: Room):
+    def __init__(
+        self, settings: ImageIntegration, roster: Roster, planes: Planes, shape: tuple[int, int, int], room: Room
+    ):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
         self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
         self.more: dict = {"local": roster.local, "sky": None}
@@ -66,6 +69,10 @@ class Work:
         self.bins = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
+        if settings.normalization != "none":
+            measured = [[plane[i] for i in roster.kept] for plane in planes]
+            models = roster.local if settings.normalization == "local" else None
+            self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""

@@ -161,11 +161,13 @@ def settle_pair(rule, high, lanes, lane, zero, limits):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
+def settle(plain, low, high, lanes, lane, zero, over, n, exact, sums, limits):
     """Bounds of the survivors of one sorted lane of `n` samples: what is too far goes until nothing more does.
 
-    With `exact`, limits are those of the last sigma; else it stops as soon as it is sure that nothing more goes.
+    zero is the level of the sky there, which has `over` times the usual variance. With `exact`, limits are those of the
+    last sigma; else it stops as soon as it is sure that nothing more goes.
     """
+    rule = spread.rule_at(plain, over)
     a, b, k, least = 0, n, np.uint64(lane), max(2, int(np.ceil(rule.keep_fraction * n)))
     draws = rule.algorithm == spread.WINSORIZED or rule.algorithm == spread.AUTO
     skip = draws and not (exact or spread.is_modelled(rule, n))
@@ -238,7 +240,8 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
         n = count[lane]
         first[lane], last[lane] = 0, n
         if safe[lane] == 0:
-            first[lane], last[lane] = settle(rule, low, high, lanes, lane, zero[lane], n, exact, sums, limits)
+            below, over = zero[lane], zero[np.uint64(lane) + spread.FIELD]
+            first[lane], last[lane] = settle(rule, low, high, lanes, lane, below, over, n, exact, sums, limits)
             if spread.is_few(rule, n):
                 apart[lane] = np.float32(2)
 
@@ -279,7 +282,7 @@ def find_undisputed(judged, at, zero, columns, rule, aside, sums, easy):
     high = np.float32(rule.high) if rule.clip_high else np.float32(3e38)
     for lane in range(LANES):
         k = np.uint64(lane)
-        reach = modelled_sigma(rule, variance, sums[k + LOWEST] - zero[k])
+        reach = modelled_sigma(rule, zero[k + spread.FIELD] * variance, sums[k + LOWEST] - zero[k])
         easy[k] = one if sums[k + HIGHEST] < INFINITY else np.float32(0)
         sums[k + HIGHEST] -= high * reach
         sums[k + LOWEST] += low * reach
@@ -396,7 +399,7 @@ def reject(judged, zero, columns, rule, scratch, code):
     """Decide on every sample of 64 pixels: fills `code` (N, 64) uint8.
 
     judged (N, 64) float32, NaN where missing; columns' reject_scale, reject_offset bring them to the scale of
-    rejection; zero (64,) float32 is the level of the sky on it.
+    rejection; zero (3 * 64,) float32 is the ground of `combine.integrate`, beginning with the level of the sky on it.
     """
     lanes, bounds, index = scratch.lanes, scratch.bounds, scratch.index
     count, first, last = index[0], index[1], index[2]

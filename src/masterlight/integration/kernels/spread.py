@@ -14,6 +14,9 @@ NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAU
 CENTRE, NEED, LIMIT, TOTAL, SQUARE, DRAWN, DRAWN_SQUARE = (np.uint64(LANES * k) for k in range(7))
 """Where the 64 numbers of each kind lie in `state`: one array, so that the compiler sees they do not overlap."""
 INFINITY = np.float32(np.inf)
+FIELD, FLAT = np.uint64(LANES), np.uint64(2 * LANES)
+"""Where in the ground of 64 pixels, behind the level of the sky, lie how many times the usual variance the sky has
+there, and the factor of the flat there."""
 INNER_PASSES = 100
 """Winsorization that has not settled by then shrinks for ever: most of the samples are equal."""
 
@@ -51,6 +54,16 @@ class Rule(NamedTuple):
     ease_high: float = 1.0
     pairs: bool = False
     """AUTO judges two samples, too."""
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rule_at(rule, over):
+    """The rule for a pixel whose sky has `over` times the usual variance."""
+    clip = rule.low, rule.high, rule.clip_low, rule.clip_high, rule.passes, rule.keep_fraction
+    model = over * rule.noise_variance, rule.noise_slope, rule.noise_fraction, np.sqrt(over) * rule.floor
+    more = rule.range_low, rule.range_high, rule.few
+    esd = rule.esd_fraction, rule.esd_relaxation
+    return Rule(rule.algorithm, *clip, *more, *model, *esd, rule.ease_low, rule.ease_high, rule.pairs)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -127,7 +140,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
         if rule.algorithm == PERCENTILE:
             sigma = state[k + CENTRE]
         elif modelled:
-            sigma = modelled_sigma(rule, rule.noise_variance, light)
+            sigma = modelled_sigma(rule, zero[k + FIELD] * rule.noise_variance, light)
         elif rule.algorithm == MAD:
             sigma = state[k + NEED] if state[k + DRAWN] > np.float32(0.5) * n else sigma
         elif summed:
@@ -137,7 +150,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
             drawn *= ease * ease
             sigma = np.sqrt(plain if plain < drawn else drawn) * (one - np.float32(1e-5) - np.float32(1e-7) * n)
         if rule.floor > 0 and not modelled and rule.algorithm != PERCENTILE:
-            sigma = max(sigma, modelled_sigma(rule, rule.floor * rule.floor, light))
+            sigma = max(sigma, modelled_sigma(rule, zero[k + FIELD] * rule.floor * rule.floor, light))
         pair = rule.pairs and n == 2 and is_few(rule, n)
         safe[lane] = one if (state[k + NEED] <= sigma or n < 3) and not pair else np.float32(0)
 
