@@ -133,8 +133,8 @@ def seiza(truth: Truth, work: Path) -> Run:
 def seiza_twice(truth: Truth, work: Path, tile_px: int = 64) -> Run:
     """seiza at its best: local background, noise weights, quadratic registration, and integrated a second time.
 
-    Its tiles of 256 px are too few for small frames: a turned gradient of frames of 600 x 800 px costs it a third of its
-    signal to noise with them, and 2 % with tiles of 64 px.
+    Its usual tiles of 256 px do not suit small frames: a turned gradient of frames of 600 x 800 px costs it a third of
+    its signal to noise with them, and 2 % with tiles of 64 px.
     """
     return by_seiza(truth, work, [SEIZA_TWICE, str(work), str(tile_px)])
 
