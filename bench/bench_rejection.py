@@ -71,7 +71,8 @@ def frames(n, pixels, seed=0):
 
 def ours(samples, algorithm, floor):
     n, pixels = samples.shape
-    one, zero, level = np.ones(n, np.float32), np.zeros(n, np.float32), np.full(pixels, 1000, np.float32)
+    one, zero, level = np.ones(n, np.float32), np.zeros(n, np.float32), np.ones((3, pixels), np.float32)
+    level[0] = 1000
     excess, factor = np.full(n + 1, 3, np.float32), np.ones(n + 1, np.float32)
     columns = combine.Columns(one, zero, one, zero, one, one * np.float32(floor**2), one, zero, excess, factor)
     low, high = LIMITS.get(algorithm, (4.0, 3.0))

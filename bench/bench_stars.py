@@ -6,9 +6,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from masterlight.core.statistics import noise as statistics
-from masterlight.subframes import psf
-from masterlight.subframes.find import find_stars
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars import psf
+from masterlight.subframes.stars.find import find_stars
 
 NOISE_DN = 10.0
 

@@ -10,7 +10,7 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.process import from_toml, idle_knobs, knobs, with_values
 
 IDLE = [
-    ("ImageCalibration", {"dark_sigma": 5.0}, "dark_sigma does nothing with dark_scaling none"),
+    ("ImageCalibration", {"dark_sigma": 5.0, "dark_scaling": "exposure"}, "dark_sigma does nothing"),
     ("ImageCalibration", {"dark_scaling": "fit", "dark_scale": 0.8}, "dark_scaling does nothing with dark_scale 0.8"),
     ("ImageCalibration", {"dark_scaling": "fit", "use_dark": False}, "dark_scaling does nothing"),
     ("ImageCalibration", {"use_flat": False, "flat_trim_fraction": 0.1}, "it is for use_flat on"),

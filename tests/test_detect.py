@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import stars as oracle
 
-from masterlight.subframes import detect as stars
+from masterlight.subframes.stars import detect as stars
+from masterlight.subframes.stars.sharp import typical_fwhm
 
 
 def noisy(shape, seed=1, missing=0.0):
@@ -58,7 +59,7 @@ def test_truth_every_star_is_found_once():
     assert len(found.x) == len(x)
     distance = np.hypot(found.x[:, None] - x, found.y[:, None] - y).min(axis=1)
     assert distance.max() < 1.0
-    assert stars.typical_fwhm(image, found) == pytest.approx(3.0, rel=0.1)
+    assert typical_fwhm(image, found) == pytest.approx(3.0, rel=0.1)
     assert (np.diff(found.strength) <= 0).all()
 
 

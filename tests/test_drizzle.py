@@ -387,7 +387,7 @@ def test_truth_normalization_weights_and_local_models_are_carried_over():
     assert first.coverage.max() == 1 and first.frames[1].used_fraction == 0
 
     class Model:
-        scale = (1.25,)
+        scale, before = (1.25,), False
 
         def apply(self, out, y0, x0):
             v, u = np.indices(out.shape[-2:]).astype(float)

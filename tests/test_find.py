@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.subframes import psf
-from masterlight.subframes.find import chauvenet
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars import psf
+from masterlight.subframes.stars.find import chauvenet
 
 NOISE = 10.0
 MEASURE = SubframeSelector()

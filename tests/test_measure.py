@@ -8,10 +8,10 @@ from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.statistics.scale import SCALES
 from masterlight.simulate.night import XTRANS
-from masterlight.subframes.find import psf_signal
 from masterlight.subframes.measure import measure
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.find import psf_signal
 
 
 class Headed(ArrayFrame):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from oracles import stars as oracle
 
-from masterlight.subframes import psf
+from masterlight.subframes.stars import psf
 
 NOISE = 10.0
 NONE = np.full((1, 1, 2), np.inf)

@@ -66,13 +66,44 @@ def test_truth_flats_take_darks_of_their_exposure_when_there_is_nothing_better()
     assert only(found).flat.dark.kind == "dark" and "takes their bias level off" in told(found)
 
 
-def test_truth_a_dark_of_another_exposure_is_not_used_and_it_is_said_why():
-    found = planned(frames("light"), frames("dark", exposure_s=180.0), frames("bias"))
-    assert only(found).equation == "C = L - B"
-    assert "no matching dark" in told(found) and "add darks of 300 s -10 °C gain 100" in told(found)
+def test_truth_a_dark_of_another_exposure_is_scaled_where_there_is_a_bias():
+    other, biases = frames("dark", exposure_s=180.0), frames("bias")
+    found = planned(frames("light"), other, biases)
+    part = only(found)
+    assert (part.scaled, part.equation, part.hot_from) == (True, "C = L - B - k (D - B)", None)
+    assert found.warnings == ("lights Ha 300 s -10 °C gain 100: no flat; vignetting and dust stay in the picture",)
+    assert "exposure 180 s, the lights have 300 s" in found.text()
+    both = only(planned(frames("light"), other, frames("dark"), biases))
+    assert not both.scaled and both.dark.frames[0].meta.exposure_s == 300.0 and both.equation == "C = L - D"
+    warm = only(planned(frames("light"), frames("dark", temperature_c=5.0), biases))
+    assert warm.scaled  # a dark of the right exposure and another temperature
+
+
+@pytest.mark.parametrize(
+    ("settings", "biases", "dark", "words"),
+    [
+        ({}, 0, {"exposure_s": 180.0}, "offset 50, or bias frames to scale it by"),
+        ({"dark_scaling": "none"}, 5, {"exposure_s": 180.0}, "only when ImageCalibration.dark_scaling says so"),
+        ({}, 5, {"exposure_s": 6.0}, "exposure 6 s, the lights have 300 s"),
+        ({}, 5, {"gain": 0.0}, "gain 0, the lights have 100"),
+    ],
+)
+def test_truth_a_dark_that_is_not_subtracted_shows_its_hot_pixels(settings, biases, dark, words):
+    night = *frames("light"), *frames("dark", **dark), *frames("bias", biases)
+    found = plan(Session("night", night), ImageCalibration(**settings))
+    part = only(found)
+    assert part.dark is None and part.hot_from.kind == "dark" and part.hot_from in found.masters
+    assert part.equation == ("C = L - B" if biases else "C = L")
+    assert "no matching dark" in told(found) and words in told(found) and "hot pixels = dark" in found.text()
     (choice,) = [c for c in found.choices if c.need == "dark"]
-    assert choice.chosen is None and choice.candidates[0].reason == "exposure 180 s, the lights have 300 s"
-    assert "not 5 darks 180 s" in found.text()
+    assert choice.chosen is None
+    off = only(plan(Session("night", night), ImageCalibration(use_dark=False)))
+    assert off.hot_from is None
+
+
+def test_truth_darks_of_another_sensor_show_nothing():
+    part = only(planned(frames("light"), frames("dark", camera="Another One 5"), frames("bias")))
+    assert part.dark is part.hot_from is None
 
 
 def test_truth_every_refusal_is_told_field_by_field():
@@ -395,7 +426,7 @@ def test_truth_scaled_darks_need_bias_and_take_the_nearest_exposure():
     part = only(plan(Session("night", together), scaling))
     assert part.scaled and part.equation == "C = L - B - k (D - B)"
     assert part.dark.frames[0].meta.exposure_s == 600.0 and part.bias is not None
-    part = only(plan(Session("night", together)))
+    part = only(plan(Session("night", together), ImageCalibration(dark_scaling="none")))
     assert (part.scaled, part.dark, part.equation) == (False, None, "C = L - B")
     without = plan(Session("night", tuple(f for part in night[:3] for f in part)), scaling)
     assert "darks can be scaled only with bias frames, and none fit" in told(without) and only(without).dark is None

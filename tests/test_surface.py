@@ -1,7 +1,6 @@
 """Surfaces over an image: levels of cells, splines through them, and the surface applied, against slow twins."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import surface as oracle
@@ -30,9 +29,6 @@ def test_oracle_small_steps(seed, h, w, missing):
     np.testing.assert_array_equal(values[:n], expected[0])
     assert (at_x, at_y) == expected[1:]
     assert surface.count_outside(block[0], 95.0, 120.0) == oracle.count_outside(block[0], 95.0, 120.0)
-    # Sums of float32 differences.
-    mean = surface.bisquare_mean(values[:n], 101.0, 30.0)
-    assert mean == pytest.approx(oracle.bisquare_mean(expected[0], 101.0, 30.0), rel=1e-6)
     weights = np.empty(4)
     surface.spline_weights(f, weights)
     np.testing.assert_allclose(weights, oracle.spline_weights(f), atol=1e-15)
@@ -41,31 +37,6 @@ def test_oracle_small_steps(seed, h, w, missing):
     surface.surface_row(coefficients, h, 2, *pitches, row)
     # Four float32 roundings of numbers up to 200.
     np.testing.assert_allclose(row, oracle.surface_row(coefficients, h, 2, *pitches, w), atol=2e-4)
-
-
-@settings(max_examples=30)
-@given(st.integers(0, 10**6), st.integers(1, 1500), st.sampled_from([2.0, 4.7, 8.0]))
-def test_oracle_levels(seed, n, limit):
-    values = sky(seed, (n,), 0.0)
-    level, sigma = surface.quick_level(values)
-    expected = oracle.quick_level(values)
-    # Differences of float32 numbers about 100.
-    assert (level, sigma) == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    settled, twin = surface.settled_level(values, level, sigma, limit), oracle.settled_level(values, *expected, limit)
-    # A stop that comes one pass earlier: within the step that counts as rest.
-    assert settled == pytest.approx(twin, abs=2 * surface.SETTLED * max(sigma, 0.01))
-
-
-def test_truth_levels():
-    rng = np.random.default_rng(1)
-    values = rng.normal(50, 4, 4000).astype(np.float32)
-    rng.shuffle(values)
-    values[rng.choice(4000, 1000, replace=False)] += 500
-    level = surface.settled_level(values, *surface.quick_level(values), 4.7)
-    # 3,000 good samples tell their mean to 4 / sqrt(3000) / sqrt(0.9), and the 25 % far off cost no more.
-    assert abs(level - 50) < 4 * 4 / np.sqrt(3000)
-    assert surface.quick_level(np.full(9, 7, np.float32)) == (7.0, 0.0)
-    assert np.isnan(surface.quick_level(values[:0])[0])
 
 
 @settings(max_examples=20)

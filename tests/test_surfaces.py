@@ -136,7 +136,7 @@ def test_surface_help_tells_the_defaults_of_the_recipe():
     usual = {knob.path: knob.default for knob in knobs(Recipe)}
     assert usual["bias.normalization"] == "none"
     assert usual["flat.normalization"] == "multiplicative"
-    assert usual["integrate.normalization"] == "additive+scaling"
+    assert usual["integrate.normalization"] == "auto"
     words = {knob.path: knob.usual for knob in knobs(Recipe)}
     assert words["dark.rejection.low"] == "6; 4 in flats"
     assert Recipe().dark.integration().rejection.low == 6 and Recipe().flat.integration().rejection.low == 4

@@ -80,3 +80,31 @@ def test_oracle_blank_defective(angle, scale, seed):
         count = blank_defective(mask, 0, 0, matrix, out, x0, y0)
         np.testing.assert_array_equal(np.isnan(out), np.isnan(expected[y0:, x0:]))
         assert count == np.isnan(out).sum()
+
+
+def dithered(fwhm_px, interpolation="auto", flux=3e5, lights=12):
+    """The mean of registered lights of one bright star without noise, the sky taken off, and its true image."""
+    alpha = fwhm_px / 2 / np.sqrt(2 ** (1 / 3.5) - 1)
+    fine = (np.arange(61)[:, None] + (np.arange(9) - 4) / 9).ravel()
+
+    def star(u, v):
+        light = (1 + ((fine - u) ** 2 + (fine[:, None] - v) ** 2) / alpha**2) ** -3.5 * 2.5 / np.pi / alpha**2
+        return flux * light.reshape(61, 9, 61, 9).mean(axis=(1, 3))
+
+    seen, process = [], StarAlignment(interpolation=interpolation)
+    for dx, dy in np.random.default_rng(4).uniform(-2, 2, (lights, 2)):
+        frame = ArrayFrame.of((1000 + star(30 + dx, 30 + dy)).astype(np.float32), "star.fits")
+        there = Transform(matrix=np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1.0]]))
+        seen.append(np.asarray(process.registered(frame, there, (61, 61), 20.0, fwhm_px))[12:49, 12:49])
+    return np.mean(seen, axis=0) - 1000, star(30, 30)[12:49, 12:49]
+
+
+def test_truth_interpolation_of_narrow_stars_blurs_least_and_digs_no_rings():
+    """The height of a star tells what blur has left of it; a fifth of the noise of a frame is no ring."""
+    for fwhm_px, kept in ((1.1, 0.6), (1.3, 0.87), (1.6, 0.935), (1.9, 0.965)):
+        image, true = dithered(fwhm_px)
+        assert image.min() > -0.2 * 20 and image.max() > kept * true.max()
+        assert abs(image.sum() / true.sum() - 1) < 0.007
+    assert dithered(1.6)[0].max() > 1.008 * dithered(1.6, "lanczos3")[0].max()
+    assert dithered(1.3)[0].max() > 1.2 * dithered(1.3, "bilinear")[0].max()
+    assert dithered(1.3, "lanczos5")[0].min() < -0.5 * 20  # why narrower stars take a shorter kernel

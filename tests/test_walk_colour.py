@@ -119,17 +119,6 @@ def test_truth_defective_pixels_bring_nothing_where_others_saw_the_sky(tmp_path)
     assert (many - few).mean() == pytest.approx(6 * 0.0102, rel=0.15)
 
 
-def test_truth_darks_are_scaled_to_each_light(tmp_path):
-    truth = written(**CALM, dark_exposure_s=300.0, hot_fraction=0.005, lights=4)
-    report, told = walked(truth.folder, tmp_path, **{"calibrate.dark_scaling": "fit"})
-    assert "C = (L - B - k (D - B)) * mean(F) / F" in told
-    for row in report.frames:
-        assert row.dark_scale == pytest.approx(truth.k, abs=4 * row.dark_scale_error)
-    plain, told = walked(truth.folder, tmp_path / "plain")
-    assert "darks are scaled only when ImageCalibration.dark_scaling says so" in told
-    assert plain.frames[0].dark_scale is None
-
-
 def test_truth_overscan_is_trimmed_and_subtracted(tmp_path):
     truth = written(**CALM, overscan_px=24, bias_drift_dn=6.0, lights=4)
     report, _ = walked(truth.folder, tmp_path)

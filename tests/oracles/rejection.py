@@ -55,6 +55,11 @@ def judge(rule, values, zero):
     a, b, margin = 0, len(values), np.inf
     limit_low, limit_high = rule.low if rule.clip_low else np.inf, rule.high if rule.clip_high else np.inf
     least = max(2, int(np.ceil(rule.keep_fraction * len(values))))
+    if rule.algorithm == kernel.AUTO and len(values) < rule.few and rule.noise_variance > 0:
+        limit_low, limit_high = limit_low * rule.ease_low, limit_high * rule.ease_high
+        if len(values) == 2 and rule.pairs:
+            reach = limit_high * np.sqrt(2) * expected(rule, rule.noise_variance, values[0] - zero)
+            return 0, 1 + (values[1] - values[0] <= reach), abs((values[1] - values[0]) / reach - 1)
     for _ in range(rule.passes):
         left = values[a:b]
         if len(left) < 3:
@@ -133,26 +138,30 @@ def adapt(g, w):
 def variance(g, w, noise, photon, zero, rule, excess, known):
     """Variance of the weighted mean: the known noise, or the scatter where that shows much more."""
     mean, n, whole = np.average(g, weights=w), len(g), w.sum() ** 2
-    light = max(0.0, mean - zero)
-    model = (w**2 * (noise + photon * light)).sum() / whole
+    dark, light = (w**2 * noise).sum() / whole, mean - zero
+    light *= light**2 / (light**2 + dark) if light else 1
+    model = max(dark + (w**2 * photon).sum() / whole * light, combine.LEAST * dark)
     if n >= 3:
         scatter = (w**2 * (g - mean) ** 2).sum() / (whole - (w**2).sum())
-        if not known or scatter > excess[n] * (model + (rule.noise_fraction * light) ** 2 * (w**2).sum() / whole):
+        seeing = (rule.noise_fraction * max(light, 0)) ** 2 * (w**2).sum() / whole
+        if not known or scatter > excess[n] * (model + seeing):
             return scatter
     return model if model > 0 else np.nan
 
 
 def integrate(samples, columns, rule, combination, judged=None, zero=None):
-    """Image, variance, verdicts (N, pixels) and margins of a tile (N, pixels)."""
+    """Image, variance, verdicts (N, pixels) and margins of a tile (N, pixels) on its ground, (3, pixels) or its sky."""
     n, pixels = samples.shape
     judged = samples if judged is None else judged
-    zero = np.zeros(pixels) if zero is None else zero
+    zero, one = np.zeros(pixels) if zero is None else zero, np.ones(pixels)
+    zero, over, flat = zero if zero.ndim == 2 else (zero, one, one)
     image, spread_of = np.full(pixels, np.nan), np.full(pixels, np.nan)
     verdicts, margins = np.zeros((n, pixels), int), np.zeros(pixels)
     known = (columns.noise_variance > 0).all()
     for p in range(pixels):
         v = columns.reject_scale * judged[:, p] + columns.reject_offset
-        verdicts[:, p], margins[p] = reject(rule, judged[:, p], v, zero[p])
+        own = rule._replace(noise_variance=over[p] * rule.noise_variance, floor=over[p] ** 0.5 * rule.floor)
+        verdicts[:, p], margins[p] = reject(own, judged[:, p], v, zero[p])
         kept = verdicts[:, p] == 0
         if not kept.any():
             continue
@@ -165,7 +174,8 @@ def integrate(samples, columns, rule, combination, judged=None, zero=None):
             combine.MAXIMUM: lambda g, w: g.max(),
             combine.ADAPTIVE: adapt,
         }[combination](g, w)
+        noise, photon = over[p] * columns.noise_variance[kept], flat[p] * columns.photon[kept]
         spread_of[p] = columns.factor[len(g)] * variance(
-            g, w, columns.noise_variance[kept], columns.photon[kept], zero[p], rule, columns.excess, known
+            g, w, noise.astype(float), photon, zero[p], rule, columns.excess, known
         )
     return image, spread_of, verdicts, margins

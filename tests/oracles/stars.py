@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.subframes.detect` and `masterlight.subframes.psf`."""
+"""Slow, obvious twins of `masterlight.subframes.stars.detect` and `masterlight.subframes.stars.psf`."""
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
@@ -90,3 +90,46 @@ def fit_stars(image, start, noise, radius, beta):
 
     fit = least_squares(residuals, start, x_scale=np.maximum(np.abs(start), 0.1), xtol=1e-10, ftol=1e-12)
     return fit.x, 2 * fit.cost
+
+
+def block(image, x, y, level, noise):
+    """Whether the brightest 2 x 2 square that holds (x, y) has next to nothing around it."""
+    above = image.astype(float) - level
+    rows, cols = image.shape
+    squares = [
+        (above[j : j + 2, i : i + 2].sum(), -j, -i)
+        for j in (y - 1, y)
+        for i in (x - 1, x)
+        if 0 <= j <= rows - 2 and 0 <= i <= cols - 2
+    ]
+    if not squares:
+        return False
+    best, top, left = max(squares)
+    top, left = -top, -left
+    ring = above.copy()
+    ring[top : top + 2, left : left + 2] = np.nan
+    ring = ring[max(0, top - 1) : top + 3, max(0, left - 1) : left + 3]
+    return np.isfinite(ring).sum() >= 8 and np.nansum(ring) < 0.07 * best - 2.5 * noise
+
+
+def lone_in_mosaic(mosaic, x, y, period):
+    """Whether the brightest pixel at (x, y), each above its own colour, stands alone."""
+    rows, cols = mosaic.shape
+    above, spread = np.full(mosaic.shape, np.nan), np.full(mosaic.shape, np.nan)
+    for j in range(max(0, y - 3), min(rows, y + 4)):
+        for i in range(max(0, x - 3), min(cols, x + 4)):
+            steps = [(j + period * b, i + period * a) for b in range(-2, 3) for a in range(-2, 3) if (a, b) != (0, 0)]
+            own = np.sort([mosaic[q] for q in steps if 0 <= q[0] < rows and 0 <= q[1] < cols]).astype(float)
+            if len(own) >= 8:
+                above[j, i] = float(mosaic[j, i]) - own[len(own) // 2]
+                spread[j, i] = (own[3 * len(own) // 4] - own[len(own) // 4]) / 1.349
+    near = np.full(mosaic.shape, -np.inf)
+    box = np.s_[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+    near[box] = np.nan_to_num(above[box], nan=-np.inf)
+    py, px = np.unravel_index(np.argmax(near), near.shape)
+    if not (0 < px < cols - 1 and 0 < py < rows - 1):
+        return False
+    nine = above[py - 1 : py + 2, px - 1 : px + 2].ravel()
+    others = np.sort(np.delete(nine, 4))
+    others = others[np.isfinite(others)]
+    return len(others) >= 6 and others[:-2].sum() < 0.4 * nine[4] - 1.5 * spread[py, px]

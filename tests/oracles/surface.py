@@ -3,12 +3,8 @@
 import numpy as np
 from scipy.interpolate import BSpline
 
-from masterlight.integration.kernels.surface import MEMBRANE, PASSES, QUICK, SETTLED, STIFFNESS
-
-
-def bisquare_mean(values, centre, reach):
-    weight = np.clip(1 - ((np.asarray(values, float) - centre) / reach) ** 2, 0, None) ** 2
-    return np.average(values, weights=weight) if weight.sum() else centre
+from masterlight.integration.kernels.surface import MEMBRANE, STIFFNESS
+from oracles.cells import quick_level, settled_level
 
 
 def count_outside(values, low, high):
@@ -18,26 +14,6 @@ def count_outside(values, low, high):
 def gather(block):
     y, x = np.nonzero(np.isfinite(block))
     return block[y, x], x.sum(), y.sum()
-
-
-def quick_level(values):
-    if not len(values):
-        return np.nan, np.nan
-    some = np.asarray(values, float)[:: max(1, len(values) // QUICK)]
-    level = np.median(some)
-    return level, 1.4826 * np.median(np.abs(some - level))
-
-
-def settled_level(values, level, sigma, limit):
-    if not sigma > 0:
-        return level
-    values = np.asarray(values, float)
-    for _ in range(PASSES):
-        before = level
-        level = bisquare_mean(values, before, limit * sigma)
-        if abs(level - before) < SETTLED * sigma:
-            break
-    return level
 
 
 def cell_levels(reference, target, gain, limit, reach):

@@ -22,13 +22,20 @@ SHEARING = ("auto", "homography", "affine")
 TURNING = (*SHEARING, "similarity")
 """Models that can shear an image, and those that can turn and scale it."""
 
+SUITED = (1.5, "lanczos5"), (1.2, "lanczos3"), (0.0, "bilinear")
+"""The least FWHM, px, for which a kernel makes no dark rings around bright stars; of those the one that blurs least.
+
+Of stars of 1.6 px lanczos3 makes such of 1.70 px, lanczos5 of 1.65. At 1.3 px lanczos5 and lanczos4 dig rings as deep
+as the noise of a frame and are no sharper; at 1 px lanczos3 makes bright stars 2 % brighter than faint ones."""
+
 
 @process
 class StarAlignment:
     """Finds the stars that two frames share and lays one frame on the other."""
 
     interpolation: Literal["auto", "lanczos5", "lanczos4", "lanczos3", "bilinear", "nearest"] = "auto"
-    """How values between pixels are made; auto is lanczos5, below 2 px FWHM lanczos3, below 1.3 px bilinear."""
+    """How values between pixels are made; auto is lanczos5, below 1.5 px FWHM lanczos3, below 1.2 px bilinear. A short
+    one lowers the noise of pixels by as much as it blurs stars, which is no gain."""
     clamping: Literal["floor", "pixinsight", "none"] = "floor"
     """What prevents dark rings at bright stars: a floor at the darkest near pixel, PixInsight's rule, or nothing."""
     clamp_kappa: Annotated[float, Field(ge=0, le=1000), Unit("sigma"), When(clamping="floor")] = 1.0
@@ -80,8 +87,7 @@ class StarAlignment:
         """
         kernel = self.interpolation
         if kernel == "auto":
-            narrow = fwhm_px is not None and fwhm_px < 2.0
-            kernel = "lanczos5" if not narrow else "lanczos3" if fwhm_px >= 1.3 else "bilinear"
+            kernel = "lanczos5" if fwhm_px is None else next(name for least, name in SUITED if fwhm_px >= least)
         meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)
         cards = (*frame.cards, card(self))
         return engine("alignment.view").Registered(

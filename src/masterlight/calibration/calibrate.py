@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from masterlight.core.frame import Frame
 
 ENGINE = "calibration.calibrated"
-FITTED = When(dark_scaling="fit", dark_scale=None)
+SCALED = When(dark_scaling=("auto", "fit", "exposure"), dark_scale=None)
+FITTED = When(dark_scaling=("auto", "fit"), dark_scale=None)
 
 
 @process
@@ -36,16 +37,17 @@ class ImageCalibration:
     """Take the master flat into account."""
     black_level: bool = True
     """Subtract the black level that a camera tells where neither bias, dark nor overscan take it off."""
-    dark_scaling: Annotated[Literal["none", "fit", "exposure"], When(dark_scale=None, use_dark=True)] = "none"
-    """How the dark of a light is scaled: not at all, by the hot pixels in light and dark, or by exposure times (and
-    temperatures, where both are known). Scaling needs a bias, or a dark without bias."""
+    dark_scaling: Annotated[Literal["auto", "none", "fit", "exposure"], When(dark_scale=None, use_dark=True)] = "auto"
+    """How the dark of a light is scaled: not at all, by the hot pixels in light and dark (fit), or by exposure times
+    (and temperatures, where both are known). auto: fit where the dark has another exposure or temperature than the
+    light and there is a bias. Scaling needs a bias, or a dark without bias."""
     dark_scale: Annotated[Annotated[float, Field(ge=0, le=1000)] | None, When(use_dark=True)] = None
     """The factor by which darks are scaled, set by hand."""
     dark_sigma: Annotated[float, Field(ge=3, le=1000), Unit("sigma"), FITTED] = 8.0
     """Pixels of the dark this many sigma above their neighbourhood are those that the factor is fitted to."""
     dark_window_px: Annotated[int, Field(ge=0, le=100_000), FITTED] = 0
     """Width of the central square to which the factor is fitted; 0 is the whole frame."""
-    doubling_c: Annotated[float, Field(gt=0, le=100), When(dark_scaling=("fit", "exposure"), dark_scale=None)] = 6.0
+    doubling_c: Annotated[float, Field(gt=0, le=100), SCALED] = 6.0
     """The rise of temperature in Celsius that doubles the dark current of the sensor."""
     separate_colours: Annotated[bool, When(use_flat=True)] = True
     """Divide each colour of a mosaic by the mean of its own flat pixels, so that the flat lends no colour."""

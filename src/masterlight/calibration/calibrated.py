@@ -15,11 +15,12 @@ from masterlight.calibration.level import Level
 from masterlight.calibration.masters import Masters
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import Frame, Stored, View
+from masterlight.core.frame import Frame, Stored, View, evenly
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.process import card
 from masterlight.core.statistics.noise import noise_mrs
-from masterlight.core.together import differences
+from masterlight.core.statistics.scale import madn
+from masterlight.core.together import differences, same_current
 from masterlight.core.units.settle import KNOB, in_role, is_plain, settle
 from masterlight.core.workers import Once
 
@@ -36,7 +37,8 @@ def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | No
     for kind, master in zip(KINDS, (bias, dark, flat), strict=True):
         refuse_other_kind(kind, master, process.force)
     used = bias if process.use_bias else None, dark if process.use_dark else None, flat if process.use_flat else None
-    scaled = used[1] is not None and (process.dark_scaling != "none" or process.dark_scale is not None)
+    asked = process.dark_scaling in ("fit", "exposure") or process.dark_scale is not None
+    scaled = used[1] is not None and asked
     pattern = next((m.meta.sky_pattern for m in used if m is not None and m.meta.pattern), None)
     return Masters(*used, process.flat_trim_fraction, process.separate_colours, scaled, pattern)
 
@@ -96,7 +98,8 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
         raise FrameError(frame.source, f"has colour pattern '{pattern}'; 4 letters or 36 are understood")
     frame, masters = bring_to_dn(process, frame, masters)
     window = process.overscan.window(frame)
-    scaled = masters.scaled and frame.meta.kind in ("light", "unknown")
+    wanted = masters.scaled or (process.dark_scaling == "auto" and not fits_unscaled(frame, masters))
+    scaled = wanted and frame.meta.kind in ("light", "unknown")
     found = masters.cut_for(frame, window, scaled)
     light = Trimmed.of(frame, window)
     for kind in KINDS:
@@ -106,6 +109,13 @@ def masters_for(process: ImageCalibration, frame: Frame, masters: Masters) -> Ma
         words = f"the master {found.dark.source} still holds its bias level, and scaling it would scale the bias"
         raise FrameError(frame.source, f"{words}: add a master bias, or set ImageCalibration.dark_scaling none")
     return found
+
+
+def fits_unscaled(frame: Frame, masters: Masters) -> bool:
+    """Whether the dark has the exposure and temperature of a light, or there is no bias without which to scale it."""
+    if masters.dark is None or same_current(frame.meta, masters.dark.meta):
+        return True
+    return masters.bias is None and masters.dark_holds_bias
 
 
 def level_from(process: ImageCalibration, frame: Frame, masters: Masters) -> str:
@@ -237,6 +247,17 @@ class Calibrated(View):
         k = self.dark_scale.k if m.scaled else 0.0
         as_read = stored.array, stored.swapped, stored.zero, stored.scale
         kernels.calibrate(*as_read, lines, level, subtract, dark, k, factor, self.process.pedestal_dn, out)
+
+    def noise_by_dark(self) -> float:
+        """By what factor the scaled dark changes the noise of a pixel: from 48 rows, of pixels against their like."""
+        rows, cols = self.shape[-2:]
+        lines = evenly(0, rows - 1, 48)
+        with_dark = np.concatenate([self.pixels(int(y), int(y) + 1, 0, cols) for y in lines])
+        dark, factor = self.masters.current()[lines], self.masters.factor()
+        taken = self.dark_scale.k * dark * (factor[lines] if factor.size > 1 else factor)
+        d = 2 * period(self.meta.pattern)
+        noise = [madn(x[:, d:-d] - 0.5 * (x[:, : -2 * d] + x[:, 2 * d :])) for x in (with_dark, with_dark + taken)]
+        return float(noise[0] / noise[1]) if noise[1] > 0 else 1.0
 
     def find_level(self) -> Level:
         if self.level_from == "overscan":

@@ -4,6 +4,7 @@ Dark current passes no colour filter, so that one factor holds for the whole sen
 that a hot pixel is compared with are those of its own place in the colour pattern.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ LARGEST_ERROR = 0.1
 MOST_PIXELS = 5_000
 ROUNDS = 6
 BAND_ROWS = 256
+NOISIER = 1.05
+"""A scaled dark may make pixels of a light noisier by this factor; more is noise of the dark, not dark current."""
+RANGE = 0.1, 10.0
+"""Factors beyond are no dark of these lights."""
 NAN = float("nan")
 
 
@@ -41,6 +46,11 @@ class DarkScale:
     """Whether k comes from the hot pixels of the light."""
     reason: str = ""
     """Why the fit was not accepted, or what is odd about it; empty when there is nothing to say."""
+
+    def sentence(self) -> str:
+        """The factor with its error, and why it is no fitted one."""
+        words = f"dark x {self.k:.3f} +- {self.sigma:.3f}" if self.sigma == self.sigma else f"dark x {self.k:.3f}"
+        return words if self.accepted or not self.reason else f"{words} ({self.reason})"
 
 
 class HotPixels(NamedTuple):
@@ -185,6 +195,20 @@ def accept(k: float, sigma: float, n: int, r: float, expected: float | None) -> 
         return DarkScale(k, sigma, n, r, expected, True, words)
     instead = "taken by exposure and temperature" if expected is not None else "the dark is taken as it is"
     return replace(by_exposure(expected), sigma=sigma, n=n, r=r, reason=f"{why}; {instead}")
+
+
+def why_not_scaled(scales: Sequence[DarkScale], noisier: float) -> str:
+    """Why the dark should not be scaled to some lights, from what was fitted to them; '' where the evidence holds.
+
+    noisier: how much the scaled dark raises the noise of a pixel, by median over them.
+    """
+    held = [scale for scale in scales if scale.accepted and RANGE[0] <= scale.k <= RANGE[1]]
+    if 2 * len(held) <= len(scales):
+        lost = next((scale for scale in scales if not scale.accepted), None)
+        return lost.reason.partition("; ")[0] if lost else f"a factor of {scales[0].k:.3g} cannot be right"
+    if noisier > NOISIER:
+        return f"scaled, its own noise would make them {100 * (noisier - 1):.0f} % noisier"
+    return ""
 
 
 def by_exposure(expected: float | None) -> DarkScale:

@@ -19,6 +19,8 @@ _NOTHING = np.zeros((1, 1), np.float32)
 _ONE = np.ones((1, 1), np.float32)
 
 
+RESPONSE_PX = 16
+"""Side of the cells in which the response of a sensor to a flat is told: dust shows in it, single pixels do not."""
 FAR_DN = 1e9
 """No pixel of a camera comes near to it."""
 
@@ -115,6 +117,13 @@ class Masters:
         """mean(F) of the colour at each place of the pattern, (p, p) DN; without pattern or flat (1, 1)."""
         return self._made("means", lambda: _ONE if self.flat is None else self._means(self._flat(np.s_[:])))
 
+    def response(self) -> np.ndarray | None:
+        """F / mean(F) of the flat in cells of about RESPONSE_PX pixels, (colours, ny, nx), NaN where it saw no light.
+
+        From two rows in each cell, a whole period of the colour pattern on X-Trans; None without a flat.
+        """
+        return None if self.flat is None else self._made("response", self._response)
+
     def hot_pixels(self, sigma: float, window_px: int) -> HotPixels:
         """The pixels of the dark to which the scale of a light is fitted."""
         arrays = self.current(), self.subtract()
@@ -198,6 +207,31 @@ class Masters:
         spread = tiled(means, 0, len(means), 0, flat.shape[1])
         flat_factor(flat, np.ascontiguousarray(spread, np.float32), out)
         return out
+
+    def _response(self):
+        rows, cols = self.flat.shape
+        p = period(self.pattern)
+        ny, nx = max(1, round(rows / RESPONSE_PX)), max(1, round(cols / RESPONSE_PX))
+        height = min(max(2, p), rows)
+        tops = (np.arange(ny) + 0.5) * rows / ny - height / 2
+        tops = np.clip(np.rint(tops / p) * p, 0, rows - height).astype(int)
+        strips = self._flat((tops[:, None] + np.arange(height)).ravel()).reshape(ny, height, cols)
+        edges = np.arange(nx) * cols // nx
+        found = []
+        for at in places(self.pattern).values():
+            mine = np.zeros((height, cols), bool)
+            for y, x in at:
+                mine[(y - tops[0]) % p :: p, x::p] = True
+            good = mine & np.isfinite(strips)
+            sums, counts = (
+                np.add.reduceat(np.where(good, values, 0).sum(axis=1, dtype=float), edges, axis=1)
+                for values in (strips, 1)
+            )
+            found.append(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=(counts > 0) & (sums > 0)))
+        shares = [len(at) for at in places(self.pattern).values()]
+        means = np.array([np.nanmean(plane) for plane in found])
+        means = means if self.separate_colours else np.full_like(means, np.average(means, weights=shares))
+        return np.stack(found) / means[:, None, None]
 
     def _typical(self):
         """Median of what is subtracted and first percentile of the factor, at each place of the pattern, (p, p)."""

@@ -26,6 +26,22 @@ SETTINGS: dict[str, Callable[[Meta], Any]] = {
 None where a header does not tell."""
 SENSOR = tuple(name for name in SETTINGS if name != "filter")
 """Settings of the sensor and its read-out: what darks and bias frames must share with the lights."""
+EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
+"""Darks match an exposure within the larger of these two."""
+TEMPERATURE_C = 3.0
+"""Darks match a sensor temperature within this."""
+
+
+def same_exposure(a: float, b: float) -> bool:
+    """Whether two exposures in seconds are the same, as far as darks care."""
+    return abs(a - b) <= max(EXPOSURE_S, EXPOSURE_FRACTION * max(a, b)) + 1e-9
+
+
+def same_current(mine: Meta, theirs: Meta) -> bool:
+    """Whether two frames gathered the same dark current, by exposure and temperature; what is not told is the same."""
+    a, b = mine.temperature_c, theirs.temperature_c
+    alike = not (mine.exposure_s and theirs.exposure_s) or same_exposure(mine.exposure_s, theirs.exposure_s)
+    return alike and (a is None or b is None or abs(a - b) <= TEMPERATURE_C)
 
 
 def settings(meta: Meta, names: Iterable[str] = SENSOR) -> dict[str, Any]:

@@ -398,7 +398,7 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
     if integration.measures:
         at_once = max(1, min(at_once, int(1e6 * run.memory_mb // (MEASURE_BYTES * area(frames[0])))))
     limits = integration.rejection.range_low, integration.rejection.range_high
-    how = {"scale": integration.dispersion, "limits": limits, "stars": integration.looks_at_stars}
+    how = {"scale": integration.dispersion, "limits": limits, "stars": integration.looks_at_profiles}
     how |= {"anchor": anchor, "leave_out": run.reject, "in_flight": at_once}
     planes = yield from measure_all(run.pool, frames, integration.measures, **how)
     if not planes:

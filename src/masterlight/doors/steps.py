@@ -9,7 +9,8 @@ step that needs it; every other process is simply called with each frame.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -21,10 +22,13 @@ import numpy as np
 from masterlight.calibration.calibrate import ImageCalibration, needs
 from masterlight.calibration.calibrate import preset as preset_of
 from masterlight.calibration.calibrated import auto_pedestal
-from masterlight.core.errors import FrameError, NothingUsable, OutputError, ParameterError, Rejected
-from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.calibration.darkscale import DarkScale
+from masterlight.calibration.masters import Masters
+from masterlight.core.errors import MOST_LETTERS, FrameError, NothingUsable, OutputError, ParameterError, Rejected
+from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.knob import either
 from masterlight.core.process import with_values
+from masterlight.core.together import same_current
 from masterlight.core.units.settle import KNOB, in_role, is_plain, sentences, settle, settle_mixed
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
@@ -142,10 +146,32 @@ def take_masters(
             return view, whole_numbers(np.asarray(view))
         return view
 
-    yield Event("calibrate", message=masters.equation)
+    for sentence in equations(process, masters, frames.values()):
+        yield Event("calibrate", message=sentence)
     for note in dict.fromkeys(note for frame in session.frames for note in frame.meta.notes):
         yield Event("calibrate", message=note)
     return process, apply
+
+
+def equations(process: ImageCalibration, masters: Masters, frames: Iterable[Frame]) -> Iterator[str]:
+    """What is done to the frames, with their number where it is not the same to all; and where a dark does not fit."""
+    done, unlike = Counter[str](), Counter[str]()
+    for frame in frames:
+        with suppress(FrameError):  # told when its turn comes
+            served, light = process.masters_for(frame, masters), frame.meta
+            done[served.equation] += 1
+            as_it_is = served.dark and not served.scaled and process.dark_scaling == "auto" and light.kind == "light"
+            if as_it_is and not same_current(light, served.dark.meta):
+                unlike[f"{current_words(served.dark.meta)} is taken off {current_words(light)}"] += 1
+    yield from done if len(done) < 2 else (f"{count} frames: {sentence}" for sentence, count in done.items())
+    for words, count in unlike.items():
+        yield f"{count} light{'s' * (count > 1)}: a dark of {words} as it is; give bias= and it is scaled to each light"
+
+
+def current_words(meta: Meta) -> str:
+    """Exposure and temperature of a frame, as far as they are known."""
+    exposure = f"{meta.exposure_s:g} s" if meta.exposure_s else "unknown exposure"
+    return exposure if meta.temperature_c is None else f"{exposure} at {meta.temperature_c:.0f} °C"
 
 
 def take_defects(
@@ -219,6 +245,7 @@ def each_file(
         refuse_existing(path, overwrite, inputs & {os.path.realpath(path)})
 
     cuts: dict[Path, Cut] = {}
+    scales: dict[Path, DarkScale] = {}
 
     def task(frame: Frame) -> Path:
         made, pixels = done if isinstance(done := apply(frame), tuple) else (done, None)
@@ -226,6 +253,8 @@ def each_file(
             raise FrameError(frame.source, made.reason)
         keywords = process.keywords(made) if hasattr(process, "keywords") else []
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
+        if scale := getattr(made, "dark_scale", None):
+            scales[path] = scale
         if pixels is None:
             write(path, made, header)
         else:
@@ -240,15 +269,27 @@ def each_file(
         for event in each(step.verb, pool, task, session.frames):
             failed = isinstance(event.result, Rejected)
             (lost if failed else written).append(event.result)
-            words = cuts.get(event.result, Cut()).sentence()
-            words = f"{'rejected ' if failed else ''}{event.result}{words and f', {words}'}"
+            told = [s.sentence() for s in (scales.get(event.result), cuts.get(event.result, Cut())) if s]
+            words = ", ".join(filter(None, [f"{'rejected ' if failed else ''}{event.result}", *told]))
             yield replace(event, message=words, detail=not failed)
+    for message in scale_words(scales):
+        yield Event(step.verb, message=message)
     if words := Cut(*map(sum, zip(*cuts.values(), strict=True))).sentence():
         yield Event(step.verb, message=f"in all {len(cuts)} files, {words}" if len(cuts) > 1 else words)
     if not written:
         why = lost[0] if lost else "; ".join(session.passed) or f"no images were found in {session.name}"
         raise NothingUsable(f"nothing was written: {why}")
     yield Event("done", result=(sorted(written), lost), message=written_words(sorted(written)))
+
+
+def scale_words(scales: dict[Path, DarkScale]) -> Iterator[str]:
+    """The factors of the dark, of each file as far as there is room, and why some are not fitted."""
+    told = [f"{scale.k:.3f} {path.stem}" for path, scale in sorted(scales.items())]
+    if told:
+        words = f"the dark is scaled to each light ({len(told)}, CALK00 of their headers), x {', '.join(told)}"
+        yield words if len(words) <= MOST_LETTERS else f"{words[: MOST_LETTERS - 5].rpartition(', ')[0]}, ..."
+    reasons = Counter(scale.reason for scale in scales.values() if scale.reason)
+    yield from (f"{count} of {len(told)} lights: {reason}" for reason, count in reasons.items())
 
 
 def written_words(paths: list[Path]) -> str:

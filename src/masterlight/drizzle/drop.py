@@ -309,6 +309,9 @@ class Tile:
         else:
             scale, offset = self.local_terms(model, plane, at, window)
             gain = scale / model.scale[plane]
+            if model.before:
+                scale, offset = (terms.out_scale[i] * part for part in (scale, offset))
+                offset = offset + terms.out_offset[i]
         value = (values * scale + offset).astype(np.float32)
         variance = noise * gain**2
         if photon > 0:

@@ -14,11 +14,15 @@ from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
+from masterlight.integration.kernels.residuals import SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
+from masterlight.integration.roster.field import fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
-from masterlight.integration.stack import HIGH, LOW, Canvas, FrameRow, Grown, Stack, Verdicts
+from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
+from masterlight.integration.trails.faint import find_faint
+from masterlight.integration.trails.residue import Residue
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.together import Pool
 
@@ -41,7 +45,8 @@ def integrate(
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
     roster = yield from roster_of(settings, room[0], frames, planes, reference)
-    work = Work(settings, roster, shape, room)
+    settings = roster.settings
+    work = Work(settings, roster, planes, shape, room)
     canvas = yield from work.run(maps, slope, verdicts)
     result = stack_of(settings, canvas, frames, planes, roster, work.notes)
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
@@ -51,20 +56,29 @@ def integrate(
 class Work:
     """One integration at work: tiles, and where larger structures are looked for those that these change once more."""
 
-    def __init__(self, settings: ImageIntegration, roster: Roster, shape: tuple[int, int, int], room: Room):
+    def __init__(
+        self, settings: ImageIntegration, roster: Roster, planes: Planes, shape: tuple[int, int, int], room: Room
+    ):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
         self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
         self.more: dict = {"local": roster.local, "sky": None}
-        self.notes: list[str] = []
+        self.levels = roster.levels
+        self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
+        noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
+        self.bins = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
+        if settings.normalization != "none":
+            measured = [[plane[i] for i in roster.kept] for plane in planes]
+            models = roster.local if settings.normalization == "local" else None
+            self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
-        room_mb = LISTED * 4e-6 * len(self.frames) * float(np.prod(self.shape))
+        room_mb = (LISTED * 4e-6 + self.bins * 2e-6 / SIDE**2) * len(self.frames) * float(np.prod(self.shape))
         if self.larger and not verdicts and room_mb > self.memory_mb / 4:
-            self.larger = False
+            self.larger = self.bins = False
             words = f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f}"
             self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (Recipe.memory_mb)")
         listed, samples = verdicts or self.larger, len(self.frames) * self.shape[0]
@@ -75,14 +89,19 @@ class Work:
         megabytes = samples * (y1 - y0) * (x1 - x0) * 4 / 1e6
         words = f"{len(self.frames)} frames of {size}, {megabytes:.0f} MB of samples each"
         yield Event("integrate", 0, len(boxes), message=words)
-        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed)
-        yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed)
+        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed, self.bins)
+        yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed, bins=self.bins)
         if canvas.verdicts is not None:
             canvas.verdicts.settle()
         if self.larger:
             touched = yield from self.grow(canvas)
+            more = {"slope": slope, "larger": canvas.verdicts}
+            if canvas.bins is not None:
+                residue = Residue(canvas.bins, np.array([t.noise_dn for t in self.terms]), canvas.verdicts)
+                yield from self.grow_faint(canvas, residue, touched)
+                more["residue"] = residue if self.settings.combination == "average" else None
             again = [part for box in boxes for part in parts_of(box, touched)]
-            yield from self.look(canvas, again, "reject larger", touched, slope=slope, larger=canvas.verdicts)
+            yield from self.look(canvas, again, "reject larger", touched, **more)
         return canvas
 
     def look(self, canvas: Canvas, boxes, stage: str, touched=None, **more) -> Iterator[Event]:
@@ -90,7 +109,8 @@ class Work:
         settings = self.settings
         if touched is not None:
             settings = with_values(settings, rejection=with_values(settings.rejection, algorithm="none"))
-        task = Tile(settings, self.frames, self.terms, **self.more, **more)
+            more["local"] = self.more["local"] or self.levels
+        task = Tile(settings, self.frames, self.terms, **self.more | more)
         for event in workers.each(stage, self.pool, task, boxes, keep_going=False):
             canvas.place(event.item, event.result, touched)
             yield Event(stage, event.done, event.total, event.item)
@@ -111,6 +131,24 @@ class Work:
         canvas.trails = [(self.frames[i].source, p, trail) for i, p in items for trail in found[i, p]]
         return touched
 
+    def grow_faint(self, canvas: Canvas, residue: Residue, touched: np.ndarray) -> Generator[Event, None, None]:
+        """Find trails that no single pixel of a frame shows, cut them in all planes, and add them to `touched`."""
+        known, flat, large = canvas.verdicts, touched.reshape(-1), LARGE + HIGH
+        task = partial(faint_in, self.settings.rejection.large_scale, residue.scores(), known.shape)
+        for event in workers.each("find faint trails", self.pool, task, range(len(self.frames)), keep_going=False):
+            i, (band, trails) = event.item, event.result
+            for p in range(self.shape[0] if band.size else 0):
+                more = np.setdiff1d(band, known.indices(i, p, HIGH), assume_unique=True)
+                known.large(i, p, HIGH, np.union1d(known.indices(i, p, large), more))
+            flat[band] = True
+            canvas.trails += [(self.frames[i].source, 0, Trail(*trail)) for trail in trails]
+            yield Event("find faint trails", event.done, event.total)
+
+
+def faint_in(settings: LargeScaleRejection, scores: np.ndarray, shape: tuple[int, int], i: int):
+    """What belongs to trails in frame i that only its bins show: see `faint.find_faint`."""
+    return find_faint(scores[i], shape, settings.trail_sigma, settings.trail_growth_px)
+
 
 def grow_frame(settings: LargeScaleRejection, verdicts: Verdicts, item: tuple[int, int]) -> Grown:
     """What belongs to larger structures in one frame and plane after it was judged sample by sample."""
@@ -129,11 +167,13 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
                 gave = (*(float(v[k]) for v in (t.weights, t.out_scale, t.out_offset)), *canvas.fractions(p, k))
             if k is not None and settings.normalization == "local":
                 gave = (gave[0], roster.local[k].scale[p], float(roster.local[k].offset[p].mean()), *gave[3:])
+            elif k is not None and roster.local and roster.local[k].before:
+                gave = (*gave[:2], gave[2] + gave[1] * float(roster.local[k].offset[p].mean()), *gave[3:])
             noise = float("nan") if k is None else float(t.noise_dn[k])
             rows.append(FrameRow(frame.source, p, *gave, float(plane[i].location_dn), noise))
     notes = [*notes, *(note for t in roster.terms for note in t.notes)]
     notes += [f"{model.source}: {note}" for model in roster.local or () for note in model.notes]
-    notes += remarks(settings, rows, len(roster.frames))
+    notes += remarks(settings, rows, len(roster.frames), levelled=bool(roster.local))
     if not np.isfinite(canvas.planes["image"]).any():
         rule, levels = settings.rejection, [row.location_dn for row in rows]
         limits = (
@@ -152,7 +192,7 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
     return Stack(image=image, frames=tuple(rows), n=len(roster.frames), **known)
 
 
-def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) -> Iterator[str]:
+def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int, levelled: bool) -> Iterator[str]:
     """What a user should know of a result and would not see in it."""
     rule = settings.rejection
     reach = (count - 1) / np.sqrt(max(count, 1))
@@ -167,7 +207,7 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int) ->
     for row in rows:
         share = row.rejected_low_fraction + row.rejected_high_fraction
         own = own_share(rule, count, row.location_dn / row.noise_dn if row.noise_dn > 0 else np.inf)
-        if share > MUCH + own and not settings.localizes and not rule.ranges:
+        if share > MUCH + own and not levelled and not rule.ranges:
             words = f"{row.source}: {100 * share:.0f} % of its samples were rejected; if its sky is uneven"
             yield f"{words}, ImageIntegration.normalization local and Rejection.normalization local level it"
 

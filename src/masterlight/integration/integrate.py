@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from masterlight.core import workers
 from masterlight.core.errors import ParameterError
-from masterlight.core.knob import When
+from masterlight.core.knob import Unit, When
 from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
 Weights = Literal[
-    "noise", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
+    "noise", "point", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
     "average-deviation", "keyword", "expression",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
 """Combinations in which some frames count for more than others."""
-NORMALIZED = "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
-JUDGED = "scale+zero offset", "equalize fluxes", "local"
+NORMALIZED = "auto", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
+JUDGED = "auto", "scale+zero offset", "equalize fluxes", "local"
 LOCALLY = When(normalization="local"), When(rejection__normalization="local")
 
 
@@ -56,11 +56,16 @@ class ImageIntegration:
     """How the surviving samples of a pixel become one: average keeps the most light; adaptive is the auto-adaptive
     weighted average."""
     normalization: Literal[
-        "none", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
-    ] = "additive+scaling"
-    """How frames are brought to the background and scale of the reference before they are combined."""
+        "auto", "none", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
+    ] = "auto"
+    """How frames are brought to the background and scale of the reference before they are combined. auto is
+    additive+scaling, and place by place where the skies that were measured differ over the field; local compares
+    pixels with those of the reference, by the knobs of `local`."""
     weights: Annotated[Weights, When(combination=WEIGHED)] = "noise"
-    """What a frame counts for: noise is by inverse noise variance, psf-... by its stars, keyword by its header."""
+    """What a frame counts for: noise is by inverse noise variance, for the deepest sky; point also by how its stars
+    overlap with those of all, for the faintest stars; sharp for narrow ones; keyword is by its header."""
+    give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
+    """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"
     """Keyword that holds the weight of a frame, for weights keyword."""
     weight_expression: Annotated[Formula | None, When(weights="expression")] = None
@@ -94,7 +99,7 @@ class ImageIntegration:
 
     def terms(self, measurements: "Sequence[Measurement]", reference: int = 0) -> "Terms":
         """The numbers by which each frame enters, from what was measured of all; `reference` stays as it is."""
-        return engine("integration.roster.numbers").terms_of(self, measurements, reference)
+        return engine("integration.roster.numbers").terms_of(self.settled, measurements, reference)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -105,7 +110,8 @@ class ImageIntegration:
     @property
     def needs_scale(self) -> bool:
         """Whether the scale of each frame matters."""
-        scaled = "scaling" in self.normalization or self.rejection.comparison == "scale+zero offset"
+        scaled = self.normalization == "auto" or "scaling" in self.normalization
+        scaled = scaled or self.rejection.comparison in ("auto", "scale+zero offset")
         return self.localizes or scaled or self.weights == "psf-scale-snr"
 
     @property
@@ -114,13 +120,29 @@ class ImageIntegration:
         return self.scale == "stars" and self.needs_scale
 
     @property
+    def looks_at_profiles(self) -> bool:
+        """Whether the profiles of the stars matter, or their light and width do."""
+        shaped = self.weights in engine("subframes.weights").SHAPED and self.combination in WEIGHED
+        return self.looks_at_stars or shaped
+
+    @property
     def dispersion(self) -> str:
         """The estimator of a frame's dispersion and level: a name of `core.statistics.scale.SCALES`."""
         return "bwmv" if self.scale == "stars" else self.scale
 
     @property
     def localizes(self) -> bool:
+        """Whether pixels are compared with those of the reference, place by place."""
         return "local" in (self.normalization, self.rejection.comparison)
+
+    @property
+    def settled(self) -> "ImageIntegration":
+        """These settings with what `auto` stands for, but for what skies tell."""
+        output, judged = self.normalization, self.rejection.normalization
+        if judged == "auto":
+            judged = "local" if output == "local" else "scale+zero offset"
+        rejection = with_values(self.rejection, normalization=judged)
+        return with_values(self, normalization="additive+scaling" if output == "auto" else output, rejection=rejection)
 
     def __call__(
         self,
@@ -152,7 +174,7 @@ class ImageIntegration:
             if statistics is None:
                 measure_all = engine("subframes.together").measure_all
                 limits = self.rejection.range_low, self.rejection.range_high
-                how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_stars}
+                how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_profiles}
                 statistics = yield from measure_all(running, frames, self.measures, anchor=reference or 0, **how)
             room = running, memory_mb, aspect
             return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts))

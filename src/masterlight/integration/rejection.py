@@ -136,10 +136,9 @@ class Rejection:
     high: Annotated[Limit | None, Unit("sigma"), Usual("3"), When(algorithm=TWO_LIMITS, clip_high=True)] = None
     """How far above a pixel's median samples are rejected. Left out, what is usual: 3 sigma; 4 deviations of the line
     for linear-fit; 0.1 of the median for percentile; for minmax, how many of the brightest go: 1."""
-    normalization: Annotated[Literal["none", "scale+zero offset", "equalize fluxes", "local"], ANY] = (
-        "scale+zero offset"
-    )
-    """How frames are made comparable for this decision alone."""
+    normalization: Annotated[Literal["auto", "none", "scale+zero offset", "equalize fluxes", "local"], ANY] = "auto"
+    """How frames are made comparable for this decision alone. auto is local where the output is, else scale+zero
+    offset, after skies that differ were levelled."""
     clip_low: Annotated[bool, ANY] = True
     """Reject faint outliers."""
     clip_high: Annotated[bool, ANY] = True

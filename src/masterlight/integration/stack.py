@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from masterlight.core.errors import Rejected
+from masterlight.integration.kernels.residuals import SIDE
+from masterlight.subframes.radial import Worth
 
 LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
 """Verdicts on a sample: rejected as too faint, as too bright, as part of a larger structure, as out of range."""
@@ -25,6 +27,8 @@ class TileResult(NamedTuple):
     """(4, N) int64: samples of each frame rejected low, rejected high, there at all, and with larger structures."""
     verdicts: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
     """As `tile.indices_of` gives them."""
+    bins: np.ndarray | None = None
+    """(N, rows, cols) int16: what each frame has over `image`, as `bin_residuals` adds it up."""
 
 
 @dataclass(frozen=True)
@@ -180,11 +184,17 @@ class Stack:
         weights = np.array([row.weight for row in self.frames if row.plane == 0])
         return float(weights.sum() ** 2 / (weights**2).sum())
 
+    @property
+    def worth(self) -> Worth | None:
+        """What the weights are worth beside those of least noise, mean of the planes; None where nobody knows."""
+        told = [t.worth for t in self.terms]
+        return Worth(*np.mean(told, axis=0).tolist()) if told and None not in told else None
+
 
 class Canvas:
     """The whole result while its tiles arrive."""
 
-    def __init__(self, shape, count: int, maps: bool, slope: bool, verdicts: bool):
+    def __init__(self, shape, count: int, maps: bool, slope: bool, verdicts: bool, bins: bool = False):
         kinds = {"image": np.float32}
         if maps:
             kinds |= {"variance": np.float32, "coverage": np.uint16, "low": np.uint16, "high": np.uint16}
@@ -193,6 +203,7 @@ class Canvas:
         self.planes = {name: np.empty(shape, kind) for name, kind in kinds.items()}
         self.counts = np.zeros((shape[0], 4, count), np.int64)
         self.verdicts = Verdicts(shape[-2:]) if verdicts else None
+        self.bins = np.zeros((shape[0], count, *(-(-size // SIDE) for size in shape[-2:])), np.int16) if bins else None
         self.trails: list[tuple[str, int, Trail]] = []
 
     def place(self, box, results: Sequence[TileResult], touched: np.ndarray | None = None) -> None:
@@ -208,6 +219,10 @@ class Canvas:
             self.counts[plane, :3] += result.counts[:3]
             if self.verdicts is not None:
                 self.verdicts.add(plane, box, result.verdicts)
+            if result.bins is not None:
+                _, rows, cols = result.bins.shape
+                j, k = y0 // SIDE, x0 // SIDE
+                self.bins[plane, :, j : j + rows, k : k + cols] += result.bins
 
     def fractions(self, plane: int, i: int) -> tuple[float, float, float]:
         """Parts of a frame's samples rejected low, high and with larger structures, which count there alone."""

@@ -8,10 +8,11 @@ import numpy as np
 
 from masterlight.core.frame import Frame, boxes_of, naming
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.integration.kernels import combine
+from masterlight.integration.kernels import combine, residuals
 from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
+from masterlight.integration.trails.residue import Residue
 
 Box = tuple[int, int, int, int]
 """(y0, y1, x0, x1)"""
@@ -23,14 +24,15 @@ CUT_PX = 128
 
 
 def integrate_tile(
-    settings: ImageIntegration, samples: np.ndarray, terms: Terms, *, judged=None, zero=None, slope=False,
+    settings: ImageIntegration, samples: np.ndarray, terms: Terms, *, judged=None, zero=None, field=None, slope=False,
     verdicts=False, marked=False,
 ) -> TileResult:  # fmt: skip
     """Integrate one box: samples (N, h, w) float32 DN, NaN where missing.
 
     judged: what rejection looks at when that is not the samples themselves, -inf or inf where a sample is taken out
     beforehand (all that is out of range when they are `marked`); zero (h, w): the sky below each pixel, on the scale of
-    the reference, by default the same everywhere.
+    the reference, by default the same everywhere; field: two (h, w), how many times the usual variance that sky has
+    there and the factor of the flat, by default 1.
     """
     n, h, w = samples.shape
     flat = np.ascontiguousarray(samples, np.float32).reshape(n, h * w)
@@ -39,7 +41,10 @@ def integrate_tile(
     found, counts = np.empty((n, h * w) if verdicts else (0, 0), np.uint8), np.zeros((3, n), np.int64)
     rule, rejection = terms.rule(settings.rejection, marked), settings.rejection
     judged = flat if judged is None else np.ascontiguousarray(judged, np.float32).reshape(n, h * w)
-    ground = np.full(h * w, terms.background_dn, np.float32) if zero is None else np.float32(zero).reshape(h * w)
+    ground = np.ones((3, h * w), np.float32)
+    ground[0] = terms.background_dn if zero is None else np.float32(zero).reshape(h * w)
+    if field is not None:
+        ground[1:] = np.reshape(field, (2, h * w))
     table = table_for(rule.algorithm, n, rejection.esd_significance, rejection.chauvenet_limit)
     combination = combine.COMBINATIONS.index(settings.combination)
     numbers = terms.columns(settings.combination), rule, table, combination
@@ -69,6 +74,16 @@ def indices_of(verdicts: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]
     return found
 
 
+def over_image(samples: np.ndarray, image: np.ndarray, terms: Terms, box: Box) -> np.ndarray:
+    """What each frame has over the image of a box, added up: `TileResult.bins`."""
+    y0, y1, x0, x1 = box
+    size = (y1 - 1) // residuals.SIDE - y0 // residuals.SIDE + 1, (x1 - 1) // residuals.SIDE - x0 // residuals.SIDE + 1
+    out = np.zeros((len(samples), *size), np.int16)
+    flat, numbers = samples.reshape(len(samples), -1), (terms.out_scale, terms.out_offset, terms.noise_dn)
+    residuals.bin_residuals(flat, image.reshape(-1), *(np.float32(values) for values in numbers), box, out)
+    return out
+
+
 def sample_bytes(settings: ImageIntegration, verdicts: bool) -> int:
     """Memory that one sample takes while its tile is integrated."""
     modes = {settings.normalization, settings.rejection.normalization}
@@ -82,18 +97,20 @@ class Tile:
 
     def __init__(
         self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
-        slope=False, verdicts=False, larger: Verdicts | None = None,
+        fields=None, slope=False, verdicts=False, bins=False, larger: Verdicts | None = None,
+        residue: Residue | None = None,
     ):  # fmt: skip
-        """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; larger: what is
-        known of larger structures, on a second look."""
+        """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; fields: a
+        `NoiseField` or None for each plane; larger: what is known of larger structures, on a second look; bins: whether
+        what frames have over the result is added up; residue: what came of that, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
-        self.more = {"local": local, "sky": sky, "slope": slope}
-        self.verdicts, self.larger = verdicts, larger
+        self.more = {"local": local, "sky": sky, "fields": fields or [None] * len(terms), "slope": slope}
+        self.verdicts, self.bins, self.larger, self.residue = verdicts, bins, larger, residue
         self.kept = threading.local()
 
     def __reduce__(self):
-        more = {**self.more, "verdicts": self.verdicts, "larger": self.larger}
-        return partial(Tile, **more), (self.settings, self.frames, self.terms)
+        more = {"verdicts": self.verdicts, "bins": self.bins, "larger": self.larger, "residue": self.residue}
+        return partial(Tile, **self.more, **more), (self.settings, self.frames, self.terms)
 
     def buffer(self, name: str, shape) -> np.ndarray:
         size = int(np.prod(shape))
@@ -113,12 +130,19 @@ class Tile:
         judged = self.localize(samples, box) if self.more["local"] else samples
         results = []
         for p, terms in enumerate(self.terms):
-            more = {"judged": None if judged is samples else judged[p], "zero": self.below(p, box)}
+            zero, field = self.below(p, box), self.more["fields"][p]
+            more = {"judged": None if judged is samples else judged[p], "zero": zero}
+            more["field"] = None if field is None else field.box(zero, *box)
             more |= {"slope": self.more["slope"], "verdicts": self.verdicts, "marked": True}
             result = integrate_tile(self.settings, samples[p], terms, **more)
             if forced is not None:
                 result.counts[3] = forced[p].sum(axis=0)
                 result.counts[:2] -= forced[p]
+            if self.residue:
+                image = result.image + self.residue.lost_dn(p, samples[p], terms.weights, box)
+                result = result._replace(image=image)
+            if self.bins:
+                result = result._replace(bins=over_image(samples[p], result.image, terms, box))
             results.append(result)
         return results
 

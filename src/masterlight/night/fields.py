@@ -20,7 +20,8 @@ from masterlight.core.process import with_values
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
-from masterlight.night.light import Light, align_light, merit
+from masterlight.night.light import Light, align_light
+from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
 
@@ -107,7 +108,25 @@ def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple 
             best, most, chosen = matches, count, reference
         if most > len(lights) / 2:
             break
-    return best, chosen
+    return (yield from match_best(run, best, chosen))
+
+
+def match_best(
+    run: Run, matches: dict[Light, tuple | Rejected], reference: Light
+) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
+    """The same matches on the light that serves best as reference, by what the stars in common tell of each.
+
+    The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
+    """
+    known = {light: worth for light, worth in worths(matches).items() if light.view.shape == reference.view.shape}
+    best = max(known, key=known.__getitem__)
+    if named_reference(run, list(matches)) or known[best] <= BETTER * known[reference]:
+        return matches, reference
+    if known[best] > FAR_BETTER * known[reference]:
+        again = yield from match_lights(run, best, list(matches))
+        if sum(map(bool, again.values())) >= sum(map(bool, matches.values())):
+            return again, best
+    return laid_on(matches, best), best
 
 
 def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list[Field]]:
@@ -125,6 +144,7 @@ def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list
         if sum(map(bool, matches.values())) < fewest:
             tries -= 1
             continue
+        matches, reference = yield from match_best(run, matches, reference)
         fields.append(take(matches, reference))
         left = [light for light in left if not matches.get(light)]
         yield run.note("align", f"reference of another field: {Path(reference.source).name}")
@@ -253,7 +273,7 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
     done = max(len(light.view.meta.calibration) for light in lights if light.view.shape == usual)
 
     def rank(light: Light):
-        return light.view.shape == usual, len(light.view.meta.calibration) == done, merit(light)
+        return light.view.shape == usual, len(light.view.meta.calibration) == done, promise(light)
 
     return sorted(lights, key=rank, reverse=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import Reference
-from masterlight.alignment.transform import Transform, jacobian
+from masterlight.alignment.transform import Transform, apply, jacobian
 from masterlight.alignment.view import Registered
 from masterlight.alignment.warp import warp
 from masterlight.calibration.darkscale import DarkScale
@@ -18,20 +18,25 @@ from masterlight.colour.debayer import Debayer
 from masterlight.colour.pattern import colour_planes
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Meta
+from masterlight.core.headers.geometry import period, places
 from masterlight.core.process import with_values
+from masterlight.core.statistics.cells import cells_at, centres, grid_of
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
-from masterlight.subframes.measurement import SKY_FIELDS, Measurement, StarList
+from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response, StarList
 from masterlight.subframes.photometry import Ratio
+from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
 MEASURE_BYTES = 12, 20
 """Bytes per pixel that measuring a light takes; in colour there are its mosaic and the luminance that is made of it."""
+RATIO_STEPS = 50
+"""Steps in which the noise of a colour is told apart from that of the noisiest."""
 NOISE_PX = 288
 """Side of the mosaic of noise that tells what debayering makes of it."""
 
@@ -78,22 +83,41 @@ class Light:
         m, scale = self.measurement, self.dark_scale
         words = f"{Path(self.source).name}: {m.stars} stars, FWHM {m.fwhm_px:.2f} px, "
         words += f"eccentricity {m.eccentricity:.2f}, noise {figure(m.noise_dn, 2)} DN"
-        if scale is None:
-            return words
-        words += f", dark x {scale.k:.3f} +- {scale.sigma:.3f}"
-        return words if scale.accepted else f"{words} ({scale.reason})"
+        return words if scale is None else f"{words}, {scale.sentence()}"
 
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
         """What integration must know of this light, one for each plane."""
         t, keywords = self.transform, keywords_of(self.view)
         ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
         pattern = self.sensor.meta.pattern
-        gains = colour_noise(debayer, pattern, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
+        own = [channel.noise_dn for channel in self.channels]
+        gains = colour_noise(debayer, pattern, own, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
         told = []
-        for channel, (gain, spread) in zip(self.channels, gains, strict=False):
+        profile = rescaled(self.measurement.profile, 1 / t.scale)
+        matrices = registered.matrices * (len(self.channels) // len(registered.matrices))
+        for channel, (gain, spread), matrix in zip(self.channels, gains, matrices, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **noise))
+            noise["response"] = self.response(len(told), registered)
+            own = {"profile": profile, "sky_dn": self.sky_seen(channel, matrix, registered.shape)}
+            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise))
         return told
+
+    def sky_seen(self, channel: Measurement, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The sky of a plane in cells of the reference, whose image has this shape; the matrix leads from there."""
+        grid = grid_of(shape)
+        if channel.sky_dn is None or not grid[0]:
+            return None
+        there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))
+        return there.reshape(grid).astype(np.float32)
+
+    def response(self, plane: int, registered: Registered) -> Response | None:
+        """What the flat did to a plane of this light; None without a flat."""
+        masters = getattr(self.calibrated, "masters", None)
+        grids = masters.response() if masters else None
+        if grids is None:
+            return None
+        matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
+        return Response(grids[min(plane, len(grids) - 1)], matrix, self.view.shape[-2:])
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
@@ -123,13 +147,17 @@ def debayer_of(recipe: Recipe) -> Debayer:
     return with_values(recipe.debayer, pattern="auto")
 
 
-def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list[tuple[float, float]]:
-    """What debayering and registering make of noise of 1 in the pixels of a mosaic: for each colour (noise of a pixel,
-    variance of the sum of many pixels for each of them).
+def colour_noise(
+    debayer: Debayer, pattern: str, noise_dn: list[float], registered: Registered
+) -> list[tuple[float, float]]:
+    """What debayering and registering make of the noise in the pixels of a mosaic: for each colour (noise of a pixel
+    over that of its pixels in the mosaic, variance of the sum of many pixels for each of them).
 
-    White noise is sent the same way, since interpolating twice is not the product of both.
+    White noise is sent the same way, since interpolating twice is not the product of both; that of each colour, since
+    colours are interpolated with the help of the green ones, whose noise comes with it.
     """
-    colours = mosaic_noise(debayer, pattern)
+    ratios = tuple(max(round(RATIO_STEPS * sigma / max(noise_dn)), 1) / RATIO_STEPS for sigma in noise_dn)
+    colours = mosaic_noise(debayer, pattern, ratios)
     size = colours.shape[-1]
     size_of = {c: pattern.count(c) / len(pattern) for c in "RGB"}
     matrix = registered.matrices[0]
@@ -140,17 +168,21 @@ def colour_noise(debayer: Debayer, pattern: str, registered: Registered) -> list
     small[:2, :2], small[:2, 2] = turn, middle + at % 1 - turn @ middle
     out, found = np.empty((size, size), np.float32), []
     sites = len(pattern) if debayer.method == "super-pixel" else 1
-    for plane, colour in zip(colours, "RGB", strict=True):
+    for plane, colour, sigma in zip(colours, "RGB", ratios, strict=True):
         warp(plane, 0, 0, small, out, 0, 0, registered.kernel)
-        found.append((float(np.nanstd(out[24:-24, 24:-24])), 1 / (size_of[colour] * sites)))
+        found.append((float(np.nanstd(out[24:-24, 24:-24])) / sigma, 1 / (size_of[colour] * sites)))
     return found
 
 
-@lru_cache(maxsize=4)
-def mosaic_noise(debayer: Debayer, pattern: str) -> np.ndarray:
-    """White noise of 1 about 1000, debayered: (3, n, n) float32 with the 1000 taken off."""
-    noise = np.random.default_rng(1).normal(1000.0, 1.0, (NOISE_PX, NOISE_PX)).astype(np.float32)
-    frame = ArrayFrame.of(noise, "white noise", Meta(pattern=pattern))
+@lru_cache(maxsize=16)
+def mosaic_noise(debayer: Debayer, pattern: str, sigmas: tuple[float, ...]) -> np.ndarray:
+    """White noise about 1000, of red, green and blue its own, debayered: (3, n, n) float32 with the 1000 taken off."""
+    noise = np.random.default_rng(1).standard_normal((NOISE_PX, NOISE_PX), np.float32)
+    p, own = period(pattern), dict(zip("RGB", sigmas, strict=True))
+    for colour, at in places(pattern).items():
+        for y, x in at:
+            noise[y::p, x::p] *= np.float32(own[colour])
+    frame = ArrayFrame.of(noise + np.float32(1000), "white noise", Meta(pattern=pattern))
     return np.ascontiguousarray(np.asarray(debayer(frame))) - np.float32(1000)
 
 
@@ -183,7 +215,11 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        found = measure_light(self.selector, plain, sky=channels[0] if one else sky_of_mean(channels), **how)
+        sky, sharp = (
+            channels[0] if one else sky_of_mean(channels),
+            {"mosaic": image, "pattern": pattern} if pattern else {},
+        )
+        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
@@ -240,10 +276,3 @@ def tile_aspect(lights: list[Light]) -> float:
     """How much wider than high a tile should be: wide where rows stay rows, square where frames are turned."""
     turned = max(abs((light.transform.rotation_deg + 90) % 180 - 90) for light in lights)
     return 64 if turned < 1 else 4 if turned < 5 else 1
-
-
-def merit(light: Light) -> float:
-    """How well a light would serve as reference: many stars, sharp and round, little noise."""
-    m = light.measurement
-    width = m.fwhm_px * light.view.meta.binning[0]
-    return (m.stars / m.noise_dn) ** 0.5 / width**2 * max(0.0, 1 - m.eccentricity**2) ** 0.5

@@ -191,7 +191,7 @@ def judge_quality(run: Run, job: MasterJob, master: Frame, views: list[Frame], s
 
 def masters_in(run: Run, job: MasterJob | LightSet) -> list[Path | str]:
     """The masters of a job for its key: ready-made ones as files, those of this run by what they were made of."""
-    needed = (getattr(job, kind) for kind in ("bias", "dark", "flat"))
+    needed = (getattr(job, kind, None) for kind in ("bias", "dark", "flat", "hot_from"))
     return [
         Path(m.source) if isinstance(m, Frame) else run.keys[m] for m in needed if isinstance(m, Frame) or m in run.made
     ]

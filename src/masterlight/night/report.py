@@ -61,6 +61,8 @@ class MasterRow:
     snr_increment: float | None = None
     """Factor by which signal to noise has grown over the reference's."""
     snr_increment_ideal: float | None = None
+    weighed: str = ""
+    """What the weights are worth beside those of least noise: in depth, for point sources, and for the stars' width."""
     reference: str | None = None
     """The light whose level, scale and grid the result has."""
     quality: dict[str, Any] | None = None
@@ -78,6 +80,7 @@ class MasterRow:
         told = {"frames_used": stack.n, "noise": noise, "effective_frames": stack.effective_frames}
         told |= {column: float(np.mean([getattr(frame, name) for frame in used])) for column, name in SHARES.items()}
         told |= depth_of(stack) if stack.variance is not None else {}
+        told["weighed"] = str(stack.worth) if stack.worth and stack.worth.differs else ""
         picture = path.with_suffix(".png")
         return cls(
             path=str(path),
@@ -101,6 +104,8 @@ class MasterRow:
             words.append(f"noise {figure(self.noise, 3)} DN")
         if self.fwhm_px:
             words.append(f"FWHM {self.fwhm_px:.2f} px")
+        if self.weighed:
+            words.append(f"beside weights noise {self.weighed}")
         if self.rejected_high is not None:
             words.append(rejection_words(self.rejected_low, self.rejected_high))
         if self.rejected_large:

@@ -19,22 +19,22 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Reje
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
-from masterlight.defects.outliers import hot_in_flat
 from masterlight.doctor.examination import examine_set, spread
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.raw.doubled import doubled_lights
 from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
-from masterlight.io.defectlist import read_defects
-from masterlight.night.ahead import look_ahead, trimmed_shape
-from masterlight.night.fields import find_fields
-from masterlight.night.light import Light, Measure, debayer_of, light_of, merit, tile_aspect
+from masterlight.night.ahead import look_ahead
+from masterlight.night.fields import find_fields, named_reference
+from masterlight.night.light import Light, Measure, debayer_of, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
+from masterlight.night.reference import level_of
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words
 from masterlight.night.run import Run, integrate
-from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, calibration_of, loads
+from masterlight.night.sensor import find_defects, settle_darks
+from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads
 
 
 def walk(run: Run) -> Events[Report]:
@@ -125,7 +125,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
 
     Without `keep` the arrays of the masters are let go until pass 2, so that filters do not pile up in memory.
     """
-    job, lights, used = run.plan.lights[number], [], []
+    job, lights, used = (yield from settle_darks(run, number)), [], []
     for part in job.sets:
         masters = yield from open_masters(run, part)
         used.append(masters)
@@ -145,11 +145,22 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
     yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
-    seen = [(light.raw, light.stars) for light in lights if light.stars is not None]
-    yield from run.diagnose(list(doubled_lights(run.recipe.doctor, seen)))
+    good = yield from leave_doubled(run, [light for light in lights if light.measurement])
     for masters in [] if keep else used:
         masters.release()
-    return [light for light in lights if light.measurement]
+    return good
+
+
+def leave_doubled(run: Run, lights: list[Light]) -> Events[list[Light]]:
+    """The lights without those in which every star stands twice, where most are sound."""
+    found = list(doubled_lights(run.recipe.doctor, [(light.raw, light.stars) for light in lights]))
+    yield from run.diagnose(found)
+    out = {source: f"{one.id}, {one.sentence}" for one in found if one.out for source in one.sources}
+    for light in named_reference(run, lights):
+        out.pop(light.raw.source, None)
+    for light in [light for light in lights if light.raw.source in out]:
+        yield run.reject(Rejected(light.source, "doctor", out[light.raw.source]), FrameReport.of(light, run.plan))
+    return [light for light in lights if light.raw.source not in out]
 
 
 def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Events[list[Light]]:
@@ -182,33 +193,6 @@ def plan_memory(run: Run, job: LightJob, light: Light) -> Events[int]:
     return max(1, min(2 * run.pool[1], fit))
 
 
-def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects | None]:
-    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size.
-
-    Lights without a dark have those that are hot in their flat, unless a dark was taken out of it.
-    """
-    light, calibrate = part.frames[0], calibration_of(part, run.recipe.calibrate)
-    if len(light.shape) > 2:
-        return None
-    shape = trimmed_shape(light, calibrate)
-    shown_by = masters.dark or masters.flat
-    name = shown_by.source if shown_by else "", shape, light.meta.bottom_up
-    if name not in run.defects:
-        lists = []
-        with suppress(FrameError):  # each light tells that its masters do not fit
-            bound = calibrate.masters_for(light, masters)
-            if bound.dark:
-                lists.append(run.recipe.cosmetic.defects(bound.dark))
-            elif bound.flat and "D" not in bound.flat.meta.calibration:
-                lists += [found for found in [hot_in_flat(run.recipe.cosmetic, bound.flat)] if found.mask.any()]
-        if run.recipe.defects:
-            lists.append(Defects.of(*read_defects(run.recipe.defects, shape, light.meta.bottom_up)))
-        for note in [note for one in lists for note in one.notes]:
-            yield run.note("calibrate", note)
-        run.defects[name] = lists[0].union(*lists[1:]) if lists else None
-    return run.defects[name]
-
-
 def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defects | None) -> Events[None]:
     """The doctor's look at a calibrated light of a set; one that cannot be read is rejected when it is measured."""
 
@@ -224,7 +208,8 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
 
 def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
-    reference = anchor if anchor in lights else max(lights, key=merit)
+    named = named_reference(run, lights)
+    reference = named[0] if named and anchor in named else level_of(lights)
     frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]

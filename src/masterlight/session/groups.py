@@ -18,13 +18,9 @@ from typing import Any
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.values import seconds_of
-from masterlight.core.together import settings
+from masterlight.core.together import TEMPERATURE_C, same_exposure, settings
 from masterlight.session.nights import clusters, flats_by_night, folders_of, lights_by_night, nightly, nights_of, within
 
-EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
-"""Darks match an exposure within the larger of these two."""
-TEMPERATURE_C = 3.0
-"""Darks match a sensor temperature within this."""
 JUMP_C = 5.0
 """Flats whose temperatures leave a gap wider than this are two sets; without a gap they drift, and are one."""
 ROTATOR_DEG = 2.0
@@ -235,10 +231,6 @@ def group_frames(
         parts = [p for part in parts for p in joined(by_angle(part, rotator_deg), lambda f: f.meta.rotator_deg)]
         parts = [p for part in parts for p in by_night(part, beside)]
     return groups + name_apart([Group(kind, tuple(part)) for part in parts])
-
-
-def same_exposure(a: float, b: float) -> bool:
-    return abs(a - b) <= max(EXPOSURE_S, EXPOSURE_FRACTION * max(a, b)) + 1e-9
 
 
 def joined(parts: list[list[Frame]], value: Callable[[Frame], Any]) -> list[list[Frame]]:

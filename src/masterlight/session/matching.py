@@ -11,15 +11,12 @@ from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from masterlight.core.headers.names import same_filter
-from masterlight.core.together import unlike
+from masterlight.core.together import EXPOSURE_FRACTION, TEMPERATURE_C, same_exposure, unlike
 from masterlight.session.groups import (
     ENOUGH,
-    EXPOSURE_FRACTION,
     PLURAL,
     ROTATOR_DEG,
-    TEMPERATURE_C,
     Group,
-    same_exposure,
     same_focal_length,
     telescope_key,
     turn_deg,

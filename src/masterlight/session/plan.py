@@ -57,12 +57,15 @@ class LightSet:
     equation: str
     scaled: bool = False
     """Whether the dark is scaled to each light."""
+    hot_from: MasterJob | Frame | None = None
+    """Where no dark is subtracted, one of another exposure, temperature or gain: its hot pixels are those to repair."""
 
     @property
     def masters(self) -> list[MasterJob | Frame]:
         """The masters that these lights use, and those that their flat needs."""
         flat = self.flat
-        jobs = [self.bias, self.dark, flat, getattr(flat, "bias", None), getattr(flat, "dark", None)]
+        behind_flat = getattr(flat, "bias", None), getattr(flat, "dark", None)
+        jobs = [self.bias, self.dark, flat, *behind_flat, self.hot_from]
         return [job for job in jobs if job is not None]
 
     @property
@@ -156,9 +159,8 @@ class Plan:
             made[id(job)] = replace(job, group=groups[id(job.group)], **needs)
         lights = []
         for job in self.lights:
-            needs = [
-                {k: made.get(id(getattr(p, k)), getattr(p, k)) for k in ("bias", "dark", "flat")} for p in job.sets
-            ]
+            kinds = "bias", "dark", "flat", "hot_from"
+            needs = [{k: made.get(id(getattr(p, k)), getattr(p, k)) for k in kinds} for p in job.sets]
             sets = (replace(p, frames=left(p.frames), **n) for p, n in zip(job.sets, needs, strict=True))
             lights.append(replace(job, sets=tuple(sets)))
         parts = {"groups": tuple(groups.values()), "masters": tuple(made.values()), "lights": tuple(lights)}
@@ -239,7 +241,7 @@ class Plan:
             if apart and not any(apart in warning for warning in self.warnings):
                 yield f"{choice.need} for {choice.target}: {choice.chosen or 'none'} ({apart})"
         used = {id(frame) for job in self.masters for frame in job.frames}
-        used |= {id(master) for part in self.sets for master in (part.bias, part.dark, part.flat)}
+        used |= {id(master) for part in self.sets for master in (part.bias, part.dark, part.flat, part.hot_from)}
         used |= {id(master) for job in self.masters for master in (job.bias, job.dark)}
         for group in self.groups:
             if group.kind != "light" and not any(id(frame) in used for frame in group.frames):
@@ -299,9 +301,14 @@ def loads(job: LightJob) -> float:
 
 def masters_in_words(part: LightSet) -> str:
     """Which masters a set uses, as words."""
-    named = {"B": part.bias, "D": part.dark, "F": part.flat}
-    words = {k: " ".join(m.words) if isinstance(m, MasterJob) else Path(m.source).name for k, m in named.items() if m}
-    return "; " + ", ".join(f"{name} = {made}" for name, made in words.items()) if words else ""
+    named = {"B": part.bias, "D": part.dark, "F": part.flat, "hot pixels": part.hot_from}
+    words = [f"{letter} = {name_of(master)}" for letter, master in named.items() if master]
+    return f"; {', '.join(words)}" if words else ""
+
+
+def name_of(master: MasterJob | Frame) -> str:
+    """What a master is called: by its words, a ready-made one by its file."""
+    return " ".join(master.words) if isinstance(master, MasterJob) else Path(master.source).name
 
 
 def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> ImageCalibration:
@@ -309,7 +316,9 @@ def calibration_of(job: MasterJob | LightSet, calibrate: ImageCalibration) -> Im
 
     What is left out for lights (`use_bias` ...) is left out for them only, and so is the pedestal of the result.
     """
+    if isinstance(job, LightSet) and job.scaled:
+        return with_values(calibrate, dark_scaling="fit") if calibrate.dark_scaling == "auto" else calibrate
     if isinstance(job, LightSet):
-        return calibrate if job.scaled else with_values(calibrate, dark_scaling="none", dark_scale=None)
+        return with_values(calibrate, dark_scaling="none", dark_scale=None)
     used = {"use_bias": True, "use_dark": True, "use_flat": True}
     return with_values(calibrate, **used, pedestal_dn=0.0, dark_scaling="none", dark_scale=None)

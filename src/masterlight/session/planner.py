@@ -4,6 +4,7 @@ Which frames belong together is decided by `matching`; here it is decided what i
 order, and what is told about it.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from masterlight.core.errors import MOST_LETTERS, ParameterError, one_line
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.processed import words_of
-from masterlight.core.together import differences, settings
+from masterlight.core.together import differences, same_current, settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
 from masterlight.session.found.orientation import settle_patterns
@@ -33,6 +34,8 @@ from masterlight.session.scan import Session
 
 FLATS_TRIED = 5
 """Sets of flats that are tried for lights where nothing takes the bias level off the best: the best ones."""
+SAME_PIXELS = "camera", "size", "region", "binning", "colour pattern"
+"""What a dark must share with lights for its hot pixels to be theirs."""
 QUOTED = re.compile(r"(?<!\w)'[^']*'")
 """What a note quotes: the name of a file, the word of a header."""
 
@@ -214,7 +217,8 @@ class Planner:
             field = self.fields.get(group.frames[0].source, 1)
             key = (object_key(meta.object), field, filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
             part = self.light_set(group)
-            sets, masters = jobs.setdefault(key, {}), (*map(id, (part.bias, part.dark, part.flat)), part.equation)
+            used = part.bias, part.dark, part.flat, part.hot_from
+            sets, masters = jobs.setdefault(key, {}), (*map(id, used), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
@@ -231,25 +235,11 @@ class Planner:
             self.warn(f"already calibrated ({words_of(done)}); what was done is not done again", group)
         for stage in group.meta.stages if group.meta.stages != ("debayered",) else ():
             self.warn(f"already {stage} by another program; that is left as it is, and raw frames give better", group)
-        bias = dark = flat = None
-        asked = (wanted.dark_scaling != "none" or wanted.dark_scale is not None) and wanted.use_dark and wanted.use_bias
-        if asked and not set("BD") & set(done):
-            bias = self.pick("bias", group)
-            if bias is None:
-                why = self.why_not("bias", group)
-                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group, why)
-        if "D" not in done and wanted.use_dark:
-            dark = self.dark_for_lights(group, bias is not None)
-        scaled = bias is not None and dark is not None
-        if not scaled:
-            needed = wanted.use_bias and not set("BD") & set(done) and (dark is None or not dark.contains_bias)
-            bias = (bias or self.pick("bias", group)) if needed else None
-        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
-            why = self.why_not("bias", group)
-            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group, why)
-            dark = None
-        elif bias is None and dark is None and (why := self.why_not("bias", group)):
-            self.warn(f"no matching bias{why}; their bias level stays in the picture", group, why)
+        flat = None
+        bias, dark, scaled = self.level_and_current(group)
+        hot_from = dark or self.dark_showing_hot_pixels(group)
+        if dark is None and "D" not in done and wanted.use_dark:
+            self.tell_missing_dark(group)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
@@ -264,7 +254,62 @@ class Planner:
             self.warn(f"no flat{why}; vignetting and dust stay in the picture", group, why)
         told = formula("L", bias, dark, flat_master, scaled)
         frames = self.with_pattern(group, [dark, flat, bias])
-        return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled)
+        hot_master = self.master(hot_from) if dark is None else None
+        return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled, hot_master)
+
+    def level_and_current(self, group: Group) -> tuple[Group | None, Group | None, bool]:
+        """(bias, dark, whether the dark is scaled) for lights, as far as there are any."""
+        done, wanted = set(group.meta.calibration), self.calibrate
+        bias, scaled = None, False
+        asked = (wanted.dark_scaling in ("fit", "exposure") or wanted.dark_scale is not None) and wanted.use_dark
+        may_scale = wanted.use_bias and not set("BD") & done
+        if asked and may_scale:
+            bias = self.pick("bias", group)
+            if bias is None:
+                why = self.why_not("bias", group)
+                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group, why)
+        dark = self.dark_for_lights(group, bias is not None) if "D" not in done and wanted.use_dark else None
+        if wanted.dark_scaling == "auto" and wanted.use_dark and not asked and may_scale:
+            bias, dark, scaled = self.scaled_by_itself(group, dark)
+        scaled = scaled or (bias is not None and dark is not None)
+        if not scaled:
+            needed = wanted.use_bias and not set("BD") & done and (dark is None or not dark.contains_bias)
+            bias = (bias or self.pick("bias", group)) if needed else None
+        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
+            why = self.why_not("bias", group)
+            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group, why)
+            dark = None
+        elif bias is None and dark is None and (why := self.why_not("bias", group)):
+            self.warn(f"no matching bias{why}; their bias level stays in the picture", group, why)
+        return bias, dark, scaled
+
+    def scaled_by_itself(self, group: Group, dark: Group | None) -> tuple[Group | None, Group | None, bool]:
+        """(bias, dark, True) where only a dark of another exposure or temperature is there, and a bias to scale it by.
+
+        A dark that fits as it is stays as it is: (None, dark, False). One that the recipe names is scaled like others.
+        """
+        if dark is not None and same_current(group.meta, dark.meta):
+            return None, dark, False
+        before = list(self.choices)
+        bias = self.pick("bias", group)
+        scaled = self.pick("dark", group, scaled=True) if bias is not None else None
+        if scaled is None:
+            self.choices = before
+            return None, dark, False
+        self.choices = [c for c in self.choices if c.chosen or not same_need(c, "dark", group)]
+        return bias, scaled, True
+
+    def dark_showing_hot_pixels(self, group: Group) -> Group | None:
+        """The dark nearest in exposure among all of the same sensor, whatever else it is; None where none is wanted."""
+        if not self.calibrate.use_dark or "D" in group.meta.calibration or self.goes_without("dark", group):
+            return None
+        wanted_s = group.exposure_s or 1.0
+
+        def apart(dark: Group) -> float:
+            return abs(math.log((dark.exposure_s or wanted_s) / wanted_s))
+
+        same = [dark for dark in self.groups["dark"] if not any(differences(group.meta, dark.meta, SAME_PIXELS))]
+        return min(same, key=apart, default=None)
 
     def with_pattern(self, group: Group, masters: list[Group | None]) -> tuple[Frame, ...]:
         """The frames of lights that do not tell their colour pattern, with that of their calibration frames."""
@@ -319,14 +364,21 @@ class Planner:
                 self.warn(f"their bias is subtracted already, {dark} still holds it and is not used", group)
                 return None
             return dark
-        if self.goes_without("dark", group):
-            return None
+        return None
+
+    def tell_missing_dark(self, group: Group) -> None:
+        """Warn that no dark fits: why, and what would be needed."""
+        if self.goes_without("dark", group) or any(c.chosen for c in self.choices if same_need(c, "dark", group)):
+            return
         wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
         wanted += [f"offset {group.meta.offset:g}"] if group.meta.offset is not None else []
         why = self.why_not("dark", group)
-        scaled = "; darks are scaled only when ImageCalibration.dark_scaling says so" if "exposure" in why else ""
-        self.warn(f"no matching dark{why}; add darks of {' '.join(wanted) or 'the same settings'}{scaled}", group, why)
-        return None
+        way = ", or bias frames to scale it by"
+        if self.calibrate.dark_scaling == "none":
+            way = "; darks are scaled only when ImageCalibration.dark_scaling says so"
+        way = way if choose("dark", group, self.groups["dark"], scaled=True)[0] else ""
+        todo = f"add darks of {' '.join(wanted) or 'the same settings'}{way}"
+        self.warn(f"no matching dark{why}; {todo}", group, why)
 
     def master(self, group: Group | None) -> MasterJob | Frame | None:
         """The job that makes a group into a master, or the ready-made master itself."""
@@ -382,6 +434,11 @@ def cut(words: str, most: int) -> str:
     end = ")" * words.endswith(")")
     head = words[: max(most - 6, 0)]
     return f"{head.rpartition('; ')[0] or head}; ...{end}"
+
+
+def same_need(choice: Choice, need: str, target: Group) -> bool:
+    """Whether a choice was made for this need of a group."""
+    return (choice.need, choice.target) == (need, str(target))
 
 
 def letter(group: Group) -> str:

@@ -11,13 +11,16 @@ from scipy.ndimage import uniform_filter
 from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
 from masterlight.core.headers.geometry import period, places
+from masterlight.core.statistics.cells import STARS_SIGMA, fill_cells, grid_of, sky_cells
 from masterlight.core.statistics.noise import noise_mrs, sample, two_sided_scale
-from masterlight.core.statistics.rounding import middle, spread_of, step_between
+from masterlight.core.statistics.rounding import dither, middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
-from masterlight.subframes.find import find_stars, star_statistics
 from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
+from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.find import find_stars, star_statistics
+from masterlight.subframes.stars.sharp import NO_MOSAIC
 
 SAMPLES, STRIPS = 250_000, 16
 """Pixels that `measure` looks at, in so many strips: the median of them is sure to 0.3 % of their scatter."""
@@ -63,7 +66,8 @@ def measure(
             return [measure_calibration(frame, kind, before, saturation_dn)]
         rows, cols = frame.shape[-2:]
         height = max(2, min(rows, round(SAMPLES / STRIPS / cols)))
-        parts = strips(frame, STRIPS, height) if rows > STRIPS * height else [frame.pixels(0, rows, 0, cols)]
+        few = rows > STRIPS * height
+        parts = strips(frame, STRIPS, height, inside=True) if few else [frame.pixels(0, rows, 0, cols)]
         keywords = keywords_of(frame)
         claims = keyword_noise(frame, keywords)
         more: dict[str, Any] = star_fields(frame) if set(wanted) & set(STAR_FIELDS) else {}
@@ -83,7 +87,9 @@ def measure(
         if claim and not likely:
             own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
         noise = claim if likely else noise_of_steps(flat, near)
-        own |= sky_fields(values, wanted) | more | {"step_dn": step_between(flat[len(flat) // 2])}
+        step = step_between(flat[len(flat) // 2])
+        sky = None if frame.meta.pattern else mesh_of_strips(flat, frame.shape, step)
+        own |= sky_fields(values, wanted) | more | {"step_dn": step, "sky_dn": sky}
         out.append(Measurement(frame.source, location, sides, noise, **own))
     return out
 
@@ -240,9 +246,13 @@ def stars_of(measurement: Measurement) -> dict[str, Any]:
 
 
 def measure_light(
-    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None
-) -> tuple[Measurement, StarList] | Rejected:
-    """One light and its stars, see `SubframeSelector.measure`; `sky` where colours are interpolated, which hides it."""
+    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None, mosaic=NO_MOSAIC,
+    pattern=None,
+) -> tuple[Measurement, StarList] | Rejected:  # fmt: skip
+    """One light and its stars, see `SubframeSelector.measure`; `sky` where colours are interpolated, which hides it.
+
+    mosaic (rows, cols) of a colour pattern: what the frame was debayered from, which shows hot pixels as they are.
+    """
     frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
@@ -251,12 +261,17 @@ def measure_light(
     if not row:
         return row
     ceiling = 0.99 * saturation_dn if saturation_dn else None
-    found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn or frame.meta.gain_e_per_dn)
+    if frame.meta.pattern and len(frame.shape) == 2:
+        mosaic, pattern = np.asarray(frame), frame.meta.pattern
+    sharp = mosaic, period(pattern)
+    gain_e_per_dn = gain_e_per_dn or frame.meta.gain_e_per_dn
+    found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn, *sharp)
     if len(found) < settings.min_stars:
         few = "no star" if not len(found) else f"only {len(found)} of the {settings.min_stars} stars needed"
         words = f"{few} found above {settings.sigma:g} sigma (noise {row.noise_dn:.3g} DN, background "
         return Rejected(source, "measure", f"{words}{row.location_dn:.5g} DN): clouds, lens cap or focus?")
     more = {"stars": total, "eccentricity": elongation, "gradient_dn": gradient(level)}
+    more["profile"] = profile_of_stars(image, found)
     return replace(row, **more, **star_statistics(found)), found
 
 
@@ -292,7 +307,29 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
     location, low, high, noise, free, saturated, missing = (float(np.mean(v)) for v in zip(*rows, strict=True))
     shares = {"noise_fraction": free, "saturated_fraction": saturated, "missing_fraction": missing}
     shares["step_dn"] = max(map(step_between, boxes))
-    return Measurement(source, location, (low, high), noise, **header_fields(meta), **shares)
+    own = {**header_fields(meta), **shares, "sky_dn": mesh_of_boxes(boxes, shares["step_dn"])}
+    return Measurement(source, location, (low, high), noise, **own)
+
+
+def mesh_of_boxes(boxes: Sequence[np.ndarray], step: float) -> np.ndarray | None:
+    """The sky of one colour in coarse cells: the mean of its first two planes, which tell enough; see `sky_cells`."""
+    meshes = [sky_cells(np.ascontiguousarray(box), step) for box in boxes[:2]]
+    return None if meshes[0] is None else np.mean(meshes, axis=0)
+
+
+def mesh_of_strips(parts: Sequence[np.ndarray], shape: tuple[int, ...], step: float) -> np.ndarray | None:
+    """The sky of a plane of this shape in coarse cells, from strips of whole rows (h, cols) evenly spread over it.
+
+    Strips that tell no more than a few hundred pixels a cell do for gradients and for clouds.
+    """
+    across = grid_of(shape)[1]
+    if not across or len(parts) < 2:
+        return sky_cells(np.ascontiguousarray(parts[0]), step) if across else None
+    strips = [np.ascontiguousarray(part + dither(part.shape, step) if step else part) for part in parts]
+    out = np.empty((len(parts), across), np.float32)
+    for strip, row in zip(strips, out, strict=True):
+        fill_cells(strip, 1, STARS_SIGMA, row[None])
+    return out
 
 
 def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple[float, ...] | str:

@@ -5,10 +5,33 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
-STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars")
+STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_noise_dn")
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """How a frame was brightened by its flat, and where it lies on the grid of the result."""
+
+    grid: np.ndarray
+    """(ny, nx) float: F / mean(F) of cells that divide the frame evenly, NaN where nothing is known."""
+    matrix: np.ndarray
+    """3x3, sends pixels of the result to those of the frame."""
+    shape: tuple[int, int]
+    """Rows and columns of the frame."""
+
+    def at(self, x_px: np.ndarray, y_px: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
+        """mean(F) / F at pixels of the result, 1 where unknown; and whether the frame lies there or nearly so."""
+        x, y, z = np.tensordot(self.matrix, np.stack([x_px, y_px, np.ones_like(x_px)]), 1)
+        x, y = x / z, y / z
+        (rows, cols), (ny, nx) = self.shape, self.grid.shape
+        there = (x > -margin_px) & (x < cols + margin_px) & (y > -margin_px) & (y < rows + margin_px)
+        places = [(y + 0.5) * ny / rows - 0.5, (x + 0.5) * nx / cols - 0.5]
+        grid = np.where(self.grid > 0, self.grid, 1.0)
+        return 1 / map_coordinates(grid, places, order=1, mode="nearest"), there
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,8 @@ class Measurement:
     eccentricity: float | None = None
     stars: int | None = None
     """How many stars stand above the threshold; those that were fitted may be fewer."""
+    profile: tuple[float, ...] | None = None
+    """Light per square pixel of its stars, of a star of 1, at `subframes.radial.RADII_PX` from the centre."""
     pixel_noise_dn: float | None = None
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
@@ -61,8 +86,13 @@ class Measurement:
     """Share of the pixels that are exactly 0, as some programs write what is missing."""
     step_dn: float | None = None
     """Step to which its values were rounded, where its noise is below three of them; else 0."""
+    response: Response | None = None
+    """What its flat did to it, where that is known."""
     gradient_dn: float | None = None
     """Highest minus lowest corner of the plane through the sky."""
+    sky_dn: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Levels of the sky in the cells of `core.statistics.cells`, (ny, nx) float32, NaN where missing; in the frame's
+    own pixels, or once it is registered in those of the reference. None for small frames and those without stars."""
 
 
 @dataclass(frozen=True, eq=False)

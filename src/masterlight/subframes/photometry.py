@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from masterlight.core.frame import Frame, naming
 from masterlight.subframes.measurement import Measurement, StarList
+from masterlight.subframes.radial import BLUR_PX2, Profile, radial_profile
 
 APERTURE = 1.8
 """Radius of the aperture in widths (FWHM) of the stars of the frame itself, so that it holds the same share of their
@@ -31,6 +32,8 @@ ENOUGH_STARS, FEWEST_STARS = 8, 3
 FLOOR = 0.005
 """Relative error of a flux below which none is believed: flat field, changes of the profile over the field."""
 NEAR_SATURATION = 0.98
+WIDER, MODEL_BETA = 1.2, 4.0
+"""A Moffat profile of this exponent is so many times narrower than the Gaussian that is as wide as all of its light."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,8 @@ class Fluxes:
     fwhm_px: np.ndarray
     """(planes,) FWHM of the Gaussian that is as wide as the stars, blur by the pixel included, so that wings count too:
     1.2 times the FWHM of a Moffat profile of exponent 4. NaN when unknown."""
+    profiles: tuple[Profile | None, ...] = ()
+    """(planes,) mean radial profiles of the stars; None where too few tell."""
 
 
 class Ratio(NamedTuple):
@@ -97,7 +102,8 @@ def forced_fluxes(frame: Frame, stars: StarList) -> Fluxes:
         if widest > half:
             half, boxes = widest, stamps(frame, stars, widest)
     found = [apertures(boxes[:, p], stars, width) for p, width in enumerate(widths)]
-    return Fluxes(*map(np.stack, zip(*found, strict=True)), np.array(widths))
+    profiles = [own_profile(boxes[:, p], stars, found[p][0], width) for p, width in enumerate(widths)]
+    return Fluxes(*map(np.stack, zip(*found, strict=True)), np.array(widths), tuple(profiles))
 
 
 def stamps(frame: Frame, stars: StarList, half: int) -> np.ndarray:
@@ -175,6 +181,17 @@ def own_width(boxes: np.ndarray, stars: StarList, usual: float) -> float:
     return GAUSSIAN * float(np.interp(SHARE, inside[around], radius[around])) if first else np.nan
 
 
+def own_profile(boxes: np.ndarray, stars: StarList, flux_dn: np.ndarray, width: float) -> Profile | None:
+    """The mean radial profile of the brightest stars in boxes (n, size, size), of this light and width (FWHM)."""
+    good = usable(boxes)
+    good = good[flux_dn[good] > 0][:PROFILE_STARS]
+    if not NARROWEST_PX <= width < np.inf or len(good) < FEWEST_STARS:
+        return None
+    chosen, distance = boxes[good], distances(stars[good], boxes.shape[1] // 2)
+    light = (chosen - sky_of(chosen, width)[0][:, None, None]) / flux_dn[good, None, None]
+    return radial_profile(light, distance, max(width**2 - BLUR_PX2, 0.5) ** 0.5 / WIDER, MODEL_BETA)
+
+
 def apertures(boxes: np.ndarray, stars: StarList, width: float) -> tuple[np.ndarray, np.ndarray]:
     """(flux_dn, error_dn), each (n,), of the stars in boxes (n, size, size) for stars of this width (FWHM)."""
     flux, error = np.full((2, len(boxes)), np.nan)
@@ -227,7 +244,9 @@ def with_star_light(planes: Sequence[Measurement], fluxes: Fluxes, reference: Fl
     for p, plane in enumerate(planes):
         ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])
         width = float(fluxes.fwhm_px[p]) if np.isfinite(fluxes.fwhm_px[p]) else None
-        out.append(replace(plane, flux_ratio=ratio.trusted, fwhm_px=plane.fwhm_px or width))
+        profile = fluxes.profiles[p] if fluxes.profiles else None
+        told = {"fwhm_px": plane.fwhm_px or width, "profile": profile}
+        out.append(replace(plane, flux_ratio=ratio.trusted, **told))
     return out
 
 

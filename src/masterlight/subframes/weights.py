@@ -11,6 +11,7 @@ import numpy as np
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.expression import Expression, ExpressionError
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
+from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
 """What the names of keywords that hold weights have in them: SFSWEIGHT, SSWEIGHT, WBPPWGHT."""
@@ -40,6 +41,7 @@ MEASURED = {
     "flux_ratio": "the light of its stars relative to the reference", "psf_flux_dn": "the light of its stars",
     "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
     "eccentricity": "the elongation of its stars", "stars": "its number of stars",
+    "profile": "the profile of its stars",
 }  # fmt: skip
 """Fields of `Measurement` as a sentence calls them."""
 SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
@@ -56,7 +58,9 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
     "average-deviation": (("mean_deviation_dn",), lambda s, k: s.mean_deviation_dn),
 }
 """Kinds of weight: the positive numbers that they need, and the weight of a frame with scale factor k. Those that are
-told by a keyword or a formula come besides."""
+told by a keyword or a formula come besides, and those of `SHAPED`."""
+SHAPED = "point", "sharp"
+"""Kinds of weight that are made of the noise and the star profiles of all frames together."""
 FIELDS = {
     "FWHM": "fwhm_px", "Eccentricity": "eccentricity", "Noise": "noise_dn", "Median": "location_dn", "Mean": "mean_dn",
     "MeanDeviation": "mean_deviation_dn", "Stars": "stars", "Exposure": "exposure_s",
@@ -86,12 +90,13 @@ def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
 
 def weights_of(
     mode: str, statistics: Sequence[Measurement], factor: np.ndarray, *, keyword: str | None = None,
-    expression: str | None = None,
+    expression: str | None = None, give: float = 1.0,
 ) -> np.ndarray:  # fmt: skip
     """The weight of each frame, (N,) float64, as it comes out of its formula; only their ratios mean something.
 
-    mode: a name of `MODES`, or "keyword", the number that `keyword` has in each header, or "expression". factor (N,):
-    by what each frame is multiplied before it is combined, for psf-scale-snr as its stars tell it. Raises
+    mode: a name of `MODES`, "keyword", the number that `keyword` has in each header, "expression", or one of `SHAPED`:
+    where no frame tells the profile of its stars, point is noise; give: percent of depth that sharp gives away. factor
+    (N,): by what each frame is multiplied before it is combined, for psf-scale-snr as its stars tell it. Raises
     ParameterError, naming the frame, the number and what to do, where a weight cannot be made. An expression may give 0
     for some frames, not for all.
     """
@@ -99,11 +104,10 @@ def weights_of(
         return np.array([keyword_weight(s, keyword or "") for s in statistics])
     if mode == "expression":
         return expression_weights(statistics, expression or "")
-    if mode not in MODES:
-        raise ParameterError(
-            f"ImageIntegration.weights: '{mode}' is not known; there are {', '.join(MODES)}, keyword, expression"
-        )
-    fields, compute = MODES[mode]
+    if mode not in (*MODES, *SHAPED):
+        there = ", ".join((*SHAPED, *MODES, "keyword", "expression"))
+        raise ParameterError(f"ImageIntegration.weights: '{mode}' is not known; there are {there}")
+    fields, compute = MODES["noise" if mode in SHAPED else mode]
     for s in statistics:
         for name in fields:
             check(s, name, f"ImageIntegration.weights {mode}", positive=True)
@@ -111,7 +115,42 @@ def weights_of(
     for s, weight in zip(statistics, weights, strict=True):
         if not (np.isfinite(weight) and weight > 0):
             raise ParameterError(f"{s.source}: ImageIntegration.weights {mode} gives {weight:g}; leave the frame out")
-    return weights
+    return shaped_weights(mode, statistics, weights, factor, give) if mode in SHAPED else weights
+
+
+def shaped_weights(mode: str, statistics: Sequence[Measurement], least, factor: np.ndarray, give: float) -> np.ndarray:
+    """Weights by noise and by the profiles of stars; `least` are those by noise, where no profile is known."""
+    profiles = profiles_of(statistics, factor)
+    if profiles is None and mode == "sharp":
+        check(statistics[0], "profile", "ImageIntegration.weights sharp", positive=False)
+    if profiles is None:
+        return least
+    noise = least**-0.5
+    return point_weights(noise, profiles) if mode == "point" else sharp_weights(noise, profiles, give / 100)
+
+
+def worth_beside_noise(weights: np.ndarray, statistics: Sequence[Measurement], factor: np.ndarray) -> Worth | None:
+    """What these weights make of the frames beside weights by noise; None where profiles or noise are not known."""
+    profiles, noise = profiles_of(statistics, factor), np.abs(factor) * [s.noise_dn for s in statistics]
+    known = profiles is not None and np.isfinite(noise).all() and (noise > 0).all() and weights.sum() > 0
+    return worth_of(weights, noise, profiles) if known else None
+
+
+def profiles_of(statistics: Sequence[Measurement], factor: np.ndarray) -> np.ndarray | None:
+    """The profiles of stars (N, radii) as they come to be combined, each frame multiplied by its factor (N,).
+
+    Frames that tell none have the mean of the others; None where most tell none. A star counts as it shines in each:
+    where no factor makes frames alike, less in those behind cloud.
+    """
+    known = np.array([s.profile is not None for s in statistics])
+    if 2 * known.sum() <= len(known):
+        return None
+    profiles = np.array([s.profile for s in statistics if s.profile is not None], float)
+    out = np.broadcast_to(profiles.mean(axis=0), (len(known), profiles.shape[1])).copy()
+    out[known] = profiles
+    ratios = np.array([np.nan if s.flux_ratio is None else s.flux_ratio for s in statistics])
+    light = factor * ratios if np.isfinite(ratios).all() else np.ones(len(known))
+    return out * (light / np.median(light))[:, None]
 
 
 def check(s: Measurement, name: str, who: str, positive: bool) -> None:

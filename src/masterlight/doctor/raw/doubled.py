@@ -22,16 +22,20 @@ CROP_PX = 60
 
 
 def doubled_lights(doctor: Doctor, lights: Sequence[tuple[Frame, StarList]]) -> Iterator[Finding]:
-    """D30: lights in which every star stands twice; frames as the camera took them, and their stars."""
+    """D30: lights in which every star stands twice; frames as the camera took them, and their stars.
+
+    A run leaves them out where most lights are sound.
+    """
     found = [(frame, stars, offset) for frame, stars in lights if (offset := offset_of(stars)) is not None]
     if not found or "D30" in doctor.off:
         return
     frame, stars, (dx, dy) = max(found, key=lambda one: math.hypot(*one[2]))
-    apart = math.hypot(dx, dy)
+    apart, out = math.hypot(dx, dy), 2 * len(found) < len(lights)
+    what = "They are left out (Doctor.off D30 keeps them)" if out else "Leave such lights out"
     sentence = f"""every star of {some([one[0] for one in found])} stands twice, {apart:.1f} px apart (x {dx:+.1f},
-        y {dy:+.1f}): the mount jumped during the exposure. Leave such lights out; look at guiding, cables and wind"""
+        y {dy:+.1f}): the mount jumped during the exposure. {what}; look at guiding, cables and wind"""
     picture = pictures.image(crop_around(frame, stars))
-    yield finding("D30", "warn", [one[0] for one in found], apart, NEAR_PX, "px", sentence, picture)
+    yield finding("D30", "warn", [one[0] for one in found], apart, NEAR_PX, "px", sentence, picture, out=out)
 
 
 def offset_of(stars: StarList) -> tuple[float, float] | None:

@@ -10,12 +10,13 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
+from masterlight.core.together import TEMPERATURE_C
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import middle_of
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.maps import Coarse
 from masterlight.doctor.process import Doctor
-from masterlight.session.groups import ROTATOR_DEG, TEMPERATURE_C, turn_deg
+from masterlight.session.groups import ROTATOR_DEG, turn_deg
 from masterlight.session.nights import NIGHT_S
 
 SHALLOW = 0.015

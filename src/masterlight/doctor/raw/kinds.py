@@ -8,13 +8,14 @@ from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.headers.geometry import period
 from masterlight.core.headers.names import camera_key
 from masterlight.core.statistics.scale import madn
+from masterlight.core.together import same_exposure
 from masterlight.core.units.figures import figure
 from masterlight.doctor import pictures
 from masterlight.doctor.evidence import Evidence, Look, by_colour, coarse, peaks, sample
 from masterlight.doctor.findings import Finding, finding, some
 from masterlight.doctor.levels import full_scale
 from masterlight.doctor.process import Doctor
-from masterlight.session.groups import Group, same_exposure
+from masterlight.session.groups import Group
 from masterlight.subframes.select import SubframeSelector
 
 STARS = 10

@@ -7,11 +7,13 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.integration.kernels import ranked, rejection
 from masterlight.integration.kernels.rejection import FIRST, HIGHEST, KEPT, LOWEST, MISSING, WD, WWD, WWDD
-from masterlight.integration.kernels.spread import CHAUVENET, INFINITY, LANES, LINEAR, NOISE
+from masterlight.integration.kernels.spread import CHAUVENET, FIELD, FLAT, INFINITY, LANES, LINEAR, NOISE
 
 AVERAGE, MEDIAN, MINIMUM, MAXIMUM, ADAPTIVE = range(5)
 COMBINATIONS = "average", "median", "minimum", "maximum", "adaptive"
 """By their numbers."""
+LEAST = np.float32(0.25)
+"""Of the variance of the sky, what is left at least in a hollow."""
 BLOCK = 32
 """So many samples are added in float32 before their sum goes to float64."""
 SHARE, SQUARES, DARK, LIGHT, WEIGHT = (np.uint64(LANES * k) for k in range(4, 9))
@@ -77,12 +79,15 @@ def mean_variance(believe, excess, scattered, squares, spare, dark, photon, ligh
 
     scattered is sum w^2 (g - mean)^2, squares sum w^2, spare (sum w)^2 - sum w^2, dark and photon sum w^2 times the
     noise variance and the variance per DN; light is the mean's height above the sky, of which seeing may change
-    `fraction`. Scatter over spare is true on average for equal weights and for weights of inverse variance; it is
-    looked at only with `believe`. NaN when nothing is known.
+    `fraction`. Height that may be noise is drawn towards 0, or pixels would be claimed to be noisier for being bright
+    by chance; a hollow in the sky has fewer photons. Scatter over spare is true on average for equal weights and for
+    weights of inverse variance; it is looked at only with `believe`. NaN when nothing is known.
     """
-    light = light if light > np.float32(0) else np.float32(0)
-    whole, moved = spare + squares, fraction * light
-    model, found = (dark + photon * light) / whole, scattered / spare
+    whole, square = spare + squares, light * light
+    light = light * (square / (square + dark / whole)) if square > np.float32(0) else np.float32(0)
+    moved = fraction * light if light > np.float32(0) else np.float32(0)
+    model, least, found = dark + photon * light, LEAST * dark, scattered / spare
+    model = (model if model > least else least) / whole
     limit = excess * (model + moved * moved * (squares / whole))
     model = model if model > np.float32(0) else np.float32(np.nan)
     return found if believe & (not found <= limit) else model
@@ -125,8 +130,8 @@ def add_up(samples, columns, room, begin, stop):
 def average(samples, zero, columns, rule, excess, room):
     """Weighted mean of the kept samples of 64 pixels and its variance as in `mean_variance`: fills room.
 
-    zero (64,) is the level of the sky. The mean is the first sample plus a float64 sum over float32 sums of 32
-    distances from it: right to 33 eps = 2e-6 of the range of the samples kept.
+    zero (3 * 64,) is the ground of `integrate`. The mean is the first sample plus a float64 sum over float32 sums of
+    32 distances from it: right to 33 eps = 2e-6 of the range of the samples kept.
     """
     value, total, sums, fraction = room.value, room.total, room.sums, np.float32(rule.noise_fraction)
     for lane in range(LANES):
@@ -144,7 +149,7 @@ def average(samples, zero, columns, rule, excess, room):
         d, squares = np.float32(mean), sums[k + SQUARES]
         scattered = sums[k + WWDD] - np.float32(2) * d * sums[k + WWD] + d * d * squares
         scattered = scattered if scattered > np.float32(0) else np.float32(0)
-        spare, dark, light = whole * whole - squares, sums[k + DARK], sums[k + LIGHT]
+        spare, dark, light = whole * whole - squares, zero[k + FIELD] * sums[k + DARK], zero[k + FLAT] * sums[k + LIGHT]
         value[lane] = sums[k + FIRST] + mean if total[lane] > 0 else np.nan
         above = np.float32(value[lane]) - zero[lane]
         variance = mean_variance(n >= 3, excess[n], scattered, squares, spare, dark, light, above, fraction)
@@ -248,8 +253,8 @@ def take_all(sums, easy, zero, columns, rule, excess, start, width, planes, hard
         d = sums[k + WD] / whole
         scattered = sums[k + WWDD] - np.float32(2) * d * sums[k + WWD] + d * d * squares
         scattered = scattered if scattered > np.float32(0) else np.float32(0)
-        value = sums[k + FIRST] + d
-        variance = mean_variance(believe, least, scattered, squares, spare, dark, photon, value - zero[k], fraction)
+        value, own, each = sums[k + FIRST] + d, zero[k + FIELD] * dark, zero[k + FLAT] * photon
+        variance = mean_variance(believe, least, scattered, squares, spare, own, each, value - zero[k], fraction)
         sums[k + FIRST], sums[k + WD] = value, factor * variance
         easy[k] = easy[k] if abs(value) < INFINITY else np.float32(0)
     for lane in range(width):
@@ -269,8 +274,9 @@ def integrate(samples, judged, zero, columns, rule, table, combination, planes, 
 
     samples (N, pixels) float32 as stored, NaN where missing, are combined; judged (N, pixels) float32 are what
     rejection looks at, usually the very same array: NaN where missing, -inf or +inf where a sample was taken out
-    before as too faint or too bright. zero (pixels,) float32 is the level of the sky on the scale of rejection: what
-    stands above it is light.
+    before as too faint or too bright. zero (3, pixels) float32 is the ground: the level of the sky on the scale of
+    rejection, above which all is light; how many times the usual variance the sky has there; the factor of the flat,
+    by which the variance of light is multiplied.
     Fills the (pixels,) arrays of `planes` and, unless it is (0, 0), verdicts (N, pixels) uint8 with 0 for kept or
     missing, 1 for rejected low, 2 for high; adds to frames (3, N) int64 how many samples of each frame were rejected
     low, rejected high, and there at all. Each pixel is computed by itself in the order of frames: the same in whatever
@@ -298,7 +304,7 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
     scratch, same = rejection.make_scratch(n), samples.ctypes.data == judged.ctypes.data
     code, tally, spread = np.empty((n, LANES), np.uint8), np.empty((3, LANES), np.float32), np.empty(LANES, np.float32)
     room = Room(code, tally, np.empty(LANES), np.empty(LANES), spread, np.empty(9 * LANES, np.float32))
-    gathered, ground = np.empty((n, LANES), np.float32), np.zeros(LANES, np.float32)
+    gathered, ground = np.empty((n, LANES), np.float32), np.ones(3 * LANES, np.float32)
     looked = gathered if same else np.empty((n, LANES), np.float32)
     known = rejection.least_variance(rule) > 0 or rule.algorithm == NOISE
     if combination == AVERAGE and decided.size == 0 and known:
@@ -310,8 +316,9 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
         pick(samples, who, gathered)
         if not same:
             pick(judged, who, looked)
-        for lane in range(who.size):
-            ground[lane] = zero[who[lane]]
+        for row in range(3):
+            for lane in range(who.size):
+                ground[row * LANES + lane] = zero[row, who[lane]]
         if decided.size:
             for i in range(n):
                 for lane in range(who.size):
@@ -332,7 +339,7 @@ def stack(samples, judged, zero, decided, columns, rule, combination, planes, ve
 def quick(samples, judged, zero, columns, rule, excess, planes, frames):
     """Average the pixels of which no sample can be rejected, and list the others."""
     n, pixels = samples.shape
-    hard, waiting, ground = np.empty(pixels, np.int64), 0, np.zeros(LANES, np.float32)
+    hard, waiting, ground = np.empty(pixels, np.int64), 0, np.ones(3 * LANES, np.float32)
     easy, sums, aside = np.empty(LANES, np.float32), np.empty(9 * LANES, np.float32), rejection.set_aside(columns.loose)
     tail, tail_judged = np.full((n, LANES), np.float32(np.nan)), np.full((n, LANES), np.float32(np.nan))
     for start in range(0, pixels, LANES):
@@ -340,7 +347,8 @@ def quick(samples, judged, zero, columns, rule, excess, planes, frames):
         if width < LANES:
             tail[:, :width], tail_judged[:, :width] = samples[:, start:], judged[:, start:]
             source, looked, at = tail, tail_judged, 0
-        ground[:width] = zero[start : start + width]
+        for row in range(3):
+            ground[row * LANES : row * LANES + width] = zero[row, start : start + width]
         survey(source, looked, at, columns, rule, aside, sums)
         rejection.find_undisputed(looked, at, ground, columns, rule, aside, sums, easy)
         waiting = take_all(sums, easy, ground, columns, rule, excess, start, width, planes, hard, waiting)

@@ -12,7 +12,7 @@ from scipy import special
 
 from masterlight.compiled import njit
 from masterlight.integration.kernels import rejection
-from masterlight.integration.kernels.spread import CHAUVENET, ESD, INFINITY, LANES, LINEAR, modelled_sigma
+from masterlight.integration.kernels.spread import CHAUVENET, ESD, FIELD, INFINITY, LANES, LINEAR, modelled_sigma
 
 START, STOP, CENTRE, HEIGHT, SLOPE, NEAR, CAP, AWAY, W, WX, WD, WXX, WXD = (np.uint64(LANES * k) for k in range(13))
 """Where the 64 numbers of each kind lie in the scratch of `linear_fit`: one array, so that nothing overlaps."""
@@ -395,7 +395,8 @@ def judge_ranks(rule, table, lanes, zero, count, first, last, work, slope, limit
     for lane in range(LANES if rule.floor > 0 else 0):
         if count[lane] > 0:
             centre = np.float32(0.5) * (lanes[(count[lane] - 1) >> 1, lane] + lanes[count[lane] >> 1, lane])
-            floor[lane] = modelled_sigma(rule, rule.floor * rule.floor, centre - zero[lane])
+            variance = zero[np.uint64(lane) + FIELD] * rule.floor * rule.floor
+            floor[lane] = modelled_sigma(rule, variance, centre - zero[lane])
     if rule.algorithm == LINEAR:
         linear_fit(lanes, count, first, last, slope, low, high, rule.passes, rule.keep_fraction, floor, work)
     elif rule.algorithm == ESD:
@@ -418,11 +419,11 @@ def judge_ranks(rule, table, lanes, zero, count, first, last, work, slope, limit
 def by_rank(judged, zero, columns, rule, table, code, slope):
     """Fill code (N, pixels) uint8 with KEPT, LOW, HIGH or MISSING for each sample, by linear fit, ESD or Chauvenet.
 
-    judged (N, pixels) float32, zero (pixels,) and columns as for `combine.integrate`; slope (pixels,) float32, or of
+    judged (N, pixels) float32, zero (3, pixels) and columns as for `combine.integrate`; slope (pixels,) float32, or of
     size 0, gets the slope of the fitted lines.
     """
     n, pixels = judged.shape
-    scratch, steep, ground = rejection.make_scratch(n), np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+    scratch, steep, ground = rejection.make_scratch(n), np.zeros(LANES, np.float32), np.ones(3 * LANES, np.float32)
     lanes, bounds, index = scratch.lanes, scratch.bounds, scratch.index
     count, first, last = index[0], index[1], index[2]
     looked, found = np.full((n, LANES), np.float32(np.nan)), np.empty((n, LANES), np.uint8)
@@ -430,7 +431,9 @@ def by_rank(judged, zero, columns, rule, table, code, slope):
     loosest = np.float32(columns.loose.max() > rejection.LOOSE)
     for start in range(0, pixels, LANES):
         stop = min(start + LANES, pixels)
-        looked[:, : stop - start], ground[: stop - start] = judged[:, start:stop], zero[start:stop]
+        looked[:, : stop - start] = judged[:, start:stop]
+        for row in range(3):
+            ground[row * LANES : row * LANES + stop - start] = zero[row, start:stop]
         looked[:, stop - start :] = np.nan
         rejection.load(looked, columns, rule, scratch)
         apart = bounds[5] * loosest

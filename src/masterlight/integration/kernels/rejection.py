@@ -35,8 +35,8 @@ class Scratch(NamedTuple):
     sums: np.ndarray
     state: np.ndarray
     bounds: np.ndarray
-    """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; whether
-    loose frames are judged by that reach."""
+    """(6, 64) float32: lowest and highest survivor; median, and how far below and above it samples may lie; 1 where
+    loose frames are judged by that reach, 2 where all that are noisier than usual are."""
     index: np.ndarray
     """(3, 64) int64: number of samples, first and last survivor."""
 
@@ -148,14 +148,33 @@ def trim(lanes, lane, start, stop, base, slope, below, above, least):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def settle(rule, low, high, lanes, lane, zero, n, exact, sums, limits):
+def settle_pair(rule, high, lanes, lane, zero, limits):
+    """Bounds of the survivors of two sorted samples: the brighter one goes where noise cannot part them so far.
+
+    What comes between, a cosmic ray or a satellite, adds light; the distance of two samples has twice their variance.
+    """
+    k = np.uint64(lane)
+    lower, upper = lanes[np.uint64(0), k], lanes[np.uint64(1), k]
+    reach = high * np.sqrt(np.float32(2)) * modelled_sigma(rule, rule.noise_variance, lower - zero)
+    limits[0, k], limits[1, k], limits[2, k] = lower, INFINITY, reach
+    return 0, 2 if upper - lower <= reach else 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def settle(plain, low, high, lanes, lane, zero, over, n, exact, sums, limits):
     """Bounds of the survivors of one sorted lane of `n` samples: what is too far goes until nothing more does.
 
-    With `exact`, limits are those of the last sigma; else it stops as soon as it is sure that nothing more goes.
+    zero is the level of the sky there, which has `over` times the usual variance. With `exact`, limits are those of the
+    last sigma; else it stops as soon as it is sure that nothing more goes.
     """
+    rule = spread.rule_at(plain, over)
     a, b, k, least = 0, n, np.uint64(lane), max(2, int(np.ceil(rule.keep_fraction * n)))
     draws = rule.algorithm == spread.WINSORIZED or rule.algorithm == spread.AUTO
     skip = draws and not (exact or spread.is_modelled(rule, n))
+    if spread.is_few(rule, n):
+        low, high = low * np.float32(rule.ease_low), high * np.float32(rule.ease_high)
+        if n == 2 and rule.pairs:
+            return settle_pair(rule, high, lanes, lane, zero, limits)
     if n >= 3 and (draws or rule.algorithm == spread.SIGMA):
         spread.add_up(lanes, lane, n, sums)
     for i in range(rule.passes if n >= 3 else 0):
@@ -207,8 +226,8 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
     """Find the survivors lanes[first:last] of 64 sorted lanes that hold `count` samples each.
 
     state (8 * 64,) float32 and sums (2, N + 1) float64 are scratch; apart (64,) is 1 where loose frames are judged by
-    the others. limits (3, 64) gets the median and the distances below and above it that were allowed last, infinite
-    where nothing is beyond them.
+    the others, and becomes 2 where few samples are judged each by the noise of its frame. limits (3, 64) gets the
+    median and the distances below and above it that were allowed last, infinite where nothing is beyond them.
     """
     low = np.float32(rule.low) if rule.clip_low else INFINITY
     high = np.float32(rule.high) if rule.clip_high else INFINITY
@@ -221,7 +240,10 @@ def judge(judged, columns, rule, lanes, zero, count, first, last, apart, state, 
         n = count[lane]
         first[lane], last[lane] = 0, n
         if safe[lane] == 0:
-            first[lane], last[lane] = settle(rule, low, high, lanes, lane, zero[lane], n, exact, sums, limits)
+            below, over = zero[lane], zero[np.uint64(lane) + spread.FIELD]
+            first[lane], last[lane] = settle(rule, low, high, lanes, lane, below, over, n, exact, sums, limits)
+            if spread.is_few(rule, n):
+                apart[lane] = np.float32(2)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -260,7 +282,7 @@ def find_undisputed(judged, at, zero, columns, rule, aside, sums, easy):
     high = np.float32(rule.high) if rule.clip_high else np.float32(3e38)
     for lane in range(LANES):
         k = np.uint64(lane)
-        reach = modelled_sigma(rule, variance, sums[k + LOWEST] - zero[k])
+        reach = modelled_sigma(rule, zero[k + spread.FIELD] * variance, sums[k + LOWEST] - zero[k])
         easy[k] = one if sums[k + HIGHEST] < INFINITY else np.float32(0)
         sums[k + HIGHEST] -= high * reach
         sums[k + LOWEST] += low * reach
@@ -304,6 +326,7 @@ def mark(judged, columns, rule, bounds, code):
     bounds (6, 64) as in `Scratch`. A frame that is noisier than the others has a `loose` above 1, and its samples may
     lie that many times the reach from the median.
     """
+    one, two = np.float32(1), np.float32(2)
     range_low, range_high = np.float32(rule.range_low), np.float32(rule.range_high)
     for i in range(judged.shape[0]):
         a, b, r = columns.reject_scale[i], columns.reject_offset[i], columns.loose[i]
@@ -314,6 +337,11 @@ def mark(judged, columns, rule, bounds, code):
             own = (r > LOOSE) & (bounds[5, k] > 0)
             low = bounds[2, k] - r * bounds[3, k] if own else bounds[0, k]
             high = bounds[2, k] + r * bounds[4, k] if own else bounds[1, k]
+            if (r > one) & (bounds[5, k] == two):  # what survives is kept all the same
+                low, high = (
+                    min(bounds[0, k], bounds[2, k] - r * bounds[3, k]),
+                    max(bounds[1, k], bounds[2, k] + r * bounds[4, k]),
+                )
             verdict = LOW if v < low else (HIGH if v > high else KEPT)
             verdict = LOW if x <= range_low else (HIGH if x >= range_high else verdict)
             code[np.uint64(i), np.uint64(lane)] = verdict if x == x else MISSING
@@ -371,7 +399,7 @@ def reject(judged, zero, columns, rule, scratch, code):
     """Decide on every sample of 64 pixels: fills `code` (N, 64) uint8.
 
     judged (N, 64) float32, NaN where missing; columns' reject_scale, reject_offset bring them to the scale of
-    rejection; zero (64,) float32 is the level of the sky on it.
+    rejection; zero (3 * 64,) float32 is the ground of `combine.integrate`, beginning with the level of the sky on it.
     """
     lanes, bounds, index = scratch.lanes, scratch.bounds, scratch.index
     count, first, last = index[0], index[1], index[2]

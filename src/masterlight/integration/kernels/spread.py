@@ -14,6 +14,9 @@ NONE, MINMAX, PERCENTILE, SIGMA, WINSORIZED, MAD, NOISE, AUTO, LINEAR, ESD, CHAU
 CENTRE, NEED, LIMIT, TOTAL, SQUARE, DRAWN, DRAWN_SQUARE = (np.uint64(LANES * k) for k in range(7))
 """Where the 64 numbers of each kind lie in `state`: one array, so that the compiler sees they do not overlap."""
 INFINITY = np.float32(np.inf)
+FIELD, FLAT = np.uint64(LANES), np.uint64(2 * LANES)
+"""Where in the ground of 64 pixels, behind the level of the sky, lie how many times the usual variance the sky has
+there, and the factor of the flat there."""
 INNER_PASSES = 100
 """Winsorization that has not settled by then shrinks for ever: most of the samples are equal."""
 
@@ -46,12 +49,33 @@ class Rule(NamedTuple):
     """At most this part of a pixel's samples can be outliers for ESD."""
     esd_relaxation: float
     """ESD takes sigma so many times wider for faint outliers."""
+    ease_low: float = 1.0
+    """AUTO allows samples so many times `low` where the noise model judges few of them."""
+    ease_high: float = 1.0
+    pairs: bool = False
+    """AUTO judges two samples, too."""
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rule_at(rule, over):
+    """The rule for a pixel whose sky has `over` times the usual variance."""
+    clip = rule.low, rule.high, rule.clip_low, rule.clip_high, rule.passes, rule.keep_fraction
+    model = over * rule.noise_variance, rule.noise_slope, rule.noise_fraction, np.sqrt(over) * rule.floor
+    more = rule.range_low, rule.range_high, rule.few
+    esd = rule.esd_fraction, rule.esd_relaxation
+    return Rule(rule.algorithm, *clip, *more, *model, *esd, rule.ease_low, rule.ease_high, rule.pairs)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def is_modelled(rule, n):
     """Whether the noise model tells sigma, and not the `n` samples of a pixel themselves."""
     return rule.algorithm == NOISE or (rule.algorithm == AUTO and rule.noise_variance > 0 and n < rule.few)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_few(rule, n):
+    """Whether AUTO leaves the `n` samples of a pixel to the noise model."""
+    return rule.algorithm == AUTO and is_modelled(rule, n)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -116,7 +140,7 @@ def glance(rule, lanes, rows, zero, count, state, safe):
         if rule.algorithm == PERCENTILE:
             sigma = state[k + CENTRE]
         elif modelled:
-            sigma = modelled_sigma(rule, rule.noise_variance, light)
+            sigma = modelled_sigma(rule, zero[k + FIELD] * rule.noise_variance, light)
         elif rule.algorithm == MAD:
             sigma = state[k + NEED] if state[k + DRAWN] > np.float32(0.5) * n else sigma
         elif summed:
@@ -126,8 +150,9 @@ def glance(rule, lanes, rows, zero, count, state, safe):
             drawn *= ease * ease
             sigma = np.sqrt(plain if plain < drawn else drawn) * (one - np.float32(1e-5) - np.float32(1e-7) * n)
         if rule.floor > 0 and not modelled and rule.algorithm != PERCENTILE:
-            sigma = max(sigma, modelled_sigma(rule, rule.floor * rule.floor, light))
-        safe[lane] = one if state[k + NEED] <= sigma or n < 3 else np.float32(0)
+            sigma = max(sigma, modelled_sigma(rule, zero[k + FIELD] * rule.floor * rule.floor, light))
+        pair = rule.pairs and n == 2 and is_few(rule, n)
+        safe[lane] = one if (state[k + NEED] <= sigma or n < 3) and not pair else np.float32(0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

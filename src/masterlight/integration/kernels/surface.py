@@ -10,63 +10,15 @@ import numpy as np
 from scipy.linalg import eigh, solveh_banded
 
 from masterlight.compiled import njit
+from masterlight.core.statistics.cells import quick_level, settled_level
 from masterlight.core.statistics.noise import SAFE
 
-QUICK = 256
-"""Samples of a cell that the first guess of its level and spread looks at."""
-PASSES = 8
 STIFFNESS = (0.0, 1e-6, 0.0, 1.0)
 """Weights of a surface's differences against points of weight 1; the first differences settle what no point tells."""
 MEMBRANE = (0.001, 0.3, 1.0)
 """Weights of the differences of a surface that is drawn towards 0."""
 ENOUGH = 3.0
 """By how much log likelihood a surface must be better than none."""
-SETTLED = 0.003
-"""The level of a cell has settled when it moves by less than this part of the sigma of one sample."""
-
-
-@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
-def bisquare_mean(values, centre, reach):
-    """Mean of the values with Tukey's bisquare weights about `centre`, zero at `reach`; `centre` when all have none."""
-    c, inverse, one, zero = np.float32(centre), np.float32(1.0 / reach), np.float32(1.0), np.float32(0.0)
-    weight, total = 0.0, 0.0
-    for i in range(values.size):
-        d = values[i] - c
-        u = d * inverse
-        w = max(one - u * u, zero)
-        w *= w
-        weight += w
-        total += w * d
-    return centre + total / weight if weight > 0.0 else centre
-
-
-@njit(nogil=True, cache=True)
-def quick_level(values):
-    """Median of at most QUICK of the values and sigma from their median deviation; NaN for no values.
-
-    values (n,) float32 without NaN.
-    """
-    if values.size == 0:
-        return np.nan, np.nan
-    some = values[:: max(1, values.size // QUICK)]
-    level = np.float64(np.median(some))
-    return level, 1.4826 * np.float64(np.median(np.abs(some - np.float32(level))))
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def settled_level(values, level, sigma, limit):
-    """Mean with Tukey's bisquare weights, zero beyond `limit` sigma (Beaton and Tukey 1974), repeated until it rests.
-
-    values (n,) float32 without NaN; level, sigma: where to begin.
-    """
-    if not sigma > 0.0:
-        return level
-    for _ in range(PASSES):
-        before = level
-        level = bisquare_mean(values, before, limit * sigma)
-        if abs(level - before) < SETTLED * sigma:
-            break
-    return level
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
@@ -282,17 +234,24 @@ def lower(band):
     return out
 
 
-def fit_surface(v, u, values, weights, ny, nx, limit, floor):
+def full(band):
+    """A symmetric matrix in full from its lower banded form."""
+    below = lower(band)
+    return below + np.tril(below, -1).T
+
+
+def fit_surface(v, u, values, weights, ny, nx, limit, floor, stiff=1.0):
     """Coefficients of the smooth surface through points, those left out that lie far from the others.
 
     v, u (n,) places in units of cells; values, weights (n,) float64, weights near 1, 0 for no point. A penalised
     B-spline (Eilers and Marx 1996): third differences, so that a quadratic surface is followed exactly; half of a wave
-    of 6 cells passes. Points beyond `limit` sigma of the others' scatter, never taken smaller than `floor`, count
-    nothing. Returns (coefficients (ny + 3, nx + 3), number of points that count).
+    of 6 cells passes, of 6 stiff^(1/6) where it is more or less `stiff`. Points beyond `limit` sigma of the others'
+    scatter, never taken smaller than `floor`, count nothing. Returns (coefficients (ny + 3, nx + 3), number of points
+    that count).
     """
     kept, fitted = np.ones(len(values)), np.empty(len(values))
     for step in range(6):
-        band = stiffness(ny, nx, STIFFNESS).copy()
+        band = stiff * stiffness(ny, nx, STIFFNESS)
         right = np.zeros(band.shape[1])
         normal_equations(v, u, values, weights * kept, ny, nx, band, right)
         coefficients = solveh_banded(band, right, overwrite_ab=True, lower=True).reshape(ny + 3, nx + 3)

@@ -46,6 +46,8 @@ class LocalModel:
     gain: tuple[np.ndarray, ...]
     """Coefficients of s(x, y) / scale of each plane; none where it is 1 everywhere."""
     notes: tuple[str, ...] = ()
+    before: bool = False
+    """Whether it is the `Terms` of the frame that bring it to the scale and level of the reference, afterwards."""
 
     def apply(self, out: np.ndarray, y0: int, x0: int) -> None:
         """Normalize in place a box (h, w) or (3, h, w) float32 of the frame whose first pixel is (y0, x0).

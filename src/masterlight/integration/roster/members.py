@@ -12,7 +12,8 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.integration.local.model import LocalModel
+from masterlight.integration.local.levels import APART_SIGMA, levels_of
+from masterlight.integration.local.model import LocalModel, Normalized
 from masterlight.integration.roster.numbers import terms_of
 from masterlight.integration.roster.terms import Terms
 from masterlight.subframes.measurement import Measurement
@@ -25,22 +26,30 @@ Planes = Sequence[Sequence[Measurement]]
 class Roster(NamedTuple):
     """Who takes part in an integration, and how."""
 
+    settings: ImageIntegration
+    """Those that hold, `auto` resolved."""
     frames: list[Frame]
     terms: list[Terms]
     """One for each plane."""
     local: list[LocalModel] | None
-    """One for each frame, when they are normalized locally."""
+    """One for each frame, when they are normalized place by place."""
+    levels: list[LocalModel] | None
+    """What would level the skies of frames that hardly differ, where a sample is lost and the others stand for it."""
     kept: np.ndarray
     """Where the frames stand among all that were given."""
     lost: dict[int, Rejected]
     """Those of them that were left out."""
     reference: Frame
+    """As it takes part."""
+    note: str = ""
+    """What skies that differ made of the settings."""
 
 
 def roster_of(
     settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None
 ) -> Generator[Event, None, Roster]:
     """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not."""
+    given, settings = settings, settings.settled
     planes, lost = scaled_alike(settings, planes, reference)
     reference = best_frame(settings, planes, lost) if reference is None else reference
     models = None
@@ -69,9 +78,26 @@ def roster_of(
         weights = np.min([t.weights for t in terms], axis=0)
         light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= least and i != reference]
         if not light:
-            return Roster([frames[i] for i in kept], terms, local, kept, lost, frames[reference])
+            roster = Roster(settings, [frames[i] for i in kept], terms, local, None, kept, lost, frames[reference])
+            own = [[plane[i] for i in kept] for plane in planes]
+            return levelled(roster, own, at) if given.normalization == "auto" and local is None else roster
         words = f"it counts for less than {settings.min_weight:g} of the best (ImageIntegration.min_weight)"
         lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
+
+
+def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
+    """The same with frames levelled by the skies that were measured of them, where these differ."""
+    frame = roster.reference
+    levels = levels_of(planes, roster.terms, reference, frame.shape)
+    if levels is None:
+        return roster
+    if levels.apart_sigma < APART_SIGMA:
+        return roster._replace(levels=levels.models)
+    words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({levels.source})"
+    note = f"{words}: frames are levelled place by place. ImageIntegration.normalization additive+scaling leaves them"
+    model = levels.models[reference]
+    seen = Normalized(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, model=model)
+    return roster._replace(local=levels.models, reference=seen, note=note)
 
 
 def scaled_alike(settings: ImageIntegration, planes: Planes, reference: int | None):

@@ -10,7 +10,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.rejection import SIGMA, Rejection
 from masterlight.integration.roster.terms import ONE_SAMPLE, Terms
 from masterlight.subframes.measurement import Measurement
-from masterlight.subframes.weights import weights_of
+from masterlight.subframes.weights import SHAPED, weights_of, worth_beside_noise
 
 UNKNOWN_SEEING = 0.1
 """Part of a star's light by which seeing may change a pixel where nothing is known of the seeing of the frames."""
@@ -31,8 +31,8 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
     known = location, factor, reference, local_scale
     out_scale, out_offset, out_gain = normalization(settings.normalization, *known)
     rej_scale, rej_offset, rej_gain = normalization(settings.rejection.comparison, *known)
-    told = {"keyword": settings.weight_keyword, "expression": settings.weight_expression or ""}
-    gain = out_gain if settings.weights == "noise" else factor
+    told = {"keyword": settings.weight_keyword, "expression": settings.weight_expression or "", "give": settings.give}
+    gain = out_gain if settings.weights in ("noise", *SHAPED) else factor
     usual, unknown = with_usual_noise(statistics)
     weights = weights_of(settings.weights, usual, gain, **told)
     rejected = np.abs(rej_gain) * pixel_noise
@@ -65,6 +65,7 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
         background_dn=float(location[reference]),
         looseness=np.maximum(1.0, rejected / np.sqrt(pooled)) if known else np.ones(len(noise)),
         correlation=correlation_of(statistics, (weights * out_gain * pixel_noise) ** 2),
+        worth=worth_beside_noise(weights, usual, gain) if settings.combination == "average" else None,
         notes=(*notes, *unknown, *notes_of(statistics)),
     )
 

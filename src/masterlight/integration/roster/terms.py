@@ -8,11 +8,17 @@ from scipy.special import gammainccinv, ndtr
 
 from masterlight.integration.kernels import combine, rejection, spread
 from masterlight.integration.rejection import Rejection
+from masterlight.subframes.radial import Worth
 
 ONE_SAMPLE = "median", "minimum", "maximum"
 """Combinations that take one sample, or two, of a pixel: weights mean nothing to them."""
 MEDIANS = (1.0, 1.0, 1.0, 1.3460, 1.1932, 1.4341, 1.2881, 1.4728, 1.3455, 1.4949, 1.3829)
 """Variance of the median of n samples over that of their mean, n = 0 to 10."""
+
+
+FEW_EASE = 7 / 6
+"""Where few samples are judged by the noise model, the usual limits of 4 and 3 sigma are so many times wider: noise is
+not the same all over a frame, a wrong cut costs a third of a pixel's light, and a cosmic ray of 8 sigma still goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,8 @@ class Terms:
     """Variance of no light, and variance per DN of light, on the scale of rejection, by the CCD noise model."""
     correlation: float = 1.0
     """Variance of the sum of many pixels over the sum of their variances, 1 for pixels that were not interpolated."""
+    worth: Worth | None = None
+    """What the weights are worth beside those of least noise, where the profiles of the stars are known."""
     notes: tuple[str, ...] = ()
 
     def columns(self, combination: str) -> combine.Columns:
@@ -80,7 +88,8 @@ class Terms:
         code, passes = rejection.CODES[settings.algorithm], settings.max_passes if "max_passes" in reads else 1
         clip = settings.clip_low, settings.clip_high, passes, settings.min_keep_fraction
         esd = settings.esd_fraction, settings.esd_low_relaxation
-        return spread.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd)
+        ease = (FEW_EASE if limit is None else 1.0 for limit in (settings.low, settings.high))
+        return spread.Rule(code, *settings.limits, *clip, *ranges, settings.few, *model, floor, *esd, *ease, True)
 
 
 @lru_cache

@@ -262,11 +262,12 @@ def eccentricity(chi):
     return np.sqrt(2.0 * chi / (1.0 + chi))
 
 
-BETAS = 1.0 / np.linspace(0.1, 1.0 / 1.5, 9)
+BETAS = 1.0 / np.linspace(0.1 - (1.0 / 1.5 - 0.1) / 8, 1.0 / 1.5, 10)
+"""Exponents that are tried, at even steps of their inverse: 1.5, ... 10, and 34, next to a Gaussian."""
 
 
 def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
-    """The Moffat beta that bright stars of a frame share, between 1.5 and 10.
+    """The Moffat beta that bright stars of a frame share, between 1.5 and 34.
 
     start as for `fit_stars`, from `round_start` of any beta; returns (beta, inverse_gain): the second is the variance
     that the fit residuals show per DN of star light, so that bright stars are not trusted more than they deserve.
@@ -291,7 +292,7 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
     bend = left - 2.0 * middle + right
     shift = np.clip(0.5 * (left - right) / bend, -1.0, 1.0) if bend > 0 else 0.0
     step = 1.0 / BETAS[1] - 1.0 / BETAS[0]
-    beta = float(np.clip(1.0 / (1.0 / BETAS[at] + shift * step), 1.5, 10.0))
+    beta = float(np.clip(1.0 / (1.0 / BETAS[at] + shift * step), 1.5, BETAS[0]))
     fits = fit_round(beta)
     light = shape(fits, beta)[3]
     ratio = (fits[:, CHI2] - (fits[:, PIXELS] - 7.0)) * noise**2 / light

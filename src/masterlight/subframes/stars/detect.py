@@ -7,13 +7,11 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.core.statistics.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.statistics.noise import SAFE
-from masterlight.core.statistics.scale import deviation
+from masterlight.subframes.stars.sharp import NO_MOSAIC, SPIKY, block, despike, lone_in_mosaic, spike, spikiness
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
 CAPACITY = 200_000
-SPIKY = 0.002
-"""Share of hot pixels from which they are taken out before stars are searched."""
 RING = np.array(
     [(3, 0), (3, 1), (2, 2), (1, 3), (0, 3), (-1, 3), (-2, 2), (-3, 1)]
     + [(-3, 0), (-3, -1), (-2, -2), (-1, -3), (0, -3), (1, -3), (2, -2), (3, -1)]
@@ -140,59 +138,6 @@ def brightest(image, x, y):
 
 
 @njit(nogil=True, cache=True)
-def spike(image, x, y, level, noise):
-    """Whether a maximum stands alone, as hot pixels and cosmic rays do, where a star would light its neighbours too.
-
-    The two brightest of the eight neighbours are left out, so that pairs and triples are caught; the other six of a
-    star of FWHM 1.3 px hold 0.85 of its peak together wherever its centre falls in the pixel.
-    """
-    first, second, total, n = -np.inf, -np.inf, 0.0, 0
-    for j in range(max(0, y - 1), min(image.shape[0], y + 2)):
-        for i in range(max(0, x - 1), min(image.shape[1], x + 2)):
-            v = image[j, i] - level
-            if (i == x and j == y) or not abs(v) < np.inf:
-                continue
-            total, n = total + v, n + 1
-            if v > first:
-                first, second = v, first
-            elif v > second:
-                second = v
-    if n < 6:
-        return False
-    return total - first - second < 0.4 * (image[y, x] - level) - 1.5 * noise
-
-
-def spikiness(image):
-    """Share of pixels that stand 15 sigma above their four neighbours, and sigma, both from 64 rows."""
-    if min(image.shape) < 3:
-        return 0.0, 0.0
-    at = np.unique(np.linspace(1, image.shape[0] - 2, 64).astype(int))
-    rows = image[at]
-    differences = rows[:, 2:] - rows[:, :-2]
-    differences = differences[np.isfinite(differences)]
-    if not differences.size:
-        return 0.0, 0.0
-    sigma = float(1.0484 * np.float32(deviation(differences, 0.0)))
-    around = np.fmax(np.fmax(rows[:, 2:], rows[:, :-2]), np.fmax(image[at - 1, 1:-1], image[at + 1, 1:-1]))
-    return float(np.mean(rows[:, 1:-1] > around + np.float32(15.0 * sigma))), sigma
-
-
-@njit(nogil=True, cache=True)
-def despike(image, level, sigma):
-    """A copy with NaN for the spikes that rise 10 sigma above the sky mesh."""
-    rows, cols = image.shape
-    out = image.copy()
-    lowest = level.min() + 10.0 * sigma
-    for y in range(rows):
-        for x in range(cols):
-            if image[y, x] > lowest:
-                sky = mesh_at(level, y, x, rows, cols)
-                if image[y, x] > sky + 10.0 * sigma and spike(image, x, y, sky, sigma):
-                    out[y, x] = np.nan
-    return out
-
-
-@njit(nogil=True, cache=True)
 def saturated_core(image, x, y, saturation):
     """Centroid and radius of the saturated pixels around (x, y), in a window that grows until they end."""
     cx, cy, count = float(x), float(y), 0
@@ -210,10 +155,11 @@ def saturated_core(image, x, y, saturation):
 
 
 @njit(nogil=True, cache=True)
-def screen(image, smoothed, level, noise, sigma, saturation, at, out):
+def screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at, out):
     """Judge each local maximum: out (n, 7) gets x, y, strength, peak, level, noise, core; NaN where it is no star.
 
-    at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`.
+    at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`. mosaic
+    (rows, cols), of which colours repeat every `period` pixels, is what `image` was made of; empty for none.
     """
     rows, cols = smoothed.shape
     for k in range(at.shape[0]):
@@ -222,15 +168,18 @@ def screen(image, smoothed, level, noise, sigma, saturation, at, out):
         sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
         contrast, ring = ring_contrast(smoothed, x, y)
         peak, px, py = brightest(image, x, y)
+        if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
+            continue
+        beneath = smoothed[y, x] - contrast
+        if spike(image, px, py, beneath, sd / SMOOTHING) or block(image, px, py, beneath, sd / SMOOTHING):
+            continue
+        if mosaic.size > 0 and lone_in_mosaic(mosaic, px, py, period):
+            continue
         if peak >= saturation:
             cx, cy, core = saturated_core(image, px, py, saturation)
             contrast = max(contrast, smoothed[y, x] - sky)
         else:
             core = 0.0
-            if contrast < 0.7 * sigma * sd or contrast < 2.0 * ring:
-                continue
-            if spike(image, px, py, smoothed[y, x] - contrast, sd / SMOOTHING):
-                continue
             cx, cy = 2.0 * x + 0.5, 2.0 * y + 0.5
             cx += 2.0 * vertex(smoothed[y, x - 1], smoothed[y, x], smoothed[y, x + 1])
             cy += 2.0 * vertex(smoothed[y - 1, x], smoothed[y, x], smoothed[y + 1, x])
@@ -257,12 +206,13 @@ class Found(NamedTuple):
     saturation_dn: float
 
 
-def detect(image, sigma=5.0, saturation_dn=None):
+def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
     """Find what may be stars.
 
     image (rows, cols) float32 DN, NaN where missing; sigma is the height of a maximum above the sky in units of the
     noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the
-    thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold.
+    thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold. mosaic: as
+    for `screen`.
     """
     binned, smoothed, level, noise = detection_image(image)
     share, sigma_px = spikiness(image)
@@ -279,7 +229,7 @@ def detect(image, sigma=5.0, saturation_dn=None):
     rows = np.empty((found, 7))
 
     def candidates_below(saturation):
-        screen(image, smoothed, level, noise, sigma, saturation, at[:found], rows)
+        screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at[:found], rows)
         return by_strength(rows[np.isfinite(rows[:, 0])])
 
     saturation_dn = np.inf if saturation_dn is None else saturation_dn
@@ -336,42 +286,6 @@ def ceiling(image, candidates):
         if tall and plateau(image, candidates.x[k], candidates.y[k], peak, level):
             return float(level + 0.93 * (peak - level))
     return np.inf
-
-
-@njit(nogil=True, cache=True)
-def half_maximum(image, x, y, peak, level):
-    """Width of a star at half its peak: mean of four walks from (x, y) outwards over NaN, NaN when one does not end."""
-    rows, cols = image.shape
-    half, total = 0.5 * (peak + level), 0.0
-    for k in range(4):
-        dx, dy = (1, -1, 0, 0)[k], (0, 0, 1, -1)[k]
-        before, at = peak, 0
-        for step in range(1, 42):
-            i, j = x + step * dx, y + step * dy
-            if step > 40 or not (0 <= i < cols and 0 <= j < rows):
-                return np.nan
-            v = image[j, i]
-            if v <= half:
-                total += at + (step - at) * (before - half) / max(before - v, 1e-12)
-                break
-            if v > half:
-                before, at = v, step
-    return 0.5 * total
-
-
-def typical_fwhm(image, candidates, count=60):
-    """The median width at half maximum of a frame's brightest unsaturated candidates, in pixels; NaN without any."""
-    widths = []
-    for k in np.flatnonzero(candidates.core == 0)[:count]:
-        x, y = int(round(candidates.x[k])), int(round(candidates.y[k]))
-        if not (1 <= x < image.shape[1] - 1 and 1 <= y < image.shape[0] - 1):
-            continue
-        box = image[y - 1 : y + 2, x - 1 : x + 2]
-        if np.isfinite(box).any():
-            j, i = divmod(int(np.nanargmax(box)), 3)
-            widths.append(half_maximum(image, x + i - 1, y + j - 1, float(box[j, i]), candidates.level[k]))
-    widths = [width for width in widths if np.isfinite(width)]
-    return float(np.median(widths)) if widths else np.nan
 
 
 def choose_evenly(x, y, shape, budget, grid=(6, 8)):

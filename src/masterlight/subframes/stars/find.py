@@ -3,18 +3,26 @@
 import numpy as np
 from scipy.special import erfc
 
-from masterlight.subframes import detect as stars
-from masterlight.subframes import psf
 from masterlight.subframes.measurement import StarList
+from masterlight.subframes.stars import detect as stars
+from masterlight.subframes.stars import psf
+from masterlight.subframes.stars.sharp import NO_MOSAIC, shared_width, typical_fwhm
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 
 
-def find_stars(settings, image, saturation_dn=None, gain_e_per_dn=None) -> tuple[StarList, int, float, np.ndarray]:
-    """The stars of an image (rows, cols): (StarList, number above the threshold, frame eccentricity, sky mesh)."""
-    scale, (searched, candidates, level, _, ceiling) = search(image, settings.sigma, saturation_dn)
+def find_stars(
+    settings, image, saturation_dn=None, gain_e_per_dn=None, mosaic=NO_MOSAIC, period=1
+) -> tuple[StarList, int, float, np.ndarray]:
+    """The stars of an image (rows, cols): (StarList, number above the threshold, frame eccentricity, sky mesh).
+
+    mosaic (rows, cols): what the image was debayered from; its colours repeat every `period` pixels.
+    """
+    if mosaic.shape != image.shape:
+        mosaic = NO_MOSAIC
+    scale, (searched, candidates, level, _, ceiling) = search(image, settings.sigma, saturation_dn, mosaic, period)
     nothing = np.empty((0, 16))
     empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
     if not len(candidates.x):
@@ -43,7 +51,7 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     `placed` has the faint stars fitted again with the shape that the others share: noise that bends a faint star's
     shape moves its centre too.
     """
-    fwhm = stars.typical_fwhm(image, chosen)
+    fwhm = typical_fwhm(image, chosen)
     beta = fixed_beta(settings, 3.3)
     if not fwhm > 0:
         return None, None, beta
@@ -54,8 +62,8 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     disc = np.full(len(bright), np.clip(2.0 * fwhm + 1.0, 4.0, 24.0))
     fits = psf.fit(image, first, chosen.noise[bright], disc, near[bright], beta, ceiling)
     widths = np.where(fits[:, psf.PEAK] > 0, psf.shape(fits, beta)[0], np.nan)
-    if np.isfinite(widths).any():
-        fwhm = float(np.clip(np.nanmedian(widths), 0.5 * fwhm, 1.5 * fwhm))
+    if np.isfinite(usual := shared_width(widths, np.nan_to_num(fits[:, psf.SNR]))):
+        fwhm = float(np.clip(usual, 0.5 * fwhm, 1.5 * fwhm))
     alike = np.abs(widths / fwhm - 1.0) < 0.3
     inverse_gain = 1.0 / gain_e_per_dn if gain_e_per_dn else 0.0
     if alike.any() and beta is not None:
@@ -78,16 +86,16 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     return out, placed, beta
 
 
-def search(image, sigma, saturation_dn):
+def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image).
 
     Stars wider than 6 px, and frames where hardly any star shows, are searched again in the frame binned by 2, then 4.
     """
-    latest = stars.detect(image, sigma, saturation_dn)
+    latest = stars.detect(image, sigma, saturation_dn, mosaic, period)
     best = 1, latest
     for scale in (2, 4):
         before = best[1].candidates
-        wide = stars.typical_fwhm(best[1].image, before) > BIN_ABOVE_FWHM_PX
+        wide = typical_fwhm(best[1].image, before) > BIN_ABOVE_FWHM_PX
         if min(latest.binned.shape) < 64 or not (wide or len(before.x) < 10):
             break
         latest = stars.detect(latest.binned, sigma, saturation_dn)
@@ -103,10 +111,10 @@ def accept(fits, placed, chosen, beta, shape):
     with np.errstate(invalid="ignore"):
         x, y, peak, snr = fits[:, psf.X], fits[:, psf.Y], fits[:, psf.PEAK], fits[:, psf.SNR]
         calm = (snr > 5) & (peak > 0) & (chosen.core == 0)
-        usual = np.median(fwhm[calm]) if calm.any() else np.nanmedian(fwhm)
+        usual = shared_width(fwhm[calm], snr[calm]) if calm.any() else np.nanmedian(fwhm)
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
-        good = (snr > 4) & (peak > 0) & (fwhm > max(0.9, 0.5 * usual)) & (fwhm < 2.5 * usual)
+        good = (snr > 4) & (peak > 0) & (fwhm > max(0.9, 0.5 * usual)) & (fwhm < 2.0 * usual)
         good &= narrow > max(0.6, 0.5 * usual)
         good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)

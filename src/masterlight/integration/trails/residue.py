@@ -1,0 +1,65 @@
+"""What each frame of an integration has over the result, in bins: its level place by place, and what stands out."""
+
+import numpy as np
+
+from masterlight.integration.kernels import residuals
+from masterlight.integration.kernels.residuals import SIDE, STEPS
+from masterlight.integration.stack import LARGE, Verdicts
+from masterlight.integration.trails.faint import wipe
+
+SQUARE = 16
+"""Bins along the side of the squares whose mean is taken for the level of the bins around."""
+
+
+class Residue:
+    """What frames have over their mean: bins (planes, N, rows, cols) int16, as `bin_residuals` adds them up."""
+
+    def __init__(self, bins: np.ndarray, noise_dn: np.ndarray, verdicts: Verdicts):
+        """noise_dn (planes, N) is that of one sample; what larger structures take according to `verdicts` is wiped."""
+        self.bins, self.shape = bins, (bins.shape[2] * SIDE, bins.shape[3] * SIDE)
+        for p, frames in enumerate(bins):
+            for i, frame in enumerate(frames):
+                wipe(frame, verdicts.indices(i, p, LARGE), verdicts.shape[1])
+        self.levels = np.array([[levels_of(frame) for frame in frames] for frames in bins])
+        self.levels_dn = self.levels * np.float32(noise_dn / (SIDE * SIDE * STEPS))[..., None, None]
+
+    def scores(self) -> np.ndarray:
+        """What bins have over the level around them, (N, rows, cols) int16 in 1 / UNIT of their usual sigma.
+
+        All planes together; less where the other frames differ, too.
+        """
+        planes, n, rows, cols = self.bins.shape
+        out, over = np.empty((n, rows, cols), np.int16), np.empty((rows, cols), np.float32)
+        for i in range(n):
+            over[:] = 0
+            for p in range(planes):
+                residuals.score_bins(self.bins[p, i], self.levels[p, i], planes**-0.5, over)
+            residuals.round_scores(over, out[i])
+        residuals.calm_down(out)
+        return out
+
+    def lost_dn(self, plane: int, samples: np.ndarray, weights: np.ndarray, box) -> np.ndarray:
+        """By how much the mean of a box fell because samples are left out of frames whose sky is higher: (h, w), DN.
+
+        samples (N, h, w): inf or -inf where they are left out, NaN where there are none.
+        """
+        y0, y1, x0, x1 = box
+        missed, kept = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.float32)
+        level = np.empty_like(missed)
+        for frame, levels, weight in zip(samples, self.levels_dn[plane], np.float32(weights), strict=True):
+            kept += weight * np.isfinite(frame)
+            left_out = np.isinf(frame)
+            if left_out.any():
+                for y in range(y0, y1):
+                    residuals.level_row(levels, y, x0, *self.shape, level[y - y0])
+                missed += np.where(left_out, weight * level, np.float32(0))
+        return missed / np.maximum(kept, np.float32(1e-9))
+
+
+def levels_of(bins: np.ndarray) -> np.ndarray:
+    """The level of bins (rows, cols) in squares of about SQUARE bins, with a border of what they lead to: float32."""
+    levels = np.empty([max(1, round(size / SQUARE)) for size in bins.shape], np.float32)
+    residuals.level_squares(bins, levels)
+    if min(levels.shape) > 2:
+        return np.pad(levels, 1, mode="reflect", reflect_type="odd")
+    return np.pad(levels, 1, mode="edge")

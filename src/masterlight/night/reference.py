@@ -1,0 +1,93 @@
+"""Which light is the reference: at first by what is measured of each, then by what the stars that they share tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from masterlight.alignment.transform import Transform
+from masterlight.core.errors import Rejected
+from masterlight.night.light import Light
+
+Match = tuple[Transform, tuple[Transform, ...]]
+"""Where a light lies on the reference, and where its planes do if they go each their way."""
+BETTER, FAR_BETTER = 1.15, 2.0
+"""A light that is worth so many times what the first reference is takes its place; where it is worth so much more, the
+stars of the first are too faint to lay the others on."""
+STEEP = 10.0
+"""Gradient from corner to corner, in units of the noise of a pixel, by which a sky is worth half as a level."""
+FEWEST_PAIRS = 3
+"""Stars in common that tell how much light a frame got."""
+
+
+def promise(light: Light) -> float:
+    """How well a light may serve before it is matched: light of its stars, sharp and round, over its noise."""
+    m = light.measurement
+    width = m.fwhm_px * light.view.meta.binning[0]
+    return (max(m.psf_flux_dn or 0.0, 0.0) / m.noise_dn) ** 0.5 / width * roundness(light)
+
+
+def roundness(light: Light) -> float:
+    """The shorter axis of the stars over the longer one."""
+    return max(0.0, 1 - light.measurement.eccentricity**2) ** 0.5
+
+
+def transparencies(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
+    """Light that each matched frame got of the same stars, in that of the first reference; 0 where too few tell it."""
+    found = {light: match[0] for light, match in matches.items() if match}
+    return {
+        light: t.flux_ratio if t.method == "identity" or t.flux_pairs >= FEWEST_PAIRS else 0.0
+        for light, t in found.items()
+    }
+
+
+def calm(light: Light) -> float:
+    """1 for an even sky, 1/2 for one whose gradient is `STEEP` times the noise."""
+    m = light.measurement
+    return 1 / (1 + abs(m.gradient_dn or 0.0) / (STEEP * m.noise_dn))
+
+
+def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
+    """How well each matched light serves as reference: (light of its stars / noise / width) x roundness x what it
+    has in common with the others x evenness of its sky."""
+    light_of, out = transparencies(matches), {}
+    centres = {light: np.array([matches[light][0].dx_px, matches[light][0].dy_px]) for light in light_of}
+    middle = np.median(list(centres.values()), axis=0)
+    for light, ratio in light_of.items():
+        m, (rows, cols) = light.measurement, light.view.shape[-2:]
+        inside = np.prod(np.clip(1 - np.abs(centres[light] - middle) / (cols, rows), 0, None))
+        sharp = ratio / m.noise_dn / (m.fwhm_px * light.view.meta.binning[0])
+        out[light] = float(sharp * roundness(light) * inside * calm(light))
+    return out
+
+
+def level_of(lights: Sequence[Light]) -> Light:
+    """The light whose sky and scale the result has: clear, little noise, little gradient."""
+
+    def level(light: Light) -> float:
+        t = light.transform
+        ratio = t.flux_ratio if t.method == "identity" or t.flux_pairs >= FEWEST_PAIRS else 0.0
+        return ratio / light.measurement.noise_dn * calm(light)
+
+    return max(lights, key=level)
+
+
+def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Light, Match | Rejected]:
+    """The same matches on the grid of another light among them, from what is known of where it lies."""
+    there, shape = matches[reference][0], reference.stars.shape
+    back = there.inverse
+
+    def moved(t: Transform, own: Light) -> Transform:
+        if own is reference:
+            return Transform.identity(shape)
+        to, known = t @ back, there if t.method == "identity" else t
+        errors = [u.flux_ratio_error / u.flux_ratio for u in (t, there)]
+        ratio = t.flux_ratio / there.flux_ratio
+        error = ratio * float(np.hypot(*errors))
+        light = {"flux_ratio": ratio, "flux_ratio_error": error, "flux_pairs": known.flux_pairs}
+        return replace(known, matrix=to.matrix, model=to.model, mirrored=to.mirrored, shape=tuple(shape), **light)
+
+    out: dict[Light, Match | Rejected] = {}
+    for light, match in matches.items():
+        out[light] = (moved(match[0], light), tuple(moved(t, light) for t in match[1])) if match else match
+    return out

@@ -1,0 +1,107 @@
+"""What is settled about a sensor before its lights are measured: how its dark is scaled, which pixels are defective."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from masterlight.calibration.calibrate import ImageCalibration
+from masterlight.calibration.darkscale import why_not_scaled
+from masterlight.calibration.equation import equation
+from masterlight.calibration.masters import Masters
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Frame, evenly
+from masterlight.core.process import with_values
+from masterlight.core.workers import Events
+from masterlight.defects.lists import Defects
+from masterlight.defects.outliers import hot_in_flat
+from masterlight.io import read
+from masterlight.io.defectlist import read_defects
+from masterlight.night.ahead import trimmed_shape
+from masterlight.night.masters import open_masters
+from masterlight.night.run import Run
+from masterlight.session.plan import LightJob, LightSet, MasterJob, calibration_of, name_of
+
+LIGHTS = 5
+"""Lights of a set that tell whether its dark can be scaled, and which lines are defective: spread over the night."""
+
+
+def settle_darks(run: Run, number: int) -> Events[LightJob]:
+    """A job whose darks of another exposure are scaled where hot pixels tell by how much, and only repaired by else."""
+    job, calibrate, sets = run.plan.lights[number], run.recipe.calibrate, []
+    for part in job.sets:
+        if part.scaled and calibrate.dark_scaling == "auto" and calibrate.dark_scale is None:
+            part = yield from settle_dark(run, part)
+        sets.append(part)
+    job = replace(job, sets=tuple(sets))
+    lights = (*run.plan.lights[:number], job, *run.plan.lights[number + 1 :])
+    run.plan = replace(run.plan, lights=lights)
+    return job
+
+
+def settle_dark(run: Run, part: LightSet) -> Events[LightSet]:
+    """A set whose dark is scaled, or is asked for its hot pixels alone; one sentence tells which, and why."""
+    masters = yield from open_masters(run, part)
+    if masters.dark is None or masters.bias is None:
+        return part
+    seen = list(calibrated(part, calibration_of(part, run.recipe.calibrate), masters))
+    scales = [view.dark_scale for view in seen]
+    if not scales:
+        return part
+    why = why_not_scaled(scales, float(np.median([view.noise_by_dark() for view in seen])))
+    name = name_of(part.dark)
+    if why:
+        yield run.note("calibrate", f"{name} is not subtracted: {why}; only its hot pixels are repaired")
+        told = equation("L", bias="B", flat="F" if part.flat else "")
+        return replace(part, dark=None, scaled=False, hot_from=part.dark, equation=told)
+    k = [scale.k for scale in scales]
+    expected = sorted({f"{scale.expected:.3g}" for scale in scales if scale.expected is not None})
+    words = f"{name} is scaled to {len(part.frames)} lights by its hot pixels, x {min(k):.3f} to {max(k):.3f}"
+    yield run.note("calibrate", f"{words} (by exposure and temperature {' to '.join(expected) or 'unknown'})")
+    return part
+
+
+def calibrated(part: LightSet, calibrate: ImageCalibration, masters: Masters) -> Iterator[Frame]:
+    """Some lights of a set through its masters, spread over the night; those that cannot be read are passed over."""
+    for i in evenly(0, len(part.frames) - 1, LIGHTS):
+        with suppress(FrameError, OSError):
+            yield calibrate(part.frames[i], masters)
+
+
+def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects | None]:
+    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size.
+
+    Lights without a dark have those that are hot in their flat, unless a dark was taken out of it.
+    """
+    light, calibrate = part.frames[0], calibration_of(part, run.recipe.calibrate)
+    if len(light.shape) > 2:
+        return None
+    shape, hot_from = trimmed_shape(light, calibrate), opened(run, part.hot_from)
+    shown_by = masters.dark or hot_from or masters.flat
+    name = shown_by.source if shown_by else "", shape, light.meta.bottom_up
+    if name not in run.defects:
+        lists, cosmetic = [], run.recipe.cosmetic
+        with suppress(FrameError):  # each light tells that its masters do not fit
+            bound = calibrate.masters_for(light, masters)
+            if bound.dark:
+                lists.append(cosmetic.defects(bound.dark))
+            elif bound.flat and "D" not in bound.flat.meta.calibration:
+                lists += [found for found in [hot_in_flat(cosmetic, bound.flat)] if found.mask.any()]
+        with suppress(FrameError):
+            if hot_from is not None:
+                how = with_values(calibrate, force=True, dark_scaling="none", dark_scale=None)
+                lists.append(cosmetic.defects(how.masters_for(light, how.masters(dark=hot_from)).dark))
+        if run.recipe.defects:
+            lists.append(Defects.of(*read_defects(run.recipe.defects, shape, light.meta.bottom_up)))
+        for note in [note for one in lists for note in one.notes]:
+            yield run.note("calibrate", note)
+        run.defects[name] = lists[0].union(*lists[1:]) if lists else None
+    return run.defects[name]
+
+
+def opened(run: Run, master: MasterJob | Frame | None) -> Frame | None:
+    """A master of this run, or a ready-made one; None where there is none, or where it failed."""
+    if master is None or isinstance(master, Frame):
+        return master
+    return read(run.made[master]) if master in run.made else None
