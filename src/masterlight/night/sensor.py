@@ -107,9 +107,7 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
 
 def find_lines(run: Run, part: LightSet, calibrate: ImageCalibration, masters: Masters) -> Events[Defects | None]:
     """The columns and rows that are defective in several lights of a set, told in one sentence; None without any."""
-    found = None
-    with suppress(FrameError, OSError):  # a light that cannot be read is told when its turn comes
-        found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)))
+    found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)))
     if found is None:
         return None
     for note in found.notes:
