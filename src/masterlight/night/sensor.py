@@ -59,9 +59,10 @@ def settle_dark(run: Run, part: LightSet) -> Events[LightSet]:
         told = equation("L", bias="B", flat="F" if part.flat else "")
         return replace(part, dark=None, scaled=False, hot_from=part.dark, equation=told)
     k = [scale.k for scale in scales]
-    expected = sorted({f"{scale.expected:.3g}" for scale in scales if scale.expected is not None})
+    expected = sorted(scale.expected for scale in scales if scale.expected is not None)
+    told = dict.fromkeys(f"{ends:.3g}" for ends in (*expected[:1], *expected[-1:]))
     words = f"{name} is scaled to {len(part.frames)} lights by its hot pixels, x {min(k):.3f} to {max(k):.3f}"
-    yield run.note("calibrate", f"{words} (by exposure and temperature {' to '.join(expected) or 'unknown'})")
+    yield run.note("calibrate", f"{words} (by exposure and temperature {' to '.join(told) or 'unknown'})")
     return part
 
 
