@@ -98,7 +98,8 @@ class Work:
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
-            models = roster.local if settings.normalization == "local" else None
+            local = roster.local or ()
+            models = local if settings.normalization == "local" or any(m.before for m in local) else None
             self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
