@@ -1,16 +1,27 @@
 """What an integration was worth: its noise beside that of one frame, beside what its variance claims, beside theory."""
 
+from collections.abc import Iterator
+
 import numpy as np
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from masterlight.core.statistics.scale import madn
 from masterlight.integration.stack import Stack
-from masterlight.subframes.measure import sky_pixels
 
 LAG_PX = 8
 """Pixels so far apart share no noise, however they were interpolated."""
+STEPS = 1, -4, 6, -4, 1
+"""Of a row of pixels LAG_PX apart: no slope and no bend of the sky is left in this sum."""
 FAR_OFF = 5.0
-STRIPS, STRIP_PX = 40, 32
+STRIPS, STRIP_PX = 12, 64
 """The sky is looked at in so many strips of so many rows."""
+NEAR_PX, AROUND_PX, ABOVE_SIGMA, GROWN_PX = 5, 31, 3.0, 4
+"""A star is where the mean of a small square stands above that of a wide one, and so many pixels around."""
+CLIPPED_SIGMA = 4.0
+FEWEST = 0.45
+"""Share of the pixels that must be plain sky, or the image is one of crowded stars."""
+BENT = 1.05
+"""Differences of pixels twice as far apart that are so many times as large tell of a nebula."""
 
 
 def depth_of(stack: Stack) -> dict[str, float]:
@@ -40,29 +51,68 @@ def depth_of(stack: Stack) -> dict[str, float]:
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
     """Noise of the sky of an image, and the root of the mean variance claimed there; (rows, cols), NaN left out.
 
-    1.4826 median deviation of second differences of pixels LAG_PX apart, over sqrt(6): what interpolation did to
-    neighbours is left out, and so are gradients. Pixels are left out whose surroundings stand above the sky; what is
-    fainter still, such as unresolved stars in a stack of hundreds of frames, counts as noise.
+    1.4826 median deviation of fourth differences of pixels LAG_PX apart, over sqrt(70): what interpolation did to
+    neighbours is left out, and so are gradients. Pixels with the light of stars are left out; what is fainter still,
+    such as unresolved stars in a stack of hundreds of frames, counts as noise.
     """
-    rows, cols = image.shape
-    height = min(STRIP_PX, rows)
-    tops = np.unique(np.linspace(0, rows - height, min(STRIPS, -(-rows // height))).astype(int))
     steps, claims = [], []
-    for top in tops:
-        strip = image[top : top + height]
-        step = strip[:, : -2 * LAG_PX] - 2 * strip[:, LAG_PX:-LAG_PX] + strip[:, 2 * LAG_PX :]
-        dark = sky_pixels(strip)
-        good = dark[:, : -2 * LAG_PX] & dark[:, LAG_PX:-LAG_PX] & dark[:, 2 * LAG_PX :] & np.isfinite(step)
+    for strip, top in strips_of(image, STRIPS):
+        step, good = differences(strip, plain_sky(strip), LAG_PX)
         steps.append(step[good])
         if variance is not None:
-            claims.append(variance[top : top + height, LAG_PX:-LAG_PX][good])
+            claims.append(variance[top : top + len(strip), 2 * LAG_PX : -2 * LAG_PX][good])
     steps = np.concatenate(steps)
     if steps.size < 100:
         return float("nan"), float("nan")
     claims = np.concatenate([np.empty(0, np.float32), *claims])
     claims = claims[np.isfinite(claims)]
-    noise = float(madn(steps) / np.sqrt(6))
+    noise = float(madn(steps))
     if not claims.size:
         return noise, float("nan")
     usual = claims[claims <= FAR_OFF * np.median(claims)]  # without pixels that a cosmic ray still scatters
     return noise, float(np.sqrt(np.mean(usual)))
+
+
+def strips_of(image: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Strips of rows spread over an image, and the first row of each."""
+    rows = len(image)
+    height = min(STRIP_PX, rows)
+    for top in np.unique(np.linspace(0, rows - height, min(count, -(-rows // height))).astype(int)):
+        yield image[top : top + height], int(top)
+
+
+def differences(strip: np.ndarray, plain: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fourth differences along the rows of a strip, whose noise is that of a pixel, and where all pixels are plain."""
+    width = max(strip.shape[1] - 4 * lag, 0)
+    parts = [np.s_[:, i * lag : i * lag + width] for i in range(5)]
+    step = sum(k * strip[part] for k, part in zip(STEPS, parts, strict=True)) / np.float32(np.sum(np.square(STEPS)) ** 0.5)
+    return step, np.logical_and.reduce([plain[part] for part in parts]) & np.isfinite(step)
+
+
+def plain_sky(strip: np.ndarray) -> np.ndarray:
+    """Which pixels of a strip (h, cols) hold sky alone, no light of stars."""
+    there = np.isfinite(strip)
+    if not there.any():
+        return there
+    values = np.where(there, strip - np.median(strip[there]), 0)
+    above = values - uniform_filter(values, AROUND_PX)
+    values = np.minimum(values, values - above + CLIPPED_SIGMA * madn(above[there]))
+    raised = uniform_filter(values, NEAR_PX) - uniform_filter(values, AROUND_PX)
+    below = raised[there & (raised < 0)]
+    if not below.size:
+        return there
+    stars = raised > ABOVE_SIGMA * 1.4826 * float(np.median(-below))
+    return there & ~maximum_filter(stars, 2 * GROWN_PX + 1)
+
+
+def is_crowded(image: np.ndarray) -> bool:
+    """Whether stars or a nebula leave no plain sky in an image (rows, cols) in which its noise could be measured."""
+    plain, there, near, far = 0, 0, [], []
+    for strip, _ in strips_of(image, STRIPS // 4):
+        sky = plain_sky(strip)
+        plain, there = plain + int(sky.sum()), there + int(np.isfinite(strip).sum())
+        for found, lag in ((near, LAG_PX), (far, 2 * LAG_PX)):
+            step, good = differences(strip, sky, lag)
+            found.append(step[good])
+    near, far = (np.concatenate(found) for found in (near, far))
+    return plain < FEWEST * there or (min(near.size, far.size) > 100 and madn(far) > BENT * madn(near))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from masterlight.core import workers
-from masterlight.core.errors import NothingUsable, ParameterError
+from masterlight.core.errors import NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
@@ -19,6 +19,8 @@ from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
 from masterlight.integration.roster.field import fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
+from masterlight.integration.single.saturated import wells_of
+from masterlight.integration.single.sharp import looks_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
 from masterlight.integration.trails.faint import find_faint
@@ -44,13 +46,36 @@ def integrate(
     planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-    roster = yield from roster_of(settings, room[0], frames, planes, reference)
-    settings = roster.settings
-    work = Work(settings, roster, planes, shape, room)
-    canvas = yield from work.run(maps, slope, verdicts)
-    result = stack_of(settings, canvas, frames, planes, roster, work.notes)
+    odd: dict[int, Rejected] = {}
+    while True:
+        roster = yield from roster_of(settings, room[0], frames, planes, reference, odd)
+        work = Work(roster.settings, roster, planes, shape, room)
+        canvas = yield from work.run(maps, slope, verdicts)
+        more = {i: why for i, why in mostly_rejected(roster, canvas, planes).items() if i != reference}
+        if not more or 2 * (len(odd) + len(more)) >= len(frames):
+            break
+        odd |= more
+        yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
+    result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
     return result
+
+
+def mostly_rejected(roster: Roster, canvas: Canvas, planes: Planes) -> dict[int, Rejected]:
+    """The frames of which rejection took more than `max_rejected`, beyond what chance takes, and why they leave."""
+    settings, rule, count = roster.settings, roster.settings.rejection, len(roster.frames)
+    if settings.max_rejected >= 1 or rule.algorithm == "none" or rule.ranges:
+        return {}
+    found = {}
+    for k, i in enumerate(map(int, roster.kept)):
+        own = [plane[i] for plane in planes]
+        level_sigma = np.mean([m.location_dn / m.noise_dn if m.noise_dn > 0 else np.inf for m in own])
+        share = float(np.mean([sum(canvas.fractions(p, k)[:2]) for p in range(len(planes))]))
+        if share - own_share(rule, count, float(level_sigma)) > settings.max_rejected:
+            words = f"{100 * share:.0f} % of its samples were rejected (ImageIntegration.max_rejected"
+            words += f" {settings.max_rejected:g}): clouds, an uneven sky, or not on the others' stars? 1 keeps it"
+            found[i] = Rejected(own[0].source, "integrate", words)
+    return found
 
 
 class Work:
@@ -61,7 +86,10 @@ class Work:
     ):
         self.settings, self.frames, self.terms = settings, roster.frames, roster.terms
         self.shape, (self.pool, self.memory_mb, self.aspect), self.done = shape, room, 0
+        measured = [[plane[i] for i in roster.kept] for plane in planes]
         self.more: dict = {"local": roster.local, "sky": None}
+        self.more["looks"] = looks_of(settings.rejection, self.frames, measured)
+        self.more["wells"] = wells_of(settings.rejection, self.frames, self.terms, roster.local)
         self.levels = roster.levels
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
@@ -70,8 +98,8 @@ class Work:
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
-            measured = [[plane[i] for i in roster.kept] for plane in planes]
-            models = roster.local if settings.normalization == "local" else None
+            local = roster.local or ()
+            models = local if settings.normalization == "local" or any(m.before for m in local) else None
             self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
