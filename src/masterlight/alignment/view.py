@@ -10,7 +10,7 @@ import numpy as np
 from masterlight.alignment.transform import apply
 from masterlight.alignment.warp import HALO, noise_gain, warp, whole_shift
 from masterlight.compiled import njit
-from masterlight.core.frame import View
+from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
@@ -46,8 +46,18 @@ class Registered(View):
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Nothing: pixels that were defective are missing here, or were asked for as they are."""
 
+    def without(self, look: Look, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """The box made without what `look` marks below: neither such pixels nor the rings of interpolation are left."""
+        out = np.empty((*self.shape[:-2], y1 - y0, x1 - x0), np.float32)
+        self.sample_into(out, y0, x0, look)
+        return out
+
     def pixels_into(self, out: np.ndarray, y0: int, x0: int) -> None:
         """Fill `out` (h, w) or (3, h, w) float32, rows contiguous, with the box whose first pixel is (y0, x0)."""
+        self.sample_into(out, y0, x0)
+
+    def sample_into(self, out: np.ndarray, y0: int, x0: int, look: Look | None = None) -> None:
+        """As `pixels_into`; pixels below that `look` marks are missing."""
         height, width = out.shape[-2:]
         box = self.source_box(y0, x0, height, width)
         if box is None:
@@ -56,12 +66,15 @@ class Registered(View):
         top, bottom, left, right = box
         if (bottom - top) * (right - left) > 4 * height * width and max(height, width) > WIDEST_BOX_PX:
             down, across = (height // 2, 0) if height > width else (0, width // 2)
-            self.pixels_into(out[..., :down, :] if down else out[..., :across], y0, x0)
-            self.pixels_into(out[..., down:, across:], y0 + down, x0 + across)
+            self.sample_into(out[..., :down, :] if down else out[..., :across], y0, x0, look)
+            self.sample_into(out[..., down:, across:], y0 + down, x0 + across, look)
             return
         below, kept = self.below, self.keep_defective
         pixels, defective = (below.pixels(*box), None) if kept else below.pixels_and_defective(*box)
         pixels = np.asarray(pixels, np.float32)
+        marks = below.marked(look, *box) if look is not None else None
+        if marks is not None and marks.any():
+            pixels = np.where(marks > 0, np.float32(np.nan), pixels)
         planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
         matrices = self.matrices * (len(planes) // len(self.matrices))
         for plane, target, matrix in zip(planes, targets, matrices, strict=True):

@@ -81,6 +81,19 @@ class Debayered(View):
         n = self.size
         return in_cells(self.below.defective(n * y0, n * y1, n * x0, n * x1), n)
 
+    def marked(self, look, y0, y1, x0, x1):
+        """What is marked in the mosaic, and all that is made of it; not told of super-pixels."""
+        if self.size > 1:
+            return None
+        (rows, cols), reach = self.shape[-2:], KNOWN_PX
+        top, left = max(0, y0 - reach), max(0, x0 - reach)
+        found = self.below.marked(look, top, min(rows, y1 + reach), left, min(cols, x1 + reach))
+        if found is None or not found.any():
+            return found if found is None else found[y0 - top : y1 - top, x0 - left : x1 - left]
+        wide = np.pad(found, ((reach - (y0 - top), reach), (reach - (x0 - left), reach)))
+        windows = np.lib.stride_tricks.sliding_window_view(wide, (2 * reach + 1, 2 * reach + 1))
+        return windows[: y1 - y0, : x1 - x0].max(axis=(2, 3))
+
     def pixels_and_defective(self, y0, y1, x0, x1):
         out = np.empty((3, y1 - y0, x1 - x0), np.float32)
         masks = self.bands_into(out, y0, x0, self.below.pixels_and_defective)

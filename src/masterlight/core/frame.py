@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -140,6 +140,18 @@ class Meta:
         return replace(self, saturation_dn=full, pedestal_dn=pedestal, scaled_by=scaled, unit=unit)
 
 
+class Look(Protocol):
+    """What marks pixels of a frame by those around them."""
+
+    @property
+    def halo(self) -> int:
+        """So many pixels around a box decide about those in it."""
+
+    def __call__(self, pixels: np.ndarray, pattern: str | None) -> np.ndarray | None:
+        """Marks, uint8 (rows, cols), 0 for none, of pixels (rows, cols) or (3, rows, cols) of a mosaic of this pattern
+        or none; None where it cannot tell."""
+
+
 class Stored(NamedTuple):
     """Pixels as the file holds them: `value = zero + scale * stored`, byte-swapped when `swapped`.
 
@@ -207,6 +219,23 @@ class Frame:
     def pixels_and_defective(self, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray | None]:
         """`pixels` and `defective` of a box, for less work where both come from one look."""
         return self.pixels(y0, y1, x0, x1), self.defective(y0, y1, x0, x1)
+
+    def marked(self, look: Look, y0: int, y1: int, x0: int, x1: int) -> np.ndarray | None:
+        """Which pixels of the box `look` marks, uint8 (rows, cols), 0 for none; None where it cannot tell.
+
+        It looks at the pixels as the sensor gave them, with as many around the box as it needs: a frame whose pixels
+        are made of others asks those.
+        """
+        rows, cols = self.shape[-2:]
+        top, left = max(0, y0 - look.halo), max(0, x0 - look.halo)
+        pixels = self.pixels(top, min(rows, y1 + look.halo), left, min(cols, x1 + look.halo))
+        found = look(pixels, self.meta.pattern)
+        return None if found is None else found[y0 - top : y1 - top, x0 - left : x1 - left]
+
+    def without(self, look: Look, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """`pixels` of the box, made without those that `look` marks: NaN where nothing else is left."""
+        pixels, marks = self.pixels(y0, y1, x0, x1), self.marked(look, y0, y1, x0, x1)
+        return pixels if marks is None or not marks.any() else np.where(marks > 0, np.float32(np.nan), pixels)
 
     @property
     def scratch_bytes(self) -> int:

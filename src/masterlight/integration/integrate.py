@@ -213,6 +213,7 @@ class MasterIntegration:
         mine = self.rejection
         flat = self.normalization == "multiplicative" or mine.normalization == "equalize fluxes"
         own = {"signal_fraction": 0.0 if flat else None, "large_scale": LargeScaleRejection(trails=False)}
+        own |= {"single_frame_sigma": 0.0, "saturated": False}  # hot pixels are what a dark is made for
         if KINDS[mine.algorithm].takes == "sigma":
             usual = 4.0 if flat else 6.0
             own |= {"low": usual if mine.low is None else mine.low, "high": usual if mine.high is None else mine.high}

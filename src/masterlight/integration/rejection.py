@@ -157,6 +157,13 @@ class Rejection:
     """Values at or above this, in DN as they come to integration, never take part."""
     few: Annotated[int, Field(ge=3, le=1_000_000), Unit("samples"), read_by("few")] = 10
     """Pixels with fewer samples than this are judged by auto with the noise model: few cannot tell their own sigma."""
+    single_frame_sigma: Annotated[
+        float, Field(ge=0, le=1000), Unit("sigma"), When(algorithm="auto", clip_high=True)
+    ] = 5.0
+    """Where three frames or fewer have a pixel, samples sharper by so many sigma than the frame's stars are left out:
+    no light of the sky is. 0 looks at none."""
+    saturated: Annotated[bool, ANY] = True
+    """Leave saturated samples out where a frame that saturates later, a shorter exposure, has the place."""
     gain_e_per_dn: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None
     """Electrons per DN, for the photon noise of bright pixels; left out, what the headers say."""
     read_noise_e: Annotated[Annotated[float, Field(ge=0, le=1e6)] | None, BY_HEADERS, read_by("read_noise_e")] = None

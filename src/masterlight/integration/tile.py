@@ -11,6 +11,8 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine, residuals
 from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.roster.terms import Terms
+from masterlight.integration.single.saturated import leave_saturated, read_saturated
+from masterlight.integration.single.sharp import leave_sharp
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.integration.trails.residue import Residue
 
@@ -97,14 +99,22 @@ class Tile:
 
     def __init__(
         self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
-        fields=None, slope=False, verdicts=False, bins=False, larger: Verdicts | None = None,
+        fields=None, looks=None, wells=None, slope=False, verdicts=False, bins=False, larger: Verdicts | None = None,
         residue: Residue | None = None,
     ):  # fmt: skip
         """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; fields: a
-        `NoiseField` or None for each plane; larger: what is known of larger structures, on a second look; bins: whether
-        what frames have over the result is added up; residue: what came of that, on a second look."""
+        `NoiseField` or None for each plane; looks: what tells rays in each frame by itself; wells: the `Wells` of the
+        frames, where some saturate later than others; larger: what is known of larger structures, on a second look;
+        bins: whether what frames have over the result is added up; residue: what came of that, on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
-        self.more = {"local": local, "sky": sky, "fields": fields or [None] * len(terms), "slope": slope}
+        self.more = {
+            "local": local,
+            "sky": sky,
+            "fields": fields or [None] * len(terms),
+            "looks": looks,
+            "wells": wells,
+        }
+        self.more["slope"] = slope
         self.verdicts, self.bins, self.larger, self.residue = verdicts, bins, larger, residue
         self.kept = threading.local()
 
@@ -122,10 +132,10 @@ class Tile:
         y0, y1, x0, x1 = box
         shape = (len(self.terms), len(self.frames), y1 - y0, x1 - x0)
         samples = self.buffer("samples", shape)
-        for i, frame in enumerate(self.frames):
-            with naming(frame):
-                frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], y0, x0)
+        self.read(samples, box)
         forced = self.force(samples, box) if self.larger else None
+        if self.more["looks"]:
+            leave_sharp(samples, self.frames, self.more["looks"], box, self.larger is not None)
         self.mark(samples)
         judged = self.localize(samples, box) if self.more["local"] else samples
         results = []
@@ -145,6 +155,42 @@ class Tile:
                 result = result._replace(bins=over_image(samples[p], result.image, terms, box))
             results.append(result)
         return results
+
+    def scatter(self, box) -> list[tuple[np.ndarray, int]]:
+        """For each plane of a box the variance of its mean by the scatter of the kept samples over what is claimed.
+
+        By number of samples: ((n,) ratios, their number).
+        """
+        results, found = self(box), []
+        samples = self.buffer("samples", (len(self.terms), len(self.frames), box[1] - box[0], box[3] - box[2]))
+        for plane, terms, result in zip(samples, self.terms, results, strict=True):
+            values = plane.reshape(len(plane), -1) * terms.out_scale[:, None] + terms.out_offset[:, None]
+            kept = np.isfinite(values)
+            for at, starts in result.verdicts.values():
+                for i in range(len(values)):
+                    kept[i, at[starts[i] : starts[i + 1]]] = False
+            weight, count = kept * terms.weights[:, None], kept.sum(axis=0)
+            values = np.where(kept, values, 0)
+            off = np.square(weight * (values - (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-30)))
+            spare = np.square(weight.sum(axis=0)) - np.square(weight).sum(axis=0)
+            claimed = result.variance.reshape(-1)
+            for n in np.unique(count[count > 2]):
+                ok = (count == n) & (claimed > 0)
+                found.append((off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)))
+        return found
+
+    def read(self, samples: np.ndarray, box) -> None:
+        """Fill the samples (planes, N, h, w) of a box; saturated ones are -inf where they are to be left out."""
+        wells = self.more["wells"]
+        near = None if wells is None else np.zeros(samples.shape[1:], bool)
+        for i, frame in enumerate(self.frames):
+            with naming(frame):
+                if wells is None:
+                    frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
+                else:
+                    near[i] = read_saturated(frame, wells.ceiling_dn[i], box, samples[:, i])
+        if wells is not None and near.any():
+            leave_saturated(samples, near, wells.level_dn)
 
     def below(self, plane: int, box) -> np.ndarray | None:
         """The sky below each pixel of the box, or no light at all for the CCD noise model; None if all alike."""
