@@ -85,7 +85,9 @@ def differences(strip: np.ndarray, plain: np.ndarray, lag: int) -> tuple[np.ndar
     """Fourth differences along the rows of a strip, whose noise is that of a pixel, and where all pixels are plain."""
     width = max(strip.shape[1] - 4 * lag, 0)
     parts = [np.s_[:, i * lag : i * lag + width] for i in range(5)]
-    step = sum(k * strip[part] for k, part in zip(STEPS, parts, strict=True)) / np.float32(np.sum(np.square(STEPS)) ** 0.5)
+    step = sum(k * strip[part] for k, part in zip(STEPS, parts, strict=True)) / np.float32(
+        np.sum(np.square(STEPS)) ** 0.5
+    )
     return step, np.logical_and.reduce([plain[part] for part in parts]) & np.isfinite(step)
 
 
