@@ -242,8 +242,10 @@ def remarks(settings: ImageIntegration, rows: Sequence[FrameRow], count: int, le
     """What a user should know of a result and would not see in it."""
     rule = settings.rejection
     reach = (count - 1) / np.sqrt(max(count, 1))
-    if rule.algorithm != "none" and count < 3:
-        yield f"of {count} frames nothing can be told to be an outlier: nothing was rejected but by range"
+    if rule.algorithm == "auto" and count == 1:
+        yield "of one frame only what is sharper than its stars can be told to be no light: rays go, trails stay"
+    elif rule.algorithm not in ("none", "auto") and count < 3:
+        yield f"of {count} frames {rule.algorithm} tells no outlier: nothing was rejected but by range; take auto"
     elif rule.algorithm == "sigma" and reach <= min(rule.limits):
         words = f"among {count} frames a single outlier lies at most {reach:.2f} of their own sigma off"
         yield f"{words}, so sigma clipping cannot reject it: take auto"

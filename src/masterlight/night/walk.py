@@ -246,7 +246,7 @@ def write_light(
         yield run.note("integrate", note)
     holes = max(fill_holes(plane, 3, 0.7) for plane in stack.image.reshape(-1, *stack.image.shape[-2:]))
     if holes:
-        words = f"{holes} pixels are defective in every light that saw them and take the median of their neighbours"
+        words = f"{holes} pixels are defective or hit by rays in every light and take the median of their neighbours"
         yield run.note("integrate", f"{words}; COVERAGE is 0 there. Dithering would fill them with light")
     sources = [Path(light.source) for light in (reference, anchor, *lights)]
     masters = [masters_in(run, part) for part in job.sets]
