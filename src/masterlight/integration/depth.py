@@ -1,16 +1,30 @@
 """What an integration was worth: its noise beside that of one frame, beside what its variance claims, beside theory."""
 
+from collections.abc import Iterator
+
 import numpy as np
+from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.special import chdtri
 
 from masterlight.core.statistics.scale import madn
 from masterlight.integration.stack import Stack
-from masterlight.subframes.measure import sky_pixels
 
 LAG_PX = 8
 """Pixels so far apart share no noise, however they were interpolated."""
+STEPS = 1, -4, 6, -4, 1
+"""Of a row of pixels LAG_PX apart: no slope and no bend of the sky is left in this sum."""
 FAR_OFF = 5.0
-STRIPS, STRIP_PX = 40, 32
+STRIPS, STRIP_PX = 9, 64
 """The sky is looked at in so many strips of so many rows."""
+NEAR_PX, AROUND_PX, ABOVE_SIGMA, GROWN_PX = 5, 31, 3.0, 4
+"""A star is where the mean of a small square stands above that of a wide one, and so many pixels around."""
+CLIPPED_SIGMA = 4.0
+FEWEST = 0.45
+"""Share of the pixels that must be plain sky, or the image is one of crowded stars."""
+UNLIKELY = 1.5
+"""Noise so many times that which is claimed is the light of stars too close to be told apart."""
+BENT = 1.05
+"""Differences of pixels twice as far apart that are so many times as large tell of a nebula."""
 
 
 def depth_of(stack: Stack) -> dict[str, float]:
@@ -19,12 +33,19 @@ def depth_of(stack: Stack) -> dict[str, float]:
     noise_before is that of the reference as it came to integration; noise_measured that of the stack; noise_claimed as
     the stack's variance has it there, NaN without one, which over the measured one is 1 when the variance is honest;
     snr_increment tells how many times signal to noise has grown, snr_increment_ideal how many it would at best.
+    Where stars or nebulae leave no plain sky, the scatter of the samples tells the noise. Nothing of one frame alone.
     """
+    rows = [row for row in stack.frames if row.plane == 0 and row.weight > 0]
+    if len(rows) < 2:
+        return {}
     shape = stack.image.shape[-2:]
     images = stack.image.reshape(-1, *shape)
     variances = [None] * len(images) if stack.variance is None else stack.variance.reshape(-1, *shape)
-    pairs = [sky_noise(image, variance) for image, variance in zip(images, variances, strict=True)]
-    rows = [row for row in stack.frames if row.plane == 0 and row.weight > 0]
+    if stack.scatter is None:
+        pairs = [sky_noise(image, variance) for image, variance in zip(images, variances, strict=True)]
+    else:
+        claims = [float(np.sqrt(np.sum(t.weights**2 * t.noise_dn**2)) / np.sum(t.weights)) for t in stack.terms]
+        pairs = [(claim * stack.scatter, claim) for claim in claims]
     own = next((row.noise_dn for row in rows if row.source == stack.reference), float("nan"))
     with np.errstate(divide="ignore", invalid="ignore"):
         ideal = own * float(np.sqrt(np.sum(1 / np.square([row.noise_dn for row in rows]))))
@@ -37,32 +58,93 @@ def depth_of(stack: Stack) -> dict[str, float]:
     }  # fmt: skip
 
 
+def scatter_over(ratios: list[tuple[np.ndarray, int]]) -> float:
+    """Noise by scatter over the noise claimed, from variances over those claimed of pixels with so many samples each.
+
+    The median pixel tells, since in the cores of stars samples scatter by the seeing as well.
+    """
+    told = [(float(np.median(r)) * (n - 1) / chdtri(n - 1, 0.5), r.size) for r, n in ratios if r.size]
+    if not told:
+        return float("nan")
+    values, counts = np.array(told).T
+    return float(np.sqrt(np.average(values, weights=counts)))
+
+
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
     """Noise of the sky of an image, and the root of the mean variance claimed there; (rows, cols), NaN left out.
 
-    1.4826 median deviation of second differences of pixels LAG_PX apart, over sqrt(6): what interpolation did to
-    neighbours is left out, and so are gradients. Pixels are left out whose surroundings stand above the sky; what is
-    fainter still, such as unresolved stars in a stack of hundreds of frames, counts as noise.
+    1.4826 median deviation of fourth differences of pixels LAG_PX apart, over sqrt(70): what interpolation did to
+    neighbours is left out, and so are gradients. Pixels with the light of stars are left out; what is fainter still,
+    such as unresolved stars in a stack of hundreds of frames, counts as noise.
     """
-    rows, cols = image.shape
-    height = min(STRIP_PX, rows)
-    tops = np.unique(np.linspace(0, rows - height, min(STRIPS, -(-rows // height))).astype(int))
     steps, claims = [], []
-    for top in tops:
-        strip = image[top : top + height]
-        step = strip[:, : -2 * LAG_PX] - 2 * strip[:, LAG_PX:-LAG_PX] + strip[:, 2 * LAG_PX :]
-        dark = sky_pixels(strip)
-        good = dark[:, : -2 * LAG_PX] & dark[:, LAG_PX:-LAG_PX] & dark[:, 2 * LAG_PX :] & np.isfinite(step)
+    for strip, top in strips_of(image, STRIPS):
+        step, good = differences(strip, plain_sky(strip), LAG_PX)
         steps.append(step[good])
         if variance is not None:
-            claims.append(variance[top : top + height, LAG_PX:-LAG_PX][good])
+            claims.append(variance[top : top + len(strip), 2 * LAG_PX : -2 * LAG_PX][good])
     steps = np.concatenate(steps)
     if steps.size < 100:
         return float("nan"), float("nan")
     claims = np.concatenate([np.empty(0, np.float32), *claims])
     claims = claims[np.isfinite(claims)]
-    noise = float(madn(steps) / np.sqrt(6))
+    noise = float(madn(steps))
     if not claims.size:
         return noise, float("nan")
     usual = claims[claims <= FAR_OFF * np.median(claims)]  # without pixels that a cosmic ray still scatters
     return noise, float(np.sqrt(np.mean(usual)))
+
+
+def strips_of(image: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Strips of rows spread over an image, and the first row of each."""
+    rows = len(image)
+    height = min(STRIP_PX, rows)
+    for top in np.unique(np.linspace(0, rows - height, min(count, -(-rows // height))).astype(int)):
+        yield image[top : top + height], int(top)
+
+
+def differences(strip: np.ndarray, plain: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fourth differences along the rows of a strip, whose noise is that of a pixel, and where all pixels are plain."""
+    width = max(strip.shape[1] - 4 * lag, 0)
+    parts = [np.s_[:, i * lag : i * lag + width] for i in range(5)]
+    step = sum(k * strip[part] for k, part in zip(STEPS, parts, strict=True)) / np.float32(
+        np.sum(np.square(STEPS)) ** 0.5
+    )
+    return step, np.logical_and.reduce([plain[part] for part in parts]) & np.isfinite(step)
+
+
+def plain_sky(strip: np.ndarray) -> np.ndarray:
+    """Which pixels of a strip (h, cols) hold sky alone, no light of stars."""
+    there = np.isfinite(strip)
+    if not there.any():
+        return there
+    values = np.where(there, strip - np.median(strip[there]), 0)
+    above = values - uniform_filter(values, AROUND_PX)
+    values = np.minimum(values, values - above + CLIPPED_SIGMA * madn(above[there]))
+    raised = uniform_filter(values, NEAR_PX) - uniform_filter(values, AROUND_PX)
+    below = raised[there & (raised < 0)]
+    if not below.size:
+        return there
+    stars = raised > ABOVE_SIGMA * 1.4826 * float(np.median(-below))
+    return there & ~maximum_filter(stars, 2 * GROWN_PX + 1)
+
+
+def is_crowded(image: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether stars or a nebula leave no plain sky to measure the noise of an image, (rows, cols) or (3, rows, cols).
+
+    Too few pixels are plain sky; or these differ much more than is claimed; or more, the farther they are apart.
+    """
+    plain, there, near, far, claims = 0, 0, [], [], []
+    image, variance = (a.reshape(-1, *a.shape[-2:])[len(a.shape) // 3] for a in (image, variance))
+    for strip, top in strips_of(image, STRIPS // 3):
+        sky = plain_sky(strip)
+        plain, there = plain + int(sky.sum()), there + int(np.isfinite(strip).sum())
+        claims.append(variance[top : top + len(strip)][sky])
+        for found, lag in ((near, LAG_PX), (far, 2 * LAG_PX)):
+            step, good = differences(strip, sky, lag)
+            found.append(step[good])
+    near, far, claims = (np.concatenate(found) for found in (near, far, claims))
+    if plain < FEWEST * there or min(near.size, far.size) < 100:
+        return plain < FEWEST * there
+    noise = madn(near)
+    return bool(madn(far) > BENT * noise or noise > UNLIKELY * np.sqrt(np.nanmedian(claims)))

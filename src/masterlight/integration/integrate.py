@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
 Weights = Literal[
-    "noise", "point", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
+    "point", "noise", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
     "average-deviation", "keyword", "expression",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
@@ -61,9 +61,9 @@ class ImageIntegration:
     """How frames are brought to the background and scale of the reference before they are combined. auto is
     additive+scaling, and place by place where the skies that were measured differ over the field; local compares
     pixels with those of the reference, by the knobs of `local`."""
-    weights: Annotated[Weights, When(combination=WEIGHED)] = "noise"
-    """What a frame counts for: noise is by inverse noise variance, for the deepest sky; point also by how its stars
-    overlap with those of all, for the faintest stars; sharp for narrow ones; keyword is by its header."""
+    weights: Annotated[Weights, When(combination=WEIGHED)] = "point"
+    """What a frame counts for: point is for the faintest stars, by its noise and by how its stars overlap with those of
+    all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header."""
     give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
     """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.core.statistics.noise import MRS_OF_WHITE
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel
 from masterlight.integration.local.sky import Sky
@@ -19,7 +20,9 @@ from masterlight.subframes.measurement import Measurement
 CELL_PX, MOST_CELLS = 32, 160
 """Pitch of the grid on which the noise is told, and how many cells it has at most along the longer side."""
 PASSES = 4
-"""So often the share of the noise that is not of photons is corrected by the median of what comes of it."""
+"""So often the share of the noise that is not of photons is corrected by what comes of it."""
+BRIGHT = 1.5
+"""Where the variance is so many times the median, a nebula lies that was left out when the noise was measured."""
 LEAST = 0.25
 """Of the usual variance, what a place has at least."""
 
@@ -85,8 +88,8 @@ def noise_field(
 ) -> NoiseField | None:  # fmt: skip
     """The noise of a plane over the field; None where nothing tells that it is not the same all over.
 
-    added: of each frame what local normalization added to its level at the nodes, where it did; sky: the level of the
-    result there, None where its photons are of no account.
+    added: of each frame what was added to its level at the nodes before these terms were applied, where something was;
+    sky: the level of the result there, None where its photons are of no account.
     """
     photons = sky is not None and bool(terms.photon.any())
     if not photons and all(s.response is None for s in statistics):
@@ -99,7 +102,7 @@ def noise_field(
     for i, s in enumerate(statistics):
         known_flat = s.response is not None
         flat, there = s.response.at(nodes.x_px, nodes.y_px, max(nodes.pitch_px)) if known_flat else (1.0, True)
-        seen = level - (terms.out_offset[i] if added is None else added[i])
+        seen = level - terms.out_offset[i] - (0.0 if added is None else terms.out_scale[i] * added[i])
         photon = terms.photon[i] / terms.noise_variance[i] if photons and known[i] else 0.0
         over = variance_over(seen, flat, there & nodes.inside, photon, known_flat, terms.dark_dn is not None)
         for k, (weight, value) in enumerate(((usual[i], over), (light[i], flat))):
@@ -112,7 +115,7 @@ def noise_field(
 
 
 def variance_over(seen, flat, inside, photon: float, zero_based: bool, dark: bool) -> np.ndarray:
-    """Variance of one frame at the nodes over that which was measured of all of it, that of its usual sky: the median.
+    """Variance of one frame at the nodes over that which was measured of all of it, that of its plain sky.
 
     seen: its level at the nodes on the scale of the result, counted from no light where it is `zero_based`; flat: its
     mean(F) / F; inside: where it is seen; photon: variance over the measured one for each DN of light, 0 where the
@@ -123,14 +126,24 @@ def variance_over(seen, flat, inside, photon: float, zero_based: bool, dark: boo
         return square
     light = photon * flat * seen
     if not zero_based:
-        return np.maximum(1 + light - np.median(light[inside]), LEAST)
+        return np.maximum(1 + light - np.median(light[inside]), LEAST) / MRS_OF_WHITE**2
     rest = 0.0
     for _ in range(PASSES if photon > 0 else 0):
-        rest += (1 - np.median((light + rest * square)[inside])) / np.median(square[inside])
+        rest += (1 - usual_of((light + rest * square)[inside])) / usual_of(square[inside])
     if photon > 0 and rest >= 0:
         return light + rest * square
-    light = flat * seen if np.median((flat * seen)[inside]) > 0 else flat
-    return light / np.median(light[inside])
+    light = flat * seen if usual_of((flat * seen)[inside]) > 0 else flat
+    return light / usual_of(light[inside])
+
+
+def usual_of(variances: np.ndarray) -> float:
+    """What the noise of a frame is measured as whose variance differs from place to place.
+
+    Its measure leaves out nebulae, in part, and counts corners: for nights of many kinds it lies between the median and
+    the mean of what is not bright, right to 1 % of the noise.
+    """
+    middle = float(np.median(variances))
+    return MRS_OF_WHITE**2 * 0.5 * (middle + float(np.mean(variances[variances <= BRIGHT * middle])))
 
 
 def fields_of(
@@ -139,8 +152,8 @@ def fields_of(
 ) -> list[NoiseField | None]:  # fmt: skip
     """The noise of each plane over the field, from what was measured of the frames that take part.
 
-    models: those of local normalization, where the result is normalized so; sky: the large-scale background of the
-    result.
+    models: those that level frames place by place, where the result is of frames levelled so; sky: the large-scale
+    background of the result.
     """
     nodes, fields = Nodes.over(*shape[-2:]), []
     for p, (terms, plane) in enumerate(zip(roster_terms, measured, strict=True)):
