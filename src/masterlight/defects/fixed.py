@@ -143,7 +143,8 @@ def standing(profiles: np.ndarray, sigma: float, pitch: int) -> list[Line]:
         z[..., place::pitch] = np.where(starlit, 0, own / np.where(scale > 0, scale, np.inf))
     z = np.nan_to_num(z)
     usual = np.median(z, axis=0)
-    noise = madn(usual) or np.inf
+    # columns of a sensor that is not calibrated differ, in all bands alike
+    noise = max(madn(usual), madn(usual.mean(axis=0)) * len(usual) ** 0.5) or np.inf
     most = BAND_SIGMA * sigma * noise / min(len(usual), SHORTEST) ** 0.5
     usual = np.clip(usual, -most, most)
     best: dict[int, Line] = {}
@@ -176,7 +177,7 @@ def agree(z: np.ndarray, line: Line) -> bool:
 def is_sharp(profiles: np.ndarray, excess: np.ndarray, line: Line, others: dict[int, Line], pitch: int) -> bool:
     """Whether a line is one or two pixels wide and ends there: no spike of a star, no edge of a nebula."""
     x0, x1 = max(0, line.at - 8 * pitch), min(profiles.shape[2], line.at + 8 * pitch + 1)
-    level = np.median(profiles[:, line.first : line.last, x0:x1], axis=(0, 1))
+    level = profiles[:, line.first : line.last, x0:x1]
     alike = {x for x, other in others.items() if other.strength * line.strength > 0}
     run = [x for x in range(line.at - 2, line.at + 3) if x in alike and (x == line.at or between(x, line.at) <= alike)]
     if len(run) > len(SHARP):
@@ -185,7 +186,7 @@ def is_sharp(profiles: np.ndarray, excess: np.ndarray, line: Line, others: dict[
     def height(x: int) -> float:
         """How far a column stands above the median of those of its colour farther away."""
         far = [c for c in range(x0, x1) if (c - x) % pitch == 0 and min(abs(c - r) for r in run) > 3]
-        return float(level[x - x0] - np.median(level[np.array(far) - x0]))
+        return float(np.median(level[..., x - x0] - np.median(level[..., np.array(far) - x0], axis=-1)))
 
     beside = [x for x in (run[0] - 1, run[-1] + 1) if x0 <= x < x1]
     sign, off = np.sign(line.strength), abs(np.median(excess[:, line.first : line.last, line.at]))
