@@ -208,7 +208,14 @@ ROLES = {
             "out/L2_n.fits",
             alone=True,
         ),
-        Role("integrate", "integrate", "spare/light.fits", ".", "integrate night/LIGHT X -o out/m.fits --force", "out/m.fits"),
+        Role(
+            "integrate",
+            "integrate",
+            "spare/light.fits",
+            ".",
+            "integrate night/LIGHT X -o out/m.fits --force",
+            "out/m.fits",
+        ),
         Role("hdr", "hdr", "spare/long.fits", ".", "hdr X spare/short.fits -o out/m.fits", "out/m.fits", alone=True),
     )
 }
