@@ -488,7 +488,7 @@ def recipe(name: str, words: str, text: str | bytes, tells: str, statuses: str =
     )
 
 
-INTEGRATE = "integrate night/LIGHT -o out/m.fits"
+INTEGRATE = "integrate night/LIGHT -o out/m.fits --force"
 FLAGS = [
     flag("verb", "a verb that does not exist", "stack night", "stack|No such command"),
     flag("verb-none", "no verb", "", "Usage|masterlight", "02"),
@@ -829,13 +829,13 @@ OUTPUTS = [
     flag(
         "out-input",
         "a result that is one of the inputs",
-        "integrate night/LIGHT -o night/LIGHT/L1.fits",
+        "integrate night/LIGHT -o night/LIGHT/L1.fits --force",
         "one of the frames",
     ),
     flag(
         "out-input-force",
         "the same with --overwrite",
-        "integrate night/LIGHT -o night/LIGHT/L1.fits --overwrite",
+        "integrate night/LIGHT -o night/LIGHT/L1.fits --overwrite --force",
         "one of the frames",
     ),
     flag(
@@ -852,7 +852,7 @@ OUTPUTS = [
     refused_existing("flat", "flat night/FLAT -o m.fits"),
     refused_existing("superbias", "superbias bias.fits -o m.fits"),
     refused_existing("defects", "defects dark.fits -o m.fits"),
-    refused_existing("integrate", "integrate night/LIGHT -o m.fits"),
+    refused_existing("integrate", "integrate night/LIGHT -o m.fits --force"),
     refused_existing("hdr", "hdr spare/long.fits spare/short.fits -o m.fits"),
     flag("exists-doctor", "a page onto a master", "doctor night -o dark.fits", "html|exists"),
 ]

@@ -82,7 +82,7 @@ FIRST = (
     "cosmetic night/LIGHT -o made --dark dark.fits",
     "defectmap night/LIGHT -o made --defects defects.fits",
     "normalize night/LIGHT -o made --reference night/LIGHT/L1.fits --no-scale",
-    "integrate night/LIGHT -o made/deep.fits",
+    "integrate night/LIGHT -o made/deep.fits --force",
     "hdr spare/long.fits spare/short.fits -o made/hdr.fits",
 )
 """What is done with the night before anything bad is: masters for the roles, and every kernel loaded."""
@@ -208,7 +208,14 @@ ROLES = {
             "out/L2_n.fits",
             alone=True,
         ),
-        Role("integrate", "integrate", "spare/light.fits", ".", "integrate night/LIGHT X -o out/m.fits", "out/m.fits"),
+        Role(
+            "integrate",
+            "integrate",
+            "spare/light.fits",
+            ".",
+            "integrate night/LIGHT X -o out/m.fits --force",
+            "out/m.fits",
+        ),
         Role("hdr", "hdr", "spare/long.fits", ".", "hdr X spare/short.fits -o out/m.fits", "out/m.fits", alone=True),
     )
 }

@@ -85,7 +85,7 @@ def judge(place, done) -> None:
 
 @pytest.mark.parametrize("verb", ["run", "integrate"])
 def test_truth_a_file_size_limit_leaves_a_whole_master_or_none(warm, healthy, tmp_path, verb):
-    argv = RUN if verb == "run" else ["integrate", "night/LIGHT", "-o", "out/deep.fits"]
+    argv = RUN if verb == "run" else ["integrate", "night/LIGHT", "-o", "out/deep.fits", "--force"]
     top = healthy[1] + 2880
     for i, limit in enumerate(top * k // (COUNT - 1) for k in range(COUNT)):
         place = night(warm, tmp_path / f"{i}")
@@ -107,7 +107,7 @@ def can_mount(place) -> bool:
 def test_truth_a_full_disk_leaves_a_whole_master_or_none(warm, healthy, tmp_path, verb):
     if not can_mount(tmp_path / "probe"):
         pytest.skip("no file system can be mounted here")
-    argv = RUN if verb == "run" else ["integrate", "night/LIGHT", "-o", "out/deep.fits"]
+    argv = RUN if verb == "run" else ["integrate", "night/LIGHT", "-o", "out/deep.fits", "--force"]
     top = healthy[2] * 5 // 4
     for i, size in enumerate(4096 + top * k // (COUNT - 1) for k in range(COUNT)):
         place = night(warm, tmp_path / f"{i}")
