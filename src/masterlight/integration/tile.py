@@ -157,6 +157,29 @@ class Tile:
             results.append(result)
         return results
 
+    def scatter(self, box) -> list[tuple[np.ndarray, int]]:
+        """For each plane of a box the variance of its mean by the scatter of the kept samples over what is claimed.
+
+        By number of samples: ((n,) ratios, their number).
+        """
+        results, found = self(box), []
+        samples = self.buffer("samples", (len(self.terms), len(self.frames), box[1] - box[0], box[3] - box[2]))
+        for plane, terms, result in zip(samples, self.terms, results, strict=True):
+            values = plane.reshape(len(plane), -1) * terms.out_scale[:, None] + terms.out_offset[:, None]
+            kept = np.isfinite(values)
+            for at, starts in result.verdicts.values():
+                for i in range(len(values)):
+                    kept[i, at[starts[i] : starts[i + 1]]] = False
+            weight, count = kept * terms.weights[:, None], kept.sum(axis=0)
+            values = np.where(kept, values, 0)
+            off = np.square(weight * (values - (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-30)))
+            spare = np.square(weight.sum(axis=0)) - np.square(weight).sum(axis=0)
+            claimed = result.variance.reshape(-1)
+            for n in np.unique(count[count > 2]):
+                ok = (count == n) & (claimed > 0)
+                found.append((off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)))
+        return found
+
     def read(self, samples: np.ndarray, box) -> None:
         """Fill the samples (planes, N, h, w) of a box; saturated ones are -inf where they are to be left out."""
         wells = self.more["wells"]
