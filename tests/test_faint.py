@@ -23,7 +23,7 @@ def scores_of(seed, *trails, shape=SHAPE, extra=0.0):
 
 
 def found_in(scores, shape=SHAPE):
-    band, trails = find_faint(scores.copy(), shape, 7.5, 1.0)
+    band, trails = find_faint(scores.copy(), shape, 7.5, 3.0)
     return np.isin(np.arange(shape[0] * shape[1]), band).reshape(shape), trails
 
 

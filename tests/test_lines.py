@@ -160,7 +160,7 @@ def test_truth_band_is_as_wide_as_the_light(sigma_px, peak):
     (found,) = grown.trails
     assert out[light > 0.5].mean() > 0.95
     needed = 2 * sigma_px * np.sqrt(2 * np.log(peak / 0.5))
-    assert found.width_px < needed + 4  # a pixel of growth, and one of rounding, on either side
+    assert found.width_px < needed + 8  # three pixels of growth, and one of rounding, on either side
 
 
 def night(rng, n, peaks):
@@ -195,7 +195,7 @@ def test_truth_stack_of_twenty(peaks, least):
     assert after[bright].mean() >= least
     good = light < 0.5
     assert after[good].mean() < 0.003
-    assert after[good].mean() - before[good].mean() < 0.0008
+    assert after[good].mean() - before[good].mean() < 0.0014
 
 
 @settings(max_examples=15, deadline=None)

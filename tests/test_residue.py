@@ -12,7 +12,7 @@ from masterlight.integration.trails.residue import Residue, levels_of
 NOISE = 10.0
 
 
-def binned(samples, image, box, scale=None, offset=None):
+def binned(samples, image, box, scale=None, offset=None, every=1):
     """`bin_residuals` of a box of samples (N, rows, cols) on all bins of the image."""
     y0, y1, x0, x1 = box
     n, rows, cols = samples.shape
@@ -22,7 +22,7 @@ def binned(samples, image, box, scale=None, offset=None):
     out = np.zeros((n, *ends), np.int16)
     scale, offset = np.ones(n) if scale is None else scale, np.zeros(n) if offset is None else offset
     numbers = [np.float32(v) for v in (scale, offset, np.full(n, NOISE))]
-    residuals.bin_residuals(part, mean, *numbers, box, out)
+    residuals.bin_residuals(part, mean, *numbers, box, every, out)
     whole = np.zeros((n, -(-rows // SIDE), -(-cols // SIDE)), np.int16)
     whole[:, y0 // SIDE : y0 // SIDE + ends[0], x0 // SIDE : x0 // SIDE + ends[1]] = out
     return whole
@@ -44,6 +44,8 @@ def test_oracle_bins():
     padded = np.zeros((4, 48, 72))
     padded[:, :45, :70] = steps
     assert np.abs(got - padded.reshape(4, 6, 8, 9, 8).sum(axis=(2, 4))).max() <= 1  # a half, rounded in float32
+    parts = [binned(samples, image, (y, min(y + 7, 45), 0, 70), scale, offset, every=2) for y in range(0, 45, 7)]
+    assert np.abs(sum(parts) - padded.reshape(4, 6, 8, 9, 8)[:, :, ::2].sum(axis=(2, 4))).max() <= 1
 
 
 def test_oracle_a_bin_with_a_missing_sample_is_void_in_whatever_tiles():

@@ -16,7 +16,7 @@ from masterlight.core.workers import Event
 from masterlight.integration.depth import is_crowded, scatter_over
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
-from masterlight.integration.kernels.residuals import SIDE
+from masterlight.integration.kernels.residuals import MANY, SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
 from masterlight.integration.roster.field import fields_of
@@ -101,7 +101,8 @@ class Work:
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
         noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
-        self.bins = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
+        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
+        self.bins = (2 if np.prod(shape[-2:]) > MANY else 1) if faint else 0
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
@@ -111,9 +112,9 @@ class Work:
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
-        room_mb = (LISTED * 4e-6 + self.bins * 2e-6 / SIDE**2) * len(self.frames) * float(np.prod(self.shape))
+        room_mb = (LISTED * 4e-6 + bool(self.bins) * 2e-6 / SIDE**2) * len(self.frames) * float(np.prod(self.shape))
         if self.larger and not verdicts and room_mb > self.memory_mb / 4:
-            self.larger = self.bins = False
+            self.larger, self.bins = False, 0
             words = f"trails are not looked for: what is rejected of {len(self.frames)} frames may take {room_mb:.0f}"
             self.notes.append(f"{words} MB, more than a quarter of the {self.memory_mb:.0f} MB (Recipe.memory_mb)")
         listed, samples = verdicts or self.larger, len(self.frames) * self.shape[0]
@@ -124,7 +125,7 @@ class Work:
         megabytes = samples * (y1 - y0) * (x1 - x0) * 4 / 1e6
         words = f"{len(self.frames)} frames of {size}, {megabytes:.0f} MB of samples each"
         yield Event("integrate", 0, len(boxes), message=words)
-        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed, self.bins)
+        canvas = Canvas(self.shape, len(self.frames), maps, slope, listed, self.bins > 0)
         yield from self.look(canvas, boxes, "integrate", slope=slope, verdicts=listed, bins=self.bins)
         if canvas.verdicts is not None:
             canvas.verdicts.settle()
@@ -132,7 +133,7 @@ class Work:
             touched = yield from self.grow(canvas)
             more = {"slope": slope, "larger": canvas.verdicts}
             if canvas.bins is not None:
-                residue = Residue(canvas.bins, np.array([t.noise_dn for t in self.terms]), canvas.verdicts)
+                residue = Residue(canvas.bins, np.array([t.noise_dn for t in self.terms]), canvas.verdicts, self.bins)
                 yield from self.grow_faint(canvas, residue, touched)
                 more["residue"] = residue if self.settings.combination == "average" else None
             again = [part for box in boxes for part in parts_of(box, touched)]

@@ -96,11 +96,12 @@ class LargeScaleRejection:
     """Reject whole structures of which clipping found only a part: trails along their line, large shapes all around."""
 
     trails: bool = True
-    """Find straight trails of satellites, meteors and aeroplanes, of 100 px or more, and reject them end to end."""
+    """Find straight trails of satellites, meteors and aeroplanes, of 100 px or more, and reject them end to end: also
+    those, of 256 px or more, that are fainter than the noise of any pixel."""
     trail_sigma: Annotated[float, Field(ge=5, le=100), When(trails=True)] = 7.5
-    """How far, in sigma, a line of rejected pixels must stand out from chance to be a trail."""
-    trail_growth_px: Annotated[float, Field(ge=0, le=50), When(trails=True)] = 1.0
-    """Trails are rejected this much wider on either side than where rejected pixels abound."""
+    """How far, in sigma, a line must stand out from chance to be a trail."""
+    trail_growth_px: Annotated[float, Field(ge=0, le=50), When(trails=True)] = 3.0
+    """Trails are rejected this much wider on either side than where rejected pixels abound: fainter light goes on."""
     low: bool = False
     """Grow large structures of pixels that were rejected as too faint."""
     high: bool = False

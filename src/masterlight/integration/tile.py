@@ -76,13 +76,13 @@ def indices_of(verdicts: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]
     return found
 
 
-def over_image(samples: np.ndarray, image: np.ndarray, terms: Terms, box: Box) -> np.ndarray:
+def over_image(samples: np.ndarray, image: np.ndarray, terms: Terms, box: Box, every: int) -> np.ndarray:
     """What each frame has over the image of a box, added up: `TileResult.bins`."""
     y0, y1, x0, x1 = box
     size = (y1 - 1) // residuals.SIDE - y0 // residuals.SIDE + 1, (x1 - 1) // residuals.SIDE - x0 // residuals.SIDE + 1
     out = np.zeros((len(samples), *size), np.int16)
     flat, numbers = samples.reshape(len(samples), -1), (terms.out_scale, terms.out_offset, terms.noise_dn)
-    residuals.bin_residuals(flat, image.reshape(-1), *(np.float32(values) for values in numbers), box, out)
+    residuals.bin_residuals(flat, image.reshape(-1), *(np.float32(values) for values in numbers), box, every, out)
     return out
 
 
@@ -99,13 +99,14 @@ class Tile:
 
     def __init__(
         self, settings: ImageIntegration, frames: Sequence[Frame], terms: Sequence[Terms], *, local=None, sky=None,
-        fields=None, looks=None, wells=None, slope=False, verdicts=False, bins=False, larger: Verdicts | None = None,
+        fields=None, looks=None, wells=None, slope=False, verdicts=False, bins=0, larger: Verdicts | None = None,
         residue: Residue | None = None,
     ):  # fmt: skip
         """local: a `LocalModel` for each frame; sky: the large-scale background of the reference; fields: a
         `NoiseField` or None for each plane; looks: what tells rays in each frame by itself; wells: the `Wells` of the
         frames, where some saturate later than others; larger: what is known of larger structures, on a second look;
-        bins: whether what frames have over the result is added up; residue: what came of that, on a second look."""
+        bins: what frames have over the result is added up in each so manyth row, or not; residue: what came of that,
+        on a second look."""
         self.settings, self.frames, self.terms = settings, frames, terms
         self.more = {
             "local": local,
@@ -152,7 +153,7 @@ class Tile:
                 image = result.image + self.residue.lost_dn(p, samples[p], terms.weights, box)
                 result = result._replace(image=image)
             if self.bins:
-                result = result._replace(bins=over_image(samples[p], result.image, terms, box))
+                result = result._replace(bins=over_image(samples[p], result.image, terms, box, self.bins))
             results.append(result)
         return results
 

@@ -6,6 +6,8 @@ from masterlight.compiled import njit
 
 SIDE = 8
 """Pixels along the side of a bin, which are counted from the first pixel of the image."""
+MANY = 16_000_000
+"""Pixels from which on every second row is enough: lines are long there."""
 STEPS = 16
 """Samples are counted in steps of 1 / STEPS of their frame's noise: whole numbers, whose sums know no order."""
 FAR = 4.0
@@ -25,11 +27,12 @@ ROUNDER = np.float32(3 * 2**22)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def bin_residuals(samples, image, scale, offset, noise, box, out):
+def bin_residuals(samples, image, scale, offset, noise, box, every, out):
     """Add what the samples of a box have over the combined image to the bins that it reaches into.
 
     samples (N, h * w) float32 as they are combined after scale (N,) and offset (N,); image (h * w,), their mean;
-    noise (N,), the sigma of one sample of each frame; box (y0, y1, x0, x1). out (N, rows, cols) int16, in steps,
+    noise (N,), the sigma of one sample of each frame; box (y0, y1, x0, x1). Only each `every`th row of the image
+    counts. out (N, rows, cols) int16, in steps,
     begins with the bin that holds the first pixel of the box. A bin with a missing sample ends
     below VOID.
     """
@@ -44,7 +47,7 @@ def bin_residuals(samples, image, scale, offset, noise, box, out):
             step = np.float32(STEPS) / noise[i]
             a, b = scale[i] * step, offset[i] * step
             line[:] = np.float32(0)
-            for y in range(top - y0, end - y0):
+            for y in range(-(-top // every) * every - y0, end - y0, every):
                 row, mean = samples[i, y * width : (y + 1) * width], image[y * width : (y + 1) * width]
                 for x in range(width):
                     r = a * row[x] + b - step * mean[x]

@@ -41,7 +41,7 @@ TRUSTED = 0.8
 PARTS = 6
 SPREAD = 0.6
 """Share of the significance that a trail must reach without the best of its PARTS parts."""
-MARGIN_PX = 4.5
+MARGIN_PX = 3.0
 """A trail is cut so much wider, on either side, than it was found to be: its place is known to a pixel or two."""
 
 

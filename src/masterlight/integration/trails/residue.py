@@ -14,14 +14,17 @@ SQUARE = 16
 class Residue:
     """What frames have over their mean: bins (planes, N, rows, cols) int16, as `bin_residuals` adds them up."""
 
-    def __init__(self, bins: np.ndarray, noise_dn: np.ndarray, verdicts: Verdicts):
-        """noise_dn (planes, N) is that of one sample; what larger structures take according to `verdicts` is wiped."""
+    def __init__(self, bins: np.ndarray, noise_dn: np.ndarray, verdicts: Verdicts, every: int = 1):
+        """noise_dn (planes, N) is that of one sample, of which each `every`th row was added up.
+
+        What larger structures take according to `verdicts` is wiped.
+        """
         self.bins, self.shape = bins, (bins.shape[2] * SIDE, bins.shape[3] * SIDE)
         for p, frames in enumerate(bins):
             for i, frame in enumerate(frames):
                 wipe(frame, verdicts.indices(i, p, LARGE), verdicts.shape[1])
         self.levels = np.array([[levels_of(frame) for frame in frames] for frames in bins])
-        self.levels_dn = self.levels * np.float32(noise_dn / (SIDE * SIDE * STEPS))[..., None, None]
+        self.levels_dn = self.levels * np.float32(noise_dn * every / (SIDE * SIDE * STEPS))[..., None, None]
 
     def scores(self) -> np.ndarray:
         """What bins have over the level around them, (N, rows, cols) int16 in 1 / UNIT of their usual sigma.
