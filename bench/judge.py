@@ -218,7 +218,7 @@ def smooth_sky(image: np.ndarray, n: int = BOX_PX) -> np.ndarray:
     )
     down, across = (splines(q, size) for q, size in ((v, image.shape[0]), (u, image.shape[1])))
     design, weight = (down[:, :, None] * across[:, None, :]).reshape(len(v), -1), np.sqrt(count[good])
-    for _ in range(3):
+    for _ in range(2):
         left, right = (design * weight[:, None]), mean * weight
         fit = np.linalg.solve(left.T @ left + 1e-6 * np.eye(design.shape[1]), left.T @ right)
         off = np.abs(mean - design @ fit) * np.sqrt(count[good])
@@ -259,7 +259,9 @@ def fitted(left: np.ndarray, stars: np.ndarray, sigma: float, x, y, flux) -> np.
         weight = 1 / np.sqrt(sigma**2 + stars[where] + (0.01 * stars[where]) ** 2)[good]
         rows.append(light * basis(dx[good], dy[good]) * weight[:, None])
         values.append(left[where][good] * weight)
-    return np.linalg.lstsq(np.concatenate(rows), np.concatenate(values), rcond=1e-10)[0]
+    design, right = np.concatenate(rows), np.concatenate(values)
+    square = design.T @ design
+    return np.linalg.solve(square + 1e-9 * np.diag(np.diag(square)), design.T @ right)
 
 
 def rendered(profile: np.ndarray, shape: tuple[int, int], x, y, flux) -> np.ndarray:

@@ -32,8 +32,12 @@ KINDS = {
     "moon": Kind(
         "20 lights, bright sky, 12 % gradient turned by the flip", {"lights": 20, "sky_dn": 2500.0}, moon=0.12
     ),
-    "four": Kind("4 lights, 5 % gradient turned by the flip", {"lights": 4}, moon=0.05, aim=0.992),
-    "six": Kind("6 lights, 5 % gradient turned by the flip", {"lights": 6}, moon=0.05, aim=0.987),
+    "four": Kind(
+        "4 lights, one satellite, 5 % gradient turned by the flip", {"lights": 4, "trails": 1}, moon=0.05, aim=0.992
+    ),
+    "six": Kind(
+        "6 lights, one satellite, 5 % gradient turned by the flip", {"lights": 6, "trails": 1}, moon=0.05, aim=0.987
+    ),
     "sixty": Kind("60 lights, six satellites", {"lights": 60, "trails": 6}, aim=0.995),
     "sharp": Kind("20 lights, undersampled: FWHM 1.6 px", {"lights": 20, "fwhm_px": 1.6}),
     "colour": Kind("20 lights of a colour camera (RGGB)", {"lights": 20, "pattern": "RGGB"}),
@@ -63,7 +67,9 @@ def changed(kind: Kind, pointing: Pointing, night: Night) -> Pointing:
     if kind.clouds and rng.uniform() < 0.5:
         lost = kind.clouds * rng.uniform()
         dimmed, lit = pointing.transparency * (1 - lost), pointing.sky_dn * (1 + 0.9 * lost)
-        pointing = replace(pointing, transparency=dimmed, sky_dn=lit, cloudy=True)
+        thick, toward = lost / kind.clouds, rng.uniform(0, 2 * np.pi)
+        slope = tuple(np.array(pointing.slope) + 0.06 * thick * np.array([np.cos(toward), np.sin(toward)]))
+        pointing = replace(pointing, transparency=dimmed, sky_dn=lit, slope=slope, cloudy=thick > 0.75)
     if kind.moon:
         toward = night.rng(91).uniform(0, 2 * np.pi) + 0.02 * pointing.index
         pointing = replace(pointing, slope=(kind.moon * np.cos(toward), kind.moon * np.sin(toward)))

@@ -253,3 +253,25 @@ def test_truth_a_master_is_made_of_frames_that_only_weak_headers_call_lights(tmp
     *_, last = by_hand("flat", [tmp_path / "n"], tmp_path / "out.fits", Recipe())
     assert ml.read(tmp_path / "out.fits").meta.frames == 3
     assert {row.path.rpartition("/")[2][0] for row in last.result.frames if row.status == "rejected"} == {"e"}
+
+
+def test_truth_frames_that_are_not_registered_are_refused_with_the_remedy(night, tmp_path):
+    for i, path in enumerate(night):
+        changed(path, np.roll(fits.getdata(path), (2 * i, -i), (0, 1)))
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits")
+    assert told.exit_code != 0 and not (tmp_path / "a.fits").exists() and "Traceback" not in told.output
+    assert "7 of 8 files do not lie on those of the others (light_7.fits: 15." in told.output
+    assert "they are not registered. masterlight run DIR" in told.output and "--force" in told.output
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits", "--force")
+    assert told.exit_code == 0 and (tmp_path / "a.fits").exists() and "do not lie on those" in told.output
+
+
+def test_truth_a_few_frames_that_are_not_registered_are_left_out(night, tmp_path):
+    for i in (0, 5):  # the first one, too, by whose stars the others are looked at
+        changed(night[i], np.roll(fits.getdata(night[i]), (3, i), (0, 1)))
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits")
+    assert told.exit_code == 1 and told.output.count("it is not registered") == 2
+    assert "light_0.fits: its stars lie 3.0 px from those of light_1.fits" in told.output
+    assert sorted(fits.getdata(tmp_path / "a.fits", "FRAMES")["source"])[0].endswith("light_1.fits")
+    told = ran("integrate", *night, "-o", tmp_path / "b.fits", "--reference", "light_5.fits")
+    assert told.exit_code != 0 and "they are not registered" in told.output

@@ -393,12 +393,19 @@ def test_truth_normalization_weights_and_local_models_are_carried_over():
             v, u = np.indices(out.shape[-2:]).astype(float)
             out[...] = 1.25 * out + 40 - (0.5 * (u + x0) - 0.3 * (v + y0))
 
+    class Levelling:
+        scale, before = (1.0,), True
+
+        def apply(self, out, y0, x0):
+            v, u = np.indices(out.shape[-2:]).astype(float)
+            out[...] -= (0.5 * (u + x0) - 0.3 * (v + y0)) / 1.25
+
     frames[1] = (frames[1] + gradient / 1.25).astype(np.float32)
-    local = [None, Model()]
-    stack = drizzled(DrizzleIntegration(), frames, [moved(), second], (50, 60), [terms], local=local)
-    core = stack.image[12:-12, 12:-12]
-    assert np.abs(core - base).max() < 0.02  # float32 probes of 65536 DN
-    assert np.allclose(stack.variance[inner], plain.variance[inner], rtol=1e-3)
+    for local in ([None, Model()], [None, Levelling()]):
+        stack = drizzled(DrizzleIntegration(), frames, [moved(), second], (50, 60), [terms], local=local)
+        core = stack.image[12:-12, 12:-12]
+        assert np.abs(core - base).max() < 0.02  # float32 probes of 65536 DN
+        assert np.allclose(stack.variance[inner], plain.variance[inner], rtol=1e-3)
     off = DrizzleIntegration(local_normalization=False)
     assert np.nanmax(np.abs(drizzled(off, frames, [moved(), second], (50, 60), [terms], local=local).image - base)) > 3
 

@@ -87,7 +87,7 @@ def test_truth_range_limits_are_of_raw_values_under_local_normalization():
 def test_truth_a_frame_without_common_stars_is_left_out_and_told():
     frames, known, _ = night(6)
     frames[4] = ArrayFrame.of(np.random.default_rng(3).normal(500, NOISE, SHAPE), "clouded out")
-    known[4] = replace(known[4], source="clouded out")
+    known[4] = replace(known[4], source="clouded out", flux_ratio=None)
     result = stack(ImageIntegration(normalization="local", local=LOCAL), frames, known, reference=0, verdicts=True)
     assert [lost.source for lost in result.lost] == ["clouded out"] and result.n == 5
     assert [row.weight > 0 for row in result.frames] == [True, True, True, True, False, True]
@@ -105,6 +105,34 @@ def test_truth_frames_of_next_to_no_weight_are_left_out():
     result = stack(ImageIntegration(), frames, known, reference=0)
     assert [lost.source for lost in result.lost] == ["frame 3"] and result.n == 5 == result.coverage.max()
     assert stack(ImageIntegration(min_weight=0.0), frames, known, reference=0).n == 6
+
+
+def test_truth_a_frame_of_which_most_is_rejected_leaves_and_the_others_are_integrated_again():
+    frames, known, truth = night(7)
+    frames[3].array[:, :160] += 80
+    fixed = {"normalization": "additive+scaling"}
+    result = stack(ImageIntegration(**fixed), frames, known)
+    assert [lost.source for lost in result.lost] == ["frame 3"] and result.n == 6 == result.coverage.max()
+    assert "% of its samples were rejected (ImageIntegration.max_rejected 0.33)" in result.lost[0].reason
+    places = [i for i in range(7) if i != 3]
+    alone = stack(ImageIntegration(**fixed), [frames[i] for i in places], [known[i] for i in places])
+    np.testing.assert_array_equal(result.image, alone.image)
+    kept = stack(ImageIntegration(**fixed, max_rejected=1.0), frames, known)
+    assert not kept.lost and "of its samples were rejected" in " ".join(kept.notes)
+    assert not stack(ImageIntegration(**fixed), frames, known, reference=3).lost  # what is named stays
+    for i in (0, 1):
+        frames[i].array[:, :160] += 80  # half of six frames: nobody knows who is right
+    assert not stack(ImageIntegration(**fixed), frames[:6], known[:6]).lost
+
+
+def test_truth_no_clean_frame_leaves_whatever_rejects():
+    frames, known, _ = night(25)
+    for name, kind in KINDS.items():
+        if name in ("none", "ccd"):
+            continue
+        sides = {"low": 5, "high": 5} if kind.takes == "samples" and name == "minmax" else {}
+        rule = Rejection(algorithm=name, large_scale=LargeScaleRejection(trails=False), **sides)
+        assert not stack(ImageIntegration(rejection=rule), frames, known, reference=0).lost, name
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "ccd"])

@@ -149,6 +149,25 @@ def test_truth_scales_and_partial_cover():
     assert abs(left - right) < 3
 
 
+def test_truth_borders_that_some_frames_miss_are_levelled_too():
+    """Dithered frames do not reach the border cells' middles, and are levelled there all the same."""
+    frames, known, skies = night(moonlit, 8)
+    for i in (1, 2, 6):
+        cut = np.array(frames[i].array)
+        cut[:26] = cut[:, -23:] = np.nan
+        frames[i] = ArrayFrame.of(cut, frames[i].source)
+        sky = measure(frames[i])[0].sky_dn
+        assert np.isnan(sky[0]).all()
+        known[i] = replace(known[i], sky_dn=sky)
+    result = stack(ImageIntegration(), frames, known, reference=0)
+    left = []
+    for sky, model in zip(skies, result.models, strict=True):
+        left.append(sky.astype(np.float32))
+        model.apply(left[-1], 0, 0)
+    apart = np.abs(np.array(left) - np.mean(left, axis=0))
+    assert apart[:, 17:, :-15].max() < 0.25 * NOISE
+
+
 def test_truth_colours_stay_together():
     rng, planes = np.random.default_rng(4), np.array([1.0, 0.6, 0.3])
     count, frames, known = 6, [], [[], [], []]

@@ -262,7 +262,7 @@ STEPS = {step.verb: step for step in (
         (Slot("reference", "Frame whose level and scale the result has; the best weighted if left out."),
          Slot("roi", "Integrate only this part of the frames, in pixels, to try settings.", "word", metavar="X,Y,W,H"),
          Slot("slope_map", "Also keep the map of slopes of linear fit clipping.", "switch")),
-        of="integrate", also=("calibrate.units", *GENERAL),
+        of="integrate", also=("calibrate.units", "force", *GENERAL),
     ),
     Step(
         "hdr", "HDRComposition", "Compose exposures into one image that saturates nowhere.",

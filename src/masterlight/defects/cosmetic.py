@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -39,6 +40,9 @@ class CosmeticCorrection:
     """So many of the faintest pixels of the master dark are cold, and their equals; takes the place of `cold`."""
     min_excess_dn: Annotated[float, Field(ge=0, le=1e9), HOT_BY_SIGMA, COLD_BY_SIGMA] = 0.0
     """Pixels nearer than this to their surroundings in the master dark, DN, are not defects by `hot` or `cold`."""
+    lines: Sigma | None = 7.0
+    """Columns and rows that stand so many sigma off their neighbours at the same place of the sensor in three lights or
+    more are defective, whole or in part; none are when left out."""
     max_fraction: Annotated[float, Field(gt=0, le=1)] = 0.02
     """More defects than this fraction of the sensor mean that the threshold is wrong: the highest ones are taken."""
     hot_auto: Deviations | None = None
@@ -61,6 +65,15 @@ class CosmeticCorrection:
         more than `max_fraction` were found.
         """
         return engine("defects.outliers").defects_of_dark(self, dark)
+
+    def fixed_lines(self, lights: Sequence[Frame]) -> Defects | None:
+        """Find the columns and rows, or pieces of them, that are defective in lights: calibrated, not registered.
+
+        What stands at the same place of the sensor in three of them or more, one or two pixels wide and off its
+        neighbours by `lines` sigma, or far noisier than others, is no light of the sky; about a twentieth of their
+        pixels is read. The notes tell where too many stand out. None without any, and for fewer than three lights.
+        """
+        return engine("defects.fixed").fixed_lines(self, lights)
 
     def __call__(self, frame: Frame, defects: Defects | None = None) -> Frame:
         """A repaired view of `frame`; nothing is computed until it is indexed.

@@ -4,8 +4,8 @@
         print(event.message)
 
 A step whose row has an ending writes each file it is given as NAME_ending.fits; the others make one file of many, and
-stand in `assemble`. What must be made ready before the first file, such as masters, stands here, a function for each
-step that needs it; every other process is simply called with each frame.
+stand in `assemble` and `deep`. What must be made ready before the first file, such as masters, stands here, a function
+for each step that needs it; every other process is simply called with each frame.
 """
 
 import os
@@ -34,7 +34,7 @@ from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
-from masterlight.doors import assemble
+from masterlight.doors import assemble, deep
 from masterlight.doors.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
@@ -99,7 +99,7 @@ def check_name(step: Step, path: Path) -> None:
 
 MAKERS: dict[str, Callable[..., Events[None]]] = {
     **{kind: partial(assemble.make_master, kind=kind) for kind in ("bias", "dark", "flat")},
-    "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": assemble.integrate_files,
+    "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": deep.integrate_files,
     "hdr": assemble.compose_files,
 }  # fmt: skip
 """What makes one file of many: (knobs, files, path, slots)."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from masterlight.core import workers
-from masterlight.core.errors import NothingUsable, ParameterError
+from masterlight.core.errors import NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
@@ -50,16 +50,39 @@ def integrate(
     planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-    roster = yield from roster_of(settings, room[0], frames, planes, reference)
-    settings = roster.settings
-    work = Work(settings, roster, planes, shape, room)
-    canvas = yield from work.run(maps, slope, verdicts)
-    result = stack_of(settings, canvas, frames, planes, roster, work.notes)
+    odd: dict[int, Rejected] = {}
+    while True:
+        roster = yield from roster_of(settings, room[0], frames, planes, reference, odd)
+        work = Work(roster.settings, roster, planes, shape, room)
+        canvas = yield from work.run(maps, slope, verdicts)
+        more = {i: why for i, why in mostly_rejected(roster, canvas, planes).items() if i != reference}
+        if not more or 2 * (len(odd) + len(more)) >= len(frames):
+            break
+        odd |= more
+        yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
+    result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
     told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
     if told and is_crowded(result.image, result.variance):
         result = replace(result, scatter=work.scatter())
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
     return result
+
+
+def mostly_rejected(roster: Roster, canvas: Canvas, planes: Planes) -> dict[int, Rejected]:
+    """The frames of which rejection took more than `max_rejected`, beyond what chance takes, and why they leave."""
+    settings, rule, count = roster.settings, roster.settings.rejection, len(roster.frames)
+    if settings.max_rejected >= 1 or rule.algorithm == "none" or rule.ranges:
+        return {}
+    found = {}
+    for k, i in enumerate(map(int, roster.kept)):
+        own = [plane[i] for plane in planes]
+        level_sigma = np.mean([m.location_dn / m.noise_dn if m.noise_dn > 0 else np.inf for m in own])
+        share = float(np.mean([sum(canvas.fractions(p, k)[:2]) for p in range(len(planes))]))
+        if share - own_share(rule, count, float(level_sigma)) > settings.max_rejected:
+            words = f"{100 * share:.0f} % of its samples were rejected (ImageIntegration.max_rejected"
+            words += f" {settings.max_rejected:g}): clouds, an uneven sky, or not on the others' stars? 1 keeps it"
+            found[i] = Rejected(own[0].source, "integrate", words)
+    return found
 
 
 class Work:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
 Weights = Literal[
-    "noise", "point", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
+    "point", "noise", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
     "average-deviation", "keyword", "expression",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
@@ -61,9 +61,9 @@ class ImageIntegration:
     """How frames are brought to the background and scale of the reference before they are combined. auto is
     additive+scaling, and place by place where the skies that were measured differ over the field; local compares
     pixels with those of the reference, by the knobs of `local`."""
-    weights: Annotated[Weights, When(combination=WEIGHED)] = "noise"
-    """What a frame counts for: noise is by inverse noise variance, for the deepest sky; point also by how its stars
-    overlap with those of all, for the faintest stars; sharp for narrow ones; keyword is by its header."""
+    weights: Annotated[Weights, When(combination=WEIGHED)] = "point"
+    """What a frame counts for: point is for the faintest stars, by its noise and by how its stars overlap with those of
+    all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header."""
     give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
     """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"
@@ -72,6 +72,8 @@ class ImageIntegration:
     """Formula of the weight of a frame, for weights expression: such as 35*inv(FWHM) + 10*inv(Noise) + 50."""
     min_weight: Annotated[float, Field(ge=0, lt=1), When(combination=WEIGHED)] = 0.005
     """Frames that count for less than this part of the best are left out; 0 keeps all."""
+    max_rejected: Annotated[float, Field(gt=0, le=1)] = 0.33
+    """Frames of which a greater part than this is rejected, beyond what chance takes, are left out; 1 keeps all."""
     scale: Annotated[
         Literal["stars", "bwmv", "avgdev", "mad", "pbmv", "sn", "qn", "ikss"],
         When(normalization=NORMALIZED),
@@ -166,7 +168,8 @@ class ImageIntegration:
         stored; 1 those that are rotated on the way. Without `maps` the stack holds the image alone; `slope` asks for
         the map of slopes of linear fit clipping, `verdicts` for what was left out of each frame.
         A frame that cannot be read ends the run with a FrameError that names it. Frames of unknown scale, of next
-        to no weight, or without a local normalization are left out: they are `lost`, with the reason of each.
+        to no weight, without a local normalization, or of which most is rejected, are left out: they are `lost`, with
+        the reason of each.
         """
         run = engine("integration.engine")
         run.check_shapes(frames)
@@ -219,4 +222,6 @@ class MasterIntegration:
             own |= {"low": usual if mine.low is None else mine.low, "high": usual if mine.high is None else mine.high}
         rejection = with_values(Rejection(), **asdict(mine) | own)
         named = {"combination": self.combination, "normalization": self.normalization}
-        return with_values(ImageIntegration(), **named, weights="none", scale="bwmv", rejection=rejection)
+        return with_values(
+            ImageIntegration(), **named, weights="none", scale="bwmv", max_rejected=1.0, rejection=rejection
+        )

@@ -27,7 +27,8 @@ class LocalNormalization:
     """Let the scale vary over the field as the stars tell, for thin cloud; where few stars tell it, it stays nearer to
     the one number of the whole frame."""
     min_stars: Annotated[int, Field(ge=3, le=10_000), Unit("stars"), When(no_scale=False)] = 8
-    """Frames with fewer stars in common with the reference have no scale and are rejected."""
+    """Fewer stars in common with the reference tell no scale: an integration takes that of the stars matched before,
+    or of the nearest frame; by itself the frame is rejected."""
     reference_rejection: Annotated[float, Field(gt=0, le=50), Unit("sigma")] = 4.0
     """Pixels of the reference this many sigma above their surroundings are stars, not sky."""
     target_rejection: Annotated[float, Field(gt=1, le=50), Unit("sigma")] = 4.7
@@ -43,9 +44,14 @@ class LocalNormalization:
         """
         return engine("integration.local.fit").look_at_reference(self, frame, stars)
 
-    def model(self, reference: "LocalReference", frame: "Frame") -> "LocalModel | Rejected":
-        """How `frame`, registered to the reference, becomes like it; `Rejected` when too little is in common."""
-        return engine("integration.local.fit").model_of(self, reference, frame)
+    def model(
+        self, reference: "LocalReference", frame: "Frame", scale: tuple[float, ...] | None = None
+    ) -> "LocalModel | Rejected":
+        """How `frame`, registered to the reference, becomes like it; `Rejected` when too little is in common.
+
+        scale: that of each plane, for a frame with fewer than `min_stars`; None, it is rejected.
+        """
+        return engine("integration.local.fit").model_of(self, reference, frame, scale)
 
     def __call__(self, frame: "Frame", reference: "LocalReference") -> "Normalized | Rejected":
         """The frame as it looks with the sky and scale of the reference: a view; the frame is sampled now, once."""

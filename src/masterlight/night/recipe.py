@@ -75,7 +75,7 @@ class Recipe:
     doctor: Doctor = Doctor()
     """What the doctor looks for, and from where on it is wrong."""
     force: bool = False
-    """Go on in spite of errors that the doctor finds."""
+    """Go on in spite of errors that the doctor finds, or with frames whose stars do not lie on each other."""
     overwrite: bool = False
     """Replace what earlier runs made, masters included; otherwise that stays, and what differs gets another name."""
 

@@ -14,6 +14,8 @@ Match = tuple[Transform, tuple[Transform, ...]]
 BETTER, FAR_BETTER = 1.15, 2.0
 """A light that is worth so many times what the first reference is takes its place; where it is worth so much more, the
 stars of the first are too faint to lay the others on."""
+LEVEL_BETTER = 1.5
+"""The same for sky and scale: one light may well be the reference of both."""
 STEEP = 10.0
 """Gradient from corner to corner, in units of the noise of a pixel, by which a sky is worth half as a level."""
 FEWEST_PAIRS = 3
@@ -61,15 +63,19 @@ def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
     return out
 
 
-def level_of(lights: Sequence[Light]) -> Light:
-    """The light whose sky and scale the result has: clear, little noise, little gradient."""
+def level_of(lights: Sequence[Light], anchor: Light) -> Light:
+    """The light whose sky and scale the result has: clear, little noise, little gradient; `anchor` if it serves well.
+
+    anchor: the reference of the geometry, which need not be among them.
+    """
 
     def level(light: Light) -> float:
         t = light.transform
         ratio = t.flux_ratio if t.method == "identity" or t.flux_pairs >= FEWEST_PAIRS else 0.0
         return ratio / light.measurement.noise_dn * calm(light)
 
-    return max(lights, key=level)
+    best = max(lights, key=level)
+    return anchor if anchor in lights and level(best) <= LEVEL_BETTER * level(anchor) else best
 
 
 def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Light, Match | Rejected]:

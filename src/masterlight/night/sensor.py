@@ -14,7 +14,7 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, evenly
 from masterlight.core.process import with_values
 from masterlight.core.workers import Events
-from masterlight.defects.lists import Defects
+from masterlight.defects.lists import ALONG_COLUMN, ALONG_ROW, Defects
 from masterlight.defects.outliers import hot_in_flat
 from masterlight.io import read
 from masterlight.io.defectlist import read_defects
@@ -25,6 +25,9 @@ from masterlight.session.plan import LightJob, LightSet, MasterJob, calibration_
 
 LIGHTS = 5
 """Lights of a set that tell whether its dark can be scaled, and which lines are defective: spread over the night."""
+
+SHOWN = 8
+"""Lines that a sentence names."""
 
 
 def settle_darks(run: Run, number: int) -> Events[LightJob]:
@@ -70,7 +73,8 @@ def calibrated(part: LightSet, calibrate: ImageCalibration, masters: Masters) ->
 
 
 def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects | None]:
-    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size.
+    """The defective pixels that the dark of a set and the user's list show, found once for each dark and size, and the
+    lines that its lights show.
 
     Lights without a dark have those that are hot in their flat, unless a dark was taken out of it.
     """
@@ -97,7 +101,32 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
         for note in [note for one in lists for note in one.notes]:
             yield run.note("calibrate", note)
         run.defects[name] = lists[0].union(*lists[1:]) if lists else None
-    return run.defects[name]
+    known, lines = run.defects[name], (yield from find_lines(run, part, calibrate, masters))
+    return known.union(lines) if known and lines else known or lines
+
+
+def find_lines(run: Run, part: LightSet, calibrate: ImageCalibration, masters: Masters) -> Events[Defects | None]:
+    """The columns and rows that are defective in several lights of a set, told in one sentence; None without any."""
+    found = None
+    with suppress(FrameError, OSError):  # a light that cannot be read is told when its turn comes
+        found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)))
+    if found is None:
+        return None
+    for note in found.notes:
+        yield run.note("calibrate", note)
+    if len(found):
+        yield run.note("calibrate", f"{lines_in_words(found)}: defective at the same place of every light, repaired")
+    return found if len(found) else None
+
+
+def lines_in_words(defects: Defects) -> str:
+    """Defective lines by their numbers, counted from 0 like all pixels: `columns 120, 301 and row 7`."""
+    told, whole = [], np.nonzero(defects.mask)
+    for word, numbers, rule in (("column", whole[1], ALONG_COLUMN), ("row", whole[0], ALONG_ROW)):
+        at = np.unique(numbers[defects.rules == rule]).tolist()
+        some = ", ".join(map(str, at[:SHOWN])) + (f" and {len(at) - SHOWN} more" if len(at) > SHOWN else "")
+        told += [f"{word}{'s' * (len(at) > 1)} {some}"] if at else []
+    return " and ".join(told)
 
 
 def opened(run: Run, master: MasterJob | Frame | None) -> Frame | None:

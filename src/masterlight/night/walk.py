@@ -174,8 +174,8 @@ def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Ev
             lost = Rejected.of(frame.source, "calibrate", error)
             yield run.reject(lost, kind="light", filter=run.plan.lights[number].filter)
     equation = getattr(lights[0].calibrated, "equation", "C = L") if lights else part.equation
-    words = "; {0.hot} hot and {0.cold} cold pixels repaired ({1:.3f} %)"
-    repaired = words.format(defects, 100 * defects.fraction) if defects else ""
+    words = "; {hot} hot and {cold} cold pixels" + (", {line} of lines" if defects and defects.counts["line"] else "")
+    repaired = f"{words.format_map(defects.counts)} repaired ({100 * defects.fraction:.3f} %)" if defects else ""
     yield run.note("calibrate", f"{len(part.frames)} lights: {equation}{repaired}")
     if equation == "C = L" and not part.frames[0].meta.calibration and len(part.frames[0].shape) == 2:
         yield run.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
@@ -209,7 +209,7 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
 def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     named = named_reference(run, lights)
-    reference = named[0] if named and anchor in named else level_of(lights)
+    reference = named[0] if named and anchor in named else level_of(lights, anchor)
     frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]

@@ -13,7 +13,7 @@ SETTLED = 0.003
 """The level of a cell has settled when it moves by less than this part of the sigma of one sample."""
 MOST, CELL_PX, FEWEST = 24, 32, 3
 """Cells along the longer side at most, their least width in pixels, and how many there must be along either side."""
-SAMPLES = 1 << 20
+SAMPLES = 1 << 19
 """Pixels that are looked at: whole rows, so many apart."""
 STARS_SIGMA = 4.0
 """What is so many sigma from the level of its cell has no say in it; nearer ones the less, the farther off they are."""

@@ -8,7 +8,7 @@ SIDE = 8
 """Pixels along the side of a bin, which are counted from the first pixel of the image."""
 STEPS = 16
 """Samples are counted in steps of 1 / STEPS of their frame's noise: whole numbers, whose sums know no order."""
-FAR = 6.0
+FAR = 4.0
 """No sample counts for more than so many times its frame's noise: rays, stars that the seeing changed."""
 UNIT = 8
 """Scores are whole numbers of 1 / UNIT sigma of a bin."""
@@ -16,6 +16,8 @@ MOST = 4
 """Sigma of a bin that count at most: stars, and what is left of them."""
 FEWEST = 16
 """Bins that tell the level of a square."""
+VOID = -4000
+"""A bin below this holds missing samples: each part of it that does adds twice as much, and others cannot make up."""
 ROUNDER = np.float32(3 * 2**22)
 """A float32 to which this is added is a whole number, and still is when it is taken off again."""
 
@@ -26,7 +28,8 @@ def bin_residuals(samples, image, scale, offset, noise, box, out):
 
     samples (N, h * w) float32 as they are combined after scale (N,) and offset (N,); image (h * w,), their mean;
     noise (N,), the sigma of one sample of each frame; box (y0, y1, x0, x1). out (N, rows, cols) int16, in steps,
-    begins with the bin that holds the first pixel of the box. Missing samples count nothing.
+    begins with the bin that holds the first pixel of the box. A bin with a missing sample ends
+    below VOID.
     """
     y0, y1, x0, x1 = box
     width, most = x1 - x0, np.float32(FAR * STEPS)
@@ -43,9 +46,8 @@ def bin_residuals(samples, image, scale, offset, noise, box, out):
                 row, mean = samples[i, y * width : (y + 1) * width], image[y * width : (y + 1) * width]
                 for x in range(width):
                     r = a * row[x] + b - step * mean[x]
-                    near = r if r > -most else -most
-                    near = near if near < most else most
-                    r = near if abs(r) < np.float32(np.inf) else np.float32(0)
+                    r = -most if r < -most else r  # NaN stays
+                    r = most if r > most else r
                     line[x] += (r + ROUNDER) - ROUNDER
             x = 0
             while x < width:
@@ -53,7 +55,7 @@ def bin_residuals(samples, image, scale, offset, noise, box, out):
                 stop, total = min(width, (k + 1) * SIDE - x0), np.float32(0)
                 for c in range(x, stop):
                     total += line[c]
-                out[i, j, k - x0 // SIDE] += np.int16(total)
+                out[i, j, k - x0 // SIDE] += np.int16(total) if total == total else np.int16(2 * VOID)
                 x = stop
         top = end
 
@@ -62,7 +64,7 @@ def bin_residuals(samples, image, scale, offset, noise, box, out):
 def level_squares(bins, out):
     """Fill out (down, across) with the mean of the bins (rows, cols) in as many even parts.
 
-    Bins of 0 hold no samples; a part of nearly no others has the mean of the one before it.
+    Bins below VOID are set to 0, and those of 0 left out; a part of nearly no others has the mean of the one before it.
     """
     rows, cols = bins.shape
     down, across = out.shape
@@ -73,6 +75,7 @@ def level_squares(bins, out):
             for y in range(j * rows // down, (j + 1) * rows // down):
                 row = bins[y, k * cols // across : (k + 1) * cols // across]
                 for x in range(row.size):
+                    row[x] = row[x] if row[x] > VOID else 0
                     total += row[x]
                     count += row[x] != 0
             before = np.float32(total / count) if count > FEWEST else before

@@ -240,18 +240,17 @@ def full(band):
     return below + np.tril(below, -1).T
 
 
-def fit_surface(v, u, values, weights, ny, nx, limit, floor, stiff=1.0):
+def fit_surface(v, u, values, weights, ny, nx, limit, floor):
     """Coefficients of the smooth surface through points, those left out that lie far from the others.
 
     v, u (n,) places in units of cells; values, weights (n,) float64, weights near 1, 0 for no point. A penalised
     B-spline (Eilers and Marx 1996): third differences, so that a quadratic surface is followed exactly; half of a wave
-    of 6 cells passes, of 6 stiff^(1/6) where it is more or less `stiff`. Points beyond `limit` sigma of the others'
-    scatter, never taken smaller than `floor`, count nothing. Returns (coefficients (ny + 3, nx + 3), number of points
-    that count).
+    of 6 cells passes. Points beyond `limit` sigma of the others' scatter, never taken smaller than `floor`, count
+    nothing. Returns (coefficients (ny + 3, nx + 3), number of points that count).
     """
     kept, fitted = np.ones(len(values)), np.empty(len(values))
     for step in range(6):
-        band = stiff * stiffness(ny, nx, STIFFNESS)
+        band = stiffness(ny, nx, STIFFNESS).copy()
         right = np.zeros(band.shape[1])
         normal_equations(v, u, values, weights * kept, ny, nx, band, right)
         coefficients = solveh_banded(band, right, overwrite_ab=True, lower=True).reshape(ny + 3, nx + 3)

@@ -83,12 +83,14 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
     return LocalReference(frame.source, shape, (ny, nx), tops, strips, chosen, forced_fluxes(frame, chosen))
 
 
-def model_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> LocalModel | Rejected:
+def model_of(
+    settings: LocalNormalization, reference: LocalReference, frame: Frame, instead: tuple[float, ...] | None = None
+) -> LocalModel | Rejected:
     """How a frame becomes like the reference: see `LocalNormalization.model`."""
     if tuple(frame.shape) != reference.shape:
         words = f"its shape {tuple(frame.shape)} is not that of the reference {reference.source}, {reference.shape}"
         raise FrameError(frame.source, f"{words}: register it first")
-    scales = scales_of(settings, reference, frame)
+    scales = scales_of(settings, reference, frame, instead)
     if isinstance(scales, Rejected):
         return scales
     ny, nx = reference.cells
@@ -139,8 +141,13 @@ def levels_of_cells(settings: LocalNormalization, ours, theirs, factor: np.ndarr
     return level
 
 
-def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Frame) -> tuple[Scale, ...] | Rejected:
-    """The scale of each plane from the stars in common, or why there is none; no flux is surer than 0.5 %."""
+def scales_of(
+    settings: LocalNormalization, reference: LocalReference, frame: Frame, instead: tuple[float, ...] | None = None
+) -> tuple[Scale, ...] | Rejected:
+    """The scale of each plane from the stars in common, or why there is none; no flux is surer than 0.5 %.
+
+    instead: that of each plane, where too few stars tell one.
+    """
     if settings.no_scale:
         return tuple(Scale(1.0, 0.0, 0) for _ in range(reference.strips.shape[1]))
     mine, theirs, found = forced_fluxes(frame, reference.stars), reference.fluxes, []
@@ -148,6 +155,12 @@ def scales_of(settings: LocalNormalization, reference: LocalReference, frame: Fr
     for light, error, usual, usual_error in planes:
         ratio, ratio_error, count = flux_ratio(light, usual, error, usual_error)
         count = count if ratio > FIRM * ratio_error else 0
+        if count < settings.min_stars and instead is not None:
+            note = (
+                f"{count} of its stars tell its scale, too few: {instead[len(found)]:.3f} is taken, as told otherwise"
+            )
+            found.append(Scale(instead[len(found)], 0.0, count, notes=(note,)))
+            continue
         if count < settings.min_stars:
             words = f"{count} of the stars of {reference.source} can be measured in it"
             needed = f"and {settings.min_stars} must tell its scale (LocalNormalization.min_stars)"

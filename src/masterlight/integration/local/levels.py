@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 
-from masterlight.core.statistics.cells import centres
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel
 from masterlight.integration.roster.terms import Terms
@@ -19,7 +18,7 @@ from masterlight.subframes.measurement import Measurement
 
 CELLS = 12
 """Cells of the smooth surfaces along the longer side, at most."""
-PASSES = 3
+PASSES = 2
 """How often what skies have in common and what each has of its own are told from one another."""
 OFF_SIGMA = 5.0
 """Cells that lie so far off a smooth surface, such as a star's halo in one frame, have no say in it."""
@@ -28,8 +27,6 @@ STIFF = 4.0 ** np.arange(-8, 5)
 COUNTED = 1.4
 STEPS = 6
 """How often a surface is fitted to what does not lie far off it."""
-WHOLE = 0.85
-"""Share of the cells that must be there for the others to be filled in from the surface itself."""
 APART_SIGMA = 0.3
 """Skies that differ by less over the field, in sigma of a pixel, are taken as alike: one number levels each."""
 
@@ -55,16 +52,16 @@ class Surfaces:
 
     def __init__(self, grid: tuple[int, int]):
         self.size = tuple(min(CELLS, max(2, n // 2)) for n in grid)
-        at = centres(grid, grid) + 0.5
-        self.v, self.u = (np.ascontiguousarray(at[:, k] * self.size[1 - k] / grid[1 - k]) for k in (1, 0))
-        rows, cols = (n + 3 for n in self.size)
-        units = np.eye(rows * cols).reshape(-1, rows, cols)
-        design = self.at_cells(units).T
+        down, across = (weights_along(n, size) for n, size in zip(grid, self.size, strict=True))
+        self.design = np.kron(down, across)
+        y, x = np.mgrid[-1 : 1 : grid[0] * 1j, -1 : 1 : grid[1] * 1j]
+        self.plane = np.stack([np.ones(y.size), x.ravel(), y.ravel()], axis=-1)
+        rows, cols = down.shape[1], across.shape[1]
+        design = self.design
         penalty = surface.full(surface.stiffness(*self.size, surface.STIFFNESS))
         bend, modes = eigh(penalty, design.T @ design + 1e-6 * penalty + 1e-9 * np.eye(rows * cols))
         self.seen, self.modes = design @ modes, modes.reshape(rows, cols, -1)
         self.kept = 1 / (1 + STIFF[:, None] * np.maximum(bend, 0.0))
-        self.freedom = np.maximum(len(design) - COUNTED * self.kept.sum(axis=1), 1.0)
 
     def fit(self, values: np.ndarray, floor: float) -> np.ndarray:
         """Coefficients of the smooth surface through the values of the cells (n,), NaN where there is none.
@@ -74,31 +71,41 @@ class Surfaces:
         there = np.isfinite(values)
         if not there.any():
             return np.zeros(self.modes.shape[:2])
-        fitted = np.full(len(values), np.median(values[there]))
-        off = np.where(there, values - fitted, 0.0)
+        freedom = np.maximum(there.sum() - COUNTED * self.kept.sum(axis=1), 1.0)
+        told, kept = np.where(there, values, np.median(values[there])), self.kept[-1]
         for step in range(STEPS):
-            found = (fitted + off) @ self.seen
+            told[~there] = self.between(told, there, kept)
+            found = told @ self.seen
             if step < STEPS // 2:
-                left = ((fitted + off) ** 2).sum() - found**2 @ (2 * self.kept - self.kept**2).T
-                best = int(np.argmin(left / self.freedom**2))
-            fitted = self.seen @ (self.kept[best] * found)
-            off = np.where(there, values - fitted, 0.0)
-            sigma = max(1.4826 * float(np.median(np.abs(off[there]))), floor)
+                left = (told**2).sum() - found**2 @ (2 * self.kept - self.kept**2).T
+                kept = self.kept[int(np.argmin(left / freedom**2))]
+            fitted = self.seen @ (kept * found)
+            off = (values - fitted)[there]
+            sigma = max(1.4826 * float(np.median(np.abs(off))), floor)
             if step:
                 off *= np.maximum(1 - (off / (OFF_SIGMA * sigma)) ** 2, 0) ** 2
             else:
                 off /= np.maximum(1, np.abs(off) / (1.5 * sigma))
-        if there.mean() < WHOLE:
-            points = self.v, self.u, np.where(there, values, 0.0), there.astype(float)
-            return surface.fit_surface(*points, *self.size, OFF_SIGMA, floor, STIFF[best])[0]
-        return self.modes @ (self.kept[best] * found)
+            told[there] = fitted[there] + off
+        told[~there] = self.between(told, there, kept)
+        return self.modes @ (kept * (told @ self.seen))
+
+    def between(self, values: np.ndarray, there: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """What cells that are not there must hold for the surface to be that through the others alone."""
+        some = self.seen[~there] * kept
+        share = np.eye(len(some)) * (1 + 1e-9) - some @ self.seen[~there].T
+        return np.linalg.solve(share, some @ (values[there] @ self.seen[there]))
 
     def at_cells(self, coefficients: np.ndarray) -> np.ndarray:
         """Values (..., n) in the cells of surfaces (..., rows of coefficients, columns)."""
-        out = np.empty((*coefficients.shape[:-2], self.v.size))
-        for index in np.ndindex(*out.shape[:-1]):
-            surface.surface_at(np.ascontiguousarray(coefficients[index]), self.v, self.u, out[index])
-        return out
+        return coefficients.reshape(*coefficients.shape[:-2], -1) @ self.design.T
+
+
+def weights_along(cells: int, size: int) -> np.ndarray:
+    """The cubic B-splines over `size` intervals in the middles of so many cells along one axis: (cells, size + 3)."""
+    at = (np.arange(cells) + 0.5) * size / cells
+    u = np.arange(size + 3) - 1 - at[:, None]
+    return np.clip(2 - np.abs(u), 0, None) ** 3 / 6 - 4 / 6 * np.clip(1 - np.abs(u), 0, None) ** 3
 
 
 def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], reference: int, shape) -> Levels | None:
@@ -148,16 +155,24 @@ def own_skies(surfaces: Surfaces, skies: np.ndarray, weights: np.ndarray, noise:
     """
     there = np.isfinite(skies)
     floor = 0.003 * noise
-    constants = np.array([np.median(sky[good]) if good.any() else 0.0 for sky, good in zip(skies, there, strict=True)])
-    with np.errstate(all="ignore"):
-        common = np.nanmedian(np.where(there.any(axis=0), skies - constants[:, None], 0.0), axis=0)
+    seen = np.stack(
+        [surfaces.plane @ np.linalg.lstsq(surfaces.plane[g], k[g])[0] for k, g in zip(skies, there, strict=True)]
+    )
+    seen -= np.average(seen, axis=0, weights=weights)
     for _ in range(PASSES):
+        common = mean_of(skies - seen, weights)
         own = np.stack([surfaces.fit(sky, least) for sky, least in zip(skies - common, floor, strict=True)])
         own -= np.average(own, axis=0, weights=weights)
-        left = np.where(there, skies - surfaces.at_cells(own), 0.0)
-        share = weights[:, None] * there
-        common = np.divide((left * share).sum(axis=0), share.sum(axis=0), out=common, where=share.sum(axis=0) > 0)
+        seen = surfaces.at_cells(own)
     return own
+
+
+def mean_of(skies: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean (cells,) of what is there of skies (N, cells); 0 where nothing is."""
+    there = np.isfinite(skies)
+    share = weights[:, None] * there
+    total = np.where(there, skies, 0.0) * share
+    return total.sum(axis=0) / np.maximum(share.sum(axis=0), np.finfo(float).tiny)
 
 
 def extent(seen: np.ndarray, there: np.ndarray) -> np.ndarray:

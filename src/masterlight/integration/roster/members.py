@@ -1,8 +1,7 @@
 """Who takes part in an integration: frames of unknown scale, or of next to no weight, do not."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +13,11 @@ from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.local.levels import APART_SIGMA, levels_of
 from masterlight.integration.local.model import LocalModel, Normalized
-from masterlight.integration.roster.numbers import terms_of
+from masterlight.integration.local.models import models_of
+from masterlight.integration.roster.numbers import scale_factors, terms_of
 from masterlight.integration.roster.terms import Terms
 from masterlight.subframes.measurement import Measurement
-from masterlight.subframes.together import Pool, each_frame
+from masterlight.subframes.together import Pool
 
 Planes = Sequence[Sequence[Measurement]]
 """What was measured: for each plane a list with one for each frame."""
@@ -46,19 +46,24 @@ class Roster(NamedTuple):
 
 
 def roster_of(
-    settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None
-) -> Generator[Event, None, Roster]:
-    """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not."""
+    settings: ImageIntegration, running: Pool, frames: Sequence[Frame], planes: Planes, reference: int | None,
+    odd: Mapping[int, Rejected],
+) -> Generator[Event, None, Roster]:  # fmt: skip
+    """Who takes part; frames of unknown scale, without a local model, or of next to no weight, do not.
+
+    odd: those that are known not to.
+    """
     given, settings = settings, settings.settled
     planes, lost = scaled_alike(settings, planes, reference)
+    lost |= odd
     reference = best_frame(settings, planes, lost) if reference is None else reference
     models = None
     if settings.localizes:
-        known = settings.local.reference(frames[reference])
-        models = yield from each_frame("normalize", running, partial(settings.local.model, known), frames)
-        lost |= {i: model for i, model in enumerate(models) if isinstance(model, Rejected)}
-        if reference in lost:
-            raise FrameError(frames[reference].source, f"it cannot be the reference: {lost[reference].reason}")
+        use = [i for i in range(len(frames)) if i not in lost]
+        own, at = [[plane[i] for i in use] for plane in planes], use.index(reference)
+        factors = [scale_factors(settings, plane, at)[0] for plane in own]
+        found = yield from models_of(settings.local, running, [frames[i] for i in use], own, at, factors)
+        models = dict(zip(use, found, strict=True))
     first = None
     least = max(settings.min_weight, np.finfo(float).tiny)
     while True:

@@ -12,10 +12,12 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.integration.kernels.residuals import SIDE, UNIT
 from masterlight.integration.trails import strips
-from masterlight.integration.trails.lines import beside_border, ends_of, join_strips, within
+from masterlight.integration.trails.lines import beside_border, ends_of, within
 
 SHORTEST = 32
 """Bins along the shortest line that is looked for."""
+LONGEST = 512
+"""Bins along the longest; what goes on is followed after. Sums of longer ones would leave the cache."""
 COVERED = 0.6
 """Part of a line's rows that must lie in the frame; shorter pieces are found as lines of half the length."""
 WHOLE = 5.07
@@ -30,6 +32,8 @@ PIECE = 4.0
 """Bins of a line that are added up before its ends are sought."""
 NATS = 3.0
 """Evidence against a trail, up to the border of the frame, with which it is still taken to end there."""
+SLENDER = 12.0
+"""A trail is at least so many times as long as wide."""
 CONTROLS = 6
 """Strips on either side of a line that tell what chance does here."""
 TRUSTED = 0.8
@@ -63,6 +67,26 @@ def rows_inside(x, slope, height, rows, cols):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def join_strips(src, dst, height, rows, first, tops):
+    """Join the line sums of strips of `height` rows in pairs, as Brady (1998), from the column `first` on.
+
+    tops (size,) gets the greatest of each row of dst.
+    """
+    width = src.shape[1] - first
+    for j in range(0, rows, 2 * height):
+        for s in range(2 * height):
+            a, b, shift = src[j + s // 2, first:], src[j + height + s // 2, first:], (s + 1) // 2
+            into, top = dst[j + s, first:], np.int16(0)
+            for x in range(width - shift):
+                into[x] = a[x] + b[x + shift]
+            for x in range(width - shift, width):
+                into[x] = a[x]
+            for x in range(width):
+                top = max(top, into[x])
+            tops[j + s] = top
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def best_of_slope(sums, slope, height, rows, size, threshold, best):
     """Keep in `best` (blocks, 4) the lines of one slope that stand out most: significance, first bin, slope, rows.
 
@@ -70,27 +94,38 @@ def best_of_slope(sums, slope, height, rows, size, threshold, best):
     slope differ among themselves: a sensor that bands has more to say along its rows than noise.
     """
     cols = sums.size - size
-    scale = UNIT * np.sqrt(np.float64(rows))
-    bound = threshold * np.sqrt(COVERED)
-    top = sums[0]
-    for x in range(sums.size):
-        top = max(top, sums[x])
-    if top < bound * scale:
-        return False
+    scale, bound = UNIT * np.sqrt(np.float64(rows)), threshold * np.sqrt(COVERED)
     if cols - slope > BLOCK:
         total = 0
         for x in range(size, size + cols - slope):
             total += abs(np.int32(sums[x]))
         scale = max(scale, 1.2533 * total / (cols - slope))
-    found = False
-    for x in range(max(0, size - slope), sums.size):
+    for x in range(size - slope, sums.size):
         if sums[x] > bound * scale:
             inside = rows_inside(x - size, slope, height, rows, cols)
             snr = sums[x] / scale * np.sqrt(rows / max(inside, 1))
             if inside >= COVERED * rows and snr > best[x // BLOCK, 0]:
                 best[x // BLOCK, 0], best[x // BLOCK, 1] = snr, x - size
                 best[x // BLOCK, 2], best[x // BLOCK, 3] = slope, inside
-                found = True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def best_of_strip(sums, tops, row0, height, rows, size, threshold, best, lines, found):
+    """Add the best lines of a strip that begins at row0, of which `rows` rows lie in the frame; gives how many."""
+    least, top = threshold * UNIT * np.sqrt(COVERED * rows), np.int16(0)
+    for slope in range(height):
+        top = max(top, tops[slope])
+    if top <= least:
+        return found
+    best[:, 0] = threshold
+    for slope in range(height):
+        if tops[slope] > least:
+            best_of_slope(sums[slope], slope, height, rows, size, threshold, best)
+    for k in range(best.shape[0]):
+        if best[k, 0] > threshold and found < lines.shape[0]:
+            lines[found, 0], lines[found, 1], lines[found, 2] = best[k, 0], best[k, 1], row0
+            lines[found, 3], lines[found, 4] = best[k, 1] + best[k, 2], row0 + height - 1
+            found += 1
     return found
 
 
@@ -98,34 +133,45 @@ def best_of_slope(sums, slope, height, rows, size, threshold, best):
 def steep_lines(scores, threshold):
     """The lines of scores that go down and to the right, by no more than a bin per row, and stand out by `threshold`.
 
-    Their lengths in rows are powers of two from SHORTEST on; (n, 5) float64: significance, x and y of the first bin, x
-    and y of the last.
+    Their lengths in rows are powers of two from SHORTEST to LONGEST; (n, 5) float64: significance, x and y of the
+    first bin, x and y of the last.
     """
     rows, cols = scores.shape
     size = SHORTEST
-    while size < rows:
+    while size < min(rows, LONGEST):
         size *= 2
     a, b = np.zeros((size, size + cols), np.int16), np.zeros((size, size + cols), np.int16)
-    a[:rows, size:] = scores
-    lines, found = np.empty((1024, 5)), 0
+    lines, found, tops = np.empty((1024, 5)), 0, np.zeros(size, np.int16)
     best = np.empty(((size + cols) // BLOCK + 1, 4))
-    height = 1
-    while height < size:
-        filled = -(-rows // (2 * height)) * 2 * height
-        join_strips(a[:filled], b[:filled], height)
-        a, b = b, a
-        height *= 2
-        for j in range(0, rows if height >= SHORTEST else 0, height):
-            inside, some = min(height, rows - j), False
-            best[:, 0] = threshold
-            for slope in range(height if inside >= SHORTEST // 2 else 0):
-                some |= best_of_slope(a[j + slope], slope, height, inside, size, threshold, best)
-            for k in range(best.shape[0] if some else 0):
-                if best[k, 0] > threshold and found < lines.shape[0]:
-                    lines[found, 0], lines[found, 1], lines[found, 2] = best[k, 0], best[k, 1], j
-                    lines[found, 3], lines[found, 4] = best[k, 1] + best[k, 2], j + height - 1
-                    found += 1
+    for row0 in range(0, rows, size):
+        part = scores[row0 : row0 + size]
+        a[:], b[:] = 0, 0
+        a[: part.shape[0], size:] = part
+        height = 1
+        while height < size:
+            filled = -(-part.shape[0] // (2 * height)) * 2 * height
+            join_strips(a, b, height, filled, size - 2 * height, tops)
+            a, b = b, a
+            height *= 2
+            for j in range(0, filled if height >= SHORTEST else 0, height):
+                inside = min(height, part.shape[0] - j)
+                if inside >= SHORTEST // 2:
+                    at = a[j : j + height], tops[j : j + height], row0 + j
+                    found = best_of_strip(*at, height, inside, size, threshold, best, lines, found)
     return lines[:found].copy()
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def turned_over(scores):
+    """Rows for columns, int16, in blocks that stay in the cache."""
+    rows, cols = scores.shape
+    out = np.empty((cols, rows), np.int16)
+    for j in range(0, rows, 32):
+        for k in range(0, cols, 32):
+            for x in range(k, min(cols, k + 32)):
+                for y in range(j, min(rows, j + 32)):
+                    out[x, y] = scores[y, x]
+    return out
 
 
 def by_chance(count):
@@ -137,9 +183,9 @@ def promising_lines(scores):
     """Where faint trails may be: (n, 5) float64 sigma, x0, y0, x1, y1 in bins; best first."""
     out = []
     for turned in (False, True):
+        upright = turned_over(scores) if turned else scores
         for mirrored in (False, True):
-            view = scores.T if turned else scores
-            view = np.ascontiguousarray(view[:, ::-1] if mirrored else view)
+            view = np.ascontiguousarray(upright[:, ::-1]) if mirrored else upright
             lines = steep_lines(view, by_chance(scores.size))
             if mirrored:
                 lines[:, 1::2] = view.shape[1] - 1 - lines[:, 1::2]
@@ -290,7 +336,8 @@ def find_faint(scores, shape, sigma, growth):
         whole, without = significance(scores, found)
         line, t0, t1, half = in_pixels(found, growth)
         ends = ends_of(shape, line, t0, t1)
-        if whole < sigma or without < SPREAD * sigma or beside_border(ends, shape):
+        short = found.t1 - found.t0 < max(SHORTEST, SLENDER * found.width)
+        if short or whole < sigma or without < SPREAD * sigma or beside_border(ends, shape):
             vain += 1
             taken = within(seeds, found.line, found.t0, found.t1, 2.0)
             taken[0] = True
