@@ -205,6 +205,26 @@ def apply_surface(image, y0, x0, scale, gain, gain_pitch_y, gain_pitch_x, offset
             line[x] = line[x] * times[x] + add[x]
 
 
+@njit(nogil=True, cache=True)
+def noise_over(coefficients, y0, x0, pitch_y, pitch_x, sky, level, photon, least, over, flat):
+    """Fill a box (h, w) of `over` and `flat` with two surfaces, the first raised by the photons of the sky there.
+
+    coefficients (2, rows, columns); over becomes over + photon * flat * (sky - level), `least` at least; sky (h, w), or
+    of size 0 where it does not matter. Any box gives bit-identical values to the whole.
+    """
+    each, usual, lowest = np.float32(photon), np.float32(level), np.float32(least)
+    for y in range(over.shape[0]):
+        surface_row(coefficients[0], y0 + y, x0, pitch_y, pitch_x, over[y])
+        surface_row(coefficients[1], y0 + y, x0, pitch_y, pitch_x, flat[y])
+        line, times = over[y], flat[y]
+        if sky.size:
+            ground = sky[y]
+            for x in range(line.size):
+                line[x] += each * times[x] * (ground[x] - usual)
+        for x in range(line.size):
+            line[x] = max(line[x], lowest)
+
+
 def differences(n, order):
     """Gram matrix (n, n) of the differences of this order of n numbers."""
     d = np.diff(np.eye(n), order, axis=0)

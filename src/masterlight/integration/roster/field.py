@@ -17,9 +17,9 @@ from masterlight.integration.local.sky import Sky
 from masterlight.integration.roster.terms import Terms
 from masterlight.subframes.measurement import Measurement
 
-CELL_PX, MOST_CELLS = 32, 160
+CELL_PX, MOST_CELLS = 32, 96
 """Pitch of the grid on which the noise is told, and how many cells it has at most along the longer side."""
-PASSES = 4
+PASSES = 3
 """So often the share of the noise that is not of photons is corrected by what comes of it."""
 BRIGHT = 1.5
 """Where the variance is so many times the median, a nebula lies that was left out when the noise was measured."""
@@ -46,12 +46,10 @@ class NoiseField:
     def box(self, sky: np.ndarray | None, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray]:
         """(variance over the usual one, factor of the flat) of a box, (h, w) float32, whose sky (h, w) is known."""
         over, flat = (np.empty((y1 - y0, x1 - x0), np.float32) for _ in range(2))
-        for out, coefficients in zip((over, flat), self.coefficients, strict=True):
-            for y in range(y0, y1):
-                surface.surface_row(coefficients, y, x0, *self.pitch_px, out[y - y0])
-        if sky is not None and self.photon:
-            over += np.float32(self.photon) * flat * (sky - np.float32(self.level_dn))
-        return np.maximum(over, np.float32(LEAST), out=over), flat
+        sky = np.empty((0, 0), np.float32) if sky is None or not self.photon else sky
+        told = sky, self.level_dn, self.photon, LEAST
+        surface.noise_over(self.coefficients, y0, x0, *self.pitch_px, *told, over, flat)
+        return over, flat
 
 
 class Nodes(NamedTuple):
