@@ -266,7 +266,7 @@ def test_surface_events_and_pickled_tasks():
 
     frames, known = night(3, (50, 60))
     events = list(ImageIntegration()(frames, known))
-    assert {e.stage for e in events} == {"integrate", "find trails"}
+    assert {e.stage for e in events} == {"integrate", "find trails", "find faint trails"}
     assert "3 frames of 60 x 50" in events[0].message and "rejected" in events[-1].message
     task = Tile(ImageIntegration(), frames, [ImageIntegration().terms(known)])
     again = pickle.loads(pickle.dumps(task))

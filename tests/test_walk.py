@@ -102,9 +102,14 @@ def aperture(image, x, y, radius=5, ring=(12, 18)):
 
 
 def test_truth_photometry_is_linear():
-    truth, report, image, _ = night()
+    truth, report, image, planes = night()
     x, y, flux = bright_stars(truth, report, image)
     assert len(x) >= 12
+    # Under a trail that was cut another mean of patchy clouds lies over a star.
+    seen = [planes["COVERAGE"][int(b) - 8 : int(b) + 9, int(a) - 8 : int(a) + 9] for a, b in zip(x, y, strict=True)]
+    whole = np.array([np.mean(box < NIGHT["lights"]) < 0.5 for box in seen])
+    assert whole.sum() >= 9
+    x, y, flux = x[whole], y[whole], flux[whole]
     scene = truth.scene_dn(reference_of(truth, report)).astype(float)  # the nebula is in both apertures
     ratio = np.array([aperture(image, *p) / aperture(scene, *p) for p in zip(x, y, strict=True)])
     ratio /= np.median(ratio)
@@ -154,7 +159,7 @@ def test_truth_trails_and_cosmic_rays_leave_nothing(what):
 
 def test_truth_noise_is_that_of_inverse_variance_weights(tmp_path):
     truth = sky.written(**NIGHT | {"nebula_dn": 0.0, "gradient": 0.02, "stars": 200})  # room between the stars
-    report, _ = walked(truth.folder, tmp_path / "out")
+    report, _ = walked(truth.folder, tmp_path / "out", integrate__weights="noise")
     image = fits.getdata(report.lights[0].path).astype(float)
     rows = used(report)
     weights = np.array([r.weight for r in rows])
