@@ -247,3 +247,35 @@ def test_truth_variance_of_medians_and_extremes(combination, count):
     result = stack(settings, frames, known)
     # 60,000 pixels tell a variance to 0.6 %
     assert result.variance.mean() == pytest.approx(result.image.var(), rel=0.03)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_truth_a_trail_fainter_than_any_sample_leaves_no_line_and_no_step(planes):
+    rng, shape, count = np.random.default_rng(8), (480, 640), 8
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    across = (y - 200 - 0.4 * x) * np.cos(np.arctan(0.4))
+    frames, known = [], [[] for _ in range(planes)]
+    for i in range(count):
+        sky = 500 + rng.normal(0, 3) * x / shape[1] + rng.normal(0, 3) * y / shape[0]
+        pixels = rng.normal(sky, NOISE, (planes, *shape))
+        frames.append(pixels)
+        for plane in known:
+            level = float(np.median(sky))
+            plane.append(Measurement(f"frame {i}", level, NOISE, NOISE, 60.0, 1.0, fwhm_px=3.0))
+    images = []
+    for peak in (0.0, 0.45 * NOISE):
+        given = [
+            pixels + (peak if i == 3 else 0.0) * np.exp(-0.5 * (across / 1.7) ** 2) for i, pixels in enumerate(frames)
+        ]
+        given = [
+            ArrayFrame.of(pixels if planes > 1 else pixels[0], f"frame {i}", Meta(exposure_s=60.0))
+            for i, pixels in enumerate(given)
+        ]
+        result = stack(
+            ImageIntegration(normalization="additive"), given, known if planes > 1 else known[0], reference=0
+        )
+        images.append(result.image.reshape(-1, *shape))
+    assert {source for source, _, _ in result.trails} == {"frame 3"}
+    left = (images[1] - images[0])[:, abs(across) < 4].mean(axis=1)
+    assert np.abs(left).max() < 0.1 * NOISE / np.sqrt(count) / 8
+    assert abs(0.45 * 1.7 * 2.507 / 8 / count * NOISE) > 0.4 * NOISE / np.sqrt(count) / 8  # what would have stayed

@@ -6,10 +6,12 @@ from clinic import altered
 from scipy.ndimage import gaussian_filter
 from sky import CALM, EVEN
 
-from masterlight import Recipe, build, read, run
-from masterlight.core.frame import LINE, ArrayFrame, Meta
+from masterlight import Recipe, build, read, run, write
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import LINE, ArrayFrame, Meta, View
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.fixed import above_sides, bands_of, middle
+from masterlight.doors.steps import by_hand
 
 SHAPE = 400, 500
 COLUMNS = [
@@ -101,6 +103,27 @@ def test_surface_few_lights_other_knobs_and_patterns_of_the_sensor():
     assert CosmeticCorrection(lines=None).fixed_lines(few) is None
     many = found(seed=4, columns=[(at, 0, 400, 300.0) for at in range(20, 480, 20)])
     assert len(many) == 0 and many.notes == ("23 columns stand out of these lights: too many for defects, they stay",)
+
+
+def test_bad_lights_that_cannot_be_read_are_passed_over():
+    class Damaged(View):
+        def pixels(self, *box):
+            raise FrameError(self.source, "is truncated")
+
+    shown = list(lights(4, columns=COLUMNS, count=4))
+    shown[1] = Damaged(source="torn", meta=shown[1].meta, below=shown[1])
+    assert len(CosmeticCorrection().fixed_lines(shown)) > 1500
+    shown[2] = Damaged(source="torn too", meta=shown[2].meta, below=shown[2])
+    assert CosmeticCorrection().fixed_lines(shown) is None
+
+
+def test_truth_by_hand_lines_of_the_lights_are_repaired_too(tmp_path):
+    for i, light in enumerate(lights(7, columns=[(120, 0, 400, 540.0)], count=4)):
+        write(tmp_path / f"light_{i}.fits", light)
+    told = [event.message for event in by_hand("cosmetic", [tmp_path], tmp_path / "out")]
+    assert "4 lights: 400 defects (400 line)" in told
+    made = np.asarray(read(tmp_path / "out" / "light_0_cc.fits"))
+    assert abs(np.median(made[:, 120] - made[:, 118])) < 5
 
 
 @pytest.mark.parametrize(("axis", "pitch"), [(0, 1), (0, 2), (1, 1), (1, 2)])

@@ -36,13 +36,18 @@ OTHER = {
     "floor": (0.0,),
     "min_keep_fraction": (1.0,),
     "max_passes": (1,),
+    "single_frame_sigma": (0.0,),
+    "saturated": (False,),
 }
 """Another value of each knob of rejection."""
 LIMITS = {"sigma": 1.5, "deviations": 2.0, "fraction": 0.02, "samples": 3}
 
 
 def night(count=24):
-    """Frames of differing level and transparency, with outliers on both sides and stars that the seeing changes."""
+    """Frames of differing level and transparency, with outliers on both sides and stars that the seeing changes.
+
+    The brightest stars are saturated in the clearest frames; one pixel is covered by three frames, with a ray in each.
+    """
     rng = np.random.default_rng(7)
     light = np.zeros(SHAPE)
     light[:, 40:] = np.geomspace(10, 4000, 24)
@@ -53,7 +58,8 @@ def night(count=24):
         struck = rng.random(SHAPE)
         pixels[struck < 0.02] += 60
         pixels[struck > 0.98] -= 60
-        meta = Meta(gain_e_per_dn=1.5, read_noise_e=6.0, exposure_s=60.0)
+        pixels[6, 6] = np.nan if i >= 3 else sky + 600
+        meta = Meta(saturation_dn=4000.0, gain_e_per_dn=1.5, read_noise_e=6.0, exposure_s=60.0)
         frames.append(ArrayFrame.of(pixels, f"frame {i}", meta))
         headers = {"SSWEIGHT": 1.0 + i, "OTHER": 30.0 - i}
         sensor = {"fwhm_px": 3.0 + 0.02 * i, "gain_e_per_dn": 1.5, "read_noise_e": 6.0, "keywords": headers}

@@ -132,4 +132,5 @@ def lone_in_mosaic(mosaic, x, y, period):
     nine = above[py - 1 : py + 2, px - 1 : px + 2].ravel()
     others = np.sort(np.delete(nine, 4))
     others = others[np.isfinite(others)]
-    return len(others) >= 6 and others[:-2].sum() < 0.4 * nine[4] - 1.5 * spread[py, px]
+    lone = len(others) >= 6 and others[:-2].sum() < 0.2 * nine[4] - 1.5 * spread[py, px]
+    return bool(lone and nine[4] > 10 * spread[py, px])

@@ -6,10 +6,12 @@ lights or more, is no wider than stars are, and ends at its sides within a pixel
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.core.errors import FrameError
 from masterlight.core.frame import LINE, Frame, evenly
 from masterlight.core.headers.geometry import period
 from masterlight.core.statistics.scale import madn
@@ -50,26 +52,43 @@ class Line(NamedTuple):
 
 
 def fixed_lines(process: CosmeticCorrection, lights: Sequence[Frame]) -> Defects | None:
-    """The lines that are off in three or more of some calibrated lights of one sensor, as defects; None without any."""
-    if process.lines is None or len(lights) < AGREE or len(lights[0].shape) != 2:
+    """The lines that are off in three or more of some calibrated lights of one sensor, as defects; None without any.
+
+    Lights that cannot be read are passed over.
+    """
+    alike = [light for light in lights if len(light.shape) == 2 and light.shape == lights[0].shape]
+    pitch = period(pattern_for(alike[0], process.cfa)) if alike else 1
+    if process.lines is None or not alike or min(alike[0].shape) < BANDS[0] * (3 * pitch + 1):
         return None
-    first, pitch = lights[0], period(pattern_for(lights[0], process.cfa))
-    mask, notes = np.zeros(first.shape, np.uint8), []
-    if min(first.shape) < BANDS[0] * (3 * pitch + 1):
-        return None
+    count = len(alike)
+    mask, notes = np.zeros(alike[0].shape, np.uint8), []
     for axis, word in enumerate(("columns", "rows")):
-        into = mask if axis == 0 else mask.T
-        seen = lights if axis == 0 else [lights[i] for i in evenly(0, len(lights) - 1, AGREE)]
-        profiles = np.stack([bands_of(light, axis, pitch) for light in seen])
+        seen = dict(readable(alike if axis == 0 else spread(alike), axis, pitch))
+        if len(seen) < AGREE:
+            return None
+        alike = list(seen)
+        into, profiles = mask.T if axis else mask, np.stack(list(seen.values()))
         found = standing(profiles, process.lines, pitch)
         names = {line.at for line in found}
         if len(names) > max(4, MOST * into.shape[1]):
             notes.append(f"{len(names)} {word} stand out of these lights: too many for defects, they stay")
             continue
         for line in found:
-            mark_stretches(into, lights, axis, line, names, profiles.shape[1], pitch)
+            mark_stretches(into, alike, axis, line, names, profiles.shape[1], pitch)
     marked = notes or mask.any()
-    return Defects.of(mask, f"{len(lights)} lights", first.meta, tuple(notes)) if marked else None
+    return Defects.of(mask, f"{count} lights", alike[0].meta, tuple(notes)) if marked else None
+
+
+def spread(lights: Sequence[Frame]) -> list[Frame]:
+    """As many lights as must agree, from first to last."""
+    return [lights[i] for i in evenly(0, len(lights) - 1, AGREE)]
+
+
+def readable(lights: Sequence[Frame], axis: int, pitch: int) -> Iterator[tuple[Frame, np.ndarray]]:
+    """Lights and their bands; what cannot be read is told when its turn comes."""
+    for light in lights:
+        with suppress(FrameError, OSError):
+            yield light, bands_of(light, axis, pitch)
 
 
 def bands_of(light: Frame, axis: int, pitch: int) -> np.ndarray:

@@ -177,8 +177,8 @@ def current_words(meta: Meta) -> str:
 def take_defects(
     process: CosmeticCorrection, session: Session, dark: File | None = None, defects: File | None = None
 ) -> Ready:
-    """Repair of what a master dark or a list or map of `masterlight defects` shows."""
-    known = []
+    """Repair of what a master dark, a list or map of `masterlight defects` or several raw frames show."""
+    known = [found for found in [process.fixed_lines(session.frames)] if found is not None]
     if dark:
         plain = (frame for frame in session.frames if is_plain(frame.meta))
         alike, _ = settle_patterns([in_role(read(dark), "dark"), *plain])

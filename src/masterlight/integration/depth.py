@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.special import chdtri
 
 from masterlight.core.statistics.scale import madn
 from masterlight.integration.stack import Stack
@@ -13,13 +14,15 @@ LAG_PX = 8
 STEPS = 1, -4, 6, -4, 1
 """Of a row of pixels LAG_PX apart: no slope and no bend of the sky is left in this sum."""
 FAR_OFF = 5.0
-STRIPS, STRIP_PX = 12, 64
+STRIPS, STRIP_PX = 9, 64
 """The sky is looked at in so many strips of so many rows."""
 NEAR_PX, AROUND_PX, ABOVE_SIGMA, GROWN_PX = 5, 31, 3.0, 4
 """A star is where the mean of a small square stands above that of a wide one, and so many pixels around."""
 CLIPPED_SIGMA = 4.0
 FEWEST = 0.45
 """Share of the pixels that must be plain sky, or the image is one of crowded stars."""
+UNLIKELY = 1.5
+"""Noise so many times that which is claimed is the light of stars too close to be told apart."""
 BENT = 1.05
 """Differences of pixels twice as far apart that are so many times as large tell of a nebula."""
 
@@ -30,12 +33,19 @@ def depth_of(stack: Stack) -> dict[str, float]:
     noise_before is that of the reference as it came to integration; noise_measured that of the stack; noise_claimed as
     the stack's variance has it there, NaN without one, which over the measured one is 1 when the variance is honest;
     snr_increment tells how many times signal to noise has grown, snr_increment_ideal how many it would at best.
+    Where stars or nebulae leave no plain sky, the scatter of the samples tells the noise. Nothing of one frame alone.
     """
+    rows = [row for row in stack.frames if row.plane == 0 and row.weight > 0]
+    if len(rows) < 2:
+        return {}
     shape = stack.image.shape[-2:]
     images = stack.image.reshape(-1, *shape)
     variances = [None] * len(images) if stack.variance is None else stack.variance.reshape(-1, *shape)
-    pairs = [sky_noise(image, variance) for image, variance in zip(images, variances, strict=True)]
-    rows = [row for row in stack.frames if row.plane == 0 and row.weight > 0]
+    if stack.scatter is None:
+        pairs = [sky_noise(image, variance) for image, variance in zip(images, variances, strict=True)]
+    else:
+        claims = [float(np.sqrt(np.sum(t.weights**2 * t.noise_dn**2)) / np.sum(t.weights)) for t in stack.terms]
+        pairs = [(claim * stack.scatter, claim) for claim in claims]
     own = next((row.noise_dn for row in rows if row.source == stack.reference), float("nan"))
     with np.errstate(divide="ignore", invalid="ignore"):
         ideal = own * float(np.sqrt(np.sum(1 / np.square([row.noise_dn for row in rows]))))
@@ -46,6 +56,18 @@ def depth_of(stack: Stack) -> dict[str, float]:
     return known | {
         "claimed_over_measured": claimed_over_measured, "snr_increment": increment, "snr_increment_ideal": ideal,
     }  # fmt: skip
+
+
+def scatter_over(ratios: list[tuple[np.ndarray, int]]) -> float:
+    """Noise by scatter over the noise claimed, from variances over those claimed of pixels with so many samples each.
+
+    The median pixel tells, since in the cores of stars samples scatter by the seeing as well.
+    """
+    told = [(float(np.median(r)) * (n - 1) / chdtri(n - 1, 0.5), r.size) for r, n in ratios if r.size]
+    if not told:
+        return float("nan")
+    values, counts = np.array(told).T
+    return float(np.sqrt(np.average(values, weights=counts)))
 
 
 def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, float]:
@@ -85,7 +107,9 @@ def differences(strip: np.ndarray, plain: np.ndarray, lag: int) -> tuple[np.ndar
     """Fourth differences along the rows of a strip, whose noise is that of a pixel, and where all pixels are plain."""
     width = max(strip.shape[1] - 4 * lag, 0)
     parts = [np.s_[:, i * lag : i * lag + width] for i in range(5)]
-    step = sum(k * strip[part] for k, part in zip(STEPS, parts, strict=True)) / np.float32(np.sum(np.square(STEPS)) ** 0.5)
+    step = sum(k * strip[part] for k, part in zip(STEPS, parts, strict=True)) / np.float32(
+        np.sum(np.square(STEPS)) ** 0.5
+    )
     return step, np.logical_and.reduce([plain[part] for part in parts]) & np.isfinite(step)
 
 
@@ -105,14 +129,22 @@ def plain_sky(strip: np.ndarray) -> np.ndarray:
     return there & ~maximum_filter(stars, 2 * GROWN_PX + 1)
 
 
-def is_crowded(image: np.ndarray) -> bool:
-    """Whether stars or a nebula leave no plain sky in an image (rows, cols) in which its noise could be measured."""
-    plain, there, near, far = 0, 0, [], []
-    for strip, _ in strips_of(image, STRIPS // 4):
+def is_crowded(image: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether stars or a nebula leave no plain sky to measure the noise of an image, (rows, cols) or (3, rows, cols).
+
+    Too few pixels are plain sky; or these differ much more than is claimed; or more, the farther they are apart.
+    """
+    plain, there, near, far, claims = 0, 0, [], [], []
+    image, variance = (a.reshape(-1, *a.shape[-2:])[len(a.shape) // 3] for a in (image, variance))
+    for strip, top in strips_of(image, STRIPS // 3):
         sky = plain_sky(strip)
         plain, there = plain + int(sky.sum()), there + int(np.isfinite(strip).sum())
+        claims.append(variance[top : top + len(strip)][sky])
         for found, lag in ((near, LAG_PX), (far, 2 * LAG_PX)):
             step, good = differences(strip, sky, lag)
             found.append(step[good])
-    near, far = (np.concatenate(found) for found in (near, far))
-    return plain < FEWEST * there or (min(near.size, far.size) > 100 and madn(far) > BENT * madn(near))
+    near, far, claims = (np.concatenate(found) for found in (near, far, claims))
+    if plain < FEWEST * there or min(near.size, far.size) < 100:
+        return plain < FEWEST * there
+    noise = madn(near)
+    return bool(madn(far) > BENT * noise or noise > UNLIKELY * np.sqrt(np.nanmedian(claims)))

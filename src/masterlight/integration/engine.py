@@ -1,6 +1,7 @@
 """The integration of a set of frames: who takes part, tile by tile, again where larger structures lie, the stack."""
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from masterlight.core.errors import NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
+from masterlight.integration.depth import is_crowded, scatter_over
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import SIDE
@@ -30,6 +32,8 @@ from masterlight.subframes.together import Pool
 
 MUCH = 0.1
 """Part of a frame's samples, beyond the algorithm's own share, that is not rejected without a reason worth telling."""
+FEWEST, LOOKS, LOOK_PX = 3, 4, (24, 96)
+"""Frames whose scatter can be told; and where it is, in so many places along each side of so many rows and columns."""
 LISTED = 0.01
 """Part of the samples that rejection may take and list, at most, when room for it is planned."""
 Room = tuple[Pool, float, float | None]
@@ -57,6 +61,9 @@ def integrate(
         odd |= more
         yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
     result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
+    told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
+    if told and is_crowded(result.image, result.variance):
+        result = replace(result, scatter=work.scatter())
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
     return result
 
@@ -131,6 +138,17 @@ class Work:
             again = [part for box in boxes for part in parts_of(box, touched)]
             yield from self.look(canvas, again, "reject larger", touched, **more)
         return canvas
+
+    def scatter(self) -> float:
+        """How noisy samples are in some places by their own scatter, over what VARIANCE claims there."""
+        tile = Tile(self.settings, self.frames, self.terms, **self.more, verdicts=True)
+        (rows, cols), found = self.shape[-2:], []
+        high, wide = (min(n, size) for n, size in zip(LOOK_PX, (rows, cols), strict=True))
+        for k in range(LOOKS**2):
+            j, i = divmod(k, LOOKS)
+            y, x = int((j + 0.5) * (rows - high) / LOOKS), int((i + 0.5) * (cols - wide) / LOOKS)
+            found += tile.scatter((y, y + high, x, x + wide))
+        return scatter_over(found)
 
     def look(self, canvas: Canvas, boxes, stage: str, touched=None, **more) -> Iterator[Event]:
         """Integrate some tiles; on a second look what was rejected before stays so, and only that is left out."""

@@ -164,6 +164,9 @@ class Stack:
     correlation: float = 1.0
     """Variance of the sum of many pixels over the sum of their variances: above 1 where interpolation made
     neighbours alike."""
+    scatter: float | None = None
+    """Noise by the scatter of samples over what `variance` claims, where stars or a nebula leave no plain sky in which
+    it could be measured; None where there is."""
     terms: tuple = ()
     """The `Terms` of each plane, and for local normalization the model of each frame, for those that were used."""
     models: tuple = ()

@@ -22,7 +22,7 @@ Box = tuple[int, int, int, int]
 CACHE_BYTES = 16_000_000
 SMALL_TILE = 2**16
 CUT_PX = 128
-"""Where trails lie, tiles are integrated once more in parts so many columns wide."""
+"""Where trails lie, tiles are integrated once more in parts of so many rows, as wide as the trail is there."""
 
 
 def integrate_tile(
@@ -156,6 +156,29 @@ class Tile:
             results.append(result)
         return results
 
+    def scatter(self, box) -> list[tuple[np.ndarray, int]]:
+        """For each plane of a box the variance of its mean by the scatter of the kept samples over what is claimed.
+
+        By number of samples: ((n,) ratios, their number).
+        """
+        results, found = self(box), []
+        samples = self.buffer("samples", (len(self.terms), len(self.frames), box[1] - box[0], box[3] - box[2]))
+        for plane, terms, result in zip(samples, self.terms, results, strict=True):
+            values = plane.reshape(len(plane), -1) * terms.out_scale[:, None] + terms.out_offset[:, None]
+            kept = np.isfinite(values)
+            for at, starts in result.verdicts.values():
+                for i in range(len(values)):
+                    kept[i, at[starts[i] : starts[i + 1]]] = False
+            weight, count = kept * terms.weights[:, None], kept.sum(axis=0)
+            values = np.where(kept, values, 0)
+            off = np.square(weight * (values - (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-30)))
+            spare = np.square(weight.sum(axis=0)) - np.square(weight).sum(axis=0)
+            claimed = result.variance.reshape(-1)
+            for n in np.unique(count[count > 2]):
+                ok = (count == n) & (claimed > 0)
+                found.append((off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)))
+        return found
+
     def read(self, samples: np.ndarray, box) -> None:
         """Fill the samples (planes, N, h, w) of a box; saturated ones are -inf where they are to be left out."""
         wells = self.more["wells"]
@@ -238,14 +261,25 @@ def tiles(shape, count: float, memory_mb: float, threads: int, aspect: float | N
 
 
 def parts_of(box, touched: np.ndarray) -> list[Box]:
-    """Those parts of a box, cut along its columns, in which pixels are touched (rows, cols) bool."""
+    """Those parts of a box, cut along its rows and columns, in which pixels are touched (rows, cols) bool."""
     y0, y1, x0, x1 = box
-    inside = touched[y0:y1, x0:x1]
-    rows = np.flatnonzero(inside.any(axis=1))
-    if not rows.size:
-        return []
-    starts = np.arange(0, x1 - x0, CUT_PX)
-    cells = np.concatenate([[False], np.add.reduceat(inside.any(axis=0), starts) > 0, [False]])
-    edges = np.flatnonzero(cells[1:] != cells[:-1]).reshape(-1, 2) * CUT_PX
-    top, bottom = y0 + int(rows[0]), y0 + int(rows[-1]) + 1
-    return [(top, bottom, x0 + int(a), min(x0 + int(b), x1)) for a, b in edges]
+    parts = []
+    for first in range(y0, y1, CUT_PX):
+        inside = touched[first : min(first + CUT_PX, y1), x0:x1]
+        rows = np.flatnonzero(inside.any(axis=1))
+        if rows.size:
+            columns = np.flatnonzero(np.diff(inside.any(axis=0), prepend=False, append=False)).reshape(-1, 2)
+            top, bottom = first + int(rows[0]), first + int(rows[-1]) + 1
+            parts += [(top, bottom, x0 + int(a), x0 + int(b)) for a, b in near_ones(columns)]
+    return parts
+
+
+def near_ones(runs: np.ndarray) -> list[list[int]]:
+    """Runs of columns (n, 2) as parts, those less than CUT_PX / 2 apart together."""
+    parts: list[list[int]] = []
+    for a, b in runs.tolist():
+        if parts and a - parts[-1][1] < CUT_PX // 2:
+            parts[-1][1] = b
+        else:
+            parts.append([a, b])
+    return parts

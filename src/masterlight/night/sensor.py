@@ -59,9 +59,10 @@ def settle_dark(run: Run, part: LightSet) -> Events[LightSet]:
         told = equation("L", bias="B", flat="F" if part.flat else "")
         return replace(part, dark=None, scaled=False, hot_from=part.dark, equation=told)
     k = [scale.k for scale in scales]
-    expected = sorted({f"{scale.expected:.3g}" for scale in scales if scale.expected is not None})
+    expected = sorted(scale.expected for scale in scales if scale.expected is not None)
+    told = dict.fromkeys(f"{ends:.3g}" for ends in (*expected[:1], *expected[-1:]))
     words = f"{name} is scaled to {len(part.frames)} lights by its hot pixels, x {min(k):.3f} to {max(k):.3f}"
-    yield run.note("calibrate", f"{words} (by exposure and temperature {' to '.join(expected) or 'unknown'})")
+    yield run.note("calibrate", f"{words} (by exposure and temperature {' to '.join(told) or 'unknown'})")
     return part
 
 
@@ -107,9 +108,7 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
 
 def find_lines(run: Run, part: LightSet, calibrate: ImageCalibration, masters: Masters) -> Events[Defects | None]:
     """The columns and rows that are defective in several lights of a set, told in one sentence; None without any."""
-    found = None
-    with suppress(FrameError, OSError):  # a light that cannot be read is told when its turn comes
-        found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)))
+    found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)))
     if found is None:
         return None
     for note in found.notes:

@@ -126,7 +126,7 @@ def variance_over(seen, flat, inside, photon: float, zero_based: bool, dark: boo
         return square
     light = photon * flat * seen
     if not zero_based:
-        return np.maximum(1 + light - usual_of(1 + light[inside]) + 1, LEAST)
+        return np.maximum(1 + light - np.median(light[inside]), LEAST) / MRS_OF_WHITE**2
     rest = 0.0
     for _ in range(PASSES if photon > 0 else 0):
         rest += (1 - usual_of((light + rest * square)[inside])) / usual_of(square[inside])

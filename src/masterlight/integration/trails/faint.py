@@ -12,7 +12,7 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.integration.kernels.residuals import SIDE, UNIT
 from masterlight.integration.trails import strips
-from masterlight.integration.trails.lines import beside_border, ends_of, within
+from masterlight.integration.trails.lines import all_lines, beside_border, ends_of, within
 
 SHORTEST = 32
 """Bins along the shortest line that is looked for."""
@@ -161,19 +161,6 @@ def steep_lines(scores, threshold):
     return lines[:found].copy()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def turned_over(scores):
-    """Rows for columns, int16, in blocks that stay in the cache."""
-    rows, cols = scores.shape
-    out = np.empty((cols, rows), np.int16)
-    for j in range(0, rows, 32):
-        for k in range(0, cols, 32):
-            for x in range(k, min(cols, k + 32)):
-                for y in range(j, min(rows, j + 32)):
-                    out[x, y] = scores[y, x]
-    return out
-
-
 def by_chance(count):
     """How many sigma the best line has by chance among so many bins."""
     return np.sqrt(2.0 * np.log(max(count, 2)))
@@ -181,17 +168,8 @@ def by_chance(count):
 
 def promising_lines(scores):
     """Where faint trails may be: (n, 5) float64 sigma, x0, y0, x1, y1 in bins; best first."""
-    out = []
-    for turned in (False, True):
-        upright = turned_over(scores) if turned else scores
-        for mirrored in (False, True):
-            view = np.ascontiguousarray(upright[:, ::-1]) if mirrored else upright
-            lines = steep_lines(view, by_chance(scores.size))
-            if mirrored:
-                lines[:, 1::2] = view.shape[1] - 1 - lines[:, 1::2]
-            out.append(lines[:, [0, 2, 1, 4, 3]] if turned else lines)
-    lines = np.concatenate(out)
-    return lines[np.argsort(-lines[:, 0], kind="stable")]
+    least = by_chance(scores.size)
+    return all_lines(scores, lambda view: steep_lines(view, least))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -76,8 +76,11 @@ def score_bins(filled, cell, share, unit):
     count, area = np.zeros((down, across)), np.zeros((down, across))
     for j in range(down):
         for c in range(across):
-            part = filled[j * cell : (j + 1) * cell, c * cell : (c + 1) * cell]
-            count[j, c], area[j, c] = part.sum(), part.size
+            part, total = filled[j * cell : (j + 1) * cell, c * cell : (c + 1) * cell], np.int64(0)
+            for y in range(part.shape[0]):
+                for x in range(part.shape[1]):
+                    total += part[y, x]
+            count[j, c], area[j, c] = total, part.size
     out = np.empty(filled.shape, np.int16)
     for j in range(down):
         for c in range(across):
@@ -169,18 +172,43 @@ def promising_lines(flat, shape):
     out = []
     for side, shortest, longest, share in SCALES:
         scores = score_bins(fill_bins(flat, shape, side), CELL, share, UNIT)
-        for turned in (False, True):
-            for mirrored in (False, True):
-                view = scores.T if turned else scores
-                view = np.ascontiguousarray(view[:, ::-1] if mirrored else view)
-                lines = steep_lines(view, shortest, longest, round(PROMISING * UNIT)).astype(np.float64)
-                if mirrored:
-                    lines[:, 1::2] = view.shape[1] - 1 - lines[:, 1::2]
-                lines[:, 1:] = (lines[:, 1:] + 0.5) * side - 0.5
-                out.append(lines[:, [0, 2, 1, 4, 3]] if turned else lines)
+        lines = all_lines(scores, lambda view, k=shortest, m=longest: steep_lines(view, k, m, round(PROMISING * UNIT)))
+        lines[:, 1:] = (lines[:, 1:] + 0.5) * side - 0.5
+        out.append(lines)
     lines = np.concatenate(out)
     lines[:, 0] /= UNIT
     return lines[np.argsort(-lines[:, 0], kind="stable")]
+
+
+def all_lines(scores, steep):
+    """The lines of scores in all directions, best first: (n, 5) float64.
+
+    `steep` gives those of a map that go down and to the right by no more than a bin per row: their score, x and y of
+    the first bin, x and y of the last.
+    """
+    out = []
+    for turned in (False, True):
+        upright = turned_over(scores) if turned else scores
+        for mirrored in (False, True):
+            lines = steep(np.ascontiguousarray(upright[:, ::-1]) if mirrored else upright).astype(np.float64)
+            if mirrored:
+                lines[:, 1::2] = upright.shape[1] - 1 - lines[:, 1::2]
+            out.append(lines[:, [0, 2, 1, 4, 3]] if turned else lines)
+    lines = np.concatenate(out)
+    return lines[np.argsort(-lines[:, 0], kind="stable")]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def turned_over(scores):
+    """Rows for columns, int16, in blocks that stay in the cache."""
+    rows, cols = scores.shape
+    out = np.empty((cols, rows), np.int16)
+    for j in range(0, rows, 32):
+        for k in range(0, cols, 32):
+            for x in range(k, min(cols, k + 32)):
+                for y in range(j, min(rows, j + 32)):
+                    out[x, y] = scores[y, x]
+    return out
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -9,17 +9,22 @@ from masterlight.core.statistics.scale import deviation
 SPIKY = 0.002
 """Share of hot pixels from which they are taken out before stars are searched."""
 NO_MOSAIC = np.empty((0, 0), np.float32)
-STRONG, NEAR, ALIKE, ENOUGH = 50.0, 0.2, 0.3, 0.5
-"""Evidence beyond which a width counts no more; how far apart, in natural logarithms, widths support each other, and
-belong together; part of the most support from which narrower ones are the stars."""
+OTHER_COLOURS, CERTAIN = 0.2, 10.0
+"""What the neighbours of a hot pixel of a mosaic hold of it at most, and how many sigma it is high: fainter ones do not
+show as stars, and faint stars may lie in one pixel by chance."""
+MOST, STRONG, NEAR, ALIKE, ENOUGH = 200, 50.0, 0.2, 0.3, 0.5
+"""How many widths are looked at, those of most evidence; evidence beyond which a width counts no more; how far apart,
+in natural logarithms, widths support each other, and belong together; part of the most support from which narrower
+ones are the stars."""
 
 
 @njit(nogil=True, cache=True)
-def spike(image, x, y, level, noise):
+def spike(image, x, y, level, noise, share=0.4):
     """Whether a maximum stands alone, as hot pixels and cosmic rays do, where a star would light its neighbours too.
 
     The two brightest of the eight neighbours are left out, so that pairs and triples are caught; the other six of a
-    star of FWHM 1.3 px hold 0.85 of its peak together wherever its centre falls in the pixel.
+    star of FWHM 1.3 px hold 0.85 of its peak together wherever its centre falls in the pixel. share: what they hold of
+    it at most where it is none.
     """
     first, second, total, n = -np.inf, -np.inf, 0.0, 0
     for j in range(max(0, y - 1), min(image.shape[0], y + 2)):
@@ -34,7 +39,7 @@ def spike(image, x, y, level, noise):
                 second = v
     if n < 6:
         return False
-    return total - first - second < 0.4 * (image[y, x] - level) - 1.5 * noise
+    return total - first - second < share * (image[y, x] - level) - 1.5 * noise
 
 
 def spikiness(image):
@@ -107,7 +112,8 @@ def same_colour(mosaic, x, y, period, values):
 def lone_in_mosaic(mosaic, x, y, period):
     """Whether a maximum of a debayered image is one hot pixel of its mosaic, which debayering made as wide as a star.
 
-    Each pixel is taken above the median of those of its own colour; then it is judged as by `spike`.
+    Each pixel is taken above the median of those of its own colour; then it is judged as by `spike`, with half its
+    share: the neighbours see other colours, in which the star may be faint.
     """
     values, above, best, px, py = np.empty(24), np.zeros((3, 3)), -np.inf, x, y
     for j in range(max(0, y - 1), min(mosaic.shape[0], y + 2)):
@@ -124,7 +130,7 @@ def lone_in_mosaic(mosaic, x, y, period):
             above[j, i] = mosaic[py + j - 1, px + i - 1] - values[n // 2] if n >= 8 else np.nan
             if i == 1 and j == 1 and n >= 8:
                 noise = (values[3 * n // 4] - values[n // 4]) / 1.349
-    return spike(above, 1, 1, 0.0, noise)
+    return above[1, 1] > CERTAIN * noise and spike(above, 1, 1, 0.0, noise, OTHER_COLOURS)
 
 
 @njit(nogil=True, cache=True)
@@ -172,6 +178,8 @@ def shared_width(widths: np.ndarray, evidence: np.ndarray) -> float:
     good = np.isfinite(widths) & (widths > 0) & (evidence > 0)
     if not good.any():
         return np.nan
+    good = np.flatnonzero(good)
+    good = good[np.argsort(-evidence[good], kind="stable")[:MOST]]
     width, weight = np.log(widths[good]), np.minimum(evidence[good], STRONG)
     apart = np.abs(width[:, None] - width)
     support = np.clip(1.0 - apart / NEAR, 0.0, None) @ weight
