@@ -50,7 +50,11 @@ def judged(path: str, truth: Truth) -> dict[str, float]:
 
 
 def grid_of(image: np.ndarray, truth: Truth) -> tuple[int, np.recarray]:
-    """The light whose grid the stack lies on, the one whose stars are brightest in it, and its stars to measure."""
+    """The light whose grid the stack lies on, and its stars to measure.
+
+    Its stars are bright where they are expected, and of lights that lie within a pixel of one another those of the
+    right one lie nearest to their places.
+    """
     found, sky = [], np.nanmedian(image[::5, ::5])
     for pointing in truth.pointings:
         stars = truth.expected_stars(pointing.index)
@@ -60,8 +64,23 @@ def grid_of(image: np.ndarray, truth: Truth) -> tuple[int, np.recarray]:
         stars = stars[inside]
         centres = image[np.rint(stars.y_px).astype(int), np.rint(stars.x_px).astype(int)]
         found.append((float(np.nanmedian((centres - sky) / stars.peak_dn)), pointing.index, stars))
-    _, index, stars = max(found, key=lambda f: f[0])
-    return index, stars
+    brightest = max(bright for bright, _, _ in found)
+    near = [(off_centre(image, stars), index) for bright, index, stars in found if bright > 0.6 * brightest]
+    index = min(near)[1]
+    return index, found[index][2]
+
+
+def off_centre(image: np.ndarray, stars: np.recarray, n: int = 4) -> float:
+    """Root mean square over bright stars of how far, in pixels, the light around a star lies from its place."""
+    off = []
+    for s in stars[:60]:
+        i, j = round(s.y_px), round(s.x_px)
+        box = image[i - n : i + n + 1, j - n : j + n + 1]
+        light = np.clip(box - np.nanmedian(image[i - 3 * n : i + 3 * n + 1, j - 3 * n : j + 3 * n + 1]), 0, None)
+        y, x = np.mgrid[i - n : i + n + 1, j - n : j + n + 1]
+        total = np.nansum(light)
+        off.append((np.nansum(x * light) / total - s.x_px, np.nansum(y * light) / total - s.y_px))
+    return float(np.sqrt(np.nanmedian(np.sum(np.square(off), axis=1))))
 
 
 def width(image: np.ndarray, x: float, y: float) -> float:
