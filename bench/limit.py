@@ -25,8 +25,9 @@ from bench.page import machine, write_section
 from masterlight.simulate import Truth
 
 COLUMNS = {
-    "mf": ("mf", ".3f"), "fwhm": ("FWHM", ".3f"), "boxes": ("noise in 8 px", ".3f"), "scatter": ("scatter", ".2f"),
-    "low": ("below -6 sigma", ".0f"), "high": ("above 6 sigma", ".0f"), "z": ("z", ".3f"), "lost": ("lost %", ".2f"),
+    "mf": ("mf", ".3f"), "sum": ("mf of the sum", ".3f"), "fwhm": ("FWHM", ".3f"), "boxes": ("noise in 8 px", ".3f"),
+    "scatter": ("scatter", ".2f"), "low": ("below -6 sigma", ".0f"), "high": ("above 6 sigma", ".0f"),
+    "z": ("z", ".3f"), "lost": ("lost %", ".2f"),
 }  # fmt: skip
 MAPS = ("VARIANCE", "REJ_LOW", "REJ_HIGH", "COVERAGE")
 PROGRAMS = ("masterlight", "seiza", "siril")
