@@ -28,6 +28,8 @@ STAMP_PX = 17
 KNOT_SKY_PX = 60
 """Knots of the spline that takes the sky of a stack away, whatever it is."""
 BOX_PX = 8
+TOGETHER = -1
+"""The number of the sum of all planes."""
 
 
 def judged(path: str, truth: Truth) -> dict[str, float]:
@@ -50,7 +52,11 @@ def judged(path: str, truth: Truth) -> dict[str, float]:
 
 
 def grid_of(image: np.ndarray, truth: Truth) -> tuple[int, np.recarray]:
-    """The light whose grid the stack lies on, the one whose stars are brightest in it, and its stars to measure."""
+    """The light whose grid the stack lies on, and its stars to measure.
+
+    Its stars are bright where they are expected, and of lights that lie within a pixel of one another those of the
+    right one lie nearest to their places.
+    """
     found, sky = [], np.nanmedian(image[::5, ::5])
     for pointing in truth.pointings:
         stars = truth.expected_stars(pointing.index)
@@ -60,8 +66,23 @@ def grid_of(image: np.ndarray, truth: Truth) -> tuple[int, np.recarray]:
         stars = stars[inside]
         centres = image[np.rint(stars.y_px).astype(int), np.rint(stars.x_px).astype(int)]
         found.append((float(np.nanmedian((centres - sky) / stars.peak_dn)), pointing.index, stars))
-    _, index, stars = max(found, key=lambda f: f[0])
-    return index, stars
+    brightest = max(bright for bright, _, _ in found)
+    near = [(off_centre(image, stars), index) for bright, index, stars in found if bright > 0.6 * brightest]
+    index = min(near)[1]
+    return index, found[index][2]
+
+
+def off_centre(image: np.ndarray, stars: np.recarray, n: int = 4) -> float:
+    """Root mean square over bright stars of how far, in pixels, the light around a star lies from its place."""
+    off = []
+    for s in stars[:60]:
+        i, j = round(s.y_px), round(s.x_px)
+        box = image[i - n : i + n + 1, j - n : j + n + 1]
+        light = np.clip(box - np.nanmedian(image[i - 3 * n : i + 3 * n + 1, j - 3 * n : j + 3 * n + 1]), 0, None)
+        y, x = np.mgrid[i - n : i + n + 1, j - n : j + n + 1]
+        total = np.nansum(light)
+        off.append((np.nansum(x * light) / total - s.x_px, np.nansum(y * light) / total - s.y_px))
+    return float(np.sqrt(np.nanmedian(np.sum(np.square(off), axis=1))))
 
 
 def width(image: np.ndarray, x: float, y: float) -> float:
@@ -132,7 +153,11 @@ def against(stack: dict[str, np.ndarray], truth: Truth, oracle: Oracle, best: li
         rest = rest_of(image, truth, oracle, reference, k)
         maps = {name: value.reshape(-1, *value.shape[-2:])[k] for name, value in stack.items()}
         told.append(compared(rest, best[k], oracle, maps, k, truth, reference))
-    return {name: float(np.mean([t[name] for t in told])) for name in told[0]}
+    figures = {name: float(np.mean([t[name] for t in told])) for name in told[0]}
+    if len(planes) > 1:
+        rests = [rest_of(p.sum(axis=0), truth, oracle, reference, TOGETHER) for p in (planes, oracle.image)]
+        figures["sum"] = rests[0].point_snr / rests[1].point_snr
+    return figures
 
 
 def compared(rest: Rest, best: Rest, oracle: Oracle, maps: dict, k: int, truth: Truth, reference: int) -> dict:
@@ -164,15 +189,15 @@ def rest_of(image: np.ndarray, truth: Truth, oracle: Oracle, reference: int, k: 
     The profile is the true mean one of all lights plus rings, dipoles and quadrupoles fitted to bright stars: nothing
     is assumed of how a stack blurs, but that it does so everywhere alike.
     """
-    letter, stars = truth.observatory.camera.letters[k], oracle.stars[k]
-    nebula, (x, y, flux) = nebula_dn(truth, reference, letter), catalogue(truth, reference, letter)
+    stars, (x, y, flux) = plane(oracle.stars, k), catalogue(truth, reference, k)
+    nebula = sum(nebula_dn(truth, reference, letter) for letter in letters_of(truth, k))
     full = truth.night.saturation_dn - 2 * truth.night.bias_dn - 2 * truth.night.sky_dn
     burnt = ndimage.binary_dilation(stars > 0.5 * full, iterations=25)
     image = np.where(oracle.whole & ~burnt, np.asarray(image, float), np.nan)
     bright = chosen(image, stars, x, y)
     ratio = [aperture(image, *at) / aperture(stars, *at) for at in zip(x[bright], y[bright], strict=True)]
     scale, sky = float(np.nanmedian(ratio)), stars < FAINT_DN
-    model, sigma = np.zeros(image.shape), np.sqrt(np.nanmedian(oracle.variance[k]))
+    model, sigma = np.zeros(image.shape), np.sqrt(np.nanmedian(plane(oracle.variance, k)))
     for _ in range(3):
         left = image / scale - stars - nebula
         smooth = smooth_sky(np.where(sky, left - model, np.nan))
@@ -184,11 +209,23 @@ def rest_of(image: np.ndarray, truth: Truth, oracle: Oracle, reference: int, k: 
     return Rest(np.where(sky, left, np.nan), left, psf / total, stamps / total, scale)
 
 
-def catalogue(truth: Truth, reference: int, letter: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stars on the grid of a light: x, y in pixels and flux in DN above the air, brightest first."""
+def plane(planes: np.ndarray, k: int) -> np.ndarray:
+    """Plane k, or the sum of them."""
+    return planes.sum(axis=0) if k == TOGETHER else planes[k]
+
+
+def letters_of(truth: Truth, k: int) -> tuple[str, ...]:
+    """The colours that plane k saw."""
+    letters = truth.observatory.camera.letters
+    return letters if k == TOGETHER else letters[k : k + 1]
+
+
+def catalogue(truth: Truth, reference: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stars on the grid of a light: x, y in pixels and flux in DN above the air of plane k, brightest first."""
     stars, pointing = truth.observatory.catalogue, truth.pointings[reference]
     x, y = apply(pointing.matrix, stars["x"], stars["y"])
-    return x, y, truth.observatory.flux_e(pointing.filter, letter) / truth.night.gain_e_per_dn
+    flux_e = sum(truth.observatory.flux_e(pointing.filter, letter) for letter in letters_of(truth, k))
+    return x, y, flux_e / truth.night.gain_e_per_dn
 
 
 def chosen(image: np.ndarray, stars: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -338,7 +375,7 @@ def box_rms(image: np.ndarray, n: int = BOX_PX) -> float:
 
 def scatter(rest: Rest, truth: Truth, reference: int, k: int) -> float:
     """Scatter of the light of bright stars, as a fraction: what is left of each in an aperture over what it gave."""
-    x, y, flux = catalogue(truth, reference, truth.observatory.camera.letters[k])
+    x, y, flux = catalogue(truth, reference, k)
     found, n, (rows, cols) = [], RING_PX[1] + 1, rest.whole.shape
     for x0, y0, light in zip(x[:400], y[:400], flux[:400], strict=True):
         if n < x0 < cols - 1 - n and n < y0 < rows - 1 - n:

@@ -25,8 +25,9 @@ from bench.page import machine, write_section
 from masterlight.simulate import Truth
 
 COLUMNS = {
-    "mf": ("mf", ".3f"), "fwhm": ("FWHM", ".3f"), "boxes": ("noise in 8 px", ".3f"), "scatter": ("scatter", ".2f"),
-    "low": ("below -6 sigma", ".0f"), "high": ("above 6 sigma", ".0f"), "z": ("z", ".3f"), "lost": ("lost %", ".2f"),
+    "mf": ("mf", ".3f"), "sum": ("mf of the sum", ".3f"), "fwhm": ("FWHM", ".3f"), "boxes": ("noise in 8 px", ".3f"),
+    "scatter": ("scatter", ".2f"), "low": ("below -6 sigma", ".0f"), "high": ("above 6 sigma", ".0f"),
+    "z": ("z", ".3f"), "lost": ("lost %", ".2f"),
 }  # fmt: skip
 MAPS = ("VARIANCE", "REJ_LOW", "REJ_HIGH", "COVERAGE")
 PROGRAMS = ("masterlight", "seiza", "siril")
@@ -40,6 +41,7 @@ def main() -> None:
     words.add_argument("--first", type=int, default=1, help="seed of the first night")
     words.add_argument("--programs", nargs="+", default=["masterlight"], choices=PROGRAMS)
     words.add_argument("--flags", default="", help="flags for masterlight run, in one string")
+    words.add_argument("--kept", action="store_true", help="take what is kept of masterlight's nights, too")
     words.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     chosen = words.parse_args()
     lines = [heading()]
@@ -62,12 +64,13 @@ def main() -> None:
 def judged_night(kind: str, seed: int, chosen: argparse.Namespace) -> dict[str, dict]:
     """Figures of one night for each program; {} stands for a stack that did not come about."""
     folder = chosen.work.resolve() / f"{kind}-{seed}"
-    truth, told = made(KINDS[kind], seed, folder / "night"), {}
+    told: dict[str, dict] = {}
     for name in chosen.programs:
         kept = folder / f"{name}.json"
-        if name != "masterlight" and kept.exists():
+        if (name != "masterlight" or chosen.kept) and kept.exists():
             told[name] = json.loads(kept.read_text())
             continue
+        truth = made(KINDS[kind], seed, folder / "night")
         told[name] = stacked_by(name, truth, folder, chosen.flags.split())
         kept.write_text(json.dumps(told[name]))
         print(f"{seed} {row(kind, name, [told[name]])}", file=sys.stderr, flush=True)

@@ -136,7 +136,7 @@ def pixels(path) -> np.ndarray:
 
 
 def calibrated(truth: Truth, index: int, dark: np.ndarray, flat: np.ndarray, bad: np.ndarray) -> np.ndarray:
-    """A light, planes (p, rows, cols) DN before the air; pixels of `bad`, and what debayering made of them, are NaN."""
+    """A light, planes (p, rows, cols) DN before the air; pixels of `bad` are NaN, and true for their neighbours."""
     frame = read(truth.paths("light")[index])
     image = (np.asarray(frame[:], np.float64) - dark) / flat
     if not truth.night.pattern:
@@ -146,7 +146,7 @@ def calibrated(truth: Truth, index: int, dark: np.ndarray, flat: np.ndarray, bad
                           for c in camera.letters)  # fmt: skip
     mosaic = np.where(bad, scene, image).astype(np.float32)
     colour = np.asarray(Debayer()(ArrayFrame.of(mosaic, "light", frame.meta))[:], np.float64)
-    return np.where(ndimage.binary_dilation(bad, np.ones((5, 5))), np.nan, colour)
+    return np.where(bad, np.nan, colour)
 
 
 def outliers(truth: Truth, index: int) -> np.ndarray:

@@ -30,6 +30,8 @@ def make_pictures() -> None:
     name = Path(light.source).stem
     clean = read(f"calibrated/{name}_c.fits")
     save(PICTURES / "light.png", np.hstack([preview(np.asarray(light)), preview(np.asarray(clean))]))
+    pair = [np.asarray(read(f"{folder}/{name}_c.fits"))[corner] for folder in ("without", "scaled")]
+    save(PICTURES / "darks.png", alike(*pair), 3)
     calibration, cosmetic = ImageCalibration(), CosmeticCorrection()
     view = calibration(light, calibration.masters(bias=read("bias.fits"), flat=read("flat.fits")))
     save(PICTURES / "cosmetic.png", alike(view[corner], cosmetic(view, cosmetic.defects(read("dark.fits")))[corner]), 3)

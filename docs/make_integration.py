@@ -6,7 +6,9 @@
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from pages import ROOT, make, replace_part, save
+from scipy import ndimage
 
 from masterlight import ArrayFrame, ImageIntegration, build, read
 from masterlight.core.errors import ParameterError
@@ -60,6 +62,7 @@ def make_pictures() -> None:
         part = done.result.rejected_high[:450, :450].astype(np.float32)
         maps.append(np.uint8(np.clip(part * 90, 0, 255)))
     save(PICTURES / "maps.png", np.hstack(maps))
+    save(PICTURES / "skies.png", skies())
     *_, done = ImageIntegration(scale="bwmv")(frames, pool="threads")
     source, _, trail = max(done.result.trails, key=lambda found: found[2].snr)
     y, x = (int(np.clip((a + b) / 2, 150, n - 150)) for a, b, n in (
@@ -68,6 +71,20 @@ def make_pictures() -> None:
     light = np.asarray(read(source))[crop]
     left = np.asarray(read("no_trails.fits"))[crop] - np.asarray(read("master.fits"))[crop]
     save(PICTURES / "trail.png", np.hstack([preview(light), np.uint8(np.clip(40 + 25 * left, 0, 255))]))
+
+
+def skies() -> np.ndarray:
+    """A night levelled by one number, and as usual: what was rejected above, the masters without what is wide below."""
+    columns, sigma = [], None
+    for folder in ("moon_one_number", "moon_usual"):
+        with fits.open(next(Path(folder).glob("master_light*.fits"))) as opened:
+            image, gone = np.asarray(opened[0].data, np.float32), opened["REJ_LOW"].data + opened["REJ_HIGH"].data
+        image = np.where(np.isfinite(image), image, np.nanmedian(image))[20:-20, 20:-20]
+        rest = ndimage.gaussian_filter(image - ndimage.median_filter(image[::2, ::2], 31).repeat(2, 0).repeat(2, 1), 2)
+        sigma = sigma or 1.4826 * np.median(np.abs(rest))
+        stretched = np.clip(128 + 20 * rest / sigma, 0, 255)
+        columns.append(np.vstack([np.clip(400 * gone[20:-20, 20:-20], 0, 255), stretched]))
+    return np.uint8(np.hstack(columns))
 
 
 if __name__ == "__main__":
