@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +99,8 @@ def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
         return roster
     if levels.apart_sigma < APART_SIGMA:
         return roster._replace(levels=levels.models)
-    words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({levels.source})"
+    name = Path(levels.source).name
+    words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({name})"
     note = f"{words}: frames are levelled place by place. ImageIntegration.normalization additive+scaling leaves them"
     model = levels.models[reference]
     seen = Normalized(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, model=model)
