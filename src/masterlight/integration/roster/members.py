@@ -99,7 +99,7 @@ def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
         return roster
     if levels.apart_sigma < APART_SIGMA:
         return roster._replace(levels=levels.models)
-    name = Path(levels.source).name
+    name = Path(levels.source).name[:60]
     words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({name})"
     note = f"{words}: frames are levelled place by place. ImageIntegration.normalization additive+scaling leaves them"
     model = levels.models[reference]
