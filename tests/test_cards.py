@@ -1,7 +1,6 @@
 """Cards of headers: no card of any program ends anything, on the way in or out."""
 
 import math
-import os
 import subprocess
 import sys
 import warnings
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from cases import CASES
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +30,6 @@ from masterlight.io.fits.cards import (
 from masterlight.simulate.night import Night
 from masterlight.simulate.truth import simulate
 
-CASES = Path(os.environ.get("MASTERLIGHT_CASES", Path(__file__).parents[2] / "shared" / "cases"))
 TINY = {"rows": 96, "cols": 128, "lights": 4, "biases": 0, "darks": 0, "flats": 0, "stars": 60, "faintest_dn": 4000.0}
 ODD = [
     b"OBSERVER= 'Zo\xc3\xab     '           / in UTF-8",

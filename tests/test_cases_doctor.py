@@ -4,12 +4,9 @@ Each case is a script in the folder of cases; the tests skip where there is none
 the modules, on the project's own sky.
 """
 
-import os
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -23,21 +20,8 @@ from masterlight.session.plan import MasterJob
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
-CASES = Path(os.environ.get("MASTERLIGHT_CASES", Path(__file__).parents[2] / "shared" / "cases"))
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="no generators of cases here")
-
-
-@pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    """case(name): the folder of a small night, made once."""
-
-    @cache
-    def made(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        subprocess.run([sys.executable, str(CASES / f"{name}.py"), str(folder)], cwd=CASES, check=True)
-        return folder
-
-    return made
+pytestmark = cases.needed
+case = cases.case
 
 
 def ran(*words) -> str:

@@ -5,12 +5,10 @@ the modules, on the project's own sky.
 """
 
 import json
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -22,8 +20,8 @@ from masterlight.io import read
 from masterlight.subframes.measure import measure_light
 from masterlight.subframes.select import SubframeSelector
 
-CASES = Path(os.environ.get("MASTERLIGHT_CASES", Path(__file__).parents[2] / "shared" / "cases"))
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="no generators of cases here")
+pytestmark = cases.needed
+case = cases.case
 SHAPE = (360, 440)
 EDGE = np.s_[25:-25, 25:-25]
 """Where every light has samples."""
@@ -56,19 +54,6 @@ class Outcome:
     def reference(self) -> str:
         """File name of the light on whose grid the master lies."""
         return next(line.split("reference: ")[1].split()[0] for line in self.said.splitlines() if "reference: " in line)
-
-
-@pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    """case(name): the folder of a small night, made once."""
-
-    @cache
-    def made(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        subprocess.run([sys.executable, str(CASES / f"{name}.py"), str(folder)], cwd=CASES, check=True)
-        return folder
-
-    return made
 
 
 @pytest.fixture(scope="module")

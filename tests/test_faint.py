@@ -114,3 +114,18 @@ def test_oracle_templates_hold_the_light_of_a_trail():
         single = (UNIT * (np.arange(480).reshape(20, 24) == k)).astype(np.int16)
         template.append(faint.snr_along(single, line, -6.0, 6.0, width, 0.0))
     assert np.allclose(np.array(template) * np.sqrt(norm.sum()), part[inner], atol=0.02)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_truth_the_edge_of_a_frame_that_ends_within_the_image_is_no_trail(turned):
+    scores = scores_of(12, shape=(800, 800), extra=np.where(np.arange(100)[:, None] // 2 == 7, 1.2, 0.0))
+    scores = scores.T.copy() if turned else scores
+    assert found_in(scores, (800, 800))[1]  # the same strip in the midst of a frame is one
+    scores[(slice(None), slice(0, 14)) if turned else slice(0, 14)] = 0
+    assert not found_in(scores, (800, 800))[1]
+
+
+def test_truth_a_trail_that_runs_across_the_edge_of_a_frame_is_one():
+    scores = scores_of(13, (390.0, 310.0, 0.9, 1.7, 0.5, -2000, 2000))
+    scores[:20] = 0
+    assert len(found_in(scores)[1]) == 1

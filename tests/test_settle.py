@@ -1,6 +1,5 @@
 """Frames that go together are brought to DN: masters of 0 to 1 give what their twins in DN give, or the work stops."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from cases import CASES
 from click.testing import CliRunner
 from darkroom import master
 from sky import CALM, written
@@ -27,7 +27,6 @@ from masterlight.io import read
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan
 
-CASES = Path(os.environ.get("MASTERLIGHT_CASES", Path(__file__).parents[2] / "shared" / "cases"))
 SHAPE = (120, 160)
 ROUNDING_DN = 65535 * 2.0**-23
 """The step of a float32 of 1, in DN."""

@@ -102,14 +102,9 @@ def aperture(image, x, y, radius=5, ring=(12, 18)):
 
 
 def test_truth_photometry_is_linear():
-    truth, report, image, planes = night()
+    truth, report, image, _ = night()
     x, y, flux = bright_stars(truth, report, image)
     assert len(x) >= 12
-    # Under a trail that was cut another mean of patchy clouds lies over a star.
-    seen = [planes["COVERAGE"][int(b) - 8 : int(b) + 9, int(a) - 8 : int(a) + 9] for a, b in zip(x, y, strict=True)]
-    whole = np.array([np.mean(box < NIGHT["lights"]) < 0.5 for box in seen])
-    assert whole.sum() >= 9
-    x, y, flux = x[whole], y[whole], flux[whole]
     scene = truth.scene_dn(reference_of(truth, report)).astype(float)  # the nebula is in both apertures
     ratio = np.array([aperture(image, *p) / aperture(scene, *p) for p in zip(x, y, strict=True)])
     ratio /= np.median(ratio)

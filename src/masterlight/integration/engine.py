@@ -60,6 +60,7 @@ def integrate(
             break
         odd |= more
         yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
+        del work, canvas  # or two results are in memory at once
     result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
     told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
     if told and is_crowded(result.image, result.variance):

@@ -12,7 +12,7 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.integration.kernels.residuals import SIDE, UNIT
 from masterlight.integration.trails import strips
-from masterlight.integration.trails.lines import all_lines, beside_border, ends_of, within
+from masterlight.integration.trails.lines import BORDER_PX, all_lines, ends_of, within
 
 SHORTEST = 32
 """Bins along the shortest line that is looked for."""
@@ -41,6 +41,8 @@ TRUSTED = 0.8
 PARTS = 6
 SPREAD = 0.6
 """Share of the significance that a trail must reach without the best of its PARTS parts."""
+EMPTY = 0.8
+"""Beside a line that runs along the edge of its frame, at least this part of the bins holds no samples."""
 MARGIN_PX = 3.0
 """A trail is cut so much wider, on either side, than it was found to be: its place is known to a pixel or two."""
 
@@ -315,7 +317,7 @@ def find_faint(scores, shape, sigma, growth):
         line, t0, t1, half = in_pixels(found, growth)
         ends = ends_of(shape, line, t0, t1)
         short = found.t1 - found.t0 < max(SHORTEST, SLENDER * found.width)
-        if short or whole < sigma or without < SPREAD * sigma or beside_border(ends, shape):
+        if short or whole < sigma or without < SPREAD * sigma or beside_edge(scores, found):
             vain += 1
             taken = within(seeds, found.line, found.t0, found.t1, 2.0)
             taken[0] = True
@@ -326,6 +328,21 @@ def find_faint(scores, shape, sigma, growth):
         wipe(scores, bands[-1], shape[1])
         seeds = promising_lines(scores)
     return np.unique(np.concatenate(bands)), trails
+
+
+def beside_edge(scores, found):
+    """Whether a line runs near where its own frame ends: BORDER_PX to one side of it there are no samples, of score 0.
+
+    There a sensor is often brighter or darker, row by row, and where few frames overlap the mean is that of few.
+    """
+    (px, py, ux, uy), t = found.line, np.arange(found.t0, found.t1)
+    for side in (-1, 1):
+        away = side * (0.5 * found.width + BORDER_PX / SIDE)
+        x, y = np.rint(px + t * ux - away * uy).astype(int), np.rint(py + t * uy + away * ux).astype(int)
+        inside = (x >= 0) & (x < scores.shape[1]) & (y >= 0) & (y < scores.shape[0])
+        if 1 - np.count_nonzero(scores[y[inside], x[inside]]) / max(t.size, 1) > EMPTY:
+            return True
+    return False
 
 
 def in_pixels(found, growth):
