@@ -65,7 +65,8 @@ def plan(
         kind: group_frames(kind, frames, others(kind, kinds), rotator_deg, partial(apart, kind))
         for kind, frames in kinds.items()
     }
-    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields)
+    disputed = frozenset(one.source for one in scales if one.disputed)
+    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields, disputed=disputed)
     for words in (*pointing_words(kinds["light"], fields), *rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
@@ -140,6 +141,8 @@ class Planner:
     """What of `match` was asked for: its number, and flat, dark or bias."""
     fields: dict[str, int] = field(default_factory=dict)
     """By its file, which field of its name a light points at, where that is not the first."""
+    disputed: frozenset[str] = frozenset()
+    """Files whose numbers can be read in two ways: nothing that can be done without uses them."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -292,7 +295,8 @@ class Planner:
             return None, dark, False
         before = list(self.choices)
         bias = self.pick("bias", group)
-        scaled = self.pick("dark", group, scaled=True) if bias is not None else None
+        unfit = [one for one in self.groups["dark"] if self.is_disputed(one)]
+        scaled = self.pick("dark", group, scaled=True, unfit=unfit) if bias is not None else None
         if scaled is None:
             self.choices = before
             return None, dark, False
@@ -308,8 +312,12 @@ class Planner:
         def apart(dark: Group) -> float:
             return abs(math.log((dark.exposure_s or wanted_s) / wanted_s))
 
-        same = [dark for dark in self.groups["dark"] if not any(differences(group.meta, dark.meta, SAME_PIXELS))]
+        clear = [dark for dark in self.groups["dark"] if not self.is_disputed(dark)]
+        same = [dark for dark in clear if not any(differences(group.meta, dark.meta, SAME_PIXELS))]
         return min(same, key=apart, default=None)
+
+    def is_disputed(self, group: Group) -> bool:
+        return any(frame.source in self.disputed for frame in group.frames)
 
     def with_pattern(self, group: Group, masters: list[Group | None]) -> tuple[Frame, ...]:
         """The frames of lights that do not tell their colour pattern, with that of their calibration frames."""

@@ -27,6 +27,9 @@ STIFF = 4.0 ** np.arange(-8, 5)
 COUNTED = 1.4
 STEPS = 6
 """How often a surface is fitted to what does not lie far off it."""
+EXACT = 2.0**-20
+"""Parts of the noise in which surfaces are counted: what the last bits of linear algebra are differs from one process
+to another."""
 APART_SIGMA = 0.3
 """Skies that differ by less over the field, in sigma of a pixel, are taken as alike: one number levels each."""
 
@@ -135,6 +138,8 @@ def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], r
     else:
         level -= np.einsum("pi,pi->p", share, level)[:, None]
     offset = (level[..., None, None] - own) / factors[..., None, None]
+    step = max(EXACT * float(noise.max()), EXACT**2 * float(np.abs(offset).max()), np.finfo(float).tiny)
+    offset = step * np.rint(offset / step)
     models = [levelling(m.source, offset[:, i], shape, surfaces.size) for i, m in enumerate(planes[0])]
     return Levels(models, float(apart.max()), planes[0][int(np.argmax(apart.max(axis=0)))].source)
 
