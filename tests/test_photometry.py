@@ -1,5 +1,5 @@
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -203,3 +203,14 @@ def test_bad_widths_of_no_star_give_no_flux(width):
     )
     assert np.isnan(own_width(boxes, stars, width))
     assert np.isnan(apertures(boxes, stars, width)[0]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_truth_few_stars_whose_middle_no_pixel_hits_tell_their_width():
+    """No pixel lies within half a pixel of any of them: the innermost rings are empty."""
+    stars = reference()[0][:4]
+    stars = replace(stars, x_px=np.floor(stars.x_px) + 0.5, y_px=np.floor(stars.y_px) + 0.5)
+    y, x = np.mgrid[-12:13, -12:13]
+    u, v = (stars.xy - np.round(stars.xy)).T[:, :, None, None]
+    boxes = 100 + 1e4 * np.exp(-((x - u) ** 2 + (y - v) ** 2) * 4 * np.log(2) / 9)
+    assert own_width(boxes.astype(np.float32), stars, 3.0) == pytest.approx(3.0, rel=0.05)

@@ -175,7 +175,8 @@ def own_width(boxes: np.ndarray, stars: StarList, usual: float) -> float:
     total, count = (np.bincount(ring[near], w, len(edges) - 1) for w in (scaled[near], None))
     growth = np.append(0, np.cumsum(total / np.maximum(count, 1) * np.diff(edges**2)))
     radius = edges[1 : len(edges) // 2]
-    inside = np.interp(radius, edges, growth) / np.interp(2 * radius, edges, growth)
+    inner, whole = (np.interp(r, edges, growth) for r in (radius, 2 * radius))
+    inside = np.divide(inner, whole, out=np.zeros(len(radius)), where=whole != 0)  # few stars leave rings empty
     first = int(np.argmax(inside >= SHARE))
     around = slice(first - 1, first + 1)
     return GAUSSIAN * float(np.interp(SHARE, inside[around], radius[around])) if first else np.nan
