@@ -117,7 +117,7 @@ class Work:
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
         noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
-        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
+        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 1 and noisy
         self.bins = (2 if np.prod(shape[-2:]) > MANY else 1) if faint else 0
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
