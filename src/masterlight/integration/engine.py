@@ -203,6 +203,8 @@ class Work:
             for p in range(self.shape[0] if band.size else 0):
                 more = np.setdiff1d(band, known.indices(i, p, HIGH), assume_unique=True)
                 known.large(i, p, HIGH, np.union1d(known.indices(i, p, large), more))
+            if band.size:
+                residue.leave_out(i, band, self.shape[-1])
             flat[band] = True
             canvas.trails += [(self.frames[i].source, 0, Trail(*trail)) for trail in trails]
             yield Event("find faint trails", event.done, event.total)
