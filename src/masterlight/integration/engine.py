@@ -1,13 +1,15 @@
 """The integration of a set of frames: who takes part, tile by tile, again where larger structures lie, the stack."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import ndtr
 
+from masterlight.alignment.laid import told_apart
 from masterlight.core import workers
 from masterlight.core.errors import NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -42,15 +44,15 @@ Room = tuple[Pool, float, float | None]
 
 def integrate(
     settings: ImageIntegration, frames: Sequence[Frame], measurements, reference: int | None, room: Room,
-    maps: bool = True, slope: bool = False, verdicts: bool = False,
+    maps: bool = True, slope: bool = False, verdicts: bool = False, odd: Mapping[int, Rejected] = MappingProxyType({}),
 ) -> Generator[Event, None, Stack]:  # fmt: skip
-    """Integrate frames of which everything is measured: see `ImageIntegration.__call__`."""
+    """Integrate frames of which everything is measured: see `ImageIntegration.__call__`; `odd`: who is left out."""
     check_shapes(frames)
     shape = (frames[0].planes, *frames[0].shape[-2:])
     planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-    odd: dict[int, Rejected] = {}
+    odd = dict(odd)
     while True:
         roster = yield from roster_of(settings, room[0], frames, planes, reference, odd)
         work = Work(roster.settings, roster, planes, shape, room)
@@ -67,6 +69,19 @@ def integrate(
         result = replace(result, scatter=work.scatter())
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
     return result
+
+
+def unregistered(
+    pool: Pool, frames: Sequence[Frame], reference: int | None
+) -> Generator[Event, None, tuple[dict[int, Rejected], int]]:
+    """The frames that do not lie on the others, and one that does; NothingUsable where most do not."""
+    found = yield from told_apart(pool, frames, reference)
+    if found.refused:
+        remedy = "they are not registered. StarAlignment registers frames, masterlight.run all lights of a folder"
+        raise NothingUsable(f"{found.words}: {remedy}; force=True integrates them as they are")
+    words = "; force=True integrates it all the same"
+    odd = {i: Rejected(frames[i].source, "integrate", why + words) for i, why in found.odd.items()}
+    return odd, found.together[0] if reference is None else reference
 
 
 def mostly_rejected(roster: Roster, canvas: Canvas, planes: Planes) -> dict[int, Rejected]:
@@ -188,6 +203,8 @@ class Work:
             for p in range(self.shape[0] if band.size else 0):
                 more = np.setdiff1d(band, known.indices(i, p, HIGH), assume_unique=True)
                 known.large(i, p, HIGH, np.union1d(known.indices(i, p, large), more))
+            if band.size:
+                residue.leave_out(i, band, self.shape[-1])
             flat[band] = True
             canvas.trails += [(self.frames[i].source, 0, Trail(*trail)) for trail in trails]
             yield Event("find faint trails", event.done, event.total)

@@ -110,14 +110,13 @@ class Light:
         there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))
         return there.reshape(grid).astype(np.float32)
 
-    def response(self, plane: int, registered: Registered) -> Response | None:
-        """What the flat did to a plane of this light; None without a flat."""
+    def response(self, plane: int, registered: Registered) -> Response:
+        """What the flat did to a plane of this light, and where it lies."""
         masters = getattr(self.calibrated, "masters", None)
         grids = masters.response() if masters else None
-        if grids is None:
-            return None
         matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
-        return Response(grids[min(plane, len(grids) - 1)], matrix, self.view.shape[-2:])
+        own = None if grids is None else grids[min(plane, len(grids) - 1)]
+        return Response(own, matrix, self.view.shape[-2:])
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""

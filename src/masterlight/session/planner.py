@@ -1,10 +1,9 @@
 """The plan made: `plan(session)` -> Plan.
 
-Which frames belong together is decided by `matching`; here it is decided what is subtracted from what, in which
-order, and what is told about it.
+Which frames belong together is decided by `matching`, which dark and bias serve a light by `darks`; here it is decided
+what is subtracted from what, in which order, and what is told about it.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,28 +13,27 @@ from typing import Any
 
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
-from masterlight.core.errors import MOST_LETTERS, ParameterError, one_line
+from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.processed import words_of
-from masterlight.core.together import differences, same_current, settings
+from masterlight.core.together import differences, settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
+from masterlight.session.chooser import Chooser
+from masterlight.session.darks import dark_showing_hot_pixels, has_level, level_and_current, tell_missing_dark
 from masterlight.session.found.orientation import settle_patterns
 from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
-from masterlight.session.matching import Choice, choose
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
 from masterlight.session.pointing import fields_of
 from masterlight.session.pointing import sentences as pointing_words
-from masterlight.session.rules import NEEDS, NONE, SERVES, Matches, check_matches, mark, selects, told_of
+from masterlight.session.rules import Matches, check_matches, mark
 from masterlight.session.scan import Session
 
 FLATS_TRIED = 5
 """Sets of flats that are tried for lights where nothing takes the bias level off the best: the best ones."""
-SAME_PIXELS = "camera", "size", "region", "binning", "colour pattern"
-"""What a dark must share with lights for its hot pixels to be theirs."""
 QUOTED = re.compile(r"(?<!\w)'[^']*'")
 """What a note quotes: the name of a file, the word of a header."""
 
@@ -130,84 +128,12 @@ def counted(same: list[str]) -> str:
 
 
 @dataclass
-class Planner:
-    """Chooses masters for lights and flats, and keeps the reasons."""
+class Planner(Chooser):
+    """What is made of the groups: masters, and lights with the masters that are applied to them."""
 
-    groups: dict[str, list[Group]]
-    calibrate: ImageCalibration = field(default_factory=ImageCalibration)
-    match: Matches = ()
-    rotator_deg: float = ROTATOR_DEG
-    used: set[tuple[int, str]] = field(default_factory=set)
-    """What of `match` was asked for: its number, and flat, dark or bias."""
     fields: dict[str, int] = field(default_factory=dict)
     """By its file, which field of its name a light points at, where that is not the first."""
-    disputed: frozenset[str] = frozenset()
-    """Files whose numbers can be read in two ways: nothing that can be done without uses them."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
-    warnings: dict[str, None] = field(default_factory=dict)
-
-    def warn(self, words: str, about: Group | None = None, why: str = "") -> None:
-        """Keep a sentence; `why` is the part of it that is told as far as there is room. The plan tells the whole."""
-        told = re.sub(r"\n *", " ", f"{about.title}: {words}" if about else words)
-        if why and (over := len(told) - MOST_LETTERS) > 0:
-            told = told.replace(why, cut(why, len(why) - over))
-        self.warnings[one_line(told)] = None
-
-    def told(self, need: str, target: Group) -> tuple[int, str] | None:
-        """What the recipe says shall serve a group: the number of its match, and the words."""
-        return told_of(self.match, need, target.kind, target.frames[0])
-
-    def goes_without(self, need: str, target: Group) -> bool:
-        """Whether the recipe says that a group shall have none of a need."""
-        told = self.told(need, target)
-        return told is not None and told[1] == NONE
-
-    def pick(
-        self,
-        need: str,
-        target: Group,
-        kind: str | None = None,
-        scaled: bool = False,
-        unfit: Sequence[Group | None] = (),
-    ) -> Group | None:
-        """The best group for a need, or what the recipe says; the choice and its doubts are recorded.
-
-        unfit: groups that cannot be used after all.
-        """
-        told = self.told(need, target)
-        if told is None:
-            groups = [group for group in self.groups[kind or need] if group not in unfit]
-            group, choice = choose(need, target, groups, scaled, self.rotator_deg)
-        else:
-            self.used.add((told[0], need))
-            named = self.named(need, target, *told) if told[1] != NONE else []
-            group, choice = choose(need, target, named, scaled, self.rotator_deg, named=True)
-            choice = replace(choice, apart=(f"as Recipe.match {told[0]} says", *choice.apart))
-        if (choice.candidates or told) and choice not in self.choices:
-            self.choices.append(choice)
-        if choice.doubts:
-            self.warn(f"{(why := '; '.join(choice.doubts))} ({choice.chosen})", target, why)
-        return group
-
-    def named(self, need: str, target: Group, number: int, words: str) -> list[Group]:
-        """The groups that a match of the recipe names for a need; ParameterError where all have another shape."""
-        groups = [g for kind in SERVES[need] for g in self.groups[kind] if selects(words, g.frames[0])]
-        fits = [g for g in groups if g.meta.sky_shape[-2:] == target.meta.sky_shape[-2:]]
-        if not fits:
-            sizes = (settings(one.meta, ["size"])["size"] for one in (groups[0], target))
-            what = f"{groups[0]} have {next(sizes)} pixels, the {target.title} {next(sizes)}"
-            raise ParameterError(f"Recipe.match {number}: {need} = '{words}': {what}; these cannot go together")
-        return fits
-
-    def tell_unused(self) -> None:
-        """Warn of what the recipe names and nothing has asked for."""
-        for number, one in enumerate(self.match, 1):
-            for need in NEEDS[one.of[0]]:
-                if one.words(need) not in (None, NONE) and (number, need) not in self.used:
-                    hint = "; where a dark holds the bias, say dark = 'none' too" if need == "bias" else ""
-                    self.warn(f"""Recipe.match {number}: {need} = '{one.words(need)}' was not used: nothing asked for
-                        it, or another match before it speaks of the same frames{hint}""")
 
     def lights(self) -> tuple[LightJob, ...]:
         """Every master light, its lights in sets that share their masters."""
@@ -239,10 +165,10 @@ class Planner:
         for stage in group.meta.stages if group.meta.stages != ("debayered",) else ():
             self.warn(f"already {stage} by another program; that is left as it is, and raw frames give better", group)
         flat = None
-        bias, dark, scaled = self.level_and_current(group)
-        hot_from = dark or self.dark_showing_hot_pixels(group)
+        bias, dark, scaled = level_and_current(self, group)
+        hot_from = dark or dark_showing_hot_pixels(self, group)
         if dark is None and "D" not in done and wanted.use_dark:
-            self.tell_missing_dark(group)
+            tell_missing_dark(self, group)
         if "F" not in done and wanted.use_flat:
             flat = self.pick("flat", group)
         level_off = bias or (dark and dark.contains_bias) or has_level(group) or set("BDO") & set(done)
@@ -260,65 +186,6 @@ class Planner:
         hot_master = self.master(hot_from) if dark is None else None
         return LightSet(frames, self.master(for_flat), self.master(dark), flat_master, told, scaled, hot_master)
 
-    def level_and_current(self, group: Group) -> tuple[Group | None, Group | None, bool]:
-        """(bias, dark, whether the dark is scaled) for lights, as far as there are any."""
-        done, wanted = set(group.meta.calibration), self.calibrate
-        bias, scaled = None, False
-        asked = (wanted.dark_scaling in ("fit", "exposure") or wanted.dark_scale is not None) and wanted.use_dark
-        may_scale = wanted.use_bias and not set("BD") & done
-        if asked and may_scale:
-            bias = self.pick("bias", group)
-            if bias is None:
-                why = self.why_not("bias", group)
-                self.warn(f"darks can be scaled only with bias frames, and none fit{why}; add some", group, why)
-        dark = self.dark_for_lights(group, bias is not None) if "D" not in done and wanted.use_dark else None
-        if wanted.dark_scaling == "auto" and wanted.use_dark and not asked and may_scale:
-            bias, dark, scaled = self.scaled_by_itself(group, dark)
-        scaled = scaled or (bias is not None and dark is not None)
-        if not scaled:
-            needed = wanted.use_bias and not set("BD") & done and (dark is None or not dark.contains_bias)
-            bias = (bias or self.pick("bias", group)) if needed else None
-        if dark is not None and not dark.contains_bias and bias is None and "B" not in done and not has_level(group):
-            why = self.why_not("bias", group)
-            self.warn(f"{dark} has no bias in it and no bias frames fit{why}, so it is unused; add some", group, why)
-            dark = None
-        elif bias is None and dark is None and (why := self.why_not("bias", group)):
-            self.warn(f"no matching bias{why}; their bias level stays in the picture", group, why)
-        return bias, dark, scaled
-
-    def scaled_by_itself(self, group: Group, dark: Group | None) -> tuple[Group | None, Group | None, bool]:
-        """(bias, dark, True) where only a dark of another exposure or temperature is there, and a bias to scale it by.
-
-        A dark that fits as it is stays as it is: (None, dark, False). One that the recipe names is scaled like others.
-        """
-        if dark is not None and same_current(group.meta, dark.meta):
-            return None, dark, False
-        before = list(self.choices)
-        bias = self.pick("bias", group)
-        unfit = [one for one in self.groups["dark"] if self.is_disputed(one)]
-        scaled = self.pick("dark", group, scaled=True, unfit=unfit) if bias is not None else None
-        if scaled is None:
-            self.choices = before
-            return None, dark, False
-        self.choices = [c for c in self.choices if c.chosen or not same_need(c, "dark", group)]
-        return bias, scaled, True
-
-    def dark_showing_hot_pixels(self, group: Group) -> Group | None:
-        """The dark nearest in exposure among all of the same sensor, whatever else it is; None where none is wanted."""
-        if not self.calibrate.use_dark or "D" in group.meta.calibration or self.goes_without("dark", group):
-            return None
-        wanted_s = group.exposure_s or 1.0
-
-        def apart(dark: Group) -> float:
-            return abs(math.log((dark.exposure_s or wanted_s) / wanted_s))
-
-        clear = [dark for dark in self.groups["dark"] if not self.is_disputed(dark)]
-        same = [dark for dark in clear if not any(differences(group.meta, dark.meta, SAME_PIXELS))]
-        return min(same, key=apart, default=None)
-
-    def is_disputed(self, group: Group) -> bool:
-        return any(frame.source in self.disputed for frame in group.frames)
-
     def with_pattern(self, group: Group, masters: list[Group | None]) -> tuple[Frame, ...]:
         """The frames of lights that do not tell their colour pattern, with that of their calibration frames."""
         known = next((m.meta for m in masters if m is not None and m.meta.sky_pattern), None)
@@ -326,12 +193,6 @@ class Planner:
             return group.frames
         self.warn(f"do not tell their colour pattern; {known.pattern} is taken from their calibration frames", group)
         return tuple(replace(frame, meta=frame.meta.with_(pattern=known.pattern)) for frame in group.frames)
-
-    def why_not(self, need: str, target: Group) -> str:
-        """Why nothing was found for a need, in brackets, field by field; '' when there was nothing to choose from."""
-        made = [c for c in self.choices if c.need == need and c.target == str(target) and c.chosen is None]
-        against = [f"{c.name}: {c.reason}" for choice in made for c in choice.candidates if c.reason]
-        return f" (not {'; not '.join(against)})" if against else ""
 
     def usable_flat(self, flat: Group | None, group: Group, bias: Group | None):
         """This flat or the next best whose bias level can be taken off, its master, and the bias that must go with it.
@@ -361,32 +222,6 @@ class Planner:
                 self.warn(words, why=why)
                 master = None
         return master, bias
-
-    def dark_for_lights(self, group: Group, scaled: bool) -> Group | None:
-        """The dark that fits; else a warning that tells what would be needed."""
-        dark = self.pick("dark", group, scaled=scaled)
-        if dark is not None:
-            if dark.is_master and dark.meta.contains_bias is None:
-                self.warn(f"{dark} does not say whether the bias is in it; taken to hold it, as masters usually do")
-            if dark.contains_bias and "B" in group.meta.calibration:
-                self.warn(f"their bias is subtracted already, {dark} still holds it and is not used", group)
-                return None
-            return dark
-        return None
-
-    def tell_missing_dark(self, group: Group) -> None:
-        """Warn that no dark fits: why, and what would be needed."""
-        if self.goes_without("dark", group) or any(c.chosen for c in self.choices if same_need(c, "dark", group)):
-            return
-        wanted = [word for word in group.labels if word.endswith((" s", " °C")) or word.startswith(("gain", "bin"))]
-        wanted += [f"offset {group.meta.offset:g}"] if group.meta.offset is not None else []
-        why = self.why_not("dark", group)
-        way = ", or bias frames to scale it by"
-        if self.calibrate.dark_scaling == "none":
-            way = "; darks are scaled only when ImageCalibration.dark_scaling says so"
-        way = way if choose("dark", group, self.groups["dark"], scaled=True)[0] else ""
-        todo = f"add darks of {' '.join(wanted) or 'the same settings'}{way}"
-        self.warn(f"no matching dark{why}; {todo}", group, why)
 
     def master(self, group: Group | None) -> MasterJob | Frame | None:
         """The job that makes a group into a master, or the ready-made master itself."""
@@ -437,25 +272,8 @@ class Planner:
         return dark
 
 
-def cut(words: str, most: int) -> str:
-    """Words in brackets, or without, with as many of their parts as there is room for."""
-    end = ")" * words.endswith(")")
-    head = words[: max(most - 6, 0)]
-    return f"{head.rpartition('; ')[0] or head}; ...{end}"
-
-
-def same_need(choice: Choice, need: str, target: Group) -> bool:
-    """Whether a choice was made for this need of a group."""
-    return (choice.need, choice.target) == (need, str(target))
-
-
 def letter(group: Group) -> str:
     return {"bias": "B", "dark": "D", "flatdark": "DF", "flat": "F"}[group.kind]
-
-
-def has_level(group: Group) -> bool:
-    """Whether frames carry their own bias level: an overscan, or what the camera says of its black."""
-    return bool(group.meta.overscan_px or group.meta.black_dn or "O" in group.meta.calibration)
 
 
 def formula(raw: str, bias: Group | None, dark: Group | None, flat=None, scaled: bool = False) -> str:

@@ -24,7 +24,13 @@ class Residue:
             for i, frame in enumerate(frames):
                 wipe(frame, verdicts.indices(i, p, LARGE), verdicts.shape[1])
         self.levels = np.array([[levels_of(frame) for frame in frames] for frames in bins])
-        self.levels_dn = self.levels * np.float32(noise_dn * every / (SIDE * SIDE * STEPS))[..., None, None]
+        self.step_dn = np.float32(noise_dn * every / (SIDE * SIDE * STEPS))
+
+    def leave_out(self, i: int, band: np.ndarray, cols: int) -> None:
+        """Tell the levels of frame i without the pixels `band` of a frame of so many columns: its faint trails."""
+        for p, frames in enumerate(self.bins):
+            wipe(frames[i], band, cols)
+            self.levels[p, i] = levels_of(frames[i])
 
     def scores(self) -> np.ndarray:
         """What bins have over the level around them, (N, rows, cols) int16 in 1 / UNIT of their usual sigma.
@@ -48,8 +54,8 @@ class Residue:
         """
         y0, y1, x0, x1 = box
         missed, kept = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.float32)
-        level = np.empty_like(missed)
-        for frame, levels, weight in zip(samples, self.levels_dn[plane], np.float32(weights), strict=True):
+        level, levels_dn = np.empty_like(missed), self.levels[plane] * self.step_dn[plane, :, None, None]
+        for frame, levels, weight in zip(samples, levels_dn, np.float32(weights), strict=True):
             kept += weight * np.isfinite(frame)
             left_out = np.isinf(frame)
             if left_out.any():
