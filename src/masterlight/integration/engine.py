@@ -303,6 +303,6 @@ def result_sentence(stack: Stack) -> str:
     each = [(row.rejected_low_fraction, row.rejected_high_fraction, row.large_scale_fraction) for row in used]
     low, high, large = 100 * np.mean(each, axis=0)
     more = f", {len(stack.lost)} left out" if stack.lost else ""
-    words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
+    words = f"; {len(stack.satellites)} trails, {large:.3f} % of samples" if stack.trails else ""
     whole = f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones"
     return f"{whole}; rejected {low:.3f} % of samples low, {high:.3f} % high{words}"
