@@ -137,3 +137,13 @@ def test_what_larger_structures_take_tells_no_level():
     levels = Residue(bins, np.full((1, 1), NOISE), verdicts).levels
     assert np.allclose(levels, 64, atol=64 * 0.7)
     assert levels_of(np.full((3, 3), 7, np.int16)).shape == (3, 3)
+
+
+def test_truth_the_midst_of_a_bright_trail_tells_no_level():
+    """All its samples are rejected one by one; only what was added to them stands in LARGE."""
+    verdicts, x = Verdicts((320, 320)), np.indices((320, 320))[1]
+    bright = np.flatnonzero(abs(x - 164) < 7).astype(np.uint32)
+    verdicts.found[0, 0, HIGH] = bright
+    bins = np.full((1, 1, 40, 40), 64, np.int16)
+    bins[0, 0, :, 20] = 4000
+    assert np.all(Residue(bins, np.full((1, 1), NOISE), verdicts).levels == 64)

@@ -4,11 +4,13 @@ import numpy as np
 
 from masterlight.integration.kernels import residuals
 from masterlight.integration.kernels.residuals import SIDE, STEPS
-from masterlight.integration.stack import LARGE, Verdicts
+from masterlight.integration.stack import HIGH, LARGE, Verdicts
 from masterlight.integration.trails.faint import wipe
 
 SQUARE = 16
 """Bins along the side of the squares whose mean is taken for the level of the bins around."""
+CROWDED = SIDE * SIDE // 4
+"""A bin of which so many samples were rejected as too bright lies in a trail or a ray: it tells no level."""
 
 
 class Residue:
@@ -17,12 +19,14 @@ class Residue:
     def __init__(self, bins: np.ndarray, noise_dn: np.ndarray, verdicts: Verdicts, every: int = 1):
         """noise_dn (planes, N) is that of one sample, of which each `every`th row was added up.
 
-        What larger structures take according to `verdicts` is wiped.
+        What larger structures take according to `verdicts` is wiped, the midst of a bright trail as well, of which all
+        samples had been rejected one by one.
         """
         self.bins, self.shape = bins, (bins.shape[2] * SIDE, bins.shape[3] * SIDE)
         for p, frames in enumerate(bins):
             for i, frame in enumerate(frames):
                 wipe(frame, verdicts.indices(i, p, LARGE), verdicts.shape[1])
+                frame[crowded(verdicts.indices(i, p, HIGH), verdicts.shape[1], frame.shape)] = 0
         self.levels = np.array([[levels_of(frame) for frame in frames] for frames in bins])
         self.step_dn = np.float32(noise_dn * every / (SIDE * SIDE * STEPS))
 
@@ -56,6 +60,12 @@ class Residue:
         out = np.empty(samples.shape[1:], np.float32)
         residuals.lost_levels(samples, np.float32(weights), levels_dn, box[0], box[2], *self.shape, out)
         return out
+
+
+def crowded(flat: np.ndarray, cols: int, shape: tuple[int, int]) -> np.ndarray:
+    """In which bins (rows, cols) CROWDED of the pixels `flat` lie, of a frame of so many columns: bool."""
+    at = flat // cols // SIDE * np.uint32(shape[1]) + flat % cols // SIDE
+    return np.bincount(at, minlength=shape[0] * shape[1]).reshape(shape) >= CROWDED
 
 
 def levels_of(bins: np.ndarray) -> np.ndarray:
