@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
+
+
+class Bright(NamedTuple):
+    """What is near bright pixels of the source, noted while a box is resampled."""
+
+    least_dn: float
+    reach_px: int
+    near: np.ndarray
+    """(h, w) bool of the box"""
+    y0: int
+    x0: int
+
+    def note(self, plane: np.ndarray, left: int, top: int, matrix: np.ndarray) -> None:
+        """Note what is near bright pixels of the part of a plane of the source that begins at (left, top)."""
+        back = tuple(np.linalg.inv(matrix).ravel().tolist())
+        note_bright(plane, left, top, float(self.least_dn), back, self.reach_px + 0.5, self.near, self.x0, self.y0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +72,16 @@ class Registered(View):
         """Fill `out` (h, w) or (3, h, w) float32, rows contiguous, with the box whose first pixel is (y0, x0)."""
         self.sample_into(out, y0, x0)
 
-    def sample_into(self, out: np.ndarray, y0: int, x0: int, look: Look | None = None) -> None:
-        """As `pixels_into`; pixels below that `look` marks are missing."""
+    def bright_into(self, out: np.ndarray, y0: int, x0: int, least_dn: float, reach_px: int) -> np.ndarray | None:
+        """As that of a frame; bright are the pixels below, which interpolation may have lowered here."""
+        bright = Bright(least_dn, reach_px, np.zeros(out.shape[-2:], bool), y0, x0)
+        self.sample_into(out, y0, x0, bright=bright)
+        return bright.near if bright.near.any() else None
+
+    def sample_into(
+        self, out: np.ndarray, y0: int, x0: int, look: Look | None = None, bright: Bright | None = None
+    ) -> None:
+        """As `pixels_into`; pixels below that `look` marks are missing, and those near `bright` ones are noted."""
         height, width = out.shape[-2:]
         box = self.source_box(y0, x0, height, width)
         if box is None:
@@ -66,8 +90,8 @@ class Registered(View):
         top, bottom, left, right = box
         if (bottom - top) * (right - left) > 4 * height * width and max(height, width) > WIDEST_BOX_PX:
             down, across = (height // 2, 0) if height > width else (0, width // 2)
-            self.sample_into(out[..., :down, :] if down else out[..., :across], y0, x0, look)
-            self.sample_into(out[..., down:, across:], y0 + down, x0 + across, look)
+            self.sample_into(out[..., :down, :] if down else out[..., :across], y0, x0, look, bright)
+            self.sample_into(out[..., down:, across:], y0 + down, x0 + across, look, bright)
             return
         below, kept = self.below, self.keep_defective
         pixels, defective = (below.pixels(*box), None) if kept else below.pixels_and_defective(*box)
@@ -81,6 +105,8 @@ class Registered(View):
             warp(plane, left, top, matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
             if defective is not None:
                 blank_defective(defective, left, top, matrix, target, x0, y0)
+            if bright is not None:
+                bright.note(plane, left, top, matrix)
 
     def source_box(self, y0: int, x0: int, height: int, width: int) -> tuple[int, int, int, int] | None:
         """Bounds (y0, y1, x0, x1) of the source pixels that a box needs; None when it lies outside the source."""
@@ -117,6 +143,28 @@ def blank_pixels(rows, columns, there, back, out, out_x, out_y):
                     out[j, i] = np.nan
                     blanked += 1
     return blanked
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def note_bright(plane, left, top, least, back, reach, near, out_x, out_y):
+    """Set `near` where a pixel of the plane that is as bright as `least` lies within `reach` along both axes.
+
+    plane (rows, cols) float32 is the box of the source whose first pixel is (left, top); back: nine numbers, the matrix
+    from the source to the result; near (h, w) bool is the box of the result whose first pixel is (out_x, out_y).
+    """
+    limit = np.float32(least)
+    for y in range(plane.shape[0]):
+        row, count = plane[y], 0
+        for x in range(row.size):
+            count += row[x] >= limit
+        for x in range(row.size if count else 0):
+            if row[x] >= limit:
+                u, v = float(x + left), float(y + top)
+                z = back[6] * u + back[7] * v + back[8]
+                i, j = (back[0] * u + back[1] * v + back[2]) / z, (back[3] * u + back[4] * v + back[5]) / z
+                y0, y1 = int(np.ceil(j - reach)) - out_y, int(np.floor(j + reach)) + 1 - out_y
+                x0, x1 = int(np.ceil(i - reach)) - out_x, int(np.floor(i + reach)) + 1 - out_x
+                near[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = True
 
 
 def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):

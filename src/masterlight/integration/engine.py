@@ -120,7 +120,7 @@ class Work:
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
         noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
-        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
+        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 1 and noisy
         self.bins = (2 if np.prod(shape[-2:]) > MANY else 1) if faint else 0
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
@@ -324,6 +324,6 @@ def result_sentence(stack: Stack) -> str:
     each = [(row.rejected_low_fraction, row.rejected_high_fraction, row.large_scale_fraction) for row in used]
     low, high, large = 100 * np.mean(each, axis=0)
     more = f", {len(stack.lost)} left out" if stack.lost else ""
-    words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
+    words = f"; {len(stack.satellites)} trails, {large:.3f} % of samples" if stack.trails else ""
     whole = f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones"
     return f"{whole}; rejected {low:.3f} % of samples low, {high:.3f} % high{words}"

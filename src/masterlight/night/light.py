@@ -30,6 +30,7 @@ from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response,
 from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.mosaic import mosaic_of
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
@@ -214,11 +215,11 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        sky, sharp = (
-            channels[0] if one else sky_of_mean(channels),
-            {"mosaic": image, "pattern": pattern} if pattern else {},
-        )
-        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
+        sky = channels[0] if one else sky_of_mean(channels)
+        mosaic, pattern = (image, pattern) if one or pattern else mosaic_of(image)
+        if pattern:
+            how |= {"mosaic": mosaic, "pattern": pattern}
+        found = measure_light(self.selector, plain, sky=sky, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
