@@ -56,6 +56,14 @@ def test_truth_where_the_scale_shall_vary_and_few_stars_tell_it_that_of_alignmen
     assert sum("stars tell its scale, too few" in note for note in result.notes) == 4
 
 
+def test_truth_a_local_scale_that_does_not_vary_costs_nothing():
+    """Noise is known then, and rejection goes by it: a cloudy frame, scaled up, is noisier, not wrong."""
+    frames, known, _ = night(CLEAR)
+    clear, local = (stack(frames, known, replace(LOCAL, local=replace(LOCAL.local, local_scale=on))) for on in (0, 1))
+    np.testing.assert_array_equal(local.image, clear.image)
+    np.testing.assert_array_equal(local.variance, clear.variance)
+
+
 def test_truth_the_stars_are_not_asked_again_where_their_light_is_known(monkeypatch):
     frames, known, _ = night(CLEAR)
     monkeypatch.setattr("masterlight.integration.local.fit.forced_fluxes", None)

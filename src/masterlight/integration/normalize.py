@@ -49,7 +49,8 @@ class LocalNormalization:
     ) -> "LocalModel | Rejected":
         """How `frame`, registered to the reference, becomes like it; `Rejected` when too little is in common.
 
-        scale: that of each plane, for a frame with fewer than `min_stars`; None, it is rejected.
+        scale: that of each plane, for a frame with fewer than `min_stars`, which is rejected without it, or whose stars
+        tell none that varies over the field where it shall.
         """
         return engine("integration.local.fit").model_of(self, reference, frame, scale)
 

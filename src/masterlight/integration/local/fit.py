@@ -149,7 +149,7 @@ def scales_of(
 ) -> tuple[Scale, ...] | Rejected:
     """The scale of each plane from the stars in common, or why there is none; no flux is surer than 0.5 %.
 
-    instead: that of each plane, where too few stars tell one, or where none of the reference are known.
+    instead: that of each plane, where too few stars tell one, or none that varies, or where no stars are known.
     """
     if reference.stars is None and instead is not None and not settings.no_scale:
         return tuple(Scale(scale, 0.0, 0) for scale in instead)
@@ -176,6 +176,8 @@ def scales_of(
             each = usual[good] / light[good]
             sigma = each * np.sqrt((error / light)[good] ** 2 + (usual_error / usual)[good] ** 2 + 0.005**2)
             one = varying_scale(one, reference.stars.xy[good], each, sigma, reference.shape)
+            if instead is not None and not one.gain.size:
+                one = replace(one, scale=instead[len(found)], error=0.0)
         found.append(one)
     return tuple(found)
 

@@ -65,6 +65,8 @@ def roster_of(
         factors, by_stars = [scale_factors(settings, plane, at)[0] for plane in own], settings.scale == "stars"
         found = yield from models_of(settings.local, running, [frames[i] for i in use], own, at, factors, by_stars)
         models = dict(zip(use, found, strict=True))
+        if settings.local.local_scale and not any(gain.size for model in found for gain in model.gain):
+            settings = with_values(settings, local=with_values(settings.local, local_scale=False))  # noise is known
     first = None
     least = max(settings.min_weight, np.finfo(float).tiny)
     while True:
