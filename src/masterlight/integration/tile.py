@@ -157,10 +157,10 @@ class Tile:
             results.append(result)
         return results
 
-    def scatter(self, box) -> list[tuple[np.ndarray, int]]:
+    def scatter(self, box, faintest: float = 1.0) -> list[list[tuple[np.ndarray, int]]]:
         """For each plane of a box the variance of its mean by the scatter of the kept samples over what is claimed.
 
-        By number of samples: ((n,) ratios, their number).
+        Of this part of its pixels, the faintest, by number of samples: ((n,) ratios, their number).
         """
         results, found = self(box), []
         samples = self.buffer("samples", (len(self.terms), len(self.frames), box[1] - box[0], box[3] - box[2]))
@@ -174,10 +174,12 @@ class Tile:
             values = np.where(kept, values, 0)
             off = np.square(weight * (values - (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-30)))
             spare = np.square(weight.sum(axis=0)) - np.square(weight).sum(axis=0)
-            claimed = result.variance.reshape(-1)
-            for n in np.unique(count[count > 2]):
-                ok = (count == n) & (claimed > 0)
-                found.append((off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)))
+            claimed, image = result.variance.reshape(-1), result.image.reshape(-1)
+            good = (claimed > 0) & np.isfinite(image)
+            if faintest < 1 and good.any():
+                good &= image <= np.quantile(image[good], faintest)
+            told = [(n, good & (count == n)) for n in np.unique(count[count > 2])]
+            found.append([(off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)) for n, ok in told])
         return found
 
     def read(self, samples: np.ndarray, box) -> None:
