@@ -260,10 +260,39 @@ def test_truth_frames_that_are_not_registered_are_refused_with_the_remedy(night,
         changed(path, np.roll(fits.getdata(path), (2 * i, -i), (0, 1)))
     told = ran("integrate", *night, "-o", tmp_path / "a.fits")
     assert told.exit_code != 0 and not (tmp_path / "a.fits").exists() and "Traceback" not in told.output
-    assert "7 of 8 files do not lie on those of the others (light_7.fits: 15." in told.output
+    assert "7 of 8 frames do not lie on those of the others (light_7.fits: 15." in told.output
     assert "they are not registered. masterlight run DIR" in told.output and "--force" in told.output
     told = ran("integrate", *night, "-o", tmp_path / "a.fits", "--force")
     assert told.exit_code == 0 and (tmp_path / "a.fits").exists() and "do not lie on those" in told.output
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_truth_a_first_frame_without_stars_switches_nothing_off(night, tmp_path, apart):
+    for i, path in enumerate(night):
+        sky = np.random.default_rng(9).normal(400, 7, SHAPE) if i == 0 else fits.getdata(path)
+        changed(path, np.roll(sky, (2 * i * apart, -i), (0, 1)) if apart else sky)
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits")
+    if apart:
+        assert told.exit_code != 0 and "they are not registered. masterlight run DIR" in told.output
+        assert "px from light_1.fits" in told.output
+    else:
+        rows = fits.getdata(tmp_path / "a.fits", "FRAMES")
+        assert len(set(np.round(rows["scale"][rows["weight"] > 0], 2))) > 3 and "dispersion" not in told.output
+
+
+def test_truth_a_script_is_refused_frames_that_are_not_registered_too(night):
+    apart = [ml.read(path) for path in night[:4]]
+    apart = [ml.ArrayFrame.of(np.roll(f[:, :], (2 * i, -i), (0, 1)), f.source) for i, f in enumerate(apart)]
+    with pytest.raises(ml.NothingUsable, match=r"light_3.fits: 6.7 px .* StarAlignment .* force=True integrates them"):
+        list(ml.ImageIntegration()(apart))
+    *_, done = ml.ImageIntegration(max_rejected=1)(apart, force=True)
+    assert done.result.n == 4 and not done.result.lost
+    few = [apart[2], *(ml.read(path) for path in night[1:5])]  # on the first one's stars the others are looked at
+    *_, done = ml.ImageIntegration()(few)
+    (lost,) = done.result.lost
+    assert done.result.n == 4 and lost.source == few[0].source and "it is not registered; force=True" in lost.reason
+    with pytest.raises(ml.NothingUsable, match="1 of 5 frames do not lie"):
+        list(ml.ImageIntegration()(few, reference=0))
 
 
 def test_truth_a_few_frames_that_are_not_registered_are_left_out(night, tmp_path):

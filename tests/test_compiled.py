@@ -1,6 +1,7 @@
 """Compiled kernels: kept where something can be written; no cache, whatever its state, ends the work."""
 
 import errno
+import importlib
 import importlib.util
 import os
 import shutil
@@ -67,6 +68,28 @@ def test_truth_what_was_compiled_is_kept_beside_the_code(kernel, tmp_path):
     first, second = kernel(), kernel()
     assert (first(21), second(21), hits(first), hits(second)) == (42, 42, 0, 1)
     assert Path(second.stats.cache_path) == tmp_path / "code" / "__pycache__"
+
+
+def test_truth_a_kernel_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path, monkeypatch):
+    package = tmp_path / "called"
+    package.mkdir()
+    imported = "from masterlight.compiled import njit\n{}\n\n@njit(cache=True)\ndef {}(x):\n    return {}\n"
+    (package / "outer.py").write_text(imported.format("from called.middle import middle", "outer", "middle(x) + 1"))
+    (package / "middle.py").write_text(imported.format("from called import inner", "middle", "inner.inner(x)"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def outcome(factor: str = "") -> tuple[int, int]:
+        if factor:
+            (package / "inner.py").write_text(imported.format("", "inner", f"({factor}) * x"))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "called"]:
+            monkeypatch.delitem(sys.modules, name)
+        for kept in (compiled.stamps_of, compiled.called_by):
+            kept.cache_clear()
+        importlib.invalidate_caches()
+        kernel = importlib.import_module("called.outer").outer
+        return kernel(2), hits(kernel)
+
+    assert [outcome("2"), outcome(), outcome("2 + 40")] == [(5, 0), (5, 1), (85, 0)]
 
 
 @pytest.mark.parametrize("end", ["nbi", "nbc"])

@@ -72,6 +72,26 @@ def test_truth_bad_rows_are_found():
     assert np.array_equal(np.unique(np.nonzero(defects.mask)[0]), [77]) and len(defects) == SHAPE[1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_truth_bad_columns_are_found_beside_borders_without_data():
+    shown = list(lights(1, columns=COLUMNS))
+    for light in shown:
+        light.array[:60] = light.array[:, :8] = light.array[:, -5:] = np.nan
+    mask = CosmeticCorrection().fixed_lines(shown).mask > 0
+    assert set(np.unique(np.nonzero(mask)[1])) == {120, 200, 201, 301}  # two bands of another are too few
+    assert mask[70:390, 120].all() and mask[160:390, 301].all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_truth_noise_that_few_bands_show_is_no_defect(seed):
+    rng, shown = np.random.default_rng(seed), []
+    for i in range(5):
+        image = rng.normal(1000, 20, SHAPE)
+        image[: 40 * rng.integers(4, 9)] = np.nan
+        shown.append(ArrayFrame.of(image.astype(np.float32), f"light {i}", Meta()))
+    assert CosmeticCorrection().fixed_lines(shown) is None
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "knobs",

@@ -5,8 +5,8 @@ import pytest
 from sky import CALM, EVEN, in_memory
 
 from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.laid import Laid, apart, laid_of, offset_px
 from masterlight.core.frame import ArrayFrame
-from masterlight.doors.laid import Laid, apart, laid_of, offset_px
 from masterlight.subframes.photometry import standards
 from masterlight.subframes.select import SubframeSelector
 

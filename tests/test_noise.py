@@ -79,6 +79,31 @@ def test_truth_noise_windows_agree_with_the_whole_frame(monkeypatch):
     assert windows == pytest.approx(statistics.noise_mrs(image)[0], rel=0.02)
 
 
+@pytest.mark.parametrize("shape", [(400, 500), (1200, 1500)])
+def test_truth_where_the_sky_is_free_of_structure(shape):
+    rng, (rows, cols) = np.random.default_rng(7), shape
+    y, x = np.mgrid[:rows, :cols]
+    image = rng.normal(100, 5, shape)
+    image[:, cols // 2 :] += 200 * np.sin(x / 3)[:, cols // 2 :] * np.sin(y / 3)[:, cols // 2 :]
+    sigma, fraction, free = statistics.noise_and_free(image.astype(np.float32))
+    assert sigma == pytest.approx(5, rel=0.02)
+    half = free.shape[1] // 2
+    assert (free[:, : half - 1] > 0.9).all() and (free[:, half:] < 0.1).all()
+    assert fraction == pytest.approx(free.mean(), abs=0.02)
+    assert statistics.noise_mrs(image.astype(np.float32)) == (sigma, fraction)
+
+
+def test_truth_noise_windows_hardly_differ_under_a_nebula(monkeypatch):
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:1400, :1800]
+    light = 300 + 0.1 * x + 900 * np.exp(-((y - 600) ** 2 + (x - 800) ** 2) / 250**2)
+    image = rng.normal(light, np.sqrt(light)).astype(np.float32)
+    windows, _, free = statistics.noise_and_free(image)
+    monkeypatch.setattr(statistics, "WHOLE_PIXELS", image.size)
+    assert windows == pytest.approx(statistics.noise_mrs(image)[0], rel=0.015)
+    assert free.shape == (statistics.WINDOWS,) * 2
+
+
 def test_truth_noise_of_a_constant_frame_is_zero():
     assert statistics.noise_mrs(np.full((50, 50), 7, np.float32))[0] == 0
 

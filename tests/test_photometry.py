@@ -1,5 +1,5 @@
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -203,3 +203,22 @@ def test_bad_widths_of_no_star_give_no_flux(width):
     )
     assert np.isnan(own_width(boxes, stars, width))
     assert np.isnan(apertures(boxes, stars, width)[0]).all()
+
+
+def boxes_around(stars, fwhm_px):
+    """Boxes of Gaussian stars without noise, as `stamps` gives them."""
+    y, x = np.mgrid[-12:13, -12:13]
+    u, v = (stars.xy - np.round(stars.xy)).T[:, :, None, None]
+    return (100 + 1e4 * np.exp(-((x - u) ** 2 + (y - v) ** 2) * 4 * np.log(2) / fwhm_px**2)).astype(np.float32)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [3, 5, 8])
+@pytest.mark.parametrize("seed", range(8))
+def test_truth_few_stars_tell_their_width_wherever_they_fall(count, seed):
+    """Of so few some rings of a quarter of a pixel hold no pixel at all."""
+    rng, stars = np.random.default_rng(seed), reference()[0]
+    stars = stars[rng.permutation(len(stars))[:count]]
+    x, y = np.rint(stars.xy).T + (rng.uniform(-0.5, 0.5, (2, count)) if seed else 0.5)
+    stars = replace(stars, x_px=x, y_px=y)
+    assert own_width(boxes_around(stars, 2.5), stars, 2.5) == pytest.approx(2.5, rel=0.05)

@@ -97,6 +97,24 @@ def test_truth_lights_are_laid_on_another_one_without_matching_again():
     assert after[first][0].flux_pairs == 50 and after[first][0].flux_ratio_error == pytest.approx(0.5 * 0.005)
 
 
+def test_truth_the_planes_of_the_new_reference_stay_where_its_stars_are():
+    first, other = light(), light()
+    whole, red = match(7, -3, 0.1)[0], match(7.6, -3.4, 0.1)[0]  # the air parts the colours
+    after = laid_on({first: (Transform.identity(SHAPE), ()), other: (whole, (red, whole, whole))}, other)
+    xy = np.random.default_rng(1).uniform(0, 400, (20, 2))
+    np.testing.assert_allclose(after[other][1][0](whole(xy)), red(xy), atol=1e-6)
+    assert all(t.method == "identity" for t in (after[other][0], *after[other][1][1:]))
+
+
+def test_truth_the_reference_of_levels_is_one_whose_scale_is_known():
+    clear, usual, dim = light(noise_dn=4.0), light(noise_dn=10.0), light(noise_dn=20.0)
+    for one, pairs in ((clear, 5), (usual, 60), (dim, 60)):  # 5 stars in common tell no scale that is trusted
+        one.transform = match(pairs=pairs)[0]
+    assert level_of([clear, usual, dim], dim) is usual
+    usual.transform = dim.transform = match(pairs=6)[0]
+    assert level_of([clear, usual, dim], dim) is clear
+
+
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
     """Seven lights of FWHM 3.2 px; the first is of 2.6 px, lost 7/10 of its light and has a gradient."""

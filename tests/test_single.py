@@ -207,6 +207,20 @@ def test_truth_the_borders_of_many_lights_are_looked_at_too():
     assert (stack.coverage[:, 30:] >= 6).all()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_truth_what_one_plane_misses_the_others_keep(count):
+    lights = [np.stack([exposed(stars((120, 130), 3.0, count=10), 3 * i + p) for p in range(3)]) for i in range(count)]
+    for light in lights:
+        light[2, :60] = np.nan
+        light[:2, 30, 40] += 100 * NOISE  # a ray goes in all planes that are there
+    frames = [ArrayFrame.of(light, f"light {i}") for i, light in enumerate(lights)]
+    known = [Measurement(f.source, SKY, (NOISE, NOISE), NOISE, 60.0, 1.0, fwhm_px=3.0) for f in frames]
+    *_, done = ImageIntegration()(frames, [known] * 3)
+    there = np.isfinite(done.result.image)
+    assert not there[2, :60].any() and there[2, 60:].mean() > 0.99
+    assert there[:2, :60].mean() > 0.99 and not there[:, 30, 40].any()
+
+
 def test_truth_pixels_are_the_same_in_whatever_tile():
     light = stars((250, 260), 3.0)
     lights = [exposed(light, 50 + i) + tracks((250, 260), seed=60 + i).astype(np.float32) for i in range(3)]

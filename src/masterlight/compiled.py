@@ -3,12 +3,15 @@
 Compiled kernels are kept where numba keeps them: in the folder that NUMBA_CACHE_DIR names, beside the code, in the
 user's cache. Where nothing of that can be written (an installation that is read only, a user without a home) they go
 into a folder of the system's temporary space; where that fails too, they are compiled anew each time. A cache that is
-damaged, or on a full disk, costs time and nothing else.
+damaged, or on a full disk, costs time and nothing else. A kernel holds those that it calls: it is compiled again when
+the file of one of them has changed, not only its own.
 """
 
 import logging
 import os
+import re
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,6 +64,11 @@ class KernelCacheImpl(caching.CompileResultCacheImpl):
 
     _locator_classes = [*caching.CompileResultCacheImpl._locator_classes, TemporaryLocator]
 
+    def __init__(self, function: Any):
+        super().__init__(function)
+        own = self.locator.get_source_stamp()
+        self.locator.get_source_stamp = lambda: (own, stamps_of(function.__module__))
+
 
 class KernelCache(caching.FunctionCache):
     """Numba's cache of a kernel, none of whose troubles is an error: it is compiled again."""
@@ -78,6 +86,42 @@ class KernelCache(caching.FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(Exception):
             super().save_overload(sig, data)
+
+
+IMPORTED = re.compile(r"^from ([\w.]+) import (\([^)]*\)|.*)$", re.MULTILINE)
+"""How a module names those that its kernels call."""
+
+
+@cache
+def stamps_of(module: str) -> tuple[tuple[str, float, int], ...]:
+    """Name, time and size of the files of kernels that those of this module call, in turn; numba looks at one alone."""
+    found, seen, open_ = {}, {module}, [module]
+    while open_:
+        for name in called_by(open_.pop()):
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if name not in seen and file and os.path.exists(file):
+                seen.add(name)
+                open_.append(name)
+                about = os.stat(file)
+                found[name] = (name, about.st_mtime, about.st_size)
+    return tuple(found[name] for name in sorted(found))
+
+
+@cache
+def called_by(module: str) -> tuple[str, ...]:
+    """Names of what a module takes kernels or numbers from: of its own package, where kernels are."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    if not path or not path.endswith(".py") or not os.path.exists(path):
+        return ()
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if "njit" not in text:
+        return ()
+    package, names = module.partition(".")[0] + ".", []
+    for where, what in IMPORTED.findall(text):
+        if f"{where}.".startswith(package) and where != __name__:
+            names += [where, *(f"{where}.{name}" for name in re.findall(r"\w+", what))]
+    return tuple(names)
 
 
 @cache

@@ -138,13 +138,18 @@ def standing(profiles: np.ndarray, sigma: float, pitch: int) -> list[Line]:
     z = np.empty_like(excess)
     for place in range(pitch):
         own, level = excess[..., place::pitch], sides[..., place::pitch]
-        scale = np.nanmedian(np.abs(own), axis=-1, keepdims=True) / 0.6745
+        told = np.isfinite(own).any(axis=-1, keepdims=True)
+        scale = np.nanmedian(np.where(told, np.abs(own), 0), axis=-1, keepdims=True) / 0.6745
         starlit = level - sky_of(level) > STARLIT * scale
         z[..., place::pitch] = np.where(starlit, 0, own / np.where(scale > 0, scale, np.inf))
     z = np.nan_to_num(z)
     usual = np.median(z, axis=0)
+    there = np.isfinite(profiles).any(axis=2)  # borders without data tell nothing
+    seen = 2 * there.sum(axis=0) > len(there)
+    if np.count_nonzero(seen) < min(SHORTEST, len(usual)):
+        return []
     # columns of a sensor that is not calibrated differ, in all bands alike
-    noise = max(madn(usual), madn(usual.mean(axis=0)) * len(usual) ** 0.5) or np.inf
+    noise = max(madn(usual[seen]), madn(usual[seen].mean(axis=0)) * np.count_nonzero(seen) ** 0.5) or np.inf
     most = BAND_SIGMA * sigma * noise / min(len(usual), SHORTEST) ** 0.5
     usual = np.clip(usual, -most, most)
     best: dict[int, Line] = {}
@@ -156,7 +161,7 @@ def standing(profiles: np.ndarray, sigma: float, pitch: int) -> list[Line]:
             if abs(line.strength) > abs(best.get(line.at, line._replace(strength=0.0)).strength):
                 best[line.at] = line
     found = [line for line in best.values() if agree(z, line) and is_sharp(profiles, excess, line, best, pitch)]
-    return [*found, *noisy(z, best)]
+    return [*found, *(noisy(z[:, seen], best) if there[:, seen].sum() >= ENOUGH else [])]
 
 
 def lengths(bands: int) -> Iterator[int]:
@@ -178,6 +183,10 @@ def is_sharp(profiles: np.ndarray, excess: np.ndarray, line: Line, others: dict[
     """Whether a line is one or two pixels wide and ends there: no spike of a star, no edge of a nebula."""
     x0, x1 = max(0, line.at - 8 * pitch), min(profiles.shape[2], line.at + 8 * pitch + 1)
     level = profiles[:, line.first : line.last, x0:x1]
+    there = np.isfinite(level).all(axis=(0, 2))  # bands of a border without data tell nothing
+    if not there.any():
+        return False
+    level = level[:, there]
     alike = {x for x, other in others.items() if other.strength * line.strength > 0}
     run = [x for x in range(line.at - 2, line.at + 3) if x in alike and (x == line.at or between(x, line.at) <= alike)]
     if len(run) > len(SHARP):
@@ -189,7 +198,7 @@ def is_sharp(profiles: np.ndarray, excess: np.ndarray, line: Line, others: dict[
         return float(np.median(level[..., x - x0] - np.median(level[..., np.array(far) - x0], axis=-1)))
 
     beside = [x for x in (run[0] - 1, run[-1] + 1) if x0 <= x < x1]
-    sign, off = np.sign(line.strength), abs(np.median(excess[:, line.first : line.last, line.at]))
+    sign, off = np.sign(line.strength), abs(np.median(excess[:, line.first : line.last, line.at][:, there]))
     least = min(height(x) * sign for x in run)
     return least > 0.5 * off and all(height(x) * sign < SHARP[len(run) - 1] * least for x in beside)
 
@@ -201,8 +210,6 @@ def between(a: int, b: int) -> set[int]:
 
 def noisy(z: np.ndarray, best: dict[int, Line]) -> list[Line]:
     """Lines that are not off but change from band to band and light to light far more than others."""
-    if z.shape[0] * z.shape[1] < ENOUGH:
-        return []
     spread = np.median(np.abs(z - np.median(z, axis=0)).mean(axis=0), axis=0)  # stars are in few bands
     usual = np.median(spread)
     at, beside = np.flatnonzero(spread > NOISY * usual).tolist(), np.pad(spread, 2)

@@ -3,10 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
+from masterlight.alignment.laid import told_apart
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -15,7 +14,6 @@ from masterlight.core.units.figures import figure
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.doors.assemble import File, scan_settled
-from masterlight.doors.laid import Laid, apart, laid_of
 from masterlight.integration.roster.members import check_shapes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import check_integration
@@ -25,8 +23,7 @@ from masterlight.night.report import MasterRow, by_frame, rejection_words, span
 from masterlight.night.run import Run, area, integrate
 from masterlight.session.plan import Plan
 from masterlight.subframes.measurement import Measurement
-from masterlight.subframes.photometry import standards
-from masterlight.subframes.together import FEWEST_PX, each_frame, measure_all
+from masterlight.subframes.together import measure_all
 
 Measured = tuple[list[Frame], list[tuple[Measurement, ...]]]
 BORDER_ZEROS = 1e-3
@@ -104,35 +101,20 @@ def of_one_place(run: Run, frames: list[Frame], named: int | None) -> Events[lis
 
     named: the number of the reference that the user chose, on whose stars they must lie.
     """
-    anchor = frames[named or 0]
-    sky = all(frame.meta.kind in ("light", "unknown") for frame in frames)
-    small, found = len(frames) < 2 or min(anchor.shape[-2:]) < FEWEST_PX, None
-    with suppress(FrameError, OSError):  # told when its turn comes
-        found = None if small or not sky else run.recipe.select.measure(anchor)
-    if not found:
-        return frames
-    task = partial(laid_of, run.recipe.align.prepare(found[1]), standards(found[1]))
-    where = yield from each_frame("register", run.pool, task, frames, run.reject)
-    known = [(frame, laid) for frame, laid in zip(frames, where, strict=True) if isinstance(laid, Laid)]
-    together, others = apart([laid for _, laid in known]) if known else ([], [])
-    if not others:
-        return [frame for frame, _ in known]
-    first, usual = known[together[0]]
-    farthest = max((known[i][1] for i in others), key=usual.off_px)
-    words = f"the stars of {len(others)} of {len(known)} files do not lie on those of the others"
-    words += f" ({Path(farthest.source).name}: {usual.off_px(farthest):.1f} px from {Path(first.source).name})"
-    if run.recipe.force:
-        yield run.note("integrate", f"{words}; Recipe.force integrates them as they are")
-    elif 2 * len(together) <= len(known) or (named is not None and anchor not in [known[i][0] for i in together]):
+    how = {"leave_out": run.reject, "select": run.recipe.select, "align": run.recipe.align}
+    found = yield from told_apart(run.pool, frames, named, **how)
+    taken = found.together
+    if found.odd and run.recipe.force:
+        yield run.note("integrate", f"{found.words}; Recipe.force integrates them as they are")
+        taken = sorted([*taken, *found.odd])
+    elif found.refused:
         remedy = "they are not registered. masterlight run DIR registers and integrates lights, calibrated ones too"
-        raise NothingUsable(f"{words}: {remedy}; Recipe.force integrates them as they are")
+        raise NothingUsable(f"{found.words}: {remedy}; Recipe.force integrates them as they are")
     else:
-        for i in others:
-            away = f"its stars lie {usual.off_px(known[i][1]):.1f} px from those of {Path(first.source).name}"
-            why = f"{away}: it is not registered; Recipe.force integrates it all the same"
-            yield run.reject(Rejected(known[i][0].source, "integrate", why))
-        known = [known[i] for i in together]
-    return [frame for frame, _ in known]
+        for i, why in found.odd.items():
+            words = f"{why}; Recipe.force integrates it all the same"
+            yield run.reject(Rejected(frames[i].source, "integrate", words))
+    return [frames[i] for i in taken]
 
 
 def figures(run: Run, path: Path, stack: Stack, own: Frame) -> Events[None]:

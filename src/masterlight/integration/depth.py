@@ -75,7 +75,8 @@ def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, fl
 
     1.4826 median deviation of fourth differences of pixels LAG_PX apart, over sqrt(70): what interpolation did to
     neighbours is left out, and so are gradients. Pixels with the light of stars are left out; what is fainter still,
-    such as unresolved stars in a stack of hundreds of frames, counts as noise.
+    such as unresolved stars in a stack of hundreds of frames, counts as noise. Where noise differs over the field, each
+    difference counts in terms of what is claimed there, so that both figures speak of the same pixels.
     """
     steps, claims = [], []
     for strip, top in strips_of(image, STRIPS):
@@ -86,13 +87,14 @@ def sky_noise(image: np.ndarray, variance: np.ndarray | None) -> tuple[float, fl
     steps = np.concatenate(steps)
     if steps.size < 100:
         return float("nan"), float("nan")
-    claims = np.concatenate([np.empty(0, np.float32), *claims])
-    claims = claims[np.isfinite(claims)]
-    noise = float(madn(steps))
-    if not claims.size:
-        return noise, float("nan")
-    usual = claims[claims <= FAR_OFF * np.median(claims)]  # without pixels that a cosmic ray still scatters
-    return noise, float(np.sqrt(np.mean(usual)))
+    claims = np.concatenate(claims) if claims else np.empty(0, np.float32)
+    told = claims > 0
+    if not told.any():
+        return float(madn(steps)), float("nan")
+    steps, claims = steps[told], claims[told]
+    usual = claims <= FAR_OFF * np.median(claims)  # without pixels that a cosmic ray still scatters
+    claimed = float(np.sqrt(np.mean(claims[usual])))
+    return claimed * float(madn((steps / np.sqrt(claims))[usual])), claimed
 
 
 def strips_of(image: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -135,7 +137,8 @@ def is_crowded(image: np.ndarray, variance: np.ndarray) -> bool:
     Too few pixels are plain sky; or these differ much more than is claimed; or more, the farther they are apart.
     """
     plain, there, near, far, claims = 0, 0, [], [], []
-    image, variance = (a.reshape(-1, *a.shape[-2:])[len(a.shape) // 3] for a in (image, variance))
+    image, variance = (a.reshape(-1, *a.shape[-2:]) for a in (image, variance))
+    image, variance = image[len(image) // 2], variance[len(image) // 2]
     for strip, top in strips_of(image, STRIPS // 3):
         sky = plain_sky(strip)
         plain, there = plain + int(sky.sum()), there + int(np.isfinite(strip).sum())

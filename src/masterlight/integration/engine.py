@@ -1,26 +1,30 @@
 """The integration of a set of frames: who takes part, tile by tile, again where larger structures lie, the stack."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import ndtr
 
+from masterlight.alignment.laid import told_apart
 from masterlight.core import workers
 from masterlight.core.errors import NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
-from masterlight.integration.depth import is_crowded, scatter_over
+from masterlight.integration.depth import is_crowded
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import MANY, SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
-from masterlight.integration.roster.field import fields_of
+from masterlight.integration.roster.field import NoiseField, fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
+from masterlight.integration.roster.terms import Terms
+from masterlight.integration.scatter import FAINTEST, fields_by_scatter, is_doubtful, scatter_of, without_starlight
 from masterlight.integration.single.saturated import wells_of
 from masterlight.integration.single.sharp import looks_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
@@ -32,8 +36,8 @@ from masterlight.subframes.together import Pool
 
 MUCH = 0.1
 """Part of a frame's samples, beyond the algorithm's own share, that is not rejected without a reason worth telling."""
-FEWEST, LOOKS, LOOK_PX = 3, 4, (24, 96)
-"""Frames whose scatter can be told; and where it is, in so many places along each side of so many rows and columns."""
+FEWEST = 3
+"""Frames whose scatter can be told."""
 LISTED = 0.01
 """Part of the samples that rejection may take and list, at most, when room for it is planned."""
 Room = tuple[Pool, float, float | None]
@@ -42,15 +46,15 @@ Room = tuple[Pool, float, float | None]
 
 def integrate(
     settings: ImageIntegration, frames: Sequence[Frame], measurements, reference: int | None, room: Room,
-    maps: bool = True, slope: bool = False, verdicts: bool = False,
+    maps: bool = True, slope: bool = False, verdicts: bool = False, odd: Mapping[int, Rejected] = MappingProxyType({}),
 ) -> Generator[Event, None, Stack]:  # fmt: skip
-    """Integrate frames of which everything is measured: see `ImageIntegration.__call__`."""
+    """Integrate frames of which everything is measured: see `ImageIntegration.__call__`; `odd`: who is left out."""
     check_shapes(frames)
     shape = (frames[0].planes, *frames[0].shape[-2:])
     planes: Planes = [measurements] if isinstance(measurements[0], Measurement) else measurements
     if len(planes) != shape[0] or any(len(plane) != len(frames) for plane in planes):
         raise ParameterError(f"statistics: {len(frames)} frames of {shape[0]} planes need one for each of them")
-    odd: dict[int, Rejected] = {}
+    odd = dict(odd)
     while True:
         roster = yield from roster_of(settings, room[0], frames, planes, reference, odd)
         work = Work(roster.settings, roster, planes, shape, room)
@@ -61,12 +65,26 @@ def integrate(
         odd |= more
         yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
         del work, canvas  # or two results are in memory at once
+    roster = roster._replace(terms=work.terms)
     result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
     told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
     if told and is_crowded(result.image, result.variance):
         result = replace(result, scatter=work.scatter())
     yield Event("integrate", work.done, work.done, result=result, message=result_sentence(result))
     return result
+
+
+def unregistered(
+    pool: Pool, frames: Sequence[Frame], reference: int | None
+) -> Generator[Event, None, tuple[dict[int, Rejected], int]]:
+    """The frames that do not lie on the others, and one that does; NothingUsable where most do not."""
+    found = yield from told_apart(pool, frames, reference)
+    if found.refused:
+        remedy = "they are not registered. StarAlignment registers frames, masterlight.run all lights of a folder"
+        raise NothingUsable(f"{found.words}: {remedy}; force=True integrates them as they are")
+    words = "; force=True integrates it all the same"
+    odd = {i: Rejected(frames[i].source, "integrate", why + words) for i, why in found.odd.items()}
+    return odd, found.together[0] if reference is None else reference
 
 
 def mostly_rejected(roster: Roster, canvas: Canvas, planes: Planes) -> dict[int, Rejected]:
@@ -102,14 +120,19 @@ class Work:
         self.notes: list[str] = [roster.note] if roster.note else []
         self.larger = settings.rejection.looks_larger
         noisy = all(np.all(t.noise_dn > 0) for t in self.terms)
-        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 2 and noisy
+        faint = self.larger and settings.rejection.large_scale.trails and len(self.frames) > 1 and noisy
         self.bins = (2 if np.prod(shape[-2:]) > MANY else 1) if faint else 0
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
-            local = roster.local or ()
-            models = local if settings.normalization == "local" or any(m.before for m in local) else None
-            self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
+            self.more["fields"] = self.fields(measured)
+            self.settle_claims(measured)
+
+    def fields(self, measured: Planes) -> list[NoiseField | None]:
+        """How the noise of each plane differs over the field."""
+        local = self.more["local"] or ()
+        models = local if self.settings.normalization == "local" or any(m.before for m in local) else None
+        return fields_of(self.terms, measured, models, self.more["sky"], self.shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
@@ -141,16 +164,29 @@ class Work:
             yield from self.look(canvas, again, "reject larger", touched, **more)
         return canvas
 
+    def settle_claims(self, measured: Planes) -> None:
+        """Let the scatter of the samples tell their noise, where starlight hides it, or the flat or gain is unknown."""
+        shape, field = self.shape[-2:], self.more.get("fields")
+        noisy = all(np.all(t.noise_variance > 0) and t.dark_dn is None for t in self.terms)
+        told = noisy and self.settings.looks_at_stars and self.settings.combination == "average"
+        if not told or field is None or len(self.frames) < FEWEST:
+            return
+        if is_doubtful(measured):
+            self.terms = without_starlight(self.terms, self.scattering, shape)
+            self.more["fields"] = self.fields(measured)
+            return
+        blind = not any(t.photon.any() for t in self.terms)
+        if blind or all(m.response is None for plane in measured for m in plane):
+            sky, tile = self.more["sky"] if blind else None, self.scattering(self.terms)
+            self.more["fields"] = fields_by_scatter(tile, field, sky, shape)
+
+    def scattering(self, terms: Sequence[Terms]) -> Tile:
+        """The task that tells the scatter of the samples of a place."""
+        return Tile(self.settings, self.frames, terms, **self.more, verdicts=True)
+
     def scatter(self) -> float:
         """How noisy samples are in some places by their own scatter, over what VARIANCE claims there."""
-        tile = Tile(self.settings, self.frames, self.terms, **self.more, verdicts=True)
-        (rows, cols), found = self.shape[-2:], []
-        high, wide = (min(n, size) for n, size in zip(LOOK_PX, (rows, cols), strict=True))
-        for k in range(LOOKS**2):
-            j, i = divmod(k, LOOKS)
-            y, x = int((j + 0.5) * (rows - high) / LOOKS), int((i + 0.5) * (cols - wide) / LOOKS)
-            found += tile.scatter((y, y + high, x, x + wide))
-        return scatter_over(found)
+        return float(np.mean(scatter_of(self.scattering(self.terms), self.shape[-2:], FAINTEST)))
 
     def look(self, canvas: Canvas, boxes, stage: str, touched=None, **more) -> Iterator[Event]:
         """Integrate some tiles; on a second look what was rejected before stays so, and only that is left out."""
@@ -188,6 +224,8 @@ class Work:
             for p in range(self.shape[0] if band.size else 0):
                 more = np.setdiff1d(band, known.indices(i, p, HIGH), assume_unique=True)
                 known.large(i, p, HIGH, np.union1d(known.indices(i, p, large), more))
+            if band.size:
+                residue.leave_out(i, band, self.shape[-1])
             flat[band] = True
             canvas.trails += [(self.frames[i].source, 0, Trail(*trail)) for trail in trails]
             yield Event("find faint trails", event.done, event.total)
@@ -286,6 +324,6 @@ def result_sentence(stack: Stack) -> str:
     each = [(row.rejected_low_fraction, row.rejected_high_fraction, row.large_scale_fraction) for row in used]
     low, high, large = 100 * np.mean(each, axis=0)
     more = f", {len(stack.lost)} left out" if stack.lost else ""
-    words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
+    words = f"; {len(stack.satellites)} trails, {large:.3f} % of samples" if stack.trails else ""
     whole = f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones"
     return f"{whole}; rejected {low:.3f} % of samples low, {high:.3f} % high{words}"

@@ -158,12 +158,14 @@ class ImageIntegration:
         maps: bool = True,
         slope: bool = False,
         verdicts: bool = False,
+        force: bool = False,
     ) -> "Generator[Event, None, Stack]":
         """Integrate frames of equal shape: yields an Event for each tile, and at last one whose result is the `Stack`.
 
         statistics: a `Measurement` for each frame, for colour a list of such lists, one for each
-        plane; measured first when None. reference: the frame whose level and scale the result has, by default the one
-        of greatest weight. `memory_mb` bounds the samples that are in memory at once.
+        plane; measured first when None, and frames whose stars do not lie on each other are refused, or the few left
+        out that lie apart: `force` integrates them as they are. reference: the frame whose level and scale the result
+        has, by default the one of greatest weight. `memory_mb` bounds the samples that are in memory at once.
         `aspect` is the width of a tile over its height: none, bands of whole rows, suits frames that are read as
         stored; 1 those that are rotated on the way. Without `maps` the stack holds the image alone; `slope` asks for
         the map of slopes of linear fit clipping, `verdicts` for what was left out of each frame.
@@ -174,13 +176,16 @@ class ImageIntegration:
         run = engine("integration.engine")
         run.check_shapes(frames)
         with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
+            odd, anchor = {}, reference or 0
             if statistics is None:
+                if not force:
+                    odd, anchor = yield from run.unregistered(running, frames, reference)
                 measure_all = engine("subframes.together").measure_all
                 limits = self.rejection.range_low, self.rejection.range_high
                 how = {"scale": self.dispersion, "limits": limits, "stars": self.looks_at_profiles}
-                statistics = yield from measure_all(running, frames, self.measures, anchor=reference or 0, **how)
+                statistics = yield from measure_all(running, frames, self.measures, anchor=anchor, **how)
             room = running, memory_mb, aspect
-            return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts))
+            return (yield from run.integrate(self, frames, statistics, reference, room, maps, slope, verdicts, odd))
 
 
 @process

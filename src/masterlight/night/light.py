@@ -33,6 +33,7 @@ from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response,
 from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.mosaic import mosaic_of
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
@@ -115,14 +116,13 @@ class Light:
         there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))
         return there.reshape(grid).astype(np.float32)
 
-    def response(self, plane: int, registered: Registered) -> Response | None:
-        """What the flat did to a plane of this light; None without a flat."""
+    def response(self, plane: int, registered: Registered) -> Response:
+        """What the flat did to a plane of this light, and where it lies."""
         masters = getattr(self.calibrated, "masters", None)
         grids = masters.response() if masters else None
-        if grids is None:
-            return None
         matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
-        return Response(grids[min(plane, len(grids) - 1)], matrix, self.view.shape[-2:])
+        own = None if grids is None else grids[min(plane, len(grids) - 1)]
+        return Response(own, matrix, self.view.shape[-2:])
 
     def leave_struck(self, debayer: Debayer) -> None:
         """Repair what rays struck before anything interpolates: the kernel of a warp would draw rings around it."""
@@ -230,11 +230,11 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        sky, sharp = (
-            channels[0] if one else sky_of_mean(channels),
-            {"mosaic": image, "pattern": pattern} if pattern else {},
-        )
-        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
+        sky = channels[0] if one else sky_of_mean(channels)
+        mosaic, pattern = (image, pattern) if one or pattern else mosaic_of(image)
+        if pattern:
+            how |= {"mosaic": mosaic, "pattern": pattern}
+        found = measure_light(self.selector, plain, sky=sky, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()

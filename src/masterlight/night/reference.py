@@ -8,6 +8,7 @@ import numpy as np
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.night.light import Light
+from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS
 
 Match = tuple[Transform, tuple[Transform, ...]]
 """Where a light lies on the reference, and where its planes do if they go each their way."""
@@ -18,8 +19,6 @@ LEVEL_BETTER = 1.5
 """The same for sky and scale: one light may well be the reference of both."""
 STEEP = 10.0
 """Gradient from corner to corner, in units of the noise of a pixel, by which a sky is worth half as a level."""
-FEWEST_PAIRS = 3
-"""Stars in common that tell how much light a frame got."""
 
 
 def promise(light: Light) -> float:
@@ -37,10 +36,12 @@ def roundness(light: Light) -> float:
 def transparencies(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
     """Light that each matched frame got of the same stars, in that of the first reference; 0 where too few tell it."""
     found = {light: match[0] for light, match in matches.items() if match}
-    return {
-        light: t.flux_ratio if t.method == "identity" or t.flux_pairs >= FEWEST_PAIRS else 0.0
-        for light, t in found.items()
-    }
+    return {light: t.flux_ratio if tells_light(t, FEWEST_STARS) else 0.0 for light, t in found.items()}
+
+
+def tells_light(t: Transform, fewest: int) -> bool:
+    """Whether so many stars or more tell how much light a frame got; of the reference itself it is known."""
+    return t.method == "identity" or t.flux_pairs >= fewest
 
 
 def calm(light: Light) -> float:
@@ -66,15 +67,16 @@ def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
 def level_of(lights: Sequence[Light], anchor: Light) -> Light:
     """The light whose sky and scale the result has: clear, little noise, little gradient; `anchor` if it serves well.
 
-    anchor: the reference of the geometry, which need not be among them.
+    anchor: the reference of the geometry, which need not be among them. It is one whose stars tell its scale,
+    if there is any: by a reference of unknown scale no other could be scaled by its stars.
     """
 
     def level(light: Light) -> float:
         t = light.transform
-        ratio = t.flux_ratio if t.method == "identity" or t.flux_pairs >= FEWEST_PAIRS else 0.0
+        ratio = t.flux_ratio if tells_light(t, FEWEST_STARS) else 0.0
         return ratio / light.measurement.noise_dn * calm(light)
 
-    best = max(lights, key=level)
+    best = max([light for light in lights if tells_light(light.transform, ENOUGH_STARS)] or lights, key=level)
     return anchor if anchor in lights and level(best) <= LEVEL_BETTER * level(anchor) else best
 
 
@@ -83,8 +85,8 @@ def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Li
     there, shape = matches[reference][0], reference.stars.shape
     back = there.inverse
 
-    def moved(t: Transform, own: Light) -> Transform:
-        if own is reference:
+    def moved(t: Transform) -> Transform:
+        if t is there:
             return Transform.identity(shape)
         to, known = t @ back, there if t.method == "identity" else t
         errors = [u.flux_ratio_error / u.flux_ratio for u in (t, there)]
@@ -95,5 +97,5 @@ def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Li
 
     out: dict[Light, Match | Rejected] = {}
     for light, match in matches.items():
-        out[light] = (moved(match[0], light), tuple(moved(t, light) for t in match[1])) if match else match
+        out[light] = (moved(match[0]), tuple(map(moved, match[1]))) if match else match
     return out

@@ -12,7 +12,7 @@ from masterlight.core.errors import FrameError, ParameterError, Rejected
 from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.statistics.cells import STARS_SIGMA, fill_cells, grid_of, sky_cells
-from masterlight.core.statistics.noise import noise_mrs, sample, two_sided_scale
+from masterlight.core.statistics.noise import noise_and_free, sample, two_sided_scale
 from masterlight.core.statistics.rounding import dither, middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
@@ -20,6 +20,7 @@ from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.stars.find import find_stars, star_statistics
+from masterlight.subframes.stars.mosaic import mosaic_of
 from masterlight.subframes.stars.sharp import NO_MOSAIC
 
 SAMPLES, STRIPS = 250_000, 16
@@ -256,13 +257,16 @@ def measure_light(
     frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
-    image, boxes = to_measure(np.asarray(frame), frame.meta.pattern)
+    array = np.asarray(frame)
+    image, boxes = to_measure(array, frame.meta.pattern)
     row = sky or measure_sky(source, frame.meta, boxes, saturation_dn)
     if not row:
         return row
     ceiling = 0.99 * saturation_dn if saturation_dn else None
-    if frame.meta.pattern and len(frame.shape) == 2:
-        mosaic, pattern = np.asarray(frame), frame.meta.pattern
+    if array.ndim == 3:
+        mosaic, pattern = mosaic_of(array)
+    elif frame.meta.pattern:
+        mosaic, pattern = array, frame.meta.pattern
     sharp = mosaic, period(pattern)
     gain_e_per_dn = gain_e_per_dn or frame.meta.gain_e_per_dn
     found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn, *sharp)
@@ -296,16 +300,20 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
     """Level, spread and noise of one colour, the mean of its (rows, cols) planes, or why it is not usable.
 
     The planes are as the sensor gave them, neighbours of one colour with noise of their own: it is told by what is left
-    of them without structure (`core.statistics.noise.noise_mrs`).
+    of them without structure (`core.statistics.noise.noise_and_free`).
     """
+    height, width = np.min([box.shape for box in boxes], axis=0)
+    boxes = [box[:height, :width] for box in boxes]  # of a mosaic of odd size some places have a row or column more
     rows = []
     for box in boxes:
         row = sky_of_plane(np.ascontiguousarray(box), saturation_dn)
         if isinstance(row, str):
             return Rejected(source, "measure", row)
         rows.append(row)
-    location, low, high, noise, free, saturated, missing = (float(np.mean(v)) for v in zip(*rows, strict=True))
-    shares = {"noise_fraction": free, "saturated_fraction": saturated, "missing_fraction": missing}
+    *numbers, free = zip(*rows, strict=True)
+    location, low, high, noise, fraction, saturated, missing = (float(np.mean(v)) for v in numbers)
+    shares = {"noise_fraction": fraction, "saturated_fraction": saturated, "missing_fraction": missing}
+    shares["free"] = np.mean(free, axis=0)
     shares["step_dn"] = max(map(step_between, boxes))
     own = {**header_fields(meta), **shares, "sky_dn": mesh_of_boxes(boxes, shares["step_dn"])}
     return Measurement(source, location, (low, high), noise, **own)
@@ -332,8 +340,9 @@ def mesh_of_strips(parts: Sequence[np.ndarray], shape: tuple[int, ...], step: fl
     return out
 
 
-def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple[float, ...] | str:
-    """(location, scale below, above, noise, share of it free of structure, saturated, missing), or the reason."""
+def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple | str:
+    """(location, scale below, above, noise, share of the pixels that tells it, shares saturated and missing, and the
+    first of them in cells), or the reason why it is not usable."""
     values, missing = sample(image)
     if missing > 0.7:
         return f"{100 * missing:.0f} % of its pixels are missing"
@@ -348,10 +357,10 @@ def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple[float,
     if location == 0 and low == 0 and np.count_nonzero(values) < 0.05 * values.size:
         return "nearly every pixel is zero: an empty frame"
     ceiling = 0.99 * saturation_dn if saturation_dn else np.inf
-    noise, free = noise_mrs(image, ceiling)
+    noise, fraction, free = noise_and_free(image, ceiling)
     if not noise > 0:
         return "its noise is 0: too coarsely quantised, or smoothed already; give the frame as it was taken"
-    return location, low, high, noise, free, float(np.mean(values >= ceiling)), missing
+    return location, low, high, noise, fraction, float(np.mean(values >= ceiling)), missing, free
 
 
 def sky_of_mean(planes: Sequence[Measurement]) -> Measurement:

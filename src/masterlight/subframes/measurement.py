@@ -16,8 +16,9 @@ SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_nois
 class Response:
     """How a frame was brightened by its flat, and where it lies on the grid of the result."""
 
-    grid: np.ndarray
-    """(ny, nx) float: F / mean(F) of cells that divide the frame evenly, NaN where nothing is known."""
+    grid: np.ndarray | None
+    """(ny, nx) float: F / mean(F) of cells that divide the frame evenly, NaN where nothing is known; None without a
+    flat."""
     matrix: np.ndarray
     """3x3, sends pixels of the result to those of the frame."""
     shape: tuple[int, int]
@@ -25,13 +26,28 @@ class Response:
 
     def at(self, x_px: np.ndarray, y_px: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
         """mean(F) / F at pixels of the result, 1 where unknown; and whether the frame lies there or nearly so."""
-        x, y, z = np.tensordot(self.matrix, np.stack([x_px, y_px, np.ones_like(x_px)]), 1)
-        x, y = x / z, y / z
-        (rows, cols), (ny, nx) = self.shape, self.grid.shape
+        x, y = self.places(x_px, y_px)
+        rows, cols = self.shape
         there = (x > -margin_px) & (x < cols + margin_px) & (y > -margin_px) & (y < rows + margin_px)
-        places = [(y + 0.5) * ny / rows - 0.5, (x + 0.5) * nx / cols - 0.5]
-        grid = np.where(self.grid > 0, self.grid, 1.0)
-        return 1 / map_coordinates(grid, places, order=1, mode="nearest"), there
+        if self.grid is None:
+            return np.ones(x.shape), there
+        return 1 / self.between(np.where(self.grid > 0, self.grid, 1.0), x, y), there
+
+    def seen(self, cells: np.ndarray, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
+        """What cells (ny, nx) that divide the frame evenly tell at pixels of the result, 0 where it does not lie."""
+        x, y = self.places(x_px, y_px)
+        inside = (x > -0.5) & (x < self.shape[1] - 0.5) & (y > -0.5) & (y < self.shape[0] - 0.5)
+        return np.where(inside, self.between(cells, x, y), 0.0)
+
+    def places(self, x_px: np.ndarray, y_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where pixels of the result lie in the frame."""
+        x, y, z = np.tensordot(self.matrix, np.stack([x_px, y_px, np.ones_like(x_px)]), 1)
+        return x / z, y / z
+
+    def between(self, cells: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Cells (ny, nx) that divide the frame evenly at pixels of the frame, linear between their middles."""
+        places = [(at + 0.5) * n / size - 0.5 for at, n, size in zip((y, x), cells.shape, self.shape, strict=True)]
+        return map_coordinates(cells, places, float, order=1, mode="nearest")
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,8 @@ class Measurement:
     """What had to be decided while it was measured."""
     noise_fraction: float | None = None
     """Share of the pixels that were found free of structure, where that tells the noise."""
+    free: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """The same in cells that divide the frame evenly, (ny, nx) float32."""
     residual: float | None = None
     """How far the stars are from their fitted profiles, in units of their heights."""
     fwhm_mean_dev_px: float | None = None

@@ -173,9 +173,14 @@ def own_width(boxes: np.ndarray, stars: StarList, usual: float) -> float:
     scaled = (light[alike] / whole[alike, None, None]).ravel()
     near = (ring < len(edges) - 1) & np.isfinite(scaled)
     total, count = (np.bincount(ring[near], w, len(edges) - 1) for w in (scaled[near], None))
-    growth = np.append(0, np.cumsum(total / np.maximum(count, 1) * np.diff(edges**2)))
+    known = np.flatnonzero(count)  # of few stars some rings are empty
+    if not known.size:
+        return np.nan
+    level = np.interp(np.arange(len(total)), known, total[known] / count[known])
+    growth = np.append(0, np.cumsum(level * np.diff(edges**2)))
     radius = edges[1 : len(edges) // 2]
-    inside = np.interp(radius, edges, growth) / np.interp(2 * radius, edges, growth)
+    inner, whole = (np.interp(r, edges, growth) for r in (radius, 2 * radius))
+    inside = np.divide(inner, whole, out=np.zeros(len(radius)), where=whole != 0)
     first = int(np.argmax(inside >= SHARE))
     around = slice(first - 1, first + 1)
     return GAUSSIAN * float(np.interp(SHARE, inside[around], radius[around])) if first else np.nan

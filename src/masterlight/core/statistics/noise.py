@@ -16,10 +16,17 @@ MRS_OF_WHITE = 1.0045
 COARSE_MRS = 1.5
 """Steps that noise must have for its squares to be those of Gaussian noise: few photons are skew."""
 
+OF_RESIDUAL = 0.974
+"""Standard deviation of white noise of sigma 1 without what lies above SUPPORT_SIGMA and the smooth rest."""
+SUPPORT_SIGMA = 3.0
+"""Pixels below it in every layer tell the noise."""
+
 SAMPLES = 300_000
-WHOLE_PIXELS = 4 << 20
-WINDOW_PX = 256
-WINDOWS = 6
+WHOLE_PIXELS = 1 << 20
+WINDOW_PX, WINDOWS = 128, 6
+"""Larger frames are measured in so many windows along each side, each so wide: they tell the noise to 0.1 %."""
+CELLS = 16
+"""Where the noise of smaller frames was measured is told in so many cells along each side."""
 
 
 @njit(nogil=True, cache=True)
@@ -114,24 +121,22 @@ def midvariance(x, centre, mad):
 
 
 def noise_mrs(image, saturation_dn=np.inf):
-    """The noise of the sky in one pixel, stars and nebulae left out by their structure.
+    """The noise of the sky in one pixel, and the share of the pixels that tell it: see `noise_and_free`."""
+    return noise_and_free(image, saturation_dn)[:2]
+
+
+def noise_and_free(image, saturation_dn=np.inf):
+    """The noise of the sky in one pixel, stars and nebulae left out by their structure, and where it was measured.
 
     image (rows, cols) float32 DN; NaN and pixels at or above `saturation_dn` do not count. Returns
-    (sigma, fraction): sigma in DN and the share of pixels that were found free of structure. Multiresolution
-    support on four starlet layers (Starck & Murtagh 1998), with fewer layers and at last k-sigma clipping when the
-    image has too little free sky. Frames above 4 Mpx are measured in 36 windows spread evenly over them. Of noise
-    below a step or so of whole numbers see `core.statistics.rounding`.
+    (sigma, fraction, free): sigma in DN, the share of pixels that were found free of structure, and that share in
+    cells that divide the image evenly, (ny, nx) float32. Multiresolution support on four starlet layers (Starck &
+    Murtagh 1998), with fewer layers and at last k-sigma clipping when the image has too little free sky. Frames above
+    1 Mpx are measured in a window in the middle of each cell. Of noise below a step or so of whole numbers see
+    `core.statistics.rounding`.
     """
     image = np.asarray(image, np.float32)
-    rows, cols = image.shape
-    if image.size <= WHOLE_PIXELS:
-        boxes = [(0, rows, 0, cols)]
-    else:
-        high, wide = min(WINDOW_PX, rows), min(WINDOW_PX, cols)
-        centres = (np.arange(WINDOWS) + 0.5) / WINDOWS
-        starts_y = np.clip(centres * rows - high / 2, 0, rows - high).astype(int)
-        starts_x = np.clip(centres * cols - wide / 2, 0, cols - wide).astype(int)
-        boxes = [(y, y + high, x, x + wide) for y in starts_y for x in starts_x]
+    boxes = windows_of(*image.shape)
     count = sum((y1 - y0) * (x1 - x0) for y0, y1, x0, x1 in boxes)
     detail, structure, residual = np.empty((3, count), np.float32)
     sigma_0, used = 0.0, 0
@@ -149,8 +154,33 @@ def noise_mrs(image, saturation_dn=np.inf):
             sigma_0, used = noise_ksigma(detail)
         sigma, kept = support(structure, residual, sigma_0)
         if sigma > 0 and kept >= 0.01 * count:
-            return less_dither(sigma, step), kept / count
-    return less_dither(sigma_0, step), used / max(1, count)
+            return less_dither(sigma, step), kept / count, shares_below(structure, SUPPORT_SIGMA * sigma, boxes)
+    return less_dither(sigma_0, step), used / max(1, count), shares_below(detail, SUPPORT_SIGMA * sigma_0, boxes)
+
+
+def windows_of(rows, cols):
+    """The boxes in which the noise of an image is measured: all of it, or a window in the middle of each cell."""
+    if rows * cols <= WHOLE_PIXELS:
+        return [(0, rows, 0, cols)]
+    high, wide = min(WINDOW_PX, rows), min(WINDOW_PX, cols)
+    centres = (np.arange(WINDOWS) + 0.5) / WINDOWS
+    starts_y = np.clip(centres * rows - high / 2, 0, rows - high).astype(int)
+    starts_x = np.clip(centres * cols - wide / 2, 0, cols - wide).astype(int)
+    return [(y, y + high, x, x + wide) for y in starts_y for x in starts_x]
+
+
+def shares_below(key, limit, boxes):
+    """Share of the pixels of each cell whose |key| is below the limit, (ny, nx) float32.
+
+    key: flat, the pixels of the boxes one after the other; NaN is not below.
+    """
+    if len(boxes) > 1:
+        return (np.abs(key.reshape(len(boxes), -1)) <= limit).mean(axis=1, dtype=np.float32).reshape(WINDOWS, WINDOWS)
+    inside = np.abs(key.reshape(boxes[0][1], boxes[0][3])) <= limit
+    edges = [np.linspace(0, n, min(n, CELLS), endpoint=False).astype(int) for n in inside.shape]
+    sums = np.add.reduceat(np.add.reduceat(inside, edges[0], axis=0, dtype=np.float32), edges[1], axis=1)
+    areas = np.multiply.outer(*(np.diff(e, append=n) for e, n in zip(edges, inside.shape, strict=True)))
+    return (sums / areas).astype(np.float32)
 
 
 def less_dither(sigma, step):
@@ -280,9 +310,9 @@ def support(structure, residual, sigma):
         if sigma <= 0:
             return 0.0, kept
         before = sigma
-        sigma, kept = spread(residual, structure, 3.0 * before)
+        sigma, kept = spread(residual, structure, SUPPORT_SIGMA * before)
         if kept < 2 or sigma <= 0:
             return 0.0, kept
         if abs(sigma - before) / sigma < 1e-4:
-            return sigma / 0.974, kept
+            return sigma / OF_RESIDUAL, kept
     return 0.0, kept

@@ -5,12 +5,13 @@ the light of sky and objects, g the gain and R all that is noise without light (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import erf
 
-from masterlight.core.statistics.noise import MRS_OF_WHITE
+from masterlight.core.statistics.noise import MRS_OF_WHITE, SUPPORT_SIGMA
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel
 from masterlight.integration.local.sky import Sky
@@ -21,8 +22,10 @@ CELL_PX, MOST_CELLS = 32, 96
 """Pitch of the grid on which the noise is told, and how many cells it has at most along the longer side."""
 PASSES = 3
 """So often the share of the noise that is not of photons is corrected by what comes of it."""
-BRIGHT = 1.5
-"""Where the variance is so many times the median, a nebula lies that was left out when the noise was measured."""
+LOOKS = 1000
+"""Places that tell what the noise of a frame is measured as, at least."""
+TURNS = 5
+"""So often that is settled."""
 LEAST = 0.25
 """Of the usual variance, what a place has at least."""
 
@@ -42,6 +45,15 @@ class NoiseField:
     """The usual level of the sky."""
     photon: float
     """Variance over the usual one for each DN of light that arrives beside that."""
+
+    @classmethod
+    def even(cls, nodes: "Nodes", level_dn: float) -> "NoiseField":
+        """The same everywhere."""
+        return cls(np.ones((2, *nodes.x_px.shape)), nodes.pitch_px, level_dn, 0.0)
+
+    def times(self, over: np.ndarray) -> "NoiseField":
+        """The variance at the nodes so many times what it was, as if a flat had done it."""
+        return replace(self, coefficients=self.coefficients * over)
 
     def box(self, sky: np.ndarray | None, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray]:
         """(variance over the usual one, factor of the flat) of a box, (h, w) float32, whose sky (h, w) is known."""
@@ -90,7 +102,7 @@ def noise_field(
     sky: the level of the result there, None where its photons are of no account.
     """
     photons = sky is not None and bool(terms.photon.any())
-    if not photons and all(s.response is None for s in statistics):
+    if not photons and all(s.response is None or s.response.grid is None for s in statistics):
         return None
     level = np.full(nodes.x_px.shape, terms.background_dn) if sky is None else sky
     squares, known = np.square(terms.weights), terms.noise_variance > 0
@@ -98,11 +110,11 @@ def noise_field(
     light = squares * terms.photon if photons else usual
     sums, shares = np.zeros((2, *level.shape)), np.zeros((2, *level.shape))
     for i, s in enumerate(statistics):
-        known_flat = s.response is not None
-        flat, there = s.response.at(nodes.x_px, nodes.y_px, max(nodes.pitch_px)) if known_flat else (1.0, True)
+        flat, there, told = seen_by(s, nodes)
         seen = level - terms.out_offset[i] - (0.0 if added is None else terms.out_scale[i] * added[i])
         photon = terms.photon[i] / terms.noise_variance[i] if photons and known[i] else 0.0
-        over = variance_over(seen, flat, there & nodes.inside, photon, known_flat, terms.dark_dn is not None)
+        zero_based = s.response is not None and s.response.grid is not None
+        over = variance_over(seen, flat, told, photon, zero_based, terms.dark_dn is not None)
         for k, (weight, value) in enumerate(((usual[i], over), (light[i], flat))):
             sums[k] += np.where(there, weight * value, 0.0)
             shares[k] += np.where(there, weight, 0.0)
@@ -112,36 +124,59 @@ def noise_field(
     return NoiseField(np.stack([over, flat]), nodes.pitch_px, terms.background_dn, photon)
 
 
-def variance_over(seen, flat, inside, photon: float, zero_based: bool, dark: bool) -> np.ndarray:
+def seen_by(measured: Measurement, nodes: Nodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At the nodes mean(F) / F of a frame, whether it lies there, and how much each counted when it was measured."""
+    inside = nodes.inside.astype(float)
+    if measured.response is None:
+        return np.ones(inside.shape), np.ones(inside.shape, bool), inside
+    at = nodes.x_px, nodes.y_px
+    flat, there = measured.response.at(*at, max(nodes.pitch_px))
+    free = np.ones((1, 1)) if measured.free is None else measured.free
+    return flat, there, inside * measured.response.seen(free, *at)
+
+
+def variance_over(seen, flat, told, photon: float, zero_based: bool, dark: bool) -> np.ndarray:
     """Variance of one frame at the nodes over that which was measured of all of it, that of its plain sky.
 
     seen: its level at the nodes on the scale of the result, counted from no light where it is `zero_based`; flat: its
-    mean(F) / F; inside: where it is seen; photon: variance over the measured one for each DN of light, 0 where the
-    gain is unknown: then all noise is taken for that of photons. dark: what was measured is noise without light.
+    mean(F) / F; told: how much each of them counts for what was measured; photon: variance over the measured one for
+    each DN of light, 0 where the gain is unknown: then all noise is taken for that of photons. dark: what was measured
+    is noise without light.
     """
     square = np.broadcast_to(np.square(flat), seen.shape)
-    if dark or not inside.any():
+    step = max(1, int(np.sqrt(square.size / LOOKS)))
+    few = np.s_[::step, ::step]
+    weights = told[few]
+    if dark or not weights.any():
         return square
-    light = photon * flat * seen
-    if not zero_based:
-        return np.maximum(1 + light - np.median(light[inside]), LEAST) / MRS_OF_WHITE**2
-    rest = 0.0
+    light, rest = photon * flat * seen, 0.0
     for _ in range(PASSES if photon > 0 else 0):
-        rest += (1 - usual_of((light + rest * square)[inside])) / usual_of(square[inside])
-    if photon > 0 and rest >= 0:
-        return light + rest * square
-    light = flat * seen if usual_of((flat * seen)[inside]) > 0 else flat
-    return light / usual_of(light[inside])
+        rest += (1 - usual_of((light + rest * square)[few], weights)) / usual_of(square[few], weights)
+    if photon > 0 and (rest >= 0 or not zero_based):
+        return np.maximum(light + rest * square, LEAST)
+    light = flat * seen if zero_based and usual_of((flat * seen)[few], weights) > 0 else flat
+    return light / usual_of(light[few], weights)
 
 
-def usual_of(variances: np.ndarray) -> float:
-    """What the noise of a frame is measured as whose variance differs from place to place.
+def usual_of(variances: np.ndarray, weights: np.ndarray) -> float:
+    """What the noise of a frame is measured as, squared, whose variance differs from place to place.
 
-    Its measure leaves out nebulae, in part, and counts corners: for nights of many kinds it lies between the median and
-    the mean of what is not bright, right to 1 % of the noise.
+    weights: how many pixels of each place were taken for plain sky. They are those within SUPPORT_SIGMA of that very
+    noise, which cuts more from the noisier ones.
     """
-    middle = float(np.median(variances))
-    return MRS_OF_WHITE**2 * 0.5 * (middle + float(np.mean(variances[variances <= BRIGHT * middle])))
+    s = np.maximum(variances, 0.0)
+    total, usual = weights.sum(), float(np.average(s, weights=weights))
+    for _ in range(TURNS):
+        if not usual > 0:
+            return usual
+        usual = float((weights * s * left_within(SUPPORT_SIGMA * np.sqrt(usual / np.maximum(s, 1e-9 * usual)))).sum())
+        usual /= total * left_within(SUPPORT_SIGMA)
+    return MRS_OF_WHITE**2 * usual
+
+
+def left_within(limit):
+    """Variance of Gaussian noise of sigma 1 of which what lies beyond +- limit is left out."""
+    return 1 - 2 * limit * np.exp(-0.5 * np.square(limit)) / np.sqrt(2 * np.pi) / erf(limit / np.sqrt(2))
 
 
 def fields_of(

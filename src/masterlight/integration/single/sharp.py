@@ -155,10 +155,9 @@ def leave_sharp(samples: np.ndarray, frames: Sequence[Frame], looks, box: Box, a
             with naming(frame):
                 clean = frame.without(look, box[0] + y0, box[0] + y1, box[2] + x0, box[2] + x1)
             part, here = samples[:, i, y0:y1, x0:x1], own[y0:y1, x0:x1]
-            clean = np.where(
-                np.isnan(clean).any(axis=0) if clean.ndim == 3 else np.isnan(clean), np.float32(np.inf), clean
-            )
-            np.copyto(part, clean, where=here)
+            there = np.isfinite(part)  # a plane may have nothing where the others do
+            gone = (np.isnan(clean) & there).any(axis=0)
+            np.copyto(part, np.where(gone, np.float32(np.inf), clean), where=here & there)
 
 
 def thin_places(samples: np.ndarray, most: int) -> np.ndarray | None:

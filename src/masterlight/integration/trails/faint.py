@@ -12,7 +12,7 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.integration.kernels.residuals import SIDE, UNIT
 from masterlight.integration.trails import strips
-from masterlight.integration.trails.lines import BORDER_PX, all_lines, ends_of, within
+from masterlight.integration.trails.lines import BORDER_PX, NEAR_PX, all_lines, ends_of, within
 
 SHORTEST = 32
 """Bins along the shortest line that is looked for."""
@@ -31,7 +31,7 @@ WIDTHS = 0.375, 1.0, 2.0, 4.0
 PIECE = 4.0
 """Bins of a line that are added up before its ends are sought."""
 NATS = 3.0
-"""Evidence against a trail, up to the border of the frame, with which it is still taken to end there."""
+"""Evidence against a trail, up to the border of the image, with which it is still taken to end there."""
 SLENDER = 12.0
 """A trail is at least so many times as long as wide."""
 CONTROLS = 6
@@ -285,8 +285,8 @@ def follow(scores, seed):
         first, end, before, after = ends_along(light / UNIT, norm, max(bright, 0.0))
         if end <= first:
             break
-        t0 = end0 if before > -NATS else end0 + first * PIECE
-        t1 = end1 if after > -NATS else end0 + end * PIECE
+        t0 = end0 if before > -NATS or first * PIECE < NEAR_PX / SIDE else end0 + first * PIECE
+        t1 = end1 if after > -NATS or end1 - end0 - end * PIECE < NEAR_PX / SIDE else end0 + end * PIECE
     return Line(line, t0, t1, width, snr_along(scores, line, t0, t1, width, 0.0))
 
 

@@ -27,6 +27,9 @@ SLENDER = 3.5
 LOOK_AHEAD_PX = 600.0
 BORDER_PX = 48
 """What runs within so many pixels of a side is the border of where frames overlap, not a trail."""
+NEAR_PX = 128.0
+"""A trail that ends so near the border of the image is taken to run on to it. There few frames lie on one another, and
+a part of them holds less of what stands out: the trail lifts their mean as well."""
 LOOKS = 200
 """So many promising lines in vain, the best first, and the search of a frame is over."""
 EXTENSION = 7.0
@@ -466,7 +469,7 @@ def frame_trail(shape, line, t0, t1, low, high, growth):
     middle, half = 0.5 * (low + high), 0.5 * (high - low) + growth
     line = (px - middle * uy, py + middle * ux, ux, uy)
     end0, end1 = strips.inside(*shape, line)
-    near, spare = max(24.0, 0.06 * (t1 - t0)), 2.0 + growth
+    near, spare = max(NEAR_PX, 0.06 * (t1 - t0)), 2.0 + growth
     t0 = end0 - half if t0 - end0 < near else t0 - spare
     t1 = end1 + half if end1 - t1 < near else t1 + spare
     return line, t0, t1, half

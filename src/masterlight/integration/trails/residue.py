@@ -4,11 +4,13 @@ import numpy as np
 
 from masterlight.integration.kernels import residuals
 from masterlight.integration.kernels.residuals import SIDE, STEPS
-from masterlight.integration.stack import LARGE, Verdicts
+from masterlight.integration.stack import HIGH, LARGE, Verdicts
 from masterlight.integration.trails.faint import wipe
 
 SQUARE = 16
 """Bins along the side of the squares whose mean is taken for the level of the bins around."""
+CROWDED = SIDE * SIDE // 4
+"""A bin of which so many samples were rejected as too bright lies in a trail or a ray: it tells no level."""
 
 
 class Residue:
@@ -17,14 +19,22 @@ class Residue:
     def __init__(self, bins: np.ndarray, noise_dn: np.ndarray, verdicts: Verdicts, every: int = 1):
         """noise_dn (planes, N) is that of one sample, of which each `every`th row was added up.
 
-        What larger structures take according to `verdicts` is wiped.
+        What larger structures take according to `verdicts` is wiped, the midst of a bright trail as well, of which all
+        samples had been rejected one by one.
         """
         self.bins, self.shape = bins, (bins.shape[2] * SIDE, bins.shape[3] * SIDE)
         for p, frames in enumerate(bins):
             for i, frame in enumerate(frames):
                 wipe(frame, verdicts.indices(i, p, LARGE), verdicts.shape[1])
+                frame[crowded(verdicts.indices(i, p, HIGH), verdicts.shape[1], frame.shape)] = 0
         self.levels = np.array([[levels_of(frame) for frame in frames] for frames in bins])
-        self.levels_dn = self.levels * np.float32(noise_dn * every / (SIDE * SIDE * STEPS))[..., None, None]
+        self.step_dn = np.float32(noise_dn * every / (SIDE * SIDE * STEPS))
+
+    def leave_out(self, i: int, band: np.ndarray, cols: int) -> None:
+        """Tell the levels of frame i without the pixels `band` of a frame of so many columns: its faint trails."""
+        for p, frames in enumerate(self.bins):
+            wipe(frames[i], band, cols)
+            self.levels[p, i] = levels_of(frames[i])
 
     def scores(self) -> np.ndarray:
         """What bins have over the level around them, (N, rows, cols) int16 in 1 / UNIT of their usual sigma.
@@ -46,17 +56,16 @@ class Residue:
 
         samples (N, h, w): inf or -inf where they are left out, NaN where there are none.
         """
-        y0, y1, x0, x1 = box
-        missed, kept = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.float32)
-        level = np.empty_like(missed)
-        for frame, levels, weight in zip(samples, self.levels_dn[plane], np.float32(weights), strict=True):
-            kept += weight * np.isfinite(frame)
-            left_out = np.isinf(frame)
-            if left_out.any():
-                for y in range(y0, y1):
-                    residuals.level_row(levels, y, x0, *self.shape, level[y - y0])
-                missed += np.where(left_out, weight * level, np.float32(0))
-        return missed / np.maximum(kept, np.float32(1e-9))
+        levels_dn = self.levels[plane] * self.step_dn[plane, :, None, None]
+        out = np.empty(samples.shape[1:], np.float32)
+        residuals.lost_levels(samples, np.float32(weights), levels_dn, box[0], box[2], *self.shape, out)
+        return out
+
+
+def crowded(flat: np.ndarray, cols: int, shape: tuple[int, int]) -> np.ndarray:
+    """In which bins (rows, cols) CROWDED of the pixels `flat` lie, of a frame of so many columns: bool."""
+    at = flat // cols // SIDE * np.uint32(shape[1]) + flat % cols // SIDE
+    return np.bincount(at, minlength=shape[0] * shape[1]).reshape(shape) >= CROWDED
 
 
 def levels_of(bins: np.ndarray) -> np.ndarray:

@@ -8,9 +8,12 @@ from scipy.special import erfc
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.stars import detect as stars
 from masterlight.subframes.stars import psf
-from masterlight.subframes.stars.sharp import NO_MOSAIC, shared_width, typical_fwhm
+from masterlight.subframes.stars.sharp import NO_MOSAIC, STRONG, shared_width, typical_fwhm
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
+ROUND, NARROWEST_PX, SHARPEST = 0.2, 2.2, 1.4
+"""Fits of strong evidence that are no more elongated are stars, however narrow they are beside the others: from this
+width on, which hot pixels do not reach even where they were interpolated twice; in binned pixels from the other one."""
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 
@@ -36,7 +39,7 @@ def find_stars(
     fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
     if fits is None:
         return empty, 0, float("nan"), level
-    good = accept(fits, placed, chosen, beta, searched.shape)
+    good = accept(fits, placed, chosen, beta, searched.shape, scale)
     who = stars.Candidates(*(c[good] for c in chosen))
     found = replace(build(fits[good], placed[good], who, scale, image.shape, beta), peaks=peaks)
     share = len(found) / max(1, len(keep))
@@ -109,8 +112,8 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     return best
 
 
-def accept(fits, placed, chosen, beta, shape):
-    """Indices of the fits that are stars, brightest first, each star once."""
+def accept(fits, placed, chosen, beta, shape, scale=1):
+    """Indices of the fits that are stars, brightest first, each star once, in a frame that was binned by `scale`."""
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]
     with np.errstate(invalid="ignore"):
@@ -119,8 +122,9 @@ def accept(fits, placed, chosen, beta, shape):
         usual = shared_width(fwhm[calm], snr[calm]) if calm.any() else np.nanmedian(fwhm)
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
-        good = (snr > 4) & (peak > 0) & (fwhm > max(0.9, 0.5 * usual)) & (fwhm < 2.0 * usual)
-        good &= narrow > max(0.6, 0.5 * usual)
+        sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
+        good = (snr > 4) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < 2.0 * usual)
+        good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
     order = np.flatnonzero(good)

@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import Reference
 from masterlight.core.frame import Frame
+from masterlight.core.workers import Events
 from masterlight.subframes.measurement import StarList
-from masterlight.subframes.photometry import FEWEST_STARS, distances, sky_of, stamps, usable
+from masterlight.subframes.photometry import FEWEST_STARS, distances, sky_of, stamps, standards, usable
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.together import FEWEST_PX, LeaveOut, Pool, each_frame, first_with_stars
 
 NEAR_PX = 0.5
 """Stars that lie this near to their places, in the median, are where they should be."""
@@ -30,6 +35,54 @@ class Laid:
     def off_px(self, other: "Laid") -> float:
         """How far a corner lies from that of another frame, at most."""
         return float(np.hypot(*(self.away_px - other.away_px).T).max())
+
+
+class Apart(NamedTuple):
+    """Which of some frames lie on each other, by their numbers, and which do not."""
+
+    together: list[int]
+    odd: dict[int, str]
+    """Why each of the others is none of them."""
+    words: str = ""
+    """What to tell of the others."""
+    refused: bool = False
+    """Whether most lie apart, or the frame on which the others must lie does."""
+
+
+def told_apart(
+    pool: Pool, frames: Sequence[Frame], named: int | None = None, leave_out: LeaveOut = None,
+    select: SubframeSelector | None = None, align: StarAlignment | None = None,
+) -> Events[Apart]:  # fmt: skip
+    """Which frames lie on each other by their stars; all where that cannot be told, as of calibration frames.
+
+    named: the number of the frame on whose stars they must lie. Frames that `leave_out` takes are in neither part.
+    """
+    alike = Apart(list(range(len(frames))), {})
+    sky = all(frame.meta.kind in ("light", "unknown") for frame in frames)
+    if not sky or len(frames) < 2 or min(frames[0].shape[-2:]) < FEWEST_PX:
+        return alike
+    found = first_with_stars(frames if named is None else frames[named : named + 1], 0, select)
+    if found is None:
+        return alike
+    task = partial(laid_of, (align or StarAlignment()).prepare(found[1]), standards(found[1]))
+    where = yield from each_frame("register", pool, task, frames, leave_out)
+    known = {i: laid for i, laid in enumerate(where) if isinstance(laid, Laid)}
+    if not known:
+        return Apart([], {})
+    numbers, (on, off) = list(known), apart(list(known.values()))
+    together, others = [numbers[k] for k in on], [numbers[k] for k in off]
+    if not others:
+        return Apart(together, {})
+    anchor = found[0] if named is None else named
+    seen = anchor if anchor in together else together[0]
+    usual, first = known[seen], Path(frames[seen].source).name
+    away_px = {i: usual.off_px(known[i]) for i in others}
+    farthest = max(away_px, key=away_px.__getitem__)
+    words = f"the stars of {len(others)} of {len(known)} frames do not lie on those of the others"
+    words += f" ({Path(frames[farthest].source).name}: {away_px[farthest]:.1f} px from {first})"
+    odd = {i: f"its stars lie {px:.1f} px from those of {first}: it is not registered" for i, px in away_px.items()}
+    refused = 2 * len(together) <= len(known) or (named is not None and named not in together)
+    return Apart(together, odd, words, refused)
 
 
 def laid_of(reference: Reference, places: StarList, frame: Frame) -> Laid:
