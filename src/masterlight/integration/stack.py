@@ -8,6 +8,7 @@ import numpy as np
 
 from masterlight.core.errors import Rejected
 from masterlight.integration.kernels.residuals import SIDE
+from masterlight.integration.roster.field import Noise
 from masterlight.subframes.radial import Worth
 
 LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
@@ -177,6 +178,8 @@ class Stack:
     terms: tuple = ()
     """The `Terms` of each plane, and for local normalization the model of each frame, for those that were used."""
     models: tuple = ()
+    noise: Noise | None = None
+    """How it differs over the field, for what else is made of the same frames."""
     reference: str = ""
     """Source of the frame whose level and scale the image has."""
 
