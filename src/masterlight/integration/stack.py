@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from masterlight.core.errors import Rejected
 from masterlight.integration.kernels.residuals import SIDE
-from masterlight.integration.roster.field import Noise
 from masterlight.subframes.radial import Worth
 
 LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
@@ -178,8 +177,8 @@ class Stack:
     terms: tuple = ()
     """The `Terms` of each plane, and for local normalization the model of each frame, for those that were used."""
     models: tuple = ()
-    noise: Noise | None = None
-    """How it differs over the field, for what else is made of the same frames."""
+    noise: Any = None
+    """The `Noise` over the field, for what else is made of the same frames; None where it is not known."""
     reference: str = ""
     """Source of the frame whose level and scale the image has."""
 
