@@ -134,19 +134,22 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
     if not lights:
         return []
     together = yield from plan_memory(run, job, lights[0])
-    more = run.recipe.integrate.measures, run.recipe.integrate.dispersion
+    more = run.recipe.integrate.measures, run.recipe.integrate.dispersion, run.recipe.integrate.rejection
     task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         if isinstance(event.result, Rejected):
             yield run.reject(event.result, kind="light", filter=job.filter)
             continue
-        light.measurement, light.channels, light.stars, light.plane_stars, seen = event.result
+        light.measurement, light.channels, light.stars, light.plane_stars, light.struck, seen = event.result
+        light.leave_struck(debayer_of(run.recipe))
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
-    yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
-    good = yield from leave_doubled(run, [light for light in lights if light.measurement])
+    lights = [light for light in lights if light.measurement]
+    struck = [len(light.struck) for light in lights if light.struck is not None]
+    yield Event("measure", message=measured_words([light.measurement for light in lights], struck))
+    good = yield from leave_doubled(run, lights)
     for masters in [] if keep else used:
         masters.release()
     return good

@@ -302,6 +302,8 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
     The planes are as the sensor gave them, neighbours of one colour with noise of their own: it is told by what is left
     of them without structure (`core.statistics.noise.noise_and_free`).
     """
+    height, width = np.min([box.shape for box in boxes], axis=0)
+    boxes = [box[:height, :width] for box in boxes]  # of a mosaic of odd size some places have a row or column more
     rows = []
     for box in boxes:
         row = sky_of_plane(np.ascontiguousarray(box), saturation_dn)

@@ -1,5 +1,7 @@
 """Find and fit the stars of an image, and tell what they say together."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import erfc
 
@@ -25,7 +27,8 @@ def find_stars(
     """
     if mosaic.shape != image.shape:
         mosaic = NO_MOSAIC
-    scale, (searched, candidates, level, _, ceiling) = search(image, settings.sigma, saturation_dn, mosaic, period)
+    scale, everything = search(image, settings.sigma, saturation_dn, mosaic, period)
+    searched, candidates, level, _, ceiling, peaks = everything
     nothing = np.empty((0, 16))
     empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
     if not len(candidates.x):
@@ -38,7 +41,7 @@ def find_stars(
         return empty, 0, float("nan"), level
     good = accept(fits, placed, chosen, beta, searched.shape, scale)
     who = stars.Candidates(*(c[good] for c in chosen))
-    found = build(fits[good], placed[good], who, scale, image.shape, beta)
+    found = replace(build(fits[good], placed[good], who, scale, image.shape, beta), peaks=peaks)
     share = len(found) / max(1, len(keep))
     return found, round(share * len(candidates.x)), shared_eccentricity(fits[good], found, beta), level
 
@@ -92,10 +95,12 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
 def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image).
 
+    Its peaks are always those of the image itself.
+
     Stars wider than 6 px, and frames where hardly any star shows, are searched again in the frame binned by 2, then 4.
     """
     latest = stars.detect(image, sigma, saturation_dn, mosaic, period)
-    best = 1, latest
+    best, peaks = (1, latest), latest.peaks
     for scale in (2, 4):
         before = best[1].candidates
         wide = typical_fwhm(best[1].image, before) > BIN_ABOVE_FWHM_PX
@@ -103,7 +108,7 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
             break
         latest = stars.detect(latest.binned, sigma, saturation_dn)
         if wide or len(latest.candidates.x) > 2 * len(before.x):
-            best = scale, latest
+            best = scale, latest._replace(peaks=peaks)
     return best
 
 
