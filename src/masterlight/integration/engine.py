@@ -21,7 +21,7 @@ from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import MANY, SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
-from masterlight.integration.roster.field import NoiseField, fields_of
+from masterlight.integration.roster.field import Noise, NoiseField, fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.scatter import FAINTEST, fields_by_scatter, is_doubtful, scatter_of, without_starlight
@@ -66,7 +66,7 @@ def integrate(
         yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
         del work, canvas  # or two results are in memory at once
     roster = roster._replace(terms=work.terms)
-    result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
+    result = replace(stack_of(roster.settings, canvas, frames, planes, roster, work.notes), noise=work.noise)
     told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
     if told and is_crowded(result.image, result.variance):
         result = replace(result, scatter=work.scatter())
@@ -127,6 +127,16 @@ class Work:
         if settings.normalization != "none":
             self.more["fields"] = self.fields(measured)
             self.settle_claims(measured)
+
+    @property
+    def noise(self) -> Noise | None:
+        """How it differs over the field, where that is known of noise under the sky."""
+        fields = self.more.get("fields")
+        return (
+            None
+            if fields is None or any(t.dark_dn is not None for t in self.terms)
+            else Noise(tuple(fields), self.more["sky"])
+        )
 
     def fields(self, measured: Planes) -> list[NoiseField | None]:
         """How the noise of each plane differs over the field."""
