@@ -266,6 +266,20 @@ def test_truth_frames_that_are_not_registered_are_refused_with_the_remedy(night,
     assert told.exit_code == 0 and (tmp_path / "a.fits").exists() and "do not lie on those" in told.output
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_truth_a_first_frame_without_stars_switches_nothing_off(night, tmp_path, apart):
+    for i, path in enumerate(night):
+        sky = np.random.default_rng(9).normal(400, 7, SHAPE) if i == 0 else fits.getdata(path)
+        changed(path, np.roll(sky, (2 * i * apart, -i), (0, 1)) if apart else sky)
+    told = ran("integrate", *night, "-o", tmp_path / "a.fits")
+    if apart:
+        assert told.exit_code != 0 and "they are not registered. masterlight run DIR" in told.output
+        assert "px from light_1.fits" in told.output
+    else:
+        rows = fits.getdata(tmp_path / "a.fits", "FRAMES")
+        assert len(set(np.round(rows["scale"][rows["weight"] > 0], 2))) > 3 and "dispersion" not in told.output
+
+
 def test_truth_a_script_is_refused_frames_that_are_not_registered_too(night):
     apart = [ml.read(path) for path in night[:4]]
     apart = [ml.ArrayFrame.of(np.roll(f[:, :], (2 * i, -i), (0, 1)), f.source) for i, f in enumerate(apart)]

@@ -18,6 +18,7 @@ from masterlight.defects import kernels
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.lists import Defects
 from masterlight.defects.outliers import highest_level
+from masterlight.defects.repaired import without_struck
 from masterlight.io import read
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -361,6 +362,26 @@ def test_surface_one_look_tells_what_two_do():
     assert np.array_equal(pixels, view.pixels(*box))
     assert np.array_equal(mask, view.defective(*box))
     assert set(np.unique(mask)) >= {0, 1, 32}
+
+
+@pytest.mark.parametrize("pattern", [None, "RGGB"])
+@pytest.mark.parametrize("known", [True, False])
+def test_truth_what_is_defective_in_one_frame_alone_is_repaired_too(pattern, known):
+    """In any box, told as defective there, and just as if it were on the list of the sensor."""
+    rng, (image, _) = np.random.default_rng(8), night_sky(8, (90, 120), pattern=pattern)
+    listed, more = rng.random((2, *image.shape)) < 0.01
+    light = CosmeticCorrection()(frame(image, pattern), Defects.of(listed)) if known else frame(image, pattern)
+    view = without_struck(light, np.flatnonzero(more))
+    bad = more | listed if known else more
+    np.testing.assert_array_equal(view[:], CosmeticCorrection()(frame(image, pattern), Defects.of(bad))[:])
+    for box in ((0, 90, 0, 120), (11, 60, 7, 100)):
+        pixels, mask = view.pixels_and_defective(*box)
+        part = np.s_[box[0] : box[1], box[2] : box[3]]
+        np.testing.assert_array_equal(pixels, view[:][part])
+        np.testing.assert_array_equal(mask > 0, bad[part])
+        np.testing.assert_array_equal(view.defective(*box) > 0, bad[part])
+    assert view.cards == light.cards and np.array_equal(pickle.loads(pickle.dumps(view))[:], view[:])
+    assert without_struck(light, np.empty(0, np.int64)) is light
 
 
 def test_surface_nothing_to_do_gives_the_frame_back():

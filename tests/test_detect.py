@@ -74,6 +74,16 @@ def test_truth_hot_pixels_and_cosmic_rays_are_no_stars():
     assert len(stars.detect(image).candidates.x) <= 2
 
 
+def test_truth_peaks_are_told_of_stars_and_rays_alike():
+    """A ray of one pixel is 16 times as high as binned and smoothed, a star of FWHM 3 px some 2.3 times."""
+    image = with_stars(noisy((200, 300)), [150.3], [100.2], [3000.0], 3.0)
+    image[50, 60] += 800
+    image[150, 200] += 50  # 5 sigma: too faint to matter
+    x, y, ratio = stars.detect(image).peaks.T
+    assert sorted(zip(x, y, strict=True)) == [(60, 50), (150, 100)]
+    assert ratio[x == 60] == pytest.approx(16, rel=0.1) and ratio[x == 150] == pytest.approx(2.3, rel=0.15)
+
+
 def test_truth_flat_tops_tell_the_saturation():
     image = with_stars(noisy((400, 400)), [100, 200, 300], [100, 200, 300], [30000, 60000, 500], 4.0)
     clipped = np.minimum(image, 20000 + np.random.default_rng(4).normal(0, 100, image.shape)).astype(np.float32)

@@ -120,6 +120,24 @@ def test_truth_hot_pixels_are_not_taken_for_stars():
         assert "clouds, lens cap or focus" in MEASURE.measure(empty, source="dark.fit").reason
 
 
+@pytest.mark.parametrize(("fwhm_px", "wide_px"), [(2.4, 5.5), (4.0, 9.5)])
+def test_truth_round_fits_of_high_signal_stay_however_narrow_they_are(fwhm_px, wide_px):
+    """Two stars among forty knots of a galaxy that are alike, and more than twice as wide."""
+    image, *_ = sky(count=0)
+    rng = np.random.default_rng(4)
+    at = rng.permutation(np.stack(np.meshgrid(np.arange(100, 1100, 120), np.arange(100, 700, 110)), -1).reshape(-1, 2))
+    for k, (cx, cy) in enumerate(at[:42] + rng.uniform(-9, 9, (42, 2))):
+        width, height = (fwhm_px, 5000) if k < 2 else (wide_px, rng.uniform(200, 600))
+        reach = int(4 * width)
+        box = np.s_[round(cy) - reach : round(cy) + reach + 1, round(cx) - reach : round(cx) + reach + 1]
+        image[box] += (height * moffat_stamp(cx, cy, width, 3.0, 1.0, 0.0, reach)).astype(np.float32)
+        if k < 2:
+            at[k] = cx, cy
+    row, found = MEASURE.measure(image)
+    assert row.fwhm_px == pytest.approx(wide_px, rel=0.1)
+    assert np.isfinite(offsets(found, *(at[:2].T + 0.5))).all()
+
+
 def test_truth_missing_pixels_are_tolerated():
     image, x, y, snr = sky()
     image[np.random.default_rng(5).random(image.shape) < 0.05] = np.nan

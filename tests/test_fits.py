@@ -200,6 +200,24 @@ def test_truth_planes_and_tables_by_name(tmp_path):
     assert read_plane(tmp_path / "a.fits", "NONE") is None and read_plane(tmp_path / "a.xisf", "VARIANCE") is None
 
 
+def test_authority_an_array_with_named_fields_is_the_table_that_astropy_makes_of_it(tmp_path):
+    from astropy.table import Table
+
+    fields = [("name", "S5"), ("plane", "i8"), ("weight", "f8"), ("share", "f4"), ("used", "?")]
+    rows = np.array([(b"a.fit", 0, 0.5, 0.25, True), (b"b", 1, np.nan, 1, False)], fields)
+    write(
+        tmp_path / "a.fits",
+        {"IMAGE": IMAGE, "ARRAY": rows, "TABLE": Table(rows), "RECIPE": "one\n\ntwo"},
+        bottom_up=True,
+    )
+    with fits.open(tmp_path / "a.fits", checksum=True) as file:
+        assert file["ARRAY"].data.dtype == file["TABLE"].data.dtype
+        assert file["ARRAY"].columns.formats == file["TABLE"].columns.formats == ["5A", "K", "D", "E", "L"]
+        assert file["ARRAY"].data.tobytes() == file["TABLE"].data.tobytes()
+        assert [row[0] for row in file["RECIPE"].data] == ["one", "", "two"]
+    assert table_rows(tmp_path / "a.fits", "ARRAY") == 2
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_truth_a_second_image_in_a_file_is_told_and_the_primary_keeps_its_keywords(tmp_path, packed):
     """Cameras of two detectors, an empty primary with the keywords; planes of errors and flags are no images."""

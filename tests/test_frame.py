@@ -309,3 +309,19 @@ def test_truth_shifted_pattern():
     assert shifted_pattern("RGGB", 1, 0) == "GBRG"
     assert shifted_pattern("RGGB", 3, 5) == "BGGR"
     assert shifted_pattern(None, 1, 1) is None
+
+
+def test_oracle_what_is_near_bright_pixels_is_the_same_in_whatever_box():
+    rng = np.random.default_rng(6)
+    array = np.where(rng.random((3, 40, 50)) < 0.01, 50_000, rng.normal(100, 5, (3, 40, 50)))
+    for frame in (ArrayFrame.of(array, "colour"), ArrayFrame.of(array[0], "mono")):
+        pixels = np.asarray(frame)
+        whole = np.zeros((40, 50), bool)
+        for y, x in np.argwhere(pixels.reshape(-1, 40, 50).max(axis=0) >= 48_000):
+            whole[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = True
+        for y0, y1, x0, x1 in ((0, 40, 0, 50), (3, 17, 1, 20), (20, 40, 30, 50)):
+            out = np.empty((*pixels.shape[:-2], y1 - y0, x1 - x0), np.float32)
+            near = frame.bright_into(out, y0, x0, 48_000, 2)
+            np.testing.assert_array_equal(near, whole[y0:y1, x0:x1])
+            np.testing.assert_array_equal(out, pixels[..., y0:y1, x0:x1])
+        assert frame.bright_into(out, y0, x0, 60_000, 2) is None

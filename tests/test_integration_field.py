@@ -61,22 +61,23 @@ def z_by_tenths(stack, light, by):
 
 
 @pytest.mark.parametrize("nebula_dn, slope_dn", [(0, 0.2), (600, 0.2), (1200, 0.2), (0, 1.9), (600, 1.9)])
-@pytest.mark.parametrize("gain", [GAIN, None])
-def test_truth_claims_hold_in_every_tenth_of_flat_and_light(nebula_dn, slope_dn, gain):
-    """Without a gain the noise is taken for that of photons, which leaves a part of it."""
+@pytest.mark.parametrize("known_of", ["gain and flat", "gain", "flat", "neither"])
+def test_truth_claims_hold_in_every_tenth_of_flat_and_light(nebula_dn, slope_dn, known_of):
+    """Without a flat or a gain, as of files integrated by hand, the scatter of the samples maps the noise."""
     light = scene(nebula_dn, slope_dn)
-    frames, known = taken(light, 8, np.random.default_rng(nebula_dn), gain)
+    frames, known = taken(light, 8, np.random.default_rng(nebula_dn), GAIN if "gain" in known_of else None)
+    known = [m if "flat" in known_of else replace(m, response=None) for m in known]
     *_, done = ImageIntegration()(frames, known, reference=0)
-    # a nebula that fills a third of the field bends the sky that is taken to lie below it
-    stack, within = done.result, (0.04 if nebula_dn > 1000 else 0.02) if gain else 0.13
+    # a nebula that fills a third of the field bends the sky that is taken to lie below it, and is no quadratic surface
+    within = {"gain and flat": 0.04 if nebula_dn > 1000 else 0.02, "neither": 0.13}.get(known_of, 0.08)
+    stack = done.result
     both = 0.5 * (falloff() + falloff()[::-1, ::-1])
     # 28,000 pixels tell z to 0.4 %, rejection takes 0.2 % of the samples and the extremes with them
     for by in (both, light):
         assert z_by_tenths(stack, light, by) == pytest.approx([1] * 10, abs=within)
-    plain = [replace(m, response=None, gain_e_per_dn=None) for m in known]
-    *_, done = ImageIntegration()(frames, plain, reference=0)
-    worst = np.abs(np.array(z_by_tenths(done.result, light, both)) - 1).max()
-    assert worst > 0.08, "one noise for all does not hold, or this test shows nothing"
+    alike = replace(stack, variance=np.full_like(stack.variance, np.median(stack.variance)))
+    worst = np.abs(np.array(z_by_tenths(alike, light, both)) - 1).max()
+    assert worst > 0.06, "one noise for all does hold: this test shows nothing"
 
 
 def test_truth_places_that_some_frames_cover_have_the_noise_of_those():

@@ -185,6 +185,16 @@ def test_truth_colours_stay_together():
     np.testing.assert_allclose(light, planes, atol=0.01)
 
 
+def test_truth_frames_whose_noise_nobody_can_tell_are_levelled_by_one_number():
+    rng, frames = np.random.default_rng(1), []
+    for i in range(5):
+        image = np.full((200, 200), 100.0)
+        image[rng.integers(0, 200, 300), rng.integers(0, 200, 300)] += 1
+        frames.append(ArrayFrame.of(image + np.linspace(0, 1.4, 200).round() * (i == 2), f"{i}"))
+    *_, done = ImageIntegration()(frames)
+    assert np.isfinite(done.result.image).all() and 100 <= done.result.image.min() < done.result.image.max() < 101
+
+
 def test_truth_small_frames_and_hand_made_measurements_are_levelled_by_one_number():
     frames = [ArrayFrame.of(np.random.default_rng(i).normal(SKY, NOISE, (60, 90)), f"{i}") for i in range(4)]
     assert measure(frames[0])[0].sky_dn is None

@@ -8,7 +8,7 @@ import numpy as np
 from masterlight.core.errors import Rejected
 from masterlight.doctor.findings import finding
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import COLUMNS, FrameReport, MasterRow, Report, finite, rejection_words
+from masterlight.night.report import COLUMNS, FrameReport, MasterRow, Report, finite, parts_words, rejection_words
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
 
@@ -52,4 +52,6 @@ def test_sentences_leave_out_what_is_not_known():
     assert master(noise=1.5, rejected_low=0.001, rejected_high=0.01).sentence() == (
         "master.fits: 9 frames, noise 1.500 DN, rejected 0.100 % low, 1.000 % high"
     )
+    one = FrameReport(path="a/light.fits", weight=1.0, rejected_low=0.0, rejected_high=0.001)
+    assert parts_words([one]) == "" and parts_words([one, one]).startswith("2 lights: weights 1.000 (least: ")
     assert rejection_words(0.0, 0.01, 0.002).endswith("1.000 % high, 0.200 % more in larger structures")

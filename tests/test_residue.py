@@ -104,6 +104,25 @@ def test_truth_what_is_left_out_is_replaced_at_the_sky_of_its_frame():
     assert np.abs(mended.reshape(4, 40, 4, 60).mean(axis=(1, 3))).max() < max(0.5 * step, 24 * noise)
 
 
+def test_oracle_what_is_left_out():
+    rng = np.random.default_rng(5)
+    samples, weights = rng.normal(0, 5, (4, 70, 90)).astype(np.float32), rng.uniform(0.5, 1, 4)
+    gone, none = rng.random((2, *samples.shape)) < [[[[0.1]]], [[[0.05]]]]
+    gone[1] = False
+    samples[gone], samples[none] = rng.choice([-np.inf, np.inf], gone.sum()), np.nan
+    bins = np.rint(rng.normal(0, 128, (1, 4, 40, 50))).astype(np.int16)
+    residue, box = Residue(bins, np.full((1, 4), NOISE), Verdicts((320, 400))), (30, 100, 210, 300)
+    missed, kept = np.zeros((70, 90)), np.zeros((70, 90))
+    for i, frame in enumerate(samples):
+        level = np.empty((320, 400), np.float32)
+        for y in range(320):
+            residuals.level_row(residue.levels[0, i], y, 0, 320, 400, level[y])
+        missed += np.where(np.isinf(frame), weights[i] * residue.step_dn[0, i] * level[30:100, 210:300], 0)
+        kept += weights[i] * np.isfinite(frame)
+    found = residue.lost_dn(0, samples, weights, box)
+    np.testing.assert_allclose(found, missed / np.maximum(kept, 1e-9), rtol=2e-5, atol=1e-5)
+
+
 def test_a_band_is_wiped_by_whole_bins():
     bins = np.ones((6, 9), np.int16)
     wipe(bins, np.array([0, 70 * 9 + 17], np.uint32), 70)

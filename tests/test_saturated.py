@@ -5,7 +5,7 @@ import pytest
 
 from masterlight import ImageIntegration, Rejection
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.integration.single.saturated import leave_saturated, read_saturated, wells_of
+from masterlight.integration.single.saturated import leave_saturated, wells_of
 from masterlight.subframes.measurement import Measurement
 
 FULL = 60_000.0
@@ -115,16 +115,3 @@ def test_oracle_leave_saturated():
                 expected[:, i, y, x] = -np.inf
     leave_saturated(samples, near, level)
     np.testing.assert_array_equal(samples, expected)
-
-
-def test_oracle_near_saturation_is_the_same_in_whatever_box():
-    rng = np.random.default_rng(6)
-    frame = ArrayFrame.of(np.where(rng.random((40, 50)) < 0.01, 50_000, rng.normal(100, 5, (40, 50))), "light")
-    whole = np.zeros((40, 50), bool)
-    for y, x in np.argwhere(frame.array >= 48_000):
-        whole[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = True
-    for y0, y1, x0, x1 in ((0, 40, 0, 50), (3, 17, 1, 20), (20, 40, 30, 50)):
-        out = np.empty((1, y1 - y0, x1 - x0), np.float32)
-        near = read_saturated(frame, 48_000, (y0, y1, x0, x1), out)
-        np.testing.assert_array_equal(near, whole[y0:y1, x0:x1])
-        np.testing.assert_array_equal(out[0], frame.array[y0:y1, x0:x1])

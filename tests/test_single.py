@@ -12,10 +12,12 @@ from oracles import single as oracle
 from masterlight import Debayer, ImageIntegration, Rejection, StarAlignment
 from masterlight.alignment.transform import Transform
 from masterlight.core.frame import ArrayFrame, Meta
+from masterlight.defects.repaired import without_struck
 from masterlight.integration.integrate import MasterIntegration
 from masterlight.integration.single import kernels
 from masterlight.integration.single.sharp import Sharp, looks_of, parts_of, thin_places
 from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.stars.detect import detect
 
 NOISE = 20.0
 SKY = 400.0
@@ -205,6 +207,20 @@ def test_truth_the_borders_of_many_lights_are_looked_at_too():
     assert (stack.coverage[:, 30:] >= 6).all()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_truth_what_one_plane_misses_the_others_keep(count):
+    lights = [np.stack([exposed(stars((120, 130), 3.0, count=10), 3 * i + p) for p in range(3)]) for i in range(count)]
+    for light in lights:
+        light[2, :60] = np.nan
+        light[:2, 30, 40] += 100 * NOISE  # a ray goes in all planes that are there
+    frames = [ArrayFrame.of(light, f"light {i}") for i, light in enumerate(lights)]
+    known = [Measurement(f.source, SKY, (NOISE, NOISE), NOISE, 60.0, 1.0, fwhm_px=3.0) for f in frames]
+    *_, done = ImageIntegration()(frames, [known] * 3)
+    there = np.isfinite(done.result.image)
+    assert not there[2, :60].any() and there[2, 60:].mean() > 0.99
+    assert there[:2, :60].mean() > 0.99 and not there[:, 30, 40].any()
+
+
 def test_truth_pixels_are_the_same_in_whatever_tile():
     light = stars((250, 260), 3.0)
     lights = [exposed(light, 50 + i) + tracks((250, 260), seed=60 + i).astype(np.float32) for i in range(3)]
@@ -246,3 +262,83 @@ def test_truth_parts_hold_all_that_is_wanted_once():
         seen[y0:y1, x0:x1] += 1
     assert (seen[wanted] == 1).all() and seen.max() == 1 and seen.sum() < 700
     assert not list(parts_of(np.zeros((5, 5), bool)))
+
+
+def peaks_of(image, **more):
+    return detect(np.asarray(image, np.float32), saturation_dn=50_000.0, **more).peaks
+
+
+@pytest.mark.parametrize("fwhm_px", [1.6, 2.0, 3.0, 4.5])
+def test_truth_strong_rays_of_a_whole_frame_are_followed_to_their_ends_and_stars_stay(fwhm_px):
+    """Tracks of 20 sigma and more through a field; of a frame without any nothing goes."""
+    look, clean = replace(LOOK, fwhm_px=fwhm_px), exposed(stars((500, 500), fwhm_px, count=200))
+    rays = tracks((500, 500), least=20)
+    image = clean + rays.astype(np.float32)
+    struck = look.rays(image.copy(), None, peaks_of(image))
+    found = np.zeros(image.shape, bool)
+    found.flat[struck] = True
+    assert (np.diff(struck) > 0).all()
+    assert found[3:-3, 3:-3][rays[3:-3, 3:-3] > 0].mean() > 0.85
+    assert (found & (rays == 0)).sum() <= 5
+    assert look.rays(clean.copy(), None, peaks_of(clean)).size <= 2
+
+
+def test_truth_rays_of_a_mosaic_go_on_in_its_other_colours():
+    rays, pattern = tracks((400, 400), least=30), "RGGB"
+    image = exposed(stars((400, 400), 3.5, count=60)) + rays.astype(np.float32)
+    colour = np.asarray(Debayer()(ArrayFrame.of(image, "a mosaic", Meta(pattern=pattern)))).mean(axis=0)
+    peaks = peaks_of(colour, mosaic=image, period=2)
+    found = np.zeros(image.shape, bool)
+    found.flat[replace(LOOK, fwhm_px=3.5).rays(image.copy(), pattern, peaks)] = True
+    assert found[6:-6, 6:-6][rays[6:-6, 6:-6] > 0].mean() > 0.75
+    assert (found & (rays == 0)).sum() <= 5
+    assert not LOOK.rays(image.copy(), "GRBGBRGRB" * 4, peaks).size
+
+
+def test_truth_a_trail_is_no_ray_however_sharp():
+    """It is left for the search of trails, which takes it in its whole width; a track of a third of it is a ray."""
+    light, y = exposed(np.zeros((300, 600))), np.rint(40 + 0.35 * np.arange(600)).astype(int)
+    for length, most in ((600, 0), (120, 130)):
+        image = light.copy()
+        image[y[:length], np.arange(length)] += 60 * NOISE
+        struck = LOOK.rays(image.copy(), None, peaks_of(image))
+        assert struck.size <= most and (struck.size > 100) == (length == 120)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), tell=st.booleans(), turned=st.booleans())
+def test_oracle_follow_rays(seed, tell, turned):
+    rng = np.random.default_rng(seed)
+    image = exposed(stars((40, 44), 2.5, count=4, seed=seed, brightest=5e4), seed)
+    image += tracks(image.shape, count=6, seed=seed % 1000).astype(np.float32)
+    image = np.repeat(image, 2, axis=1)[:, ::2] if turned else image  # rows that are not contiguous
+    places = rng.integers(-2, 46, (60, 2))
+    how = NOISE, 0.8, 9000.0, 5.0, LOOK.ratios(1), 5.0
+    expected, mended = oracle.follow_rays(image, places, tell, *how)
+    got = kernels.follow_rays(image, places, tell, *how, np.zeros(image.shape, np.uint8))
+    assert len({tuple(at) for at in got} ^ set(expected)) <= 2  # on the very edge of a limit float32 may go either way
+    assert (~np.isclose(image, mended, rtol=1e-5)).sum() <= 4
+
+
+def test_truth_repaired_before_the_warp_rays_leave_no_rings():
+    """Eight lights, each half a pixel off and with a ray of its own: what the kernel spreads of it stays without."""
+    shape, light = (200, 200), np.zeros((200, 200))
+    where = Transform(np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]]), shape=shape)
+    known = [Measurement(f"light {i}", SKY, (NOISE, NOISE), NOISE, 60.0, 1.0, fwhm_px=3.0) for i in range(8)]
+    off = {}
+    for name in ("none", "smeared", "struck"):
+        frames = []
+        for i in range(8):
+            image = exposed(light, 70 + i)
+            if name != "none":
+                image[40 + 15 * i, 20] += 100 * NOISE
+                image[40 + 15 * i, 80:84] += 60 * NOISE
+            frame = ArrayFrame.of(image, f"light {i}")
+            struck = LOOK.rays(image.copy(), None, peaks_of(image))
+            assert struck.size in ((0,) if name == "none" else (5, 6))
+            frame = without_struck(frame, struck) if name == "struck" else frame
+            frames.append(StarAlignment().registered(frame, where, shape, NOISE, 3.0))
+        *_, done = ImageIntegration()(frames, known)
+        off[name] = done.result.image / (NOISE / np.sqrt(8))
+    smeared, struck = (np.abs(off[name] - off["none"]) > 0.8 for name in ("smeared", "struck"))
+    assert smeared.sum() > 100 and struck.sum() < 10

@@ -45,6 +45,16 @@ def test_truth_frames_are_measured_as_each_by_itself_and_know_the_light_of_share
         assert [m.flux_ratio for m in plane] == [None] * 3
 
 
+def test_truth_a_first_frame_without_stars_takes_the_scale_from_nobody():
+    rng, image = np.random.default_rng(2), field()
+    clear = (0.0, 1.0, 0.6, 0.8)
+    frames = [ArrayFrame.of(rng.normal(SKY + t * image, NOISE), f"{t}") for t in clear]
+    with executor("serial") as running:
+        [plane] = result_of(measure_all(running, frames))
+    assert plane[0].flux_ratio is None
+    assert [m.flux_ratio for m in plane[1:]] == pytest.approx(clear[1:], rel=0.03)
+
+
 def test_truth_colour_is_measured_plane_by_plane():
     rng = np.random.default_rng(3)
     frames = [ArrayFrame.of(rng.normal([[[100]], [[200]], [[300]]], 5, (3, 20, 30)), f"{i}") for i in range(4)]

@@ -50,6 +50,28 @@ def test_truth_the_reference_itself_comes_back_untouched_and_far_frames_are_empt
     assert np.isnan(np.asarray(away)).all()
 
 
+@given(st.integers(0, 2**31), st.floats(0.5, 2), st.floats(-180, 180), st.integers(1, 3))
+@settings(max_examples=12, deadline=None)
+def test_oracle_what_is_near_bright_pixels_below_is_the_same_in_whatever_box(seed, scale, degrees, reach):
+    """Near is what lies within half a pixel more than the reach of where the bright pixel comes to lie."""
+    rng = np.random.default_rng(seed)
+    array = np.where(rng.random((3, 150, 170)) < 2e-4, 50_000, rng.normal(100, 5))
+    array = array[0] if seed % 2 else array
+    matrix = turn(degrees, (150, 170), 5, -3, scale)
+    view = StarAlignment().registered(ArrayFrame.of(array, "light"), Transform(matrix=matrix), (120, 130), 5.0)
+    expected = np.zeros((120, 130), bool)
+    y, x = np.mgrid[:120, :130]
+    for v, u in np.argwhere(np.reshape(array, (-1, 150, 170)).max(axis=0) >= 48_000):
+        (i, j), inside = transform.apply(np.linalg.inv(matrix), np.array([[u, v]], float))[0], reach + 0.5
+        expected |= (np.abs(x - i) <= inside) & (np.abs(y - j) <= inside)
+    for y0, y1, x0, x1 in ((0, 120, 0, 130), (0, 40, 60, 130), (33, 120, 7, 90)):
+        out = np.empty((*view.shape[:-2], y1 - y0, x1 - x0), np.float32)
+        near = view.bright_into(out, y0, x0, 48_000, reach)
+        near = np.zeros(out.shape[-2:], bool) if near is None else near
+        np.testing.assert_array_equal(near, expected[y0:y1, x0:x1])
+        np.testing.assert_array_equal(out, view[..., y0:y1, x0:x1])
+
+
 def test_truth_wide_boxes_of_turned_frames_are_read_in_pieces():
     class Counting(ArrayFrame):
         def pixels(self, y0, y1, x0, x1):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from masterlight.session.words import condense, kind_of, visible
+from masterlight.session.words import condense, how_many, kind_of, visible
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,18 @@ def test_truth_many_sentences_of_one_kind_are_one_with_names_and_count():
     ]
     assert condense(bad[:3]) == bad[:3]
     assert condense(["no filter is told"] * 5) == ["no filter is told (and 4 more like this)"]
+
+
+def test_truth_several_sentences_of_one_file_name_it_once():
+    trails = [f"{name}.fits: trail {k}" for k, name in enumerate("aabbb")]
+    assert condense(trails) == ["a.fits, b.fits: trail 0, or like it (5 in all)"]
+    assert condense([f"a.fits: trail {k}" for k in range(4)]) == ["a.fits: trail 0, or like it (4 in all)"]
+    many = [f"{name}.fits: trail" for name in "aabcde"]
+    assert condense(many) == ["a.fits, b.fits, c.fits and 2 more: trail (6 in all)"]
+
+
+def test_truth_one_is_told_as_one():
+    assert [how_many(n, "light") for n in (0, 1, 2)] == ["0 lights", "1 light", "2 lights"]
 
 
 def test_truth_sentences_of_two_kinds_stay_apart():

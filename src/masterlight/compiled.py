@@ -119,7 +119,7 @@ def called_by(module: str) -> tuple[str, ...]:
         return ()
     package, names = module.partition(".")[0] + ".", []
     for where, what in IMPORTED.findall(text):
-        if where.startswith(package) and where != __name__:
+        if f"{where}.".startswith(package) and where != __name__:
             names += [where, *(f"{where}.{name}" for name in re.findall(r"\w+", what))]
     return tuple(names)
 

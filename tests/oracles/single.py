@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from masterlight.integration.single.kernels import AROUND, RING, ROUNDS, STANDS_OUT
+from masterlight.integration.single.kernels import AROUND, LONGEST, RING, ROUNDS, STANDS_OUT
 
 DIRECTIONS = (0, 1), (1, 0), (1, 1), (1, -1)
 
@@ -70,3 +70,49 @@ def find_sharp(image, noise, photon, ceiling, step, radius, ratios, sigma):
             break
         last = marked
     return found
+
+
+def is_sharp(image, y, x, noise, photon, ceiling, radius, ratios, sigma, share):
+    apart = [image[y, x] - (a + b) / 2 for _, _, a, b in pairs(image, y, x, 1)]
+    if not np.nanmax([-np.inf, *apart]) > share * sigma * noise:
+        return False
+    base, around = ring_level(image, y, x, radius), np.s_[y - AROUND : y + AROUND + 1, x - AROUND : x + AROUND + 1]
+    if not image[y, x] - base > share * STANDS_OUT * noise or (image[around] >= ceiling).any():
+        return False
+    return sharpness(image, y, x, base, noise**2, photon, 1, ratios) > share * sigma
+
+
+def sharp_around(work, y, x, found, share, *how):
+    """The 3 x 3 pixels around a place that are sharp and not found yet, found now."""
+    (rows, cols), out = work.shape, []
+    for at in ((y + j, x + i) for j in (-1, 0, 1) for i in (-1, 0, 1)):
+        inside = 2 <= at[0] < rows - 2 and 2 <= at[1] < cols - 2
+        if inside and not found[at] and is_sharp(work, *at, *how, share):
+            found[at] = True
+            out.append(at)
+    return out
+
+
+def follow_rays(image, places, tell, *how):
+    """([(y, x), ...] of the rays, ray after ray as they grow, the image without them)."""
+    work, found, kept = image.astype(float), np.zeros(image.shape, bool), []
+    for x, y in places:
+        if tell and 2 <= y < image.shape[0] - 2 and 2 <= x < image.shape[1] - 2:
+            base = ring_level(work, y, x, how[3])
+            if sharpness(work, y, x, base, how[0] ** 2, how[1], 1, how[4]) < 0:
+                continue
+        before = work.copy(), found.copy()
+        last = sharp_around(work, y, x, found, 1.0, *how)
+        ray = list(last)
+        while last and len(ray) < LONGEST:
+            for j, i in last:
+                around = np.s_[max(0, j - AROUND) : j + AROUND + 1, max(0, i - AROUND) : i + AROUND + 1]
+                left = work[around][~found[around] & ~np.isnan(work[around])]
+                work[j, i] = np.median(left) if left.size else np.nan
+            last = [one for at in last for one in sharp_around(work, *at, found, 0.5, *how)]
+            ray += last
+        if len(ray) < LONGEST:
+            kept += ray
+        else:
+            work, found = before
+    return kept, work

@@ -1,7 +1,6 @@
 """Whether frames that should be registered lie on each other: by the stars of one of them."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,12 @@ import numpy as np
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import Reference
-from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame
 from masterlight.core.workers import Events
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import FEWEST_STARS, distances, sky_of, stamps, standards, usable
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.together import FEWEST_PX, LeaveOut, Pool, each_frame
+from masterlight.subframes.together import FEWEST_PX, LeaveOut, Pool, each_frame, first_with_stars
 
 NEAR_PX = 0.5
 """Stars that lie this near to their places, in the median, are where they should be."""
@@ -59,12 +57,12 @@ def told_apart(
 
     named: the number of the frame on whose stars they must lie. Frames that `leave_out` takes are in neither part.
     """
-    anchor, alike = frames[named or 0], Apart(list(range(len(frames))), {})
+    alike = Apart(list(range(len(frames))), {})
     sky = all(frame.meta.kind in ("light", "unknown") for frame in frames)
-    small, found = len(frames) < 2 or min(anchor.shape[-2:]) < FEWEST_PX, None
-    with suppress(FrameError, OSError):  # told when its turn comes
-        found = None if small or not sky else (select or SubframeSelector()).measure(anchor)
-    if not found:
+    if not sky or len(frames) < 2 or min(frames[0].shape[-2:]) < FEWEST_PX:
+        return alike
+    found = first_with_stars(frames if named is None else frames[named : named + 1], 0, select)
+    if found is None:
         return alike
     task = partial(laid_of, (align or StarAlignment()).prepare(found[1]), standards(found[1]))
     where = yield from each_frame("register", pool, task, frames, leave_out)
@@ -75,7 +73,9 @@ def told_apart(
     together, others = [numbers[k] for k in on], [numbers[k] for k in off]
     if not others:
         return Apart(together, {})
-    usual, first = known[together[0]], Path(frames[together[0]].source).name
+    anchor = found[0] if named is None else named
+    seen = anchor if anchor in together else together[0]
+    usual, first = known[seen], Path(frames[seen].source).name
     away_px = {i: usual.off_px(known[i]) for i in others}
     farthest = max(away_px, key=away_px.__getitem__)
     words = f"the stars of {len(others)} of {len(known)} frames do not lie on those of the others"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,22 @@ from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
+
+
+class Bright(NamedTuple):
+    """What is near bright pixels of the source, noted while a box is resampled."""
+
+    least_dn: float
+    reach_px: int
+    near: np.ndarray
+    """(h, w) bool of the box"""
+    y0: int
+    x0: int
+
+    def note(self, plane: np.ndarray, left: int, top: int, matrix: np.ndarray) -> None:
+        """Note what is near bright pixels of the part of a plane of the source that begins at (left, top)."""
+        back, reach = both_ways(matrix)[1], self.reach_px + 0.5
+        note_bright(plane, left, top, float(self.least_dn), back, reach, self.near, self.x0, self.y0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +73,16 @@ class Registered(View):
         """Fill `out` (h, w) or (3, h, w) float32, rows contiguous, with the box whose first pixel is (y0, x0)."""
         self.sample_into(out, y0, x0)
 
-    def sample_into(self, out: np.ndarray, y0: int, x0: int, look: Look | None = None) -> None:
-        """As `pixels_into`; pixels below that `look` marks are missing."""
+    def bright_into(self, out: np.ndarray, y0: int, x0: int, least_dn: float, reach_px: int) -> np.ndarray | None:
+        """As that of a frame; bright are the pixels below, which interpolation may have lowered here."""
+        bright = Bright(least_dn, reach_px, np.zeros(out.shape[-2:], bool), y0, x0)
+        self.sample_into(out, y0, x0, bright=bright)
+        return bright.near if bright.near.any() else None
+
+    def sample_into(
+        self, out: np.ndarray, y0: int, x0: int, look: Look | None = None, bright: Bright | None = None
+    ) -> None:
+        """As `pixels_into`; pixels below that `look` marks are missing, and those near `bright` ones are noted."""
         height, width = out.shape[-2:]
         box = self.source_box(y0, x0, height, width)
         if box is None:
@@ -66,8 +91,8 @@ class Registered(View):
         top, bottom, left, right = box
         if (bottom - top) * (right - left) > 4 * height * width and max(height, width) > WIDEST_BOX_PX:
             down, across = (height // 2, 0) if height > width else (0, width // 2)
-            self.sample_into(out[..., :down, :] if down else out[..., :across], y0, x0, look)
-            self.sample_into(out[..., down:, across:], y0 + down, x0 + across, look)
+            self.sample_into(out[..., :down, :] if down else out[..., :across], y0, x0, look, bright)
+            self.sample_into(out[..., down:, across:], y0 + down, x0 + across, look, bright)
             return
         below, kept = self.below, self.keep_defective
         pixels, defective = (below.pixels(*box), None) if kept else below.pixels_and_defective(*box)
@@ -78,6 +103,8 @@ class Registered(View):
         planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
         matrices = self.matrices * (len(planes) // len(self.matrices))
         for plane, target, matrix in zip(planes, targets, matrices, strict=True):
+            if bright is not None:
+                bright.note(plane, left, top, matrix)
             warp(plane, left, top, matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
             if defective is not None:
                 blank_defective(defective, left, top, matrix, target, x0, y0)
@@ -93,17 +120,41 @@ class Registered(View):
 
 
 @njit(nogil=True, cache=True)
-def blank_pixels(rows, columns, there, back, out, out_x, out_y):
-    """Make NaN each pixel of `out` whose nearest source pixel is one of those listed; gives how many.
+def next_mark(marks, at):
+    """The first of marks (n,) uint8 from `at` on that is not 0, n where there is none; looks at 64 at a time."""
+    while at < marks.size and (at % 8 or marks[at]):
+        if marks[at]:
+            return at
+        at += 1
+    eights = marks[: marks.size // 8 * 8].view(np.uint64)
+    k = at // 8
+    while k + 8 <= eights.size:
+        some = eights[k] | eights[k + 1] | eights[k + 2] | eights[k + 3]
+        if some | eights[k + 4] | eights[k + 5] | eights[k + 6] | eights[k + 7]:
+            break
+        k += 8
+    at = max(at, 8 * k)
+    while at < marks.size and marks[at] == 0:
+        at += 1
+    return at
 
-    rows, columns (n,) int64: pixels of the source; there, back: nine numbers each, the matrix from the result to the
-    source and its inverse; out (h, w) float32 is the box of the result whose first pixel is (out_x, out_y).
+
+@njit(nogil=True, cache=True)
+def blank_pixels(mask, left, top, there, back, out, out_x, out_y):
+    """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
+
+    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (left, top); there, back:
+    nine numbers each, the matrix from the result to the source and its inverse; out (h, w) float32 is the box of the
+    result whose first pixel is (out_x, out_y).
     """
-    blanked = 0
+    blanked, marks, cols, at = 0, mask.reshape(-1), mask.shape[1], np.int64(-1)
     size = np.sqrt(abs(back[0] * back[4] - back[1] * back[3]))
     reach = int(0.75 * size + 0.5)  # half the diagonal of a source pixel, and the rounding
-    for k in range(rows.size):
-        u, v = float(columns[k]), float(rows[k])
+    while True:
+        at = next_mark(marks, at + 1)
+        if at == marks.size:
+            return blanked
+        u, v = float(at % cols + left), float(at // cols + top)
         z = back[6] * u + back[7] * v + back[8]
         i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
         j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
@@ -116,7 +167,28 @@ def blank_pixels(rows, columns, there, back, out, out_x, out_y):
                 if near_x == u and near_y == v:
                     out[j, i] = np.nan
                     blanked += 1
-    return blanked
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def note_bright(plane, left, top, least, back, reach, near, out_x, out_y):
+    """Set `near` where a pixel of the plane that is as bright as `least` lies within `reach` along both axes.
+
+    plane (rows, cols) float32 is the box of the source whose first pixel is (left, top); back: nine numbers, the matrix
+    from the source to the result; near (h, w) bool is the box of the result whose first pixel is (out_x, out_y).
+    """
+    limit = np.float32(least)
+    for y in range(plane.shape[0]):
+        row, count = plane[y], 0
+        for x in range(row.size):
+            count += row[x] >= limit
+        for x in range(row.size if count else 0):
+            if row[x] >= limit:
+                u, v = float(x + left), float(y + top)
+                z = back[6] * u + back[7] * v + back[8]
+                i, j = (back[0] * u + back[1] * v + back[2]) / z, (back[3] * u + back[4] * v + back[5]) / z
+                y0, y1 = int(np.ceil(j - reach)) - out_y, int(np.floor(j + reach)) + 1 - out_y
+                x0, x1 = int(np.ceil(i - reach)) - out_x, int(np.floor(i + reach)) + 1 - out_x
+                near[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = True
 
 
 def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):
@@ -125,6 +197,16 @@ def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):
     mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
     matrix: from the result to the source; out (h, w) float32 is the box of the result that begins at (out_x, out_y).
     """
-    rows, columns = np.divmod(np.flatnonzero(mask != 0), mask.shape[1])
-    there, back = (tuple(m.ravel().tolist()) for m in (np.asarray(matrix, float), np.linalg.inv(matrix)))
-    return blank_pixels(rows + y_offset, columns + x_offset, there, back, out, out_x, out_y)
+    there, back = both_ways(matrix)
+    return blank_pixels(np.ascontiguousarray(mask), x_offset, y_offset, there, back, out, out_x, out_y)
+
+
+def both_ways(matrix: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The nine numbers of a matrix, and those of its inverse."""
+    return inverted(np.asarray(matrix, float).tobytes())
+
+
+@lru_cache(maxsize=4096)
+def inverted(matrix: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    there = np.frombuffer(matrix).reshape(3, 3)
+    return tuple(there.ravel().tolist()), tuple(np.linalg.inv(there).ravel().tolist())

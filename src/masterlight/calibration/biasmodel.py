@@ -1,7 +1,6 @@
 """The model behind a superbias: means of columns and rows, and the smooth structure between them."""
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import median_filter
 
 from masterlight.calibration.superbias import Superbias, Verdict
@@ -171,6 +170,8 @@ def cells(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def between(grid: np.ndarray, at_y: np.ndarray, at_x: np.ndarray, out: np.ndarray) -> None:
     """Fill `out` with the cubic spline through a grid, continued straight beyond its outermost nodes."""
+    from scipy.interpolate import RectBivariateSpline  # takes 0.2 s, and few need it
+
     rows, cols = out.shape
     grid, at_y = extend_straight(grid, at_y, rows)
     grid, at_x = extend_straight(grid.T, at_x, cols)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from masterlight.core.headers.geometry import shifted_pattern
+from masterlight.core.headers.geometry import BAYER, XTRANS, xtrans_patterns
 from masterlight.core.knob import When
 from masterlight.core.process import engine, process
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from masterlight.core.frame import Frame
 
 ENGINE = "colour.debayered"
-BAYER = ("RGGB", "BGGR", "GBRG", "GRBG")
-XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
-"""The arrangement of an X-Trans sensor; every camera has it shifted, turned or with red and blue exchanged."""
 
 
 def check_pattern(pattern: str) -> str:
@@ -24,21 +21,12 @@ def check_pattern(pattern: str) -> str:
     word = pattern.strip().upper()
     if word == "AUTO":
         return "auto"
-    if word not in BAYER and not is_xtrans(word):
+    if word not in BAYER and word not in xtrans_patterns():
         raise ValueError(
             f"'{pattern}' is no pattern; allowed are auto, {', '.join(BAYER)}, or the 36 letters of an X-Trans sensor, "
             f"row by row, such as {XTRANS}"
         )
     return word
-
-
-def is_xtrans(pattern: str) -> bool:
-    """Whether 36 letters are the X-Trans arrangement: shifted, turned, or with red and blue exchanged."""
-    if len(pattern) != 36:
-        return False
-    forms = (XTRANS, "".join(XTRANS[6 * x + y] for y in range(6) for x in range(6)))
-    forms += tuple(form.translate(str.maketrans("RB", "BR")) for form in forms)
-    return any(pattern == shifted_pattern(form, y, x) for form in forms for y in range(6) for x in range(6))
 
 
 @process

@@ -7,11 +7,11 @@ import numpy as np
 from masterlight.calibration.calibrated import noise_rows
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.colour import cfa, rcd, xtrans
-from masterlight.colour.debayer import BAYER, Debayer, is_xtrans
+from masterlight.colour.debayer import Debayer
 from masterlight.colour.pattern import colour_codes
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View
-from masterlight.core.headers.geometry import regrid, shifted_pattern
+from masterlight.core.headers.geometry import BAYER, regrid, shifted_pattern, xtrans_patterns
 from masterlight.core.headers.reading import ELECTRONS
 from masterlight.core.process import card
 
@@ -34,7 +34,7 @@ def debayer(process: Debayer, frame: Frame) -> "Debayered":
     if not set(pattern) <= set("RGB"):
         words = "only sensors with red, green and blue can be debayered"
         raise FrameError(frame.source, f"has colour filters {pattern}; {words}")
-    if pattern not in BAYER and not is_xtrans(pattern):
+    if pattern not in BAYER and pattern not in xtrans_patterns():
         raise FrameError(frame.source, f"has colour filters {pattern}: neither a Bayer nor an X-Trans arrangement")
     if min(frame.shape) < 6:
         size = f"{frame.shape[1]} x {frame.shape[0]}"

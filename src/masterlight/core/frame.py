@@ -208,6 +208,26 @@ class Frame:
         """
         out[...] = self.pixels(y0, y0 + out.shape[-2], x0, x0 + out.shape[-1])
 
+    def bright_into(self, out: np.ndarray, y0: int, x0: int, least_dn: float, reach_px: int) -> np.ndarray | None:
+        """`pixels_into`, and which pixels lie within so many rows and columns of one as bright as `least_dn`.
+
+        (h, w) bool, the same in whatever box; a pixel is as bright as its brightest plane. None where none is.
+        """
+        (rows, cols), (h, w) = self.shape[-2:], out.shape[-2:]
+        top, left = max(0, y0 - reach_px), max(0, x0 - reach_px)
+        pixels = self.pixels(top, min(rows, y0 + h + reach_px), left, min(cols, x0 + w + reach_px))
+        down, across = y0 - top, x0 - left
+        out[...] = pixels[..., down : down + h, across : across + w]
+        bright = (pixels >= least_dn).any(axis=0) if pixels.ndim == 3 else pixels >= least_dn
+        if not bright.any():
+            return None
+        wide = np.pad(bright, [(reach_px - before, reach_px) for before in (down, across)])
+        near, steps = np.zeros((h, w), bool), range(2 * reach_px + 1)
+        for dy in steps:
+            for dx in steps:
+                near |= wide[dy : dy + h, dx : dx + w]
+        return near if near.any() else None
+
     def stored(self, y0: int, y1: int, x0: int, x1: int) -> Stored | None:
         """The box as the file holds it, for kernels that decode on the fly; None when there is no such form."""
         return None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame, View, evenly
+from masterlight.core.frame import UNSTABLE, Frame, View, evenly
 from masterlight.core.headers.geometry import period
 from masterlight.core.process import card
 from masterlight.core.workers import Once
@@ -58,6 +58,19 @@ def fill_holes(process: DefectMap, frame: Frame, map: Frame) -> Frame:
     pattern = pattern_for(frame, process.cfa)
     layout = Later(partial(layout_of_map, map, process.structure, process.operation, pattern), Once())
     return view_of(frame, card(process, map=map.source), pattern=pattern, layout=layout)
+
+
+def without_struck(frame: Frame, struck: np.ndarray) -> Frame:
+    """The frame with pixels replaced that are defective in it alone, flat indices in order."""
+    if not struck.size:
+        return frame
+    if isinstance(frame, Repaired):
+        return replace(frame, struck=struck)
+    (rows, cols), pattern = frame.shape[-2:], pattern_for(frame, "auto")
+    nothing = (np.empty(0, kind) for kind in (np.int64, np.uint8, np.uint8))
+    none = Defects((rows, cols), np.zeros(rows + 1, np.int64), *nothing)
+    layout, own = partial(layout_of_list, none, pattern, 1.0), {"meta": frame.meta, "cards": frame.cards}
+    return Repaired(source=frame.source, below=frame, pattern=pattern, layout=layout, struck=struck, **own)
 
 
 def view_of(frame: Frame, done: str, **how) -> "Repaired":
@@ -190,6 +203,8 @@ class Repaired(View):
     spread: Callable[[], np.ndarray] | None = None
     factors: tuple[float | None, float | None] = (None, None)
     """How many spreads above and below its neighbours a pixel is hot and cold; None for never."""
+    struck: np.ndarray | None = None
+    """Flat indices, in order, of pixels that are defective in this frame alone: rays struck them."""
 
     def pixels(self, y0, y1, x0, x1):
         return self.look((y0, y1, x0, x1), lambda *around: (self.below.pixels(*around), None))[0]
@@ -203,6 +218,7 @@ class Repaired(View):
         image, inner = read(*around)
         wanted = y0, y1, x0, x1 = box[0] - top, box[1] - top, box[2] - left, box[3] - left
         mask = self.layout().defects.box(*box)
+        self.add_struck(mask, box)
         if inner is not None:
             mask |= inner[y0:y1, x0:x1]
         image = np.array(image, np.float32, order="C", copy=None if image.base is None else True)
@@ -220,6 +236,7 @@ class Repaired(View):
         """What is replaced in the box, known and found, and what was invented before: uint8 (rows, cols) of bits."""
         inner = self.below.defective(y0, y1, x0, x1)
         mask = self.layout().defects.box(y0, y1, x0, x1)
+        self.add_struck(mask, (y0, y1, x0, x1))
         if inner is not None:
             mask |= inner
         if self.spread is not None:
@@ -229,6 +246,12 @@ class Repaired(View):
             for number, plane in enumerate(image.reshape(-1, *image.shape[-2:])):
                 add(mask, wanted, *self.find(plane, number, top, left, wanted))
         return mask
+
+    def add_struck(self, mask, box):
+        """Add to the mask of a box what is defective in this frame alone."""
+        if self.struck is not None:
+            y, x = struck_in(self.struck, self.shape[-1], *box)
+            mask[y, x] |= UNSTABLE
 
     def around(self, y0, y1, x0, x1, halo=0):
         """The box with the margin that repair needs, inside the frame."""
@@ -255,6 +278,10 @@ class Repaired(View):
         if weight.size > 1:
             weight = np.ascontiguousarray(weight[y0 : y0 + rows, x0 : x0 + cols])
         known = listed_in(layout.defects, (rows, cols), y0, x0)
+        if self.struck is not None:
+            more_y, more_x = struck_in(self.struck, self.shape[-1], y0, y0 + rows, x0, x0 + cols)
+            more = more_y, more_x, np.zeros(more_y.size, np.uint8)
+            known = tuple(np.concatenate(both) for both in zip(known, more, strict=True))
         for number, plane in enumerate(image.reshape(-1, rows, cols)):
             y, x, rules = known
             if self.spread is not None:
@@ -274,6 +301,13 @@ def listed_in(defects: Defects, shape: tuple[int, ...], y0: int, x0: int) -> tup
     """Rows, columns and rules of the listed defects in a box, counted from its first pixel."""
     box = y0, y0 + shape[0], x0, x0 + shape[1]
     return kernels.defects_of_box(defects.row_start, defects.columns, defects.rules, *box)
+
+
+def struck_in(struck: np.ndarray, width: int, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, counted from its first pixel, of what lies in a box; struck: flat indices in order."""
+    y, x = np.divmod(struck[slice(*np.searchsorted(struck, (y0 * width, y1 * width)))], width)
+    inside = (x >= x0) & (x < x1)
+    return y[inside] - y0, x[inside] - x0
 
 
 def add(mask: np.ndarray, box, y: np.ndarray, x: np.ndarray, bits: np.ndarray) -> None:

@@ -137,7 +137,8 @@ def is_crowded(image: np.ndarray, variance: np.ndarray) -> bool:
     Too few pixels are plain sky; or these differ much more than is claimed; or more, the farther they are apart.
     """
     plain, there, near, far, claims = 0, 0, [], [], []
-    image, variance = (a.reshape(-1, *a.shape[-2:])[len(a.shape) // 3] for a in (image, variance))
+    image, variance = (a.reshape(-1, *a.shape[-2:]) for a in (image, variance))
+    image, variance = image[len(image) // 2], variance[len(image) // 2]
     for strip, top in strips_of(image, STRIPS // 3):
         sky = plain_sky(strip)
         plain, there = plain + int(sky.sum()), there + int(np.isfinite(strip).sum())

@@ -15,14 +15,16 @@ from masterlight.core.errors import NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
-from masterlight.integration.depth import is_crowded, scatter_over
+from masterlight.integration.depth import is_crowded
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import MANY, SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
-from masterlight.integration.roster.field import fields_of
+from masterlight.integration.roster.field import NoiseField, fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
+from masterlight.integration.roster.terms import Terms
+from masterlight.integration.scatter import FAINTEST, fields_by_scatter, is_doubtful, scatter_of, without_starlight
 from masterlight.integration.single.saturated import wells_of
 from masterlight.integration.single.sharp import looks_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
@@ -35,8 +37,8 @@ from masterlight.subframes.together import Pool
 
 MUCH = 0.1
 """Part of a frame's samples, beyond the algorithm's own share, that is not rejected without a reason worth telling."""
-FEWEST, LOOKS, LOOK_PX = 3, 4, (24, 96)
-"""Frames whose scatter can be told; and where it is, in so many places along each side of so many rows and columns."""
+FEWEST = 3
+"""Frames whose scatter can be told."""
 LISTED = 0.01
 """Part of the samples that rejection may take and list, at most, when room for it is planned."""
 Room = tuple[Pool, float, float | None]
@@ -64,6 +66,7 @@ def integrate(
         odd |= more
         yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
         del work, canvas  # or two results are in memory at once
+    roster = roster._replace(terms=work.terms)
     result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
     told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
     if told and is_crowded(result.image, result.variance):
@@ -123,9 +126,14 @@ class Work:
         if settings.normalization != "none" and any(t.signal_fraction > 0 or t.photon.any() for t in self.terms):
             self.more["sky"] = sky_below(roster.reference)
         if settings.normalization != "none":
-            local = roster.local or ()
-            models = local if settings.normalization == "local" or any(m.before for m in local) else None
-            self.more["fields"] = fields_of(self.terms, measured, models, self.more["sky"], shape)
+            self.more["fields"] = self.fields(measured)
+            self.settle_claims(measured)
+
+    def fields(self, measured: Planes) -> list[NoiseField | None]:
+        """How the noise of each plane differs over the field."""
+        local = self.more["local"] or ()
+        models = local if self.settings.normalization == "local" or any(m.before for m in local) else None
+        return fields_of(self.terms, measured, models, self.more["sky"], self.shape)
 
     def run(self, maps: bool, slope: bool, verdicts: bool) -> Generator[Event, None, Canvas]:
         """Yield an event for each tile; gives the canvas."""
@@ -159,16 +167,29 @@ class Work:
             yield from self.look(canvas, again, "reject larger", touched, **more)
         return canvas
 
+    def settle_claims(self, measured: Planes) -> None:
+        """Let the scatter of the samples tell their noise, where starlight hides it, or the flat or gain is unknown."""
+        shape, field = self.shape[-2:], self.more.get("fields")
+        noisy = all(np.all(t.noise_variance > 0) and t.dark_dn is None for t in self.terms)
+        told = noisy and self.settings.looks_at_stars and self.settings.combination == "average"
+        if not told or field is None or len(self.frames) < FEWEST:
+            return
+        if is_doubtful(measured):
+            self.terms = without_starlight(self.terms, self.scattering, shape)
+            self.more["fields"] = self.fields(measured)
+            return
+        blind = not any(t.photon.any() for t in self.terms)
+        if blind or all(m.response is None for plane in measured for m in plane):
+            sky, tile = self.more["sky"] if blind else None, self.scattering(self.terms)
+            self.more["fields"] = fields_by_scatter(tile, field, sky, shape)
+
+    def scattering(self, terms: Sequence[Terms]) -> Tile:
+        """The task that tells the scatter of the samples of a place."""
+        return Tile(self.settings, self.frames, terms, **self.more, verdicts=True)
+
     def scatter(self) -> float:
         """How noisy samples are in some places by their own scatter, over what VARIANCE claims there."""
-        tile = Tile(self.settings, self.frames, self.terms, **self.more, verdicts=True)
-        (rows, cols), found = self.shape[-2:], []
-        high, wide = (min(n, size) for n, size in zip(LOOK_PX, (rows, cols), strict=True))
-        for k in range(LOOKS**2):
-            j, i = divmod(k, LOOKS)
-            y, x = int((j + 0.5) * (rows - high) / LOOKS), int((i + 0.5) * (cols - wide) / LOOKS)
-            found += tile.scatter((y, y + high, x, x + wide))
-        return scatter_over(found)
+        return float(np.mean(scatter_of(self.scattering(self.terms), self.shape[-2:], FAINTEST)))
 
     def look(self, canvas: Canvas, boxes, stage: str, touched=None, **more) -> Iterator[Event]:
         """Integrate some tiles; on a second look what was rejected before stays so, and only that is left out."""
@@ -188,14 +209,16 @@ class Work:
             return touched
         planes = [Means(canvas, p, flat, t, residue) for p, t in enumerate(self.terms)]
         hard = np.any([plane.hard for plane in planes], axis=0)
-        items, own = [], np.zeros((rows, cols), bool)
+        items, own, verdicts = [], np.zeros((rows, cols), bool), canvas.verdicts
+        for plane in planes:
+            plane.hard = hard
         for i in range(len(self.frames)):
-            own[:] = False
-            for p, plane in enumerate(planes):
-                plane.hard = hard
-                own.reshape(-1)[canvas.verdicts.indices(i, p, LARGE)] = True
-            own.reshape(-1)[flat[hard]] = False
-            items += [(i, box) for box in parts_of((0, rows, 0, cols), own)]
+            lost = np.concatenate([verdicts.indices(i, p, LARGE) for p in range(len(planes))])
+            if lost.size:
+                own.reshape(-1)[lost] = True
+                own.reshape(-1)[flat[hard]] = False
+                items += [(i, box) for box in parts_of((0, rows, 0, cols), own)]
+                own.reshape(-1)[lost] = False
         tile, found = Tile(self.settings, self.frames, self.terms, **self.more), {}
         for event in workers.each("reject larger", self.pool, tile.of_frame, items, keep_going=False):
             found[event.item] = event.result
@@ -334,6 +357,6 @@ def result_sentence(stack: Stack) -> str:
     each = [(row.rejected_low_fraction, row.rejected_high_fraction, row.large_scale_fraction) for row in used]
     low, high, large = 100 * np.mean(each, axis=0)
     more = f", {len(stack.lost)} left out" if stack.lost else ""
-    words = f"; {len(stack.trails)} trails, {large:.3f} % of samples" if stack.trails else ""
+    words = f"; {len(stack.satellites)} trails, {large:.3f} % of samples" if stack.trails else ""
     whole = f"{stack.n} frames integrated{more}, worth {stack.effective_frames:.1f} equal ones"
     return f"{whole}; rejected {low:.3f} % of samples low, {high:.3f} % high{words}"

@@ -162,7 +162,7 @@ class Rejection:
         float, Field(ge=0, le=1000), Unit("sigma"), When(algorithm="auto", clip_high=True)
     ] = 5.0
     """Where three frames or fewer have a pixel, samples sharper by so many sigma than the frame's stars are left out:
-    no light of the sky is. 0 looks at none."""
+    no light of the sky is. So are, in `run`, strong rays of any frame before it is warped. 0 looks at none."""
     saturated: Annotated[bool, ANY] = True
     """Leave saturated samples out where a frame that saturates later, a shorter exposure, has the place."""
     gain_e_per_dn: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BY_HEADERS, read_by("gain_e_per_dn")] = None

@@ -119,6 +119,13 @@ class Trail:
     def length_px(self) -> float:
         return float(np.hypot(self.x1 - self.x0, self.y1 - self.y0))
 
+    def is_along(self, other: "Trail") -> bool:
+        """Whether this one lies on the line of another trail of its frame, at least as long: the same satellite."""
+        dx, dy = (other.x1 - other.x0) / other.length_px, (other.y1 - other.y0) / other.length_px
+        ends = ((self.x0, self.y0), (self.x1, self.y1))
+        off = max(abs((x - other.x0) * dy - (y - other.y0) * dx) for x, y in ends)
+        return off < (self.width_px + other.width_px) / 2
+
     def __str__(self):
         ends = f"from ({self.x0:.0f}, {self.y0:.0f}) to ({self.x1:.0f}, {self.y1:.0f})"
         return f"satellite trail {ends}, {self.width_px:.0f} px wide"
@@ -158,7 +165,7 @@ class Stack:
     verdicts: Verdicts | None = None
     """What was left out, frame by frame, when it was asked for."""
     trails: tuple[tuple[str, int, Trail], ...] = ()
-    """(source, plane, trail) of every satellite trail that was found."""
+    """(source, plane, trail) of every satellite trail that was found, in each plane by itself."""
     lost: tuple[Rejected, ...] = ()
     """Frames that were left out as a whole, and why."""
     correlation: float = 1.0
@@ -186,6 +193,16 @@ class Stack:
         """How many equal frames would give the same noise: (sum w)^2 / sum w^2."""
         weights = np.array([row.weight for row in self.frames if row.plane == 0])
         return float(weights.sum() ** 2 / (weights**2).sum())
+
+    @property
+    def satellites(self) -> tuple[tuple[str, Trail], ...]:
+        """(source, trail) of each satellite once, in how many planes and pieces it was ever found: the longest."""
+        told: list[tuple[int, str, Trail]] = []
+        order = sorted(enumerate(self.trails), key=lambda item: -item[1][2].length_px)
+        for k, (source, _, trail) in order:
+            if not any(source == other and trail.is_along(longer) for _, other, longer in told):
+                told.append((k, source, trail))
+        return tuple((source, trail) for _, source, trail in sorted(told, key=lambda item: item[0]))
 
     @property
     def worth(self) -> Worth | None:

@@ -11,7 +11,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.kernels import combine, residuals
 from masterlight.integration.kernels.ranked import table_for
 from masterlight.integration.roster.terms import Terms
-from masterlight.integration.single.saturated import leave_saturated, read_saturated
+from masterlight.integration.single.saturated import REACH_PX, leave_saturated
 from masterlight.integration.single.sharp import leave_sharp
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, TileResult, Verdicts
 from masterlight.integration.trails.residue import Residue
@@ -167,7 +167,8 @@ class Tile:
         samples, frame = np.empty((len(self.terms), y1 - y0, x1 - x0), np.float32), self.frames[i]
         with naming(frame):
             frame.pixels_into(samples if len(frame.shape) == 3 else samples[0], y0, x0)
-        if self.more["local"] and not (self.settings.rejection.normalization == "local" != self.settings.normalization):
+        judged_alone = self.settings.rejection.normalization == "local" and self.settings.normalization != "local"
+        if self.more["local"] and not judged_alone:
             self.more["local"][i].apply(samples if len(frame.shape) == 3 else samples[0], y0, x0)
         ground = np.ones((len(self.terms), 3, y1 - y0, x1 - x0), np.float32)
         for p, terms in enumerate(self.terms):
@@ -177,10 +178,10 @@ class Tile:
                 ground[p, 1:] = field.box(zero, *box)
         return samples, ground
 
-    def scatter(self, box) -> list[tuple[np.ndarray, int]]:
+    def scatter(self, box, faintest: float = 1.0) -> list[list[tuple[np.ndarray, int]]]:
         """For each plane of a box the variance of its mean by the scatter of the kept samples over what is claimed.
 
-        By number of samples: ((n,) ratios, their number).
+        Of this part of its pixels, the faintest, by number of samples: ((n,) ratios, their number).
         """
         results, found = self(box), []
         samples = self.buffer("samples", (len(self.terms), len(self.frames), box[1] - box[0], box[3] - box[2]))
@@ -194,24 +195,28 @@ class Tile:
             values = np.where(kept, values, 0)
             off = np.square(weight * (values - (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-30)))
             spare = np.square(weight.sum(axis=0)) - np.square(weight).sum(axis=0)
-            claimed = result.variance.reshape(-1)
-            for n in np.unique(count[count > 2]):
-                ok = (count == n) & (claimed > 0)
-                found.append((off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)))
+            claimed, image = result.variance.reshape(-1), result.image.reshape(-1)
+            good = (claimed > 0) & np.isfinite(image)
+            if faintest < 1 and good.any():
+                good &= image <= np.quantile(image[good], faintest)
+            told = [(n, good & (count == n)) for n in np.unique(count[count > 2])]
+            found.append([(off[:, ok].sum(axis=0) / spare[ok] / claimed[ok], int(n)) for n, ok in told])
         return found
 
     def read(self, samples: np.ndarray, box) -> None:
         """Fill the samples (planes, N, h, w) of a box; saturated ones are -inf where they are to be left out."""
         wells = self.more["wells"]
-        near = None if wells is None else np.zeros(samples.shape[1:], bool)
+        near: list[np.ndarray | None] = [None] * len(self.frames)
         for i, frame in enumerate(self.frames):
+            out = samples[:, i] if len(frame.shape) == 3 else samples[0, i]
             with naming(frame):
-                if wells is None:
-                    frame.pixels_into(samples[:, i] if len(frame.shape) == 3 else samples[0, i], box[0], box[2])
+                if wells is not None and wells.ceiling_dn[i] < np.inf:
+                    near[i] = frame.bright_into(out, box[0], box[2], wells.ceiling_dn[i], REACH_PX)
                 else:
-                    near[i] = read_saturated(frame, wells.ceiling_dn[i], box, samples[:, i])
-        if wells is not None and near.any():
-            leave_saturated(samples, near, wells.level_dn)
+                    frame.pixels_into(out, box[0], box[2])
+        if any(one is not None for one in near):
+            none = np.zeros(samples.shape[2:], bool)
+            leave_saturated(samples, np.stack([none if one is None else one for one in near]), wells.level_dn)
 
     def below(self, plane: int, box) -> np.ndarray | None:
         """The sky below each pixel of the box, or no light at all for the CCD noise model; None if all alike."""

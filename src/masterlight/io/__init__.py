@@ -159,7 +159,7 @@ def write(
 ) -> None:  # fmt: skip
     """Write a FITS file that appears whole or not at all.
 
-    planes: a frame, an array, or a mapping of names to arrays, astropy tables and texts, the first of which becomes
+    planes: a frame, an array, or a mapping of names to arrays, tables and texts, the first of which becomes
     the primary image; header: a mapping or (keyword, value, comment) rows for it, by default that of the frame;
     history: sentences and cards; compress: names of extensions to compress without loss; bottom_up: whether the last
     row is written first, by default as the file of the frame has it. Planes and header are given upright.

@@ -146,8 +146,11 @@ class PlainFrame(Frame):
             raw = raw if x1 - x0 == place.cols else np.ascontiguousarray(raw[:, x0:x1])
         else:
             raw = np.empty((y1 - y0, x1 - x0), dtype)
-            for i in range(y1 - y0):
-                self.fill(file, start + (i * place.cols + x0) * place.item_bytes, raw[i])
+            row_bytes, first = place.cols * place.item_bytes, start + x0 * place.item_bytes
+            for i, row in enumerate(raw):  # many: one at a time without the ado of `fill`
+                file.seek(first + i * row_bytes)
+                if file.readinto(row) != row.nbytes:
+                    self.fill(file, first + i * row_bytes, row)
             whole, middle = np.empty((1, place.cols), dtype), (y1 - y0) // 2
             self.fill(file, start + middle * place.cols * place.item_bytes, whole)
             self.compare_rows(plane * place.rows + y0 + middle, whole)

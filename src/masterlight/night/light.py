@@ -23,6 +23,9 @@ from masterlight.core.process import with_values
 from masterlight.core.statistics.cells import cells_at, centres, grid_of
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
+from masterlight.defects.repaired import without_struck
+from masterlight.integration.rejection import Rejection
+from masterlight.integration.single.sharp import look_of
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
@@ -30,6 +33,7 @@ from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response,
 from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.mosaic import mosaic_of
 
 BAND_PIXELS = 1 << 21
 """Pixels whose colours are in memory at once while a light is measured."""
@@ -62,6 +66,8 @@ class Light:
     """The stars of each plane, when planes are aligned each by its own."""
     transform: Transform | None = None
     plane_transforms: tuple[Transform, ...] = ()
+    struck: np.ndarray | None = None
+    """Pixels of the sensor that rays struck in this light, flat indices; None where nobody looked."""
 
     @property
     def source(self) -> str:
@@ -117,6 +123,12 @@ class Light:
         matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
         own = None if grids is None else grids[min(plane, len(grids) - 1)]
         return Response(own, matrix, self.view.shape[-2:])
+
+    def leave_struck(self, debayer: Debayer) -> None:
+        """Repair what rays struck before anything interpolates: the kernel of a warp would draw rings around it."""
+        if self.struck is not None and self.struck.size:
+            self.sensor = without_struck(self.sensor, self.struck)
+            self.view = debayer(self.sensor) if self.sensor.meta.pattern else self.sensor
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
@@ -188,16 +200,20 @@ def mosaic_noise(debayer: Debayer, pattern: str, sigmas: tuple[float, ...]) -> n
 class Measure:
     """The task of pass 1: all of a light's pixels, once, into buffers kept for the next, and what they tell."""
 
-    def __init__(self, selector: SubframeSelector, debayer: Debayer, each_plane: bool, wanted=(), scale="bwmv"):
-        self.how = selector, debayer, each_plane, wanted, scale
-        self.selector, self.debayer, self.each_plane, self.wanted, self.scale = self.how
+    def __init__(
+        self, selector: SubframeSelector, debayer: Debayer, each_plane: bool, wanted=(), scale="bwmv",
+        rejection: Rejection | None = None,
+    ):  # fmt: skip
+        self.how = selector, debayer, each_plane, wanted, scale, rejection
+        self.selector, self.debayer, self.each_plane, self.wanted, self.scale, self.rejection = self.how
         self.kept = threading.local()
 
     def __reduce__(self):
         return Measure, self.how
 
     def __call__(self, light: Light):
-        """(measurement, channels, stars, stars of each plane, sums of the file's rows), or why there are none."""
+        """(measurement, channels, stars, stars of each plane, what rays struck, sums of the file's rows), or why there
+        are none."""
         image = self.buffer("sensor", light.sensor.shape)
         light.sensor.pixels_into(image, 0, 0)
         pattern, ceiling = light.sensor.meta.pattern, light.saturation_dn
@@ -214,18 +230,26 @@ class Measure:
             return lost
         one = len(channels) == 1
         plain = image.reshape(image.shape[-2:]) if one else self.luminance(whole, ceiling)
-        sky, sharp = (
-            channels[0] if one else sky_of_mean(channels),
-            {"mosaic": image, "pattern": pattern} if pattern else {},
-        )
-        found = measure_light(self.selector, plain, sky=sky, **sharp, **how)
+        sky = channels[0] if one else sky_of_mean(channels)
+        mosaic, pattern = (image, pattern) if one or pattern else mosaic_of(image)
+        if pattern:
+            how |= {"mosaic": mosaic, "pattern": pattern}
+        found = measure_light(self.selector, plain, sky=sky, **how)
         if not found:
             return found
         apart = range(len(channels)) if self.each_plane and not one else ()
         alone = [measure_light(self.selector, whole[c], sky=channels[c], **how) for c in apart]
         channels = [replace(channel, **stars_of(found[0])) for channel in channels]
-        seen = getattr(light.raw, "seen", None)
-        return found[0], self.with_wanted(light, channels), found[1], tuple(a[1] if a else a for a in alone), seen
+        seen, each = getattr(light.raw, "seen", None), tuple(a[1] if a else a for a in alone)
+        struck, stars = self.struck(light, image, channels, found[1]), replace(found[1], peaks=None)
+        return found[0], self.with_wanted(light, channels), stars, each, struck, seen
+
+    def struck(self, light: Light, image: np.ndarray, channels, stars: StarList) -> np.ndarray | None:
+        """The pixels that rays struck in a light, whose `image` is done with and is changed; None where none shall."""
+        if self.rejection is None or image.ndim != 2 or stars.peaks is None:
+            return None
+        look = look_of(self.rejection, channels, light.saturation_dn)
+        return None if look is None else look.rays(image, light.sensor.meta.pattern, stars.peaks)
 
     def with_wanted(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
         """The channels with what integration wants of them besides: from a sample of what it will see."""

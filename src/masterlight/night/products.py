@@ -353,11 +353,13 @@ def variance_plane(variance: np.ndarray) -> np.ndarray:
     return round_to_step(np.maximum(variance, np.float32(step)), step) if step > 0 else variance
 
 
-def frames_table(stack: Stack):
+def frames_table(stack: Stack) -> np.ndarray:
     """The frames of a stack as a table: who contributed with what weight, and what was rejected of it."""
-    from astropy.table import Table
-
     rows = [
         vars(frame) | {"source": visible(Path(frame.source).name).encode("ascii", "replace")} for frame in stack.frames
     ]
-    return Table({name: [row[name] for row in rows] for name in rows[0]})
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    table = np.empty(len(rows), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        table[name] = column
+    return table

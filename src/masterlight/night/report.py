@@ -17,6 +17,7 @@ from masterlight.integration.stack import FrameRow, Stack
 from masterlight.io import atomic
 from masterlight.night.light import Light
 from masterlight.session.plan import Plan
+from masterlight.session.words import how_many
 from masterlight.subframes.measurement import Measurement
 
 SHARES = {
@@ -74,7 +75,7 @@ class MasterRow:
     def of(cls, kind: str, filter: str | None, path: Path, stack: Stack, **more: Any) -> "MasterRow":
         """What there is to tell of an integrated frame that was written to `path`."""
         used = [frame for frame in stack.frames if frame.weight > 0]
-        trails = tuple(f"{Path(source).name}: {trail}" for source, _, trail in stack.trails)
+        trails = tuple(f"{Path(source).name}: {trail}" for source, trail in stack.satellites)
         noises = [noise_mrs(plane)[0] for plane in stack.image.reshape(-1, *stack.image.shape[-2:])]
         noise = float(np.sqrt(np.sum(np.square(noises)))) / len(noises)  # of the mean of the planes
         told = {"frames_used": stack.n, "noise": noise, "effective_frames": stack.effective_frames}
@@ -94,7 +95,7 @@ class MasterRow:
 
     def sentence(self) -> str:
         """This frame as a line of the process console."""
-        words = [f"{self.frames_used} frames"]
+        words = [how_many(self.frames_used, "frame")]
         if self.noise_before and np.isfinite(self.noise_before) and np.isfinite(self.noise_measured):
             words.append(f"noise {self.noise_before:.3g} -> {self.noise_measured:.3g} DN")
             words.append(f"signal to noise x {self.snr_increment:.2f} (at best {self.snr_increment_ideal:.2f})")
@@ -109,7 +110,8 @@ class MasterRow:
         if self.rejected_high is not None:
             words.append(rejection_words(self.rejected_low, self.rejected_high))
         if self.rejected_large:
-            words.append(f"{100 * self.rejected_large:.3f} % in larger structures, {len(self.trails)} of them trails")
+            trails = f", {how_many(len(self.trails), 'trail')} among them" if self.trails else ""
+            words.append(f"{100 * self.rejected_large:.3f} % in larger structures{trails}")
         return f"{Path(self.path).name}: " + ", ".join(words)
 
 
@@ -266,23 +268,27 @@ def rejection_words(low: float, high: float, large: float = 0.0) -> str:
     return words + (f", {100 * large:.3f} % more in larger structures" if large else "")
 
 
-def measured_words(rows: Sequence[Measurement]) -> str:
-    """What was measured on the lights of one filter, in one line; empty without lights."""
+def measured_words(rows: Sequence[Measurement], struck: Sequence[int] = ()) -> str:
+    """What was measured on the lights of one filter, in one line; empty without lights.
+
+    struck: in how many pixels of each of them strong rays were found.
+    """
     if not rows:
         return ""
     widths = [row.fwhm_px for row in rows]
     figures = (
-        f"FWHM {span(widths, 2)} px (median {float(np.median(widths)):.2f})",
+        f"FWHM {span(widths, 2)} px" + (f" (median {float(np.median(widths)):.2f})" if len(rows) > 1 else ""),
         f"eccentricity {span([row.eccentricity for row in rows], 2)}",
         f"noise {span([row.noise_dn for row in rows], 2)} DN",
         f"{span([row.stars for row in rows], 0)} stars",
+        *([f"{span(struck, 0)} pixels hit by rays and repaired"] if any(struck) else []),
     )
-    return f"{len(rows)} lights: {', '.join(figures)}"
+    return f"{how_many(len(rows), 'light')}: {', '.join(figures)}"
 
 
 def parts_words(rows: Sequence[FrameReport]) -> str:
-    """What the lights of one filter gave to the result, in one line; empty without lights."""
-    if not rows:
+    """What the lights of one filter gave to the result, in one line; empty for fewer than two."""
+    if len(rows) < 2:  # the line of the master tells the same
         return ""
     least = min(rows, key=lambda row: row.weight or 0.0)
     most = max(rows, key=lambda row: (row.rejected_low or 0.0) + (row.rejected_high or 0.0))
@@ -293,7 +299,7 @@ def parts_words(rows: Sequence[FrameReport]) -> str:
         f"shifts up to {max(shifts):.1f} px",
         f"rejected up to {lost:.1f} % ({Path(most.path).name})",
     )
-    return f"{len(rows)} lights: {', '.join(figures)}"
+    return f"{how_many(len(rows), 'light')}: {', '.join(figures)}"
 
 
 def span(values: Sequence[float], digits: int) -> str:

@@ -35,6 +35,7 @@ from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, m
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads
+from masterlight.session.words import how_many
 
 
 def walk(run: Run) -> Events[Report]:
@@ -133,19 +134,22 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
     if not lights:
         return []
     together = yield from plan_memory(run, job, lights[0])
-    more = run.recipe.integrate.measures, run.recipe.integrate.dispersion
+    more = run.recipe.integrate.measures, run.recipe.integrate.dispersion, run.recipe.integrate.rejection
     task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         if isinstance(event.result, Rejected):
             yield run.reject(event.result, kind="light", filter=job.filter)
             continue
-        light.measurement, light.channels, light.stars, light.plane_stars, seen = event.result
+        light.measurement, light.channels, light.stars, light.plane_stars, light.struck, seen = event.result
+        light.leave_struck(debayer_of(run.recipe))
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
-    yield Event("measure", message=measured_words([light.measurement for light in lights if light.measurement]))
-    good = yield from leave_doubled(run, [light for light in lights if light.measurement])
+    lights = [light for light in lights if light.measurement]
+    struck = [len(light.struck) for light in lights if light.struck is not None]
+    yield Event("measure", message=measured_words([light.measurement for light in lights], struck))
+    good = yield from leave_doubled(run, lights)
     for masters in [] if keep else used:
         masters.release()
     return good
@@ -176,7 +180,7 @@ def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Ev
     equation = getattr(lights[0].calibrated, "equation", "C = L") if lights else part.equation
     words = "; {hot} hot and {cold} cold pixels" + (", {line} of lines" if defects and defects.counts["line"] else "")
     repaired = f"{words.format_map(defects.counts)} repaired ({100 * defects.fraction:.3f} %)" if defects else ""
-    yield run.note("calibrate", f"{len(part.frames)} lights: {equation}{repaired}")
+    yield run.note("calibrate", f"{how_many(len(part.frames), 'light')}: {equation}{repaired}")
     if equation == "C = L" and not part.frames[0].meta.calibration and len(part.frames[0].shape) == 2:
         yield run.note("calibrate", "no dark, bias or flat fits these lights: they stay uncalibrated")
     yield from examine_light(run, lights, masters, defects)
@@ -234,7 +238,8 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
         run.report.frames.append(FrameReport.of(light, run.plan).with_part(part))
         rows.append(run.report.frames[-1])
         yield Event("integrate", message=rows[-1].sentence(), detail=True)
-    yield Event("integrate", message=parts_words(rows))
+    if words := parts_words(rows):
+        yield Event("integrate", message=words)
     yield Event("integrate", item=row.path, message=row.sentence())
 
 
@@ -246,8 +251,8 @@ def write_light(
         yield run.note("integrate", note)
     holes = max(fill_holes(plane, 3, 0.7) for plane in stack.image.reshape(-1, *stack.image.shape[-2:]))
     if holes:
-        words = f"{holes} pixels are defective or hit by rays in every light and take the median of their neighbours"
-        yield run.note("integrate", f"{words}; COVERAGE is 0 there. Dithering would fill them with light")
+        words = f"{how_many(holes, 'pixel')} had no sound sample in any light: the median of their neighbours is there"
+        yield run.note("integrate", f"{words}, and COVERAGE 0. Dithered lights fill such pixels")
     sources = [Path(light.source) for light in (reference, anchor, *lights)]
     masters = [masters_in(run, part) for part in job.sets]
     made_of = key(sources, run.knobs, masters, [Path(run.recipe.defects)] if run.recipe.defects else [])

@@ -32,6 +32,11 @@ def shown(character: str) -> str:
     )
 
 
+def how_many(count: int, noun: str) -> str:
+    """`12 lights`, `1 light`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
 def kind_of(sentence: str) -> str:
     """What a sentence says whatever file and figures it tells of: the same for all of one kind."""
     told = NAMED.fullmatch(sentence)
@@ -39,7 +44,10 @@ def kind_of(sentence: str) -> str:
 
 
 def condense(sentences: Iterable[str]) -> list[str]:
-    """Sentences in their order; of more than three of one kind the first, with the first three names and the count."""
+    """Sentences in their order; of more than three of one kind the first, with the first three names and the count.
+
+    Several sentences of one file name it once.
+    """
     kinds: dict[str, list[str]] = {}
     for sentence in sentences:
         kinds.setdefault(kind_of(sentence), []).append(sentence)
@@ -51,6 +59,10 @@ def many(same: list[str]) -> str:
     told = [NAMED.fullmatch(sentence) for sentence in same]
     if told[0] is None:
         return f"{same[0]} (and {len(same) - 1} more like this)"
-    names = ", ".join(Path(one["name"]).name for one in told[:FEW] if one)
+    files = list(dict.fromkeys(Path(one["name"]).name for one in told if one))
     like = "" if len({one["rest"] for one in told if one}) == 1 else ", or like it"
-    return f"{told[0]['head']}{names} and {len(same) - FEW} more ({len(same)} in all): {told[0]['rest']}{like}"
+    if len(files) < len(same):
+        like += f" ({len(same)} in all)"
+    more = f" and {len(files) - FEW} more" if len(files) > FEW else ""
+    more += f" ({len(same)} in all)" if len(files) == len(same) else ""
+    return f"{told[0]['head']}{', '.join(files[:FEW])}{more}: {told[0]['rest']}{like}"

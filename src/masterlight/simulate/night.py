@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from masterlight.core.headers.geometry import XTRANS
 from masterlight.core.knob import Unit, When
 from masterlight.core.process import process
 
@@ -17,8 +18,6 @@ Positive = Annotated[float, Gt(0), Le(1e6)]
 Celsius = Annotated[float, Ge(-273.15), Le(1000)]
 Fraction = Annotated[float, Ge(0), Le(1), Unit("fraction")]
 
-XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
-"""Colour filters of a Fuji X-Trans sensor, six rows of six."""
 THROUGHPUT = {"L": 1.0, "R": 0.34, "G": 0.34, "B": 0.3, "Ha": 0.06, "OIII": 0.05, "SII": 0.04}
 COUNTED = {"light": "lights", "dark": "darks", "bias": "biases", "flat": "flats", "flatdark": "flat_darks"}
 """Which knob tells the number of frames of a kind."""

@@ -20,6 +20,7 @@ from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.stars.find import find_stars, star_statistics
+from masterlight.subframes.stars.mosaic import mosaic_of
 from masterlight.subframes.stars.sharp import NO_MOSAIC
 
 SAMPLES, STRIPS = 250_000, 16
@@ -256,13 +257,16 @@ def measure_light(
     frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
-    image, boxes = to_measure(np.asarray(frame), frame.meta.pattern)
+    array = np.asarray(frame)
+    image, boxes = to_measure(array, frame.meta.pattern)
     row = sky or measure_sky(source, frame.meta, boxes, saturation_dn)
     if not row:
         return row
     ceiling = 0.99 * saturation_dn if saturation_dn else None
-    if frame.meta.pattern and len(frame.shape) == 2:
-        mosaic, pattern = np.asarray(frame), frame.meta.pattern
+    if array.ndim == 3:
+        mosaic, pattern = mosaic_of(array)
+    elif frame.meta.pattern:
+        mosaic, pattern = array, frame.meta.pattern
     sharp = mosaic, period(pattern)
     gain_e_per_dn = gain_e_per_dn or frame.meta.gain_e_per_dn
     found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn, *sharp)
@@ -298,6 +302,8 @@ def measure_sky(source: str, meta: Meta, boxes: Sequence[np.ndarray], saturation
     The planes are as the sensor gave them, neighbours of one colour with noise of their own: it is told by what is left
     of them without structure (`core.statistics.noise.noise_and_free`).
     """
+    height, width = np.min([box.shape for box in boxes], axis=0)
+    boxes = [box[:height, :width] for box in boxes]  # of a mosaic of odd size some places have a row or column more
     rows = []
     for box in boxes:
         row = sky_of_plane(np.ascontiguousarray(box), saturation_dn)

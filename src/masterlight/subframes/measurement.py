@@ -138,6 +138,9 @@ class StarList:
     shape: tuple[int, int] = (0, 0)
     beta: float = float("nan")
     """Moffat exponent that the frame's stars share; NaN for a Gaussian."""
+    peaks: np.ndarray | None = None
+    """(n, 3) x, y of the brightest pixel of all that stands out in the frame, stars or not, and how many times the
+    height it has when it is smoothed; None where nothing is left to be asked."""
 
     def __len__(self) -> int:
         return len(self.x_px)
@@ -147,5 +150,5 @@ class StarList:
         return np.stack([self.x_px, self.y_px], axis=-1)
 
     def __getitem__(self, index: Any) -> "StarList":
-        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-2]}
+        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-3]}
         return replace(self, **arrays)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import numpy as np
 
 from masterlight.core import workers
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame, View
+from masterlight.core.frame import Frame, View, evenly
 from masterlight.core.workers import Event, Events
 from masterlight.subframes.measure import measure
 from masterlight.subframes.measurement import Measurement, StarList
@@ -24,6 +25,8 @@ LeaveOut = Callable[[Rejected], Event] | None
 T = TypeVar("T")
 FEWEST_PX = 32
 """Smaller frames are not looked at for stars."""
+TRIED = 5
+"""Frames spread over all that are looked at for stars where the first one shows none."""
 
 
 def measure_all(
@@ -40,10 +43,21 @@ def measure_all(
     planes = yield from each_frame("measure", pool, task, frames, leave_out, in_flight)
     known = [(frame, own) for frame, own in zip(frames, planes, strict=True) if own]
     if known and stars and min(frames[0].shape[-2:]) >= FEWEST_PX:
-        first = frames[anchor] if planes[anchor] else known[0][0]
-        if found := SubframeSelector().measure(first):
-            known = yield from add_star_light(pool, known, first, standards(found[1]), leave_out)
+        first = [frame for frame, _ in known].index(frames[anchor]) if planes[anchor] else 0
+        if seen := first_with_stars([frame for frame, _ in known], first):
+            known = yield from add_star_light(pool, known, known[seen[0]][0], standards(seen[1]), leave_out)
     return list(zip(*(own for _, own in known), strict=True))
+
+
+def first_with_stars(
+    frames: Sequence[Frame], first: int = 0, select: SubframeSelector | None = None
+) -> tuple[int, StarList] | None:
+    """The number and the stars of a frame that shows some: `first`, or where it is blank one of a few others."""
+    for i in dict.fromkeys([first, *evenly(0, len(frames) - 1, TRIED)]):
+        with suppress(FrameError, OSError):  # told when its turn comes
+            if found := (select or SubframeSelector()).measure(frames[i]):
+                return i, found[1]
+    return None
 
 
 def add_star_light(pool: Pool, known: list, anchor: Frame, stars: StarList, leave_out: LeaveOut) -> Events[list]:

@@ -6,6 +6,7 @@ When rows are turned, borders are cut off or pixels put together, these keywords
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from masterlight.core.headers.filters import pattern_in_filter
@@ -13,6 +14,10 @@ from masterlight.core.headers.values import as_number, number, text
 
 PATTERN = ("BAYERPAT", "COLORTYP", "CFAIMAGE", "CFAPAT")
 
+BAYER = ("RGGB", "BGGR", "GBRG", "GRBG")
+XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
+"""The arrangement of an X-Trans sensor, six rows of six; every camera has it shifted, turned or with red and blue
+exchanged."""
 PATTERN_ROW = "BAYERROW"
 """Our keyword in files that have the last row first: of which row BAYERPAT is."""
 STORED = "STORED"
@@ -126,6 +131,14 @@ def shifted_pattern(pattern: str | None, y0: int, x0: int) -> str | None:
 def period(pattern: str | None) -> int:
     """After how many pixels a colour pattern repeats: 2 on a Bayer sensor, 6 on X-Trans, 1 for mono."""
     return math.isqrt(len(pattern or "L"))
+
+
+@cache
+def xtrans_patterns() -> tuple[str, ...]:
+    """The X-Trans arrangement as any camera may have it: shifted, turned, or with red and blue exchanged."""
+    forms = (XTRANS, "".join(XTRANS[6 * x + y] for y in range(6) for x in range(6)))
+    forms += tuple(form.translate(str.maketrans("RB", "BR")) for form in forms)
+    return tuple(dict.fromkeys(shifted_pattern(form, y, x) for form in forms for y in range(6) for x in range(6)))
 
 
 def places(pattern: str | None) -> dict[str, list[tuple[int, int]]]:

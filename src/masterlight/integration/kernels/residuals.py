@@ -104,6 +104,33 @@ def level_row(levels, y, x0, rows, cols, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def lost_levels(samples, weights, levels, y0, x0, rows, cols, out):
+    """Fill out (h, w) float32 with the weighted levels of what is left out, over the weight of what is there.
+
+    samples (N, h, w) float32: inf or -inf where they are left out, NaN where there are none; weights (N,) float32;
+    levels (N, down + 2, across + 2) float32 as those of `level_row`, of the image (rows, cols) in which the box begins
+    at (y0, x0).
+    """
+    n, h, w = samples.shape
+    level, kept = np.empty(w, np.float32), np.empty(w, np.float32)
+    for y in range(h):
+        missed = out[y]
+        missed[:] = kept[:] = np.float32(0)
+        for i in range(n):
+            row, weight, gone = samples[i, y], weights[i], 0
+            for x in range(w):
+                size = abs(row[x])
+                kept[x] += weight if size < np.inf else np.float32(0)
+                gone += size == np.inf
+            if gone:
+                level_row(levels[i], y0 + y, x0, rows, cols, level)
+                for x in range(w):
+                    missed[x] += weight * level[x] if abs(row[x]) == np.inf else np.float32(0)
+        for x in range(w):
+            missed[x] /= max(kept[x], np.float32(1e-9))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def usual_size(over):
     """The sigma of what bins (rows, cols) float32 have over their level, from each fourth row; 0 is no bin.
 

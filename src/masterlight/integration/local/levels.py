@@ -112,7 +112,7 @@ def weights_along(cells: int, size: int) -> np.ndarray:
 
 
 def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], reference: int, shape) -> Levels | None:
-    """What levels frames, from the skies that were measured of them; None where one has none.
+    """What levels frames, from the skies that were measured of them; None where one has none, or no noise.
 
     planes: the `Measurement` of all frames, for each plane; terms: the `Terms` of each plane; shape of a frame.
     """
@@ -123,7 +123,8 @@ def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], r
     surfaces = Surfaces(grids.pop())
     factors, weights = (np.stack([getattr(t, name) for t in terms]) for name in ("out_scale", "weights"))
     noise = np.array([[m.noise_dn for m in plane] for plane in planes]) * np.abs(factors)
-    noise = np.maximum(noise, np.finfo(float).tiny)
+    if not (noise > 0).all():
+        return None
     scaled = np.array(skies, float).reshape(*factors.shape, -1) * factors[..., None]
     own = np.stack([own_skies(surfaces, *each) for each in zip(scaled, weights, noise, strict=True)])
     seen = surfaces.at_cells(own)

@@ -5,7 +5,7 @@ the light of sky and objects, g the gain and R all that is noise without light (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,15 @@ class NoiseField:
     """The usual level of the sky."""
     photon: float
     """Variance over the usual one for each DN of light that arrives beside that."""
+
+    @classmethod
+    def even(cls, nodes: "Nodes", level_dn: float) -> "NoiseField":
+        """The same everywhere."""
+        return cls(np.ones((2, *nodes.x_px.shape)), nodes.pitch_px, level_dn, 0.0)
+
+    def times(self, over: np.ndarray) -> "NoiseField":
+        """The variance at the nodes so many times what it was, as if a flat had done it."""
+        return replace(self, coefficients=self.coefficients * over)
 
     def box(self, sky: np.ndarray | None, y0: int, y1: int, x0: int, x1: int) -> tuple[np.ndarray, np.ndarray]:
         """(variance over the usual one, factor of the flat) of a box, (h, w) float32, whose sky (h, w) is known."""

@@ -1,6 +1,6 @@
 """The numbers by which each frame enters an integration: normalization, weight, noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -64,6 +64,12 @@ class Terms:
     worth: Worth | None = None
     """What the weights are worth beside those of least noise, where the profiles of the stars are known."""
     notes: tuple[str, ...] = ()
+
+    def noisier(self, times: float) -> "Terms":
+        """The same for frames whose noise is so many times what was measured."""
+        dn = {name: times * getattr(self, name) for name in ("noise_dn", "source_noise_dn")}
+        squares = {name: times**2 * getattr(self, name) for name in ("noise_variance", "rejection_variance")}
+        return replace(self, **dn, **squares)
 
     def columns(self, combination: str) -> combine.Columns:
         """These terms as the kernel takes them."""

@@ -15,21 +15,38 @@ RING = 16
 """Pixels of the ring around a pixel whose median is the level that it stands on."""
 AROUND = 2
 """Found pixels are replaced by the median of the square so many pixels around them before the next look."""
+LONGEST = 150
+"""What has more pixels is a trail, and no ray."""
 STANDS_OUT = 6.0
 """So many sigma of the sky a pixel stands above its surroundings to be looked at; its neighbours half of it."""
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def ring_level(image, y, x, radius):
+def ring_of(radius):
+    """The pixels of a ring as steps (RING, 2) int64 from the one in its middle, down and across."""
+    ring = np.empty((RING, 2), np.int64)
+    for k in range(RING):
+        angle = 2 * np.pi * k / RING
+        ring[k, 0], ring[k, 1] = int(np.rint(radius * np.sin(angle))), int(np.rint(radius * np.cos(angle)))
+    return ring
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def ring_level(image, y, x, ring):
     """Median of the pixels on a ring around a pixel; NaN where fewer than half of them are there."""
     values, n = np.empty(RING, np.float32), 0
     for k in range(RING):
-        angle = 2 * np.pi * k / RING
-        j, i = y + int(np.rint(radius * np.sin(angle))), x + int(np.rint(radius * np.cos(angle)))
+        j, i = y + ring[k, 0], x + ring[k, 1]
         if 0 <= j < image.shape[0] and 0 <= i < image.shape[1] and image[j, i] == image[j, i]:
-            values[n] = image[j, i]
+            v, slot = image[j, i], n
+            while slot > 0 and values[slot - 1] > v:
+                values[slot] = values[slot - 1]
+                slot -= 1
+            values[slot] = v
             n += 1
-    return np.median(values[:n]) if n >= RING // 2 else np.float32(np.nan)
+    if n < RING // 2:
+        return np.float32(np.nan)
+    return np.float32(0.5) * (values[(n - 1) // 2] + values[n // 2])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -109,7 +126,7 @@ def find_sharp(image, noise, photon, ceiling, step, radius, ratios, sigma, found
     than 2 `step` to the edge are not looked at.
     """
     rows, cols = image.shape
-    work, margin, variance = image.copy(), 2 * step, noise * noise
+    work, margin, variance, ring = image.copy(), 2 * step, noise * noise, ring_of(radius)
     last = [(0, 0)]
     for k in range(ROUNDS):
         share, marked = 1.0 if k == 0 else 0.5, [(0, 0)]
@@ -121,7 +138,7 @@ def find_sharp(image, noise, photon, ceiling, step, radius, ratios, sigma, found
                 for x in range(max(x0, margin), min(x1, cols - margin)):
                     if not stands_alone(work, y, x, step, least) or found[y, x]:
                         continue
-                    base = ring_level(work, y, x, radius)
+                    base = ring_level(work, y, x, ring)
                     if not work[y, x] - base > share * STANDS_OUT * noise or is_bright_near(image, y, x, ceiling):
                         continue
                     if sharpness(work, y, x, base, variance, photon, step, ratios) > share * sigma:
@@ -131,3 +148,72 @@ def find_sharp(image, noise, photon, ceiling, step, radius, ratios, sigma, found
             found[y, x] = 1
         for y, x in marked[1:]:
             work[y, x] = replace(image, found, y, x)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_sharp(image, y, x, how, share):
+    """Whether a pixel stands out and is `share` times `sigma` sharper than light, by the numbers of `follow_rays`."""
+    noise, photon, ceiling, ring, ratios, sigma = how
+    if not stands_alone(image, y, x, 1, np.float32(share * sigma * noise)):
+        return False
+    base = ring_level(image, y, x, ring)
+    if not image[y, x] - base > share * STANDS_OUT * noise or is_bright_near(image, y, x, ceiling):
+        return False
+    return sharpness(image, y, x, base, noise * noise, photon, 1, ratios) > share * sigma
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def add_sharp(image, y, x, how, share, found, ray):
+    """Add to `ray` the pixels that are sharp among 3 x 3 around a place and not found yet; nearer than 2 to the edge
+    none is looked at."""
+    for j in range(max(2, y - 1), min(image.shape[0] - 2, y + 2)):
+        for i in range(max(2, x - 1), min(image.shape[1] - 2, x + 2)):
+            if found[j, i] == 0 and is_sharp(image, j, i, how, share):
+                found[j, i] = 1
+                ray.append((j, i))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_soft(image, y, x, how):
+    """Whether a peak is softer than light."""
+    if not (2 <= y < image.shape[0] - 2 and 2 <= x < image.shape[1] - 2):
+        return False
+    noise, photon, _, ring, ratios, _ = how
+    return sharpness(image, y, x, ring_level(image, y, x, ring), noise * noise, photon, 1, ratios) < 0.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def follow_rays(image, places, tell, noise, photon, ceiling, radius, ratios, sigma, found):
+    """The pixels, (n, 2) int64 of y, x, of the rays that begin at some places of an image.
+
+    image (rows, cols) float32 is changed: what is found is replaced, so that its flanks show, and its neighbours are
+    looked at in turn, at half of `sigma`, until none is sharper than light. places (n, 2) int: x, y of the middles of 3
+    x 3 pixels; with `tell` they are peaks, and where one is softer than light no ray begins. What grows to more than
+    LONGEST pixels is put back. found (rows, cols) uint8 is scratch and comes filled with 0; the others are as in
+    `find_sharp`.
+    """
+    kept, how = [(0, 0)], (noise, photon, ceiling, ring_of(radius), ratios, sigma)
+    for k in range(places.shape[0]):
+        if tell and is_soft(image, places[k, 1], places[k, 0], how):
+            continue
+        ray, old, start = [(0, 0)], [image[0, 0]], 1
+        add_sharp(image, places[k, 1], places[k, 0], how, 1.0, found, ray)
+        while start < len(ray) <= LONGEST:
+            stop = len(ray)
+            for y, x in ray[start:stop]:
+                old.append(image[y, x])
+                image[y, x] = replace(image, found, y, x)
+            for y, x in ray[start:stop]:
+                add_sharp(image, y, x, how, 0.5, found, ray)
+            start = stop
+        if len(ray) <= LONGEST:
+            kept += ray[1:]
+            continue
+        for n in range(1, len(ray)):
+            found[ray[n]] = 0
+            if n < len(old):
+                image[ray[n]] = old[n]
+    out = np.empty((len(kept) - 1, 2), np.int64)
+    for n in range(1, len(kept)):
+        out[n - 1, 0], out[n - 1, 1] = kept[n]
+    return out

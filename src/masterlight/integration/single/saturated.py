@@ -27,7 +27,8 @@ class Wells(NamedTuple):
     """How much light the frames of an integration hold."""
 
     ceiling_dn: np.ndarray
-    """(N,) From here on samples are taken for saturated, as they come; inf where nothing is known."""
+    """(N,) From here on samples are taken for saturated, as they come; inf where nothing is known, and for frames that
+    none saturates later than."""
     level_dn: np.ndarray
     """(N,) Saturation above the sky, on the scale of the result; -inf where nothing is known."""
 
@@ -46,29 +47,9 @@ def wells_of(rejection: Rejection, frames: Sequence[Frame], terms, local: Sequen
     level = terms[0].out_scale * level + terms[0].out_offset - terms[0].background_dn
     level = np.where(np.isfinite(full), level, -np.inf)
     known = level[level > 0]
-    return Wells(NEAR * full, level) if known.size and known.max() > LATER * known.min() else None
-
-
-def read_saturated(frame: Frame, ceiling_dn: float, box: tuple[int, int, int, int], out: np.ndarray) -> np.ndarray:
-    """Fill `out` (planes, h, w) with a box of a frame; gives where it is saturated or near that, (h, w) bool.
-
-    In colour all planes are where one is: what is left would have another colour.
-    """
-    (rows, cols), (y0, y1, x0, x1) = frame.shape[-2:], box
-    top, left = max(0, y0 - REACH_PX), max(0, x0 - REACH_PX)
-    pixels = frame.pixels(top, min(rows, y1 + REACH_PX), left, min(cols, x1 + REACH_PX))
-    planes = pixels if pixels.ndim == 3 else pixels[None]
-    out[...] = planes[:, y0 - top : y1 - top, x0 - left : x1 - left]
-    high = (planes >= ceiling_dn).any(axis=0)
-    if not high.any():
-        return np.zeros(out.shape[1:], bool)
-    before = REACH_PX - (y0 - top), REACH_PX - (x0 - left)
-    wide = np.pad(high, tuple((n, REACH_PX) for n in before))
-    near = np.zeros(out.shape[1:], bool)
-    for dy in range(2 * REACH_PX + 1):
-        for dx in range(2 * REACH_PX + 1):
-            near |= wide[dy : dy + near.shape[0], dx : dx + near.shape[1]]
-    return near
+    if not known.size or known.max() <= LATER * known.min():
+        return None
+    return Wells(np.where(LATER * level < known.max(), NEAR * full, np.inf), level)
 
 
 def leave_saturated(samples: np.ndarray, near: np.ndarray, level_dn: np.ndarray) -> None:

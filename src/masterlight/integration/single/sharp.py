@@ -20,6 +20,8 @@ SHARE = 0.9
 SIGMA_OF_FWHM = 1 / np.sqrt(8 * np.log(2))
 NEAR_CEILING = 0.8
 """From this part of saturation on a pixel may have bled into its neighbours: that is no ray."""
+FLATTENED, LINE = 1.2, 3.1
+"""A ray is lowered by smoothing so many times more than a star; and by what factor a line of one pixel nearly is."""
 GAP_PX = 32
 """Pixels to look at that lie nearer to each other than this are looked at together."""
 
@@ -50,6 +52,12 @@ class Sharp:
     def radius_px(self) -> float:
         return max(4.0, 2 * self.fwhm_px)
 
+    @property
+    def flattened(self) -> float:
+        """By what factor binning by 2 and smoothing by [1, 2, 1] lower a star."""
+        variance = (self.fwhm_px * SIGMA_OF_FWHM) ** 2
+        return (variance + 7 / 3) / (variance + 1 / 12)
+
     def ratios(self, step: int) -> np.ndarray:
         """What is left of a star's light at the distance of a neighbour, of a diagonal one, and at twice both, (4,)."""
         variance = (SHARPEST * self.fwhm_px * SIGMA_OF_FWHM) ** 2 + 1 / 12  # its own and that of the pixel
@@ -75,24 +83,55 @@ class Sharp:
                     out[y::step, x::step] |= found
         return out
 
+    def rays(self, pixels: np.ndarray, pattern: str | None, peaks: np.ndarray) -> np.ndarray:
+        """Flat indices, in order, of the pixels of a whole frame (rows, cols) float32 that rays struck; it is changed.
+
+        Only what stands out is looked at, peaks (n, 3) as `StarList` has them, and of those in a frame of one colour
+        what smoothing lowers by more than a star.
+        """
+        if pattern and len(pattern) != 4:
+            return np.empty(0, np.int64)
+        step, out = 2 if pattern else 1, [np.empty(0, np.int64)]
+        least = min(FLATTENED * self.flattened, LINE) if step == 1 else 0.0
+        at = peaks[peaks[:, 2] > least, :2].astype(np.int64)
+        own = float(self.noise_dn), float(self.photon), float(self.ceiling_dn), self.radius_px / step
+        how = *own, self.ratios(step), float(self.sigma)
+        parts = {(x, y): pixels[y::step, x::step] for y in range(step) for x in range(step)}
+        marks = {place: np.zeros(part.shape, np.uint8) for place, part in parts.items()}
+        while len(at):  # a ray goes on in pixels of other colours
+            rays = []
+            for place, part in parts.items():
+                near = (at - place) // step
+                rays.append(step * kernels.follow_rays(part, near, step == 1, *how, marks[place])[:, ::-1] + place)
+            at = np.concatenate(rays)
+            out.append(at[:, 1] * pixels.shape[1] + at[:, 0])
+            if step == 1:
+                break
+        return np.sort(np.concatenate(out))
+
+
+def is_wanted(rejection: Rejection) -> bool:
+    """Whether frames are looked at by themselves: where an algorithm is chosen by hand, it does what it says."""
+    return bool(rejection.algorithm == "auto" and rejection.clip_high and rejection.single_frame_sigma)
+
 
 def looks_of(rejection: Rejection, frames: Sequence[Frame], planes) -> list[Sharp | None]:
     """The look at each frame by itself, None where its stars tell no width; nothing where it is not asked for.
 
     planes: for each plane a list with the `Measurement` of each frame.
     """
-    if rejection.algorithm != "auto" or not rejection.clip_high or not rejection.single_frame_sigma:
-        return []
-    looks = [look_of(rejection, frame, [plane[i] for plane in planes]) for i, frame in enumerate(frames)]
+    full = [frame.meta.saturation_dn for frame in frames]
+    looks = [look_of(rejection, [plane[i] for plane in planes], dn) for i, dn in enumerate(full)]
     return looks if any(looks) else []
 
 
-def look_of(rejection: Rejection, frame: Frame, measured: Sequence[Measurement]) -> Sharp | None:
+def look_of(rejection: Rejection, measured: Sequence[Measurement], saturation_dn: float | None) -> Sharp | None:
+    """The look at one frame of these planes; None where it is not asked for, or where no star tells a width."""
     fwhm, noise = measured[0].fwhm_px, max(m.noise_dn for m in measured)
-    if not fwhm or not noise > 0:
+    if not is_wanted(rejection) or not fwhm or not noise > 0:
         return None
-    gain, full = rejection.gain_e_per_dn or measured[0].gain_e_per_dn, frame.meta.saturation_dn
-    photon, ceiling = 1 / gain if gain else 0.0, NEAR_CEILING * full if full else np.inf
+    gain = rejection.gain_e_per_dn or measured[0].gain_e_per_dn
+    photon, ceiling = 1 / gain if gain else 0.0, NEAR_CEILING * saturation_dn if saturation_dn else np.inf
     return Sharp(fwhm, noise, measured[0].location_dn, photon, ceiling, rejection.single_frame_sigma)
 
 
@@ -116,10 +155,9 @@ def leave_sharp(samples: np.ndarray, frames: Sequence[Frame], looks, box: Box, a
             with naming(frame):
                 clean = frame.without(look, box[0] + y0, box[0] + y1, box[2] + x0, box[2] + x1)
             part, here = samples[:, i, y0:y1, x0:x1], own[y0:y1, x0:x1]
-            clean = np.where(
-                np.isnan(clean).any(axis=0) if clean.ndim == 3 else np.isnan(clean), np.float32(np.inf), clean
-            )
-            np.copyto(part, clean, where=here)
+            there = np.isfinite(part)  # a plane may have nothing where the others do
+            gone = (np.isnan(clean) & there).any(axis=0)
+            np.copyto(part, np.where(gone, np.float32(np.inf), clean), where=here & there)
 
 
 def thin_places(samples: np.ndarray, most: int) -> np.ndarray | None:

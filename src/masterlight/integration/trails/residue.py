@@ -56,17 +56,10 @@ class Residue:
 
         samples (N, h, w): inf or -inf where they are left out, NaN where there are none.
         """
-        y0, y1, x0, x1 = box
-        missed, kept = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.float32)
-        level, levels_dn = np.empty_like(missed), self.levels[plane] * self.step_dn[plane, :, None, None]
-        for frame, levels, weight in zip(samples, levels_dn, np.float32(weights), strict=True):
-            kept += weight * np.isfinite(frame)
-            left_out = np.isinf(frame)
-            if left_out.any():
-                for y in range(y0, y1):
-                    residuals.level_row(levels, y, x0, *self.shape, level[y - y0])
-                missed += np.where(left_out, weight * level, np.float32(0))
-        return missed / np.maximum(kept, np.float32(1e-9))
+        levels_dn = self.levels[plane] * self.step_dn[plane, :, None, None]
+        out = np.empty(samples.shape[1:], np.float32)
+        residuals.lost_levels(samples, np.float32(weights), levels_dn, box[0], box[2], *self.shape, out)
+        return out
 
 
 def crowded(flat: np.ndarray, cols: int, shape: tuple[int, int]) -> np.ndarray:

@@ -23,13 +23,13 @@ def write_fits(
     """Write named planes as one FITS file with DATASUM and CHECKSUM in every HDU; it appears whole or not at all.
 
     planes: arrays (rows, cols) or (3, rows, cols), kept as uint8, int16, uint16, int32, float32 or float64, anything
-    else as float32; astropy tables; texts. The first is the primary image and carries `header` and `history`.
+    else as float32; tables; texts. The first is the primary image and carries `header` and `history`.
     """
     compress = set(compress)
     with atomic(path) as file:
         for number, (name, plane) in enumerate(planes.items()):
             cards = header_text(header, history) if number == 0 else ("", "")
-            if isinstance(plane, (str, Scaled)) or hasattr(plane, "colnames") or (number and name in compress):
+            if isinstance(plane, (str, Scaled)) or is_table(plane) or (number and name in compress):
                 file.write(small_hdu(name, plane))
             else:
                 blank = 0 if isinstance(plane, Whole) and plane.cut.missing else None
@@ -121,17 +121,23 @@ def write_image(
     file.write(bytes(-flat.nbytes % BLOCK))
 
 
+def is_table(plane: Any) -> bool:
+    """Whether a plane is a table: of astropy, or an array whose elements have named fields."""
+    return hasattr(plane, "colnames") or getattr(plane, "dtype", np.dtype(float)).names is not None
+
+
 def small_hdu(name: str, plane) -> bytes:
     """A table, a text or a losslessly compressed image as the bytes of one extension, checksums included."""
     from astropy.io import fits
-    from astropy.table import Table
 
     if isinstance(plane, str):
-        lines = plane.splitlines() or [""]
-        plane = Table({"TEXT": np.array([ascii_text(line).encode() for line in lines])})
+        lines = np.array([ascii_text(line).encode() for line in plane.splitlines() or [""]])
+        plane = lines.view([("TEXT", lines.dtype)])
     if hasattr(plane, "colnames"):
         hdu = fits.table_to_hdu(plane)
         hdu.header["EXTNAME"] = name
+    elif is_table(plane):
+        hdu = fits.BinTableHDU(plane, name=name)
     else:
         hdu = packed_hdu(plane, name)
     out = io.BytesIO()

@@ -12,6 +12,7 @@ from masterlight.subframes.stars.sharp import NO_MOSAIC, SPIKY, block, despike, 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
 CAPACITY = 200_000
+HIGH = 8.0
 RING = np.array(
     [(3, 0), (3, 1), (2, 2), (1, 3), (0, 3), (-1, 3), (-2, 2), (-3, 1)]
     + [(-3, 0), (-3, -1), (-2, -2), (-1, -3), (0, -3), (1, -3), (2, -2), (3, -1)]
@@ -155,11 +156,12 @@ def saturated_core(image, x, y, saturation):
 
 
 @njit(nogil=True, cache=True)
-def screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at, out):
+def screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at, out, peaks):
     """Judge each local maximum: out (n, 7) gets x, y, strength, peak, level, noise, core; NaN where it is no star.
 
     at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`. mosaic
-    (rows, cols), of which colours repeat every `period` pixels, is what `image` was made of; empty for none.
+    (rows, cols), of which colours repeat every `period` pixels, is what `image` was made of; empty for none. peaks
+    (n, 3) as in `Found`, the last of 0 where it is not HIGH enough.
     """
     rows, cols = smoothed.shape
     for k in range(at.shape[0]):
@@ -168,6 +170,9 @@ def screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at,
         sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
         contrast, ring = ring_contrast(smoothed, x, y)
         peak, px, py = brightest(image, x, y)
+        height = peak - smoothed[y, x] + contrast
+        ratio = height / contrast if contrast > 0 and height > HIGH * sd / SMOOTHING else 0.0
+        peaks[k, 0], peaks[k, 1], peaks[k, 2] = px, py, ratio
         if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
             continue
         beneath = smoothed[y, x] - contrast
@@ -204,6 +209,9 @@ class Found(NamedTuple):
     level: np.ndarray
     binned: np.ndarray
     saturation_dn: float
+    peaks: np.ndarray
+    """(n, 3) float32 of all maxima whose brightest pixel is 8 sigma high, stars or not: its x, y, and how many times
+    the height it has when it is smoothed."""
 
 
 def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
@@ -226,10 +234,10 @@ def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
     while found > CAPACITY:
         found = find_maxima(smoothed, level + np.float32(height) * noise, at)
         height *= 2.0
-    rows = np.empty((found, 7))
+    rows, peaks = np.empty((found, 7)), np.empty((found, 3), np.float32)
 
     def candidates_below(saturation):
-        screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at[:found], rows)
+        screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at[:found], rows, peaks)
         return by_strength(rows[np.isfinite(rows[:, 0])])
 
     saturation_dn = np.inf if saturation_dn is None else saturation_dn
@@ -237,7 +245,7 @@ def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
     flat = ceiling(image, candidates)
     if flat < saturation_dn:
         saturation_dn, candidates = flat, candidates_below(flat)
-    return Found(image, candidates, level, binned, saturation_dn)
+    return Found(image, candidates, level, binned, saturation_dn, peaks[peaks[:, 2] > 0])
 
 
 def detection_image(image):

@@ -1,14 +1,19 @@
 """Find and fit the stars of an image, and tell what they say together."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import erfc
 
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.stars import detect as stars
 from masterlight.subframes.stars import psf
-from masterlight.subframes.stars.sharp import NO_MOSAIC, shared_width, typical_fwhm
+from masterlight.subframes.stars.sharp import NO_MOSAIC, STRONG, shared_width, typical_fwhm
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
+ROUND, NARROWEST_PX, SHARPEST = 0.2, 2.2, 1.4
+"""Fits of strong evidence that are no more elongated are stars, however narrow they are beside the others: from this
+width on, which hot pixels do not reach even where they were interpolated twice; in binned pixels from the other one."""
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 
@@ -22,7 +27,8 @@ def find_stars(
     """
     if mosaic.shape != image.shape:
         mosaic = NO_MOSAIC
-    scale, (searched, candidates, level, _, ceiling) = search(image, settings.sigma, saturation_dn, mosaic, period)
+    scale, everything = search(image, settings.sigma, saturation_dn, mosaic, period)
+    searched, candidates, level, _, ceiling, peaks = everything
     nothing = np.empty((0, 16))
     empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
     if not len(candidates.x):
@@ -33,9 +39,9 @@ def find_stars(
     fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
     if fits is None:
         return empty, 0, float("nan"), level
-    good = accept(fits, placed, chosen, beta, searched.shape)
+    good = accept(fits, placed, chosen, beta, searched.shape, scale)
     who = stars.Candidates(*(c[good] for c in chosen))
-    found = build(fits[good], placed[good], who, scale, image.shape, beta)
+    found = replace(build(fits[good], placed[good], who, scale, image.shape, beta), peaks=peaks)
     share = len(found) / max(1, len(keep))
     return found, round(share * len(candidates.x)), shared_eccentricity(fits[good], found, beta), level
 
@@ -89,10 +95,12 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
 def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image).
 
+    Its peaks are always those of the image itself.
+
     Stars wider than 6 px, and frames where hardly any star shows, are searched again in the frame binned by 2, then 4.
     """
     latest = stars.detect(image, sigma, saturation_dn, mosaic, period)
-    best = 1, latest
+    best, peaks = (1, latest), latest.peaks
     for scale in (2, 4):
         before = best[1].candidates
         wide = typical_fwhm(best[1].image, before) > BIN_ABOVE_FWHM_PX
@@ -100,12 +108,12 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
             break
         latest = stars.detect(latest.binned, sigma, saturation_dn)
         if wide or len(latest.candidates.x) > 2 * len(before.x):
-            best = scale, latest
+            best = scale, latest._replace(peaks=peaks)
     return best
 
 
-def accept(fits, placed, chosen, beta, shape):
-    """Indices of the fits that are stars, brightest first, each star once."""
+def accept(fits, placed, chosen, beta, shape, scale=1):
+    """Indices of the fits that are stars, brightest first, each star once, in a frame that was binned by `scale`."""
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]
     with np.errstate(invalid="ignore"):
@@ -114,8 +122,9 @@ def accept(fits, placed, chosen, beta, shape):
         usual = shared_width(fwhm[calm], snr[calm]) if calm.any() else np.nanmedian(fwhm)
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
-        good = (snr > 4) & (peak > 0) & (fwhm > max(0.9, 0.5 * usual)) & (fwhm < 2.0 * usual)
-        good &= narrow > max(0.6, 0.5 * usual)
+        sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
+        good = (snr > 4) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < 2.0 * usual)
+        good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
     order = np.flatnonzero(good)
