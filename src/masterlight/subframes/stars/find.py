@@ -152,7 +152,7 @@ def build(fits, placed, chosen, scale, shape, beta):
     )  # fmt: skip
 
 
-def star_statistics(found: StarList) -> dict[str, float]:
+def star_statistics(found: StarList) -> dict[str, float | None]:
     """What the stars of a frame say together: medians weighted by the square of their signal-to-noise, up to 100."""
     use = found[~found.saturated] if (~found.saturated).any() else found
     weight = np.minimum(use.snr, 100.0) ** 2
@@ -161,6 +161,7 @@ def star_statistics(found: StarList) -> dict[str, float]:
         "fwhm_px": weighted_median(use.fwhm_px, weight),
         "residual": weighted_median(use.residual, weight),
         "fwhm_mean_dev_px": float(np.mean(np.abs(use.fwhm_px - np.median(use.fwhm_px)))),
+        "sharpest": found.sharpest,
         "psf_flux_dn": flux,
         "psf_mean_flux_dn": mean_flux,
     }
