@@ -225,7 +225,7 @@ def chauvenet(values: np.ndarray, limit: float = 0.5) -> tuple[float, float]:
     x = np.sort(np.asarray(values, np.float64))
     for robust in (True, False):
         while x.size > 2:
-            centre = np.median(x) if robust else x.mean()
+            centre = 0.5 * (x[(x.size - 1) // 2] + x[x.size // 2]) if robust else x.mean()  # the median
             away = np.sort(np.abs(x - centre))
             small = 1.0 / (1.0 - 2.9442 * x.size**-1.073)
             sigma = small * away[int(0.683 * x.size)] if robust else x.std(ddof=1)
