@@ -125,6 +125,22 @@ def test_surface_few_lights_other_knobs_and_patterns_of_the_sensor():
     assert len(many) == 0 and many.notes == ("23 columns stand out of these lights: too many for defects, they stay",)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_truth_what_one_or_two_lights_and_a_master_show_is_a_defect(count):
+    few = list(lights(4, columns=[(120, 0, 400, 500.0), (301, 150, 400, 300.0), (333, 0, 400, 500.0)], count=count))
+    flat = np.random.default_rng(1).normal(20000, 60, SHAPE)
+    flat[:, 120] *= 0.7
+    flat[150:, 301] *= 1.1
+    flat[:, 60] *= 0.9
+    flat = ArrayFrame.of(flat.astype(np.float32), "flat")
+    mask = CosmeticCorrection().fixed_lines(few, [flat]).mask
+    whole = np.zeros(SHAPE, bool)
+    whole[:, 120] = whole[150:, 301] = True
+    assert np.mean((mask > 0)[whole]) > 0.97 and np.mean((mask > 0)[~whole]) < 1e-4
+    assert CosmeticCorrection().fixed_lines(list(lights(4, count=count)), [flat]) is None
+    assert CosmeticCorrection().fixed_lines(few, [ArrayFrame.of(flat.array[1:], "another size")]) is None
+
+
 def test_bad_lights_that_cannot_be_read_are_passed_over():
     class Damaged(View):
         def pixels(self, *box):

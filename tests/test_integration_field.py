@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import zoom
+from scipy.ndimage import gaussian_filter, zoom
 
+from masterlight.alignment.transform import Transform
 from masterlight.calibration.masters import Masters
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import places
 from masterlight.core.statistics.noise import noise_and_free
+from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import Rejection
@@ -165,3 +167,32 @@ def test_surface_nothing_known_changes_nothing():
     _, known = taken(light, 3, np.random.default_rng(3))
     known = [replace(m, response=None) for m in known]
     assert fields_of([ImageIntegration().terms(known)], [known], None, None, SHAPE) == [None]
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_truth_a_drizzle_of_the_same_frames_knows_where_noise_is_more(scale):
+    pytest.importorskip("drizzle")
+    light = scene(300, 1.0)
+    flat = falloff()
+    variance = (light * flat * GAIN + READ_E**2) / (flat * GAIN) ** 2
+    rng, frames, known, places_of = np.random.default_rng(9), [], [], []
+    for i in range(6):
+        frames.append(ArrayFrame.of(rng.normal(light, np.sqrt(variance)).astype(np.float32), f"{i}"))
+        noise, _, free = noise_and_free(np.asarray(frames[-1]))
+        how = {"gain_e_per_dn": GAIN, "response": Response(coarse(flat), np.eye(3), SHAPE), "free": free}
+        known.append(Measurement(f"{i}", float(np.median(light)), (noise, noise), noise, 60.0, 1.0, **how))
+        places_of.append(Transform(np.eye(3)))
+    *_, done = ImageIntegration()(frames, known, reference=0)
+    stack = done.result
+    drizzle = DrizzleIntegration(scale=scale, drop_shrink=1.0)
+    *_, done = drizzle(frames, places_of, SHAPE, stack.terms, noise=stack.noise)
+    side = int(scale)
+    fine = np.repeat(np.repeat(variance, side, 0), side, 1)[side * 16 : -side * 16, side * 16 : -side * 16]
+    claims = done.result.variance[side * 16 : -side * 16, side * 16 : -side * 16]
+    ratio = gaussian_filter(claims / fine, 8 * side)
+    np.testing.assert_allclose(ratio / np.median(ratio), 1, atol=0.05)
+    if scale == 1:
+        assert np.median(claims / stack.variance[MARGIN]) == pytest.approx(1, abs=0.02)
+    *_, plain = drizzle(frames, places_of, SHAPE, stack.terms)
+    before = gaussian_filter(plain.result.variance[side * 16 : -side * 16, side * 16 : -side * 16] / fine, 8 * side)
+    assert np.abs(before / np.median(before) - 1).max() > 0.15, "one noise for all does hold: this test shows nothing"

@@ -8,8 +8,8 @@ from oracles import largescale as oracle
 from scipy.stats import gamma
 
 from masterlight.integration.rejection import LargeScaleRejection
+from masterlight.integration.trails import coarse, strips
 from masterlight.integration.trails import lines as kernels
-from masterlight.integration.trails import strips
 
 SEEDS = st.integers(0, 2**32 - 1)
 EMPTY = np.empty(0, np.uint32)
@@ -205,13 +205,13 @@ def test_oracle_maps(seed):
     shape = tuple(rng.integers(30, 90, 2))
     binary = rng.random(shape) < rng.uniform(0, 0.1)
     flat = flat_of(binary)
-    filled = kernels.fill_bins(flat, shape, 4)
+    filled = coarse.fill_bins(flat, shape, 4)
     np.testing.assert_array_equal(filled, oracle.binned(binary, 4))
     if filled[:-1, :-1].any() and not filled.all():
-        assert kernels.clumping(filled) == pytest.approx(oracle.clumping(filled), abs=1e-12)
-    scores = kernels.score_bins(filled, 8, 0.6, 8)
+        assert coarse.clumping(filled) == pytest.approx(oracle.clumping(filled), abs=1e-12)
+    scores = coarse.score_bins(filled, 8, 0.6, 8)
     np.testing.assert_array_equal(scores, oracle.scored(filled, 8, 0.6, 8))
-    lines = kernels.steep_lines(scores, 2, 3, 30)
+    lines = coarse.steep_lines(scores, 2, 3, 30)
     expected = oracle.steep_lines(scores, 2, 3, 30)
     np.testing.assert_array_equal(np.array(sorted(lines.tolist())).reshape(-1, 5), expected)
 

@@ -31,22 +31,35 @@ def night(ratios):
     return frames, known, light
 
 
-def stack(frames, known):
-    *_, last = LOCAL(frames, known, reference=0)
+def stack(frames, known, settings=LOCAL):
+    *_, last = settings(frames, known, reference=0)
     return last.result
 
 
-def test_truth_the_scale_that_alignment_found_is_taken_and_told():
+def test_truth_the_scale_that_alignment_found_is_taken():
     frames, known, light = night(CLEAR)
     result = stack(frames, known)
     assert result.n == 4
     assert not result.lost
     np.testing.assert_allclose([model.scale[0] for model in result.models], 1 / np.array(CLEAR), rtol=1e-6)
-    assert sum("stars tell its scale, too few" in note for note in result.notes) == 4
+    assert not any("its scale" in note for note in result.notes)
     bright = light > 300
     assert (result.image - np.median(result.image))[bright].sum() / light[bright].sum() == pytest.approx(1, abs=0.02)
     sky = np.where(light < 0.5, result.image, np.nan)
     assert abs(np.nanmean(sky[:, :100]) - np.nanmean(sky[:, 300:])) < 1.5
+
+
+def test_truth_where_the_scale_shall_vary_and_few_stars_tell_it_that_of_alignment_is_taken_and_told():
+    frames, known, _ = night(CLEAR)
+    result = stack(frames, known, replace(LOCAL, local=replace(LOCAL.local, local_scale=True)))
+    np.testing.assert_allclose([model.scale[0] for model in result.models], 1 / np.array(CLEAR), rtol=1e-6)
+    assert sum("stars tell its scale, too few" in note for note in result.notes) == 4
+
+
+def test_truth_the_stars_are_not_asked_again_where_their_light_is_known(monkeypatch):
+    frames, known, _ = night(CLEAR)
+    monkeypatch.setattr("masterlight.integration.local.fit.forced_fluxes", None)
+    assert stack(frames, known).n == 4
 
 
 def test_truth_without_it_the_dispersion_tells():

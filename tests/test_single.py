@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import single as oracle
 
-from masterlight import Debayer, ImageIntegration, Rejection, StarAlignment
+from masterlight import Debayer, ImageIntegration, Rejection, StarAlignment, SubframeSelector
 from masterlight.alignment.transform import Transform
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.defects.repaired import without_struck
 from masterlight.integration.integrate import MasterIntegration
 from masterlight.integration.single import kernels
-from masterlight.integration.single.sharp import Sharp, looks_of, parts_of, thin_places
+from masterlight.integration.single.sharp import Sharp, look_of, looks_of, parts_of, peaks_off, thin_places
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.stars.detect import detect
 
@@ -281,6 +281,35 @@ def test_truth_strong_rays_of_a_whole_frame_are_followed_to_their_ends_and_stars
     assert found[3:-3, 3:-3][rays[3:-3, 3:-3] > 0].mean() > 0.85
     assert (found & (rays == 0)).sum() <= 5
     assert look.rays(clean.copy(), None, peaks_of(clean)).size <= 2
+
+
+def curved(shape, sharp_px, wide_px, count=200):
+    """A field that is sharp in its middle, and whose stars are `wide_px` from half of its diagonal on."""
+    rng, out = np.random.default_rng(1), np.zeros(shape)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for flux in 5e5 * (np.arange(count) + 1.0) ** -0.8:
+        a, b = rng.uniform(5, shape[1] - 5), rng.uniform(5, shape[0] - 5)
+        away2 = ((a / shape[1] - 0.5) ** 2 + (b / shape[0] - 0.5) ** 2) / 0.5
+        fwhm = np.hypot(sharp_px + (wide_px - sharp_px) * min(1.0, away2 / 0.3), 0.7)
+        out += flux * 4 * np.log(2) / np.pi / fwhm**2 * np.exp(-((x - a) ** 2 + (y - b) ** 2) * 4 * np.log(2) / fwhm**2)
+    return out
+
+
+@pytest.mark.parametrize(("sharp_px", "wide_px"), [(1.3, 2.4), (2.0, 3.6)])
+def test_truth_stars_in_the_sharp_middle_of_a_curved_field_are_no_rays(sharp_px, wide_px):
+    """All lights would lose the same stars."""
+    light = curved((300, 300), sharp_px, wide_px)
+    image = exposed(light)
+    measured, found = SubframeSelector().measure(ArrayFrame.of(image, "a light", Meta(gain_e_per_dn=1.0)))
+    assert measured.sharpest < 0.75
+    look = look_of(Rejection(), [measured], 60_000.0)
+    assert look.rays(image.copy(), None, peaks_off(found)).size <= 2
+    without = look_of(Rejection(), [replace(measured, sharpest=None)], 60_000.0)
+    assert without.rays(image.copy(), None, found.peaks).size > 50
+    frames = [ArrayFrame.of(exposed(light, seed), f"light {seed}", Meta(gain_e_per_dn=1.0)) for seed in range(3)]
+    *_, done = ImageIntegration()(frames)
+    stars_lost = np.count_nonzero(done.result.coverage[light > 300] < 3)
+    assert stars_lost < 0.005 * np.count_nonzero(light > 300)
 
 
 def test_truth_rays_of_a_mosaic_go_on_in_its_other_colours():

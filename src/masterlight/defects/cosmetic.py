@@ -42,7 +42,7 @@ class CosmeticCorrection:
     """Pixels nearer than this to their surroundings in the master dark, DN, are not defects by `hot` or `cold`."""
     lines: Sigma | None = 7.0
     """Columns and rows that stand so many sigma off their neighbours at the same place of the sensor in three lights or
-    more are defective, whole or in part; none are when left out."""
+    more, or of one or two and a master, are defective, whole or in part; none are when left out."""
     max_fraction: Annotated[float, Field(gt=0, le=1)] = 0.02
     """More defects than this fraction of the sensor mean that the threshold is wrong: the highest ones are taken."""
     hot_auto: Deviations | None = None
@@ -66,14 +66,15 @@ class CosmeticCorrection:
         """
         return engine("defects.outliers").defects_of_dark(self, dark)
 
-    def fixed_lines(self, lights: Sequence[Frame]) -> Defects | None:
+    def fixed_lines(self, lights: Sequence[Frame], masters: Sequence[Frame] = ()) -> Defects | None:
         """Find the columns and rows, or pieces of them, that are defective in lights: calibrated, not registered.
 
         What stands at the same place of the sensor in three of them or more, one or two pixels wide and off its
         neighbours by `lines` sigma, or far noisier than others, is no light of the sky; about a twentieth of their
-        pixels is read. The notes tell where too many stand out. None without any, and for fewer than three lights.
+        pixels is read. The notes tell where too many stand out. Of one or two lights those are that stand out of one of
+        the masters, too: bias, dark or flat. None without any.
         """
-        return engine("defects.fixed").fixed_lines(self, lights)
+        return engine("defects.fixed").fixed_lines(self, lights, masters)
 
     def __call__(self, frame: Frame, defects: Defects | None = None) -> Frame:
         """A repaired view of `frame`; nothing is computed until it is indexed.

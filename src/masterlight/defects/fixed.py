@@ -51,10 +51,10 @@ class Line(NamedTuple):
     strength: float
 
 
-def fixed_lines(process: CosmeticCorrection, lights: Sequence[Frame]) -> Defects | None:
+def fixed_lines(process: CosmeticCorrection, lights: Sequence[Frame], masters: Sequence[Frame] = ()) -> Defects | None:
     """The lines that are off in three or more of some calibrated lights of one sensor, as defects; None without any.
 
-    Lights that cannot be read are passed over.
+    Lights that cannot be read are passed over. Of fewer lights those are that one of the masters shows, too.
     """
     alike = [light for light in lights if len(light.shape) == 2 and light.shape == lights[0].shape]
     pitch = period(pattern_for(alike[0], process.cfa)) if alike else 1
@@ -64,11 +64,14 @@ def fixed_lines(process: CosmeticCorrection, lights: Sequence[Frame]) -> Defects
     mask, notes = np.zeros(alike[0].shape, np.uint8), []
     for axis, word in enumerate(("columns", "rows")):
         seen = dict(readable(alike if axis == 0 else spread(alike), axis, pitch))
-        if len(seen) < AGREE:
+        if len(seen) < (1 if masters else AGREE):
             return None
         alike = list(seen)
         into, profiles = mask.T if axis else mask, np.stack(list(seen.values()))
         found = standing(profiles, process.lines, pitch)
+        if len(seen) < AGREE:
+            there = shown(process, [m for m in masters if m.shape == alike[0].shape], axis, pitch)
+            found = [line for line in found if line.at in there]
         names = {line.at for line in found}
         if len(names) > max(4, MOST * into.shape[1]):
             notes.append(f"{len(names)} {word} stand out of these lights: too many for defects, they stay")
@@ -77,6 +80,12 @@ def fixed_lines(process: CosmeticCorrection, lights: Sequence[Frame]) -> Defects
             mark_stretches(into, alike, axis, line, names, profiles.shape[1], pitch)
     marked = notes or mask.any()
     return Defects.of(mask, f"{count} lights", alike[0].meta, tuple(notes)) if marked else None
+
+
+def shown(process: CosmeticCorrection, masters: Sequence[Frame], axis: int, pitch: int) -> set[int]:
+    """The columns (axis 0) or rows (axis 1) that stand out of one of some masters."""
+    seen = readable(masters, axis, pitch)
+    return {line.at for _, bands in seen for line in standing(bands[None], process.lines, pitch)}
 
 
 def spread(lights: Sequence[Frame]) -> list[Frame]:
@@ -174,9 +183,9 @@ def lengths(bands: int) -> Iterator[int]:
 
 
 def agree(z: np.ndarray, line: Line) -> bool:
-    """Whether enough lights show a line, each by itself and in the same direction."""
+    """Whether enough lights, or all where there are fewer, show a line, each by itself and in the same direction."""
     own = z[:, line.first : line.last, line.at].sum(axis=1) / (line.last - line.first) ** 0.5
-    return np.count_nonzero(own * np.sign(line.strength) > LEAST_Z) >= AGREE
+    return np.count_nonzero(own * np.sign(line.strength) > LEAST_Z) >= min(AGREE, len(z))
 
 
 def is_sharp(profiles: np.ndarray, excess: np.ndarray, line: Line, others: dict[int, Line], pitch: int) -> bool:

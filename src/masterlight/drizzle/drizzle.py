@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from masterlight.core.frame import Frame, Meta
     from masterlight.drizzle.stack import DrizzleStack
     from masterlight.integration.local.model import LocalModel
+    from masterlight.integration.roster.field import Noise
     from masterlight.integration.roster.terms import Terms
     from masterlight.integration.stack import Verdicts
 
@@ -62,6 +63,7 @@ class DrizzleIntegration:
         *,
         verdicts: Verdicts | None = None,
         local: Sequence[LocalModel | None] | None = None,
+        noise: Noise | None = None,
         pool: str | tuple[Executor, int] = "serial",
         memory_mb: float = 512,
     ) -> Generator[Event, None, DrizzleStack]:
@@ -72,11 +74,12 @@ class DrizzleIntegration:
         reference; terms: for each plane of the result, those of the integration: their noise is taken for that of
         registered pixels when their `correlation` says so. verdicts: the `Verdicts` of an integration of the same
         frames in this order. local: for each frame None or its `LocalModel`, which then takes the place of the scale
-        and offset of the terms. The result has ceil(scale x rows) x ceil(scale x cols) pixels.
+        and offset of the terms. noise: how it differs over the field, as the stack of that integration tells. The
+        result has ceil(scale x rows) x ceil(scale x cols) pixels.
         `memory_mb` bounds what tiles at work take, the result apart. The bits of the result depend on none of `pool`
         and `memory_mb`. STScI's library holds Python's lock: threads help reading, not dropping.
         """
-        more = {"verdicts": verdicts, "local": local, "pool": pool, "memory_mb": memory_mb}
+        more = {"verdicts": verdicts, "local": local, "noise": noise, "pool": pool, "memory_mb": memory_mb}
         return engine("drizzle.engine").drizzle(self, frames, transforms, shape, terms, **more)
 
 

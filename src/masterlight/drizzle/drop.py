@@ -14,6 +14,7 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, naming
 from masterlight.core.headers.geometry import period, places
 from masterlight.drizzle.drizzle import DrizzleIntegration
+from masterlight.integration.roster.field import Noise
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LARGE, LOW, RANGE, Verdicts
 
@@ -179,6 +180,7 @@ class Tile:
     terms: tuple[Terms, ...]
     verdicts: Verdicts | None = None
     local: Sequence | None = None
+    noise: Noise | None = None
 
     @cached_property
     def layers(self) -> list[list[tuple[int, int, Places]]]:
@@ -299,7 +301,7 @@ class Tile:
     def normalize(self, i: int, plane: int, values, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and their variance on the scale of the reference, float32.
 
-        Variance is that of the background, and of the photons above it where that is known.
+        Variance is that of the background there, and of the photons above it where that is known.
         """
         terms = self.terms[plane]
         noise, photon = (float(a[i]) for a in (terms.source_noise_dn**2, terms.source_photon))
@@ -313,10 +315,24 @@ class Tile:
                 scale, offset = (terms.out_scale[i] * part for part in (scale, offset))
                 offset = offset + terms.out_offset[i]
         value = (values * scale + offset).astype(np.float32)
-        variance = noise * gain**2
+        over, flat, zero = self.noise_at(plane, at, window)
+        variance = noise * gain**2 * over
         if photon > 0:
-            variance = np.maximum(variance + photon * gain * (value - terms.background_dn), variance / 4)
+            variance = np.maximum(variance + photon * gain * flat * (value - zero), variance / 4)
         return value, np.broadcast_to(np.asarray(variance, np.float32), value.shape)
+
+    def noise_at(self, plane: int, at, window: Window) -> tuple:
+        """Times the usual variance, factor of the flat, and level of the sky at positions in the window."""
+        background_dn = self.terms[plane].background_dn
+        if self.noise is None:
+            return 1.0, 1.0, background_dn
+        rows, cols = self.reference
+        pixels = (np.floor((at[..., k] + start + 0.5) / self.settings.scale) for k, start in window.starts)
+        x, y = (np.clip(p, 0, n - 1).astype(np.intp) for p, n in zip(pixels, (cols, rows), strict=True))
+        top, left = int(y.min()), int(x.min())
+        found = self.noise.box(plane, top, int(y.max()) + 1, left, int(x.max()) + 1)
+        over, flat, zero = (v[y - top, x - left] if isinstance(v, np.ndarray) else v for v in found)
+        return over, flat, background_dn if zero is None else zero
 
     def local_terms(self, model, plane: int, at, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Scale and offset of a local model at positions in the window, linear between pixels of the reference."""

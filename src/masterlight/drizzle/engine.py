@@ -24,7 +24,7 @@ RESULT_BYTES = 14
 
 def drizzle(
     settings: DrizzleIntegration, frames: Sequence[Frame], transforms, shape, terms: Sequence[Terms], *,
-    verdicts, local, pool, memory_mb: float,
+    verdicts, local, noise, pool, memory_mb: float,
 ) -> Generator[Event, None, DrizzleStack]:  # fmt: skip
     """See `DrizzleIntegration`: an event for each tile, then the stack."""
     check_library()
@@ -32,7 +32,7 @@ def drizzle(
     planes, reference = len(terms), tuple(shape[-2:])
     rows, cols = (ceil(n * settings.scale - 1e-9) for n in reference)
     check_size(planes * rows * cols, settings.scale)
-    task = Tile(settings, tuple(frames), tuple(transforms), reference, tuple(terms), verdicts, local)
+    task = Tile(settings, tuple(frames), tuple(transforms), reference, tuple(terms), verdicts, local, noise)
     boxes = boxes_of(rows, cols, *TILE)
     with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
         at_once = int(max(1, min(2 * running[1], memory_mb // task.megabytes(TILE))))

@@ -21,7 +21,7 @@ from masterlight.integration.kernels import combine
 from masterlight.integration.kernels.residuals import MANY, SIDE
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import LargeScaleRejection, Rejection
-from masterlight.integration.roster.field import NoiseField, fields_of
+from masterlight.integration.roster.field import Noise, NoiseField, fields_of
 from masterlight.integration.roster.members import Planes, Roster, check_shapes, roster_of
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.scatter import FAINTEST, fields_by_scatter, is_doubtful, scatter_of, without_starlight
@@ -29,6 +29,7 @@ from masterlight.integration.single.saturated import wells_of
 from masterlight.integration.single.sharp import looks_of
 from masterlight.integration.stack import HIGH, LARGE, LOW, Canvas, FrameRow, Grown, Stack, Trail, Verdicts
 from masterlight.integration.tile import Tile, parts_of, sample_bytes, tiles
+from masterlight.integration.trails.cut import Means
 from masterlight.integration.trails.faint import find_faint
 from masterlight.integration.trails.residue import Residue
 from masterlight.subframes.measurement import Measurement
@@ -66,7 +67,7 @@ def integrate(
         yield Event("integrate", message=f"{len(more)} of {len(roster.frames)} frames are left out; once more without")
         del work, canvas  # or two results are in memory at once
     roster = roster._replace(terms=work.terms)
-    result = stack_of(roster.settings, canvas, frames, planes, roster, work.notes)
+    result = replace(stack_of(roster.settings, canvas, frames, planes, roster, work.notes), noise=work.noise)
     told = maps and settings.combination == "average" and len(roster.frames) >= FEWEST
     if told and is_crowded(result.image, result.variance):
         result = replace(result, scatter=work.scatter())
@@ -128,6 +129,16 @@ class Work:
             self.more["fields"] = self.fields(measured)
             self.settle_claims(measured)
 
+    @property
+    def noise(self) -> Noise | None:
+        """How it differs over the field, where that is known of noise under the sky."""
+        fields = self.more.get("fields")
+        return (
+            None
+            if fields is None or any(t.dark_dn is not None for t in self.terms)
+            else Noise(tuple(fields), self.more["sky"])
+        )
+
     def fields(self, measured: Planes) -> list[NoiseField | None]:
         """How the noise of each plane differs over the field."""
         local = self.more["local"] or ()
@@ -160,6 +171,8 @@ class Work:
                 residue = Residue(canvas.bins, np.array([t.noise_dn for t in self.terms]), canvas.verdicts, self.bins)
                 yield from self.grow_faint(canvas, residue, touched)
                 more["residue"] = residue if self.settings.combination == "average" else None
+                if maps and more["residue"] and all(np.all(t.noise_variance > 0) for t in self.terms):
+                    touched = yield from self.cut(canvas, residue, touched)
             again = [part for box in boxes for part in parts_of(box, touched)]
             yield from self.look(canvas, again, "reject larger", touched, **more)
         return canvas
@@ -198,6 +211,36 @@ class Work:
         for event in workers.each(stage, self.pool, task, boxes, keep_going=False):
             canvas.place(event.item, event.result, touched)
             yield Event(stage, event.done, event.total, event.item)
+
+    def cut(self, canvas: Canvas, residue: Residue, touched: np.ndarray) -> Generator[Event, None, np.ndarray]:
+        """Take samples out of means, of which only frames that lose some are read again; gives where all have to be."""
+        flat, (rows, cols) = np.flatnonzero(touched), self.shape[-2:]
+        if not flat.size:
+            return touched
+        planes = [Means(canvas, p, flat, t, residue) for p, t in enumerate(self.terms)]
+        hard = np.any([plane.hard for plane in planes], axis=0)
+        items, own, verdicts = [], np.zeros((rows, cols), bool), canvas.verdicts
+        for plane in planes:
+            plane.hard = hard
+        for i in range(len(self.frames)):
+            lost = np.concatenate([verdicts.indices(i, p, LARGE) for p in range(len(planes))])
+            if lost.size:
+                own.reshape(-1)[lost] = True
+                own.reshape(-1)[flat[hard]] = False
+                items += [(i, box) for box in parts_of((0, rows, 0, cols), own)]
+                own.reshape(-1)[lost] = False
+        tile, found = Tile(self.settings, self.frames, self.terms, **self.more), {}
+        for event in workers.each("reject larger", self.pool, tile.of_frame, items, keep_going=False):
+            found[event.item] = event.result
+            yield Event("reject larger", event.done, event.total)
+        for p, (plane, t) in enumerate(zip(planes, self.terms, strict=True)):
+            for i in range(len(self.frames)):
+                plane.take(i, [(box, found[k, box][0][p], found[k, box][1][p]) for k, box in items if k == i])
+            rule = t.rule(self.settings.rejection)
+            plane.put_back(t.columns("average").excess, rule.noise_fraction)
+        again = np.zeros_like(touched)
+        again.reshape(-1)[flat[hard]] = True
+        return again
 
     def grow(self, canvas: Canvas) -> Generator[Event, None, np.ndarray]:
         """Find trails and other larger structures in what was rejected of each frame; gives where there are any."""

@@ -27,8 +27,8 @@ class LocalNormalization:
     """Let the scale vary over the field as the stars tell, for thin cloud; where few stars tell it, it stays nearer to
     the one number of the whole frame."""
     min_stars: Annotated[int, Field(ge=3, le=10_000), Unit("stars"), When(no_scale=False)] = 8
-    """Fewer stars in common with the reference tell no scale: an integration takes that of the stars matched before,
-    or of the nearest frame; by itself the frame is rejected."""
+    """Fewer stars in common with the reference tell no scale: by itself the frame is rejected. An integration takes the
+    scale of the stars that were matched before, or of the nearest frame."""
     reference_rejection: Annotated[float, Field(gt=0, le=50), Unit("sigma")] = 4.0
     """Pixels of the reference this many sigma above their surroundings are stars, not sky."""
     target_rejection: Annotated[float, Field(gt=1, le=50), Unit("sigma")] = 4.7

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -177,6 +177,8 @@ class Stack:
     terms: tuple = ()
     """The `Terms` of each plane, and for local normalization the model of each frame, for those that were used."""
     models: tuple = ()
+    noise: Any = None
+    """The `Noise` over the field, for what else is made of the same frames; None where it is not known."""
     reference: str = ""
     """Source of the frame whose level and scale the image has."""
 

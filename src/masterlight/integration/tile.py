@@ -157,6 +157,27 @@ class Tile:
             results.append(result)
         return results
 
+    def of_frame(self, item: tuple[int, Box]) -> tuple[np.ndarray, np.ndarray]:
+        """A box of one frame by itself, as it is combined: (its samples (planes, h, w), the ground (planes, 3, h, w)).
+
+        For the ground see `combine.integrate`.
+        """
+        i, box = item
+        y0, y1, x0, x1 = box
+        samples, frame = np.empty((len(self.terms), y1 - y0, x1 - x0), np.float32), self.frames[i]
+        with naming(frame):
+            frame.pixels_into(samples if len(frame.shape) == 3 else samples[0], y0, x0)
+        judged_alone = self.settings.rejection.normalization == "local" and self.settings.normalization != "local"
+        if self.more["local"] and not judged_alone:
+            self.more["local"][i].apply(samples if len(frame.shape) == 3 else samples[0], y0, x0)
+        ground = np.ones((len(self.terms), 3, y1 - y0, x1 - x0), np.float32)
+        for p, terms in enumerate(self.terms):
+            zero, field = self.below(p, box), self.more["fields"][p]
+            ground[p, 0] = terms.background_dn if zero is None else zero
+            if field is not None:
+                ground[p, 1:] = field.box(zero, *box)
+        return samples, ground
+
     def scatter(self, box, faintest: float = 1.0) -> list[list[tuple[np.ndarray, int]]]:
         """For each plane of a box the variance of its mean by the scatter of the kept samples over what is claimed.
 

@@ -25,7 +25,7 @@ from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.defects.repaired import without_struck
 from masterlight.integration.rejection import Rejection
-from masterlight.integration.single.sharp import look_of
+from masterlight.integration.single.sharp import look_of, peaks_off
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
@@ -246,10 +246,12 @@ class Measure:
 
     def struck(self, light: Light, image: np.ndarray, channels, stars: StarList) -> np.ndarray | None:
         """The pixels that rays struck in a light, whose `image` is done with and is changed; None where none shall."""
-        if self.rejection is None or image.ndim != 2 or stars.peaks is None:
+        if self.rejection is None or image.ndim != 2:
             return None
         look = look_of(self.rejection, channels, light.saturation_dn)
-        return None if look is None else look.rays(image, light.sensor.meta.pattern, stars.peaks)
+        if look is None:
+            return None
+        return look.rays(image, light.sensor.meta.pattern, peaks_off(stars))
 
     def with_wanted(self, light: Light, channels: list[Measurement]) -> tuple[Measurement, ...]:
         """The channels with what integration wants of them besides: from a sample of what it will see."""

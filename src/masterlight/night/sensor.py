@@ -108,7 +108,11 @@ def find_defects(run: Run, part: LightSet, masters: Masters) -> Events[Defects |
 
 def find_lines(run: Run, part: LightSet, calibrate: ImageCalibration, masters: Masters) -> Events[Defects | None]:
     """The columns and rows that are defective in several lights of a set, told in one sentence; None without any."""
-    found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)))
+    shown_by: list[Frame] = []
+    with suppress(FrameError):  # each light tells that its masters do not fit
+        bound = calibrate.masters_for(part.frames[0], masters)
+        shown_by = [master for master in (bound.bias, bound.dark, bound.flat) if master is not None]
+    found = run.recipe.cosmetic.fixed_lines(list(calibrated(part, calibrate, masters)), shown_by)
     if found is None:
         return None
     for note in found.notes:

@@ -293,7 +293,7 @@ def drizzle_lights(
     whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
     frames = [light.sensor if whole else light.view for light in lights]
     places = [light.plane_transforms or light.transform for light in lights]
-    how = {"verdicts": stack.verdicts, "local": stack.models or None, "pool": run.pool}
+    how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
     memory_mb = run.tiles_mb(anchor.view, 0, loads(job))
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile")
+STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_noise_dn")
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
+FIRM_SNR, SHARPEST = 25.0, 0.05
+"""Stars of so much signal over noise tell how sharp the sharpest are, and what share of them these are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,8 @@ class Measurement:
     """How many stars stand above the threshold; those that were fitted may be fewer."""
     profile: tuple[float, ...] | None = None
     """Light per square pixel of its stars, of a star of 1, at `subframes.radial.RADII_PX` from the centre."""
+    sharpest: float | None = None
+    """Width of the sharpest of its stars over the usual one, as of a field that is curved."""
     pixel_noise_dn: float | None = None
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
@@ -148,6 +152,12 @@ class StarList:
     @property
     def xy(self) -> np.ndarray:
         return np.stack([self.x_px, self.y_px], axis=-1)
+
+    @property
+    def sharpest(self) -> float | None:
+        """Width of the sharpest firm stars over that of most; None without any."""
+        firm = self.fwhm_px[(self.snr > FIRM_SNR) & ~self.saturated]
+        return float(np.quantile(firm, SHARPEST) / np.median(firm)) if len(firm) else None
 
     def __getitem__(self, index: Any) -> "StarList":
         arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-3]}

@@ -243,14 +243,19 @@ def matched_flux_ratio(reference: StarList, stars: StarList) -> Ratio:
     return Ratio(float(np.exp(mean.ratio)), float(np.exp(mean.ratio) * mean.error), mean.stars)
 
 
-def with_star_light(planes: Sequence[Measurement], fluxes: Fluxes, reference: Fluxes) -> list[Measurement]:
-    """The measurements of a frame's planes with what its stars tell: their flux ratio, and their width."""
+def with_star_light(
+    planes: Sequence[Measurement], fluxes: Fluxes, reference: Fluxes, sharpest: float | None = None
+) -> list[Measurement]:
+    """The measurements of a frame's planes with what its stars tell: their flux ratio, and their width.
+
+    sharpest: as those of the reference tell it.
+    """
     out = []
     for p, plane in enumerate(planes):
         ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])
         width = float(fluxes.fwhm_px[p]) if np.isfinite(fluxes.fwhm_px[p]) else None
         profile = fluxes.profiles[p] if fluxes.profiles else None
-        told = {"fwhm_px": plane.fwhm_px or width, "profile": profile}
+        told = {"fwhm_px": plane.fwhm_px or width, "profile": profile, "sharpest": plane.sharpest or sharpest}
         out.append(replace(plane, flux_ratio=ratio.trusted, **told))
     return out
 

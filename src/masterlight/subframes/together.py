@@ -67,8 +67,8 @@ def add_star_light(pool: Pool, known: list, anchor: Frame, stars: StarList, leav
     ours = fluxes[frames.index(anchor)]
     if isinstance(ours, Rejected):
         raise FrameError(anchor.source, "its stars cannot be measured; leave it out")
-    pairs = zip(known, fluxes, strict=True)
-    return [(frame, with_star_light(own, f, ours)) for (frame, own), f in pairs if not isinstance(f, Rejected)]
+    there = [(frame, own, f) for (frame, own), f in zip(known, fluxes, strict=True) if not isinstance(f, Rejected)]
+    return [(frame, with_star_light(own, f, ours, stars.sharpest)) for frame, own, f in there]
 
 
 def measure_within(limits: Limits, wanted: tuple[str, ...], scale: str, wary: bool, frame: Frame) -> list[Measurement]:

@@ -54,10 +54,13 @@ class Scale:
         return out
 
 
-def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarList | None) -> LocalReference:
-    """What is kept of a reference: see `LocalNormalization.reference`."""
+def look_at_reference(
+    settings: LocalNormalization, frame: Frame, stars: StarList | None, scaled: bool = True
+) -> LocalReference:
+    """What is kept of a reference: see `LocalNormalization.reference`; without stars where scales are known already."""
     shape = tuple(frame.shape)
-    if stars is None and not settings.no_scale:
+    scaled = scaled and not settings.no_scale
+    if stars is None and scaled:
         measured = SubframeSelector().measure(frame)
         if not measured:
             raise FrameError(frame.source, f"it cannot be the reference of local normalization: {measured.reason}")
@@ -77,7 +80,7 @@ def look_at_reference(settings: LocalNormalization, frame: Frame, stars: StarLis
         raise FrameError(
             frame.source, f"{words}. Choose another reference, or raise LocalNormalization.reference_rejection"
         )
-    if settings.no_scale:
+    if not scaled:
         return LocalReference(frame.source, shape, (ny, nx), tops, strips)
     chosen = standards(stars, LOCAL_STARS if settings.local_scale else STARS)
     return LocalReference(frame.source, shape, (ny, nx), tops, strips, chosen, forced_fluxes(frame, chosen))
@@ -146,8 +149,10 @@ def scales_of(
 ) -> tuple[Scale, ...] | Rejected:
     """The scale of each plane from the stars in common, or why there is none; no flux is surer than 0.5 %.
 
-    instead: that of each plane, where too few stars tell one.
+    instead: that of each plane, where too few stars tell one, or where none of the reference are known.
     """
+    if reference.stars is None and instead is not None and not settings.no_scale:
+        return tuple(Scale(scale, 0.0, 0) for scale in instead)
     if settings.no_scale:
         return tuple(Scale(1.0, 0.0, 0) for _ in range(reference.strips.shape[1]))
     mine, theirs, found = forced_fluxes(frame, reference.stars), reference.fluxes, []

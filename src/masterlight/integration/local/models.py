@@ -8,6 +8,7 @@ import numpy as np
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.workers import Event
+from masterlight.integration.local.fit import look_at_reference
 from masterlight.integration.local.model import LocalModel, LocalReference
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.subframes.measurement import Measurement
@@ -16,16 +17,17 @@ from masterlight.subframes.together import Pool, each_frame
 
 def models_of(
     settings: LocalNormalization, running: Pool, frames: Sequence[Frame], planes: Sequence[Sequence[Measurement]],
-    reference: int, factors: Sequence[np.ndarray],
+    reference: int, factors: Sequence[np.ndarray], by_stars: bool,
 ) -> Generator[Event, None, list[LocalModel]]:  # fmt: skip
     """How each frame becomes like the reference.
 
-    Where too few of its stars tell a frame's scale, that of the stars that were matched when it was aligned is taken,
-    else that of the nearest frame of known scale, else what the dispersion of the frames tells: `factors`, (N,) for
-    each plane. A frame that has too little of the reference in common is levelled by one number.
+    Its scale is that of the stars in common, `factors` (N,) for each plane, where these tell it (`by_stars`). Pixels
+    are asked once more where it shall vary over the field, and where it was not known. Where too few of a frame's stars
+    tell it then, that of the nearest frame of known scale is taken, else what the dispersion of the frames tells. A
+    frame that has too little of the reference in common is levelled by one number.
     """
-    known = settings.reference(frames[reference])
-    aligned = all(m.flux_ratio is not None for plane in planes for m in plane)
+    aligned = by_stars and all(m.flux_ratio is not None for plane in planes for m in plane)
+    known = look_at_reference(settings, frames[reference], None, settings.local_scale or not aligned)
     scales = [tuple(float(f[i]) for f in factors) for i in range(len(frames))]
     first = [(frame, scale if aligned else None) for frame, scale in zip(frames, scales, strict=True)]
     models = yield from each_frame("normalize", running, partial(model_with, settings, known), first)

@@ -64,6 +64,19 @@ class NoiseField:
         return over, flat
 
 
+class Noise(NamedTuple):
+    """How the noise of each plane of a result differs over the field."""
+
+    fields: tuple[NoiseField | None, ...]
+    sky: Sky | None
+    """The level of the result above which all is light, where it is known from place to place."""
+
+    def box(self, plane: int, *box: int) -> tuple[np.ndarray | float, np.ndarray | float, np.ndarray | None]:
+        """(variance over the usual one, factor of the flat, sky) of the box (y0, y1, x0, x1), each (h, w) or alike."""
+        field, sky = self.fields[plane], None if self.sky is None else self.sky.plane(plane, *box)
+        return (1.0, 1.0, sky) if field is None else (*field.box(sky, *box), sky)
+
+
 class Nodes(NamedTuple):
     """The places of the coefficients of a surface over an image."""
 

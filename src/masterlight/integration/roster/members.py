@@ -62,8 +62,8 @@ def roster_of(
     if settings.localizes:
         use = [i for i in range(len(frames)) if i not in lost]
         own, at = [[plane[i] for i in use] for plane in planes], use.index(reference)
-        factors = [scale_factors(settings, plane, at)[0] for plane in own]
-        found = yield from models_of(settings.local, running, [frames[i] for i in use], own, at, factors)
+        factors, by_stars = [scale_factors(settings, plane, at)[0] for plane in own], settings.scale == "stars"
+        found = yield from models_of(settings.local, running, [frames[i] for i in use], own, at, factors, by_stars)
         models = dict(zip(use, found, strict=True))
     first = None
     least = max(settings.min_weight, np.finfo(float).tiny)

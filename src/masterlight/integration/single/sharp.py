@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from masterlight.core.frame import Frame, naming
 from masterlight.integration.rejection import Rejection
 from masterlight.integration.single import kernels
-from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.measurement import Measurement, StarList
 
 Box = tuple[int, int, int, int]
 THIN = 3
@@ -20,6 +21,8 @@ SHARE = 0.9
 SIGMA_OF_FWHM = 1 / np.sqrt(8 * np.log(2))
 NEAR_CEILING = 0.8
 """From this part of saturation on a pixel may have bled into its neighbours: that is no ray."""
+ON_STAR_PX = 1.5
+"""A peak so near the middle of a star is the star's."""
 FLATTENED, LINE = 1.2, 3.1
 """A ray is lowered by smoothing so many times more than a star; and by what factor a line of one pixel nearly is."""
 GAP_PX = 32
@@ -110,6 +113,14 @@ class Sharp:
         return np.sort(np.concatenate(out))
 
 
+def peaks_off(stars: StarList) -> np.ndarray:
+    """The peaks (n, 3) of a frame that are no star's."""
+    if stars.peaks is None or not len(stars):
+        return np.empty((0, 3), np.float32)
+    apart_px, _ = cKDTree(stars.xy).query(stars.peaks[:, :2])
+    return stars.peaks[apart_px > ON_STAR_PX]
+
+
 def is_wanted(rejection: Rejection) -> bool:
     """Whether frames are looked at by themselves: where an algorithm is chosen by hand, it does what it says."""
     return bool(rejection.algorithm == "auto" and rejection.clip_high and rejection.single_frame_sigma)
@@ -130,6 +141,7 @@ def look_of(rejection: Rejection, measured: Sequence[Measurement], saturation_dn
     fwhm, noise = measured[0].fwhm_px, max(m.noise_dn for m in measured)
     if not is_wanted(rejection) or not fwhm or not noise > 0:
         return None
+    fwhm *= min(1.0, (measured[0].sharpest or 1.0) / SHARPEST)
     gain = rejection.gain_e_per_dn or measured[0].gain_e_per_dn
     photon, ceiling = 1 / gain if gain else 0.0, NEAR_CEILING * saturation_dn if saturation_dn else np.inf
     return Sharp(fwhm, noise, measured[0].location_dn, photon, ceiling, rejection.single_frame_sigma)

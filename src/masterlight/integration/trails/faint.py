@@ -12,7 +12,8 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.integration.kernels.residuals import SIDE, UNIT
 from masterlight.integration.trails import strips
-from masterlight.integration.trails.lines import BORDER_PX, NEAR_PX, all_lines, ends_of, within
+from masterlight.integration.trails.lines import BORDER_PX, NEAR_PX, ends_of, within
+from masterlight.integration.trails.radon import all_lines, join_strips
 
 SHORTEST = 32
 """Bins along the shortest line that is looked for."""
@@ -66,26 +67,6 @@ def rows_inside(x, slope, height, rows, cols):
     step = slope / (height - 1.0)
     first, last = max(0.0, -x / step), min(rows - 1.0, (cols - 1 - x) / step)
     return max(0, int(last) - int(np.ceil(first)) + 1)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def join_strips(src, dst, height, rows, first, tops):
-    """Join the line sums of strips of `height` rows in pairs, as Brady (1998), from the column `first` on.
-
-    tops (size,) gets the greatest of each row of dst.
-    """
-    width = src.shape[1] - first
-    for j in range(0, rows, 2 * height):
-        for s in range(2 * height):
-            a, b, shift = src[j + s // 2, first:], src[j + height + s // 2, first:], (s + 1) // 2
-            into, top = dst[j + s, first:], np.int16(0)
-            for x in range(width - shift):
-                into[x] = a[x] + b[x + shift]
-            for x in range(width - shift, width):
-                into[x] = a[x]
-            for x in range(width):
-                top = max(top, into[x])
-            tops[j + s] = top
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

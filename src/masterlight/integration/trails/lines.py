@@ -1,22 +1,14 @@
 """Find straight trails among the rejected pixels of one frame.
 
-First all lines of all short lengths are summed at once on a coarse map, by the fast Radon transform of Brady (1998)
-on scores whose sum is a logarithm of odds; then each promising line is followed on the pixels themselves.
+Each line that is promising on a coarse map (see `coarse`) is followed on the pixels themselves.
 """
 
 import numpy as np
 
 from masterlight.compiled import njit
 from masterlight.integration.trails import strips
+from masterlight.integration.trails.coarse import SCALES, clumping, fill_bins, promising_lines
 
-SCALES = ((4, 3, 5, 0.6), (8, 5, 7, 0.4))
-"""Pixels per bin; shortest and longest lines, as powers of two in bins; share of bins that a trail is taken to fill."""
-CELL = 32
-"""Bins along the side of the squares in which the usual share of filled bins is measured."""
-UNIT = 8
-"""Scores are whole numbers of 1 / UNIT nat."""
-PROMISING = 11.0
-"""Nats from which a line on the coarse map is looked at closely."""
 REACH = 48
 """Pixels to either side of a line in which its profile is measured: twice the width of the widest trail, and more."""
 FLANK = 0.01
@@ -47,171 +39,6 @@ SPREAD = 0.67
 TRIMMED_VARIANCE = 0.44
 TRIMMED_SHIFT = 0.51
 """Variance of the lowest 8 of 12 normal numbers, and by how many sigma their mean is too low."""
-
-
-def fill_bins(flat, shape, side):
-    """Which bins of `side` pixels hold a pixel of the sparse map: uint8 (rows, cols) of bins, 0 or 1."""
-    out = np.zeros([-(-size // side) for size in shape], np.uint8)
-    out[flat // shape[1] // side, flat % shape[1] // side] = 1
-    return out
-
-
-def clumping(filled):
-    """How far rejected pixels come in clumps: the correlation of neighbouring bins, 0 for pixels strewn at random."""
-    inner = filled[:-1, :-1]
-    total = np.count_nonzero(inner)
-    pairs = np.count_nonzero(inner & filled[:-1, 1:]) + np.count_nonzero(inner & filled[1:, :-1])
-    share = total / max(1, inner.size)
-    if total == 0 or share == 1.0:
-        return 0.0
-    return max(0.0, (0.5 * pairs / total - share) / (1.0 - share))
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def score_bins(filled, cell, share, unit):
-    """Each bin's evidence for a trail, whole numbers of 1 / unit nat: filled ones speak for it, empty ones against.
-
-    A trail fills `share` of its bins; chance fills as many as are filled in the 3 x 3 cells around. int16, the shape
-    of `filled`.
-    """
-    rows, cols = filled.shape
-    down, across = (rows + cell - 1) // cell, (cols + cell - 1) // cell
-    count, area = np.zeros((down, across)), np.zeros((down, across))
-    for j in range(down):
-        for c in range(across):
-            part, total = filled[j * cell : (j + 1) * cell, c * cell : (c + 1) * cell], np.int64(0)
-            for y in range(part.shape[0]):
-                for x in range(part.shape[1]):
-                    total += part[y, x]
-            count[j, c], area[j, c] = total, part.size
-    out = np.empty(filled.shape, np.int16)
-    for j in range(down):
-        for c in range(across):
-            y0, x0 = max(0, j - 1), max(0, c - 1)
-            q = max(count[y0 : j + 2, x0 : c + 2].sum() / area[y0 : j + 2, x0 : c + 2].sum(), 0.003)
-            p = max(share, min(2.0 * q, 0.95))
-            q = min(q, 0.45)
-            hit = np.int16(round(unit * min(np.log(p / q), 4.0)))
-            miss = np.int16(round(unit * np.log((1 - p) / (1 - q))))
-            for y in range(j * cell, min(rows, j * cell + cell)):
-                for x in range(c * cell, min(cols, c * cell + cell)):
-                    out[y, x] = hit if filled[y, x] else miss
-    return out
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def join_strips(src, dst, height):
-    """Join the line sums of strips of `height` rows in pairs: twice the rows, twice the slopes (Brady 1998)."""
-    size, width = src.shape
-    for j in range(0, size, 2 * height):
-        for s in range(2 * height):
-            a, b, shift = src[j + s // 2], src[j + height + s // 2], (s + 1) // 2
-            into = dst[j + s]
-            for x in range(width - shift):
-                into[x] = a[x] + b[x + shift]
-            for x in range(width - shift, width):
-                into[x] = a[x]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def best_lines(sums, height, row0, left, threshold, lines, found):
-    """Add the best line of each block of a strip's starting points to `lines`, if it reaches `threshold`.
-
-    lines (n, 5) float32: score, x and y of its first bin, x and y of its last; returns how many there are now.
-    """
-    size, width = sums.shape
-    blocks = (width + height - 1) // height
-    for j in range(0, size, height):
-        best = np.full(blocks, threshold - 1, np.int32)
-        slope, start = np.zeros(blocks, np.int32), np.zeros(blocks, np.int32)
-        for s in range(height):
-            row = sums[j + s]
-            top = row[0]
-            for x in range(width):
-                top = max(top, row[x])
-            if top < threshold:
-                continue
-            for x in range(width):
-                if row[x] > best[x // height]:
-                    best[x // height], slope[x // height], start[x // height] = row[x], s, x
-        for b in range(blocks):
-            if best[b] >= threshold and found < lines.shape[0]:
-                lines[found, 0] = best[b]
-                lines[found, 1], lines[found, 2] = start[b] - left, row0 + j
-                lines[found, 3], lines[found, 4] = start[b] - left + slope[b], row0 + j + height - 1
-                found += 1
-    return found
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def steep_lines(scores, shortest, longest, threshold):
-    """The promising lines of a map of scores that go down and to the right, by no more than one bin per row.
-
-    Their lengths in rows are the powers of two from 2**shortest to 2**longest; (n, 5) float32 as `best_lines`.
-    """
-    rows, cols = scores.shape
-    size = 2**longest
-    width = cols + 2 * size
-    strips = (rows + size - 1) // size
-    room = 0
-    for k in range(shortest, longest + 1):
-        room += strips * (size >> k) * ((width >> k) + 1)
-    lines, found = np.empty((room, 5), np.float32), np.int64(0)
-    a, b = np.empty((size, width), np.int16), np.empty((size, width), np.int16)
-    for row0 in range(0, rows, size):
-        part = scores[row0 : row0 + size]
-        a[:] = 0
-        a[: part.shape[0], size : size + cols] = part
-        for k in range(1, longest + 1):
-            join_strips(a, b, 2 ** (k - 1))
-            a, b = b, a
-            if k >= shortest:
-                found = best_lines(a, 2**k, row0, size, threshold, lines, found)
-    return lines[:found].copy()
-
-
-def promising_lines(flat, shape):
-    """Where trails may be: (n, 5) float64 score in nats, x0, y0, x1, y1 in pixels of the frame; best first."""
-    out = []
-    for side, shortest, longest, share in SCALES:
-        scores = score_bins(fill_bins(flat, shape, side), CELL, share, UNIT)
-        lines = all_lines(scores, lambda view, k=shortest, m=longest: steep_lines(view, k, m, round(PROMISING * UNIT)))
-        lines[:, 1:] = (lines[:, 1:] + 0.5) * side - 0.5
-        out.append(lines)
-    lines = np.concatenate(out)
-    lines[:, 0] /= UNIT
-    return lines[np.argsort(-lines[:, 0], kind="stable")]
-
-
-def all_lines(scores, steep):
-    """The lines of scores in all directions, best first: (n, 5) float64.
-
-    `steep` gives those of a map that go down and to the right by no more than a bin per row: their score, x and y of
-    the first bin, x and y of the last.
-    """
-    out = []
-    for turned in (False, True):
-        upright = turned_over(scores) if turned else scores
-        for mirrored in (False, True):
-            lines = steep(np.ascontiguousarray(upright[:, ::-1]) if mirrored else upright).astype(np.float64)
-            if mirrored:
-                lines[:, 1::2] = upright.shape[1] - 1 - lines[:, 1::2]
-            out.append(lines[:, [0, 2, 1, 4, 3]] if turned else lines)
-    lines = np.concatenate(out)
-    return lines[np.argsort(-lines[:, 0], kind="stable")]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def turned_over(scores):
-    """Rows for columns, int16, in blocks that stay in the cache."""
-    rows, cols = scores.shape
-    out = np.empty((cols, rows), np.int16)
-    for j in range(0, rows, 32):
-        for k in range(0, cols, 32):
-            for x in range(k, min(cols, k + 32)):
-                for y in range(j, min(rows, j + 32)):
-                    out[x, y] = scores[y, x]
-    return out
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

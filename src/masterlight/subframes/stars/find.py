@@ -152,7 +152,7 @@ def build(fits, placed, chosen, scale, shape, beta):
     )  # fmt: skip
 
 
-def star_statistics(found: StarList) -> dict[str, float]:
+def star_statistics(found: StarList) -> dict[str, float | None]:
     """What the stars of a frame say together: medians weighted by the square of their signal-to-noise, up to 100."""
     use = found[~found.saturated] if (~found.saturated).any() else found
     weight = np.minimum(use.snr, 100.0) ** 2
@@ -161,6 +161,7 @@ def star_statistics(found: StarList) -> dict[str, float]:
         "fwhm_px": weighted_median(use.fwhm_px, weight),
         "residual": weighted_median(use.residual, weight),
         "fwhm_mean_dev_px": float(np.mean(np.abs(use.fwhm_px - np.median(use.fwhm_px)))),
+        "sharpest": found.sharpest,
         "psf_flux_dn": flux,
         "psf_mean_flux_dn": mean_flux,
     }
@@ -224,7 +225,7 @@ def chauvenet(values: np.ndarray, limit: float = 0.5) -> tuple[float, float]:
     x = np.sort(np.asarray(values, np.float64))
     for robust in (True, False):
         while x.size > 2:
-            centre = np.median(x) if robust else x.mean()
+            centre = 0.5 * (x[(x.size - 1) // 2] + x[x.size // 2]) if robust else x.mean()  # the median
             away = np.sort(np.abs(x - centre))
             small = 1.0 / (1.0 - 2.9442 * x.size**-1.073)
             sigma = small * away[int(0.683 * x.size)] if robust else x.std(ddof=1)
