@@ -76,8 +76,21 @@ def test_oracle_decode(rows, cols, seed, swapped):
     decode.decode_int16(stored.view(np.int16), np.float32(32768), np.float32(0.5), swapped, out)
     assert np.array_equal(out, oracle.decode_int16(stored, 32768, 0.5, swapped))
     bits = rng.integers(0, 2**32, (rows, cols), np.uint32)
+    infinite = rng.choice(np.float32([np.inf, -np.inf]), bits.shape).view(np.uint32)
+    bits = np.where(rng.uniform(size=bits.shape) < 0.2, infinite.byteswap() if swapped else infinite, bits)
     decode.decode_float32(bits, swapped, out.view(np.uint32))
     assert np.array_equal(out, oracle.decode_float32(bits, swapped), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["a.fits", "a.fits.gz"])
+def test_truth_what_is_infinite_is_missing(tmp_path, dtype, name):
+    """A program divided by 0 there: to later steps it is no light, and no sum may carry it to its neighbours."""
+    plane = np.arange(60, dtype=dtype).reshape(6, 10)
+    plane[1, 2], plane[3, 4], plane[5, 6] = np.inf, -np.inf, np.nan
+    fits.PrimaryHDU(plane).writeto(tmp_path / name)
+    expected = np.where(np.isfinite(plane), plane, np.nan).astype(np.float32)
+    assert np.array_equal(np.asarray(read(tmp_path / name)), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

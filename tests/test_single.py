@@ -312,6 +312,28 @@ def test_truth_stars_in_the_sharp_middle_of_a_curved_field_are_no_rays(sharp_px,
     assert stars_lost < 0.005 * np.count_nonzero(light > 300)
 
 
+@pytest.mark.parametrize("elongations", [(0.5, 0.5, 0.5), (1.0, 1.0, 0.4)], ids=["all lights", "the last one"])
+def test_truth_trailed_stars_are_no_rays(elongations):
+    """Across the trail light falls off faster than from a round star of that area."""
+    rng, (y, x), frames = np.random.default_rng(1), np.mgrid[:300, :300], []
+    places, fluxes = rng.uniform(10, 290, (80, 2)), 5e5 * (np.arange(80) + 1.0) ** -0.8
+    for i, q in enumerate(elongations):
+        light, (a, b) = np.zeros((300, 300)), (2.5 / q, 2.5)
+        for (u, v), flux in zip(places, fluxes, strict=True):
+            along, across = 0.8 * (x - u) + 0.6 * (y - v), 0.8 * (y - v) - 0.6 * (x - u)
+            light += flux * np.exp(-4 * np.log(2) * ((along / a) ** 2 + (across / b) ** 2)) / a / b
+        frames.append(ArrayFrame.of(exposed(light, i), f"light {i}", Meta(gain_e_per_dn=1.0)))
+        measured, found = SubframeSelector().measure(frames[-1])
+        look = look_of(Rejection(), [measured], 60_000.0)
+        assert look.rays(frames[-1].array.copy(), None, peaks_off(found)).size <= 2
+        assert not marks(frames[-1].array, look)[light > 300].any()
+    *_, done = ImageIntegration(max_rejected=1, min_weight=0)(frames, force=True, verdicts=True)
+    assert not np.isnan(done.result.image[light > 300]).any()
+    if len(set(elongations)) == 1:  # else what is trailed differs from what is not
+        lost = [np.count_nonzero(done.result.verdicts.mask(i)[light > 300]) for i in range(3)]
+        assert max(lost) < 0.02 * np.count_nonzero(light > 300)
+
+
 def test_truth_rays_of_a_mosaic_go_on_in_its_other_colours():
     rays, pattern = tracks((400, 400), least=30), "RGGB"
     image = exposed(stars((400, 400), 3.5, count=60)) + rays.astype(np.float32)

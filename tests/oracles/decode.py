@@ -9,7 +9,8 @@ def decode_int16(stored, zero, scale, swapped):
 
 
 def decode_float32(stored, swapped):
-    return (stored.byteswap() if swapped else stored).view(np.float32)
+    values = (stored.byteswap() if swapped else stored).view(np.float32)
+    return np.where(np.isinf(values), np.float32(np.nan), values)
 
 
 def row_sums(stored):

@@ -28,9 +28,15 @@ def decode_int16(stored, zero, scale, swapped, out):
         decode_row(stored[y], swapped, scale, zero, out[y])
 
 
+@njit(nogil=True, cache=True, inline="always")
+def finite_bits(bits):
+    """Bits of a 32-bit float, or of NaN where it is infinite."""
+    return np.uint32(0x7FC00000) if bits & np.uint32(0x7FFFFFFF) == np.uint32(0x7F800000) else bits
+
+
 @njit(nogil=True, cache=True)
 def decode_float32(stored, swapped, out):
-    """Bits of 32-bit floats to floats; NaN stays NaN.
+    """Bits of 32-bit floats to floats; NaN stays NaN, and what is infinite is missing as well: it was divided by 0.
 
     stored (rows, cols) uint32: the bits as they lie in the file; out (rows, cols) uint32 view of the float32 result.
     """
@@ -40,10 +46,10 @@ def decode_float32(stored, swapped, out):
                 v = stored[y, x]
                 low = ((v & np.uint32(0xFF)) << np.uint32(24)) | ((v & np.uint32(0xFF00)) << np.uint32(8))
                 high = ((v >> np.uint32(8)) & np.uint32(0xFF00)) | (v >> np.uint32(24))
-                out[y, x] = low | high
+                out[y, x] = finite_bits(low | high)
         else:
             for x in range(stored.shape[1]):
-                out[y, x] = stored[y, x]
+                out[y, x] = finite_bits(stored[y, x])
 
 
 @njit(nogil=True, cache=True)

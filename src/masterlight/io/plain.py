@@ -273,7 +273,7 @@ def refuse_odd(source: str, mode: int) -> None:
 
 
 def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
-    """Samples (rows, cols) as `rows_of` gives them into float32 DN."""
+    """Samples (rows, cols) as `rows_of` gives them into float32 DN; what is infinite is missing, NaN."""
     from masterlight.core import decode as kernels
 
     plain = layout.blank is None and (layout.zero, layout.scale) == (0, 1)
@@ -286,6 +286,7 @@ def decode(raw: np.ndarray, layout: Layout, out: np.ndarray) -> None:
         values = raw.view(layout.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite
             out[:] = values * np.float64(layout.scale) + layout.zero
+        out[np.isinf(out)] = np.nan
         if layout.blank is not None:
             out[values == layout.blank] = np.nan
 

@@ -84,7 +84,8 @@ class Measurement:
     profile: tuple[float, ...] | None = None
     """Light per square pixel of its stars, of a star of 1, at `subframes.radial.RADII_PX` from the centre."""
     sharpest: float | None = None
-    """Width of the sharpest of its stars over the usual one, as of a field that is curved."""
+    """Width of the sharpest of its stars along their shorter axis, over the usual one `fwhm_px`: less in a curved field
+    and where stars are trailed."""
     pixel_noise_dn: float | None = None
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
@@ -154,10 +155,11 @@ class StarList:
         return np.stack([self.x_px, self.y_px], axis=-1)
 
     @property
-    def sharpest(self) -> float | None:
-        """Width of the sharpest firm stars over that of most; None without any."""
-        firm = self.fwhm_px[(self.snr > FIRM_SNR) & ~self.saturated]
-        return float(np.quantile(firm, SHARPEST) / np.median(firm)) if len(firm) else None
+    def sharpest_px(self) -> float | None:
+        """Width of the sharpest firm stars along their shorter axis; None without any."""
+        narrow = self.fwhm_px * np.maximum(1 - self.eccentricity**2, 0) ** 0.25
+        firm = narrow[(self.snr > FIRM_SNR) & ~self.saturated]
+        return float(np.quantile(firm, SHARPEST)) if len(firm) else None
 
     def __getitem__(self, index: Any) -> "StarList":
         arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-3]}

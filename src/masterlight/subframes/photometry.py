@@ -244,18 +244,20 @@ def matched_flux_ratio(reference: StarList, stars: StarList) -> Ratio:
 
 
 def with_star_light(
-    planes: Sequence[Measurement], fluxes: Fluxes, reference: Fluxes, sharpest: float | None = None
+    planes: Sequence[Measurement], fluxes: Fluxes, reference: Fluxes, sharpest_px: float | None = None
 ) -> list[Measurement]:
     """The measurements of a frame's planes with what its stars tell: their flux ratio, and their width.
 
-    sharpest: as those of the reference tell it.
+    sharpest_px: width of the sharpest of the stars in the reference.
     """
     out = []
     for p, plane in enumerate(planes):
         ratio = flux_ratio(fluxes.flux_dn[p], reference.flux_dn[p], fluxes.error_dn[p], reference.error_dn[p])
         width = float(fluxes.fwhm_px[p]) if np.isfinite(fluxes.fwhm_px[p]) else None
         profile = fluxes.profiles[p] if fluxes.profiles else None
-        told = {"fwhm_px": plane.fwhm_px or width, "profile": profile, "sharpest": plane.sharpest or sharpest}
+        usual = np.fmax(reference.fwhm_px[p], fluxes.fwhm_px[p])  # a trailed frame is as sharp across the trail
+        sharpest = float(sharpest_px / usual) if sharpest_px and usual > 0 else None
+        told = {"fwhm_px": plane.fwhm_px or width, "profile": profile, "sharpest": sharpest}
         out.append(replace(plane, flux_ratio=ratio.trusted, **told))
     return out
 

@@ -68,7 +68,7 @@ def add_star_light(pool: Pool, known: list, anchor: Frame, stars: StarList, leav
     if isinstance(ours, Rejected):
         raise FrameError(anchor.source, "its stars cannot be measured; leave it out")
     there = [(frame, own, f) for (frame, own), f in zip(known, fluxes, strict=True) if not isinstance(f, Rejected)]
-    return [(frame, with_star_light(own, f, ours, stars.sharpest)) for frame, own, f in there]
+    return [(frame, with_star_light(own, f, ours, stars.sharpest_px)) for frame, own, f in there]
 
 
 def measure_within(limits: Limits, wanted: tuple[str, ...], scale: str, wary: bool, frame: Frame) -> list[Measurement]:

@@ -161,7 +161,7 @@ def star_statistics(found: StarList) -> dict[str, float | None]:
         "fwhm_px": weighted_median(use.fwhm_px, weight),
         "residual": weighted_median(use.residual, weight),
         "fwhm_mean_dev_px": float(np.mean(np.abs(use.fwhm_px - np.median(use.fwhm_px)))),
-        "sharpest": found.sharpest,
+        "sharpest": found.sharpest_px and found.sharpest_px / weighted_median(use.fwhm_px, weight),
         "psf_flux_dn": flux,
         "psf_mean_flux_dn": mean_flux,
     }
