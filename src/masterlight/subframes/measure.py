@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from masterlight.core.errors import FrameError, ParameterError, Rejected
-from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
+from masterlight.core.frame import Frame, Kind, Meta, frame_of, naming, strips
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.statistics.cells import STARS_SIGMA, fill_cells, grid_of, sky_cells
 from masterlight.core.statistics.noise import noise_and_free, sample, two_sided_scale
@@ -254,7 +254,7 @@ def measure_light(
 
     mosaic (rows, cols) of a colour pattern: what the frame was debayered from, which shows hot pixels as they are.
     """
-    frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
+    frame = frame_of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
     array = np.asarray(frame)
