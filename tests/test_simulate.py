@@ -16,6 +16,7 @@ from masterlight.session.found.orientation import settle_patterns
 from masterlight.simulate import Night, Truth, simulate
 from masterlight.simulate import kernels as synthesis
 from masterlight.simulate.night import XTRANS
+from masterlight.simulate.pointing import pointings, shortage
 
 DIALECTS = ("nina", "maxim", "sgp", "ekos", "asiair", "sharpcap")
 PATTERNS = ("RGGB", "BGGR", "GBRG", "GRBG", "XTRANS")
@@ -411,7 +412,7 @@ def test_authority_astropy_reads_the_files(dialect):
 
 
 def test_surface_the_same_night_gives_the_same_files(tmp_path):
-    knobs_ = dict(rows=70, cols=90, lights=3, biases=1, darks=1, flats=1)
+    knobs_ = dict(rows=70, cols=90, lights=3, biases=1, darks=1, flats=1, tracking_errors=0, trails=0)
     *events, done = simulate(Night(**knobs_), tmp_path / "one", workers="serial")
     *_, also = simulate(Night(**knobs_), tmp_path / "two", workers="threads:2")
     one, two = done.result, also.result
@@ -465,3 +466,26 @@ def test_a_night_takes_the_place_of_nothing_but_itself(tmp_path):
     with pytest.raises(OutputError, match=f"{light.name} exists and is not of this night"):
         list(simulate(night, tmp_path))
     assert light.read_text() == "mine"
+
+
+@pytest.mark.parametrize("lights", [3, 4, 6, 12])
+def test_truth_few_lights_have_the_trouble_that_was_asked_for_or_it_is_told(lights):
+    def made(**wanted):
+        night = Night(lights=lights, rows=64, cols=80, **wanted)
+        found = pointings(night)
+        counts = sum(p.cloudy for p in found), sum(p.tracking_error for p in found), sum(bool(p.trail) for p in found)
+        return counts, shortage(night, found)
+
+    assert made(cloudy=0, tracking_errors=0, trails=2) == ((0, 0, 2), "")
+    assert made(cloudy=0, tracking_errors=2, trails=0) == ((0, 2, 0), "")
+    counts, words = made(cloudy=1, tracking_errors=1, trails=lights)
+    assert counts == {3: (1, 0, 0), 4: (1, 1, 1), 6: (1, 1, 1), 12: (1, 1, 7)}[lights]
+    assert f"Night.trails {lights}: {counts[2]} made" in words and len(words) < 300
+    assert made(cloudy=0, tracking_errors=0, trails=0) == ((0, 0, 0), "")
+
+
+def test_surface_what_a_night_is_too_short_for_is_told(tmp_path):
+    night = Night(lights=3, trails=2, rows=64, cols=80, biases=0, darks=0, flats=0)
+    told = [event.message for event in simulate(night, tmp_path) if "too few" in event.message]
+    words = "3 lights are too few: Night.tracking_errors 1: 0 made, Night.trails 2: 0 made"
+    assert len(told) == 1 and told[0].startswith(words)

@@ -38,9 +38,7 @@ def pointings(night: Night) -> list[Pointing]:
     """Where each light of the night points, in order; light 0 is where the others are measured from."""
     rng = night.rng(1)
     total = night.count("light")
-    odd = iter(rng.permutation(np.arange(1, max(total, 1))))
-    wanted = night.cloudy, night.tracking_errors, night.trails
-    cloudy, bad, crossed = ({int(i) for i, _ in zip(odd, range(n), strict=False)} for n in wanted)
+    cloudy, bad, crossed = troubled(night, rng.permutation(np.arange(1, max(total, 1))).tolist())
     heading = rng.uniform(0, 2 * np.pi)
     made = []
     for i in range(total):
@@ -65,6 +63,41 @@ def pointings(night: Night) -> list[Pointing]:
             trail=satellite(night, rng, sky) if i in crossed else None,
         ))  # fmt: skip
     return made
+
+
+def troubled(night: Night, odd: list[int]) -> tuple[set[int], set[int], set[int]]:
+    """The lights through cloud, of bad tracking, under a satellite: other ones for each kind of trouble.
+
+    odd: the lights that something may befall, in random order. One after each kind stays well; where that leaves too
+    few, only one after each kind that is asked for, or none so that each kind befalls some. There may be fewer.
+    """
+    wanted = night.cloudy, night.tracking_errors, night.trails
+    ways = []
+    for spared in ((1, 1, 1), tuple(int(n > 0) for n in wanted), (0, 0, 0)):
+        starts = [sum(wanted[:k]) + sum(spared[:k]) for k in range(len(wanted))]
+        ways.append([set(odd[start : start + n]) for start, n in zip(starts, wanted, strict=True)])
+    plenty, asked, crowded = ways
+    for way, most in ((plenty, len(odd)), (asked, len(odd)), (plenty, 1), (crowded, 1)):
+        if all(len(lights) >= min(n, most) for lights, n in zip(way, wanted, strict=True)):
+            break
+    else:
+        way = plenty
+    cloudy, bad, crossed = way
+    return cloudy, bad, crossed
+
+
+def shortage(night: Night, made: list[Pointing]) -> str:
+    """What the night has less of than was asked for, in a sentence; '' where there is all of it."""
+    told = []
+    for name, count in (
+        ("cloudy", sum(p.cloudy for p in made)),
+        ("tracking_errors", sum(p.tracking_error for p in made)),
+        ("trails", sum(p.trail is not None for p in made)),
+    ):
+        if count < getattr(night, name):
+            told.append(f"Night.{name} {getattr(night, name)}: {count} made")
+    each = "the first light is spared, and one light has one trouble; more Night.lights leave room"
+    return f"{len(made)} lights are too few: {', '.join(told)} ({each})" if told else ""
 
 
 def rigid(shape: tuple[int, int], turn_deg: float, shift_px) -> np.ndarray:

@@ -19,7 +19,7 @@ from masterlight.simulate.camera import DOUBLING_C
 from masterlight.simulate.dialects import Shot, name_and_cards, shots
 from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import Observatory, apply
-from masterlight.simulate.pointing import Pointing
+from masterlight.simulate.pointing import Pointing, shortage
 
 ELSEWHERE = "choose an empty folder, or take it away"
 
@@ -107,8 +107,8 @@ class Truth:
 def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Generator[Event, None, Truth]:
     """Photograph a night: 16-bit FITS frames as the capture program lays them out, and the truth about them.
 
-    An `Event` after each frame; the last one, of stage `done`, has the `Truth` as its result. The same night gives
-    the same files, whatever the workers.
+    An `Event` after each frame, and one before them that tells what there are too few lights for; the last one, of
+    stage `done`, has the `Truth` as its result. The same night gives the same files, whatever the workers.
     """
     folder, taken, observatory = Path(folder), shots(night), Observatory(night)
     refuse_another(night, folder)
@@ -116,6 +116,8 @@ def simulate(night: Night, folder: str | Path, workers: str = "threads:2") -> Ge
     files: dict[str, list[str]] = {"light": []}
     for shot in taken:
         files.setdefault(shot.kind, []).append(name_and_cards(shot)[0])
+    if words := shortage(night, observatory.pointings):
+        yield Event("simulate", message=words)
     with executor(workers) as pool:
         yield from each("simulate", pool, lambda shot: write(observatory, shot, folder), taken, keep_going=False)
     truth = Truth(night, files, folder)
