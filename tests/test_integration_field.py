@@ -162,6 +162,16 @@ def test_oracle_any_box_of_a_field_has_the_bits_of_the_whole():
             np.testing.assert_array_equal(mine, theirs[box[0] : box[1], box[2] : box[3]])
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("shape", [(1, 1), (9, 11), (20, 30), (20, 400), (47, 47), (60, 60)])
+def test_surface_images_of_few_pixels_have_no_map_and_no_warning(shape):
+    rng = np.random.default_rng(3)
+    frames = [ArrayFrame.of(rng.normal(300, 5, shape), f"{i}") for i in range(6)]
+    known = [Measurement(f.source, 300.0, (5.0, 5.0), 5.0, 60.0, 1.0) for f in frames]
+    *_, done = ImageIntegration()(frames, known)
+    assert np.median(done.result.variance) == pytest.approx(25 / 6, rel=0.01)
+
+
 def test_surface_nothing_known_changes_nothing():
     light = np.full(SHAPE, 400.0)
     _, known = taken(light, 3, np.random.default_rng(3))

@@ -81,6 +81,24 @@ def test_truth_variance_claims_of_registered_frames(combination, count):
         assert boxes.var() == pytest.approx(claimed, rel=0.12)  # 1656 boxes tell a variance to 3.5 %, edges share noise
 
 
+@pytest.mark.parametrize("combination", ["median", "minimum", "maximum"])
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 12, 20, 60])
+@pytest.mark.parametrize("kind", ["equal", "half through cloud", "one through cloud"])
+def test_truth_variance_of_one_sample_of_unequal_frames(combination, count, kind):
+    sigmas = np.full(count, NOISE)
+    sigmas[{"equal": [], "half through cloud": np.s_[1::2], "one through cloud": [-1]}[kind]] *= 3
+    rng = np.random.default_rng(count)
+    frames = [ArrayFrame.of(rng.normal(SKY, s, (250, 300)), f"{i}") for i, s in enumerate(sigmas)]
+    frames[0].array[:, 200:] = frames[-1].array[:50] = np.nan
+    settings = ImageIntegration(combination=combination, rejection=Rejection(algorithm="none"))
+    result = stack(settings, frames, known_of(frames, sigmas))
+    whole, part = np.s_[50:, :200], np.s_[:50, 200:]
+    # 40,000 pixels tell a noise to 0.4 %, of extremes, whose tails are wide, to 0.8 %
+    assert np.sqrt(result.variance[whole].mean()) == pytest.approx(result.image[whole].std(), rel=0.035)
+    if combination == "median" and count > 4:  # of which samples are left counts the noise, too
+        assert np.sqrt(result.variance[part].mean()) == pytest.approx(result.image[part].std(), rel=0.06)
+
+
 def test_truth_variance_knows_photon_noise_and_weights():
     rng = np.random.default_rng(4)
     gain, scales = 1.5, np.array([1.0, 0.6, 0.9, 0.7, 1.0, 0.8, 0.95, 0.5, 1.0, 0.75])

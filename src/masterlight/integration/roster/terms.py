@@ -14,6 +14,8 @@ ONE_SAMPLE = "median", "minimum", "maximum"
 """Combinations that take one sample, or two, of a pixel: weights mean nothing to them."""
 MEDIANS = (1.0, 1.0, 1.0, 1.3460, 1.1932, 1.4341, 1.2881, 1.4728, 1.3455, 1.4949, 1.3829)
 """Variance of the median of n samples over that of their mean, n = 0 to 10."""
+EACH_TRIED, MOST_TRIED = 12, 40
+"""Medians of every number of unequal samples up to this are tried, then some numbers; of more the law holds."""
 
 
 FEW_EASE = 7 / 6
@@ -73,11 +75,14 @@ class Terms:
 
     def columns(self, combination: str) -> combine.Columns:
         """These terms as the kernel takes them."""
-        arrays = (self.rej_scale, self.rej_offset, self.out_scale, self.out_offset, self.weights, self.noise_variance)
-        believed = excess(len(self.weights))
+        weights, believed = self.weights, excess(len(self.weights))
+        factor, noise = variance_factor(combination, len(self.weights)), self.noise_dn
         if combination in ONE_SAMPLE:  # the scatter is that of a mean
             believed = np.full_like(believed, np.inf)
-        more = self.looseness, self.photon, believed, variance_factor(combination, len(self.weights))
+            if np.all(noise > 0) and np.ptp(noise) > 0:
+                weights, factor = of_unequal(combination, tuple(noise.tolist()))
+        arrays = (self.rej_scale, self.rej_offset, self.out_scale, self.out_offset, weights, self.noise_variance)
+        more = self.looseness, self.photon, believed, factor
         return combine.Columns(*(np.ascontiguousarray(values, np.float32) for values in (*arrays, *more)))
 
     def rule(self, settings: Rejection, marked: bool = False) -> spread.Rule:
@@ -124,16 +129,43 @@ def variance_factor(combination: str, count: int) -> np.ndarray:
     if combination not in ("minimum", "maximum", "adaptive"):
         return np.ones(count + 1, np.float32)
     nodes = np.unique(np.round(np.geomspace(1, max(count, 2), 24)).astype(int))
-    tried = [adaptive_variance(k) if combination == "adaptive" else extreme_variance(k) for k in nodes]
+    tried = [adaptive_variance(k) if combination == "adaptive" else extreme_variance(np.ones(k)) for k in nodes]
     return np.interp(np.log(np.maximum(n, 1)), np.log(nodes), np.array(tried) * nodes).astype(np.float32)
 
 
-def extreme_variance(n: int) -> float:
-    """Variance of the greatest of n samples of normal noise of 1."""
-    x = np.linspace(-9, 9, 4001)
-    density = n * np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi) * ndtr(x) ** (n - 1)
-    mean = np.trapezoid(x * density, x)
-    return float(np.trapezoid((x - mean) ** 2 * density, x))
+@lru_cache
+def of_unequal(combination: str, noise: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N,) of a mean and the factor by number of samples by which its variance is that of a median or extreme.
+
+    noise: of the frames. Of many samples a median has the variance pi / 2 / (sum 1 / s)^2 (Laplace 1818), pi / 2 times
+    that of a mean weighed by 1 / s; of few, any of the frames, it is tried. An extreme is made by the noisiest frames.
+    """
+    s, count, factor = np.array(noise), len(noise), variance_factor(combination, len(noise))
+    if combination != "median":
+        return np.ones(count), factor * np.float32(
+            extreme_variance(s) / extreme_variance(np.ones(count)) / np.mean(s**2)
+        )
+    few, most = min(count, EACH_TRIED), min(count, MOST_TRIED)
+    nodes = np.unique([*range(1, few + 1), *np.round(np.geomspace(few, most, 5)).astype(int)])
+    tried = [median_variance(s, k) / factor[k] for k in nodes]
+    return 1 / s, (factor * np.interp(np.arange(count + 1), nodes, tried, right=1.0)).astype(np.float32)
+
+
+def median_variance(noise: np.ndarray, n: int) -> float:
+    """Variance of the median of n samples, each of another frame, over that of their mean weighed by 1 / noise."""
+    rng, trials = np.random.default_rng(n), int(np.clip(800_000 // noise.size, 2_000, 20_000))
+    s = rng.permuted(np.broadcast_to(noise, (trials, noise.size)), axis=1)[:, :n]
+    medians = np.median(s * rng.standard_normal(s.shape), axis=1)
+    return float(np.mean(medians**2) / np.mean(n / np.sum(1 / s, axis=1) ** 2))
+
+
+def extreme_variance(noise: np.ndarray) -> float:
+    """Variance of the greatest of some samples (n,) of normal noise, each of its own."""
+    x, share = np.linspace(-9, 9, 4001) * noise.max(), 1.0
+    for sigma, times in zip(*np.unique(noise, return_counts=True), strict=True):
+        share = share * ndtr(x / sigma) ** times
+    middle, part = 0.5 * (x[1:] + x[:-1]), np.diff(share)
+    return float(part @ (middle - part @ middle) ** 2)
 
 
 def adaptive_variance(n: int) -> float:
