@@ -397,7 +397,7 @@ def test_truth_repaired_before_the_warp_rays_leave_no_rings():
 
 
 def test_truth_stars_too_narrow_to_be_told_are_no_rays():
-    """Of stars of 0.8 px only those few are found that noise or a neighbour widens; all others are sharper than these."""
+    """Of stars of 0.8 px only those few are found that a neighbour widens; all others are sharper than these."""
     image = exposed(stars((300, 300), 0.8, count=250, seed=3, brightest=5e4), 5)
     measured, found = SubframeSelector().measure(ArrayFrame.of(image))
     assert len(found) < 30 and measured.sharpest == 0.0
