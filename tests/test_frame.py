@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import masterlight as ml
+from masterlight.core.errors import ParameterError
 from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.headers.geometry import flipped_pattern, regrid, shifted_pattern
 from masterlight.core.headers.names import camera_key, filter_key, object_key, same_filter
@@ -325,3 +327,41 @@ def test_oracle_what_is_near_bright_pixels_is_the_same_in_whatever_box():
             np.testing.assert_array_equal(near, whole[y0:y1, x0:x1])
             np.testing.assert_array_equal(out, pixels[..., y0:y1, x0:x1])
         assert frame.bright_into(out, y0, x0, 60_000, 2) is None
+
+
+def test_surface_every_process_takes_arrays_as_it_takes_frames():
+    rng = np.random.default_rng(5)
+    pixels = rng.normal(500, 5, (5, 40, 50)).astype(np.float32)
+    frames = [ArrayFrame.of(each, f"array {i}") for i, each in enumerate(pixels)]
+    flat = np.full((40, 50), 20_000, np.float32)
+    calibrate = ml.ImageCalibration()
+    masters = calibrate.masters(bias=pixels[1], flat=flat)
+    pairs = [
+        (calibrate(pixels[0], masters), calibrate(frames[0], calibrate.masters(frames[1], None, ArrayFrame.of(flat)))),
+        *((step(pixels[0]), step(frames[0])) for step in (ml.CosmeticCorrection(), ml.Debayer(pattern="RGGB"))),
+        (ml.Superbias()(pixels[0]), ml.Superbias()(frames[0])),
+        (ml.DefectMap()(pixels[0], np.ones((40, 50))), ml.DefectMap()(frames[0], ArrayFrame.of(np.ones((40, 50))))),
+    ]
+    for several in (pixels, list(pixels)), (list(pixels), frames):
+        pairs.append(tuple(list(ml.ImageIntegration()(each))[-1].result.image for each in several))
+    for one, other in pairs:
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    assert ml.BadPixels().from_darks(list(pixels)).source
+    colour = [rng.normal(500, 5, (3, 40, 50)) for _ in range(3)]
+    assert list(ml.ImageIntegration()(colour))[-1].result.image.shape == (3, 40, 50)
+
+
+WRONG = ["light.fits", None, np.ones(9), np.ones((40, 50, 3)), np.ones((0, 5)), np.array("x"), [1]]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_surface_what_is_no_frame_is_told_in_one_sentence(wrong):
+    uses = [
+        lambda: list(ml.ImageIntegration()([wrong])),
+        lambda: ml.Debayer()(wrong),
+        lambda: ml.CosmeticCorrection()(wrong),
+        lambda: ml.ImageCalibration()(wrong, ml.ImageCalibration().masters()),
+    ]
+    for use in uses:
+        with pytest.raises(ParameterError, match="a frame is needed, as .* gives one, or an array"):
+            use()

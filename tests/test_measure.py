@@ -173,6 +173,18 @@ def test_truth_missing_pixels_do_not_count():
         measure(frame_of(np.full((40, 50), np.nan)))
 
 
+@pytest.mark.parametrize("empty, named", [([1], "its green plane has"), ([0, 2], "its red and blue planes have")])
+def test_surface_empty_planes_of_a_colour_frame_are_named(empty, named):
+    planes = np.stack([noise(), noise(), noise()])
+    planes[empty] = np.nan
+    words = f"{named} no pixel that is not missing"
+    with pytest.raises(FrameError, match=words):
+        measure(frame_of(planes))
+    assert words in SubframeSelector().measure(frame_of(planes)).reason
+    planes[:] = np.nan
+    assert "it has no pixel that is not missing" in SubframeSelector().measure(frame_of(planes)).reason
+
+
 def test_surface_a_frame_of_one_value_or_one_pixel_is_measured():
     [flat] = measure(frame_of(np.full((40, 50), 7.0)), SKY_FIELDS)
     assert (flat.location_dn, flat.scale_dn, flat.noise_dn, flat.mean_deviation_dn) == (7, (0, 0), 0, 0)

@@ -47,6 +47,13 @@ def test_the_exit_status_tells_what_became_of_the_night():
     assert (row.path, row.stage, row.reason, row.kind, row.filter) == ("bad.fits", "measure", "no stars", "light", "L")
 
 
+def test_a_gain_never_passes_the_best_that_is_told_beside_it():
+    known = {"noise_before": 5.0, "noise_measured": 2.0, "claimed_over_measured": 1.0, "effective_frames": 6.9}
+    for increment, words in ((2.64, "as good as can be"), (2.604, "as good as can be"), (2.5, "at best 2.60")):
+        row = master(noise=2.0, snr_increment=increment, snr_increment_ideal=2.6, **known)
+        assert f"signal to noise x {increment:.2f} ({words})" in row.sentence()
+
+
 def test_sentences_leave_out_what_is_not_known():
     assert master(noise=None).sentence() == "master.fits: 9 frames"
     assert master(noise=1.5, rejected_low=0.001, rejected_high=0.01).sentence() == (

@@ -85,7 +85,7 @@ class StarAlignment:
         transform: a `Transform`, or one for each plane; noise_dn: of one pixel, for the floor that holds rings back;
         fwhm_px: of its stars, by which interpolation auto chooses.
         """
-        kernel = self.interpolation
+        frame, kernel = engine("core.frame").frame_of(frame), self.interpolation
         if kernel == "auto":
             kernel = "lanczos5" if fwhm_px is None else next(name for least, name in SUITED if fwhm_px >= least)
         meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)

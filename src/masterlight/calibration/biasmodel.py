@@ -5,7 +5,7 @@ from scipy.ndimage import median_filter
 
 from masterlight.calibration.superbias import Superbias, Verdict
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import ArrayFrame, Frame
+from masterlight.core.frame import ArrayFrame, Frame, frame_of
 from masterlight.core.process import card
 from masterlight.core.statistics.noise import midvariance, sample, starlet_smooth
 from masterlight.core.units.figures import figure
@@ -23,6 +23,7 @@ def superbias(process: Superbias, bias: Frame) -> Frame:
     """The superbias of a master bias: each read-out section of each plane by its model."""
     if not (process.columns or process.rows):
         raise ParameterError("Superbias models columns, rows or both: turn on at least one")
+    bias = frame_of(bias)
     image = np.asarray(bias)
     rows, cols = image.shape[-2:]
     if rows < 8 * process.sections_down or cols < 8 * process.sections_across:

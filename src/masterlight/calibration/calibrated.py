@@ -14,8 +14,8 @@ from masterlight.calibration.darkscale import DarkScale, accept, by_exposure, ex
 from masterlight.calibration.level import Level
 from masterlight.calibration.masters import Masters
 from masterlight.calibration.trimmed import Trimmed
-from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import Frame, Stored, View, evenly
+from masterlight.core.errors import FrameError
+from masterlight.core.frame import Frame, Stored, View, evenly, frame_of
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.process import card
 from masterlight.core.statistics.noise import noise_mrs
@@ -34,6 +34,8 @@ KINDS = "bias", "dark", "flat"
 
 def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | None, flat: Frame | None) -> Masters:
     """The masters that the process uses, as they come."""
+    given = zip(KINDS, (bias, dark, flat), strict=True)
+    bias, dark, flat = (None if master is None else frame_of(master, kind) for kind, master in given)
     for kind, master in zip(KINDS, (bias, dark, flat), strict=True):
         refuse_other_kind(kind, master, process.force)
     used = bias if process.use_bias else None, dark if process.use_dark else None, flat if process.use_flat else None
@@ -45,7 +47,7 @@ def bind_masters(process: ImageCalibration, bias: Frame | None, dark: Frame | No
 
 def calibrate(process: ImageCalibration, frame: Frame, masters: Masters) -> Frame:
     """The calibrated view of a frame; a trimmed view or the frame itself when there is nothing to do."""
-    frame, masters = bring_to_dn(process, frame, masters)
+    frame, masters = bring_to_dn(process, frame_of(frame), masters)
     twice = [letter for letter in masters.letters if letter in frame.meta.calibration]
     if twice:
         words = f"is already calibrated (CALSTAT '{frame.meta.calibration}'); '{''.join(twice)}' would be applied twice"
@@ -166,9 +168,7 @@ def ceiling(process: ImageCalibration, raw: Frame, masters: Masters, level: str)
 
 
 def refuse_other_kind(kind: str, master: Frame | None, force: bool) -> None:
-    """Raise when a master is no frame, or one of another kind."""
-    if master is not None and not isinstance(master, Frame):
-        raise ParameterError(f"{kind}: a frame is needed, as masterlight.read(path) gives one (given: {master!r:.60})")
+    """Raise when a master is a frame of another kind."""
     fits = {"dark": ("dark", "flatdark", "unknown")}.get(kind, (kind, "unknown"))
     if master is not None and master.meta.kind not in fits and not force:
         words = f"says that it is a {master.meta.kind}, and is given as the {kind}"

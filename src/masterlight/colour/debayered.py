@@ -10,7 +10,7 @@ from masterlight.colour import cfa, rcd, xtrans
 from masterlight.colour.debayer import Debayer
 from masterlight.colour.pattern import colour_codes
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import Frame, View
+from masterlight.core.frame import Frame, View, frame_of
 from masterlight.core.headers.geometry import BAYER, regrid, shifted_pattern, xtrans_patterns
 from masterlight.core.headers.reading import ELECTRONS
 from masterlight.core.process import card
@@ -25,6 +25,7 @@ KNOWN_PX = 2
 
 def debayer(process: Debayer, frame: Frame) -> "Debayered":
     """The view of a mosaic in colour; FrameError for what cannot be debayered."""
+    frame = frame_of(frame)
     pattern = frame.meta.pattern if process.pattern == "auto" else process.pattern
     if frame.meta.data_px:
         pattern = shifted_pattern(pattern, *frame.meta.data_px[::2])

@@ -1,6 +1,6 @@
 """`Frame`, an image that can be indexed, and `Meta`, what its header says in our words and units."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from masterlight.core.errors import FrameError
+from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.headers.geometry import shifted_pattern
 from masterlight.core.headers.reading import read_header
 
@@ -282,6 +282,24 @@ class Frame:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         pixels = self.pixels(0, self.shape[-2], 0, self.shape[-1])
         return pixels if dtype is None else pixels.astype(dtype)
+
+
+def frame_of(given: "Frame | ArrayLike", source: str = "array") -> Frame:
+    """A frame as it is, an array (rows, cols) or (3, rows, cols) as one; ParameterError for anything else."""
+    if isinstance(given, Frame):
+        return given
+    array = np.asarray(given) if hasattr(given, "__array__") else np.empty(())
+    shape = array.shape if array.dtype.kind in "buif" else ()
+    if not (len(shape) == 2 or len(shape) == 3 and shape[0] == 3) or 0 in shape:
+        what = f"an array of shape {shape}" if shape else f"{given!r:.60}"
+        words = "a frame is needed, as masterlight.read(path) gives one, or an array (rows, cols) or (3, rows, cols)"
+        raise ParameterError(f"{source}: {words} (given: {what})")
+    return ArrayFrame.of(array, source)
+
+
+def frames_of(given: "Iterable[Frame | ArrayLike]") -> list[Frame]:
+    """Frames, and arrays as frames that are called by their number: `array 0`."""
+    return [frame_of(one, f"array {i}") for i, one in enumerate(given)]
 
 
 def bounds_of(index, size: int):

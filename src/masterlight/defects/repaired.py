@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.core.errors import FrameError
-from masterlight.core.frame import UNSTABLE, Frame, View, evenly
+from masterlight.core.frame import UNSTABLE, Frame, View, evenly, frame_of
 from masterlight.core.headers.geometry import period
 from masterlight.core.process import card
 from masterlight.core.workers import Once
@@ -34,7 +34,7 @@ _ALL_GOOD = np.ones((1, 1), np.float32)
 
 def correct(process: CosmeticCorrection, frame: Frame, defects: Defects | None) -> Frame:
     """The frame with known defects, and those that it shows itself, replaced; itself when there are none to replace."""
-    automatic = process.hot_auto is not None or process.cold_auto is not None
+    frame, automatic = frame_of(frame), process.hot_auto is not None or process.cold_auto is not None
     if not process.amount or not (defects or automatic):
         return frame
     if defects is None:
@@ -49,6 +49,7 @@ def correct(process: CosmeticCorrection, frame: Frame, defects: Defects | None) 
 
 def fill_holes(process: DefectMap, frame: Frame, map: Frame) -> Frame:
     """The frame with the pixels that are 0 in a map replaced."""
+    frame, map = frame_of(frame), frame_of(map, "map")
     if len(map.shape) != 2:
         raise FrameError(map.source, "is a colour image; a defect map has one plane")
     if map.shape != frame.shape[-2:]:

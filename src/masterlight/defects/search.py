@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import FrameError, ParameterError
-from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, naming, strips
+from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, frame_of, frames_of, naming, strips
 from masterlight.core.headers.geometry import period
 from masterlight.core.statistics.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.statistics.noise import finite
@@ -27,12 +27,14 @@ BAND_SAMPLES = 16 << 20
 
 
 def from_dark(process: BadPixels, dark: Frame) -> Defects:
+    dark = frame_of(dark, "dark")
     found = CosmeticCorrection(hot=process.hot, cold=process.cold, cfa=process.cfa).defects(dark)
     lines = lines_in(process, np.asarray(dark, np.float32), dark, found.mask)
     return Defects.of(found.mask | lines, dark.source, dark.meta, found.notes)
 
 
 def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
+    darks = frames_of(darks)
     first = alike(darks, 5, "darks")
     mean, spread, kurtosis = (np.empty(first.shape, np.float32) for _ in range(3))
     for y0, y1, stack in bands(darks):
@@ -48,6 +50,7 @@ def from_darks(process: BadPixels, darks: Sequence[Frame]) -> Defects:
 
 
 def from_flats(process: BadPixels, bright: Frame, faint: Frame | None = None) -> Defects:
+    bright, faint = frame_of(bright, "bright"), None if faint is None else frame_of(faint, "faint")
     first = alike([bright] if faint is None else [bright, faint], 1, "flats")
     image, pitch = np.asarray(bright, np.float32), pitch_of(process, bright)
     sky = np.empty_like(image)
@@ -87,6 +90,7 @@ def from_rejections(
 
 
 def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> Defects:
+    lights = frames_of(lights)
     first = alike(lights, 5, "lights")
     require_dither(process, shifts_px, len(lights), f"{len(lights)} lights")
     skies = np.array([np.nanmedian(np.concatenate(strips(light, 24))) for light in lights], np.float32)
@@ -106,6 +110,7 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
 
 
 def from_single_lights(process: BadPixels, lights: Sequence[Frame]) -> Defects:
+    lights = frames_of(lights)
     first = alike(lights, 3, "lights")
     seen, pitch = np.zeros(first.shape, np.uint16), pitch_of(process, first)
     for light in lights:

@@ -10,7 +10,7 @@ import numpy as np
 from masterlight.alignment.transform import Transform
 from masterlight.core import workers
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
-from masterlight.core.frame import Frame, boxes_of
+from masterlight.core.frame import Frame, boxes_of, frames_of
 from masterlight.core.workers import Event
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.drizzle.drop import Tile, frame_weights, layers_of, noise_ratio
@@ -28,6 +28,7 @@ def drizzle(
 ) -> Generator[Event, None, DrizzleStack]:  # fmt: skip
     """See `DrizzleIntegration`: an event for each tile, then the stack."""
     check_library()
+    frames = frames_of(frames)
     check_input(settings, frames, transforms, terms)
     planes, reference = len(terms), tuple(shape[-2:])
     rows, cols = (ceil(n * settings.scale - 1e-9) for n in reference)

@@ -8,7 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from masterlight.calibration.biasmodel import smooth
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, frames_of
 from masterlight.integration.hdr import Fit, HDRComposition, HDRResult
 from masterlight.integration.roster.members import check_shapes
 
@@ -34,6 +34,7 @@ class Exposure:
 
 def compose(settings: HDRComposition, frames: Sequence[Frame], variances) -> HDRResult:
     """Images of different exposure as one: see `HDRComposition.__call__`."""
+    frames = frames_of(frames)
     given = variances if variances is not None else [None] * len(frames)
     check(frames, given)
     exposures = [look(frame, variance) for frame, variance in zip(frames, given, strict=True)]

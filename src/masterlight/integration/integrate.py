@@ -17,6 +17,8 @@ from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import KINDS, LargeScaleRejection, MasterRejection, Rejection
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from masterlight.core.frame import Frame
     from masterlight.integration.roster.terms import Terms
     from masterlight.integration.stack import Stack
@@ -148,7 +150,7 @@ class ImageIntegration:
 
     def __call__(
         self,
-        frames: "Sequence[Frame]",
+        frames: "Sequence[Frame | np.ndarray]",
         statistics: "Sequence[Measurement] | Sequence[Sequence[Measurement]] | None" = None,
         *,
         reference: int | None = None,
@@ -162,6 +164,7 @@ class ImageIntegration:
     ) -> "Generator[Event, None, Stack]":
         """Integrate frames of equal shape: yields an Event for each tile, and at last one whose result is the `Stack`.
 
+        frames: or arrays (rows, cols) or (3, rows, cols), NaN where missing, which are called `array 0` and so on.
         statistics: a `Measurement` for each frame, for colour a list of such lists, one for each
         plane; measured first when None, and frames whose stars do not lie on each other are refused, or the few left
         out that lie apart: `force` integrates them as they are. reference: the frame whose level and scale the result
@@ -174,6 +177,7 @@ class ImageIntegration:
         the reason of each.
         """
         run = engine("integration.engine")
+        frames = engine("core.frame").frames_of(frames)
         run.check_shapes(frames)
         with workers.executor(pool) if isinstance(pool, str) else nullcontext(pool) as running:
             odd, anchor = {}, reference or 0

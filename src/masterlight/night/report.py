@@ -98,7 +98,7 @@ class MasterRow:
         words = [how_many(self.frames_used, "frame")]
         if self.noise_before and np.isfinite(self.noise_before) and np.isfinite(self.noise_measured):
             words.append(f"noise {self.noise_before:.3g} -> {self.noise_measured:.3g} DN")
-            words.append(f"signal to noise x {self.snr_increment:.2f} (at best {self.snr_increment_ideal:.2f})")
+            words.append(gain_words(self.snr_increment, self.snr_increment_ideal))
             words.append(f"as deep as {self.effective_frames:.1f} equal frames")
             words.append(f"claimed / measured noise {self.claimed_over_measured:.3f}")
         elif self.noise:
@@ -113,6 +113,16 @@ class MasterRow:
             trails = f", {how_many(len(self.trails), 'trail')} among them" if self.trails else ""
             words.append(f"{100 * self.rejected_large:.3f} % in larger structures{trails}")
         return f"{Path(self.path).name}: " + ", ".join(words)
+
+
+def gain_words(increment: float, ideal: float) -> str:
+    """By how much signal to noise has grown, beside the best that frames could give, in words.
+
+    The one is measured on the result, the other follows from what was measured of its frames: each is right to a
+    percent or two, so that what is as good as can be may seem better.
+    """
+    reached = round(increment, 2) >= round(ideal, 2)
+    return f"signal to noise x {increment:.2f} ({'as good as can be' if reached else f'at best {ideal:.2f}'})"
 
 
 @dataclass(frozen=True, kw_only=True)

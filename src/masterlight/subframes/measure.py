@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from masterlight.core.errors import FrameError, ParameterError, Rejected
-from masterlight.core.frame import ArrayFrame, Frame, Kind, Meta, naming, strips
+from masterlight.core.frame import Frame, Kind, Meta, frame_of, naming, strips
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.statistics.cells import STARS_SIGMA, fill_cells, grid_of, sky_cells
 from masterlight.core.statistics.noise import noise_and_free, sample, two_sided_scale
@@ -80,7 +80,8 @@ def measure(
         flat = [s[plane] if s.ndim == 3 else s for s in parts]
         values = np.concatenate([s[np.isfinite(s)] for s in flat])
         if not values.size:
-            raise FrameError(frame.source, "it has no pixel that is not missing; leave it out")
+            empty = [not any(np.isfinite(s[p] if s.ndim == 3 else s).any() for s in parts) for p in range(len(claims))]
+            raise FrameError(frame.source, f"{whose(empty)} no pixel that is not missing; leave it out")
         location, sides = SCALES[scale](values)
         seen = noise_of_steps(flat[::2], far, sloping=True) if claim else 0.0
         likely = claim and (seen == 0 or seen / LIKELY <= claim <= seen * LIKELY)
@@ -254,14 +255,16 @@ def measure_light(
 
     mosaic (rows, cols) of a colour pattern: what the frame was debayered from, which shows hot pixels as they are.
     """
-    frame = frame if isinstance(frame, Frame) else ArrayFrame.of(frame)
+    frame = frame_of(frame)
     source = source or frame.source
     saturation_dn = saturation_dn or frame.meta.saturation_dn
     array = np.asarray(frame)
     image, boxes = to_measure(array, frame.meta.pattern)
     row = sky or measure_sky(source, frame.meta, boxes, saturation_dn)
     if not row:
-        return row
+        empty = [not np.isfinite(plane).any() for plane in array] if array.ndim == 3 else []
+        words = f"{whose(empty)} no pixel that is not missing"
+        return Rejected(source, "measure", words) if any(empty) else row
     ceiling = 0.99 * saturation_dn if saturation_dn else None
     if array.ndim == 3:
         mosaic, pattern = mosaic_of(array)
@@ -277,6 +280,14 @@ def measure_light(
     more = {"stars": total, "eccentricity": elongation, "gradient_dn": gradient(level)}
     more["profile"] = profile_of_stars(image, found)
     return replace(row, **more, **star_statistics(found)), found
+
+
+def whose(empty: Sequence[bool]) -> str:
+    """Which planes of a frame are concerned, as the beginning of a sentence: `its red and blue planes have`."""
+    names = [name for name, concerned in zip(("red", "green", "blue"), empty, strict=False) if concerned]
+    if len(names) == len(empty):
+        return "it has"
+    return f"its {' and '.join(names)} plane{'s have' if len(names) > 1 else ' has'}"
 
 
 def to_measure(array: np.ndarray, pattern: str | None = None) -> tuple[np.ndarray, list[np.ndarray]]:

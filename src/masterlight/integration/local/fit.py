@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from masterlight.core.errors import FrameError, Rejected
-from masterlight.core.frame import Frame
+from masterlight.core.frame import Frame, frame_of
 from masterlight.core.process import card
 from masterlight.core.statistics.rounding import dither, step_between, without
 from masterlight.integration.kernels import surface
@@ -58,6 +58,7 @@ def look_at_reference(
     settings: LocalNormalization, frame: Frame, stars: StarList | None, scaled: bool = True
 ) -> LocalReference:
     """What is kept of a reference: see `LocalNormalization.reference`; without stars where scales are known already."""
+    frame = frame_of(frame, "reference")
     shape = tuple(frame.shape)
     scaled = scaled and not settings.no_scale
     if stars is None and scaled:
@@ -184,6 +185,7 @@ def scales_of(
 
 def normalized_view(settings: LocalNormalization, frame: Frame, reference: LocalReference) -> Normalized | Rejected:
     """A frame with the sky and the scale of the reference."""
+    frame = frame_of(frame)
     model = model_of(settings, reference, frame)
     if isinstance(model, Rejected):
         return model

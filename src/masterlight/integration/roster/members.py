@@ -102,7 +102,9 @@ def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
     if levels.apart_sigma < APART_SIGMA:
         return roster._replace(levels=levels.models)
     name = Path(levels.source).name[:60]
-    words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({name})"
+    flattened = any("F" in frame.meta.calibration for frame in roster.frames)
+    why = "" if flattened else "; vignetting does so without a flat, as it moves with the dither"
+    words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({name}{why})"
     note = f"{words}: frames are levelled place by place. ImageIntegration.normalization additive+scaling leaves them"
     model = levels.models[reference]
     seen = Normalized(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, model=model)
