@@ -15,7 +15,7 @@ from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.integration.local.sky import sky_below
 from masterlight.integration.rejection import Rejection
-from masterlight.integration.roster.field import fields_of, usual_of
+from masterlight.integration.roster.field import Nodes, fields_of, usual_of
 from masterlight.subframes.measurement import Measurement, Response
 
 SHAPE, GAIN, READ_E = (480, 640), 0.8, 12.0
@@ -206,3 +206,10 @@ def test_truth_a_drizzle_of_the_same_frames_knows_where_noise_is_more(scale):
     *_, plain = drizzle(frames, places_of, SHAPE, stack.terms)
     before = gaussian_filter(plain.result.variance[side * 16 : -side * 16, side * 16 : -side * 16] / fine, 8 * side)
     assert np.abs(before / np.median(before) - 1).max() > 0.15, "one noise for all does hold: this test shows nothing"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (20, 64), (40, 64), (47, 47), (900, 33)])
+def test_truth_a_noise_field_has_nodes_inside_however_small_the_image(shape):
+    nodes = Nodes.over(*shape)
+    assert nodes.inside.any()
+    assert (nodes.y_px[-1] >= shape[0] - 1).all() and (nodes.x_px[:, -1] >= shape[1] - 1).all()

@@ -16,6 +16,7 @@ from masterlight.defects.repaired import without_struck
 from masterlight.integration.integrate import MasterIntegration
 from masterlight.integration.single import kernels
 from masterlight.integration.single.sharp import Sharp, look_of, looks_of, parts_of, peaks_off, thin_places
+from masterlight.integration.single.struck import struck_alone
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.stars.detect import detect
 
@@ -393,3 +394,27 @@ def test_truth_repaired_before_the_warp_rays_leave_no_rings():
         off[name] = done.result.image / (NOISE / np.sqrt(8))
     smeared, struck = (np.abs(off[name] - off["none"]) > 0.8 for name in ("smeared", "struck"))
     assert smeared.sum() > 100 and struck.sum() < 10
+
+
+def test_truth_stars_too_narrow_to_be_told_are_no_rays():
+    """Of stars of 0.8 px only those few are found that a neighbour widens; all others are sharper than these."""
+    image = exposed(stars((300, 300), 0.8, count=250, seed=3, brightest=5e4), 5)
+    measured, found = SubframeSelector().measure(ArrayFrame.of(image))
+    assert len(found) < 30 and measured.sharpest == 0.0
+    assert look_of(Rejection(), [measured], 60_000.0) is None
+    sound, _ = SubframeSelector().measure(ArrayFrame.of(exposed(stars((300, 300), 2.0, count=250, seed=3), 5)))
+    assert sound.sharpest > 0.5 and look_of(Rejection(), [sound], 60_000.0) is not None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 20])
+def test_truth_what_other_frames_call_struck_too_is_light_of_the_sky(count):
+    rng, shape = np.random.default_rng(count), (300, 400)
+    star, edge = np.array([[120.3, 88.7], [121.3, 88.7], [124.2, 88.9]]), np.array([[-30.0, 20.0], [399.4, 299.4]])
+    rays = [rng.uniform((0, 0), (399, 299), (12, 2)) for _ in range(count)]
+    rays = [ray[np.hypot(*(ray - star[0]).T) > 20] for ray in rays]
+    alone = struck_alone([np.concatenate([star + rng.normal(0, 0.3, 2), edge, ray]) for ray in rays], shape)
+    assert all(found[:3].all() == (count == 1) and found[:3].any() == (count == 1) for found in alone)
+    assert all(found[3] for found in alone), "beyond the image nothing is compared"
+    assert np.mean(np.concatenate([found[5:] for found in alone])) > 0.9
+    nowhere = struck_alone([np.empty((0, 2))] * count, shape)
+    assert [found.size for found in nowhere] == [0] * count

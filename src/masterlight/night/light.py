@@ -1,6 +1,7 @@
 """One light on its way through a walk: what is measured of it in pass 1, where it lies, what it brings to pass 2."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from masterlight.defects.lists import Defects
 from masterlight.defects.repaired import without_struck
 from masterlight.integration.rejection import Rejection
 from masterlight.integration.single.sharp import look_of, peaks_off
+from masterlight.integration.single.struck import struck_alone
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
 from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
@@ -124,17 +126,31 @@ class Light:
         own = None if grids is None else grids[min(plane, len(grids) - 1)]
         return Response(own, matrix, self.view.shape[-2:])
 
-    def leave_struck(self, debayer: Debayer) -> None:
-        """Repair what rays struck before anything interpolates: the kernel of a warp would draw rings around it."""
-        if self.struck is not None and self.struck.size:
-            self.sensor = without_struck(self.sensor, self.struck)
-            self.view = debayer(self.sensor) if self.sensor.meta.pattern else self.sensor
-
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
         noise_dn = max(m.noise_dn for m in self.channels)
         where = self.plane_transforms or self.transform
         return align.registered(self.view, where, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
+
+
+def leave_struck(lights: Sequence[Light], shape: tuple[int, int], debayer: Debayer) -> list[int]:
+    """Repair what rays struck in each light before anything interpolates: the kernel of a warp would draw rings there.
+
+    Only places are believed that few of the other lights, which lie on a reference of this shape, call struck as well;
+    gives how many pixels of each light were.
+    """
+    seen = [light for light in lights if light.struck is not None]
+    places = []
+    for light in seen:
+        y, x = np.divmod(light.struck, width := light.sensor.shape[-1])
+        smaller = light.view.shape[-1] / width  # a super-pixel is one of four
+        places.append(light.transform.inverse((np.stack([x, y], axis=-1) + 0.5) * smaller - 0.5))
+    for light, alone in zip(seen, struck_alone(places, shape), strict=True):
+        light.struck = light.struck[alone]
+        if light.struck.size:
+            light.sensor = without_struck(light.sensor, light.struck)
+            light.view = debayer(light.sensor) if light.sensor.meta.pattern else light.sensor
+    return [len(light.struck) for light in seen]
 
 
 def light_of(

@@ -278,11 +278,8 @@ def rejection_words(low: float, high: float, large: float = 0.0) -> str:
     return words + (f", {100 * large:.3f} % more in larger structures" if large else "")
 
 
-def measured_words(rows: Sequence[Measurement], struck: Sequence[int] = ()) -> str:
-    """What was measured on the lights of one filter, in one line; empty without lights.
-
-    struck: in how many pixels of each of them strong rays were found.
-    """
+def measured_words(rows: Sequence[Measurement]) -> str:
+    """What was measured on the lights of one filter, in one line; empty without lights."""
     if not rows:
         return ""
     widths = [row.fwhm_px for row in rows]
@@ -291,7 +288,6 @@ def measured_words(rows: Sequence[Measurement], struck: Sequence[int] = ()) -> s
         f"eccentricity {span([row.eccentricity for row in rows], 2)}",
         f"noise {span([row.noise_dn for row in rows], 2)} DN",
         f"{span([row.stars for row in rows], 0)} stars",
-        *([f"{span(struck, 0)} pixels hit by rays and repaired"] if any(struck) else []),
     )
     return f"{how_many(len(rows), 'light')}: {', '.join(figures)}"
 

@@ -27,11 +27,11 @@ from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
 from masterlight.night.fields import find_fields, named_reference
-from masterlight.night.light import Light, Measure, debayer_of, light_of, tile_aspect
+from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.reference import level_of
-from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words
+from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads
@@ -142,13 +142,11 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
             yield run.reject(event.result, kind="light", filter=job.filter)
             continue
         light.measurement, light.channels, light.stars, light.plane_stars, light.struck, seen = event.result
-        light.leave_struck(debayer_of(run.recipe))
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
     lights = [light for light in lights if light.measurement]
-    struck = [len(light.struck) for light in lights if light.struck is not None]
-    yield Event("measure", message=measured_words([light.measurement for light in lights], struck))
+    yield Event("measure", message=measured_words([light.measurement for light in lights]))
     good = yield from leave_doubled(run, lights)
     for masters in [] if keep else used:
         masters.release()
@@ -214,7 +212,12 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     named = named_reference(run, lights)
     reference = named[0] if named and anchor in named else level_of(lights, anchor)
-    frames = [light.register(run.recipe.align, anchor.view.shape[-2:]) for light in lights]
+    shape = anchor.view.shape[-2:]
+    struck = leave_struck(lights, shape, debayer_of(run.recipe))
+    if any(struck):
+        words = f"rays struck {span(struck, 0)} pixels of each light: they are repaired before anything interpolates"
+        yield Event("integrate", message=words)
+    frames = [light.register(run.recipe.align, shape) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
     how = {"aspect": tile_aspect(lights), "verdicts": run.recipe.drizzled and run.recipe.drizzle.rejection}

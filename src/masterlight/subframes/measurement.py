@@ -85,7 +85,7 @@ class Measurement:
     """Light per square pixel of its stars, of a star of 1, at `subframes.radial.RADII_PX` from the centre."""
     sharpest: float | None = None
     """Width of the sharpest of its stars along their shorter axis, over the usual one `fwhm_px`: less in a curved field
-    and where stars are trailed."""
+    and where stars are trailed; 0 where nobody knows how sharp light is."""
     pixel_noise_dn: float | None = None
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
@@ -146,6 +146,8 @@ class StarList:
     peaks: np.ndarray | None = None
     """(n, 3) x, y of the brightest pixel of all that stands out in the frame, stars or not, and how many times the
     height it has when it is smoothed; None where nothing is left to be asked."""
+    outnumbered: bool = False
+    """Whether so much more stands out than stars that these are the wide ones of stars too narrow to be told."""
 
     def __len__(self) -> int:
         return len(self.x_px)
@@ -156,11 +158,13 @@ class StarList:
 
     @property
     def sharpest_px(self) -> float | None:
-        """Width of the sharpest firm stars along their shorter axis; None without any."""
+        """Width of the sharpest firm stars along their shorter axis; 0 where they tell none, None without any."""
+        if self.outnumbered:
+            return 0.0
         narrow = self.fwhm_px * np.maximum(1 - self.eccentricity**2, 0) ** 0.25
         firm = narrow[(self.snr > FIRM_SNR) & ~self.saturated]
         return float(np.quantile(firm, SHARPEST)) if len(firm) else None
 
     def __getitem__(self, index: Any) -> "StarList":
-        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-3]}
+        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-4]}
         return replace(self, **arrays)

@@ -256,7 +256,7 @@ def with_star_light(
         width = float(fluxes.fwhm_px[p]) if np.isfinite(fluxes.fwhm_px[p]) else None
         profile = fluxes.profiles[p] if fluxes.profiles else None
         usual = np.fmax(reference.fwhm_px[p], fluxes.fwhm_px[p])  # a trailed frame is as sharp across the trail
-        sharpest = float(sharpest_px / usual) if sharpest_px and usual > 0 else None
+        sharpest = float(sharpest_px / usual) if sharpest_px is not None and usual > 0 else None
         told = {"fwhm_px": plane.fwhm_px or width, "profile": profile, "sharpest": sharpest}
         out.append(replace(plane, flux_ratio=ratio.trusted, **told))
     return out

@@ -90,7 +90,7 @@ class Nodes(NamedTuple):
     @classmethod
     def over(cls, rows: int, cols: int) -> "Nodes":
         pitch = max(CELL_PX, max(rows, cols) / MOST_CELLS)
-        cells = [max(1, round(n / pitch)) for n in (rows, cols)]
+        cells = [max(2, round(n / pitch)) for n in (rows, cols)]  # one node inside at least
         down, across = rows / cells[0], cols / cells[1]
         y, x = (np.arange(-1, n + 2) * step - 0.5 for n, step in zip(cells, (down, across), strict=True))
         inside = np.logical_and.outer((y >= 0) & (y <= rows - 1), (x >= 0) & (x <= cols - 1))

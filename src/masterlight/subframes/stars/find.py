@@ -16,6 +16,8 @@ ROUND, NARROWEST_PX, SHARPEST = 0.2, 2.2, 1.4
 width on, which hot pixels do not reach even where they were interpolated twice; in binned pixels from the other one."""
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
+OUTNUMBERED = 5
+"""Where so many times more stands out than stars, most stars are too narrow to be told from cosmic rays."""
 
 
 def find_stars(
@@ -41,9 +43,10 @@ def find_stars(
         return empty, 0, float("nan"), level
     good = accept(fits, placed, chosen, beta, searched.shape, scale)
     who = stars.Candidates(*(c[good] for c in chosen))
-    found = replace(build(fits[good], placed[good], who, scale, image.shape, beta), peaks=peaks)
-    share = len(found) / max(1, len(keep))
-    return found, round(share * len(candidates.x)), shared_eccentricity(fits[good], found, beta), level
+    found = build(fits[good], placed[good], who, scale, image.shape, beta)
+    total = round(len(found) / max(1, len(keep)) * len(candidates.x))
+    found = replace(found, peaks=peaks, outnumbered=len(peaks) > OUTNUMBERED * total)
+    return found, total, shared_eccentricity(fits[good], found, beta), level
 
 
 def fixed_beta(settings, free):
