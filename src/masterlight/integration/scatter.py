@@ -75,8 +75,6 @@ def fields_by_scatter(tile: Tile, fields: Sequence[NoiseField | None], sky: Sky 
     sky: the large-scale background, where nobody knows how noise goes with it.
     """
     boxes, nodes, found = boxes_over(shape, PLACES), Nodes.over(*shape), []
-    if not nodes.inside.any():  # too small for places that could differ
-        return list(fields)
     looks = [tile.scatter(box) for box in boxes]
     middles = np.array([((y0 + y1) / 2, (x0 + x1) / 2) for y0, y1, x0, x1 in boxes]).T - 0.5
     for p, field in enumerate(fields):
