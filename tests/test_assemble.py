@@ -10,7 +10,7 @@ import masterlight as ml
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.process import build
 from masterlight.doors.cli import main
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 from masterlight.night.recipe import Recipe
 
 SHAPE = (120, 160)

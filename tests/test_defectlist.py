@@ -8,7 +8,7 @@ from astropy.io import fits
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import LINE, Meta
 from masterlight.defects.lists import Defects
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 from masterlight.io import header_cards, read, write
 from masterlight.io.defectlist import read_defects, write_defects
 

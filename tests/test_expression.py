@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.expression import SHOWN, Expression, ExpressionError
+from masterlight.subframes.formula.expression import SHOWN, Expression, ExpressionError
 
 GROUP = {
     "FWHM": np.array([3.008, 3.25, 3.5, 4.003]),

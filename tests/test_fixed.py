@@ -11,7 +11,7 @@ from masterlight.core.errors import FrameError
 from masterlight.core.frame import LINE, ArrayFrame, Meta, View
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.fixed import above_sides, bands_of, middle
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 
 SHAPE = 400, 500
 COLUMNS = [

@@ -13,7 +13,7 @@ from masterlight import io
 from masterlight.colour.debayer import Debayer
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import flipped_pattern
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import run
 from masterlight.session.found.orientation import look, settle_patterns

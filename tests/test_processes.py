@@ -10,10 +10,11 @@ from pydantic import Field
 from masterlight import ArrayFrame, processes, read, write
 from masterlight.core.errors import OutputError
 from masterlight.core.process import process
-from masterlight.doors import cli, steps
+from masterlight.doors import cli
 from masterlight.doors.cli import main
 from masterlight.doors.flags import Verb
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand import steps
+from masterlight.doors.hand.steps import by_hand
 from masterlight.processes import STEPS, Step
 
 

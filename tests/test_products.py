@@ -11,7 +11,7 @@ from astropy.io import fits
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import OutputError, ParameterError
 from masterlight.core.frame import Meta
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 from masterlight.io import write
 from masterlight.io.raster import write_png
 from masterlight.io.whole import OWN, clear_leftovers

@@ -22,7 +22,7 @@ from masterlight.core.units.settle import sentences, settle, settle_mixed
 from masterlight.core.workers import executor
 from masterlight.doctor import Doctor
 from masterlight.doors.cli import main
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 from masterlight.io import read
 from masterlight.session.planner import plan
 from masterlight.session.scan import scan

@@ -19,7 +19,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Para
 from masterlight.core.frame import ArrayFrame
 from masterlight.defects.find import BadPixels
 from masterlight.doors.cli import main
-from masterlight.doors.steps import by_hand
+from masterlight.doors.hand.steps import by_hand
 
 NIGHT = {"rows": 200, "cols": 300, "lights": 3, "biases": 6, "darks": 6, "flats": 6, "hot_fraction": 0.005, **CALM}
 

@@ -2,7 +2,8 @@
 
 From a row come a verb of the command line with its flags and help, the run over files, and the names of what is
 written. Classes are named, not imported, so that the table costs nothing to read. To add a step: a knob class, what it
-does as a function of its engine, a row here; `doors.steps` is touched only if masters or the like are to be made ready.
+does as a function of its engine, a row here; `doors.hand.steps` is touched only if masters or the like are to be made
+ready.
 """
 
 import json

@@ -139,7 +139,7 @@ def console_of(step: Step, inputs: Any = (), out: str | None = None, quiet: bool
 
 def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) -> None:
     """One step with files; exit status 1 when some were left out."""
-    from masterlight.doors.steps import by_hand
+    from masterlight.doors.hand.steps import by_hand
 
     with console_of(step, inputs, out if step.ending else None) as console:
         result, rejected = show(by_hand(step.verb, inputs, out, process, **slots), console)

@@ -39,7 +39,7 @@ LOCALLY = When(normalization="local"), When(rejection__normalization="local")
 def check_formula(text: str) -> str:
     """A formula of weights that can be understood; ValueError with the place where it cannot."""
     try:
-        approves = engine("subframes.expression").Expression(text).approves
+        approves = engine("subframes.formula.expression").Expression(text).approves
     except ParameterError as error:
         raise ValueError(str(error).removeprefix("expression: ")) from None
     if approves:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.expression import Expression, ExpressionError
+from masterlight.subframes.formula.expression import Expression, ExpressionError
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 

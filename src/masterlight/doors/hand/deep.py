@@ -13,7 +13,7 @@ from masterlight.core.process import card
 from masterlight.core.units.figures import figure
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events
-from masterlight.doors.assemble import File, scan_settled
+from masterlight.doors.hand.assemble import File, scan_settled
 from masterlight.integration.roster.members import check_shapes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import check_integration

@@ -34,8 +34,8 @@ from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
-from masterlight.doors import assemble, deep
-from masterlight.doors.assemble import File, defect_words
+from masterlight.doors.hand import assemble, deep
+from masterlight.doors.hand.assemble import File, defect_words
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
