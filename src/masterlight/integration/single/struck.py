@@ -8,7 +8,7 @@ import numpy as np
 CELL_PX = 2
 """Places that lie in one such cell of the sky, or in the next, are the same."""
 COMMON = 0.2
-"""Where more than this share of the other frames was struck, nothing was: rays come by chance."""
+"""Where this share of the other frames or more was struck, nothing was: rays come by chance."""
 
 
 def struck_alone(places: Sequence[np.ndarray], shape: tuple[int, int]) -> list[np.ndarray]:
