@@ -163,12 +163,11 @@ def content_of(path: str | os.PathLike[str]) -> str:
     A CRC sees any change that stays within 32 bits and all but one of 2^32 others, at the speed of memory: a frame of
     24 Mpx takes as long as reading it, a third of what a cryptographic sum of all of it would take.
     """
-    digest, buffer = hashlib.blake2b(digest_size=16), bytearray(PIECE_BYTES)
-    view, size = memoryview(buffer), 0
+    digest, size = hashlib.blake2b(digest_size=16), 0
     with open_regular(path, buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(crc32(view[:count]).to_bytes(4, "little") if size else view[:count])
-            size += count
+        while piece := file.read(PIECE_BYTES):
+            digest.update(crc32(piece).to_bytes(4, "little") if size else piece)
+            size += len(piece)
     digest.update(size.to_bytes(8, "little"))
     return digest.hexdigest()
 
