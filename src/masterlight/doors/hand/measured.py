@@ -7,13 +7,14 @@ import hashlib
 from dataclasses import fields, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import masterlight
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.process import plain
 from masterlight.io import Kept
-from masterlight.subframes.measurement import Measurement, Response, StarList
+from masterlight.subframes.measurement import Measurement, StarList
 from masterlight.subframes.select import SubframeSelector
 
 FOLDER = "subframes"
@@ -32,13 +33,11 @@ LATER = "choice", "formula", "looks"
 
 
 def measure_kept(
-    kept: Kept, selector: SubframeSelector, frame: Frame, saturation_dn: float | None = None,
-    gain_e_per_dn: float | None = None,
-) -> tuple[Measurement, StarList] | Rejected:  # fmt: skip
-    """`SubframeSelector.measure` of a frame in a file, or what it gave before for the same content and knobs."""
-    make = partial(selector.measure, frame, saturation_dn=saturation_dn, gain_e_per_dn=gain_e_per_dn)
-    made_of = *looked_at(selector, frame), saturation_dn, gain_e_per_dn
-    found = kept(frame.source, made_of, make, (Measurement, StarList, Rejected, Response))
+    kept: Kept, selector: SubframeSelector, frame: Frame, **how: Any
+) -> tuple[Measurement, StarList] | Rejected:
+    """`SubframeSelector.measure` of a frame in a file, or what it gave before for the same content, knobs and `how`."""
+    made_of = *looked_at(selector, frame), sorted(how.items())
+    found = kept(frame.source, made_of, partial(selector.measure, frame, **how), (Measurement, StarList, Rejected))
     if isinstance(found, Rejected):
         return replace(found, source=frame.source)
     return replace(found[0], source=frame.source), found[1]
