@@ -25,6 +25,7 @@ from masterlight.night.products import check_file
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 STAGE = "subframes"
@@ -83,37 +84,39 @@ def measure_files(select: SubframeSelector, files: Sequence[File], fresh: bool =
     frames, scales = settle(frames)
     for sentence in sentences(scales):
         yield Event(STAGE, message=sentence)
-    measured = yield from measure_lights(select, frames, fresh)
-    if not measured:
-        raise NothingUsable("no light could be read; the reasons are above")
-    places = {frame.source: i for i, frame in enumerate(frames)}
-    night = select.table(sorted(measured, key=lambda one: places[one.source]))
+    night = yield from measure_frames(select, frames, fresh)
     for note in night.units.notes:
         yield Event(STAGE, message=note)
     return night
 
 
-def measure_lights(select: SubframeSelector, frames: Sequence[Frame], fresh: bool) -> Events[list[Subframe]]:
-    """Measure frames that were opened, but those that are known from before, as they come."""
-    measured = []
+def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
+    """Measure lights that were opened, in DN, all but those that are known from before, and approve and weigh them.
+
+    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table.
+    """
+    measured: dict[str, Subframe] = {}
     with executor() as pool, Kept(FOLDER, fresh) as kept:
         for event in each("measure", pool, partial(measured_frame, kept, select), frames, in_flight=pool[1]):
-            if isinstance(one := event.result, Rejected):  # its pixels cannot be read
+            one = event.result
+            if isinstance(one, Rejected):
                 yield replace(event, message=f"rejected {one}")
                 continue
-            measured.append(one)
+            measured[one.source] = one
             yield replace(event, result=None)
     if kept.recalled:
         words = f"{kept.recalled} of {len(frames)} frames were measured before and are unchanged"
         yield Event(STAGE, message=f"{words}; fresh=True measures them anew")
     if kept.trouble:
         yield Event(STAGE, message=kept.trouble)
-    return measured
+    if not measured:
+        raise NothingUsable("no light could be read; the reasons are above")
+    return select.table([measured[frame.source] for frame in frames if frame.source in measured])
 
 
 def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
-    found = measure_kept(kept, select, frame)
+    found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
     if isinstance(found, Rejected):
         return Subframe(frame.source, frame.meta, approved=False, reasons=(found.reason,))
     measurement, stars = replace(found[0], keywords=keywords_of(frame)), replace(found[1], peaks=None)
