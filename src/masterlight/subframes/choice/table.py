@@ -113,6 +113,8 @@ class Subframe:
     flags: tuple[Flag, ...] = ()
     given: Mapping[str, float] = field(default_factory=dict)
     """Properties that the frame alone does not tell, such as Transparency, by the names of their columns."""
+    keywords: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Its header, so that formulas may ask for it."""
 
     @property
     def time(self) -> str:
@@ -181,8 +183,7 @@ class Subframes(Sequence[Subframe]):
 
     def keyword_column(self, name: str) -> np.ndarray:
         """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
-        headers = [f.measurement.keywords if f.measurement else {} for f in self.frames]
-        named = [{str(key).upper().replace("-", "_"): value for key, value in h.items()} for h in headers]
+        named = [{str(key).upper().replace("-", "_"): v for key, v in f.keywords.items()} for f in self.frames]
         if not any(name.upper() in header for header in named):
             near = difflib.get_close_matches(name, (*PROPERTIES, *ALIASES), 3, 0.5)
             known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names)}"
