@@ -1,0 +1,65 @@
+"""Frames of one target laid on each other by their stars alone, before anybody has chosen a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.transform import Transform
+
+if TYPE_CHECKING:
+    from masterlight.subframes.measurement import StarList
+
+TRIES = 3
+"""Frames that are tried as the one that others are laid on, until more than half lie on it."""
+
+
+def places_of(
+    stars: Sequence[StarList | None], settings: StarAlignment | None = None
+) -> tuple[int, list[np.ndarray | None]]:
+    """Where frames lie on one of them: its number, and 3x3 matrices that send its pixels to those of each frame.
+
+    None for a frame without stars, or whose stars are not those of the others. The one that most lie on of the three
+    with the most and sharpest stars is the one.
+    """
+    settings = settings or StarAlignment()
+    best: list[np.ndarray | None] = [None] * len(stars)
+    chosen = 0
+    for at in sorted(range(len(stars)), key=lambda i: -promise(stars[i]))[:TRIES]:
+        own = stars[at]
+        if own is None or not len(own):
+            break
+        found = laid_on(own, [None if s is own else s for s in stars], settings)
+        found[at] = np.eye(3)
+        if number(found) > number(best):
+            best, chosen = found, at
+        if 2 * number(best) > len(stars):
+            break
+    return chosen, best
+
+
+def promise(stars: StarList | None) -> float:
+    """How well others may be laid on a frame: by the number of its stars, and how sharp they are."""
+    if stars is None or not len(stars):
+        return 0.0
+    return len(stars) / max(float(np.median(stars.fwhm_px)), 1e-9)
+
+
+def laid_on(
+    reference: StarList, stars: Sequence[StarList | None], settings: StarAlignment
+) -> list[np.ndarray | None]:
+    """A 3x3 matrix from the reference to each frame; the place of the one before is tried first."""
+    ready, guess, out = settings.prepare(reference), None, []
+    for own in stars:
+        found = settings.align(ready, own, guess=guess) if own is not None else None
+        guess = found if isinstance(found, Transform) else guess
+        out.append(found.matrix if isinstance(found, Transform) else None)
+    return out
+
+
+def number(places: Sequence[np.ndarray | None]) -> int:
+    """How many frames lie somewhere."""
+    return sum(place is not None for place in places)
