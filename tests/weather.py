@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 from scipy.signal import fftconvolve
 from sky import CALM, EVEN
 
+from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.simulate.kernels import render_stars, upsample_row
 from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import FLOOR_E, Observatory, apply
 from masterlight.simulate.pointing import Pointing
+from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.select import SubframeSelector
 
 SMALL = {"rows": 480, "cols": 600, "lights": 9, "stars": 350, "cosmic_rays": 0.0, "rotation_deg": 0.05}
 STEADY = {**CALM, **EVEN, "meridian_flip": False, "fwhm_spread": 0.03}
@@ -146,3 +150,21 @@ def astigmatism(u: np.ndarray, v: np.ndarray):
 def tilted(u: np.ndarray, v: np.ndarray):
     """A sensor out of focus at its right edge."""
     return np.ones_like(u), 1 + 0.35 * (u + 1), np.zeros_like(u)
+
+
+def measured(weather: Weather, minutes: float = 4.0, **meta) -> Subframes:
+    """The lights of a night as a table, one every so many minutes; what cannot be measured has a reason."""
+    frames = []
+    for i in range(len(weather)):
+        time = (datetime(2024, 3, 5, 20) + timedelta(minutes=minutes * i)).isoformat()
+        own = Meta(kind="light", object="M 1", filter="L", exposure_s=120.0, time=time, saturation_dn=65535.0, **meta)
+        frames.append(subframe(weather.frame(i), f"light_{i:03d}.fits", own))
+    return Subframes(tuple(frames))
+
+
+def subframe(image: np.ndarray, source: str, meta: Meta) -> Subframe:
+    """One image (rows, cols) measured."""
+    found = SubframeSelector().measure(ArrayFrame.of(image, source, meta))
+    if not found:
+        return Subframe(source, meta, approved=False, reasons=(found.reason,))
+    return Subframe(source, meta, *found)
