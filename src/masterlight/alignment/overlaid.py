@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform
+from masterlight.subframes.stars.doubles import offset_of
 
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
@@ -28,10 +30,8 @@ def places_of(
     settings = settings or StarAlignment()
     best: list[np.ndarray | None] = [None] * len(stars)
     chosen = 0
-    for at in sorted(range(len(stars)), key=lambda i: -promise(stars[i]))[:TRIES]:
+    for at in candidates(stars):
         own = stars[at]
-        if own is None or not len(own):
-            break
         found = laid_on(own, [None if s is own else s for s in stars], settings)
         found[at] = np.eye(3)
         if number(found) > number(best):
@@ -39,6 +39,16 @@ def places_of(
         if 2 * number(best) > len(stars):
             break
     return chosen, best
+
+
+def candidates(stars: Sequence[StarList | None]) -> list[int]:
+    """Frames on which others may be laid, the best first; those whose stars stand twice only where there are none else.
+
+    These have the most stars of all.
+    """
+    ranked = sorted((i for i, own in enumerate(stars) if own is not None and len(own)), key=lambda i: -promise(stars[i]))
+    single = (i for i in ranked if offset_of(stars[i]) is None)
+    return list(islice(single, TRIES)) or ranked[:1]
 
 
 def promise(stars: StarList | None) -> float:

@@ -42,6 +42,8 @@ VISIBLE, TRAILED, SPOILT = 0.42, 0.6, 0.75
 """Eccentricities: one can see it; it disturbs; it spoils."""
 ONE_WAY, NO_WAY = 0.5, 0.3
 """Coherence of directions from which on all stars are trailed the same way, and below which each has its own."""
+TILTED = 0.3
+"""Change of widths from corner to corner."""
 SOFT, BLURRED, DOUBLE = 1.25, 1.5, 2.0
 """Widths beside the usual one, and beside the sharpest of a group whose usual one is blurred itself."""
 NO_STARS = 0.1
@@ -120,8 +122,11 @@ class Group:
 
     @cached_property
     def widths(self) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) each: width of stars beside the usual one, and how odd that is."""
-        return beside_usual(self.figures("fwhm_px"), FLOORS["fwhm"], low=True)
+        """(N,) each: width of stars along their shorter axis beside the usual one, and how odd that is.
+
+        Trailing leaves it alone.
+        """
+        return beside_usual(self.figures("fwhm_short_px"), FLOORS["fwhm"], low=True)
 
     @cached_property
     def leaning(self) -> np.ndarray:
@@ -181,15 +186,18 @@ def cloud(group: Group, i: int) -> Flag | None:
     light, clear = group.light[i], group.clearness[i]
     if light is None or not np.isfinite(clear):
         return None
+    if jump(group, i):  # the first of two images has a part of the light
+        return None
     certain = clear + 3 * light.error / max(light.ratio, 1e-9) * clear
     if certain < HAZE:
         limit, code, severity = (CLOUD, "CLOUD", "reject") if clear < CLOUD else (HAZE, "HAZE", "warn")
         words = f"its stars have {clear:.0%} of the light of a clear sky ({limit:.0%} is the limit): {code.lower()}"
         return Flag(code, "clearness", clear, limit, severity, words + sky_words(group, i))
-    if light.slope > EDGE:
+    if light.slope > -np.log1p(-EDGE):
         where = f"towards {side(light.toward_rad)}" if np.isfinite(light.toward_rad) else "over the frame"
-        words = f"its stars lose light {where}, {light.slope:.0%} from corner to corner (limit {EDGE:.0%}): the edge of"
-        return Flag("CLOUD", "slope of light", light.slope, EDGE, "warn", f"{words} a cloud")
+        lost = -np.expm1(-light.slope)
+        words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of a cloud"
+        return Flag("CLOUD", "slope of light", lost, EDGE, "warn", words)
     if light.scatter > PATCHY:
         words = f"some stars lost more light than others, by {light.scatter:.0%} (limit {PATCHY:.0%}): patches of cloud"
         return Flag("CLOUD", "scatter of light", light.scatter, PATCHY, "warn", words)
@@ -245,7 +253,7 @@ def few_stars(group: Group, i: int) -> Flag | None:
     return Flag("FEWSTARS", "stars beside usual", share, limit, severity, f"{words} or focus")
 
 
-def trailed(group: Group, i: int) -> Flag | None:
+def trail(group: Group, i: int) -> Flag | None:
     """Stars drawn out, all in one direction: the mount; each in its own: the optics."""
     m = group.frames[i].measurement
     e, coherence = (m.eccentricity, m.theta_coherence) if m is not None else (None, None)
@@ -278,6 +286,14 @@ def optics(group: Group, i: int) -> Flag | None:
         kind = "around the middle: the field turned, or astigmatism" if radial < -0.4 else kind
         words = f"its stars are drawn out {kind or 'each in its own way: tilt, pinched optics or collimation'}"
         return Flag("OPTICS", "Eccentricity", e, TRAILED, "warn", f"{words} (eccentricity {e:.2f}, limit {TRAILED:g})")
+    tilts = group.figures("tilt")
+    others = tilts[np.isfinite(tilts)]
+    if m.tilt is None or len(others) < ENOUGH:
+        return None
+    usual = float(np.median(others))
+    if m.tilt > max(TILTED, usual + ODD * max(1.4826 * float(np.median(np.abs(others - usual))), 0.03)):
+        words = f"its stars widen by {m.tilt:.0%} from one corner to the other (limit {TILTED:.0%}; usual {usual:.0%}):"
+        return Flag("OPTICS", "tilt", m.tilt, TILTED, "warn", f"{words} focus or a part of the train that sags")
     return None
 
 
@@ -351,6 +367,8 @@ def gradient(group: Group, i: int) -> Flag | None:
     lean = group.leaning
     size = np.hypot(*lean.T)
     known = size[np.isfinite(size)]
+    if any(place is not None for place in group.places) and group.places[i] is None:
+        return None  # another field may have another sky
     if known.size < ENOUGH or not np.isfinite(size[i]) or bright_sky(group, i) or group.clearness[i] < HAZE:
         return None
     spread = max(1.4826 * float(np.median(known)), 0.01)
@@ -424,7 +442,7 @@ def doubled(group: Group, i: int) -> Flag | None:
 
 
 RULES: tuple[Callable[[Group, int], Flag | None], ...] = (
-    cloud, dew, few_stars, trailed, optics, focus, jump, bright_sky, gradient, other_field, crossed, clipped, doubled,
+    cloud, dew, few_stars, trail, optics, focus, jump, bright_sky, gradient, other_field, crossed, clipped, doubled,
 )  # fmt: skip
 """What is looked for in each frame, the order in which it is told."""
 

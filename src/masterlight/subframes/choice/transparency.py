@@ -31,6 +31,9 @@ DARKEST = 0.6
 """What a target that sets keeps of its light, where nobody knows its altitude: less is cloud."""
 LOSS, SPREADS = 0.05, 3.0
 """A frame that has lost so much against the trend, and so many times the usual scatter, is no clear one."""
+STRAIGHTER, ALIKE_SCATTER = 0.6, 0.005
+"""A trend is believed where frames scatter about it so much less than about a simpler one; and the least scatter of
+frames that are alike."""
 
 
 class Starlight(NamedTuple):
@@ -114,45 +117,51 @@ def full_light(ratios: np.ndarray) -> float:
 
 
 def clear_light(ratios: np.ndarray, air_mass: np.ndarray, hours: np.ndarray) -> np.ndarray:
-    """The ratio that each frame (N,) would have without clouds: falling as the air before the target grows.
+    """The ratio that each frame (N,) would have without clouds: less as the air before a target that sets grows.
 
-    air_mass, hours (N,): NaN where unknown. By air mass where all that have a ratio tell it; else by a smooth change
-    over time, of which a target that sets explains no more than `DARKEST`; else what the clearest frames have.
+    air_mass, hours (N,): NaN where unknown. A trend with air mass where all that have a ratio tell it, else a smooth
+    one with time, if frames follow it clearly better than none; else what the clearest frames have. Air takes no more
+    than `EXTINCTION`, and where nobody knows its mass the sky keeps `DARKEST`: less is cloud.
     """
     usual = full_light(ratios)
-    level, known = np.full(len(ratios), usual), np.isfinite(ratios)
-    by_air = np.isfinite(air_mass[known]).all() and known.sum() >= FEWEST_IN_TREND
+    known = np.isfinite(ratios)
+    by_air = np.isfinite(air_mass[known]).all()
     x = air_mass if by_air else hours
-    if not known.any() or not np.isfinite(x[known]).all() or known.sum() < FEWEST_IN_TREND or np.ptp(x[known]) == 0:
-        return level
-    bend = not by_air and known.sum() >= ENOUGH_BEND
-    scaled = (x - np.nanmin(x)) / np.nanmax(x - np.nanmin(x))
-    design = np.stack([scaled**k for k in range(3 if bend else 2)], axis=-1)
-    fitted = upper_trend(design, np.log(ratios), known)
-    if fitted is None:
-        return level
-    trend = np.exp(np.where(np.isfinite(scaled), fitted, np.log(usual)))
-    if by_air:
-        most = 10 ** (-0.4 * EXTINCTION * (np.nan_to_num(air_mass, nan=1.0) - np.nanmin(air_mass)))
-        return np.clip(trend, most * np.nanmax(trend[known]), np.nanmax(trend[known]))
+    if known.sum() < FEWEST_IN_TREND or not np.isfinite(x[known]).all() or np.ptp(x[known]) == 0:
+        return np.full(len(ratios), usual)
+    scaled = (x - x[known].mean()) / np.ptp(x[known])
+    bends = known.sum() >= ENOUGH_BEND and not by_air
+    trend, left = upper_trend(scaled, ratios, 0)
+    for degree in (1, 2) if bends else (1,):
+        more, rest = upper_trend(scaled, ratios, degree)
+        if rest < STRAIGHTER * left:
+            trend, left = more, rest
     top = np.nanmax(trend[known])
-    return np.clip(trend, DARKEST * top, top)
+    least = DARKEST * top
+    if by_air:
+        least = top * 10 ** (-0.4 * EXTINCTION * (air_mass - air_mass[known].min()))
+    return np.where(np.isfinite(trend), np.clip(trend, least, top), usual)
 
 
-def upper_trend(design: np.ndarray, values: np.ndarray, known: np.ndarray) -> np.ndarray | None:
-    """The trend of the frames (N,) that lost least; None where fewer than three in five follow it."""
+def upper_trend(x: np.ndarray, ratios: np.ndarray, degree: int) -> tuple[np.ndarray, float]:
+    """The trend over x (N,) of the frames that lost least, by a polynomial of the logarithm, and how far these scatter.
+
+    Nothing culminates twice: a bend must be that of a target that rises and sets. The scatter is infinite where fewer
+    than three frames in five follow.
+    """
+    known = np.isfinite(ratios)
+    logs = np.log(np.where(known, ratios, 1.0))
     kept = known.copy()
     for _ in range(10):
-        if 5 * np.count_nonzero(kept) < 3 * np.count_nonzero(known):
-            return None
-        fitted = design @ np.linalg.lstsq(design[kept], values[kept], rcond=None)[0]
-        below = fitted - values
-        limit = max(LOSS, SPREADS * 1.4826 * float(np.median(np.abs(below[kept]))))
-        again = known & (below < limit)
-        if (again == kept).all():
+        fit = np.polyfit(x[kept], logs[kept], degree)
+        below = np.polyval(fit, x) - logs
+        scatter = 1.4826 * float(np.median(np.abs(below[kept])))
+        again = known & (below < max(LOSS, SPREADS * scatter))
+        if (again == kept).all() or again.sum() <= degree + 1:
             break
         kept = again
-    return fitted
+    follow = 5 * kept.sum() >= 3 * known.sum() and (degree < 2 or fit[0] <= 0)
+    return np.exp(np.polyval(fit, x)), max(scatter, ALIKE_SCATTER) if follow else np.inf
 
 
 def transparencies(light: Sequence[Starlight | None]) -> np.ndarray:
