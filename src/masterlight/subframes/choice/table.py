@@ -63,16 +63,22 @@ class Units:
         return 1 / frame.full_dn if kind == "level" and self.data == "normalized" else 1.0
 
 
+Severity = Literal["note", "warn", "reject"]
+"""What is good to know; what should be looked at; what spoils a frame."""
+
+
 class Flag(NamedTuple):
     """One thing that is odd about a frame's health, by a short code such as CLOUD, TRAIL or FOCUS."""
 
     code: str
+    metric: str
+    """What was measured: the name of a property, or words."""
+    value: float
+    limit: float
+    """What it was compared with."""
+    severity: Severity
     words: str
     """What was seen, for a photographer, with its figure."""
-    value: float = float("nan")
-    limit: float = float("nan")
-    severe: bool = False
-    """Whether it alone is reason enough to leave the frame out."""
 
     def __str__(self) -> str:
         return self.code
