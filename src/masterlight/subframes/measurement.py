@@ -71,6 +71,8 @@ class Measurement:
     exposure_s: float | None = None
     flux_ratio: float | None = None
     """Flux of stars in this frame over that of the same stars in the reference."""
+    weight: float | None = None
+    """What it counts for, where `SubframeSelector.weight` was asked."""
     mean_dn: float | None = None
     mean_deviation_dn: float | None = None
     """Average absolute deviation from the median."""
