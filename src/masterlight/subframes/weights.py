@@ -185,7 +185,7 @@ def check_names(mode: str, keyword: str, expression: str | None, headers: Iterab
     formula = Expression(expression or "") if mode == "expression" else None
     names = [name for name in formula.names if property_named(name) is None] if formula else []
     if formula and not names:
-        formula.check(NAMES)
+        check_formula(formula, {}, "")
         return
     for source, keywords in headers:
         frame = SimpleNamespace(source=source, keywords=keywords)
@@ -193,13 +193,18 @@ def check_names(mode: str, keyword: str, expression: str | None, headers: Iterab
             keyword_weight(frame, keyword)
             continue
         header = words_of(keywords)
-        try:
-            formula.check([*NAMES, *header])
-        except ExpressionError as error:
-            words = str(error).removeprefix("expression: ")
-            raise ParameterError(f"ImageIntegration.weight_expression: {words}, in {source}") from None
+        check_formula(formula, header, f"{source}: ")
         for name in names:
             column(name, [frame], [header])
+
+
+def check_formula(formula: Expression, header: Mapping[str, Any], whose: str) -> None:
+    """Raise ParameterError where a formula asks for what is neither measured nor in this header."""
+    try:
+        formula.check([*NAMES, *header])
+    except ExpressionError as error:
+        words = str(error).removeprefix("expression: ")
+        raise ParameterError(f"{whose}ImageIntegration.weight_expression: {words}") from None
 
 
 def words_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
