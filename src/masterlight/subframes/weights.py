@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import ParameterError
+from masterlight.subframes.choice.transparency import full_light
 from masterlight.subframes.formula import variables
 from masterlight.subframes.formula.expression import Expression, ExpressionError
-from masterlight.subframes.formula.variables import GIVEN, PROPERTIES, SIGNAL, fields_of, property_named
+from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, property_named
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 
@@ -50,7 +51,7 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
 told by a keyword or a formula come besides, and those of `SHAPED`."""
 SHAPED = "point", "sharp"
 """Kinds of weight that are made of the noise and the star profiles of all frames together."""
-NAMES = tuple(name for name in PROPERTIES if name not in GIVEN)
+NAMES = tuple(name for name in PROPERTIES if name not in ("Index", "Weight"))
 """What a formula can be written with, besides the keywords of the header: widths in px, levels in DN."""
 
 
@@ -246,4 +247,7 @@ def column(name: str, statistics: Sequence[Measurement], headers: Sequence[dict]
     for s in statistics:
         for field in row.fields:
             check(s, field, f"{name} in the expression", positive=field in POSITIVE)
+    if row.name == "Transparency":
+        light = np.array([(s.flux_ratio or np.nan) / (s.exposure_s or 1.0) for s in statistics])
+        return light / full_light(light)
     return np.array([row.of(s) for s in statistics], np.float64)
