@@ -32,6 +32,8 @@ MEASURED = {
     "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
     "eccentricity": "the elongation of its stars", "stars": "its number of stars",
     "profile": "the profile of its stars",
+    **dict.fromkeys(("altitude_deg", "azimuth_deg", "air_mass"), "where its target stood (coordinates, time and site)"),
+    **dict.fromkeys(("noise_fraction", "saturated_fraction"), "its pixels before they were registered"),
 }  # fmt: skip
 OTHER = "what that tells"
 """Fields of `Measurement` as a sentence calls them, and all others."""
