@@ -8,28 +8,32 @@ What is made of a table of measured frames besides stands in `MADE`, a function 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
+from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
+from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import property_named
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
-STAGE = "subframes"
 LOOKED_AT = "light", "unknown"
 """Kinds of frames that are measured."""
 TABLES: dict[str, Callable[[Subframes], str]] = {
@@ -37,25 +41,46 @@ TABLES: dict[str, Callable[[Subframes], str]] = {
 }  # fmt: skip
 
 
+class Below(NamedTuple):
+    """What is printed below the table on a screen."""
+
+    text: str
+
+
 def choose_files(
-    select: SubframeSelector, files: Sequence[File], *, sort: str | None = None, fresh: bool = False,
-    overwrite: bool = False, **slots: Any,
+    select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
+    keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
+    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, **slots: Any,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
-    sort: a column by which the table is sorted, the best first, or the worst with a minus before it; fresh: measure
-    anew what is known from before; slots: names of `MADE`, and what shall be made: mostly the file to write. No file
-    that exists is replaced unless `overwrite` says so, and that is told before the work.
+    out: folder for copies of the approved, their weight under `keyword`, called prefix + name + postfix; sort: a column
+    by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
+    that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
+    slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
+    `overwrite` says so, which is told before the work.
     """
     wanted = {name: value for name, value in slots.items() if value}
+    if unknown := wanted.keys() - MADE.keys():
+        raise ParameterError(f"subframes takes no {' and no '.join(sorted(unknown))}")
     for name, value in wanted.items():
-        if isinstance(value, (str, Path)) and name in FILES:
+        if name in FILES:
             check_name(name, Path(value), overwrite)
-    night = yield from measure_files(select, files, fresh)
-    if sort:
-        night = best_first(night, sort)
+    frames = yield from open_lights(files)
+    check_columns(select, frames, sort)
+    copies = {}
+    if out is not None:
+        check_keyword(keyword, frames)
+        copies = copy_paths(frames, Path(out), prefix, postfix, overwrite)
+    night = yield from measure_frames(select, frames, fresh)
+    if keep or leave_out:
+        night = select.choose(night.with_frames(marked(night, keep, leave_out)))
+    night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
-        yield from MADE[name](night, value)
+        if text := (yield from MADE[name](night, value)):
+            yield Event(STAGE, result=Below(text))
+    if out is not None:
+        yield from write_copies(night, frames, copies, keyword.upper(), card(select))
     yield Event("done", result=night)
 
 
@@ -68,27 +93,31 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 
-def measure_files(select: SubframeSelector, files: Sequence[File], fresh: bool = False) -> Events[Subframes]:
-    """Measure the lights among files and folders, and approve and weigh them; what is known of them is not measured."""
+def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
+    """The lights among files and folders, opened and in DN; what was left aside is told."""
     session = yield from scan_settled(STAGE, files)
     yield from tell_rejected(STAGE, session)
-    frames, others = [f for f in session.frames if f.meta.kind in LOOKED_AT], Counter[str]()
-    for frame in session.frames:
-        if frame.meta.kind not in LOOKED_AT:
-            others[PLURAL.get(frame.meta.kind, frame.meta.kind)] += 1
-    if others:
+    frames = [f for f in session.frames if f.meta.kind in LOOKED_AT]
+    if others := Counter(PLURAL[f.meta.kind] for f in session.frames if f.meta.kind not in LOOKED_AT):
         counted = ", ".join(f"{count} {kind}" for kind, count in others.items())
         yield Event(STAGE, message=f"not measured, since they are no lights: {counted}")
     if not frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give lights, or their folder"
         raise NothingUsable(f"no light was found: {why}")
-    frames, scales = settle(frames)
-    for sentence in sentences(scales):
+    settled, scales = settle(frames)
+    for sentence in (*sentences(scales), *warnings(settled)):
         yield Event(STAGE, message=sentence)
-    night = yield from measure_frames(select, frames, fresh)
-    for note in night.units.notes:
-        yield Event(STAGE, message=note)
-    return night
+    return settled
+
+
+def warnings(frames: Sequence[Frame]) -> Iterator[str]:
+    """What makes figures of some frames tell less than they seem to."""
+    registered = [frame.source for frame in frames if "registered" in frame.meta.stages]
+    if registered:
+        words = (
+            "registered: what interpolation made of their noise and stars is measured; give them as they were before"
+        )
+        yield f"{len(registered)} of {len(frames)} frames are {words} ({registered[0]})"
 
 
 def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
@@ -115,7 +144,10 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
         yield Event(STAGE, message=kept.trouble)
     if not measured:
         raise NothingUsable("no light could be read; the reasons are above")
-    return select.table([measured[frame.source] for frame in frames if frame.source in measured])
+    night = select.table([measured[frame.source] for frame in frames if frame.source in measured])
+    for note in night.units.notes:
+        yield Event(STAGE, message=note)
+    return night
 
 
 def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
@@ -123,23 +155,49 @@ def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subfra
     found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
     if isinstance(found, Rejected):
         return without(frame, found.reason)
-    measurement, stars = replace(found[0], keywords=keywords_of(frame)), replace(found[1], peaks=None)
-    return Subframe(frame.source, frame.meta, measurement, stars)
+    return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
+
+
+def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str]:
+    """The columns that the formulas and the sorting ask for."""
+    names = [name for text in (select.approve, select.weight) if text for name in Expression(text).names]
+    return list(dict.fromkeys([*names, *([sort.removeprefix("-")] if sort else [])]))
+
+
+def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
+    """Raise before the work where a formula or the sorting asks for what no frame can have."""
+    headers = [keywords_of(frame) for frame in frames]
+    blind = Subframes(tuple(Subframe(f.source, keywords=h) for f, h in zip(frames, headers, strict=True)))
+    for name in columns_asked(select):
+        blind.column(name)
+    if sort:
+        best_first(blind, sort)
 
 
 def without(frame: Frame, reason: str) -> Subframe:
     """A frame of which nothing was measured, and why."""
-    return Subframe(frame.source, frame.meta, approved=False, reasons=(reason,))
+    return Subframe(frame.source, frame.meta, approved=False, reasons=(reason,), keywords=keywords_of(frame))
 
 
 def best_first(night: Subframes, name: str) -> Subframes:
-    """A table sorted by a column, the best first, from above where nothing is better; the other way round with a minus
+    """A table sorted by a column, the best first, from below where nothing is better; the other way round with a minus
     before the name."""
-    from masterlight.subframes.formula.variables import property_named
-
     row = property_named(name.removeprefix("-"))
     high = row is not None and row.better == "high"
     return night.sorted_by(name.removeprefix("-"), descending=high != name.startswith("-"))
+
+
+def marked(night: Subframes, keep: Sequence[str], leave_out: Sequence[str]) -> list[Subframe]:
+    """The frames with verdicts by hand: names or paths of files, or patterns; ParameterError for one that fits none."""
+    verdicts: dict[str, bool] = {}
+    for approved, names in ((True, keep), (False, leave_out)):
+        for name in names:
+            found = [f.source for f in night if fnmatch(f.source, name) or fnmatch(Path(f.source).name, name)]
+            if not found:
+                knob = "keep" if approved else "leave_out"
+                raise ParameterError(f"{knob}= {name}: none of the frames is called so")
+            verdicts |= dict.fromkeys(found, approved)
+    return [frame.mark(verdicts[frame.source]) if frame.source in verdicts else frame for frame in night]
 
 
 def write_table(night: Subframes, path: File) -> Events[None]:
@@ -165,7 +223,8 @@ def written(path: File, text: str) -> Events[None]:
     yield Event(STAGE, message=f"written: {path}")
 
 
-FILES = {"table": tuple(TABLES), "list": (".txt",)}
+FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",)}
 """Slots that are files to write, and how their names may end."""
-MADE: dict[str, Callable[[Subframes, Any], Events[None]]] = {"table": write_table, "list": write_list}
-"""What is made of a table of measured frames, by slots of the verb: (table, what the slot says)."""
+MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {"table": write_table, "list": write_list}
+"""What is made of a table of measured frames, by slots of the verb: (table, what the slot says); a text that comes back
+is printed below the table."""
