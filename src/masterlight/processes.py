@@ -84,6 +84,8 @@ class Step:
     words: str = ""
     """What else its help says."""
     by_hand: bool = True
+    may_only_show: bool = False
+    """Whether it does something without --out, too."""
 
     @property
     def writes_again(self) -> bool:
@@ -163,7 +165,7 @@ STEPS = {step.verb: step for step in (
         "masterlight doctor ~/nights/m31 -o m31.html",
         ("off", "calibrate.dark_scaling", "calibrate.overscan.model", "debayer.pattern", "workers"),
         takes="DIR", makes="Page to write, .html, with pictures of what was found.", of="doctor",
-        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False,
+        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False, may_only_show=True,
         words="Exit status: 0 healthy or only warnings, 1 when something is wrong that stops a run.",
     ),
     Step(
@@ -248,6 +250,21 @@ STEPS = {step.verb: step for step in (
         "debayer", "Debayer", "Make colour images of mosaics; each is written as NAME_d.fits.",
         "masterlight debayer clean -o colour --method vng", ("method", "directions", "pattern", "xtrans_passes"),
         makes=FOLDER, ending="_d",
+    ),
+    Step(
+        "subframes", "SubframeSelector", "Measure frames; approve and weigh them, and say what comes of it.",
+        'masterlight subframes lights --approve "FWHM < 4 && Eccentricity < 0.6"',
+        ("approve", "weight", "scale_arcsec", "data_unit"),
+        (Slot("table", "Table to write: .csv, .ecsv or .json."),
+         Slot("list", "List of the approved, .txt; other verbs take @FILE."),
+         Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME"),
+         Slot("keyword", "What holds the weight in copies [SSWEIGHT].", "word", metavar="NAME"),
+         Slot("prefix", "Before the names of copies.", "word", metavar="TEXT"),
+         Slot("postfix", "Behind the names of copies [_a].", "word", metavar="TEXT"),
+         Slot("keep", "Approve by hand: a name or pattern; repeat it.", "files", metavar="NAME"),
+         Slot("leave_out", "The same, not to approve.", "files", metavar="NAME")),
+        makes="Folder for copies of the approved frames.", may_only_show=True,
+        words="Exit status: 0 done, 1 done without some files, 2 nothing usable.",
     ),
     Step(
         "normalize", "LocalNormalization", "Bring registered frames to the sky of one of them: NAME_n.fits.",
