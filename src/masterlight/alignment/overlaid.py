@@ -15,6 +15,8 @@ from masterlight.subframes.stars.doubles import offset_of
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
+ROUGH = StarAlignment(model="similarity", max_stars=200)
+"""Quick, and true enough to tell which star is which."""
 TRIES = 3
 """Frames that are tried as the one that others are laid on, until more than half lie on it."""
 
@@ -27,7 +29,7 @@ def places_of(
     None for a frame without stars, or whose stars are not those of the others. The one that most lie on of the three
     with the most and sharpest stars is the one.
     """
-    settings = settings or StarAlignment()
+    settings = settings or ROUGH
     best: list[np.ndarray | None] = [None] * len(stars)
     chosen = 0
     for at in candidates(stars):
