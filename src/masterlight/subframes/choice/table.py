@@ -1,0 +1,362 @@
+"""The nouns of choosing: `Subframe`, one measured frame and what was decided about it; `Subframes`, a table of them.
+
+Pure data, which opens no file and measures nothing: doors and notebooks fill it, formulas, plots and forecasts read it.
+What is measured stays in px and DN in `Measurement`; arcseconds, electrons and parts of full scale are a view: `Units`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, overload
+
+import numpy as np
+
+from masterlight.core.errors import ParameterError
+from masterlight.core.frame import Meta
+from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.together import same_exposure
+from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.measurement import Measurement, StarList
+from masterlight.subframes.weights import VARIABLES
+
+Width = Literal["arcsec", "px"]
+Level = Literal["dn", "e-", "normalized"]
+ARCSEC_PER_UM_MM = 206.26480624709636
+"""Arcseconds that a pixel of 1 um sees behind 1 mm of focal length."""
+WORDS = {"arcsec": "arcsec", "px": "px", "dn": "DN", "e-": "e-", "normalized": ""}
+"""Units as heads of columns have them."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """In which units a table shows widths and levels, and what it knows for that.
+
+    scale_arcsec, gain_e and bits are those that all frames share, None where they differ or nobody knows them: each
+    `Subframe` has its own. scale_from, gain_from, bits_from say who told: "header", "by hand" or "" for nobody.
+    """
+
+    width: Width = "px"
+    data: Level = "dn"
+    scale_arcsec: float | None = None
+    gain_e: float | None = None
+    bits: int | None = 16
+    scale_from: str = ""
+    gain_from: str = ""
+    bits_from: str = ""
+    notes: tuple[str, ...] = ()
+    """Why widths stay in px, or levels in DN, as sentences."""
+
+    def name(self, kind: str) -> str:
+        """The unit of a kind of property: of a "width" arcsec or px, of a "level" DN or e-, of all others none."""
+        return WORDS[self.width] if kind == "width" else WORDS[self.data] if kind == "level" else ""
+
+    def factor(self, kind: str, frame: "Subframe") -> float:
+        """By what px or DN of a frame are multiplied to be in these units; NaN where the frame does not tell."""
+        if kind == "width" and self.width == "arcsec":
+            return float("nan") if frame.scale_arcsec is None else frame.scale_arcsec
+        if kind == "level" and self.data == "e-":
+            return float("nan") if frame.gain_e is None else frame.gain_e
+        return 1 / frame.full_dn if kind == "level" and self.data == "normalized" else 1.0
+
+
+class Flag(NamedTuple):
+    """One thing that is odd about a frame's health, by a short code such as CLOUD, TRAIL or FOCUS."""
+
+    code: str
+    words: str
+    """What was seen, for a photographer, with its figure."""
+    value: float = float("nan")
+    limit: float = float("nan")
+    severe: bool = False
+    """Whether it alone is reason enough to leave the frame out."""
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class SubframeGroup(NamedTuple):
+    """What frames must share so that their figures can be compared; "" and None where headers do not tell."""
+
+    target: str = ""
+    filter: str = ""
+    exposure_s: float | None = None
+
+    def __str__(self) -> str:
+        exposure = "" if self.exposure_s is None else f"{self.exposure_s:g} s"
+        return ", ".join(filter(None, (self.target, self.filter, exposure))) or "all frames"
+
+
+@dataclass(frozen=True, eq=False)
+class Subframe:
+    """One frame of a night: what its header says, what was measured of it, and what was decided about it."""
+
+    source: str
+    meta: Meta = field(default_factory=Meta)
+    measurement: Measurement | None = None
+    """Of its one plane, or of the mean of its planes; None where nothing could be measured, which `reasons` tell."""
+    stars: StarList | None = None
+    scale_arcsec: float | None = None
+    """Arcseconds that a pixel sees."""
+    gain_e: float | None = None
+    """Electrons per DN."""
+    full_dn: float = 65535.0
+    """What 1 is where levels are shown as parts of full scale."""
+    approved: bool = True
+    locked: bool = False
+    """Whether `approved` was set by hand: no formula changes it."""
+    weight: float | None = None
+    reasons: tuple[str, ...] = ()
+    """Why it is not approved, or has no weight, as sentences."""
+    flags: tuple[Flag, ...] = ()
+    given: Mapping[str, float] = field(default_factory=dict)
+    """Properties that the frame alone does not tell, such as Transparency, by the names of their columns."""
+
+    @property
+    def time(self) -> str:
+        """When its exposure began, in UTC; empty where nobody knows."""
+        return self.meta.time or ""
+
+    def mark(self, approved: bool) -> "Subframe":
+        """The same with a verdict by hand, which no formula changes any more."""
+        return replace(self, approved=approved, locked=True, reasons=() if approved else ("left out by hand",))
+
+
+@dataclass(frozen=True, eq=False)
+class Subframes(Sequence[Subframe]):
+    """Measured frames in an order, and the units in which their figures are shown.
+
+    `night.column("FWHM")` gives the figures of all frames; `night[3]`, `night[:10]` and `len(night)` work as with a
+    list. Everything that changes something gives a new table.
+    """
+
+    frames: tuple[Subframe, ...]
+    units: Units = Units()
+
+    @overload
+    def __getitem__(self, index: int) -> Subframe: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Subframes": ...
+    def __getitem__(self, index: int | slice) -> "Subframe | Subframes":
+        return replace(self, frames=self.frames[index]) if isinstance(index, slice) else self.frames[index]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Subframe]:
+        return iter(self.frames)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of numbers that a formula, a plot or a sort may ask for, besides Index and Weight."""
+        return tuple(VARIABLES)
+
+    def unit_of(self, name: str) -> str:
+        """The unit of a column: arcsec, px, DN, e-; empty for a bare number."""
+        return self.units.name(KINDS.get(name, ""))
+
+    def column(self, name: str) -> np.ndarray:
+        """(N,) float64, one figure for each frame in the units of the table, NaN where it could not be measured.
+
+        name: one of `names`, or Index or Weight. Raises ParameterError for any other.
+        """
+        if name in OWN:
+            return np.array([OWN[name](i, frame) for i, frame in enumerate(self.frames)], float)
+        if name not in VARIABLES:
+            raise ParameterError(f"there is no column {name}; there are {', '.join((*OWN, *self.names))}")
+        kind = KINDS.get(name, "")
+        return np.array([figure_of(name, frame) * self.units.factor(kind, frame) for frame in self.frames], float)
+
+    def sorted_by(self, name: str, descending: bool = False) -> "Subframes":
+        """The same frames by a column, or by File, Time, Target or Filter; what could not be measured comes last."""
+        if name in TEXTS:
+            return self.with_frames(sorted(self.frames, key=TEXTS[name], reverse=descending))
+        values = self.column(name)
+        order = np.argsort(-values if descending else values, kind="stable")  # NaN last, either way
+        return self.with_frames(self.frames[i] for i in order)
+
+    def with_frames(self, frames: Iterable[Subframe]) -> "Subframes":
+        """The same table of other frames."""
+        return replace(self, frames=tuple(frames))
+
+    def where(self, keep: Callable[[Subframe], object]) -> "Subframes":
+        """Those frames for which `keep` says yes."""
+        return self.with_frames(filter(keep, self.frames))
+
+    @property
+    def approved(self) -> "Subframes":
+        """Those frames that are approved."""
+        return self.where(lambda frame: frame.approved)
+
+    @property
+    def groups(self) -> "dict[SubframeGroup, Subframes]":
+        """The frames by target, filter and exposure, in the order in which they first come."""
+        parts: dict[SubframeGroup, list[Subframe]] = {}
+        for frame, group in zip(self.frames, groups_of(self.frames), strict=True):
+            parts.setdefault(group, []).append(frame)
+        return {group: self.with_frames(frames) for group, frames in parts.items()}
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(N,) the weight of each frame, NaN where it has none."""
+        return self.column("Weight")
+
+    def approved_by(self, expression: str) -> "Subframes":
+        """The table with the frames approved for which a formula holds: `FWHM < 4 && Eccentricity < 0.6`.
+
+        Each group is looked at by itself, all of its frames tell XMin, XMedian and the like. A frame that lacks what
+        the formula needs is not approved, whatever it says; those that were locked by hand stay as they are. An empty
+        formula approves all that could be measured.
+        """
+        return self.by_group(lambda group: approve_group(group, expression))
+
+    def weighed_by(self, expression: str, over: Literal["all", "approved"] = "all") -> "Subframes":
+        """The table with weights by a formula: `35*inv(FWHM) + 5*inv(Eccentricity) + 50`.
+
+        Each group is looked at by itself; `over` says which of its frames tell XMin, XMedian and the like. A frame that
+        lacks what the formula needs has no weight.
+        """
+        return self.by_group(lambda group: weigh_group(group, expression, over))
+
+    def by_group(self, work: "Callable[[Subframes], Iterable[Subframe]]") -> "Subframes":
+        """The table with each group of frames replaced by what `work` makes of it, in the order that it had."""
+        made = {id(old): new for g in self.groups.values() for old, new in zip(g.frames, work(g), strict=True)}
+        return self.with_frames(made[id(frame)] for frame in self.frames)
+
+    def heads(self) -> dict[str, str]:
+        """The columns of a table in a file, with their units."""
+        measured = {name: self.unit_of(name) for name in self.names}
+        facts = {name: {"Exposure": "s"}.get(name, "") for name in (*OWN, *TEXTS, *VERDICTS)}
+        return facts | measured
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """What stands in a table in a file: a row for each frame, a cell for each of `heads`, None where unknown."""
+        columns: list[list[Any]] = [self.column(name).tolist() for name in OWN]
+        columns += [[TEXTS[name](frame) for frame in self.frames] for name in TEXTS]
+        columns += [[VERDICTS[name](frame) for frame in self.frames] for name in VERDICTS]
+        columns += [self.column(name).tolist() for name in self.names]
+        return [tuple(None if cell != cell else cell for cell in row) for row in zip(*columns, strict=True)]
+
+    def to_csv(self) -> str:
+        """The table as CSV, units in brackets behind the names of columns; numbers as full doubles."""
+        return csv_text(self.heads(), self.rows())
+
+    def to_ecsv(self) -> str:
+        """The table as ECSV, which astropy reads with the units of its columns."""
+        return ecsv_text(self.heads(), self.rows())
+
+    def to_json(self) -> str:
+        """The table as JSON: units, columns and frames by name."""
+        return json_text(self.heads(), self.rows())
+
+
+OWN: dict[str, Callable[[int, Subframe], float]] = {
+    "Index": lambda i, frame: i + 1,
+    "Weight": lambda i, frame: np.nan if frame.weight is None else frame.weight,
+}
+"""Columns of numbers that are not measured."""
+TEXTS: dict[str, Callable[[Subframe], str]] = {
+    "File": lambda frame: frame.source,
+    "Target": lambda frame: frame.meta.object or "",
+    "Filter": lambda frame: frame.meta.filter or "",
+    "Time": lambda frame: frame.time,
+}
+"""Columns of words."""
+VERDICTS: dict[str, Callable[[Subframe], Any]] = {
+    "Approved": lambda frame: frame.approved,
+    "Locked": lambda frame: frame.locked,
+    "Flags": lambda frame: " ".join(map(str, frame.flags)),
+    "Reasons": lambda frame: "; ".join(frame.reasons),
+}
+KINDS = {"FWHM": "width"} | dict.fromkeys(("Noise", "Median", "Mean", "MeanDeviation"), "level")
+"""Which columns have units that the user chooses."""
+
+
+def figure_of(name: str, frame: Subframe) -> float:
+    """One figure of a frame in px and DN; NaN where it could not be measured."""
+    fields, compute = VARIABLES[name]
+    m = frame.measurement
+    if m is None or any(getattr(m, field) is None for field in fields):
+        return np.nan
+    with np.errstate(all="ignore"):
+        return float(compute(m))
+
+
+def tabled(group: Subframes, formula: Expression) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The columns that a formula needs, and of which frames all of them are known."""
+    table = {name: group.column(name) for name in formula.names if name in VARIABLES}
+    complete = np.logical_and.reduce([np.isfinite(c) for c in table.values()] or [np.ones(len(group), bool)])
+    return dict.fromkeys(group.names, np.zeros(len(group))) | table, complete
+
+
+def missing_words(group: Subframes, formula: Expression, i: int) -> str:
+    """Which figures of a frame a formula needs and nobody could measure."""
+    names = [name for name in formula.names if not np.isfinite(group.column(name)[i])]
+    return f"{', '.join(names)} could not be measured"
+
+
+def approve_group(group: Subframes, text: str) -> list[Subframe]:
+    """The frames of a group, approved by a formula."""
+    if not text.strip():
+        return [f if f.locked or f.measurement is None else replace(f, approved=True, reasons=()) for f in group]
+    formula = Expression(text)
+    if not formula.approves:
+        raise ParameterError(f"SubframeSelector.approve: '{text}' is a number; a condition is needed, such as FWHM < 4")
+    table, complete = tabled(group, formula)
+    verdicts = np.zeros(len(group), bool)
+    if complete.any():
+        verdicts[complete] = formula.evaluate({name: column[complete] for name, column in table.items()})
+    out = []
+    for i, frame in enumerate(group):
+        if frame.locked or frame.measurement is None:
+            out.append(frame)
+            continue
+        reason = f"not {text}" if complete[i] else missing_words(group, formula, i)
+        out.append(replace(frame, approved=bool(verdicts[i]), reasons=() if verdicts[i] else (reason,)))
+    return out
+
+
+def weigh_group(group: Subframes, text: str, over: str) -> list[Subframe]:
+    """The frames of a group, weighed by a formula."""
+    formula = Expression(text)
+    if formula.approves:
+        raise ParameterError(
+            f"SubframeSelector.weight: '{text}' is a condition; a weight is a number: if({text}, 1, 0)"
+        )
+    table, complete = tabled(group, formula)
+    within = complete & np.array([over == "all" or frame.approved for frame in group])
+    weights = np.full(len(group), np.nan)
+    if within.any():
+        weights[within] = formula.evaluate({name: column[within] for name, column in table.items()})
+    return [replace(f, weight=float(w) if np.isfinite(w) else None) for f, w in zip(group, weights, strict=True)]
+
+
+def groups_of(frames: Iterable[Subframe]) -> list[SubframeGroup]:
+    """The group of each frame; exposures that darks take for the same are, spelling of target and filter aside."""
+    known: list[SubframeGroup] = []
+    out = []
+    for frame in frames:
+        mine = SubframeGroup(frame.meta.object or "", frame.meta.filter or "", frame.meta.exposure_s)
+        found = next((group for group in known if same_group(group, mine)), None)
+        if found is None:
+            known.append(found := mine)
+        out.append(found)
+    return out
+
+
+def same_group(a: SubframeGroup, b: SubframeGroup) -> bool:
+    """Whether two frames' figures can be compared."""
+    if (a.exposure_s is None) != (b.exposure_s is None) or spelling(a) != spelling(b):
+        return False
+    return a.exposure_s is None or b.exposure_s is None or same_exposure(a.exposure_s, b.exposure_s)
+
+
+def spelling(group: SubframeGroup) -> tuple[str, ...]:
+    """Names of target and filter without what people spell differently."""
+    return object_key(group.target), filter_key(group.filter)
+
+
+def scale_of(meta: Meta) -> float | None:
+    """Arcseconds that a pixel of a frame sees by its header; None where it does not tell."""
+    if not meta.pixel_um or not meta.focal_mm:
+        return None
+    return ARCSEC_PER_UM_MM * meta.pixel_um / meta.focal_mm

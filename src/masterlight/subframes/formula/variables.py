@@ -1,0 +1,144 @@
+"""The properties of a subframe: what formulas and tables call each, how it is computed, which way is better.
+
+One row each. Values are in px and DN here; a table shows them in the units of its night, by the kind of unit of the
+row. A property that could not be measured is NaN.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import degrees, nan
+from operator import attrgetter
+from typing import Any, Literal
+
+import numpy as np
+
+from masterlight.subframes.measurement import Measurement
+
+Kind = Literal["", "width", "level", "deg", "s", "C"]
+"""Of a unit: none; px or arcsec; DN, e- or parts of full scale; degrees, seconds, degrees Celsius."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of a subframe."""
+
+    name: str
+    """As in formulas and in the headers of tables."""
+    help: str
+    """What it is, in a line."""
+    fields: tuple[str, ...] = ()
+    """Fields of `Measurement` that it needs; none where whoever makes the table tells it: see `GIVEN`."""
+    compute: Callable[[Measurement], float] | None = None
+    """Its value, px and DN, once all these fields are known; the one field itself unless told."""
+    unit: Kind = ""
+    better: Literal["", "high", "low"] = ""
+    """Which way is better; neither where that depends."""
+    aliases: tuple[str, ...] = ()
+    form: str = ".4g"
+    """How a table on a screen writes it."""
+
+    def of(self, measurement: Measurement) -> float:
+        """The value for one frame, NaN where something that it needs is not known."""
+        values = [getattr(measurement, name, None) for name in self.fields]
+        if not values or any(value is None for value in values):
+            return nan
+        with np.errstate(all="ignore"):
+            return float(values[0] if self.compute is None else self.compute(measurement))
+
+
+def squared_ratio(above: str, below: str) -> Callable[[Measurement], float]:
+    """(above / below)^2 of two fields."""
+    one, other = attrgetter(above), attrgetter(below)
+    return lambda m: np.float64(one(m)) ** 2 / np.float64(other(m)) ** 2
+
+
+def psf_signal_weight(m: Measurement) -> float:
+    """Light of the stars and its concentration over noise and fluctuation of the background."""
+    spread = np.float64(m.noise_dn) * m.background_noise_dn
+    return 5.326e-6 * m.psf_flux_dn * m.psf_mean_flux_dn / (9.0e6 * spread)
+
+
+def psf_snr(m: Measurement) -> float:
+    """Light of the stars over noise, squared."""
+    return 1.316e-7 * m.psf_flux_dn**2 / (4.987e6 * np.float64(m.noise_dn) ** 2)
+
+
+SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
+"""What the PSF signal weight is made of."""
+PROPERTIES = {
+    row.name: row
+    for row in (
+        Property("Index", "place among the frames as they were given, from 1", form=".0f"),
+        Property("Weight", "what the frame counts for", better="high", form=".5g"),
+        Property("FWHM", "width of its stars at half maximum", ("fwhm_px",), unit="width", better="low"),
+        Property("Eccentricity", "elongation of its stars: 0.42 still looks round", ("eccentricity",), better="low"),
+        Property(
+            "SNRWeight", "(MedianMeanDev / Noise)^2", ("mean_deviation_dn", "noise_dn"),
+            squared_ratio("mean_deviation_dn", "noise_dn"), better="high", aliases=("SNR",),
+        ),
+        Property("PSFSignalWeight", "light and concentration of its stars over noise", SIGNAL, psf_signal_weight,
+                 better="high", aliases=("PSFSignal",)),
+        Property("PSFSNR", "light of its stars over noise, squared", ("psf_flux_dn", "noise_dn"), psf_snr,
+                 better="high"),
+        Property("PSFScale", "factor that brings its stars to those of the reference", ("flux_ratio",),
+                 lambda m: 1 / np.float64(m.flux_ratio), better="low"),
+        Property("PSFScaleSNR", "(light of its stars beside the reference's / Noise)^2: the weight of least noise",
+                 ("flux_ratio", "noise_dn"), squared_ratio("flux_ratio", "noise_dn"), better="high"),
+        Property("Transparency", "light of its stars beside the group's, for the same exposure", better="high",
+                 form=".3f"),
+        Property("PointSNR", "signal to noise of a faint star, beside the best of the group", better="high"),
+        Property("PSFFlux", "light of all its stars", ("psf_flux_dn",), unit="level", better="high"),
+        Property("Noise", "of one pixel", ("noise_dn",), unit="level", better="low"),
+        Property("NoiseRatio", "share of the pixels free of structure, which tell the noise", ("noise_fraction",),
+                 better="high"),
+        Property("Median", "level of its background", ("location_dn",), unit="level", better="low", form=".5g"),
+        Property("MedianMeanDev", "average distance of its pixels from the median", ("mean_deviation_dn",),
+                 unit="level", aliases=("MeanDeviation",)),
+        Property("Mean", "of its pixels", ("mean_dn",), unit="level", form=".5g"),
+        Property("MStar", "how far its background fluctuates", ("background_noise_dn",), unit="level", better="low"),
+        Property("Gradient", "highest minus lowest corner of the plane through its sky", ("gradient_dn",),
+                 unit="level", better="low"),
+        Property("Stars", "how many stars stand out", ("stars",), better="high", aliases=("StarSupport",), form=".0f"),
+        Property("StarResidual", "how far its stars are from their fitted profiles, over their heights",
+                 ("residual",), better="low"),
+        Property("FWHMMeanDev", "average distance of its stars' FWHM from their median", ("fwhm_mean_dev_px",),
+                 unit="width", better="low"),
+        Property("EccentricityMeanDev", "average distance of its stars' eccentricity from their median",
+                 ("eccentricity_mean_dev",), better="low"),
+        Property("StarResidualMeanDev", "average distance of its stars' residuals from their median",
+                 ("residual_mean_dev",), better="low"),
+        Property("Theta", "direction in which its stars are longer, from x towards y", ("theta_rad",),
+                 lambda m: degrees(m.theta_rad), unit="deg", form=".0f"),
+        Property("ThetaCoherence", "how far its stars are longer in one direction: 1 for all, 0 for none",
+                 ("theta_coherence",), better="low", form=".2f"),
+        Property("Beta", "exponent of its stars' Moffat profile", ("beta",), form=".2f"),
+        Property("Altitude", "of the target above the horizon", ("altitude_deg",), unit="deg", better="high",
+                 form=".1f"),
+        Property("Azimuth", "of the target, north 0, east 90", ("azimuth_deg",), unit="deg", form=".1f"),
+        Property("Exposure", "exposure time", ("exposure_s",), unit="s"),
+        Property("Saturated", "share of its pixels that are saturated", ("saturated_fraction",), better="low"),
+    )
+}  # fmt: skip
+"""All of them by name, in the order of a table."""
+GIVEN = tuple(row.name for row in PROPERTIES.values() if not row.fields)
+"""Those that no frame tells by itself: whoever makes the table knows them, from the other frames or the user."""
+ALIASES = {alias: row.name for row in PROPERTIES.values() for alias in row.aliases}
+"""Other names, and those in `PROPERTIES` that they stand for."""
+
+
+def property_named(name: str) -> Property | None:
+    """The row that a formula or a user calls so, by its name or another one; None for a keyword of the header."""
+    return PROPERTIES.get(ALIASES.get(name, name))
+
+
+def fields_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The fields of `Measurement` that these properties need, each once."""
+    rows = [row for name in names if (row := property_named(name))]
+    return tuple(dict.fromkeys(field for row in rows for field in row.fields))
+
+
+def column_of(name: str, measurements: Iterable[Any]) -> np.ndarray:
+    """One property of many frames, (N,) float64 in px and DN, NaN where it could not be measured."""
+    row = property_named(name)
+    assert row is not None, name
+    return np.array([row.of(m) for m in measurements], np.float64)

@@ -1,0 +1,104 @@
+"""A table of measured frames: figures in the units asked for, groups, verdicts, files."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from masterlight.core.errors import ParameterError
+from masterlight.core.frame import Meta
+from masterlight.subframes.choice.table import Subframe, Subframes, Units, scale_of
+from masterlight.subframes.measurement import Measurement
+
+TUTORIAL = (3.008, 0.3663, 107.6), (3.25, 0.45, 110.0), (3.5, 0.41, 112.0), (4.003, 0.5712, 117.5)
+INVERSE = "35*inv(FWHM) + 5*inv(Eccentricity) + 10*inv(Noise) + 50"
+
+
+def frame_of(source="a.fits", fwhm_px=3.0, eccentricity=0.4, noise_dn=100.0, **more):
+    meta = Meta(exposure_s=60.0, filter="L", **{k: more.pop(k) for k in ("object",) if k in more})
+    measurement = Measurement(source, 1000.0, (50.0, 50.0), noise_dn, fwhm_px=fwhm_px, eccentricity=eccentricity)
+    return Subframe(source, meta, measurement, **more)
+
+
+def night_of(rows=TUTORIAL, **more):
+    return Subframes(tuple(frame_of(f"light_{i}.fits", *row) for i, row in enumerate(rows)), **more)
+
+
+def test_truth_the_tutorials_weights():
+    """The worked group of the tutorial's formula: 100 for the best of all, 50 for the worst of all."""
+    weighed = night_of().weighed_by(INVERSE)
+    assert weighed.weights == pytest.approx([100, 87.02073503, 77.18264905, 50], abs=1e-8)
+
+
+def test_truth_units_scale_columns_exactly():
+    frames = night_of().frames
+    told = [replace(frame, scale_arcsec=1.5, gain_e=0.25, full_dn=65535.0) for frame in frames]
+    plain, night = Subframes(tuple(told)), Subframes(tuple(told), Units("arcsec", "e-"))
+    assert np.array_equal(night.column("FWHM"), 1.5 * plain.column("FWHM"))
+    assert np.array_equal(night.column("Noise"), 0.25 * plain.column("Noise"))
+    assert np.array_equal(night.column("Eccentricity"), plain.column("Eccentricity"))
+    assert np.isnan(Subframes(frames, Units("arcsec")).column("FWHM")).all()
+    parts = Subframes(tuple(told), Units(data="normalized"))
+    assert parts.column("Noise") == pytest.approx(plain.column("Noise") / 65535)
+    assert scale_of(Meta(pixel_um=3.76, focal_mm=530.0)) == pytest.approx(1.4633, abs=5e-5)
+
+
+def test_truth_what_was_not_measured_is_never_approved_and_has_no_weight():
+    blind = replace(frame_of("blind.fits"), measurement=None, approved=False, reasons=("no star found",))
+    lame = frame_of("lame.fits", eccentricity=None)
+    night = night_of().with_frames([*night_of(), blind, lame])
+    chosen = night.approved_by("FWHM < 4 && Eccentricity < 0.6").weighed_by("inv(Eccentricity)")
+    assert [frame.approved for frame in chosen] == [True, True, True, False, False, False]
+    assert chosen[4].reasons == ("no star found",)
+    assert chosen[5].reasons == ("Eccentricity could not be measured",)
+    assert np.isnan(chosen.weights[4:]).all() and np.isfinite(chosen.weights[:4]).all()
+    assert [frame.approved for frame in night.approved_by("true")] == [True] * 4 + [False, True]
+
+
+def test_truth_what_is_marked_by_hand_stays():
+    night = night_of()
+    marked = night.with_frames([night[0].mark(False), *night[1:3], night[3].mark(True)]).approved_by("FWHM < 3.4")
+    assert [frame.approved for frame in marked] == [False, True, False, True]
+    assert marked[0].reasons == ("left out by hand",) and marked[3].reasons == ()
+
+
+def test_truth_groups_are_looked_at_by_themselves():
+    """Frames of another filter have their own best and worst; spellings of one filter are one group."""
+    red = [replace(f, meta=f.meta.with_(filter="R"), source=f"r{i}") for i, f in enumerate(night_of())]
+    lum = replace(night_of()[1], meta=Meta(filter="Luminance", exposure_s=60.01))
+    night = Subframes((*night_of(), *red, lum))
+    assert [len(group) for group in night.groups.values()] == [5, 4]
+    weights = night.weighed_by(INVERSE).weights
+    assert weights[:4] == pytest.approx(weights[4:8]) and weights[8] == pytest.approx(weights[1])
+
+
+def test_truth_statistics_over_all_or_over_the_approved():
+    night = night_of().approved_by("FWHM < 4")
+    assert night.weighed_by("inv(FWHM)").weights[2] == pytest.approx(1 - (3.5 - 3.008) / (4.003 - 3.008))
+    approved = night.weighed_by("inv(FWHM)", over="approved").weights
+    assert approved[2] == 0 and np.isnan(approved[3])
+
+
+def test_truth_sorting_puts_what_is_unknown_last():
+    night = Subframes((frame_of("b", 3.0), frame_of("a", None), frame_of("c", 2.0)))
+    assert [f.source for f in night.sorted_by("FWHM")] == ["c", "b", "a"]
+    assert [f.source for f in night.sorted_by("FWHM", descending=True)] == ["b", "c", "a"]
+    assert [f.source for f in night.sorted_by("File")] == ["a", "b", "c"]
+    with pytest.raises(ParameterError, match="no column FWHN"):
+        night.sorted_by("FWHN")
+
+
+def test_authority_astropy_and_csv_read_every_figure_back():
+    """Full doubles: what comes back is the same to the last bit."""
+    noise = [100 / 3, 200 / 7, 1e-5 / 3, 1e17 / 3]
+    night = Subframes(tuple(frame_of(f'a, "{i}".fits', noise_dn=n) for i, n in enumerate(noise))).weighed_by("Noise/3")
+    table = Table.read(night.to_ecsv(), format="ascii.ecsv")
+    assert list(table["Weight"]) == list(night.weights) and str(table["FWHM"].unit) == "pix"
+    assert list(table["File"]) == [f.source for f in night]
+    plain = Table.read(night.to_csv(), format="ascii.csv")
+    assert list(plain["Noise [DN]"]) == noise
+    told = json.loads(night.to_json())
+    assert [row["Noise"] for row in told["frames"]] == noise and told["units"]["FWHM"] == "px"
+    assert told["frames"][0]["Stars"] is None
