@@ -101,4 +101,4 @@ def test_authority_astropy_and_csv_read_every_figure_back():
     assert list(plain["Noise [DN]"]) == noise
     told = json.loads(night.to_json())
     assert [row["Noise"] for row in told["frames"]] == noise and told["units"]["FWHM"] == "px"
-    assert told["frames"][0]["Stars"] is None
+    assert told["frames"][0]["Weight"] == night.weights[0] and "Stars" not in told["frames"][0]

@@ -84,6 +84,8 @@ class Step:
     words: str = ""
     """What else its help says."""
     by_hand: bool = True
+    may_only_show: bool = False
+    """Whether it does something without --out, too."""
 
     @property
     def writes_again(self) -> bool:
@@ -163,7 +165,7 @@ STEPS = {step.verb: step for step in (
         "masterlight doctor ~/nights/m31 -o m31.html",
         ("off", "calibrate.dark_scaling", "calibrate.overscan.model", "debayer.pattern", "workers"),
         takes="DIR", makes="Page to write, .html, with pictures of what was found.", of="doctor",
-        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False,
+        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False, may_only_show=True,
         words="Exit status: 0 healthy or only warnings, 1 when something is wrong that stops a run.",
     ),
     Step(
@@ -248,6 +250,15 @@ STEPS = {step.verb: step for step in (
         "debayer", "Debayer", "Make colour images of mosaics; each is written as NAME_d.fits.",
         "masterlight debayer clean -o colour --method vng", ("method", "directions", "pattern", "xtrans_passes"),
         makes=FOLDER, ending="_d",
+    ),
+    Step(
+        "subframes", "SubframeSelector", "Measure frames; approve and weigh them, and say what comes of it.",
+        'masterlight subframes lights --approve "FWHM < 4 && Eccentricity < 0.6"',
+        ("approve", "weight", "stats_over", "scale_arcsec", "width_unit", "data_unit", "gain_e"),
+        (Slot("table", "Table to write: .csv, .ecsv or .json."),
+         Slot("list", "List of the approved to write, .txt: other verbs take it as @FILE."),
+         Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME")),
+        makes="", words="Exit status: 0 done, 1 done without some files, 2 nothing usable.",
     ),
     Step(
         "normalize", "LocalNormalization", "Bring registered frames to the sky of one of them: NAME_n.fits.",

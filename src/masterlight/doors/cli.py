@@ -149,6 +149,18 @@ def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) ->
     sys.exit(1 if rejected else 0)
 
 
+def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
+    """Measure, approve and weigh; the table on the screen; exit status 1 when some files could not be read."""
+    from masterlight.doors.console import plain_console
+    from masterlight.doors.hand.choose import choose_files
+    from masterlight.doors.sheet import sheet
+
+    with console_of(step, inputs) as console:
+        night, rejected = show(choose_files(process, inputs, **slots), console)
+    hand_over("\n".join(sheet(night, plain_console().width)))
+    sys.exit(1 if rejected else 0)
+
+
 def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quiet: bool) -> None:
     import masterlight
     from masterlight.doors.console import summary
@@ -223,7 +235,9 @@ def simulate(step: Step, night: Any, inputs: str) -> None:
     click.echo(f"{count} frames in {visible(inputs)}; the truth about them is in truth.json and truth.npz")
 
 
-STORY: dict[str, Callable[..., None]] = {work.__name__: work for work in (simulate, doctor, plan, run, recipe)}
+STORY: dict[str, Callable[..., None]] = {
+    work.__name__: work for work in (simulate, doctor, plan, run, recipe, subframes)
+}
 """What verbs do that are not steps by hand: (step, process, what the flags say)."""
 
 for step in STEPS.values():

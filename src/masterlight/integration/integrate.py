@@ -6,15 +6,15 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from masterlight.core import workers
-from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Unit, When
 from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import KINDS, LargeScaleRejection, MasterRejection, Rejection
+from masterlight.subframes.select import Formula
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,20 +34,6 @@ WEIGHED = "average", "adaptive"
 NORMALIZED = "auto", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
 JUDGED = "auto", "scale+zero offset", "equalize fluxes", "local"
 LOCALLY = When(normalization="local"), When(rejection__normalization="local")
-
-
-def check_formula(text: str) -> str:
-    """A formula of weights that can be understood; ValueError with the place where it cannot."""
-    try:
-        approves = engine("subframes.formula.expression").Expression(text).approves
-    except ParameterError as error:
-        raise ValueError(str(error).removeprefix("expression: ")) from None
-    if approves:
-        raise ValueError(f"'{text:.60}' is a condition; a weight is a number: if({text:.60}, 1, 0)")
-    return text
-
-
-Formula = Annotated[str, AfterValidator(check_formula)]
 
 
 @process

@@ -4,8 +4,10 @@ Pure data, which opens no file and measures nothing: doors and notebooks fill it
 What is measured stays in px and DN in `Measurement`; arcseconds, electrons and parts of full scale are a view: `Units`.
 """
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -16,15 +18,15 @@ from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
 from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, property_named
 from masterlight.subframes.measurement import Measurement, StarList
-from masterlight.subframes.weights import VARIABLES
 
 Width = Literal["arcsec", "px"]
 Level = Literal["dn", "e-", "normalized"]
 ARCSEC_PER_UM_MM = 206.26480624709636
 """Arcseconds that a pixel of 1 um sees behind 1 mm of focal length."""
-WORDS = {"arcsec": "arcsec", "px": "px", "dn": "DN", "e-": "e-", "normalized": ""}
-"""Units as heads of columns have them."""
+WORDS = {"dn": "DN", "normalized": ""}
+"""Units as heads of columns have them, where they are called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Units:
     """Why widths stay in px, or levels in DN, as sentences."""
 
     def name(self, kind: str) -> str:
-        """The unit of a kind of property: of a "width" arcsec or px, of a "level" DN or e-, of all others none."""
-        return WORDS[self.width] if kind == "width" else WORDS[self.data] if kind == "level" else ""
+        """The unit of a kind of property: arcsec or px of a "width", DN or e- of a "level"; others are units."""
+        name = {"width": self.width, "level": self.data}.get(kind, kind)
+        return WORDS.get(name, name)
 
     def factor(self, kind: str, frame: "Subframe") -> float:
         """By what px or DN of a frame are multiplied to be in these units; NaN where the frame does not tell."""
@@ -147,24 +150,46 @@ class Subframes(Sequence[Subframe]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns of numbers that a formula, a plot or a sort may ask for, besides Index and Weight."""
-        return tuple(VARIABLES)
+        """The columns of numbers that a formula, a plot or a sort may ask for, besides keywords of the headers."""
+        return tuple(PROPERTIES)
 
     def unit_of(self, name: str) -> str:
-        """The unit of a column: arcsec, px, DN, e-; empty for a bare number."""
-        return self.units.name(KINDS.get(name, ""))
+        """The unit of a column: arcsec, px, DN, e-, s, deg; empty for a bare number."""
+        row = property_named(name)
+        return self.units.name(row.unit) if row else ""
 
     def column(self, name: str) -> np.ndarray:
         """(N,) float64, one figure for each frame in the units of the table, NaN where it could not be measured.
 
-        name: one of `names`, or Index or Weight. Raises ParameterError for any other.
+        name: one of `names` or their aliases, or a keyword of the headers. Raises ParameterError for any other.
         """
-        if name in OWN:
-            return np.array([OWN[name](i, frame) for i, frame in enumerate(self.frames)], float)
-        if name not in VARIABLES:
-            raise ParameterError(f"there is no column {name}; there are {', '.join((*OWN, *self.names))}")
-        kind = KINDS.get(name, "")
-        return np.array([figure_of(name, frame) * self.units.factor(kind, frame) for frame in self.frames], float)
+        row = property_named(name)
+        if row is None:
+            return self.keyword_column(name)
+        return np.array([self.value(i, row) for i in range(len(self))], float)
+
+    def value(self, i: int, row: Property) -> float:
+        """One property of a frame in the units of the table."""
+        frame = self.frames[i]
+        if row.name == "Index":
+            return i + 1.0
+        if row.name == "Weight":
+            return np.nan if frame.weight is None else frame.weight
+        if row.name in frame.given or frame.measurement is None:
+            return frame.given.get(row.name, np.nan)
+        return row.of(frame.measurement) * self.units.factor(row.unit, frame)
+
+    def keyword_column(self, name: str) -> np.ndarray:
+        """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
+        headers = [f.measurement.keywords if f.measurement else {} for f in self.frames]
+        named = [{str(key).upper().replace("-", "_"): value for key, value in h.items()} for h in headers]
+        if not any(name.upper() in header for header in named):
+            near = difflib.get_close_matches(name, (*PROPERTIES, *ALIASES), 3, 0.5)
+            known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names)}"
+            raise ParameterError(f"there is no column {name}; {known}")
+        values = [header.get(name.upper()) for header in named]
+        numbers = [isinstance(value, Real) and not isinstance(value, bool) for value in values]
+        return np.array([v if known else np.nan for v, known in zip(values, numbers, strict=True)], float)
 
     def sorted_by(self, name: str, descending: bool = False) -> "Subframes":
         """The same frames by a column, or by File, Time, Target or Filter; what could not be measured comes last."""
@@ -223,18 +248,19 @@ class Subframes(Sequence[Subframe]):
         return self.with_frames(made[id(frame)] for frame in self.frames)
 
     def heads(self) -> dict[str, str]:
-        """The columns of a table in a file, with their units."""
-        measured = {name: self.unit_of(name) for name in self.names}
-        facts = {name: {"Exposure": "s"}.get(name, "") for name in (*OWN, *TEXTS, *VERDICTS)}
-        return facts | measured
+        """The columns of a table in a file, with their units: words, then what was measured of any frame."""
+        return dict.fromkeys(TEXTS, "") | {name: self.unit_of(name) for name in self.filled}
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """The properties that are known of at least one frame."""
+        return tuple(name for name in PROPERTIES if np.isfinite(self.column(name)).any())
 
     def rows(self) -> list[tuple[Any, ...]]:
         """What stands in a table in a file: a row for each frame, a cell for each of `heads`, None where unknown."""
-        columns: list[list[Any]] = [self.column(name).tolist() for name in OWN]
-        columns += [[TEXTS[name](frame) for frame in self.frames] for name in TEXTS]
-        columns += [[VERDICTS[name](frame) for frame in self.frames] for name in VERDICTS]
-        columns += [self.column(name).tolist() for name in self.names]
-        return [tuple(None if cell != cell else cell for cell in row) for row in zip(*columns, strict=True)]
+        columns: list[list[Any]] = [[TEXTS[name](frame) for frame in self.frames] for name in TEXTS]
+        columns += [[plain_number(x) for x in self.column(name).tolist()] for name in self.filled]
+        return list(zip(*columns, strict=True))
 
     def to_csv(self) -> str:
         """The table as CSV, units in brackets behind the names of columns; numbers as full doubles."""
@@ -249,41 +275,27 @@ class Subframes(Sequence[Subframe]):
         return json_text(self.heads(), self.rows())
 
 
-OWN: dict[str, Callable[[int, Subframe], float]] = {
-    "Index": lambda i, frame: i + 1,
-    "Weight": lambda i, frame: np.nan if frame.weight is None else frame.weight,
-}
-"""Columns of numbers that are not measured."""
-TEXTS: dict[str, Callable[[Subframe], str]] = {
+TEXTS: dict[str, Callable[[Subframe], Any]] = {
     "File": lambda frame: frame.source,
     "Target": lambda frame: frame.meta.object or "",
     "Filter": lambda frame: frame.meta.filter or "",
     "Time": lambda frame: frame.time,
-}
-"""Columns of words."""
-VERDICTS: dict[str, Callable[[Subframe], Any]] = {
     "Approved": lambda frame: frame.approved,
     "Locked": lambda frame: frame.locked,
     "Flags": lambda frame: " ".join(map(str, frame.flags)),
     "Reasons": lambda frame: "; ".join(frame.reasons),
 }
-KINDS = {"FWHM": "width"} | dict.fromkeys(("Noise", "Median", "Mean", "MeanDeviation"), "level")
-"""Which columns have units that the user chooses."""
+"""Columns of words and verdicts."""
 
 
-def figure_of(name: str, frame: Subframe) -> float:
-    """One figure of a frame in px and DN; NaN where it could not be measured."""
-    fields, compute = VARIABLES[name]
-    m = frame.measurement
-    if m is None or any(getattr(m, field) is None for field in fields):
-        return np.nan
-    with np.errstate(all="ignore"):
-        return float(compute(m))
+def plain_number(x: float) -> float | int | None:
+    """A figure as files have it: None where unknown, 312 for 312.0."""
+    return None if not np.isfinite(x) else int(x) if x.is_integer() and abs(x) < 2**53 else x
 
 
 def tabled(group: Subframes, formula: Expression) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The columns that a formula needs, and of which frames all of them are known."""
-    table = {name: group.column(name) for name in formula.names if name in VARIABLES}
+    table = {name: group.column(name) for name in formula.names}
     complete = np.logical_and.reduce([np.isfinite(c) for c in table.values()] or [np.ones(len(group), bool)])
     return dict.fromkeys(group.names, np.zeros(len(group))) | table, complete
 

@@ -1,0 +1,92 @@
+"""Subframes by hand: files in; a table on the screen, tables and lists in files out."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sky import CALM, SMALL, written
+
+from masterlight.core.errors import NothingUsable, OutputError, ParameterError
+from masterlight.doors.cli import main
+from masterlight.doors.hand.choose import choose_files
+from masterlight.subframes.select import SubframeSelector
+
+NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return written(**NIGHT)
+
+
+def chosen(files, *, select=None, **slots):
+    *_, done = choose_files(select or SubframeSelector(), files, **slots)
+    return done.result
+
+
+def shown(*words, status=0, columns=80):
+    done = CliRunner().invoke(main, ["subframes", *map(str, words)], env={"COLUMNS": str(columns)})
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_truth_seeing_in_arcseconds_and_what_was_measured(truth):
+    """FWHM in arcsec is that of the night; the scale is told by the header."""
+    night = chosen(truth.paths("light"))
+    assert night.units.width == "arcsec" and night.units.scale_from == "header"
+    meta = night[0].meta
+    seeing = [p.fwhm_px * 206.2648 * meta.pixel_um / meta.focal_mm for p in truth.pointings[:4]]
+    assert night.column("FWHM") == pytest.approx(seeing, rel=0.08)  # the optics are not perfect
+    by_hand = chosen(truth.paths("light"), select=SubframeSelector(scale_arcsec=2.0))
+    assert by_hand.units.scale_from == "by hand" and by_hand.units.scale_arcsec == 2
+    px = chosen(truth.paths("light"), select=SubframeSelector(width_unit="px"))
+    assert by_hand.column("FWHM") == pytest.approx(2 * px.column("FWHM"), rel=1e-12)
+
+
+def test_surface_the_table_fits_the_screen(truth):
+    for columns in (40, 80, 120):
+        told = shown(*truth.paths("light"), "--approve", "FWHM < 1", columns=columns)
+        assert all(len(line) <= columns for line in told.splitlines()), told
+        assert told.count("FWHM < 1") >= 4 and "4 frames, none approved" in " ".join(told.split())
+    folder = shown(Path(truth.paths("light")[0]).parent.parent, "--width-unit", "px")
+    assert "FWHM px" in folder and "no lights: 5 bias frames, 5 darks, 5 flats" in folder.replace("\n", " ")
+
+
+def test_surface_sorting_is_best_first(truth):
+    def order(name):
+        return [m[0] for m in re.finditer(r"\d{4}\.fits", shown(*truth.paths("light"), "--sort", name))]
+
+    night = chosen(truth.paths("light"))
+    best = [Path(f.source).name[-9:] for f in night.sorted_by("FWHM")]
+    assert order("FWHM") == best and order("-FWHM") == best[::-1]
+    assert order("Stars") == [Path(f.source).name[-9:] for f in night.sorted_by("Stars", descending=True)]
+    with pytest.raises(ParameterError, match="is it FWHM"):
+        chosen(truth.paths("light"), sort="FWHN")
+
+
+def test_truth_tables_and_lists_in_files(truth, tmp_path):
+    median = float(np.median(chosen(truth.paths("light")).column("FWHM")))
+    select = SubframeSelector(approve=f"FWHM < {median!r}", weight="1/Noise^2")
+    night = chosen(truth.paths("light"), select=select, table=tmp_path / "t.csv", list=tmp_path / "good.txt")
+    rows = list(csv.DictReader(open(tmp_path / "t.csv", encoding="utf-8")))
+    assert [float(row["Weight"]) for row in rows] == list(night.weights)
+    assert [float(row["FWHM [arcsec]"]) for row in rows] == list(night.column("FWHM"))
+    assert [row["Approved"] for row in rows].count("True") == 2
+    lines = [line for line in open(tmp_path / "good.txt").read().splitlines() if not line.startswith("#")]
+    assert lines == [frame.source for frame in night.approved]
+
+
+def test_bad_outputs_are_told_before_the_work(truth, tmp_path):
+    (tmp_path / "t.csv").write_text("mine")
+    with pytest.raises(OutputError, match="t.csv exists"):
+        chosen(truth.paths("light"), table=tmp_path / "t.csv")
+    with pytest.raises(ParameterError, match=r"table= .*t.xls: it is written as .csv or .ecsv or .json"):
+        chosen(truth.paths("light"), table=tmp_path / "t.xls")
+    assert "--table" in shown(*truth.paths("light"), "--table", tmp_path / "t.xls", status=2)
+    with pytest.raises(NothingUsable, match="no light was found"):
+        chosen(truth.paths("dark"))
+    chosen(truth.paths("light"), table=tmp_path / "t.csv", overwrite=True)
+    assert (tmp_path / "t.csv").read_text() != "mine"
