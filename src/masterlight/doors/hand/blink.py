@@ -1,7 +1,8 @@
 """Frames one after the other, by hand: measured, laid on one of them, stretched alike, written as one file."""
 
+import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,136 +14,224 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.colour.debayer import Debayer
-from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
+from masterlight.core.errors import MasterlightError, NothingUsable, Rejected
 from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.stretch import Stretch, block_px
-from masterlight.core.units.settle import sentences, settle_mixed
-from masterlight.core.workers import Event, Events, each, executor
+from masterlight.core.units.settle import sentences, settle
+from masterlight.core.workers import Event, Events, Pool, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
+from masterlight.doors.hand.choose import LOOKED_AT, measured_frame
 from masterlight.doors.hand.deep import place_of
-from masterlight.doors.hand.film import check_film, film
+from masterlight.doors.hand.film import Film, find_ffmpeg
 from masterlight.io import atomic, suffix
 from masterlight.night.reference import promise_of
-from masterlight.subframes.measurement import Measurement, StarList
+from masterlight.session.words import how_many
+from masterlight.subframes.choice.table import Subframe, Subframes, groups_of
+from masterlight.subframes.formula.variables import PROPERTIES
+from masterlight.subframes.looks.slide import Slide
 
+STAGE = "blink"
 KINDS = {".html": "page", ".htm": "page", ".gif": "gif", ".mp4": "film"}
 """What is written, by the end of its name."""
+SHOWN = ("FWHM", "Eccentricity", "Stars", "Median", "Noise", "Weight")
+"""Columns of the table that captions tell."""
 KERNEL = "lanczos3"
-"""Interpolates reduced pictures: bilinear would calm the sky of each frame by as much as it happens to be shifted."""
+"""Lays reduced pictures on the reference; bilinear would calm the sky of each frame as it happens to be shifted."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One frame, what was measured of it, and where it lies on the reference."""
+class Look:
+    """How one frame is shown: its pixels that saw the sky, and where they lie on the reference."""
 
     frame: Frame
-    measurement: Measurement | None = None
-    stars: StarList | None = None
-    why: str = ""
-    """Why there is no measurement, or no place."""
+    left_px: int
+    top_px: int
+    """First pixel of the frame that saw the sky, on the grid of its stars."""
+    noise_dn: float = 0.0
     transform: Transform | None = None
 
 
 def blink_files(process: Any, files: Sequence[File], path: Path, *, reference: File | None = None) -> Events[None]:
-    """Write a page, a GIF or a film (by the name of `path`) of frames in the order of their paths, see `Blink`.
+    """Write a page, a GIF or a film, by the name of `path`, of frames in the order of their paths: see `Blink`.
 
-    reference: the frame on which all are laid and as which they are stretched; by default the one with the most light,
-    the sharpest and roundest stars. The last event's result is (path, frames that were left out).
+    reference: the frame on which all are laid, and as which they are stretched; left out, that with the most light and
+    the sharpest, roundest stars. The last event's result is (path, files that are not in it).
     """
     kind = KINDS[suffix(path, KINDS) or ".html"]
-    if kind == "film":
-        check_film(path)
-    session = yield from scan_settled("blink", files)
-    yield from tell_rejected("blink", session)
+    ffmpeg = find_ffmpeg(path) if kind == "film" else ""
+    session = yield from scan_settled(STAGE, files)
+    yield from tell_rejected(STAGE, session)
     if not session.frames:
-        raise NothingUsable(f"no image was found: {session.rejected[0] if session.rejected else session.name}")
-    frames, scales = settle_mixed(session.frames)
+        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give frames, or their folder"
+        raise NothingUsable(f"no image was found: {why}")
+    frames, scales = settle(session.frames)
     for sentence in sentences(scales):
-        yield Event("blink", message=sentence)
-    place_of(reference, frames)
+        yield Event(STAGE, message=sentence)
+    named = place_of(reference, frames)
     with executor() as pool:
-        seen = yield from look_at(process, frames, pool)
-        anchor = place_of(reference, frames)
-        anchor = best(seen) if anchor is None else anchor
-        if process.measured and process.registered:
-            seen = yield from laid_on(seen, anchor, pool)
-        lost = yield from written(process, seen, anchor, path, kind, pool)
-    done, size = len(seen) - len(lost), path.stat().st_size / 1e6
-    yield Event("done", result=(path, lost), message=f"{path}: {done} frames, {size:.1f} MB")
+        night = yield from measure_lights(process, frames, pool)
+        anchor = best(night) if named is None else named
+        looks = yield from lay_on(process, night, frames, anchor, pool)
+        maker = partial(Film, process, ffmpeg=ffmpeg) if kind == "film" else partial(process.show, kind=kind)
+        lost = yield from write_pictures(process, night, looks, anchor, path, kind, maker, pool)
+    words = f"{path}: {how_many(len(frames) - len(lost), 'frame')}, {path.stat().st_size / 1e6:.1f} MB"
+    yield Event("done", result=(path, [*session.rejected, *lost]), message=words)
 
 
-def look_at(process: Any, frames: Sequence[Frame], pool: Any) -> Events[list[Seen]]:
-    """The frames without what saw no sky, their stars measured where there may be any."""
-    whole = [(0, frame.shape[-2], 0, frame.shape[-1]) for frame in frames]
-    plain = [Trimmed.of(frame, frame.meta.data_px or box) for frame, box in zip(frames, whole, strict=True)]
-    sky = [i for i, frame in enumerate(plain) if process.measured and frame.meta.kind in ("light", "unknown")]
-    seen = [Seen(frame) for frame in plain]
-    for event in each("measure", pool, lambda i: process.select.measure(plain[i]), sky):
-        found = event.result
-        seen[event.item] = Seen(plain[event.item], *found) if found else Seen(plain[event.item], why=found.reason)
+def measure_lights(process: Any, frames: Sequence[Frame], pool: Pool) -> Events[Subframes]:
+    """A table of all frames, in their order: lights are measured, approved and weighed, if the process says so."""
+    out = [Subframe(frame.source, frame.meta) for frame in frames]
+    sky = [i for i, frame in enumerate(frames) if process.measured and frame.meta.kind in LOOKED_AT]
+    for event in each("measure", pool, lambda i: measured_frame(process.select, frames[i]), sky, in_flight=pool[1]):
+        failed = isinstance(event.result, Rejected)  # its pixels cannot be read, which is told when it is shown
+        if not failed:
+            out[event.item] = event.result
         yield replace(event, result=None)
-    return seen
+    night = process.select.table(out)
+    for note in night.units.notes if sky else ():
+        yield Event(STAGE, message=note)
+    return night
 
 
-def best(seen: Sequence[Seen]) -> int:
+def best(night: Subframes) -> int:
     """The number of the frame that serves best as reference; the first where no stars tell."""
-    known = {i: promise_of(one.measurement, one.frame.meta.binning[0]) for i, one in enumerate(seen) if usable(one)}
+    known = {i: promise_of(m, f.meta.binning[0]) for i, f in enumerate(night) if (m := f.measurement) and m.fwhm_px}
     return max(known, key=known.__getitem__, default=0)
 
 
-def usable(one: Seen) -> bool:
-    """Whether stars tell what the frame is like."""
-    m = one.measurement
-    return m is not None and bool(m.fwhm_px) and m.noise_dn > 0
-
-
-def laid_on(seen: list[Seen], anchor: int, pool: Any) -> Events[list[Seen]]:
-    """The frames with where they lie on the reference; those that cannot be matched keep their own place."""
-    stars = seen[anchor].stars
-    if stars is None:
-        return seen
-    align, out = StarAlignment(), list(seen)
+def lay_on(process: Any, night: Subframes, frames: Sequence[Frame], anchor: int, pool: Pool) -> Events[list[Look]]:
+    """How each frame is shown; one that cannot be matched with the reference is shown as it lies."""
+    looks = [plain_look(frame) for frame in frames]
+    stars = night[anchor].stars
+    if not (process.measured and process.registered) or stars is None:
+        return looks
+    align = StarAlignment()
     prepared = align.prepare(stars)
-    with_stars = [i for i, one in enumerate(seen) if one.stars is not None and i != anchor]
-    task = partial(match, align, prepared, seen)
-    out[anchor] = replace(seen[anchor], transform=Transform.identity(stars.shape))
-    for event in each("register", pool, task, with_stars):
-        found = event.result
-        out[event.item] = replace(seen[event.item], **({"transform": found} if found else {"why": found.reason}))
+    others = [i for i, one in enumerate(night) if one.stars is not None and i != anchor]
+    looks[anchor] = replace(looks[anchor], transform=Transform.identity(stars.shape))
+    for event in each("register", pool, lambda i: align.align(prepared, night[i].stars, night[i].source), others):
+        if event.result:
+            noise_dn = night[event.item].measurement.noise_dn
+            looks[event.item] = replace(looks[event.item], noise_dn=noise_dn, transform=event.result)
         yield replace(event, result=None)
-    apart = sum(one.stars is not None and one.transform is None for one in out)
-    if apart:
-        yield Event("register", message=f"{apart} frames do not match the reference and are shown as they lie")
+    if apart := sum(looks[i].transform is None for i in others):
+        first = next(Path(night[i].source).name for i in others if looks[i].transform is None)
+        words = f"{how_many(apart, 'frame')} of {len(frames)} not matched with {Path(night[anchor].source).name}"
+        yield Event(STAGE, message=f"{words}, and shown as it lies (the first: {first})")
+    return looks
+
+
+def plain_look(frame: Frame) -> Look:
+    """A frame without the pixels that saw no sky."""
+    rows, cols = frame.shape[-2:]
+    y0, y1, x0, x1 = frame.meta.data_px or (0, rows, 0, cols)
+    return Look(Trimmed.of(frame, (y0, y1, x0, x1)), x0, y0)
+
+
+class Pictures:
+    """The small pictures of frames, on the grid of that of the reference where they were matched with it."""
+
+    def __init__(self, process: Any, kind: str, looks: Sequence[Look], anchor: int):
+        self.process, self.kind, self.looks = process, kind, looks
+        self.shape, self.grid = self.grid_of(looks[anchor])
+
+    def __call__(self, i: int) -> np.ndarray:
+        """(rows, cols) or (3, rows, cols) float32, NaN where nothing is known."""
+        look = self.looks[i]
+        small = self.process.reduce(np.asarray(self.coloured(look.frame)), self.kind)
+        if look.transform is None or look.transform.method == "identity":
+            return small
+        _, own = self.grid_of(look)
+        there = Transform(np.linalg.inv(own) @ look.transform.matrix @ self.grid)
+        frame, noise_dn = ArrayFrame.of(small, look.frame.source), look.noise_dn / own[0, 0]
+        shape = (*small.shape[:-2], *self.shape)
+        return np.asarray(StarAlignment(interpolation=KERNEL).registered(frame, there, shape, noise_dn))
+
+    def coloured(self, frame: Frame) -> Frame:
+        """A mosaic in colour, by super-pixels where it is to be reduced anyway."""
+        if not frame.meta.pattern:
+            return frame
+        large = block_px(frame.shape, self.process.long_side_px(self.kind)) > 1
+        return Debayer(method="super-pixel" if large else "bilinear")(frame)
+
+    def grid_of(self, look: Look) -> tuple[tuple[int, int], np.ndarray]:
+        """Rows and columns of the small picture, and the matrix from its pixels to those of the frame's stars."""
+        made = self.coloured(look.frame).shape[-2:]
+        k = block_px(made, self.process.long_side_px(self.kind))
+        px = k * round(look.frame.shape[-1] / made[-1])
+        middle = (px - 1) / 2
+        matrix = np.array([[px, 0, middle + look.left_px], [0, px, middle + look.top_px], [0, 0, 1]], float)
+        return (made[0] // k, made[1] // k), matrix
+
+
+def write_pictures(
+    process: Any, night: Subframes, looks: Sequence[Look], anchor: int, path: Path, kind: str,
+    maker: Callable[..., Any], pool: Pool,
+) -> Events[list[Rejected]]:  # fmt: skip
+    """Write the pictures as they are made; gives the frames that could not be read."""
+    pictures, lost = Pictures(process, kind, looks, anchor), list[Rejected]()
+    stretches = yield from group_stretches(process, night, pictures, anchor)
+    with atomic(path) as file, maker(slides_of(process, night, looks, anchor), file, title_of(night, path)) as show:
+
+        def task(i: int) -> Any:
+            small = pictures(i)
+            return show.pack(i, small, stretches[i] or process.stretches(small))
+
+        for event in each(STAGE, pool, task, range(len(looks)), in_flight=pool[1] + 1):
+            failed = isinstance(event.result, Rejected)
+            if failed:
+                lost.append(replace(event.result, source=night[event.item].source))
+            show.add(event.item, None if failed else event.result)
+            yield replace(event, result=lost[-1] if failed else None, message=f"rejected {lost[-1]}" if failed else "")
+        if len(lost) == len(looks):
+            raise NothingUsable(f"nothing was written: {lost[0]}")
+    return lost
+
+
+def group_stretches(
+    process: Any, night: Subframes, pictures: Pictures, anchor: int
+) -> Events[list[tuple[Stretch, ...] | None]]:
+    """The stretch of each frame: that of the best of its group, target, filter and exposure; None for its own."""
+    out: list[tuple[Stretch, ...] | None] = [None] * len(night)
+    groups: dict[Any, list[int]] = {}
+    for i, (group, frame) in enumerate(zip(groups_of(night), night, strict=True)):
+        groups.setdefault((group, frame.meta.kind, len(frame.meta.shape)), []).append(i)
+    for members in groups.values() if process.stretch == "reference" else ():
+        first = anchor if anchor in members else members[best(night[members])]
+        for i in [first, *members]:
+            with suppress(MasterlightError, OSError, ValueError):  # told when its turn comes
+                found = process.stretches(pictures(i))
+                out = [found if k in members else known for k, known in enumerate(out)]
+                break
+    if len(groups) > 1:
+        told = ", ".join(dict.fromkeys(str(group) for group, *_ in groups))
+        yield Event(STAGE, message=f"{len(groups)} groups, each stretched as its best frame: {told}")
     return out
 
 
-def match(align: StarAlignment, prepared: Any, seen: list[Seen], i: int) -> Transform | Rejected:
-    return align.align(prepared, seen[i].stars, seen[i].frame.source)
+def title_of(night: Subframes, path: Path) -> str:
+    """What the page is called: after its target, filter and exposure where headers tell one, or after its file."""
+    groups = list(dict.fromkeys(map(str, groups_of(night))))
+    return groups[0] if len(groups) == 1 and night[0].meta.object else path.stem
 
 
-def written(process: Any, seen: list[Seen], anchor: int, path: Path, kind: str, pool: Any) -> Events[list[Rejected]]:
-    """Write the pictures as they are made; gives the frames that could not be read."""
-    slides = slides_of(process, seen, anchor)
-    looks = yield from stretches_of(process, seen, anchor, kind)
-    shape = reduced_shape(process, seen[anchor].frame, kind)
-    lost: list[Rejected] = []
-    with ExitStack() as stack:
-        file = stack.enter_context(atomic(path))
-        start = partial(process.show, slides, file, kind, path.stem) if kind != "film" else None
-        show = start() if start else stack.enter_context(film(process, slides, file))
-
-        def task(i: int) -> Any:
-            small = picture_of(process, seen[i], seen[anchor].frame, kind, shape)
-            return show.pack(i, show.stretched(small, looks(i, small)))
-
-        for event in each("blink", pool, task, range(len(seen))):
-            failed = isinstance(event.result, Rejected)
-            if failed:
-                lost.append(replace(event.result, source=seen[event.item].frame.source))
-            show.add(event.item, None if failed else event.result)
-            words = f"rejected {lost[-1]}" if failed else ""
-            yield replace(event, result=lost[-1] if failed else None, message=words)
-        if len(lost) == len(seen):
-            raise NothingUsable(f"nothing was written: {lost[0]}")
-        show.close()
-    return lost
+def slides_of(process: Any, night: Subframes, looks: Sequence[Look], anchor: int) -> list[Slide]:
+    """What is told of each frame."""
+    columns = [(name, night.column(name), night.unit_of(name), PROPERTIES[name].form) for name in SHOWN]
+    several = len(set(groups_of(night))) > 1
+    asked = bool(process.select.approve) or not all(frame.approved for frame in night)
+    slides = []
+    for i, (frame, look) in enumerate(zip(night, looks, strict=True)):
+        facts = [("", str(group), None)] if several and (group := groups_of([frame])[0]) else []
+        facts += [("", frame.time.replace("T", " ")[:19], None)] if frame.time else []
+        told = [(name, column[i], unit, form) for name, column, unit, form in columns if np.isfinite(column[i])]
+        facts += [(name, f"{value:{form}} {unit}".strip(), float(value)) for name, value, unit, form in told]
+        t, words = look.transform, [*frame.reasons, *(flag.words for flag in frame.flags)]
+        if t is not None and i != anchor:
+            turned = f", turned by {t.rotation_deg:.2f} deg" if abs(t.rotation_deg) > 0.05 else ""
+            facts.append(("Shift", f"{t.dx_px:+.1f} {t.dy_px:+.1f} px{turned}", float(np.hypot(t.dx_px, t.dy_px))))
+        elif frame.stars is not None and process.registered and i != anchor:
+            words.append("not matched with the reference, shown as it lies")
+        verdict = False if not frame.approved else True if asked and frame.measurement else None
+        slides.append(Slide(os.path.abspath(frame.source), tuple(facts), verdict, "; ".join(words), i == anchor))
+    return slides

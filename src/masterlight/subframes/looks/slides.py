@@ -3,8 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from masterlight.core.stretch import Stretch, reduce_image
 from masterlight.subframes.looks.blink import Blink
+from masterlight.subframes.looks.slide import Show, Slide
 
 CAPTION_PX = 26
 """Rows below a picture for its caption, where that is part of the picture."""
@@ -22,30 +22,6 @@ PNG_LEVEL, WEBP_METHOD = 2, 0
 """Noise hardly packs: the quickest ways lose a few percent."""
 GREYS = 64
 """Greys of a GIF: noise of the sky spreads over more, and with 256 the file is a third larger."""
-
-
-@dataclass(frozen=True)
-class Slide:
-    """What is told of one frame beside its picture."""
-
-    source: str
-    facts: tuple[tuple[str, str, float | None], ...] = ()
-    """Name, words and, where frames can be put in order by it, the number."""
-    approved: bool | None = None
-    """The verdict; None where nothing was measured or asked for."""
-    words: str = ""
-    """Why it is not approved, and what else is to be told."""
-    reference: bool = False
-
-    @property
-    def name(self) -> str:
-        return Path(self.source).name
-
-    def caption(self, number: int, count: int) -> str:
-        """One line under a picture."""
-        told = [f"{number}/{count}", self.name, *(f"{name} {words}" for name, words, _ in self.facts)]
-        verdict = {True: "approved", False: "rejected", None: ""}[self.approved]
-        return "   ".join(filter(None, [*told, ": ".join(filter(None, [verdict, self.words]))]))
 
 
 def reduce(image: np.ndarray, long_side_px: int) -> np.ndarray:
@@ -65,29 +41,12 @@ def stretched(reduced: np.ndarray, by: Sequence[Stretch]) -> np.ndarray:
     return made[0] if len(made) == 1 else np.stack(made, axis=-1)
 
 
-class Show:
-    """What takes pictures: `pack` in any thread, `add` of what it gave in any order, `close` at the end."""
-
-    def __init__(self, blink: Blink, slides: Sequence[Slide], file: BinaryIO, title: str = ""):
-        self.blink, self.slides, self.file, self.title = blink, slides, file, title
-
-    def pack(self, i: int, picture: np.ndarray) -> Any:
-        """A picture of slide i, uint8 (rows, cols) or (rows, cols, 3), as it is to be added."""
-        raise NotImplementedError
-
-    def add(self, i: int, packed: Any) -> None:
-        """Take the picture of slide i; None where there is none."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Write what is left."""
-
-
 class Page(Show):
     """One HTML file that works by itself: pictures are written as they come, and shown while the rest is loading."""
 
     def __init__(self, blink: Blink, slides: Sequence[Slide], file: BinaryIO, title: str = ""):
-        super().__init__(blink, slides, file, title)
+        super().__init__(slides, file, title)
+        self.blink = blink
         frames = [
             {"source": s.source, "name": s.name, "facts": s.facts, "approved": s.approved, "words": s.words,
              "reference": s.reference} for s in slides
@@ -99,13 +58,13 @@ class Page(Show):
         self.tail = tail.encode()
         file.write(head.replace("{{data}}", data).encode("utf-8", "replace"))
 
-    def pack(self, i: int, picture: np.ndarray) -> bytes:
+    def pack(self, i: int, reduced: np.ndarray, by: Sequence[Stretch]) -> bytes:
         from PIL import Image
 
         how: dict[str, Any] = {"quality": self.blink.quality}
         how |= {"jpeg": {}, "webp": {"method": WEBP_METHOD}, "png": {"compress_level": PNG_LEVEL}}[self.blink.picture]
         stream = io.BytesIO()
-        Image.fromarray(picture).save(stream, self.blink.picture, **how)
+        Image.fromarray(stretched(reduced, by)).save(stream, self.blink.picture, **how)
         return base64.b64encode(stream.getvalue())
 
     def add(self, i: int, packed: bytes | None) -> None:
@@ -119,7 +78,8 @@ class InOrder(Show):
     """A show whose pictures have one size, captions in them, and are written one after the other."""
 
     def __init__(self, blink: Blink, slides: Sequence[Slide], file: BinaryIO, title: str = ""):
-        super().__init__(blink, slides, file, title)
+        super().__init__(slides, file, title)
+        self.blink = blink
         self.next, self.held, self.shape = 0, dict[int, np.ndarray | None](), None
 
     def add(self, i: int, packed: np.ndarray | None) -> None:
@@ -142,8 +102,13 @@ class InOrder(Show):
     def push(self, picture: np.ndarray) -> None:
         raise NotImplementedError
 
-    def pack(self, i: int, picture: np.ndarray) -> np.ndarray:
-        return captioned(picture, self.slides[i].caption(i + 1, len(self.slides)), self.slides[i].approved)
+    def pack(self, i: int, reduced: np.ndarray, by: Sequence[Stretch]) -> np.ndarray:
+        slide, picture = self.slides[i], self.toned(stretched(reduced, by))
+        return captioned(picture, slide.caption(i + 1, len(self.slides)), slide.approved)
+
+    def toned(self, picture: np.ndarray) -> np.ndarray:
+        """A picture in the greys and colours that the file can hold."""
+        return picture
 
 
 class Gif(InOrder):
@@ -159,9 +124,8 @@ class Gif(InOrder):
         made = Image.fromarray(picture)
         self.pictures.append(made if picture.ndim == 2 else made.quantize(256, Image.Quantize.FASTOCTREE))
 
-    def pack(self, i: int, picture: np.ndarray) -> np.ndarray:
-        step = 256 // GREYS
-        return super().pack(i, picture // step * step + picture // step * step // GREYS)
+    def toned(self, picture: np.ndarray) -> np.ndarray:
+        return (picture // (256 // GREYS) * (255 / (GREYS - 1))).astype(np.uint8) if picture.ndim == 2 else picture
 
     def close(self) -> None:
         first, *others = self.pictures
