@@ -20,7 +20,7 @@ from masterlight.core.stretch import Stretch, block_px
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, Pool, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
-from masterlight.doors.hand.choose import LOOKED_AT, measured_frame
+from masterlight.doors.hand.choose import LOOKED_AT, measure_frames
 from masterlight.doors.hand.deep import place_of
 from masterlight.doors.hand.film import Film, find_ffmpeg
 from masterlight.io import atomic, suffix
@@ -67,30 +67,31 @@ def blink_files(process: Any, files: Sequence[File], path: Path, *, reference: F
     frames, scales = settle(session.frames)
     for sentence in sentences(scales):
         yield Event(STAGE, message=sentence)
-    named = place_of(reference, frames)
+    place_of(reference, frames)  # before the work
+    shown, night = yield from measure_lights(process, frames)
+    named = place_of(reference, shown)
     with executor() as pool:
-        night = yield from measure_lights(process, frames, pool)
         anchor = best(night) if named is None else named
-        looks = yield from lay_on(process, night, frames, anchor, pool)
+        looks = yield from lay_on(process, night, shown, anchor, pool)
         maker = partial(Film, process, ffmpeg=ffmpeg) if kind == "film" else partial(process.show, kind=kind)
         lost = yield from write_pictures(process, night, looks, anchor, path, kind, maker, pool)
-    words = f"{path}: {how_many(len(frames) - len(lost), 'frame')}, {path.stat().st_size / 1e6:.1f} MB"
+    words = f"{path}: {how_many(len(shown) - len(lost), 'frame')}, {path.stat().st_size / 1e6:.1f} MB"
     yield Event("done", result=(path, [*session.rejected, *lost]), message=words)
 
 
-def measure_lights(process: Any, frames: Sequence[Frame], pool: Pool) -> Events[Subframes]:
-    """A table of all frames, in their order: lights are measured, approved and weighed, if the process says so."""
-    out = [Subframe(frame.source, frame.meta) for frame in frames]
-    sky = [i for i, frame in enumerate(frames) if process.measured and frame.meta.kind in LOOKED_AT]
-    for event in each("measure", pool, lambda i: measured_frame(process.select, frames[i]), sky, in_flight=pool[1]):
-        failed = isinstance(event.result, Rejected)  # its pixels cannot be read, which is told when it is shown
-        if not failed:
-            out[event.item] = event.result
-        yield replace(event, result=None)
-    night = process.select.table(out)
-    for note in night.units.notes if sky else ():
+def measure_lights(process: Any, frames: Sequence[Frame]) -> Events[tuple[list[Frame], Subframes]]:
+    """The frames that can be shown and a table of them, in their order: lights are measured, if the process says so."""
+    sky = [frame for frame in frames if process.measured and frame.meta.kind in LOOKED_AT]
+    measured = Subframes(())
+    if sky:
+        measured = yield from measure_frames(process.select, sky)
+    for note in measured.units.notes:
         yield Event(STAGE, message=note)
-    return night
+    known = {frame.source: frame for frame in measured}
+    lost = {frame.source for frame in sky} - known.keys()
+    left = [frame for frame in frames if frame.source not in lost]
+    table = tuple(known.get(frame.source) or Subframe(frame.source, frame.meta) for frame in left)
+    return left, replace(measured, frames=table)
 
 
 def best(night: Subframes) -> int:

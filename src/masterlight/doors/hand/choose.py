@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from masterlight.core.frame import Frame
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
-from masterlight.io import atomic
+from masterlight.doors.hand.measured import FOLDER, measure_kept
+from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 STAGE = "subframes"
@@ -34,19 +37,20 @@ TABLES: dict[str, Callable[[Subframes], str]] = {
 
 
 def choose_files(
-    select: SubframeSelector, files: Sequence[File], *, sort: str | None = None, overwrite: bool = False, **slots: Any
-) -> Events[Subframes]:
+    select: SubframeSelector, files: Sequence[File], *, sort: str | None = None, fresh: bool = False,
+    overwrite: bool = False, **slots: Any,
+) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
-    sort: a column by which the table is sorted, the best first, or the worst with a minus before it; slots: names of
-    `MADE`, and what shall be made: mostly the file to write. No file that exists is replaced unless `overwrite` says
-    so, and that is told before the work.
+    sort: a column by which the table is sorted, the best first, or the worst with a minus before it; fresh: measure
+    anew what is known from before; slots: names of `MADE`, and what shall be made: mostly the file to write. No file
+    that exists is replaced unless `overwrite` says so, and that is told before the work.
     """
     wanted = {name: value for name, value in slots.items() if value}
     for name, value in wanted.items():
         if isinstance(value, (str, Path)) and name in FILES:
             check_name(name, Path(value), overwrite)
-    night = yield from measure_files(select, files)
+    night = yield from measure_files(select, files, fresh)
     if sort:
         night = best_first(night, sort)
     for name, value in wanted.items():
@@ -63,8 +67,8 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
 
 
-def measure_files(select: SubframeSelector, files: Sequence[File]) -> Events[Subframes]:
-    """Measure the lights among files and folders, and approve and weigh them."""
+def measure_files(select: SubframeSelector, files: Sequence[File], fresh: bool = False) -> Events[Subframes]:
+    """Measure the lights among files and folders, and approve and weigh them; what is known of them is not measured."""
     session = yield from scan_settled(STAGE, files)
     yield from tell_rejected(STAGE, session)
     frames, others = [f for f in session.frames if f.meta.kind in LOOKED_AT], Counter[str]()
@@ -80,27 +84,39 @@ def measure_files(select: SubframeSelector, files: Sequence[File]) -> Events[Sub
     frames, scales = settle(frames)
     for sentence in sentences(scales):
         yield Event(STAGE, message=sentence)
-    measured: list[Subframe] = []
-    with executor() as pool:
-        for event in each("measure", pool, lambda frame: measured_frame(select, frame), frames, in_flight=pool[1]):
-            one = event.result
-            if isinstance(one, Rejected):  # its pixels cannot be read
-                yield replace(event, message=f"rejected {one}")
-                continue
-            measured.append(one)
-            yield replace(event, result=None)
-    if not measured:
-        raise NothingUsable("no light could be read; the reasons are above")
-    places = {frame.source: i for i, frame in enumerate(frames)}
-    night = select.table(sorted(measured, key=lambda one: places[one.source]))
+    night = yield from measure_frames(select, frames, fresh)
     for note in night.units.notes:
         yield Event(STAGE, message=note)
     return night
 
 
-def measured_frame(select: SubframeSelector, frame: Frame) -> Subframe:
+def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
+    """Measure lights that were opened, in DN, all but those that are known from before, and approve and weigh them.
+
+    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table.
+    """
+    measured: dict[str, Subframe] = {}
+    with executor() as pool, Kept(FOLDER, fresh) as kept:
+        for event in each("measure", pool, partial(measured_frame, kept, select), frames, in_flight=pool[1]):
+            one = event.result
+            if isinstance(one, Rejected):
+                yield replace(event, message=f"rejected {one}")
+                continue
+            measured[one.source] = one
+            yield replace(event, result=None)
+    if kept.recalled:
+        words = f"{kept.recalled} of {len(frames)} frames were measured before and are unchanged"
+        yield Event(STAGE, message=f"{words}; fresh=True measures them anew")
+    if kept.trouble:
+        yield Event(STAGE, message=kept.trouble)
+    if not measured:
+        raise NothingUsable("no light could be read; the reasons are above")
+    return select.table([measured[frame.source] for frame in frames if frame.source in measured])
+
+
+def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
-    found = select.measure(frame)
+    found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
     if isinstance(found, Rejected):
         return Subframe(frame.source, frame.meta, approved=False, reasons=(found.reason,))
     measurement, stars = replace(found[0], keywords=keywords_of(frame)), replace(found[1], peaks=None)
