@@ -265,7 +265,8 @@ STEPS = {step.verb: step for step in (
         "blink", "Blink", "Show frames one after the other: a page to mark them in, a GIF, a film.",
         "masterlight blink lights -o night.html",
         ("registered", "stretch", "width_px", "quality", "rate", "measured", "select.approve", "select.weight"),
-        (Slot("reference", "Frame on which all are laid, and as which they are stretched; the best if left out."),),
+        (Slot("reference", "Frame on which all are laid, and as which they are stretched; the best if left out."),
+         Slot("fresh", "Measure all frames anew.", "switch")),
         makes="Page (.html), GIF (.gif) or film (.mp4, by ffmpeg) to write.",
     ),
     Step(

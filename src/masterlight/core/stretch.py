@@ -92,16 +92,30 @@ def block_means(image, down, across, out):
 
     image (rows, cols) float32, NaN or infinite where missing; out (h, w) float32.
     """
-    width = out.shape[1]
-    total, count = np.empty(width, np.float32), np.empty(width, np.float32)
-    for i in range(out.shape[0]):
-        total[:], count[:] = np.float32(0), np.float32(0)
-        for y in range(i * down, (i + 1) * down):
+    height, width = out.shape
+    total, share = np.empty(width * across, np.float32), np.float32(1.0 / (down * across))
+    for i in range(height):
+        total[:] = image[i * down, : total.size]
+        for y in range(i * down + 1, (i + 1) * down):
             row = image[y]
-            for j in range(width):
-                for x in range(j * across, (j + 1) * across):
-                    if np.isfinite(row[x]):
-                        total[j] += row[x]
-                        count[j] += np.float32(1)
+            for x in range(total.size):
+                total[x] += row[x]
         for j in range(width):
-            out[i, j] = total[j] / count[j] if count[j] > 0 else np.float32(np.nan)
+            value = np.float32(0)
+            for x in range(j * across, (j + 1) * across):
+                value += total[x]
+            out[i, j] = value * share
+            if not np.isfinite(value):  # something is missing
+                out[i, j] = mean_of_known(image, i * down, down, j * across, across)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def mean_of_known(image, top, down, left, across):
+    """The mean of the pixels of a block that are not missing, NaN where all are."""
+    total, count = np.float32(0), 0
+    for y in range(top, top + down):
+        for x in range(left, left + across):
+            if np.isfinite(image[y, x]):
+                total += image[y, x]
+                count += 1
+    return total / np.float32(count) if count else np.float32(np.nan)
