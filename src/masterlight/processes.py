@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
-    "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
+    "Blink", "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
 )  # fmt: skip
 PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""
@@ -266,6 +266,14 @@ STEPS = {step.verb: step for step in (
          Slot("leave_out", "The same, not to approve.", "files", metavar="NAME")),
         makes="Folder for copies of the approved frames.", may_only_show=True,
         words="Exit status: 0 done, 1 done without some files, 2 nothing usable.",
+    ),
+    Step(
+        "blink", "Blink", "Show frames one after the other: a page to mark them in, a GIF, a film.",
+        "masterlight blink lights -o night.html",
+        ("registered", "stretch", "width_px", "quality", "rate", "measured", "select.approve", "select.weight"),
+        (Slot("reference", "Frame on which all are laid, and as which they are stretched; the best if left out."),
+         Slot("fresh", "Measure all frames anew.", "switch")),
+        makes="Page (.html), GIF (.gif) or film (.mp4, by ffmpeg) to write.",
     ),
     Step(
         "normalize", "LocalNormalization", "Bring registered frames to the sky of one of them: NAME_n.fits.",
