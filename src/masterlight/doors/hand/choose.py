@@ -166,6 +166,8 @@ def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str
 
 def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
     """Raise before the work where a formula or the sorting asks for what no frame can have."""
+    if all(property_named(name) for name in columns_asked(select, sort)):
+        return  # all that is asked is measured: no header need be looked at
     headers = [keywords_of(frame) for frame in frames]
     blind = Subframes(tuple(Subframe(f.source, keywords=h) for f, h in zip(frames, headers, strict=True)))
     for name in columns_asked(select):
