@@ -257,6 +257,8 @@ STEPS = {step.verb: step for step in (
         ("approve", "weight", "stats_over", "scale_arcsec", "width_unit", "data_unit", "gain_e"),
         (Slot("table", "Table to write: .csv, .ecsv or .json."),
          Slot("list", "List of the approved to write, .txt: other verbs take it as @FILE."),
+         Slot("page", "Page to write, .html: table and plots, works offline."),
+         Slot("plots", "Folder for plots as PNG and SVG.", metavar="DIR"),
          Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME")),
         makes="", words="Exit status: 0 done, 1 done without some files, 2 nothing usable.",
     ),

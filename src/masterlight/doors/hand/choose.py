@@ -8,7 +8,7 @@ What is made of a table of measured frames besides stands in `MADE`, a function 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
 from masterlight.io import atomic
-from masterlight.night.products import check_file
+from masterlight.night.products import check_file, check_out
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.looks.chart import Chart
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.select import SubframeSelector
 
@@ -46,6 +47,8 @@ def choose_files(
     for name, value in wanted.items():
         if isinstance(value, (str, Path)) and name in FILES:
             check_name(name, Path(value), overwrite)
+        elif name == "plots":
+            check_folder(Path(value), overwrite)
     night = yield from measure_files(select, files)
     if sort:
         night = best_first(night, sort)
@@ -61,6 +64,13 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
         raise ParameterError(f"{name}= {path}: it is written as {' or '.join(FILES[name])}; let its name end so")
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Raise before the work where plots cannot be written, or are there and may not be replaced."""
+    check_out(folder)
+    if not overwrite and (there := next((p for e in PRINTED for p in sorted(folder.glob(f"*{e}"))), None)):
+        raise OutputError(f"{folder} has plots, such as {there.name}; choose another folder, or pass overwrite=True")
 
 
 def measure_files(select: SubframeSelector, files: Sequence[File]) -> Events[Subframes]:
@@ -133,6 +143,42 @@ def write_list(night: Subframes, path: File) -> Events[None]:
     yield from written(path, "".join(f"{line}\n" for line in lines))
 
 
+def write_page(night: Subframes, path: File) -> Events[None]:
+    """The table as a page for the browser, with plots."""
+    from masterlight.subframes.looks.page import page
+
+    yield from written(path, page(Chart.of(night, title_of(night))))
+
+
+def write_plots(night: Subframes, folder: File) -> Events[None]:
+    """Plots for papers, each as PNG and SVG."""
+    prints, count = prints_of(night), 0
+    os.makedirs(folder, exist_ok=True)
+    for name, figure in prints:
+        for ending in PRINTED:
+            with atomic(Path(folder) / f"{name}{ending}") as file:
+                figure.savefig(file, format=ending[1:])
+        count += 1
+    yield Event(STAGE, message=f"written: {count} plots in {folder}")
+
+
+def prints_of(night: Subframes) -> Iterator[tuple[str, Any]]:
+    """Plots by the names of their files."""
+    try:
+        from masterlight.subframes.looks.prints import prints
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise ParameterError("plots= needs matplotlib: pip install 'masterlight[plots]'") from error
+    return prints(Chart.of(night))
+
+
+def title_of(night: Subframes) -> str:
+    """What a page of these frames is called: their target, where it is one."""
+    targets = {group.target for group in night.groups if group.target}
+    return f"Subframes of {targets.pop()}" if len(targets) == 1 else "Subframes"
+
+
 def written(path: File, text: str) -> Events[None]:
     """Write a text whole, and say so."""
     with atomic(path) as file:
@@ -140,7 +186,10 @@ def written(path: File, text: str) -> Events[None]:
     yield Event(STAGE, message=f"written: {path}")
 
 
-FILES = {"table": tuple(TABLES), "list": (".txt",)}
+PRINTED = ".png", ".svg"
+FILES = {"table": tuple(TABLES), "list": (".txt",), "page": (".html",)}
 """Slots that are files to write, and how their names may end."""
-MADE: dict[str, Callable[[Subframes, Any], Events[None]]] = {"table": write_table, "list": write_list}
+MADE: dict[str, Callable[[Subframes, Any], Events[None]]] = {
+    "table": write_table, "list": write_list, "page": write_page, "plots": write_plots,
+}  # fmt: skip
 """What is made of a table of measured frames, by slots of the verb: (table, what the slot says)."""

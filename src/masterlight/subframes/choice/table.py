@@ -134,6 +134,10 @@ class Subframes(Sequence[Subframe]):
 
     frames: tuple[Subframe, ...]
     units: Units = Units()
+    approve: str = ""
+    """The formula by which they were approved; none, or that of a preset, as it was given."""
+    weight: str = ""
+    """The formula by which they were weighed."""
 
     @overload
     def __getitem__(self, index: int) -> Subframe: ...
@@ -232,7 +236,7 @@ class Subframes(Sequence[Subframe]):
         the formula needs is not approved, whatever it says; those that were locked by hand stay as they are. An empty
         formula approves all that could be measured.
         """
-        return self.by_group(lambda group: approve_group(group, expression))
+        return replace(self.by_group(lambda group: approve_group(group, expression)), approve=expression)
 
     def weighed_by(self, expression: str, over: Literal["all", "approved"] = "all") -> "Subframes":
         """The table with weights by a formula: `35*inv(FWHM) + 5*inv(Eccentricity) + 50`.
@@ -240,7 +244,7 @@ class Subframes(Sequence[Subframe]):
         Each group is looked at by itself; `over` says which of its frames tell XMin, XMedian and the like. A frame that
         lacks what the formula needs has no weight.
         """
-        return self.by_group(lambda group: weigh_group(group, expression, over))
+        return replace(self.by_group(lambda group: weigh_group(group, expression, over)), weight=expression)
 
     def by_group(self, work: "Callable[[Subframes], Iterable[Subframe]]") -> "Subframes":
         """The table with each group of frames replaced by what `work` makes of it, in the order that it had."""
