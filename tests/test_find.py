@@ -4,7 +4,7 @@ import pytest
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.stars import psf
-from masterlight.subframes.stars.find import chauvenet
+from masterlight.subframes.stars.shared import chauvenet
 
 NOISE = 10.0
 MEASURE = SubframeSelector()

@@ -11,7 +11,7 @@ from masterlight.simulate.night import XTRANS
 from masterlight.subframes.measure import measure, measure_sky
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.stars.find import psf_signal
+from masterlight.subframes.stars.shared import psf_signal
 
 
 class Headed(ArrayFrame):

@@ -70,6 +70,11 @@ class Meta:
     time: str | None = None
     ra_deg: float | None = None
     dec_deg: float | None = None
+    altitude_deg: float | None = None
+    """Above the horizon at the middle of the exposure."""
+    azimuth_deg: float | None = None
+    """From north over east."""
+    air_mass: float | None = None
     pedestal_dn: float = 0.0
     unit: str | None = None
     """What BUNIT says of the pixels: "DN" for counts by any name, "electron", "electron/s", or another as spelled."""

@@ -16,11 +16,12 @@ from masterlight.core.statistics.noise import noise_and_free, sample, two_sided_
 from masterlight.core.statistics.rounding import dither, middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
-from masterlight.subframes.measurement import STAR_FIELDS, Measurement, StarList
+from masterlight.subframes.measurement import FLUCTUATION_FIELDS, STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.stars.find import find_stars, star_statistics
+from masterlight.subframes.stars.find import find_stars
 from masterlight.subframes.stars.mosaic import mosaic_of
+from masterlight.subframes.stars.shared import star_statistics
 from masterlight.subframes.stars.sharp import NO_MOSAIC
 
 SAMPLES, STRIPS = 250_000, 16
@@ -31,6 +32,9 @@ BAND_PIXELS = 1 << 21
 """Pixels in memory at once while the background of a whole frame is looked at."""
 LIKELY = 2.5
 """A keyword of noise that differs by more than this factor from what the pixels show tells of other pixels."""
+HEADER_FIELDS = ("exposure_s", "gain_e_per_dn", "read_noise_e", "altitude_deg", "azimuth_deg", "air_mass")
+FLUCTUATION_PX = 4
+"""Fluctuations of the background are told by every so-many-th pixel, in both directions."""
 APART = {1: (2, 8), 2: (2, 8), 6: (6, 12)}
 """Columns between pixels of one colour that are compared for their noise, by the period of the colours: near ones in a
 frame as it was taken, where a gradient counts least; far ones in an interpolated frame, where those up to 5 columns
@@ -72,7 +76,8 @@ def measure(
         keywords = keywords_of(frame)
         claims = keyword_noise(frame, keywords)
         more: dict[str, Any] = star_fields(frame) if set(wanted) & set(STAR_FIELDS) else {}
-        fluctuation = fluctuations(frame) if "background_noise_dn" in wanted else [None] * len(claims)
+        asked = bool(set(wanted) & set(FLUCTUATION_FIELDS))
+        fluctuation = fluctuations(frame) if asked else [(None, None)] * len(claims)
     more |= header_fields(frame.meta) | {"keywords": keywords if "keywords" in wanted else {}}
     near, far = APART[period(frame.meta.pattern)] if len(frame.shape) == 2 else APART[1]
     out = []
@@ -85,7 +90,8 @@ def measure(
         location, sides = SCALES[scale](values)
         seen = noise_of_steps(flat[::2], far, sloping=True) if claim else 0.0
         likely = claim and (seen == 0 or seen / LIKELY <= claim <= seen * LIKELY)
-        own = {"pixel_noise_dn": seen if likely and seen > 0 else None, "background_noise_dn": background}
+        own = {"pixel_noise_dn": seen if likely and seen > 0 else None}
+        own |= {name: v for name, v in zip(FLUCTUATION_FIELDS, background, strict=True) if name in wanted}
         if claim and not likely:
             own["notes"] = ("its keyword NOISE is not true of its pixels, whose noise was measured",)
         noise = claim if likely else noise_of_steps(flat, near)
@@ -98,7 +104,7 @@ def measure(
 
 def header_fields(meta: Meta) -> dict[str, float | None]:
     """What a Measurement holds of a frame's header."""
-    return {name: getattr(meta, name) for name in ("exposure_s", "gain_e_per_dn", "read_noise_e")}
+    return {name: getattr(meta, name) for name in HEADER_FIELDS}
 
 
 def measure_calibration(frame: Frame, kind: Kind, before: Frame | None, saturation_dn: float | None) -> Measurement:
@@ -226,14 +232,14 @@ def about_mean_deviation(values: np.ndarray) -> tuple[float, tuple[float, float]
     return float(centre), 2 * (float(np.mean(np.abs(values - centre), dtype=np.float64)),)
 
 
-def fluctuations(frame: Frame) -> list[float]:
-    """M* of each plane, from every fourth row and column: one colour of a mosaic."""
+def fluctuations(frame: Frame) -> list[tuple[float, float]]:
+    """M* and N* of each plane, from every fourth row and column: one colour of a mosaic."""
     rows, cols = frame.shape[-2:]
-    step = 6 if period(frame.meta.pattern) == 6 else 4
+    step = 6 if period(frame.meta.pattern) == 6 else FLUCTUATION_PX
     height = step * max(1, BAND_PIXELS // cols // step)
     bands = [frame.pixels(y, min(y + height, rows), 0, cols)[..., ::step, ::step] for y in range(0, rows, height)]
     sparse = np.concatenate(bands, axis=-2)
-    return [background_fluctuation(plane)[0] for plane in (sparse if sparse.ndim == 3 else sparse[None])]
+    return [background_fluctuation(plane) for plane in (sparse if sparse.ndim == 3 else sparse[None])]
 
 
 def star_fields(frame: Frame) -> dict[str, float | int | None]:
@@ -248,8 +254,8 @@ def stars_of(measurement: Measurement) -> dict[str, Any]:
 
 
 def measure_light(
-    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, sky=None, mosaic=NO_MOSAIC,
-    pattern=None,
+    settings: SubframeSelector, frame, source=None, saturation_dn=None, gain_e_per_dn=None, wanted=(), sky=None,
+    mosaic=NO_MOSAIC, pattern=None,
 ) -> tuple[Measurement, StarList] | Rejected:  # fmt: skip
     """One light and its stars, see `SubframeSelector.measure`; `sky` where colours are interpolated, which hides it.
 
@@ -272,14 +278,24 @@ def measure_light(
         mosaic, pattern = array, frame.meta.pattern
     sharp = mosaic, period(pattern)
     gain_e_per_dn = gain_e_per_dn or frame.meta.gain_e_per_dn
-    found, total, elongation, level = find_stars(settings, image, ceiling, gain_e_per_dn, *sharp)
+    found, total, shape, level = find_stars(settings, image, ceiling, gain_e_per_dn, *sharp)
     if len(found) < settings.min_stars:
         few = "no star" if not len(found) else f"only {len(found)} of the {settings.min_stars} stars needed"
         words = f"{few} found above {settings.sigma:g} sigma (noise {row.noise_dn:.3g} DN, background "
         return Rejected(source, "measure", f"{words}{row.location_dn:.5g} DN): clouds, lens cap or focus?")
-    more = {"stars": total, "eccentricity": elongation, "gradient_dn": gradient(level)}
-    more["profile"] = profile_of_stars(image, found)
-    return replace(row, **more, **star_statistics(found)), found
+    more = {"stars": total, "gradient_dn": gradient(level), "profile": profile_of_stars(image, found)}
+    asked = asked_of_sky(boxes[0], period(frame.meta.pattern), wanted) if wanted else {}
+    return replace(row, **more, **shape, **star_statistics(found), **asked), found
+
+
+def asked_of_sky(box: np.ndarray, colours: int, wanted: Collection[str]) -> dict[str, float]:
+    """Those of `SKY_FIELDS` that are wanted, of a plane (rows, cols) that is every `colours`th pixel of its frame."""
+    asked = sky_fields(sample(np.ascontiguousarray(box))[0], wanted)
+    if set(wanted) & set(FLUCTUATION_FIELDS):
+        step = max(1, FLUCTUATION_PX // colours)
+        told = zip(FLUCTUATION_FIELDS, background_fluctuation(box[::step, ::step]), strict=True)
+        asked |= {name: float(value) for name, value in told if name in wanted}
+    return asked
 
 
 def whose(empty: Sequence[bool]) -> str:

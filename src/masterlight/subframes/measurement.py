@@ -8,7 +8,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest")
-SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", "background_noise_dn")
+FLUCTUATION_FIELDS = ("background_noise_dn", "background_scale_dn")
+SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", *FLUCTUATION_FIELDS)
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
 FIRM_SNR, SHARPEST = 25.0, 0.05
 """Stars of so much signal over noise tell how sharp the sharpest are, and what share of them these are."""
@@ -73,12 +74,16 @@ class Measurement:
     """Spread of the pixels near the median, mean of both sides: the signal of the SNR weight."""
     background_noise_dn: float | None = None
     """M*: how far the pixels below the large-scale background lie below it, in the median."""
+    background_scale_dn: float | None = None
+    """N*: the noise as those pixels scatter, about which nebulae tell nothing."""
     psf_flux_dn: float | None = None
     """Light of all stars together."""
     psf_mean_flux_dn: float | None = None
     """Sum over the stars of their light per pixel."""
     fwhm_px: float | None = None
+    """Full width at half maximum before the blur by the pixel, geometric mean of both axes: median of the stars."""
     eccentricity: float | None = None
+    """sqrt(1 - (shorter / longer axis)^2) of the mean shape, without what noise adds."""
     stars: int | None = None
     """How many stars stand above the threshold; those that were fitted may be fewer."""
     profile: tuple[float, ...] | None = None
@@ -103,6 +108,33 @@ class Measurement:
     residual: float | None = None
     """How far the stars are from their fitted profiles, in units of their heights."""
     fwhm_mean_dev_px: float | None = None
+    """Mean distance of the stars' widths from their median, as of the next two."""
+    eccentricity_mean_dev: float | None = None
+    residual_mean_dev: float | None = None
+    fwhm_error_px: float | None = None
+    """1 sigma of `fwhm_px` by the scatter of the stars, as of the next two."""
+    eccentricity_error: float | None = None
+    residual_error: float | None = None
+    fitted: int | None = None
+    """How many stars tell these numbers."""
+    beta: float | None = None
+    """Moffat exponent that they share; None for a Gaussian."""
+    theta_rad: float | None = None
+    """Direction in which they are longer, all together, from x towards y, 0 to pi."""
+    theta_coherence: float | None = None
+    """Whether all are elongated the same way: 1 where they are, as by trailing; near 0 where each has its own way."""
+    radial: float | None = None
+    """1 where all are elongated towards the middle of the frame, -1 where they are around it."""
+    fwhm_zones_px: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """`fwhm_px` in 3 x 3 cells of the frame, [row, column] from the first pixel; NaN where fewer than 3 stars tell."""
+    eccentricity_zones: np.ndarray | None = field(default=None, compare=False, repr=False)
+    tilt: float | None = None
+    """By what part of themselves widths change from corner to corner, along their slope."""
+    curvature: float | None = None
+    """By what part of themselves widths grow from the middle to a corner."""
+    altitude_deg: float | None = None
+    azimuth_deg: float | None = None
+    air_mass: float | None = None
     saturated_fraction: float | None = None
     missing_fraction: float | None = None
     zero_fraction: float | None = None
@@ -116,6 +148,22 @@ class Measurement:
     sky_dn: np.ndarray | None = field(default=None, compare=False, repr=False)
     """Levels of the sky in the cells of `core.statistics.cells`, (ny, nx) float32, NaN where missing; in the frame's
     own pixels, or once it is registered in those of the reference. None for small frames and those without stars."""
+
+    @property
+    def fwhm_long_px(self) -> float | None:
+        """Width of the stars along their longer axis."""
+        return None if self.aspect is None or self.fwhm_px is None else self.fwhm_px / self.aspect**0.5
+
+    @property
+    def fwhm_short_px(self) -> float | None:
+        """Width of the stars along their shorter axis."""
+        return None if self.aspect is None or self.fwhm_px is None else self.fwhm_px * self.aspect**0.5
+
+    @property
+    def aspect(self) -> float | None:
+        """Shorter over longer axis of the stars."""
+        known = self.eccentricity is not None and self.eccentricity < 1
+        return (1 - self.eccentricity**2) ** 0.5 if known else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,6 +105,12 @@ def lonely(stars: StarList, apart_px: float, half: int, shape: tuple[int, ...]) 
     return firm if len(firm) >= FEWEST else found
 
 
+def noise_area_px2(profile: Profile | np.ndarray) -> float:
+    """The area whose sky costs a star as much signal to noise as its profile does (King 1983): a matched filter finds
+    a star of flux F at F / (noise sqrt(area))."""
+    return float(1 / (AREAS_PX2 @ np.square(profile)))
+
+
 def rescaled(profile: Profile | None, scale: float) -> Profile | None:
     """The profile in pixels so many times smaller than its own."""
     if profile is None or abs(scale - 1) < 1e-3:

@@ -1,6 +1,6 @@
 """The knobs of subframes: how their stars are found and fitted, and which frames are good enough to integrate."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -88,15 +88,16 @@ class SubframeSelector:
 
     def measure(
         self, frame: "Frame | np.ndarray", *, source: str | None = None, saturation_dn: float | None = None,
-        gain_e_per_dn: float | None = None,
+        gain_e_per_dn: float | None = None, wanted: Collection[str] = (),
     ) -> "tuple[Measurement, StarList] | Rejected":  # fmt: skip
         """Measure one frame, a `Frame` or an array (rows, cols) or (3, rows, cols) in DN, NaN where missing.
 
         Colour frames are measured in the mean of their planes, mosaics in their green pixels. `saturation_dn` and
         `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars.
+        `wanted`: names of `measurement.SKY_FIELDS`, which cost some milliseconds more.
         Gives what was measured and the stars, or a `Rejected` that tells why the frame has nothing to measure.
         """
-        return engine("subframes.measure").measure_light(self, frame, source, saturation_dn, gain_e_per_dn)
+        return engine("subframes.measure").measure_light(self, frame, source, saturation_dn, gain_e_per_dn, wanted)
 
     def select(self, measurements: "Sequence[Measurement]") -> list[Rejected | None]:
         """Approve a group of measured frames: None for a good one, a `Rejected` with the reason for another."""

@@ -11,12 +11,23 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
+from masterlight.core.headers.altitude import place_of
 from masterlight.core.headers.filters import filter_of
 from masterlight.core.headers.geometry import pattern_of, sections_of
 from masterlight.core.headers.kinds import verdict_of
 from masterlight.core.headers.names import STACK_NAME, exposure_in_name, guess_from_name
 from masterlight.core.headers.processed import COUNTS, processing_of, stack_count
-from masterlight.core.headers.values import angle, as_number, as_time, celsius, number, positive, text, truth
+from masterlight.core.headers.values import (
+    angle,
+    as_number,
+    as_time,
+    celsius,
+    number,
+    positive,
+    seconds_of,
+    text,
+    truth,
+)
 
 TEXTS = {
     "object": ("OBJECT",), "telescope": ("TELESCOP",),
@@ -129,6 +140,7 @@ def read_header(header: Mapping, source: str = "", shape: tuple[int, ...] = ()) 
         meta["gain_e_per_dn"] = per_unit.get(meta["unit"], meta["gain_e_per_dn"])
     meta["ra_deg"], meta["dec_deg"] = pointing_of(cards)
     guess_from_name(meta, source, notes, binned=binning is not None)
+    meta |= place_of(cards, meta, seconds_of(meta["time"]))
     meta["frames"] = frames_of(cards, source, meta)
     notes = [note if len(note) < 250 else f"{note[:247]}..." for note in notes]
     return meta | {"is_master": meta["is_master"] or meta["frames"] > 1, "notes": tuple(notes)}

@@ -1,13 +1,13 @@
-"""Find and fit the stars of an image, and tell what they say together."""
+"""Find and fit the stars of an image."""
 
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import erfc
 
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.stars import detect as stars
 from masterlight.subframes.stars import psf
+from masterlight.subframes.stars.shared import shared_shape
 from masterlight.subframes.stars.sharp import NO_MOSAIC, STRONG, shared_width, typical_fwhm
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
@@ -22,8 +22,8 @@ OUTNUMBERED = 5
 
 def find_stars(
     settings, image, saturation_dn=None, gain_e_per_dn=None, mosaic=NO_MOSAIC, period=1
-) -> tuple[StarList, int, float, np.ndarray]:
-    """The stars of an image (rows, cols): (StarList, number above the threshold, frame eccentricity, sky mesh).
+) -> tuple[StarList, int, dict[str, float], np.ndarray]:
+    """The stars of an image (rows, cols): (StarList, number above the threshold, shape that they share, sky mesh).
 
     mosaic (rows, cols): what the image was debayered from; its colours repeat every `period` pixels.
     """
@@ -34,19 +34,20 @@ def find_stars(
     nothing = np.empty((0, 16))
     empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
     if not len(candidates.x):
-        return empty, 0, float("nan"), level
+        return empty, 0, {}, level
     keep = stars.choose_evenly(candidates.x, candidates.y, searched.shape, settings.max_stars)
     chosen = stars.Candidates(*(column[keep] for column in candidates))
     near = stars.neighbours(chosen.x, chosen.y, candidates.x, candidates.y)
     fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
     if fits is None:
-        return empty, 0, float("nan"), level
+        return empty, 0, {}, level
     good = accept(fits, placed, chosen, beta, searched.shape, scale)
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
     total = round(len(found) / max(1, len(keep)) * len(candidates.x))
     found = replace(found, peaks=peaks, outnumbered=len(peaks) > OUTNUMBERED * total)
-    return found, total, shared_eccentricity(fits[good], found, beta), level
+    chi = psf.shape(fits[good], beta)[1]
+    return found, total, shared_shape(chi, spread_of_shape(fits[good]), found), level
 
 
 def fixed_beta(settings, free):
@@ -155,38 +156,6 @@ def build(fits, placed, chosen, scale, shape, beta):
     )  # fmt: skip
 
 
-def star_statistics(found: StarList) -> dict[str, float | None]:
-    """What the stars of a frame say together: medians weighted by the square of their signal-to-noise, up to 100."""
-    use = found[~found.saturated] if (~found.saturated).any() else found
-    weight = np.minimum(use.snr, 100.0) ** 2
-    flux, mean_flux = psf_signal(found)
-    return {
-        "fwhm_px": weighted_median(use.fwhm_px, weight),
-        "residual": weighted_median(use.residual, weight),
-        "fwhm_mean_dev_px": float(np.mean(np.abs(use.fwhm_px - np.median(use.fwhm_px)))),
-        "sharpest": found.sharpest_px and found.sharpest_px / weighted_median(use.fwhm_px, weight),
-        "psf_flux_dn": flux,
-        "psf_mean_flux_dn": mean_flux,
-    }
-
-
-def shared_eccentricity(fits, found, beta):
-    """The eccentricity of a frame's stars, without the elongation that noise alone gives to each of them.
-
-    The mean of chi^2 minus its variance has no bias; it is weighted by that variance and stars far off are left out.
-    """
-    use = ~found.saturated if (~found.saturated).any() else slice(None)
-    variance = spread_of_shape(fits[use])
-    value = psf.shape(fits[use], beta)[1] ** 2 - variance
-    if not len(value):
-        return float("nan")
-    weight = 1.0 / (variance + 1e-3) ** 2
-    middle = weighted_median(value, weight)
-    near = np.abs(value - middle) <= 6.0 * weighted_median(np.abs(value - middle), weight) + 1e-12
-    mean = np.sum((weight * value)[near]) / np.sum(weight[near])
-    return float(psf.eccentricity(np.sqrt(max(0.0, mean))))
-
-
 def stretch_of(fits):
     """How far the residuals exceed the noise, as a factor on variances, 1 at least."""
     return np.maximum(1.0, fits[:, psf.CHI2] / np.maximum(1.0, fits[:, psf.PIXELS] - 7.0))
@@ -195,45 +164,3 @@ def stretch_of(fits):
 def spread_of_shape(fits):
     """Variance of the ellipticity chi of each fit, both components together."""
     return fits[:, psf.VAR_SHAPE] * stretch_of(fits)
-
-
-def weighted_median(values, weights):
-    """The value at which half of the weight lies below; ties and order do not matter."""
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][min(np.searchsorted(total, 0.5 * total[-1]), len(values) - 1)])
-
-
-def psf_signal(stars: StarList) -> tuple[float, float]:
-    """Light of all unsaturated stars, and the sum of each star's light per pixel of its disc, outliers tamed.
-
-    The disc ends at a tenth of the profile's height. Light per pixel that robust Chauvenet rejection finds out of place
-    counts as the nearest that is not.
-    """
-    use = ~stars.saturated
-    exponent = 1.0 / stars.beta
-    wider = np.log2(10.0) ** 0.5 if np.isnan(stars.beta) else ((10**exponent - 1) / (2**exponent - 1)) ** 0.5
-    per_pixel = stars.flux_dn[use] / (np.pi / 4 * (wider * stars.fwhm_px[use]) ** 2)
-    low, high = chauvenet(per_pixel) if per_pixel.size else (0.0, 0.0)
-    return float(stars.flux_dn[use].sum()), float(np.clip(per_pixel, low, high).sum())
-
-
-def chauvenet(values: np.ndarray, limit: float = 0.5) -> tuple[float, float]:
-    """Lowest and highest value that belong to the others (Maples et al. 2018).
-
-    One by one the most deviant is left out as long as fewer than `limit` of so many are expected beyond it on its side:
-    first by the median and the 68.3 percentile of the distances from it, corrected for small samples, then by mean and
-    standard deviation.
-    """
-    x = np.sort(np.asarray(values, np.float64))
-    for robust in (True, False):
-        while x.size > 2:
-            centre = 0.5 * (x[(x.size - 1) // 2] + x[x.size // 2]) if robust else x.mean()  # the median
-            away = np.sort(np.abs(x - centre))
-            small = 1.0 / (1.0 - 2.9442 * x.size**-1.073)
-            sigma = small * away[int(0.683 * x.size)] if robust else x.std(ddof=1)
-            low, high = centre - x[0], x[-1] - centre
-            if not 0.5 * x.size * erfc(max(low, high) / sigma / 2**0.5 if sigma > 0 else 0.0) < limit:
-                break
-            x = x[1:] if low >= high else x[:-1]
-    return float(x[0]), float(x[-1])
