@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.formula.expression import SHOWN, Expression, ExpressionError
+from masterlight.subframes.formula.expression import Expression, ExpressionError
+from masterlight.subframes.formula.parser import SHOWN
 
 GROUP = {
     "FWHM": np.array([3.008, 3.25, 3.5, 4.003]),

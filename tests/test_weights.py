@@ -122,7 +122,7 @@ def test_truth_expression_of_the_tutorial():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Exposure / 100", 3), ("SNR", (22 / 4e-4) ** 2), ("SNRWeight", (22 / 4e-4) ** 2), ("Median + Mean", 2010),
+        ("Exposure / 100", 3), ("SNR", (17 / 4e-4) ** 2), ("SNRWeight", (17 / 4e-4) ** 2), ("Median + Mean", 2010),
         ("MeanDeviation", 17), ("Stars", 500), ("PSFSNR", 2.374975e-3), ("PSFSignalWeight", 2.66300e-3),
         ("SSWEIGHT * 2", 1.6), ("5 + CCD_TEMP/10", 4), ("NoiseMax/NoiseMinimum", 1), ("1 + FWHMSigma", 1), ("7", 7),
     ],

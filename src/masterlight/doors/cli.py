@@ -57,7 +57,12 @@ def tidy() -> Iterator[None]:
 
 
 def fail(message: object, status: int) -> NoReturn:
-    click.echo(f"masterlight: {visible(message)}", err=True)
+    words = f"masterlight: {visible(message)}"
+    if " --> " in words and sys.stderr.isatty():  # the place in a formula, which a person sees better by a caret
+        from masterlight.subframes.formula.parser import with_caret
+
+        words = with_caret(words)
+    click.echo(words, err=True)
     sys.exit(status)
 
 

@@ -46,10 +46,15 @@ class Property:
             return float(values[0] if self.compute is None else self.compute(measurement))
 
 
-def squared_ratio(above: str, below: str) -> Callable[[Measurement], float]:
+def squared(above: str, below: str) -> Callable[[Measurement], float]:
     """(above / below)^2 of two fields."""
-    one, other = attrgetter(above), attrgetter(below)
-    return lambda m: np.float64(one(m)) ** 2 / np.float64(other(m)) ** 2
+    pair = attrgetter(above, below)
+    return lambda m: float(np.divide(*pair(m)) ** 2)
+
+
+def inverse_light(m: Measurement) -> float:
+    """What the light of its stars is to be multiplied by to be as much as in the reference."""
+    return float(np.divide(1.0, m.flux_ratio))
 
 
 def psf_signal_weight(m: Measurement) -> float:
@@ -63,62 +68,65 @@ def psf_snr(m: Measurement) -> float:
     return 1.316e-7 * m.psf_flux_dn**2 / (4.987e6 * np.float64(m.noise_dn) ** 2)
 
 
-SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
-"""What the PSF signal weight is made of."""
-PROPERTIES = {
-    row.name: row
-    for row in (
-        Property("Index", "place among the frames as they were given, from 1", form=".0f"),
-        Property("Weight", "what the frame counts for", better="high", form=".5g"),
-        Property("FWHM", "width of its stars at half maximum", ("fwhm_px",), unit="width", better="low"),
-        Property("Eccentricity", "elongation of its stars: 0.42 still looks round", ("eccentricity",), better="low"),
-        Property(
-            "SNRWeight", "(MedianMeanDev / Noise)^2", ("mean_deviation_dn", "noise_dn"),
-            squared_ratio("mean_deviation_dn", "noise_dn"), better="high", aliases=("SNR",),
-        ),
-        Property("PSFSignalWeight", "light and concentration of its stars over noise", SIGNAL, psf_signal_weight,
-                 better="high", aliases=("PSFSignal",)),
-        Property("PSFSNR", "light of its stars over noise, squared", ("psf_flux_dn", "noise_dn"), psf_snr,
-                 better="high"),
-        Property("PSFScale", "factor that brings its stars to those of the reference", ("flux_ratio",),
-                 lambda m: 1 / np.float64(m.flux_ratio), better="low"),
-        Property("PSFScaleSNR", "(light of its stars beside the reference's / Noise)^2: the weight of least noise",
-                 ("flux_ratio", "noise_dn"), squared_ratio("flux_ratio", "noise_dn"), better="high"),
-        Property("Transparency", "light of its stars beside the group's, for the same exposure", better="high",
-                 form=".3f"),
-        Property("PointSNR", "signal to noise of a faint star, beside the best of the group", better="high"),
-        Property("PSFFlux", "light of all its stars", ("psf_flux_dn",), unit="level", better="high"),
-        Property("Noise", "of one pixel", ("noise_dn",), unit="level", better="low"),
-        Property("NoiseRatio", "share of the pixels free of structure, which tell the noise", ("noise_fraction",),
-                 better="high"),
-        Property("Median", "level of its background", ("location_dn",), unit="level", better="low", form=".5g"),
-        Property("MedianMeanDev", "average distance of its pixels from the median", ("mean_deviation_dn",),
-                 unit="level", aliases=("MeanDeviation",)),
-        Property("Mean", "of its pixels", ("mean_dn",), unit="level", form=".5g"),
-        Property("MStar", "how far its background fluctuates", ("background_noise_dn",), unit="level", better="low"),
-        Property("Gradient", "highest minus lowest corner of the plane through its sky", ("gradient_dn",),
-                 unit="level", better="low"),
-        Property("Stars", "how many stars stand out", ("stars",), better="high", aliases=("StarSupport",), form=".0f"),
-        Property("StarResidual", "how far its stars are from their fitted profiles, over their heights",
-                 ("residual",), better="low"),
-        Property("FWHMMeanDev", "average distance of its stars' FWHM from their median", ("fwhm_mean_dev_px",),
-                 unit="width", better="low"),
-        Property("EccentricityMeanDev", "average distance of its stars' eccentricity from their median",
-                 ("eccentricity_mean_dev",), better="low"),
-        Property("StarResidualMeanDev", "average distance of its stars' residuals from their median",
-                 ("residual_mean_dev",), better="low"),
-        Property("Theta", "direction in which its stars are longer, from x towards y", ("theta_rad",),
-                 lambda m: degrees(m.theta_rad), unit="deg", form=".0f"),
-        Property("ThetaCoherence", "how far its stars are longer in one direction: 1 for all, 0 for none",
-                 ("theta_coherence",), better="low", form=".2f"),
-        Property("Beta", "exponent of its stars' Moffat profile", ("beta",), form=".2f"),
-        Property("Altitude", "of the target above the horizon", ("altitude_deg",), unit="deg", better="high",
-                 form=".1f"),
-        Property("Azimuth", "of the target, north 0, east 90", ("azimuth_deg",), unit="deg", form=".1f"),
-        Property("Exposure", "exposure time", ("exposure_s",), unit="s"),
-        Property("Saturated", "share of its pixels that are saturated", ("saturated_fraction",), better="low"),
-    )
-}  # fmt: skip
+LIT, DEVIATION = ("flux_ratio",), ("fwhm_mean_dev_px",)
+LIGHT, BRIGHT = ("psf_flux_dn", "noise_dn"), ("mean_deviation_dn", "noise_dn")
+DEEP, SIGNAL = ("flux_ratio", "noise_dn"), ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
+"""Fields that more than one number is told by, or a long name."""
+ROWS = (
+    Property("Index", "place among the frames as they were given, from 1", form=".0f"),
+    Property("Weight", "what the frame counts for", better="high", form=".5g"),
+    Property("FWHM", "width of its stars at half maximum", ("fwhm_px",), unit="width", better="low"),
+    Property("Eccentricity", "elongation of its stars: 0.42 still looks round", ("eccentricity",), better="low"),
+    Property("SNRWeight", "(MedianMeanDev / Noise)^2", BRIGHT, squared(*BRIGHT), better="high", aliases=("SNR",)),
+    Property(
+        "PSFSignalWeight", "light and concentration of its stars over noise", SIGNAL, psf_signal_weight, better="high",
+        aliases=("PSFSignal",),
+    ),
+    Property("PSFSNR", "light of its stars over noise, squared", LIGHT, psf_snr, better="high"),
+    Property("PSFScale", "factor that brings its stars to the reference's", LIT, inverse_light, better="low"),
+    Property(
+        "PSFScaleSNR", "(its stars' light beside the reference's / Noise)^2: the weight of least noise", DEEP,
+        squared(*DEEP), better="high",
+    ),
+    Property("Transparency", "light of its stars beside the group's, in the same time", better="high", form=".3f"),
+    Property("PointSNR", "signal to noise of a faint star beside the best of the group", better="high"),
+    Property("PSFFlux", "light of all its stars", ("psf_flux_dn",), unit="level", better="high"),
+    Property("PSFCount", "how many stars were fitted", ("fitted",), better="high", form=".0f"),
+    Property("Noise", "of one pixel", ("noise_dn",), unit="level", better="low"),
+    Property("NoiseRatio", "share of the pixels free of structure", ("noise_fraction",), better="high"),
+    Property("Median", "level of its background", ("location_dn",), unit="level", better="low", form=".5g"),
+    Property(
+        "MedianMeanDev", "average distance of its pixels from the median", ("mean_deviation_dn",), unit="level",
+        aliases=("MeanDeviation",),
+    ),
+    Property("Mean", "of its pixels", ("mean_dn",), unit="level", form=".5g"),
+    Property("MStar", "how far its background fluctuates", ("background_noise_dn",), unit="level", better="low"),
+    Property("NStar", "noise by the pixels below its background", ("background_scale_dn",), unit="level", better="low"),
+    Property("Gradient", "highest minus lowest corner of its sky", ("gradient_dn",), unit="level", better="low"),
+    Property("Stars", "how many stars stand out", ("stars",), better="high", aliases=("StarSupport",), form=".0f"),
+    Property("StarResidual", "distance of its stars from their fits, over their heights", ("residual",), better="low"),
+    Property("FWHMMeanDev", "average distance of its FWHM from their median", DEVIATION, unit="width", better="low"),
+    Property("EccentricityMeanDev", "the same of the eccentricity", ("eccentricity_mean_dev",), better="low"),
+    Property("StarResidualMeanDev", "the same of the star residual", ("residual_mean_dev",), better="low"),
+    Property("FWHMError", "1 sigma of FWHM", ("fwhm_error_px",), unit="width", better="low"),
+    Property("EccentricityError", "1 sigma of Eccentricity", ("eccentricity_error",), better="low"),
+    Property("StarResidualError", "1 sigma of StarResidual", ("residual_error",), better="low"),
+    Property(
+        "Theta", "direction in which its stars are longer, from x towards y", ("theta_rad",),
+        lambda m: degrees(m.theta_rad), unit="deg", form=".0f",
+    ),
+    Property(
+        "ThetaCoherence", "whether its stars are longer in one direction: 1 all, 0 none", ("theta_coherence",),
+        better="low", form=".2f",
+    ),
+    Property("Beta", "exponent of its stars' Moffat profile", ("beta",), form=".2f"),
+    Property("Altitude", "of the target above the horizon", ("altitude_deg",), unit="deg", better="high", form=".1f"),
+    Property("Azimuth", "of the target: north 0, east 90", ("azimuth_deg",), unit="deg", form=".1f"),
+    Property("AirMass", "air that its light came through, 1 in the zenith", ("air_mass",), better="low", form=".3f"),
+    Property("Exposure", "exposure time", ("exposure_s",), unit="s"),
+    Property("Saturated", "share of its pixels that are saturated", ("saturated_fraction",), better="low"),
+)  # fmt: skip
+PROPERTIES = {row.name: row for row in ROWS}
 """All of them by name, in the order of a table."""
 GIVEN = tuple(row.name for row in PROPERTIES.values() if not row.fields)
 """Those that no frame tells by itself: whoever makes the table knows them, from the other frames or the user."""
