@@ -90,3 +90,26 @@ def test_bad_outputs_are_told_before_the_work(truth, tmp_path):
         chosen(truth.paths("dark"))
     chosen(truth.paths("light"), table=tmp_path / "t.csv", overwrite=True)
     assert (tmp_path / "t.csv").read_text() != "mine"
+
+
+def test_surface_a_page_and_plots(truth, tmp_path):
+    """Written whole; what is there stays unless `overwrite` says so, told before the work."""
+    pytest.importorskip("matplotlib")
+    words = [
+        *truth.paths("light"),
+        "--approve",
+        "FWHM < 40",
+        "--page",
+        tmp_path / "night.html",
+        "--plots",
+        tmp_path / "plots",
+    ]
+    shown(*words)
+    page = (tmp_path / "night.html").read_text()
+    assert all(Path(path).name in page for path in truth.paths("light")) and "FWHM &lt; 40" in page
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"FWHM_night.png", "FWHM_night.svg", "FWHM_Noise.png"} <= names
+    assert "has plots" in shown(*words[:-4], "--plots", tmp_path / "plots", status=2)
+    assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
+    shown(*words, "--overwrite")
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == names

@@ -8,7 +8,7 @@ What is made of a table of measured frames besides stands in `MADE`, a function 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from masterlight.io import atomic
 from masterlight.night.products import check_file, check_out
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
-from masterlight.subframes.looks.chart import Chart
+from masterlight.subframes.looks.look import page_of, prints_of
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.select import SubframeSelector
 
@@ -145,9 +145,7 @@ def write_list(night: Subframes, path: File) -> Events[None]:
 
 def write_page(night: Subframes, path: File) -> Events[None]:
     """The table as a page for the browser, with plots."""
-    from masterlight.subframes.looks.page import page
-
-    yield from written(path, page(Chart.of(night, title_of(night))))
+    yield from written(path, page_of(night))
 
 
 def write_plots(night: Subframes, folder: File) -> Events[None]:
@@ -160,23 +158,6 @@ def write_plots(night: Subframes, folder: File) -> Events[None]:
                 figure.savefig(file, format=ending[1:])
         count += 1
     yield Event(STAGE, message=f"written: {count} plots in {folder}")
-
-
-def prints_of(night: Subframes) -> Iterator[tuple[str, Any]]:
-    """Plots by the names of their files."""
-    try:
-        from masterlight.subframes.looks.prints import prints
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise ParameterError("plots= needs matplotlib: pip install 'masterlight[plots]'") from error
-    return prints(Chart.of(night))
-
-
-def title_of(night: Subframes) -> str:
-    """What a page of these frames is called: their target, where it is one."""
-    targets = {group.target for group in night.groups if group.target}
-    return f"Subframes of {targets.pop()}" if len(targets) == 1 else "Subframes"
 
 
 def written(path: File, text: str) -> Events[None]:

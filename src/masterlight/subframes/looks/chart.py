@@ -1,11 +1,11 @@
 """What plots, page and prints show of a night: columns of figures, who is approved, and the bands that tell it."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from masterlight.subframes.choice.table import Subframe, Subframes, groups_of
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES
 from masterlight.subframes.looks.limits import limits
-
 
 INDEX, TIME = "Index", "Time"
 """Columns that every chart has: the place of a frame in the table, and when its exposure began."""
@@ -146,8 +145,8 @@ class Chart:
                    for g in range(len(names))]  # fmt: skip
         words = {"Approved by": formula and formula.text, "Weighed by": night.weight and Expression(night.weight).text}
         return cls(
-            files=tuple(Path(frame.source).name for frame in night),
-            paths=tuple(str(frame.source) for frame in night),
+            files=names_of([frame.source for frame in night]),
+            paths=tuple(frame.source for frame in night),
             columns=columns,
             approved=np.array([frame.approved for frame in night], bool),
             reasons=tuple(remarks(frame) for frame in night),
@@ -190,7 +189,8 @@ class Chart:
 
     def passing(self, name: str, group: int | None = None) -> tuple[float, float]:
         """Between which values the approval lets a property pass; infinite where groups differ in that."""
-        ends = {one.get(name, (-math.inf, math.inf)) for one in (self.limits if group is None else self.limits[group : group + 1])}
+        mine = self.limits if group is None else self.limits[group : group + 1]
+        ends = {one.get(name, (-math.inf, math.inf)) for one in mine}
         return ends.pop() if len(ends) == 1 else (-math.inf, math.inf)
 
     def caption(self, name: str, group: int | None = None) -> str:
@@ -224,6 +224,15 @@ class Chart:
         return f"{len(self)} frame{'' if len(self) == 1 else 's'}, {kept} approved, {len(self) - kept} left out"
 
 
+def names_of(paths: Sequence[str]) -> tuple[str, ...]:
+    """Names of files without their folders; with those that differ, where one name comes twice."""
+    names = [os.path.basename(path) for path in paths]
+    if len(set(names)) == len(names) or len({os.path.isabs(path) for path in paths}) > 1:
+        return tuple(names)
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return tuple(os.path.relpath(path, common or ".") for path in paths)
+
+
 def remarks(frame: Subframe) -> str:
     """Why a frame is not approved, and what is odd about its health."""
     said = [*frame.reasons, *(f"{flag.code}: {flag.words}" for flag in frame.flags)]
@@ -252,4 +261,4 @@ def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * k for k in (1, 2, 5, 10) if power * k >= rough)
     first = math.ceil(low / step - 1e-9)
-    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{k * step:.12g}") for k in range(first, math.floor(high / step + 1e-9) + 1)]

@@ -6,18 +6,25 @@ With Bokeh (the extra `plots`) its plots are inside, script and all; without it 
 import importlib.util
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from masterlight.subframes.looks import svg
-from masterlight.subframes.looks.chart import FIRST, TIME, Bins, Chart
+from masterlight.subframes.looks.chart import TIME, Bins, Chart
 
 PLOTS = ("night", "histogram", "pair", "frontier")
 PAIR = ("FWHM", "Eccentricity")
 SMALL = ("FWHM", "Eccentricity", "Noise", "Stars", "Weight")
 """What a report shows over the night."""
+SMALL_STYLE = """
+.night h3 { font-size: 1rem; font-weight: 400; margin: .6rem 0 .3rem }
+.night .plots { display: grid; gap: .6rem;
+  grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
+"""
 KEYS = "arrows: next frame, with Shift more of them · A approve · X leave out · U unmark · Esc select none"
 
 
@@ -39,7 +46,12 @@ def page(chart: Chart, bokeh: bool | None = None) -> str:
 <script type="application/json" id="frames">{packed(facts(chart))}</script>
 {scripts}<script>{part("page.js")}</script></body></html>
 """
-    return text.encode("utf-8", "backslashreplace").decode()  # names of files may hold bytes that are no letters
+    return writable(text)
+
+
+def writable(text: str) -> str:
+    """A text that UTF-8 can hold: names of files may have bytes that are no letters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def part(name: str) -> str:
@@ -48,7 +60,7 @@ def part(name: str) -> str:
 
 
 def live(chart: Chart) -> tuple[str, str]:
-    """The places of Bokeh's plots, and the scripts that fill them: Bokeh's own from its wheel, and the plots as JSON."""
+    """The places of Bokeh's plots, and the scripts that fill them: Bokeh's own from its wheel, the plots as JSON."""
     from bokeh.document import Document
     from bokeh.embed.util import standalone_docs_json_and_render_items
     from bokeh.resources import Resources
@@ -84,7 +96,8 @@ def still(chart: Chart) -> str:
             known = chart.frontiers.get(0 if len(chart.groups) < 2 else group)
             plots += [svg.frontier(known)] if known else []
             shown = "".join(f'<div class="plot-{kind}">{plot}</div>' for kind, plot in zip(PLOTS, plots, strict=False))
-            blocks.append(f'<section data-y="{escape(name)}" data-group="{where(chart, group)}"{hidden}>{shown}</section>')
+            mine = f'data-y="{escape(name)}" data-group="{where(chart, group)}"'
+            blocks.append(f"<section {mine}{hidden}>{shown}</section>")
     return "".join(blocks)
 
 
@@ -145,55 +158,79 @@ def marking() -> str:
     )
 
 
+class Head(NamedTuple):
+    """One column of the table."""
+
+    name: str
+    words: str
+    more: str = ""
+    """What is told at the pointer."""
+    shown: bool = True
+    """Whether it is seen before one asks for it."""
+    hint: str = "text"
+    """What may stand in its filter."""
+
+    @property
+    def hidden(self) -> str:
+        return "" if self.shown else " hidden"
+
+    @property
+    def ruled(self) -> str:
+        """The column's head, by which the table is sorted."""
+        words = f'<button type="button">{escape(self.words)}</button>'
+        return f'<th scope="col" data-c="{self.name}" title="{escape(self.more)}"{self.hidden}>{words}</th>'
+
+    @property
+    def filter(self) -> str:
+        """Where one writes which rows shall stay."""
+        field = f'<input aria-label="filter by {self.name}" placeholder="{escape(self.hint)}">'
+        return f'<td data-c="{self.name}"{self.hidden}>{field}</td>'
+
+    @property
+    def check(self) -> str:
+        """Where one says whether the column is seen."""
+        field = f'<input type="checkbox" data-column="{self.name}"{" checked" * self.shown}>'
+        return f"<label>{field} {escape(self.words)}</label>"
+
+    def cell(self, chart: Chart, i: int) -> str:
+        """What stands in the row of frame i."""
+        if self.name == "verdict":
+            return f"<td>{'A' if chart.approved[i] else 'X'}</td>"
+        if self.name == "file":
+            path = chart.paths[i] if chart.paths else chart.files[i]
+            return f'<td title="{escape(path)}"><bdi>{escape(chart.files[i])}</bdi></td>'
+        if self.name in ("group", "remarks"):
+            words = chart.groups[chart.group[i]] if self.name == "group" else chart.reasons[i]
+            return f"<td{self.hidden} class=words>{escape(words)}</td>"
+        return f"<td{self.hidden} class=n>{chart.columns[self.name].text(i)}</td>"
+
+
+def heads_of(chart: Chart) -> list[Head]:
+    """The columns of the table: verdict, file, time, the figures, what was said of each frame."""
+    heads = [Head("verdict", "Verdict", "A approved, X left out", hint="A or X"), Head("file", "File")]
+    time = chart.columns[TIME]
+    heads += [Head(TIME, time.title, time.words)] if np.isfinite(time.values).any() else []
+    for name in chart.shown:
+        column = chart.columns[name]
+        heads.append(Head(name, column.title, column.words, name in chart.usual, "< 4"))
+    heads += [Head("group", "Group", shown=False)] if len(chart.groups) > 1 else []
+    return [*heads, Head("remarks", "Remarks", "why it is left out, and what is odd about it")]
+
+
 def table(chart: Chart) -> str:
-    """All frames as a table: verdict, file, time, the figures, what was said of each."""
-    names = [TIME, *chart.shown] if any(math.isfinite(t) for t in chart.columns[TIME].values) else list(chart.shown)
-    shown = {TIME, *FIRST} if any(n in FIRST for n in names) else set(names)
-    heads = [("verdict", "Verdict", "A approved, X left out", True), ("file", "File", "", True)]
-    heads += [(n, chart.columns[n].title, chart.columns[n].words, n in shown) for n in names]
-    heads += [("group", "Group", "", False), ("reason", "Remarks", "why, and what is odd", True)]
-    if len(chart.groups) < 2:
-        heads = [head for head in heads if head[0] != "group"]
-    checks = "".join(
-        f'<label><input type="checkbox" data-column="{escape(name)}"{" checked" * on}> {escape(words)}</label>'
-        for name, words, _, on in heads[2:]
+    """All frames as a table."""
+    heads = heads_of(chart)
+    rows = "\n".join(
+        f'<tr data-i="{i}" class="{"kept" if chart.approved[i] else "left"}">'
+        f"{''.join(head.cell(chart, i) for head in heads)}</tr>"
+        for i in range(len(chart))
     )
-    sorts = "".join(
-        f'<th scope="col" data-c="{escape(name)}" title="{escape(more)}"{" hidden" * (not on)}>'
-        f'<button type="button">{escape(words)}</button></th>'
-        for name, words, more, on in heads
-    )
-    filters = "".join(
-        f'<td data-c="{escape(name)}"{" hidden" * (not on)}><input aria-label="keep of {escape(name)}" '
-        f'placeholder="{"A or X" if name == "verdict" else "text" if name in ("file", "reason", "group", TIME) else "< 4"}"></td>'
-        for name, words, _, on in heads
-    )
-    body = "\n".join(row(chart, i, heads) for i in range(len(chart)))
+    ruled, filters, checks = ("".join(getattr(h, part) for h in heads) for part in ("ruled", "filter", "check"))
     return (
         f"<details id=columns><summary>Columns</summary>{checks}</details>"
-        f'<div class="scroll"><table id="table"><thead><tr>{sorts}</tr><tr class="filters">{filters}</tr></thead>'
-        f"<tbody>\n{body}\n</tbody></table></div>"
+        f'<div class="scroll"><table id="table"><thead><tr>{ruled}</tr><tr class="filters">{filters}</tr></thead>'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
     )
-
-
-def row(chart: Chart, i: int, heads: Iterable[tuple[str, str, str, bool]]) -> str:
-    """One frame of the table."""
-
-    def cells() -> Iterator[str]:
-        for name, _, _, on in heads:
-            hidden = "" if on else " hidden"
-            if name == "verdict":
-                yield f"<td>{'A' if chart.approved[i] else 'X'}</td>"
-            elif name == "file":
-                yield f'<td title="{escape(chart.paths[i] if chart.paths else "")}"><bdi>{escape(chart.files[i])}</bdi></td>'
-            elif name == "group":
-                yield f"<td{hidden}>{escape(chart.groups[chart.group[i]])}</td>"
-            elif name == "reason":
-                yield f"<td{hidden} class=words>{escape(chart.reasons[i])}</td>"
-            else:
-                yield f"<td{hidden} class=n>{chart.columns[name].text(i)}</td>"
-
-    return f'<tr data-i="{i}" class="{"kept" if chart.approved[i] else "left"}">{"".join(cells())}</tr>'
 
 
 def facts(chart: Chart) -> dict[str, Any]:
@@ -239,10 +276,13 @@ def plain(value: Any) -> Any:
 
 def section(chart: Chart) -> str:
     """The night at small size, for a report that tells other things too: plain SVG, no script."""
-    plots = "".join(f'<div>{svg.night(chart, n, None, 420, 200)}</div>' for n in SMALL if n in chart.shown)
-    lines = "".join(f"<p>{escape(line)}</p>" for line in chart.lines)
-    return (
-        f'<section class="night"><style>{svg.STYLE}.night .plots {{ display: grid; gap: .6rem; '
-        f"grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }}</style><h2>{escape(chart.title)}</h2>"
-        f'<p>{escape(chart.summary())}</p>{lines}<div class="plots">{plots}</div></section>'
-    )
+    parts = [f"<style>{svg.STYLE}{SMALL_STYLE}</style><h2>{escape(chart.title)}</h2><p>{escape(chart.summary())}</p>"]
+    parts += [f"<p>{escape(line)}</p>" for line in chart.lines]
+    for group, words in enumerate(chart.groups):
+        names = [name for name in SMALL if name in chart.shown and chart.band(name, group)]
+        plots = "".join(f"<div>{svg.night(chart, name, group, 340, 190)}</div>" for name in names)
+        parts.append(f'<h3>{escape(words)}</h3><div class="plots">{plots}</div>')
+    lost = [f"<li>{escape(chart.files[i])}: {escape(chart.reasons[i])}</li>" for i in np.flatnonzero(~chart.approved)]
+    if lost:
+        parts.append(f"<details><summary>{len(lost)} left out</summary><ul>{''.join(lost)}</ul></details>")
+    return writable(f'<section class="night">{"".join(parts)}</section>')

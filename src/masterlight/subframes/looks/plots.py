@@ -19,7 +19,6 @@ from bokeh.models import (
     DatetimeAxis,
     GlyphRenderer,
     HoverTool,
-    LinearAxis,
     Scatter,
     Span,
     TableColumn,

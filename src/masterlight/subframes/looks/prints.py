@@ -42,7 +42,8 @@ def night(chart: Chart, name: str, group: int | None = None) -> Figure:
     low, high = axes.get_ylim()
     if band is not None:
         for far in (2, 1):
-            axes.axhspan(band.median - far * band.deviation, band.median + far * band.deviation, color=GREY, alpha=0.13, lw=0)
+            edges = band.median - far * band.deviation, band.median + far * band.deviation
+            axes.axhspan(*edges, color=GREY, alpha=0.13, lw=0)
         axes.axhline(band.median, color=GREY, lw=1)
         for limit, end in ((band.low, min(low, band.low)), (band.high, max(high, band.high))):
             if math.isfinite(limit) and low <= limit <= high:
@@ -50,7 +51,7 @@ def night(chart: Chart, name: str, group: int | None = None) -> Figure:
                 axes.axhspan(limit, end, color=LEFT, alpha=0.1, lw=0)
     axes.set_ylim(low, high)
     if x.name == TIME:
-        places = AutoDateLocator(maxticks=8)
+        places = AutoDateLocator()
         axes.xaxis.set_major_locator(places)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(places))
     axes.set_xlabel(x.title), axes.set_ylabel(y.title)
@@ -114,8 +115,10 @@ def titled(figure: Figure, words: str) -> Figure:
 
 def points(axes: Any, chart: Chart, x: np.ndarray, y: np.ndarray, use: np.ndarray) -> None:
     """A disc for each approved frame and a cross for the others."""
-    for side, marker, color, words in ((chart.approved, "o", KEPT, "approved"), (~chart.approved, "x", LEFT, "left out")):
+    sides = (chart.approved, "o", KEPT, "approved"), (~chart.approved, "x", LEFT, "left out")
+    for side, marker, color, words in sides:
         if (use & side).any():
-            axes.scatter(x[use & side], y[use & side], 18, color, marker, alpha=0.85, linewidths=1.2, label=words)
+            look = {"color": color, "marker": marker, "label": words}
+            axes.scatter(x[use & side], y[use & side], 18, alpha=0.85, linewidths=1.2, **look)
     if (use & ~chart.approved).any() and (use & chart.approved).any():
         axes.legend(frameon=False, fontsize=8, loc="best")

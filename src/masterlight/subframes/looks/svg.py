@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masterlight.subframes.looks.chart import CHOSEN, TIME, Band, Column, Frontier, Chart, clock, ticks
+from masterlight.subframes.looks.chart import CHOSEN, TIME, Band, Chart, Column, Frontier, clock, ticks
 
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 40
 """Room around the plot for its figures and titles, px."""
-DIGIT_PX = 7
 STYLE = """
 svg.plot { font: 12px system-ui, sans-serif; width: 100%; height: auto; background: #fff; color: #222 }
 svg.plot text { fill: #444 } svg .axis { stroke: #999 } svg .grid { stroke: #eee }
 svg .one, svg .two { fill: #8c8c8c; opacity: .12 } svg .median { stroke: #8c8c8c; fill: none }
 svg .beyond { fill: #d55e00; opacity: .1 } svg .limit { stroke: #d55e00; stroke-dasharray: 5 4 }
-svg .kept { fill: #0072b2; fill-opacity: .75; stroke: #0072b2 } svg .left { fill: none; stroke: #d55e00; stroke-width: 2 }
-svg rect.left { fill: #d55e00; fill-opacity: .55; stroke-width: 0 } svg .line { fill: none; stroke: #0072b2; stroke-width: 1.5 }
+svg .kept { fill: #0072b2; fill-opacity: .75; stroke: #0072b2 }
+svg .left { fill: none; stroke: #d55e00; stroke-width: 2 }
+svg rect.left { fill: #d55e00; fill-opacity: .55; stroke-width: 0 }
 svg .chosen { stroke: #111; stroke-width: 3.5 } svg g.frames > * { cursor: pointer }
 """
 
@@ -73,19 +73,23 @@ class Plot:
         marks = []
         for i in np.flatnonzero(use & np.isfinite(x) & np.isfinite(y)):
             a, b = self.x.at(x[i]), self.y.at(y[i])
-            place = f"M{a - 4:.1f} {b - 4:.1f}l8 8m0-8l-8 8" if not chart.approved[i] else ""
-            shape = f'<path class="left" d="{place}"' if place else f'<circle class="kept" r="4" cx="{a:.1f}" cy="{b:.1f}"'
-            marks.append(f'{shape} data-i="{i}"><title>{escape(chart.files[i])}</title></{shape[1:].split()[0]}>')
+            disc = "circle", f'class="kept" r="4" cx="{a:.1f}" cy="{b:.1f}"'
+            cross = "path", f'class="left" d="M{a - 4:.1f} {b - 4:.1f}l8 8m0-8l-8 8"'
+            kind, shape = disc if chart.approved[i] else cross
+            marks.append(f'<{kind} {shape} data-i="{i}"><title>{escape(chart.files[i])}</title></{kind}>')
         self.shapes.append(f'<g class="frames">{"".join(marks)}</g>')
 
     def text(self, x: Column | str, y: Column | str, words: str) -> str:
         """The whole plot; axes are a column each, or a title."""
         parts = [*self.ruled_x(x), *self.ruled_y(), *self.shapes]
-        titles = [one if isinstance(one, str) else one.title for one in (x, y)]
-        parts.append(f'<text x="{(self.x.start + self.x.end) / 2:.0f}" y="{self.height - 6}" text-anchor="middle">{escape(titles[0])}</text>')
-        parts.append(f'<text transform="translate(13 {(self.y.start + self.y.end) / 2:.0f}) rotate(-90)" text-anchor="middle">{escape(titles[1])}</text>')
-        head = f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img"'
-        return f'{head} aria-label="{escape(words)}">{"".join(parts)}</svg>'
+        titles = [escape(one if isinstance(one, str) else one.title) for one in (x, y)]
+        middle, height = (self.x.start + self.x.end) / 2, (self.y.start + self.y.end) / 2
+        for place, title in zip(
+            (f"{middle:.0f} {self.height - 6}", f"13 {height:.0f}) rotate(-90"), titles, strict=True
+        ):
+            parts.append(f'<text transform="translate({place})" text-anchor="middle">{title}</text>')
+        head = f'class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}"'
+        return f'<svg {head} role="img" aria-label="{escape(words)}">{"".join(parts)}</svg>'
 
     def ruled_x(self, x: Column | str) -> Iterator[str]:
         """The lower axis with its figures."""
@@ -128,7 +132,8 @@ def histogram(chart: Chart, name: str, group: int | None = None, width: int = 40
     if bins is None:
         return plot_of(np.empty(0), np.empty(0), width, height).text(chart.columns[name], "frames", "no figures")
     whole = bins.approved + bins.rejected
-    plot = Plot(axis(bins.edges, LEFT, width - RIGHT, 0), Axis(0, 1.05 * whole.max(), height - BOTTOM, TOP), width, height)
+    x, y = axis(bins.edges, LEFT, width - RIGHT, 0), Axis(0, 1.05 * whole.max(), height - BOTTOM, TOP)
+    plot = Plot(x, y, width, height)
     for i, (kept, top) in enumerate(zip(bins.approved, whole, strict=True)):
         edges = bins.edges[i], bins.edges[i + 1]
         plot.box("kept", *edges, 0, float(kept))
@@ -145,9 +150,10 @@ def frontier(front: Frontier, width: int = 400, height: int = 260) -> str:
     places = " ".join(f"{plot.x.at(a):.1f},{plot.y.at(b):.1f}" for a, b in zip(x, y, strict=True))
     plot.shapes.append(f'<polyline class="median" points="{places}"/>')
     for name, (a, b) in points.items():
-        at, chosen = f'cx="{plot.x.at(a):.1f}" cy="{plot.y.at(b):.1f}"', name == CHOSEN
-        plot.shapes.append(f'<circle class="{"left" if chosen else "kept"}" r="{7 if chosen else 4}" {at}/>')
-        plot.shapes.append(f'<text x="{plot.x.at(a) + 8:.1f}" y="{plot.y.at(b) + (16 if chosen else -5):.1f}">{escape(name)}</text>')
+        left, top = plot.x.at(a), plot.y.at(b)
+        look, below = ('class="left" r="7"', 16) if name == CHOSEN else ('class="kept" r="4"', -5)
+        plot.shapes.append(f'<circle {look} cx="{left:.1f}" cy="{top:.1f}"/>')
+        plot.shapes.append(f'<text x="{left + 8:.1f}" y="{top + below:.1f}">{escape(name)}</text>')
     return plot.text(*front.titles, "width of the stars against the depth that is given away")
 
 
