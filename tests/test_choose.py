@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 from sky import CALM, SMALL, written
 
+from masterlight import ImageIntegration, Recipe, read
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError
 from masterlight.doors.cli import main
 from masterlight.doors.hand.choose import choose_files
+from masterlight.doors.hand.steps import by_hand
 from masterlight.subframes.select import SubframeSelector
 
 NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}
@@ -20,6 +22,10 @@ NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}
 @pytest.fixture(scope="module")
 def truth():
     return written(**NIGHT)
+
+
+def by_keyword(keyword):
+    return Recipe(integrate=ImageIntegration(weights="keyword", weight_keyword=keyword), force=True)
 
 
 def chosen(files, *, select=None, **slots):
@@ -90,6 +96,65 @@ def test_bad_outputs_are_told_before_the_work(truth, tmp_path):
         chosen(truth.paths("dark"))
     chosen(truth.paths("light"), table=tmp_path / "t.csv", overwrite=True)
     assert (tmp_path / "t.csv").read_text() != "mine"
+
+
+def test_truth_copies_hold_the_weight_and_the_samples_of_the_original(truth, tmp_path):
+    """Every bit of the pixels and of the weight; the header stays but for one card."""
+    paths = truth.paths("light")
+    select = SubframeSelector(weight="1/(3*Noise)", approve="Index != 2")
+    night = chosen(paths, select=select, out=tmp_path / "out", keyword="SFSWEIGHT", prefix="p_", postfix="")
+    written_ = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written_] == [f"p_{Path(p).name}" for i, p in enumerate(paths) if i != 1]
+    for path, frame in zip(written_, night.approved, strict=True):
+        copy, original = read(path), read(frame.source)
+        assert copy.header["SFSWEIGHT"] == frame.weight and "HIERARCH" in path.read_bytes()[:28800].decode("latin-1")
+        assert np.array_equal(np.asarray(copy), np.asarray(original)) and copy.layout.dtype == original.layout.dtype
+        assert {k: v for k, v in copy.header.items() if k not in ("SFSWEIGHT", "HISTORY")} == {
+            k: v for k, v in original.header.items() if k != "HISTORY"
+        }
+    *_, done = by_hand("integrate", written_, tmp_path / "deep.fits", by_keyword("SFSWEIGHT"))
+    assert done.result[0].frames_used == 3
+    with pytest.raises(ParameterError, match="has no keyword SSWEIGHT for a weight; it has SFSWEIGHT: use that"):
+        list(by_hand("integrate", written_, tmp_path / "other.fits", by_keyword("SSWEIGHT")))
+
+
+def test_surface_copies_are_overwritten_only_when_somebody_says_so(truth, tmp_path):
+    paths, out = truth.paths("light"), tmp_path / "out"
+    shown(*paths, "--weight", "Stars", "-o", out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert len(before) == 4 and all(path.name.endswith("_a.fits") for path in before)
+    told = shown(*paths, "--weight", "1/Noise", "-o", out, status=2)
+    assert "exists; choose another folder, or pass --overwrite" in told
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    shown(*paths, "--weight", "1/Noise", "-o", out, "--overwrite")
+    assert all(path.read_bytes() != content for path, content in before.items())
+    told = shown(*out.iterdir(), "-o", out, "--postfix", "", "--overwrite", status=2)
+    assert "is one of the frames to work on" in told
+    told = shown(*paths, "-o", out, "--keyword", "EXPTIME", "--overwrite", status=2)
+    assert "--keyword EXPTIME: is 120" in told and "which is no weight" in told
+    told = shown(*paths, "-o", out, "--keyword", "GEWÖHNLICH", "--overwrite", status=2)
+    assert "50 at most" in told and len(told) < 300
+
+
+def test_surface_a_step_by_hand_like_all_others(truth, tmp_path):
+    *_, done = by_hand("subframes", truth.paths("light"), tmp_path, SubframeSelector(weight="Stars"), sort="Weight")
+    assert list(done.result.weights) == sorted(done.result.weights, reverse=True) and len(list(tmp_path.iterdir())) == 4
+    *_, done = by_hand("subframes", truth.paths("light")[0])
+    assert len(done.result) == 1 and done.result.approved[0].weight is None
+    with pytest.raises(ParameterError, match="subframes takes no colour"):
+        list(by_hand("subframes", truth.paths("light"), colour="red"))
+    with pytest.raises(ParameterError, match="cosmetic needs out="):
+        list(by_hand("cosmetic", truth.paths("light")))
+
+
+def test_surface_verdicts_by_hand(truth, tmp_path):
+    paths = truth.paths("light")
+    told = shown(*paths, "--approve", "false", "--keep", Path(paths[1]).name, "--list", tmp_path / "l.txt")
+    assert " *  " in told and "1 approved" in told
+    assert (tmp_path / "l.txt").read_text().splitlines()[1:] == [str(paths[1])]
+    told = shown(*paths, "--leave-out", "*_000[12].fits")
+    assert told.count("left out by hand") == 2 and "2 approved" in told
+    assert "--keep nobody.fits: none of the frames is called so" in shown(*paths, "--keep", "nobody.fits", status=2)
 
 
 def test_surface_a_page_and_plots(truth, tmp_path):

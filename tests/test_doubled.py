@@ -10,7 +10,7 @@ from clinic import NIGHT, altered, names, of_kind, only
 import masterlight as ml
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.doctor import Doctor
-from masterlight.doctor.raw.doubled import doubled_lights, offset_of
+from masterlight.doctor.raw.doubled import doubled_lights
 
 KNOBS = {**NIGHT, "cosmic_rays": 0.0}
 

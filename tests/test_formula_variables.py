@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,9 @@ def test_truth_what_is_not_measured_is_nan():
 
 
 def test_surface_rows():
+    known = {f.name for f in fields(Measurement)}
     for name, row in PROPERTIES.items():
+        assert set(row.fields) <= known, name
         assert bool(row.fields) is (name not in GIVEN)
         assert row.help and len(row.help) < 80 and not row.help.endswith(".")
         assert base_of(name) == name or base_of(name) not in PROPERTIES, name

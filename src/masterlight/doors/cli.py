@@ -19,6 +19,7 @@ from masterlight.processes import STEPS, Step, load
 from masterlight.session.words import condense, visible
 
 NOTHING = 2
+MAY_BE_EMPTY = "inputs", "prefix", "postfix"
 MOST_RECIPE_BYTES = 1 << 20
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Help need not look through all that is installed for plugins of pydantic."""
@@ -75,7 +76,7 @@ def main() -> None:
 def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
     for name, value in arguments.items():
-        if value == "" and name != "inputs" and not name.startswith("knob__"):
+        if value == "" and name not in MAY_BE_EMPTY and not name.startswith("knob__"):
             raise ParameterError(f"{name}= is empty; was a variable not set? Give a name, or leave it out")
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
@@ -155,14 +156,24 @@ def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) ->
 
 
 def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
-    """Measure, approve and weigh; the table on the screen; exit status 1 when some files could not be read."""
+    """The table of measured frames on the screen; exit status 1 when some files could not be read or copied."""
     from masterlight.doors.console import plain_console
-    from masterlight.doors.hand.choose import choose_files
+    from masterlight.doors.hand.choose import Below, choose_files, columns_asked
     from masterlight.doors.sheet import sheet
 
+    below: list[str] = []
+
+    def without_texts() -> Iterator[Any]:
+        for event in choose_files(process, inputs, **{k: v for k, v in slots.items() if v is not None}):
+            if isinstance(event.result, Below):
+                below.append(event.result.text)
+            else:
+                yield event
+
     with console_of(step, inputs) as console:
-        night, rejected = show(choose_files(process, inputs, **slots), console)
-    hand_over("\n".join(sheet(night, plain_console().width)))
+        night, rejected = show(without_texts(), console)
+    lines = sheet(night, plain_console().width, columns_asked(process, slots.get("sort")))
+    hand_over("\n\n".join(["\n".join(lines), *below]))
     sys.exit(1 if rejected else 0)
 
 

@@ -177,6 +177,13 @@ def write(
     import_module("masterlight.io.fits.writer").write_fits(path, planes, header or {}, history, compress)
 
 
+def copy_with(
+    source: FilePath, target: FilePath, cards: Mapping[str, tuple[float, str]], history: Iterable[str] = ()
+) -> None:
+    """Copy a FITS file, samples as they are stored, with numbers (value, comment) set in the header of its image."""
+    import_module("masterlight.io.fits.copied").copy_with(source, target, cards, history)
+
+
 def turned_rows(header: Any, planes: Mapping[str, Any]) -> tuple[list[tuple[object, ...]], dict[str, Any]]:
     """Header rows and planes of an upright image as a file has them whose last row comes first."""
     rows = list(import_module("masterlight.io.fits.cards").rows_of(header))

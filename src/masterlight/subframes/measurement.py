@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest")
+STAR_FIELDS = (
+    "psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest", "residual",
+    "fwhm_mean_dev_px", "eccentricity_mean_dev", "residual_mean_dev", "fwhm_error_px", "eccentricity_error",
+    "residual_error", "fitted", "beta", "theta_rad", "theta_coherence", "gradient_dn",
+)  # fmt: skip
 FLUCTUATION_FIELDS = ("background_noise_dn", "background_scale_dn")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", *FLUCTUATION_FIELDS)
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""

@@ -8,23 +8,34 @@ What is made of a table of measured frames besides stands in `MADE`, a function 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
+from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
-from masterlight.io import atomic
-from masterlight.night.products import check_file, check_out
+from masterlight.io import FITS, FORMATS, atomic, copy_with, suffix, whole_numbers, write
+from masterlight.io import header_cards as header_of
+from masterlight.io.fits.cards import card_text
+from masterlight.io.whole import make_folder
+from masterlight.night.products import check_file, check_out, untaken
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import property_named
 from masterlight.subframes.looks.look import page_of, prints_of
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.weights import RELATED
 
 STAGE = "subframes"
 LOOKED_AT = "light", "unknown"
@@ -34,26 +45,47 @@ TABLES: dict[str, Callable[[Subframes], str]] = {
 }  # fmt: skip
 
 
+class Below(NamedTuple):
+    """What is printed below the table on a screen."""
+
+    text: str
+
+
 def choose_files(
-    select: SubframeSelector, files: Sequence[File], *, sort: str | None = None, overwrite: bool = False, **slots: Any
-) -> Events[Subframes]:
+    select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
+    keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
+    leave_out: Sequence[str] = (), overwrite: bool = False, **slots: Any,
+) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
-    sort: a column by which the table is sorted, the best first, or the worst with a minus before it; slots: names of
-    `MADE`, and what shall be made: mostly the file to write. No file that exists is replaced unless `overwrite` says
-    so, and that is told before the work.
+    out: folder for copies of the approved, their weight under `keyword`, called prefix + name + postfix; sort: a column
+    by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
+    that are approved or not by hand, whatever the formulas say; slots: names of `MADE` and what shall be made, mostly
+    the file to write. No file that exists is replaced unless `overwrite` says so, which is told before the work.
     """
     wanted = {name: value for name, value in slots.items() if value}
+    if unknown := wanted.keys() - MADE.keys():
+        raise ParameterError(f"subframes takes no {' and no '.join(sorted(unknown))}")
     for name, value in wanted.items():
-        if isinstance(value, (str, Path)) and name in FILES:
+        if name in FILES:
             check_name(name, Path(value), overwrite)
         elif name == "plots":
             check_folder(Path(value), overwrite)
-    night = yield from measure_files(select, files)
-    if sort:
-        night = best_first(night, sort)
+    frames = yield from open_lights(files)
+    check_columns(select, frames, sort)
+    copies = {}
+    if out is not None:
+        check_keyword(keyword, frames)
+        copies = copy_paths(frames, Path(out), prefix, postfix, overwrite)
+    night = yield from measure_frames(select, frames)
+    if keep or leave_out:
+        night = select.choose(night.with_frames(marked(night, keep, leave_out)))
+    night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
-        yield from MADE[name](night, value)
+        if text := (yield from MADE[name](night, value)):
+            yield Event(STAGE, result=Below(text))
+    if out is not None:
+        yield from write_copies(night, {f.source: f for f in frames}, copies, keyword.upper(), card(select))
     yield Event("done", result=night)
 
 
@@ -73,31 +105,46 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise OutputError(f"{folder} has plots, such as {there.name}; choose another folder, or pass overwrite=True")
 
 
-def measure_files(select: SubframeSelector, files: Sequence[File]) -> Events[Subframes]:
-    """Measure the lights among files and folders, and approve and weigh them."""
+def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
+    """The lights among files and folders, opened and in DN; what was left aside is told."""
     session = yield from scan_settled(STAGE, files)
     yield from tell_rejected(STAGE, session)
-    frames, others = [f for f in session.frames if f.meta.kind in LOOKED_AT], Counter[str]()
-    for frame in session.frames:
-        if frame.meta.kind not in LOOKED_AT:
-            others[PLURAL.get(frame.meta.kind, frame.meta.kind)] += 1
-    if others:
+    frames = [f for f in session.frames if f.meta.kind in LOOKED_AT]
+    if others := Counter(PLURAL[f.meta.kind] for f in session.frames if f.meta.kind not in LOOKED_AT):
         counted = ", ".join(f"{count} {kind}" for kind, count in others.items())
         yield Event(STAGE, message=f"not measured, since they are no lights: {counted}")
     if not frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give lights, or their folder"
         raise NothingUsable(f"no light was found: {why}")
-    frames, scales = settle(frames)
-    for sentence in sentences(scales):
+    settled, scales = settle(frames)
+    for sentence in (*sentences(scales), *warnings(settled)):
         yield Event(STAGE, message=sentence)
+    return settled
+
+
+def warnings(frames: Sequence[Frame]) -> Iterator[str]:
+    """What makes figures of some frames tell less than they seem to."""
+    registered = [frame.source for frame in frames if "registered" in frame.meta.stages]
+    if registered:
+        words = (
+            "registered: what interpolation made of their noise and stars is measured; give them as they were before"
+        )
+        yield f"{len(registered)} of {len(frames)} frames are {words} ({registered[0]})"
+    stacks = [frame for frame in frames if frame.meta.frames > 1]
+    if stacks and len(stacks) < len(frames):
+        words = f"of {stacks[0].meta.frames} frames: its figures are those of no single frame"
+        yield f"{len(stacks)} of {len(frames)} are stacks, such as {stacks[0].source} {words}"
+
+
+def measure_frames(select: SubframeSelector, frames: Sequence[Frame]) -> Events[Subframes]:
+    """Measure frames that are open and in DN, and approve and weigh them; those that cannot be read are told."""
     measured: list[Subframe] = []
     with executor() as pool:
-        for event in each("measure", pool, lambda frame: measured_frame(select, frame), frames, in_flight=pool[1]):
-            one = event.result
-            if isinstance(one, Rejected):  # its pixels cannot be read
-                yield replace(event, message=f"rejected {one}")
+        for event in each("measure", pool, partial(measured_frame, select), frames, in_flight=pool[1]):
+            if isinstance(event.result, Rejected):
+                yield replace(event, message=f"rejected {event.result}")
                 continue
-            measured.append(one)
+            measured.append(event.result)
             yield replace(event, result=None)
     if not measured:
         raise NothingUsable("no light could be read; the reasons are above")
@@ -112,19 +159,46 @@ def measured_frame(select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
     found = select.measure(frame)
     if isinstance(found, Rejected):
-        return Subframe(frame.source, frame.meta, approved=False, reasons=(found.reason,))
-    measurement, stars = replace(found[0], keywords=keywords_of(frame)), replace(found[1], peaks=None)
-    return Subframe(frame.source, frame.meta, measurement, stars)
+        words = (found.reason,)
+        return Subframe(frame.source, frame.meta, approved=False, reasons=words, keywords=keywords_of(frame))
+    return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
+
+
+def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str]:
+    """The columns that the formulas and the sorting ask for."""
+    names = [name for text in (select.approve, select.weight) if text for name in Expression(text).names]
+    return list(dict.fromkeys([*names, *([sort.removeprefix("-")] if sort else [])]))
+
+
+def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
+    """Raise before the work where a formula or the sorting asks for what no frame can have."""
+    headers = [keywords_of(frame) for frame in frames]
+    blind = Subframes(tuple(Subframe(f.source, keywords=h) for f, h in zip(frames, headers, strict=True)))
+    for name in columns_asked(select):
+        blind.column(name)
+    if sort:
+        best_first(blind, sort)
 
 
 def best_first(night: Subframes, name: str) -> Subframes:
-    """A table sorted by a column, the best first, from above where nothing is better; the other way round with a minus
+    """A table sorted by a column, the best first, from below where nothing is better; the other way round with a minus
     before the name."""
-    from masterlight.subframes.formula.variables import property_named
-
     row = property_named(name.removeprefix("-"))
     high = row is not None and row.better == "high"
     return night.sorted_by(name.removeprefix("-"), descending=high != name.startswith("-"))
+
+
+def marked(night: Subframes, keep: Sequence[str], leave_out: Sequence[str]) -> list[Subframe]:
+    """The frames with verdicts by hand: names or paths of files, or patterns; ParameterError for one that fits none."""
+    verdicts: dict[str, bool] = {}
+    for approved, names in ((True, keep), (False, leave_out)):
+        for name in names:
+            found = [f.source for f in night if fnmatch(f.source, name) or fnmatch(Path(f.source).name, name)]
+            if not found:
+                knob = "keep" if approved else "leave_out"
+                raise ParameterError(f"{knob}= {name}: none of the frames is called so")
+            verdicts |= dict.fromkeys(found, approved)
+    return [frame.mark(verdicts[frame.source]) if frame.source in verdicts else frame for frame in night]
 
 
 def write_table(night: Subframes, path: File) -> Events[None]:
@@ -141,6 +215,78 @@ def write_list(night: Subframes, path: File) -> Events[None]:
         inside = place.startswith(os.path.join(folder, ""))
         lines.append(os.path.relpath(place, folder) if inside else os.path.abspath(frame.source))
     yield from written(path, "".join(f"{line}\n" for line in lines))
+
+
+def check_keyword(keyword: str, frames: Sequence[Frame]) -> None:
+    """Raise where a keyword cannot hold a weight, or holds something else already."""
+    if card_text(keyword.upper(), 1.0) is None:
+        raise ParameterError(
+            f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, 50 at most: choose another"
+        )
+    for frame in frames:
+        value = keywords_of(frame).get(keyword.upper())
+        if value is not None and not RELATED.search(keyword):
+            words = f"is {value!r:.40} in {frame.source}, which is no weight"
+            raise ParameterError(f"keyword= {keyword}: {words}; choose another, such as SSWEIGHT")
+
+
+def copy_paths(frames: Sequence[Frame], folder: Path, prefix: str, postfix: str, overwrite: bool) -> dict[str, Path]:
+    """Where the copy of each frame goes; raises where one exists and may not be replaced, or is a frame itself."""
+    check_out(folder)
+    if bad := next((words for words in (prefix, postfix) if Path(f"x{words}").name != f"x{words}"), None):
+        raise ParameterError(
+            f"'{bad}' before or behind names would lead to another folder; leave out what parts folders"
+        )
+    paths: dict[str, Path] = {}
+    for frame in frames:
+        name = Path(frame.source).name
+        end = suffix(name, FORMATS) or Path(name).suffix
+        kept = end if suffix(name, FITS) and not end.endswith(".gz") else ".fits"
+        path = untaken(folder, f"{prefix}{name[: len(name) - len(end)]}{postfix}", kept, paths.values())
+        paths[frame.source] = path
+    inputs = {os.path.realpath(frame.source) for frame in frames}
+    for path in paths.values():
+        if os.path.realpath(path) in inputs:
+            raise OutputError(f"{path} is one of the frames to work on; give postfix= or another folder")
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(f"{path} exists; choose another folder, or pass overwrite=True")
+    return paths
+
+
+def write_copies(
+    night: Subframes, frames: Mapping[str, Frame], paths: Mapping[str, Path], keyword: str, told: str
+) -> Events[None]:
+    """Copy the approved frames, their weight in the header; samples stay as they are where the file is FITS."""
+    approved = list(night.approved)
+    if not any(frame.weight is not None for frame in approved) and approved:
+        yield Event(STAGE, message="the copies hold no weight: SubframeSelector.weight gives them one")
+    if not approved:
+        yield Event(STAGE, message="no frame is approved, so nothing was copied")
+        return
+    make_folder(next(iter(paths.values())).parent)
+
+    def task(one: Subframe) -> Path:
+        path, frame = paths[one.source], frames[one.source]
+        cards = {} if one.weight is None else {keyword: (one.weight, "weight of this frame")}
+        if suffix(one.source, FITS):
+            copy_with(one.source, path, cards, [told])
+            return path
+        pixels = np.asarray(frame)
+        whole = frame.meta.integer and frame.meta.scaled_by == 1 and bool(np.all(pixels == np.rint(pixels)))
+        made = whole_numbers(pixels) if whole else pixels
+        write(path, made, header_of(frame), frame.cards, bottom_up=frame.meta.bottom_up)
+        copy_with(path, path, cards, [told])
+        return path
+
+    with executor() as pool:
+        for event in each("copy", pool, task, approved):
+            lost = isinstance(event.result, Rejected)
+            yield replace(event, item=event.item.source, message=f"rejected {event.result}" if lost else "")
+    others = [one.source for one in approved if not suffix(one.source, FITS)]
+    if others:
+        yield Event(STAGE, message=f"{len(others)} files that are no FITS were written as FITS, such as {others[0]}")
+    folder = next(iter(paths.values())).parent
+    yield Event(STAGE, message=f"{len(approved)} copies of the approved in {folder}, weights in {keyword}")
 
 
 def write_page(night: Subframes, path: File) -> Events[None]:
@@ -168,9 +314,10 @@ def written(path: File, text: str) -> Events[None]:
 
 
 PRINTED = ".png", ".svg"
-FILES = {"table": tuple(TABLES), "list": (".txt",), "page": (".html",)}
+FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",), "page": (".html",)}
 """Slots that are files to write, and how their names may end."""
-MADE: dict[str, Callable[[Subframes, Any], Events[None]]] = {
+MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {
     "table": write_table, "list": write_list, "page": write_page, "plots": write_plots,
 }  # fmt: skip
-"""What is made of a table of measured frames, by slots of the verb: (table, what the slot says)."""
+"""What is made of a table of measured frames, by slots of the verb: (table, what the slot says); a text that comes back
+is printed below the table."""

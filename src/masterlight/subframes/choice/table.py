@@ -62,16 +62,22 @@ class Units:
         return 1 / frame.full_dn if kind == "level" and self.data == "normalized" else 1.0
 
 
+Severity = Literal["note", "warn", "reject"]
+"""What is good to know; what should be looked at; what spoils a frame."""
+
+
 class Flag(NamedTuple):
     """One thing that is odd about a frame's health, by a short code such as CLOUD, TRAIL or FOCUS."""
 
     code: str
+    metric: str
+    """What was measured: the name of a property, or words."""
+    value: float
+    limit: float
+    """What it was compared with."""
+    severity: Severity
     words: str
     """What was seen, for a photographer, with its figure."""
-    value: float = float("nan")
-    limit: float = float("nan")
-    severe: bool = False
-    """Whether it alone is reason enough to leave the frame out."""
 
     def __str__(self) -> str:
         return self.code
@@ -113,6 +119,8 @@ class Subframe:
     flags: tuple[Flag, ...] = ()
     given: Mapping[str, float] = field(default_factory=dict)
     """Properties that the frame alone does not tell, such as Transparency, by the names of their columns."""
+    keywords: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Its header, so that formulas may ask for it."""
 
     @property
     def time(self) -> str:
@@ -185,8 +193,7 @@ class Subframes(Sequence[Subframe]):
 
     def keyword_column(self, name: str) -> np.ndarray:
         """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
-        headers = [f.measurement.keywords if f.measurement else {} for f in self.frames]
-        named = [{str(key).upper().replace("-", "_"): value for key, value in h.items()} for h in headers]
+        named = [{str(key).upper().replace("-", "_"): v for key, v in f.keywords.items()} for f in self.frames]
         if not any(name.upper() in header for header in named):
             near = difflib.get_close_matches(name, (*PROPERTIES, *ALIASES), 3, 0.5)
             known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names)}"
