@@ -46,9 +46,7 @@ def candidates(stars: Sequence[StarList | None]) -> list[int]:
 
     These have the most stars of all.
     """
-    ranked = sorted(
-        (i for i, own in enumerate(stars) if own is not None and len(own)), key=lambda i: -promise(stars[i])
-    )
+    ranked = sorted((i for i, own in enumerate(stars) if own is not None and len(own)), key=lambda i: -promise(stars[i]))
     single = (i for i in ranked if offset_of(stars[i]) is None)
     return list(islice(single, TRIES)) or ranked[:1]
 
@@ -60,7 +58,9 @@ def promise(stars: StarList | None) -> float:
     return len(stars) / max(float(np.median(stars.fwhm_px)), 1e-9)
 
 
-def laid_on(reference: StarList, stars: Sequence[StarList | None], settings: StarAlignment) -> list[np.ndarray | None]:
+def laid_on(
+    reference: StarList, stars: Sequence[StarList | None], settings: StarAlignment
+) -> list[np.ndarray | None]:
     """A 3x3 matrix from the reference to each frame; the place of the one before is tried first."""
     ready, guess, out = settings.prepare(reference), None, []
     for own in stars:

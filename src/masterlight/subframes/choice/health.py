@@ -196,9 +196,7 @@ def cloud(group: Group, i: int) -> Flag | None:
     if light.slope > -np.log1p(-EDGE):
         where = f"towards {side(light.toward_rad)}" if np.isfinite(light.toward_rad) else "over the frame"
         lost = -np.expm1(-light.slope)
-        words = (
-            f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of a cloud"
-        )
+        words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of a cloud"
         return Flag("CLOUD", "slope of light", lost, EDGE, "warn", words)
     if light.scatter > PATCHY:
         words = f"some stars lost more light than others, by {light.scatter:.0%} (limit {PATCHY:.0%}): patches of cloud"
@@ -238,9 +236,7 @@ def dew(group: Group, i: int) -> Flag | None:
         return None
     if group.clearness[i] > HAZE:
         return None
-    words = (
-        f"its stars fade steadily, by {lost:.0%} in {lasted:.0f} minutes to the end, under a steady sky: dew or frost"
-    )
+    words = f"its stars fade steadily, by {lost:.0%} in {lasted:.0f} minutes to the end, under a steady sky: dew or frost"
     return Flag("DEW", "clearness", float(group.clearness[i]), HAZE, "warn", words)
 
 
@@ -253,9 +249,7 @@ def few_stars(group: Group, i: int) -> Flag | None:
     if share >= FEWER:
         return None
     severity, limit = ("reject", FEW) if share < FEW else ("warn", FEWER)
-    words = (
-        f"it shows {group.stars[i]:.0f} stars, {share:.0%} of the group's {usual:.0f} (limit {limit:.0%}): cloud, dew"
-    )
+    words = f"it shows {group.stars[i]:.0f} stars, {share:.0%} of the group's {usual:.0f} (limit {limit:.0%}): cloud, dew"
     return Flag("FEWSTARS", "stars beside usual", share, limit, severity, f"{words} or focus")
 
 
@@ -381,9 +375,7 @@ def gradient(group: Group, i: int) -> Flag | None:
     if size[i] < max(LEANING, ODD * spread):
         return None
     toward = np.arctan2(lean[i, 1], lean[i, 0])
-    words = (
-        f"its sky leans by {size[i]:.0%} from edge to edge beside that of the others (limit {LEANING:.0%}), brighter"
-    )
+    words = f"its sky leans by {size[i]:.0%} from edge to edge beside that of the others (limit {LEANING:.0%}), brighter"
     words += f" towards {side(toward)} of the group's frames: a lamp, the moon or stray light"
     return Flag("GRADIENT", "gradient beside usual", float(size[i]), LEANING, "warn", words)
 
@@ -432,9 +424,7 @@ def clipped(group: Group, i: int) -> Flag | None:
     share = m.saturated_fraction if m is not None else None
     if share is None or share < CLIPPED:
         return None
-    words = (
-        f"{share:.0%} of its pixels are saturated (limit {CLIPPED:.0%}): expose shorter, or keep the sun's light out"
-    )
+    words = f"{share:.0%} of its pixels are saturated (limit {CLIPPED:.0%}): expose shorter, or keep the sun's light out"
     return Flag("CLIPPED", "Saturated", share, CLIPPED, "warn", words)
 
 
