@@ -29,6 +29,7 @@ def test_truth_bands_and_limits():
     plot, band = figures.night("FWHM"), figures.chart.band("FWHM")
     layers = {layer.name: layer for layer in plot.center if isinstance(layer, (BoxAnnotation, Span))}
     assert layers["median"].location == band.median
+    assert plot.y_range.renderers == [plot.select_one({"name": "points"})]  # no band widens the plot
     assert (layers["two"].bottom, layers["two"].top) == (
         band.median - 2 * band.deviation,
         band.median + 2 * band.deviation,
