@@ -25,6 +25,7 @@ from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, writ
 from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file, check_out
+from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
@@ -127,20 +128,19 @@ def warnings(frames: Sequence[Frame]) -> Iterator[str]:
             "registered: what interpolation made of their noise and stars is measured; give them as they were before"
         )
         yield f"{len(registered)} of {len(frames)} frames are {words} ({registered[0]})"
-    stacks = [frame for frame in frames if frame.meta.frames > 1]
-    if stacks and len(stacks) < len(frames):
-        words = f"of {stacks[0].meta.frames} frames: its figures are those of no single frame"
-        yield f"{len(stacks)} of {len(frames)} are stacks, such as {stacks[0].source} {words}"
 
 
 def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
     """Measure lights that were opened, in DN, all but those that are known from before, and approve and weigh them.
 
-    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table.
+    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table; stacks among them
+    are not measured, whose figures would tell nothing beside those of single exposures.
     """
-    measured: dict[str, Subframe] = {}
+    subs = [frame for frame in frames if not frame.meta.is_master] or frames
+    stacks = [frame for frame in frames if frame.meta.is_master and subs is not frames]
+    measured = {f.source: without(f, f"it {unsuitable(f.meta)}, no single exposure as the others") for f in stacks}
     with executor() as pool, Kept(FOLDER, fresh) as kept:
-        for event in each("measure", pool, partial(measured_frame, kept, select), frames, in_flight=pool[1]):
+        for event in each("measure", pool, partial(measured_frame, kept, select), subs, in_flight=pool[1]):
             one = event.result
             if isinstance(one, Rejected):
                 yield replace(event, message=f"rejected {one}")
@@ -148,7 +148,7 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
             measured[one.source] = one
             yield replace(event, result=None)
     if kept.recalled:
-        words = f"{kept.recalled} of {len(frames)} frames were measured before and are unchanged"
+        words = f"known from before, since the files are unchanged: {kept.recalled} of {len(subs)} frames"
         yield Event(STAGE, message=f"{words}; fresh=True measures them anew")
     if kept.trouble:
         yield Event(STAGE, message=kept.trouble)
@@ -164,8 +164,7 @@ def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subfra
     """One frame and what was measured of it; where nothing could be, why."""
     found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
     if isinstance(found, Rejected):
-        words = (found.reason,)
-        return Subframe(frame.source, frame.meta, approved=False, reasons=words, keywords=keywords_of(frame))
+        return without(frame, found.reason)
     return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
 
 
@@ -183,6 +182,11 @@ def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str |
         blind.column(name)
     if sort:
         best_first(blind, sort)
+
+
+def without(frame: Frame, reason: str) -> Subframe:
+    """A frame of which nothing was measured, and why."""
+    return Subframe(frame.source, frame.meta, approved=False, reasons=(reason,), keywords=keywords_of(frame))
 
 
 def best_first(night: Subframes, name: str) -> Subframes:
