@@ -70,7 +70,8 @@ def test_truth_files_of_one_name_are_told_apart_by_their_folders():
 
 
 def test_truth_remarks_tell_reasons_and_health():
-    frame = replace(night_of(1)[0], flags=(Flag("CLOUD", "Transparency", 0.61, 0.85, "warn", "dimmed to 0.61"),), reasons=("left out by hand",))
+    flag = Flag("CLOUD", "Transparency", 0.61, 0.85, "warn", "dimmed to 0.61")
+    frame = replace(night_of(1)[0], flags=(flag,), reasons=("left out by hand",))
     assert Chart.of(night_of().with_frames([frame])).reasons == ("left out by hand; CLOUD: dimmed to 0.61",)
 
 
