@@ -200,8 +200,8 @@ class Chart:
             return f"{column.title}: no figures"
         unknown = int(np.count_nonzero(~np.isfinite(column.values[self.members(group)])))
         words = [f"median {band.median:{column.form}}, average deviation {band.deviation:.2g}"]
-        words += [f"approved above {band.low:.6g}"] * math.isfinite(band.low)
-        words += [f"approved below {band.high:.6g}"] * math.isfinite(band.high)
+        words += [f"approved above {band.low:{column.form}}"] * math.isfinite(band.low)
+        words += [f"approved below {band.high:{column.form}}"] * math.isfinite(band.high)
         words += [f"not measured in {unknown} frames"] * (unknown > 0)
         return f"{column.title}{', ' * bool(column.words)}{column.words}: {'; '.join(words)}"
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.subframes.looks import svg
-from masterlight.subframes.looks.chart import TIME, Bins, Chart
+from masterlight.subframes.looks.chart import KEPT, LEFT, TIME, Bins, Chart
 
 PLOTS = ("night", "histogram", "pair", "frontier")
 PAIR = ("FWHM", "Eccentricity")
@@ -25,6 +25,11 @@ SMALL_STYLE = """
 .night .plots { display: grid; gap: .6rem;
   grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
 """
+LEGEND = (
+    f'<b style="color:{KEPT}">●</b> approved <b style="color:{LEFT}">✕</b> left out · grey: one and two average '
+    "deviations around the median · tinted: what the formula does not let pass · what is selected in a plot, a bar or "
+    "the table is selected in all"
+)
 KEYS = "arrows: next frame, with Shift more of them · A approve · X leave out · U unmark · Esc select none"
 
 
@@ -40,6 +45,7 @@ def page(chart: Chart, bokeh: bool | None = None) -> str:
 {"".join(f"<p class=line>{escape(line)}</p>" for line in chart.lines)}
 {controls(chart, has_bokeh)}
 <p id="caption">{escape(chart.caption(first_of(chart), choices(chart)[0]))}</p>
+<p class="keys">{LEGEND}</p>
 <main id="plots">{plots}</main>
 {marking()}
 {table(chart)}
