@@ -83,6 +83,12 @@ def test_surface_a_page_of_no_frames_and_of_names_that_are_no_text():
     )
 
 
+def test_truth_verdicts_by_hand_are_marked():
+    night = night_of(3).approved_by("FWHM < 100")
+    text = page(Chart.of(night.with_frames([night[0].mark(False), *night[1:]])), False)
+    assert re.findall(r'<tr data-i="(\d)" class="(\w+ hand)"', text) == [("0", "left hand")]
+
+
 def test_surface_without_bokeh_the_page_has_svg(monkeypatch):
     monkeypatch.setattr(pages.importlib.util, "find_spec", lambda name: None)
     text = page(chart_of(5))

@@ -120,7 +120,10 @@ class Chart:
     group: np.ndarray
     """Place of each frame's group in `groups`."""
     groups: tuple[str, ...]
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...]
+    """As a list for other verbs has them, absolute."""
+    locked: tuple[bool, ...]
+    """Whose verdict was set by hand."""
     limits: Sequence[Mapping[str, tuple[float, float]]] = ()
     """Lowest and highest value that the approval lets pass, for each group, of those columns of which it tells one."""
     title: str = "Subframes"
@@ -146,9 +149,10 @@ class Chart:
         words = {"Approved by": formula and formula.text, "Weighed by": night.weight and Expression(night.weight).text}
         return cls(
             files=names_of([frame.source for frame in night]),
-            paths=tuple(frame.source for frame in night),
+            paths=tuple(os.path.abspath(frame.source) for frame in night),
             columns=columns,
             approved=np.array([frame.approved for frame in night], bool),
+            locked=tuple(frame.locked for frame in night),
             reasons=tuple(remarks(frame) for frame in night),
             group=place,
             groups=tuple(map(str, names)),

@@ -108,7 +108,7 @@ function mark(key) {
 function tell() {
   rows.forEach((row, i) => {
     row.cells[0].textContent = kept(i) ? "A" : "X";
-    row.className = `${kept(i) ? "kept" : "left"}${marks.has(i) ? " hand" : ""}`;
+    row.className = `${kept(i) ? "kept" : "left"}${marks.has(i) || D.locked[i] ? " hand" : ""}`;
   });
   const count = rows.filter((_, i) => kept(i)).length;
   const hand = marks.size ? `, ${marks.size} marked by hand` : "";
@@ -130,6 +130,15 @@ async function copy() {
     document.execCommand("copy");
   }
   $("copied").textContent = `${text ? text.split("\n").length : 0} names copied`;
+}
+
+// a list that other verbs take as @approved.txt
+function save() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([$("list").value + "\n"], { type: "text/plain" }));
+  link.download = { approved: "approved.txt", left: "left_out.txt", marked: "marked.txt" }[$("listed").value];
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 // ---- plots
@@ -215,6 +224,7 @@ document.querySelectorAll("[data-column]").forEach((check) => {
 });
 $("listed").onchange = tell;
 $("copy").onclick = copy;
+$("save").onclick = save;
 for (const id of ["y", "across", "pair-x", "pair-y"]) if ($(id)) $(id).onchange = draw;
 if ($("group")) $("group").onchange = () => (filter(), draw());
 document.addEventListener("keydown", (event) => {

@@ -158,7 +158,8 @@ def marking() -> str:
     return (
         f'<section id="marking"><div>{buttons}<span id="chosen" role="status">none selected</span></div>'
         f"<details><summary>Files to copy</summary>{box('listed', 'Files that are', kinds)}"
-        '<button type="button" id="copy">Copy</button> <span id="copied" role="status"></span>'
+        '<button type="button" id="copy">Copy</button> <button type="button" id="save">Save as a list</button> '
+        '<span id="copied" role="status"></span>'
         '<textarea id="list" rows="6" readonly spellcheck="false" aria-label="Files"></textarea></details>'
         f"<p class=keys>{KEYS}</p></section>"
     )
@@ -203,8 +204,7 @@ class Head(NamedTuple):
         if self.name == "verdict":
             return f"<td>{'A' if chart.approved[i] else 'X'}</td>"
         if self.name == "file":
-            path = chart.paths[i] if chart.paths else chart.files[i]
-            return f'<td title="{escape(path)}"><bdi>{escape(chart.files[i])}</bdi></td>'
+            return f'<td title="{escape(chart.paths[i])}"><bdi>{escape(chart.files[i])}</bdi></td>'
         if self.name in ("group", "remarks"):
             words = chart.groups[chart.group[i]] if self.name == "group" else chart.reasons[i]
             return f"<td{self.hidden} class=words>{escape(words)}</td>"
@@ -227,7 +227,7 @@ def table(chart: Chart) -> str:
     """All frames as a table."""
     heads = heads_of(chart)
     rows = "\n".join(
-        f'<tr data-i="{i}" class="{"kept" if chart.approved[i] else "left"}">'
+        f'<tr data-i="{i}" class="{"kept" if chart.approved[i] else "left"}{" hand" * chart.locked[i]}">'
         f"{''.join(head.cell(chart, i) for head in heads)}</tr>"
         for i in range(len(chart))
     )
@@ -243,7 +243,8 @@ def facts(chart: Chart) -> dict[str, Any]:
     """What the script of the page knows of the frames."""
     groups, names = choices(chart), [*chart.shown]
     return {
-        "files": chart.paths or chart.files,
+        "files": chart.paths,
+        "locked": chart.locked,
         "approved": [bool(kept) for kept in chart.approved],
         "group": [int(g) for g in chart.group],
         "columns": {n: {"title": c.title, "values": c.values.tolist()} for n, c in chart.columns.items()},
