@@ -143,7 +143,7 @@ class Measurement:
     trails: int | None = None
     """How many bright trails of satellites or aircraft cross it."""
     light_shares: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    """Light of its stars by their pixels within `wings.APERTURES_PX` over that of their fits, and the errors of that."""
+    """Light of its stars by their pixels within `wings.APERTURES_PX` over that of their fits; and errors."""
     altitude_deg: float | None = None
     azimuth_deg: float | None = None
     air_mass: float | None = None
