@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 
+from masterlight.alignment.overlaid import places_of
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
@@ -24,7 +25,9 @@ from masterlight.night.light import Light, align_light
 from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
-from masterlight.subframes.choice.table import Subframe
+from masterlight.subframes.choice.health import examined
+from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.verdict import asks_for_light
 from masterlight.subframes.measure import keywords_of
 
 FEWEST = 3
@@ -252,9 +255,10 @@ def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
     """The selector's verdict on each light, taken among the lights of the same filter; a formula of weights is asked,
     too."""
     if run.recipe.select.approve or run.recipe.select.weight:
-        return [
-            judged_by_formula(*pair) for pair in zip(lights, run.recipe.select.table(subframes_of(lights)), strict=True)
-        ]
+        night = Subframes(tuple(subframes_of(lights)))
+        night = examined(night, places_of) if asks_for_light(run.recipe.select) else night
+        chosen = run.recipe.select.table(night.frames)
+        return [judged_by_formula(*pair) for pair in zip(lights, chosen, strict=True)]
     verdict = {}
     for job in {light.job for light in lights}:
         own = [light for light in lights if light.job == job]
