@@ -11,8 +11,8 @@ import numpy as np
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.transparency import full_light
 from masterlight.subframes.formula import variables
-from masterlight.subframes.formula.expression import Expression, ExpressionError
-from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, property_named
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, keyword_names, property_named
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 
@@ -53,6 +53,7 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
 told by a keyword or a formula come besides, and those of `SHAPED`."""
 SHAPED = "point", "sharp"
 """Kinds of weight that are made of the noise and the star profiles of all frames together."""
+KNOB = "ImageIntegration.weight_expression"
 NAMES = tuple(name for name in PROPERTIES if name not in ("Index", "Weight"))
 """What a formula can be written with, besides the keywords of the header: widths in px, levels in DN."""
 
@@ -188,41 +189,25 @@ def check_names(mode: str, keyword: str, expression: str | None, headers: Iterab
     formula = Expression(expression or "") if mode == "expression" else None
     names = [name for name in formula.names if property_named(name) is None] if formula else []
     if formula and not names:
-        check_formula(formula, {}, "")
+        formula.check(NAMES, KNOB)
         return
     for source, keywords in headers:
         frame = SimpleNamespace(source=source, keywords=keywords)
         if formula is None:
             keyword_weight(frame, keyword)
             continue
-        header = words_of(keywords)
-        check_formula(formula, header, f"{source}: ")
+        header = keyword_names(keywords)
+        formula.check([*NAMES, *header], f"{source}: {KNOB}")
         for name in names:
             column(name, [frame], [header])
-
-
-def check_formula(formula: Expression, header: Mapping[str, Any], whose: str) -> None:
-    """Raise ParameterError where a formula asks for what is neither measured nor in this header."""
-    try:
-        formula.check([*NAMES, *header])
-    except ExpressionError as error:
-        words = str(error).removeprefix("expression: ")
-        raise ParameterError(f"{whose}ImageIntegration.weight_expression: {words}") from None
-
-
-def words_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """A header by the names that its keywords have in a formula."""
-    return {str(key).upper().replace("-", "_"): value for key, value in keywords.items()}
 
 
 def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarray:
     """The weights that a formula gives over what was measured and what the headers say."""
     formula = Expression(text)
     if formula.approves:
-        raise ParameterError(
-            f"ImageIntegration.weight_expression: '{text}' is a condition; a weight is a number: if({text}, 1, 0)"
-        )
-    headers = [words_of(s.keywords) for s in statistics]
+        raise ParameterError(f"{KNOB}: '{text}' is a condition; a weight is a number: if({text}, 1, 0)")
+    headers = [keyword_names(s.keywords) for s in statistics]
     known = dict.fromkeys([*NAMES, *(key for header in headers for key in header)], np.zeros(len(statistics)))
     table = {name: column(name, statistics, headers) for name in formula.names if name in known}
     weights = formula.evaluate(known | table)

@@ -29,7 +29,7 @@ from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
-from masterlight.subframes.formula.variables import property_named
+from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
@@ -168,8 +168,10 @@ def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str |
     """Raise before the work where a formula or the sorting asks for what no frame can have."""
     headers = [keywords_of(frame) for frame in frames]
     blind = Subframes(tuple(Subframe(f.source, keywords=h) for f, h in zip(frames, headers, strict=True)))
-    for name in columns_asked(select):
-        blind.column(name)
+    known = [*PROPERTIES, *(name for header in headers for name in keyword_names(header))]
+    for knob in ("approve", "weight"):
+        if text := getattr(select, knob):
+            Expression(text).check(known, f"SubframeSelector.{knob}")
     if sort:
         best_first(blind, sort)
 
