@@ -257,6 +257,8 @@ STEPS = {step.verb: step for step in (
         ("approve", "weight", "scale_arcsec", "data_unit"),
         (Slot("table", "Table to write: .csv, .ecsv or .json."),
          Slot("list", "List of the approved, .txt; other verbs take @FILE."),
+         Slot("page", "Page to write, .html: table and plots, works offline."),
+         Slot("plots", "Folder for plots as PNG and SVG.", metavar="DIR"),
          Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME"),
          Slot("fresh", "Measure anew what is known from before, too.", "switch"),
          Slot("keyword", "What holds the weight in copies [SSWEIGHT].", "word", metavar="NAME"),

@@ -31,7 +31,7 @@ MEASURED = {
     "flux_ratio": "the light of its stars relative to the reference", "psf_flux_dn": "the light of its stars",
     "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
     "eccentricity": "the elongation of its stars", "stars": "its number of stars",
-    "profile": "the profile of its stars",
+    "profile": "the profile of its stars", "weight": "the weight that SubframeSelector.weight gives",
     **dict.fromkeys(("altitude_deg", "azimuth_deg", "air_mass"), "where its target stood (coordinates, time and site)"),
     **dict.fromkeys(("noise_fraction", "saturated_fraction"), "its pixels before they were registered"),
 }  # fmt: skip
@@ -48,6 +48,7 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
     "average": (("mean_dn",), lambda s, k: s.mean_dn),
     "median": (("location_dn",), lambda s, k: s.location_dn),
     "average-deviation": (("mean_deviation_dn",), lambda s, k: s.mean_deviation_dn),
+    "select": (("weight",), lambda s, k: s.weight),
 }
 """Kinds of weight: the positive numbers that they need, and the weight of a frame with scale factor k. Those that are
 told by a keyword or a formula come besides, and those of `SHAPED`."""
@@ -145,6 +146,8 @@ def check(s: Measurement, name: str, who: str, positive: bool) -> None:
     todo = "leave the frame out, or use ImageIntegration.weights noise"
     if name == "noise_dn":
         todo = "is it an empty or a smoothed frame? Leave it out, or use ImageIntegration.weights none"
+    elif name == "weight":
+        todo = "that is for a run; take ImageIntegration.weights keyword or expression"
     elif name == "exposure_s":
         todo = "write EXPTIME into its header, or use ImageIntegration.weights noise"
     elif name in STAR_FIELDS and not s.stars:
