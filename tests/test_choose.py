@@ -54,7 +54,7 @@ def test_truth_seeing_in_arcseconds_and_what_was_measured(truth):
 
 def test_surface_the_table_fits_the_screen(truth):
     for columns in (40, 80, 120):
-        told = shown(*truth.paths("light"), "--approve", "FWHM < 1", columns=columns)
+        told = shown(*truth.paths("light"), "--approve", "FWHM < 1", "--fresh", columns=columns)
         assert all(len(line) <= columns for line in told.splitlines()), told
         assert told.count("FWHM < 1") >= 4 and "4 frames, none approved" in " ".join(told.split())
     folder = shown(Path(truth.paths("light")[0]).parent.parent, "--width-unit", "px")

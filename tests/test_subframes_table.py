@@ -49,7 +49,7 @@ def test_truth_what_was_not_measured_is_never_approved_and_has_no_weight():
     blind = replace(frame_of("blind.fits"), measurement=None, approved=False, reasons=("no star found",))
     lame = frame_of("lame.fits", eccentricity=None)
     night = night_of().with_frames([*night_of(), blind, lame])
-    chosen = night.approved_by("FWHM < 4 && Eccentricity < 0.6").weighed_by("inv(Eccentricity)")
+    chosen = night.approved_by("FWHM < 4 && Eccentricity < 0.6").weighed_by("1 + inv(Eccentricity)")
     assert [frame.approved for frame in chosen] == [True, True, True, False, False, False]
     assert chosen[4].reasons == ("no star found",)
     assert chosen[5].reasons == ("Eccentricity could not be measured",)
@@ -79,6 +79,17 @@ def test_truth_statistics_over_all_or_over_the_approved():
     assert night.weighed_by("inv(FWHM)").weights[2] == pytest.approx(1 - (3.5 - 3.008) / (4.003 - 3.008))
     approved = night.weighed_by("inv(FWHM)", over="approved").weights
     assert approved[2] == 0 and np.isnan(approved[3])
+
+
+def test_truth_a_frame_that_would_count_for_nothing_is_left_out_with_the_reason():
+    chosen = night_of().weighed_by("inv(FWHM)")
+    assert list(chosen.weights[[0, 3]]) == [1, 0] and [f.approved for f in chosen] == [True, True, True, False]
+    assert chosen[3].reasons == ("no weight: its weight is 0, which counts for nothing",)
+    less = chosen.weighed_by("3.4 - FWHM")
+    assert [f.approved for f in less] == [True, True, False, False] and np.isnan(less.weights[2:]).all()
+    assert "its weight is -0.1, less than 0" in less[2].reasons[0] and len(less[3].reasons) == 1
+    by_hand = night_of().with_frames([f.mark(True) for f in night_of()]).weighed_by("inv(FWHM)")
+    assert all(frame.approved for frame in by_hand)
 
 
 def test_truth_sorting_puts_what_is_unknown_last():

@@ -151,6 +151,14 @@ def test_truth_wrong_expressions_are_told(text, words):
     assert words in str(caught.value)
 
 
+def test_truth_transparency_is_beside_clear_frames():
+    # Half of the light in twice the time is a quarter.
+    frames = [replace(ONE, flux_ratio=ratio) for ratio in (2.0, 2.0, 2.0, 1.0)]
+    frames[3] = replace(frames[3], exposure_s=2 * ONE.exposure_s)
+    assert weigh("expression", *frames, expression="Transparency") == pytest.approx([1, 1, 1, 0.25], rel=1e-14)
+    assert needs("expression", "Transparency^2") == ("flux_ratio",)
+
+
 def test_truth_expression_names_the_frame_without_stars():
     frames = ONE, replace(ONE, source=BAD, fwhm_px=None, stars=0)
     with pytest.raises(ParameterError, match=f"{BAD}: FWHM in the expression needs the size of its stars, and no star"):

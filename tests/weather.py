@@ -15,6 +15,7 @@ from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import FLOOR_E, Observatory, apply
 from masterlight.simulate.pointing import Pointing
 from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.measurement import HEALTH_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 SMALL = {"rows": 480, "cols": 600, "lights": 9, "stars": 350, "cosmic_rays": 0.0, "rotation_deg": 0.05}
@@ -164,7 +165,7 @@ def measured(weather: Weather, minutes: float = 4.0, **meta) -> Subframes:
 
 def subframe(image: np.ndarray, source: str, meta: Meta) -> Subframe:
     """One image (rows, cols) measured."""
-    found = SubframeSelector().measure(ArrayFrame.of(image, source, meta))
+    found = SubframeSelector().measure(ArrayFrame.of(image, source, meta), wanted=HEALTH_FIELDS)
     if not found:
         return Subframe(source, meta, approved=False, reasons=(found.reason,))
     return Subframe(source, meta, *found)

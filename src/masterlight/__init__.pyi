@@ -41,6 +41,7 @@ from masterlight.session.rules import Match as Match
 from masterlight.session.scan import scan as scan
 from masterlight.simulate.night import Night as Night
 from masterlight.simulate.truth import simulate as simulate
+from masterlight.subframes.looks.blink import Blink as Blink
 from masterlight.subframes.select import SubframeSelector as SubframeSelector
 
 __version__: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
-    "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
+    "Blink", "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
 )  # fmt: skip
 PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""
@@ -143,7 +143,7 @@ RECIPE, GENERAL = "Recipe", ("workers", "memory_mb", "overwrite")
 FOLDER = "Folder to write to."
 CLIPPING = "combination", "rejection.algorithm", "rejection.low", "rejection.high"
 NIGHT_KNOBS = (
-    "calibrate.dark_scaling", "cosmetic.hot", "debayer.method", "select.max_fwhm_px", "align.interpolation",
+    "calibrate.dark_scaling", "cosmetic.hot", "debayer.method", "select.approve",
     "integrate.rejection.algorithm", "integrate.rejection.low", "integrate.rejection.high", "integrate.weights",
     "reference", "drizzled", "memory_mb",
 )  # fmt: skip
@@ -170,13 +170,13 @@ STEPS = {step.verb: step for step in (
     ),
     Step(
         "plan", RECIPE, "Say what a run on DIR would do: matches, equations, disk, memory.",
-        "masterlight plan ~/nights/m31 --preset light-bias-flat", NIGHT_KNOBS, (FILE, SCENARIO), takes="DIR", makes="",
-        by_hand=False, words="Where headers lie: --bias-dir, --dark-dir, --flat-dir, --light-dir.",
+        "masterlight plan ~/nights/m31 --preset light-bias-flat", NIGHT_KNOBS, (FILE, SCENARIO), takes="DIR...",
+        makes="", by_hand=False, words="Where headers lie: --bias-dir, --dark-dir, --flat-dir, --light-dir.",
     ),
     Step(
         "run", RECIPE, "Turn the raw frames in DIR into masters and master lights.",
         "masterlight run ~/nights/m31 --out ~/m31 --integrate.rejection.low 3.5", NIGHT_KNOBS,
-        (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR",
+        (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR...",
         makes="Folder for the masters, the master lights and the report.", by_hand=False,
         words="Exit status: 0 done, 1 done without some frames or reports, 2 nothing usable.",
     ),
@@ -258,6 +258,7 @@ STEPS = {step.verb: step for step in (
         (Slot("table", "Table to write: .csv, .ecsv or .json."),
          Slot("list", "List of the approved, .txt; other verbs take @FILE."),
          Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME"),
+         Slot("fresh", "Measure anew what is known from before, too.", "switch"),
          Slot("keyword", "What holds the weight in copies [SSWEIGHT].", "word", metavar="NAME"),
          Slot("prefix", "Before the names of copies.", "word", metavar="TEXT"),
          Slot("postfix", "Behind the names of copies [_a].", "word", metavar="TEXT"),
@@ -265,6 +266,14 @@ STEPS = {step.verb: step for step in (
          Slot("leave_out", "The same, not to approve.", "files", metavar="NAME")),
         makes="Folder for copies of the approved frames.", may_only_show=True,
         words="Exit status: 0 done, 1 done without some files, 2 nothing usable.",
+    ),
+    Step(
+        "blink", "Blink", "Show frames one after the other: a page to mark them in, a GIF, a film.",
+        "masterlight blink lights -o night.html",
+        ("registered", "stretch", "width_px", "quality", "rate", "measured", "select.approve", "select.weight"),
+        (Slot("reference", "Frame on which all are laid, and as which they are stretched; the best if left out."),
+         Slot("fresh", "Measure all frames anew.", "switch")),
+        makes="Page (.html), GIF (.gif) or film (.mp4, by ffmpeg) to write.",
     ),
     Step(
         "normalize", "LocalNormalization", "Bring registered frames to the sky of one of them: NAME_n.fits.",

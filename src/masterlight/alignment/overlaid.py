@@ -15,6 +15,8 @@ from masterlight.subframes.stars.doubles import offset_of
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
+ROUGH = StarAlignment(model="similarity", max_stars=200)
+"""Quick, and true enough to tell which star is which."""
 TRIES = 3
 """Frames that are tried as the one that others are laid on, until more than half lie on it."""
 
@@ -27,7 +29,7 @@ def places_of(
     None for a frame without stars, or whose stars are not those of the others. The one that most lie on of the three
     with the most and sharpest stars is the one.
     """
-    settings = settings or StarAlignment()
+    settings = settings or ROUGH
     best: list[np.ndarray | None] = [None] * len(stars)
     chosen = 0
     for at in candidates(stars):
@@ -46,7 +48,8 @@ def candidates(stars: Sequence[StarList | None]) -> list[int]:
 
     These have the most stars of all.
     """
-    ranked = sorted((i for i, own in enumerate(stars) if own is not None and len(own)), key=lambda i: -promise(stars[i]))
+    seen = (i for i, own in enumerate(stars) if own is not None and len(own))
+    ranked = sorted(seen, key=lambda i: -promise(stars[i]))
     single = (i for i in ranked if offset_of(stars[i]) is None)
     return list(islice(single, TRIES)) or ranked[:1]
 
@@ -58,9 +61,7 @@ def promise(stars: StarList | None) -> float:
     return len(stars) / max(float(np.median(stars.fwhm_px)), 1e-9)
 
 
-def laid_on(
-    reference: StarList, stars: Sequence[StarList | None], settings: StarAlignment
-) -> list[np.ndarray | None]:
+def laid_on(reference: StarList, stars: Sequence[StarList | None], settings: StarAlignment) -> list[np.ndarray | None]:
     """A 3x3 matrix from the reference to each frame; the place of the one before is tried first."""
     ready, guess, out = settings.prepare(reference), None, []
     for own in stars:

@@ -177,7 +177,7 @@ def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
     sys.exit(1 if rejected else 0)
 
 
-def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quiet: bool) -> None:
+def run(step: Step, recipe: Any, inputs: Any, out: str, preset: str | None, quiet: bool) -> None:
     import masterlight
     from masterlight.doors.console import summary
 
@@ -187,7 +187,7 @@ def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quie
     sys.exit(report.exit_status)
 
 
-def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
+def plan(step: Step, recipe: Any, inputs: Any, preset: str | None) -> None:
     from masterlight.core.workers import executor
     from masterlight.doctor.page import text
     from masterlight.night.ahead import check_reference
@@ -204,7 +204,7 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     check_reference(found, recipe.reference)
 
 
-def plan_folder(folder: str, recipe: Any) -> Any:
+def plan_folder(folder: Any, recipe: Any) -> Any:
     from masterlight.night.run import plan_of
     from masterlight.session.scan import scan
 

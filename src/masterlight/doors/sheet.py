@@ -17,6 +17,7 @@ SHORT = {"arcsec": '"'}
 """Units that heads have no room for."""
 LEAST_NAME, MOST_NAME = 18, 60
 """Letters of a file name that are shown at least and at most; its middle goes first."""
+MOST_DECIMALS = 8
 LEFT_OUT, BY_HAND = "x", "*"
 """Marks before the name of a frame that is not approved, and of one that was marked by hand."""
 
@@ -70,7 +71,7 @@ def cells_of(frames: Subframes, name: str) -> list[str]:
     if form.endswith("g"):  # so many digits of the usual value
         usual = float(np.nanmedian(np.abs(values))) if np.isfinite(values).any() else 0.0
         digits = int(form[1:-1]) - 1 - (math.floor(math.log10(usual)) if usual > 0 else 0)
-        form = f".{min(max(digits, 0), 9)}f"
+        form = f".{max(digits, 0)}f" if digits < MOST_DECIMALS else f".{form[1:-1]}g"
     return [format(x, form) if np.isfinite(x) else "-" for x in values]
 
 

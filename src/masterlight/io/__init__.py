@@ -11,6 +11,7 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.geometry import PATTERN_ROW, TOP_DOWN, flip_header
 from masterlight.core.headers.reading import FULL_LEVELS
+from masterlight.io.kept import Kept as Kept
 from masterlight.io.whole import atomic as atomic
 
 FilePath = str | os.PathLike[str]

@@ -220,9 +220,14 @@ def area(frame: Frame) -> int:
     return frame.shape[-1] * frame.shape[-2]
 
 
-def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Generator[Event, None, Report]:
+Where = Path | str | Sequence[Path | str]
+"""A folder, or several folders, files and lists of files (`@approved.txt`)."""
+
+
+def run(folder: Where | Plan, out: Path | str, recipe: Recipe | None = None) -> Generator[Event, None, Report]:
     """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
 
+    Beside a folder, the list "@approved.txt" names the lights of it that are used: `run(["night", "@approved.txt"])`.
     Yields events; the last one has stage "done" and the `Report` as its result, which is also what the generator
     returns. Raises NothingUsable when there is no light to work on, OutputError when a product cannot be written.
     """
@@ -241,7 +246,7 @@ def plan_of(session: Session, recipe: Recipe) -> Plan:
     return plan(session, recipe.calibrate, recipe.debayer.pattern, recipe.match, recipe.rotator_deg)
 
 
-def plan_beside(folder: Path | str, out: Path, recipe: Recipe) -> Plan:
+def plan_beside(folder: Where, out: Path, recipe: Recipe) -> Plan:
     """The plan of a folder; what an earlier run that came to no end left in `out` is no input, and that is told."""
     session = scan(folder, recipe.kind_dirs)
     folders = {os.path.dirname(frame.source) for frame in session.frames} if os.path.exists(out) else set()

@@ -88,14 +88,19 @@ def profile_of_stars(image: np.ndarray, stars: StarList) -> Profile | None:
     chosen = stars[lonely(stars, ALONE * width, half, image.shape)]
     if len(chosen) < FEWEST:
         return None
-    x, y = np.rint(chosen.x_px).astype(int), np.rint(chosen.y_px).astype(int)
+    boxes, distance = boxes_around(image, chosen, half)
+    light = (boxes - chosen.background_dn[:, None, None]) / chosen.flux_dn[:, None, None]
+    return radial_profile(light, distance, width, stars.beta if np.isfinite(stars.beta) else 10.0)
+
+
+def boxes_around(image: np.ndarray, stars: StarList, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 2 half + 1, 2 half + 1) float64 around stars that lie well inside, and the distance of their pixels."""
+    x, y = np.rint(stars.x_px).astype(int), np.rint(stars.y_px).astype(int)
     steps = np.arange(-half, half + 1)
     boxes = image[y[:, None, None] + steps[:, None], x[:, None, None] + steps].astype(np.float64)
-    light = (boxes - chosen.background_dn[:, None, None]) / chosen.flux_dn[:, None, None]
-    across = steps - (chosen.x_px - x)[:, None]
-    down = steps - (chosen.y_px - y)[:, None]
-    distance = np.hypot(across[:, None, :], down[:, :, None])
-    return radial_profile(light, distance, width, stars.beta if np.isfinite(stars.beta) else 10.0)
+    across = steps - (stars.x_px - x)[:, None]
+    down = steps - (stars.y_px - y)[:, None]
+    return boxes, np.hypot(across[:, None, :], down[:, :, None])
 
 
 def lonely(stars: StarList, apart_px: float, half: int, shape: tuple[int, ...]) -> np.ndarray:

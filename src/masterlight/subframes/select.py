@@ -94,7 +94,7 @@ class SubframeSelector:
 
         Colour frames are measured in the mean of their planes, mosaics in their green pixels. `saturation_dn` and
         `gain_e_per_dn` default to what the frame's header says; saturation also shows by flat-topped stars.
-        `wanted`: names of `measurement.SKY_FIELDS`, which cost some milliseconds more.
+        `wanted`: names of `measurement.SKY_FIELDS` and `HEALTH_FIELDS`, which cost some milliseconds more.
         Gives what was measured and the stars, or a `Rejected` that tells why the frame has nothing to measure.
         """
         return engine("subframes.measure").measure_light(self, frame, source, saturation_dn, gain_e_per_dn, wanted)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from masterlight.core.errors import ParameterError
+from masterlight.subframes.choice.transparency import full_light
 from masterlight.subframes.formula import variables
 from masterlight.subframes.formula.expression import Expression, ExpressionError
-from masterlight.subframes.formula.variables import GIVEN, PROPERTIES, SIGNAL, fields_of, property_named
+from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, property_named
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 
@@ -31,6 +32,8 @@ MEASURED = {
     "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
     "eccentricity": "the elongation of its stars", "stars": "its number of stars",
     "profile": "the profile of its stars",
+    **dict.fromkeys(("altitude_deg", "azimuth_deg", "air_mass"), "where its target stood (coordinates, time and site)"),
+    **dict.fromkeys(("noise_fraction", "saturated_fraction"), "its pixels before they were registered"),
 }  # fmt: skip
 OTHER = "what that tells"
 """Fields of `Measurement` as a sentence calls them, and all others."""
@@ -50,7 +53,7 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
 told by a keyword or a formula come besides, and those of `SHAPED`."""
 SHAPED = "point", "sharp"
 """Kinds of weight that are made of the noise and the star profiles of all frames together."""
-NAMES = tuple(name for name in PROPERTIES if name not in GIVEN)
+NAMES = tuple(name for name in PROPERTIES if name not in ("Index", "Weight"))
 """What a formula can be written with, besides the keywords of the header: widths in px, levels in DN."""
 
 
@@ -185,7 +188,7 @@ def check_names(mode: str, keyword: str, expression: str | None, headers: Iterab
     formula = Expression(expression or "") if mode == "expression" else None
     names = [name for name in formula.names if property_named(name) is None] if formula else []
     if formula and not names:
-        formula.check(NAMES)
+        check_formula(formula, {}, "")
         return
     for source, keywords in headers:
         frame = SimpleNamespace(source=source, keywords=keywords)
@@ -193,13 +196,18 @@ def check_names(mode: str, keyword: str, expression: str | None, headers: Iterab
             keyword_weight(frame, keyword)
             continue
         header = words_of(keywords)
-        try:
-            formula.check([*NAMES, *header])
-        except ExpressionError as error:
-            words = str(error).removeprefix("expression: ")
-            raise ParameterError(f"ImageIntegration.weight_expression: {words}, in {source}") from None
+        check_formula(formula, header, f"{source}: ")
         for name in names:
             column(name, [frame], [header])
+
+
+def check_formula(formula: Expression, header: Mapping[str, Any], whose: str) -> None:
+    """Raise ParameterError where a formula asks for what is neither measured nor in this header."""
+    try:
+        formula.check([*NAMES, *header])
+    except ExpressionError as error:
+        words = str(error).removeprefix("expression: ")
+        raise ParameterError(f"{whose}ImageIntegration.weight_expression: {words}") from None
 
 
 def words_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,4 +249,7 @@ def column(name: str, statistics: Sequence[Measurement], headers: Sequence[dict]
     for s in statistics:
         for field in row.fields:
             check(s, field, f"{name} in the expression", positive=field in POSITIVE)
+    if row.name == "Transparency":
+        light = np.array([(s.flux_ratio or np.nan) / (s.exposure_s or 1.0) for s in statistics])
+        return light / full_light(light)
     return np.array([row.of(s) for s in statistics], np.float64)

@@ -8,14 +8,12 @@ What is made of a table of measured frames besides stands in `MADE`, a function 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -23,20 +21,19 @@ from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
-from masterlight.io import FITS, FORMATS, atomic, copy_with, suffix, whole_numbers, write
-from masterlight.io import header_cards as header_of
-from masterlight.io.fits.cards import card_text
-from masterlight.io.whole import make_folder
-from masterlight.night.products import check_file, check_out, untaken
+from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
+from masterlight.doors.hand.measured import FOLDER, measure_kept
+from masterlight.io import Kept, atomic
+from masterlight.night.products import check_file
+from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import property_named
 from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.weights import RELATED
 
-STAGE = "subframes"
 LOOKED_AT = "light", "unknown"
 """Kinds of frames that are measured."""
 TABLES: dict[str, Callable[[Subframes], str]] = {
@@ -53,14 +50,15 @@ class Below(NamedTuple):
 def choose_files(
     select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
     keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
-    leave_out: Sequence[str] = (), overwrite: bool = False, **slots: Any,
+    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, **slots: Any,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
     out: folder for copies of the approved, their weight under `keyword`, called prefix + name + postfix; sort: a column
     by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
-    that are approved or not by hand, whatever the formulas say; slots: names of `MADE` and what shall be made, mostly
-    the file to write. No file that exists is replaced unless `overwrite` says so, which is told before the work.
+    that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
+    slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
+    `overwrite` says so, which is told before the work.
     """
     wanted = {name: value for name, value in slots.items() if value}
     if unknown := wanted.keys() - MADE.keys():
@@ -74,7 +72,7 @@ def choose_files(
     if out is not None:
         check_keyword(keyword, frames)
         copies = copy_paths(frames, Path(out), prefix, postfix, overwrite)
-    night = yield from measure_frames(select, frames)
+    night = yield from measure_frames(select, frames, fresh)
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = best_first(night, sort) if sort else night
@@ -82,7 +80,7 @@ def choose_files(
         if text := (yield from MADE[name](night, value)):
             yield Event(STAGE, result=Below(text))
     if out is not None:
-        yield from write_copies(night, {f.source: f for f in frames}, copies, keyword.upper(), card(select))
+        yield from write_copies(night, frames, copies, keyword.upper(), card(select))
     yield Event("done", result=night)
 
 
@@ -120,37 +118,43 @@ def warnings(frames: Sequence[Frame]) -> Iterator[str]:
             "registered: what interpolation made of their noise and stars is measured; give them as they were before"
         )
         yield f"{len(registered)} of {len(frames)} frames are {words} ({registered[0]})"
-    stacks = [frame for frame in frames if frame.meta.frames > 1]
-    if stacks and len(stacks) < len(frames):
-        words = f"of {stacks[0].meta.frames} frames: its figures are those of no single frame"
-        yield f"{len(stacks)} of {len(frames)} are stacks, such as {stacks[0].source} {words}"
 
 
-def measure_frames(select: SubframeSelector, frames: Sequence[Frame]) -> Events[Subframes]:
-    """Measure frames that are open and in DN, and approve and weigh them; those that cannot be read are told."""
-    measured: list[Subframe] = []
-    with executor() as pool:
-        for event in each("measure", pool, partial(measured_frame, select), frames, in_flight=pool[1]):
-            if isinstance(event.result, Rejected):
-                yield replace(event, message=f"rejected {event.result}")
+def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
+    """Measure lights that were opened, in DN, all but those that are known from before, and approve and weigh them.
+
+    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table; stacks among them
+    are not measured, whose figures would tell nothing beside those of single exposures.
+    """
+    subs = [frame for frame in frames if not frame.meta.is_master] or frames
+    stacks = [frame for frame in frames if frame.meta.is_master and subs is not frames]
+    measured = {f.source: without(f, f"it {unsuitable(f.meta)}, no single exposure as the others") for f in stacks}
+    with executor() as pool, Kept(FOLDER, fresh) as kept:
+        for event in each("measure", pool, partial(measured_frame, kept, select), subs, in_flight=pool[1]):
+            one = event.result
+            if isinstance(one, Rejected):
+                yield replace(event, message=f"rejected {one}")
                 continue
-            measured.append(event.result)
+            measured[one.source] = one
             yield replace(event, result=None)
+    if kept.recalled:
+        words = f"known from before, since the files are unchanged: {kept.recalled} of {len(subs)} frames"
+        yield Event(STAGE, message=f"{words}; fresh=True measures them anew")
+    if kept.trouble:
+        yield Event(STAGE, message=kept.trouble)
     if not measured:
         raise NothingUsable("no light could be read; the reasons are above")
-    places = {frame.source: i for i, frame in enumerate(frames)}
-    night = select.table(sorted(measured, key=lambda one: places[one.source]))
+    night = select.table([measured[frame.source] for frame in frames if frame.source in measured])
     for note in night.units.notes:
         yield Event(STAGE, message=note)
     return night
 
 
-def measured_frame(select: SubframeSelector, frame: Frame) -> Subframe:
+def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
-    found = select.measure(frame)
+    found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
     if isinstance(found, Rejected):
-        words = (found.reason,)
-        return Subframe(frame.source, frame.meta, approved=False, reasons=words, keywords=keywords_of(frame))
+        return without(frame, found.reason)
     return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
 
 
@@ -168,6 +172,11 @@ def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str |
         blind.column(name)
     if sort:
         best_first(blind, sort)
+
+
+def without(frame: Frame, reason: str) -> Subframe:
+    """A frame of which nothing was measured, and why."""
+    return Subframe(frame.source, frame.meta, approved=False, reasons=(reason,), keywords=keywords_of(frame))
 
 
 def best_first(night: Subframes, name: str) -> Subframes:
@@ -205,78 +214,6 @@ def write_list(night: Subframes, path: File) -> Events[None]:
         inside = place.startswith(os.path.join(folder, ""))
         lines.append(os.path.relpath(place, folder) if inside else os.path.abspath(frame.source))
     yield from written(path, "".join(f"{line}\n" for line in lines))
-
-
-def check_keyword(keyword: str, frames: Sequence[Frame]) -> None:
-    """Raise where a keyword cannot hold a weight, or holds something else already."""
-    if card_text(keyword.upper(), 1.0) is None:
-        raise ParameterError(
-            f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, 50 at most: choose another"
-        )
-    for frame in frames:
-        value = keywords_of(frame).get(keyword.upper())
-        if value is not None and not RELATED.search(keyword):
-            words = f"is {value!r:.40} in {frame.source}, which is no weight"
-            raise ParameterError(f"keyword= {keyword}: {words}; choose another, such as SSWEIGHT")
-
-
-def copy_paths(frames: Sequence[Frame], folder: Path, prefix: str, postfix: str, overwrite: bool) -> dict[str, Path]:
-    """Where the copy of each frame goes; raises where one exists and may not be replaced, or is a frame itself."""
-    check_out(folder)
-    if bad := next((words for words in (prefix, postfix) if Path(f"x{words}").name != f"x{words}"), None):
-        raise ParameterError(
-            f"'{bad}' before or behind names would lead to another folder; leave out what parts folders"
-        )
-    paths: dict[str, Path] = {}
-    for frame in frames:
-        name = Path(frame.source).name
-        end = suffix(name, FORMATS) or Path(name).suffix
-        kept = end if suffix(name, FITS) and not end.endswith(".gz") else ".fits"
-        path = untaken(folder, f"{prefix}{name[: len(name) - len(end)]}{postfix}", kept, paths.values())
-        paths[frame.source] = path
-    inputs = {os.path.realpath(frame.source) for frame in frames}
-    for path in paths.values():
-        if os.path.realpath(path) in inputs:
-            raise OutputError(f"{path} is one of the frames to work on; give postfix= or another folder")
-        if os.path.lexists(path) and not overwrite:
-            raise OutputError(f"{path} exists; choose another folder, or pass overwrite=True")
-    return paths
-
-
-def write_copies(
-    night: Subframes, frames: Mapping[str, Frame], paths: Mapping[str, Path], keyword: str, told: str
-) -> Events[None]:
-    """Copy the approved frames, their weight in the header; samples stay as they are where the file is FITS."""
-    approved = list(night.approved)
-    if not any(frame.weight is not None for frame in approved) and approved:
-        yield Event(STAGE, message="the copies hold no weight: SubframeSelector.weight gives them one")
-    if not approved:
-        yield Event(STAGE, message="no frame is approved, so nothing was copied")
-        return
-    make_folder(next(iter(paths.values())).parent)
-
-    def task(one: Subframe) -> Path:
-        path, frame = paths[one.source], frames[one.source]
-        cards = {} if one.weight is None else {keyword: (one.weight, "weight of this frame")}
-        if suffix(one.source, FITS):
-            copy_with(one.source, path, cards, [told])
-            return path
-        pixels = np.asarray(frame)
-        whole = frame.meta.integer and frame.meta.scaled_by == 1 and bool(np.all(pixels == np.rint(pixels)))
-        made = whole_numbers(pixels) if whole else pixels
-        write(path, made, header_of(frame), frame.cards, bottom_up=frame.meta.bottom_up)
-        copy_with(path, path, cards, [told])
-        return path
-
-    with executor() as pool:
-        for event in each("copy", pool, task, approved):
-            lost = isinstance(event.result, Rejected)
-            yield replace(event, item=event.item.source, message=f"rejected {event.result}" if lost else "")
-    others = [one.source for one in approved if not suffix(one.source, FITS)]
-    if others:
-        yield Event(STAGE, message=f"{len(others)} files that are no FITS were written as FITS, such as {others[0]}")
-    folder = next(iter(paths.values())).parent
-    yield Event(STAGE, message=f"{len(approved)} copies of the approved in {folder}, weights in {keyword}")
 
 
 def written(path: File, text: str) -> Events[None]:

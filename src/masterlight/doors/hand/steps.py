@@ -34,7 +34,7 @@ from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
-from masterlight.doors.hand import assemble, deep
+from masterlight.doors.hand import assemble, blink, deep
 from masterlight.doors.hand.assemble import File, defect_words
 from masterlight.doors.hand.choose import choose_files
 from masterlight.integration.normalize import LocalNormalization
@@ -97,10 +97,15 @@ def by_hand(
     yield from each_file(step, session, Path(out), process, apply, overwrite)
 
 
+IMAGES = ".fits", ".fit", ".fts"
+ENDINGS = {"defects": (*IMAGES, *TEXTS), "blink": tuple(blink.KINDS)}
+"""How the names of results may end, where that is not an image's."""
+
+
 def check_name(step: Step, path: Path) -> None:
     """Raise before the work what would be raised when its result is written: a name that is no format of ours."""
     check_file(path)
-    known = (".fits", ".fit", ".fts", *(TEXTS if step.verb == "defects" else ()))
+    known = ENDINGS.get(step.verb, IMAGES)
     if suffix(path, known) is None:
         raise ParameterError(f"{path}: the result is written as {either(known)}; let the name (out=) end so")
 
@@ -108,7 +113,7 @@ def check_name(step: Step, path: Path) -> None:
 MAKERS: dict[str, Callable[..., Events[None]]] = {
     **{kind: partial(assemble.make_master, kind=kind) for kind in ("bias", "dark", "flat")},
     "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": deep.integrate_files,
-    "hdr": assemble.compose_files,
+    "hdr": assemble.compose_files, "blink": blink.blink_files,
 }  # fmt: skip
 """What makes one file of many: (knobs, files, path, slots)."""
 

@@ -1,39 +1,26 @@
-"""The health of frames: clouds, trailing, focus, jumps of the mount, a bright sky, told by what was measured of a group.
+"""The health of frames: clouds, trailing, focus, jumps of the mount, a bright sky, by what was measured of a group.
 
 Flags tell and decide nothing: a poor frame still adds depth when it is weighed as it deserves. Whoever wants it may let
 those of severity "reject" leave frames out, see `without_spoilt`. Frames are compared with those of their group: what
 all of them have is no fault of one, and where fewer than five tell what is usual, only what is plain is told.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import replace
 from math import degrees
 
 import numpy as np
 
-from masterlight.core.headers.values import seconds_of
-from masterlight.subframes.choice.table import Flag, Subframe, Subframes
-from masterlight.subframes.choice.transparency import (
-    Starlight,
-    clear_light,
-    starlight,
-    telling,
-    transparencies,
-)
-from masterlight.subframes.measurement import StarList
-from masterlight.subframes.stars.crossings import crossings_of
-from masterlight.subframes.stars.doubles import NEAR_PX, offset_of
+from masterlight.subframes.choice.comparison import ENOUGH, Group, Lay
+from masterlight.subframes.choice.table import Flag, Subframe, SubframeGroup, Subframes, groups_of
+from masterlight.subframes.stars.doubles import NEAR_PX
 
-Places = tuple[int, list[np.ndarray | None]]
-Lay = Callable[[Sequence[StarList | None]], Places]
-"""Lays frames on one of them: its number, and 3x3 matrices from its pixels to theirs; `alignment.overlaid.places_of`."""
-ENOUGH = 5
-"""Frames that tell what is usual in a group."""
 ODD = 4.0
 """Spreads (1.4826 MAD) from the group's median from which a figure is odd."""
 HAZE, CLOUD = 0.85, 0.6
 """Share of the clear light below which there was haze, and cloud."""
+FADED = 0.7
+"""Share of the light at best below which it is told, where nobody knows how high the target was."""
 PATCHY, EDGE = 0.1, 0.3
 """Scatter of the light that single stars lost, and its change from corner to corner, from which cloud is unequal."""
 FEWER, FEW = 0.7, 0.4
@@ -55,130 +42,7 @@ LEANING = 0.1
 SAME_FIELD, OTHER_STARS = 0.75, 10
 """Share of the field that a frame has in common with the others; stars that can tell another field."""
 CLIPPED = 0.02
-FLOORS = {"fwhm": 0.03, "sky": 0.03}
-"""Spreads, of logarithms, that are usual however alike the frames of a group are."""
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """The frames of one group, what they have together, and where they lie on each other."""
-
-    frames: tuple[Subframe, ...]
-    places: tuple[np.ndarray | None, ...]
-    light: tuple[Starlight | None, ...]
-    """Of the group's stars in each frame; None where it is not known."""
-
-    @classmethod
-    def of(cls, frames: Sequence[Subframe], lay: Lay | None) -> "Group":
-        """The group of these frames, laid on each other."""
-        nothing = (None,) * len(frames)
-        stars = [frame.stars for frame in frames]
-        if lay is None or sum(s is not None and len(s) > 0 for s in stars) < 2:
-            return cls(tuple(frames), nothing, nothing)
-        at, places = lay(stars)
-        first = stars[at]
-        standard = telling(first) if first is not None else None
-        light = [
-            starlight(standard, own, place, exposures(frame, frames[at])) if place is not None else None
-            for frame, own, place in zip(frames, stars, places, strict=True)
-        ]
-        return cls(tuple(frames), tuple(places), tuple(light))
-
-    def figures(self, name: str) -> np.ndarray:
-        """One field of the measurements, (N,) float64, NaN where unknown."""
-        values = [getattr(frame.measurement, name, None) for frame in self.frames]
-        return np.array([np.nan if value is None else value for value in values], float)
-
-    @cached_property
-    def transparency(self) -> np.ndarray:
-        """(N,) light of the same stars beside that in clear frames, NaN where unknown."""
-        return transparencies(self.light)
-
-    @cached_property
-    def clearness(self) -> np.ndarray:
-        """(N,) the same beside what a clear sky would have let through at that moment."""
-        return self.transparency / clear_light(self.transparency, self.figures("air_mass"), self.hours)
-
-    @cached_property
-    def hours(self) -> np.ndarray:
-        """(N,) when each was taken, in hours of UTC since 1970, NaN where unknown."""
-        seconds = [seconds_of(frame.time) for frame in self.frames]
-        return np.array([np.nan if s is None else s / 3600 for s in seconds])
-
-    @cached_property
-    def stars(self) -> np.ndarray:
-        """(N,) how many stars were found; 0 where none could be measured."""
-        return np.nan_to_num(self.figures("stars"))
-
-    @cached_property
-    def sky(self) -> np.ndarray:
-        """(N,) level of the sky, DN, without a pedestal that the header tells."""
-        return self.figures("location_dn") - [frame.meta.pedestal_dn for frame in self.frames]
-
-    @cached_property
-    def brightness(self) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) each: sky beside the usual one, and how odd that is."""
-        return beside_usual(self.sky, FLOORS["sky"], low=True)
-
-    @cached_property
-    def widths(self) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) each: width of stars along their shorter axis beside the usual one, and how odd that is.
-
-        Trailing leaves it alone.
-        """
-        return beside_usual(self.figures("fwhm_short_px"), FLOORS["fwhm"], low=True)
-
-    @cached_property
-    def leaning(self) -> np.ndarray:
-        """(N, 2) slope of the sky along x and y of the group, as a part of it from edge to edge, beside the usual."""
-        slopes = [slope_of(f, s, p) for f, s, p in zip(self.frames, self.sky, self.places, strict=True)]
-        every = np.array(slopes, float).reshape(-1, 2)
-        return every - np.nanmedian(every, axis=0) if np.isfinite(every).any() else every
-
-
-def exposures(frame: Subframe, first: Subframe) -> float:
-    """Exposure and gain of a frame over those of another one, where both tell them."""
-    pairs = ((frame.meta.exposure_s, first.meta.exposure_s), (first.gain_e, frame.gain_e))
-    return float(np.prod([own / other for own, other in pairs if own and other]))
-
-
-def beside_usual(values: np.ndarray, floor: float, low: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(values over the usual one, how many spreads their logarithm lies off) of positive figures (N,).
-
-    Of fewer than five frames the least (`low`) or the most is the usual one, and any other value is odd.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        logs = np.log(np.where(values > 0, values, np.nan))
-    known = logs[np.isfinite(logs)]
-    if not known.size:
-        return logs, logs
-    if known.size < ENOUGH:
-        usual = known.min() if low else known.max()
-        return np.exp(logs - usual), np.where(logs == usual, 0.0, np.inf)
-    usual = float(np.median(known))
-    spread = max(1.4826 * float(np.median(np.abs(known - usual))), floor)
-    return np.exp(logs - usual), (logs - usual) / spread
-
-
-def slope_of(frame: Subframe, sky_dn: float, place: np.ndarray | None) -> tuple[float, float]:
-    """Slope of a frame's sky along x and y of the group, as a part of it from edge to edge; NaN where unknown."""
-    cells = frame.measurement.sky_dn if frame.measurement is not None else None
-    if cells is None or not sky_dn > 0:
-        return np.nan, np.nan
-    v, u = np.mgrid[-1 : 1 : cells.shape[0] * 1j, -1 : 1 : cells.shape[1] * 1j]
-    kept = np.isfinite(cells)
-    design = np.stack([np.ones_like(u), u, v], axis=-1)
-    for _ in range(3):
-        if kept.sum() < 6:
-            return np.nan, np.nan
-        plane = np.linalg.lstsq(design[kept], cells[kept].astype(float), rcond=None)[0]
-        away = np.abs(cells - design @ plane)
-        kept = np.isfinite(cells) & (away <= 4 * 1.4826 * np.median(away[kept]) + 1e-9)
-    slope = 2 * plane[1:] / sky_dn
-    if place is not None:  # a frame turned by a meridian flip sees the same sky
-        turn = place[:2, :2] / np.sqrt(abs(np.linalg.det(place[:2, :2])))
-        slope = turn.T @ slope
-    return float(slope[0]), float(slope[1])
+"""Share of saturated pixels."""
 
 
 def cloud(group: Group, i: int) -> Flag | None:
@@ -186,7 +50,7 @@ def cloud(group: Group, i: int) -> Flag | None:
     light, clear = group.light[i], group.clearness[i]
     if light is None or not np.isfinite(clear):
         return None
-    if jump(group, i):  # the first of two images has a part of the light
+    if jump(group, i) or dew(group, i):  # the first of two images has a part of the light
         return None
     certain = clear + 3 * light.error / max(light.ratio, 1e-9) * clear
     if certain < HAZE:
@@ -196,11 +60,12 @@ def cloud(group: Group, i: int) -> Flag | None:
     if light.slope > -np.log1p(-EDGE):
         where = f"towards {side(light.toward_rad)}" if np.isfinite(light.toward_rad) else "over the frame"
         lost = -np.expm1(-light.slope)
-        words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of a cloud"
-        return Flag("CLOUD", "slope of light", lost, EDGE, "warn", words)
-    if light.scatter > PATCHY:
-        words = f"some stars lost more light than others, by {light.scatter:.0%} (limit {PATCHY:.0%}): patches of cloud"
-        return Flag("CLOUD", "scatter of light", light.scatter, PATCHY, "warn", words)
+        words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of"
+        return Flag("CLOUD", "slope of light", lost, EDGE, "warn", f"{words} a cloud")
+    scatter = float(np.sqrt(max(light.scatter**2 - group.usual_scatter**2, 0.0)))
+    if scatter > PATCHY:
+        words = f"some stars lost more light than others, by {scatter:.0%} (limit {PATCHY:.0%}): patches of cloud"
+        return Flag("CLOUD", "scatter of light", scatter, PATCHY, "warn", words)
     return None
 
 
@@ -219,25 +84,20 @@ def side(angle_rad: float) -> str:
 
 
 def dew(group: Group, i: int) -> Flag | None:
-    """Light that fades steadily to the end of the night under a steady sky."""
-    known = np.isfinite(group.clearness) & np.isfinite(group.hours)
-    if not known[i] or known.sum() < 8 or not np.isfinite(group.figures("air_mass")[known]).all():
+    """Light that fades steadily to the end of the night under a steady sky, more than by the air before the target."""
+    clear, whole = float(group.clearness[i]), float(group.transparency[i])
+    if not np.isfinite(clear + group.hours[i]):
         return None
-    order = np.flatnonzero(known)[np.argsort(group.hours[known])]
-    values = group.clearness[order]
-    fading = len(order) - 1
-    while fading > 0 and values[fading] < values[fading - 1] + 0.01:
-        fading -= 1
-    part = order[fading:]
-    lasted = 60 * (group.hours[part[-1]] - group.hours[part[0]]) if len(part) else 0.0
-    lost = 1 - group.clearness[part[-1]] / group.clearness[part[0]]
-    steady = np.ptp(np.log(group.sky[part])) < 0.2 if (group.sky[part] > 0).all() else False
-    if i not in part or lasted < 30 or len(part) < 6 or lost < 1 - HAZE or not steady:
+    if whole < FADED and clear > HAZE and not np.isfinite(group.figures("air_mass")[i]):
+        words = f"its stars have {whole:.0%} of their light at best, which changes smoothly: the target is low, or dew"
+        return Flag("DEW", "Transparency", whole, FADED, "note", f"{words} (the header does not tell the altitude)")
+    lost, minutes = group.fading
+    if lost[i] < 1 - HAZE or clear > HAZE:
         return None
-    if group.clearness[i] > HAZE:
-        return None
-    words = f"its stars fade steadily, by {lost:.0%} in {lasted:.0f} minutes to the end, under a steady sky: dew or frost"
-    return Flag("DEW", "clearness", float(group.clearness[i]), HAZE, "warn", words)
+    severity, limit = ("reject", CLOUD) if clear < CLOUD else ("warn", HAZE)
+    words = f"its stars have {clear:.0%} of the light of a clear sky (limit {limit:.0%}), less and less for"
+    words += f" {minutes:.0f} minutes under a steady sky: dew or frost"
+    return Flag("DEW", "clearness", clear, limit, severity, words)
 
 
 def few_stars(group: Group, i: int) -> Flag | None:
@@ -249,8 +109,8 @@ def few_stars(group: Group, i: int) -> Flag | None:
     if share >= FEWER:
         return None
     severity, limit = ("reject", FEW) if share < FEW else ("warn", FEWER)
-    words = f"it shows {group.stars[i]:.0f} stars, {share:.0%} of the group's {usual:.0f} (limit {limit:.0%}): cloud, dew"
-    return Flag("FEWSTARS", "stars beside usual", share, limit, severity, f"{words} or focus")
+    words = f"it shows {group.stars[i]:.0f} stars, {share:.0%} of the group's {usual:.0f} (limit {limit:.0%}):"
+    return Flag("FEWSTARS", "stars beside usual", share, limit, severity, f"{words} cloud, dew or focus")
 
 
 def trail(group: Group, i: int) -> Flag | None:
@@ -318,8 +178,7 @@ def focus(group: Group, i: int) -> Flag | None:
 
 def jump(group: Group, i: int) -> Flag | None:
     """Every star twice."""
-    stars = group.frames[i].stars
-    offset = offset_of(stars) if stars is not None else None
+    offset = group.jumps[i]
     if offset is None:
         return None
     apart = float(np.hypot(*offset))
@@ -339,8 +198,8 @@ def bright_sky(group: Group, i: int) -> Flag | None:
     more = f", with a gradient of {np.abs(lean).sum():.0%}" if np.abs(lean).sum() > LEANING else ""
     figures = f"its sky is {ratio:.2f} times as bright as usual (limit {limit:g}){more}"
     if abs(rate) > DUSK_PER_HOUR:
-        words = f"{figures} and {'rises' if rate > 0 else 'falls'} by {np.expm1(abs(rate) / 6):.0%} in ten minutes: twilight"
-        return Flag("TWILIGHT", "sky beside usual", ratio, limit, "warn", words)
+        words = f"{figures} and {'rises' if rate > 0 else 'falls'} by {np.expm1(abs(rate) / 6):.0%} in ten minutes"
+        return Flag("TWILIGHT", "sky beside usual", ratio, limit, "warn", f"{words}: twilight")
     cause = "the moon, lamps or" if np.isfinite(group.clearness[i]) else "lit cloud, the moon, lamps or"
     return Flag("MOON", "sky beside usual", ratio, limit, "warn", f"{figures}: {cause} a bright part of the sky")
 
@@ -375,8 +234,8 @@ def gradient(group: Group, i: int) -> Flag | None:
     if size[i] < max(LEANING, ODD * spread):
         return None
     toward = np.arctan2(lean[i, 1], lean[i, 0])
-    words = f"its sky leans by {size[i]:.0%} from edge to edge beside that of the others (limit {LEANING:.0%}), brighter"
-    words += f" towards {side(toward)} of the group's frames: a lamp, the moon or stray light"
+    words = f"its sky leans by {size[i]:.0%} from edge to edge beside that of the others (limit {LEANING:.0%}),"
+    words += f" brighter towards {side(toward)}: a lamp, the moon or stray light"
     return Flag("GRADIENT", "gradient beside usual", float(size[i]), LEANING, "warn", words)
 
 
@@ -392,26 +251,17 @@ def other_field(group: Group, i: int) -> Flag | None:
             return None
         words = f"none of its {len(stars)} stars are those of the other frames: another field, or mirrored"
         return Flag("FIELD", "stars in common", 0.0, float(OTHER_STARS), "reject", words)
-    share = common_field(group, i)
+    share = float(np.prod(np.clip(1 - np.abs(group.centres[i]), 0, 1)))
     if share < SAME_FIELD:
         words = f"it shares {share:.0%} of the field with the usual frame (limit {SAME_FIELD:.0%}): the pointing is off"
         return Flag("FIELD", "field in common", share, SAME_FIELD, "warn", words)
     return None
 
 
-def common_field(group: Group, i: int) -> float:
-    """Share of the usual frame that a frame saw as well, by where their middles lie."""
-    rows, cols = group.frames[i].stars.shape
-    middle = np.array([(cols - 1) / 2, (rows - 1) / 2, 1.0])
-    at = [np.full(2, np.nan) if p is None else (q := np.linalg.solve(p, middle))[:2] / q[2] for p in group.places]
-    away = np.abs(at[i] - np.nanmedian(at, axis=0)) / (cols, rows)
-    return float(np.prod(np.clip(1 - away, 0, 1)))
-
-
 def crossed(group: Group, i: int) -> Flag | None:
     """Satellites and aircraft: what rejection is for, no reason to leave a frame out."""
-    stars = group.frames[i].stars
-    count = crossings_of(stars) if stars is not None else None
+    m = group.frames[i].measurement
+    count = m.trails if m is not None else None
     if not count:
         return None
     words = f"{'a bright trail crosses' if count == 1 else f'{count} bright trails cross'} it (satellite, aircraft):"
@@ -424,21 +274,16 @@ def clipped(group: Group, i: int) -> Flag | None:
     share = m.saturated_fraction if m is not None else None
     if share is None or share < CLIPPED:
         return None
-    words = f"{share:.0%} of its pixels are saturated (limit {CLIPPED:.0%}): expose shorter, or keep the sun's light out"
+    words = f"{share:.0%} of its pixels are saturated (limit {CLIPPED:.0%}): expose shorter"
     return Flag("CLIPPED", "Saturated", share, CLIPPED, "warn", words)
 
 
 def doubled(group: Group, i: int) -> Flag | None:
     """The same pixels once more."""
-    m = group.frames[i].measurement
-    if m is None:
+    if i not in group.copies:
         return None
-    for before in group.frames[:i]:
-        o = before.measurement
-        if o is not None and (o.location_dn, o.noise_dn, o.psf_flux_dn) == (m.location_dn, m.noise_dn, m.psf_flux_dn):
-            words = f"it has the same pixels as {before.source}: one of them is a copy"
-            return Flag("DUPLICATE", "copies", 2.0, 1.0, "reject", words)
-    return None
+    words = f"it has the same pixels as {group.frames[group.copies[i]].source}: one of them is a copy"
+    return Flag("DUPLICATE", "copies", 2.0, 1.0, "reject", words)
 
 
 RULES: tuple[Callable[[Group, int], Flag | None], ...] = (
@@ -448,22 +293,39 @@ RULES: tuple[Callable[[Group, int], Flag | None], ...] = (
 
 
 def examined(night: Subframes, lay: Lay | None = None) -> Subframes:
-    """The same frames with their flags, and with Transparency among their properties; verdicts stay as they are.
+    """The same frames with their flags and Transparency, and the light ratios that PSFScale needs; verdicts stay.
 
     lay: how frames are laid on each other by their stars; without it neither transparency nor another field is told.
+    Frames of all exposures of a target through one filter are laid on one of them; flags compare those of one exposure.
     """
-    return night.by_group(lambda group: examined_group(group.frames, lay))
+    whole: dict[tuple[str, str], list[int]] = {}
+    single: dict[SubframeGroup, list[int]] = {}
+    for i, group in enumerate(groups_of(night.frames)):
+        whole.setdefault((group.target, group.filter), []).append(i)
+        single.setdefault(group, []).append(i)
+    out = list(night.frames)
+    for (target, filter), numbers in whole.items():
+        field = Group.of([night.frames[i] for i in numbers], lay)
+        at = {i: k for k, i in enumerate(numbers)}
+        for group, part in single.items():
+            if (group.target, group.filter) == (target, filter):
+                told = field.part([at[i] for i in part])
+                for k, i in enumerate(part):
+                    out[i] = with_health(told, k)
+    return night.with_frames(out)
 
 
-def examined_group(frames: Sequence[Subframe], lay: Lay | None) -> list[Subframe]:
-    """The frames of one group with their flags and transparencies."""
-    group = Group.of(frames, lay)
-    out = []
-    for i, frame in enumerate(frames):
-        flags = () if frame.measurement is None else tuple(flag for rule in RULES if (flag := rule(group, i)))
-        given = {**frame.given, "Transparency": float(group.transparency[i])}
-        out.append(replace(frame, flags=flags, given=given))
-    return out
+def with_health(group: Group, i: int) -> Subframe:
+    """A frame of a group with its flags, its transparency and the ratio of its stars' light."""
+    frame, light = group.frames[i], group.light[i]
+    if frame.measurement is None:
+        return frame
+    flags = tuple(flag for rule in RULES if (flag := rule(group, i)))
+    m = frame.measurement
+    if light is not None:
+        m = replace(m, flux_ratio=light.ratio, flux_ratio_error=light.error)
+    given = {**frame.given, "Transparency": float(group.transparency[i])}
+    return replace(frame, measurement=m, flags=flags, given=given)
 
 
 def without_spoilt(night: Subframes) -> Subframes:

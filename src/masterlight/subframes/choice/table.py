@@ -17,6 +17,7 @@ from masterlight.core.frame import Meta
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
+from masterlight.subframes.formula.explain import reasons
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, property_named
 from masterlight.subframes.measurement import Measurement, StarList
@@ -142,6 +143,9 @@ class Subframes(Sequence[Subframe]):
 
     frames: tuple[Subframe, ...]
     units: Units = Units()
+    approve: str = ""
+    """By which formula they were approved, and weighed; empty for none."""
+    weight: str = ""
 
     @overload
     def __getitem__(self, index: int) -> Subframe: ...
@@ -239,15 +243,17 @@ class Subframes(Sequence[Subframe]):
         the formula needs is not approved, whatever it says; those that were locked by hand stay as they are. An empty
         formula approves all that could be measured.
         """
-        return self.by_group(lambda group: approve_group(group, expression))
+        chosen = self.by_group(lambda group: approve_group(group, expression))
+        return replace(chosen, approve=expression)
 
     def weighed_by(self, expression: str, over: Literal["all", "approved"] = "all") -> "Subframes":
         """The table with weights by a formula: `35*inv(FWHM) + 5*inv(Eccentricity) + 50`.
 
         Each group is looked at by itself; `over` says which of its frames tell XMin, XMedian and the like. A frame that
-        lacks what the formula needs has no weight.
+        lacks what the formula needs has no weight, and is approved no longer.
         """
-        return self.by_group(lambda group: weigh_group(group, expression, over))
+        chosen = self.by_group(lambda group: weigh_group(group, expression, over))
+        return replace(chosen, weight=expression)
 
     def by_group(self, work: "Callable[[Subframes], Iterable[Subframe]]") -> "Subframes":
         """The table with each group of frames replaced by what `work` makes of it, in the order that it had."""
@@ -300,53 +306,49 @@ def plain_number(x: float) -> float | int | None:
     return None if not np.isfinite(x) else int(x) if x.is_integer() and abs(x) < 2**53 else x
 
 
-def tabled(group: Subframes, formula: Expression) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The columns that a formula needs, and of which frames all of them are known."""
-    table = {name: group.column(name) for name in formula.names}
-    complete = np.logical_and.reduce([np.isfinite(c) for c in table.values()] or [np.ones(len(group), bool)])
-    return dict.fromkeys(group.names, np.zeros(len(group))) | table, complete
-
-
-def missing_words(group: Subframes, formula: Expression, i: int) -> str:
-    """Which figures of a frame a formula needs and nobody could measure."""
-    names = [name for name in formula.names if not np.isfinite(group.column(name)[i])]
-    return f"{', '.join(names)} could not be measured"
+def table_for(group: Subframes, formula: Expression) -> dict[str, np.ndarray]:
+    """The columns that a formula needs; ExpressionError for a name that is neither a property nor a keyword."""
+    keywords = {str(key).upper().replace("-", "_") for frame in group for key in frame.keywords}
+    formula.check([*PROPERTIES, *sorted(keywords - PROPERTIES.keys())])
+    return {name: group.column(name) for name in formula.names} or {"Index": group.column("Index")}
 
 
 def approve_group(group: Subframes, text: str) -> list[Subframe]:
-    """The frames of a group, approved by a formula."""
-    if not text.strip():
-        return [f if f.locked or f.measurement is None else replace(f, approved=True, reasons=()) for f in group]
-    formula = Expression(text)
+    """The frames of a group, approved by a formula; empty, by being measured."""
+    formula = Expression(text or "true")
     if not formula.approves:
-        raise ParameterError(f"SubframeSelector.approve: '{text}' is a number; a condition is needed, such as FWHM < 4")
-    table, complete = tabled(group, formula)
-    verdicts = np.zeros(len(group), bool)
-    if complete.any():
-        verdicts[complete] = formula.evaluate({name: column[complete] for name, column in table.items()})
-    out = []
-    for i, frame in enumerate(group):
-        if frame.locked or frame.measurement is None:
-            out.append(frame)
-            continue
-        reason = f"not {text}" if complete[i] else missing_words(group, formula, i)
-        out.append(replace(frame, approved=bool(verdicts[i]), reasons=() if verdicts[i] else (reason,)))
-    return out
+        raise ParameterError(f"'{text:.60}' is a number; a condition is needed, such as FWHM < 4")
+    told = reasons(formula, table_for(group, formula))
+    return [
+        frame if frame.locked or frame.measurement is None
+        else replace(frame, approved=not why, reasons=(why,) if why else ())
+        for frame, why in zip(group, told, strict=True)
+    ]  # fmt: skip
 
 
 def weigh_group(group: Subframes, text: str, over: str) -> list[Subframe]:
-    """The frames of a group, weighed by a formula."""
+    """The frames of a group, weighed by a formula; one that has no weight, or 0, is no longer approved."""
     formula = Expression(text)
     if formula.approves:
-        raise ParameterError(
-            f"SubframeSelector.weight: '{text}' is a condition; a weight is a number: if({text}, 1, 0)"
-        )
-    table, complete = tabled(group, formula)
-    within = complete & np.array([over == "all" or frame.approved for frame in group])
-    weights = np.full(len(group), np.nan)
-    if within.any():
-        weights[within] = formula.evaluate({name: column[within] for name, column in table.items()})
-    return [replace(f, weight=float(w) if np.isfinite(w) else None) for f, w in zip(group, weights, strict=True)]
+        raise ParameterError(f"'{text:.60}' is a condition; a weight is a number: if({text:.60}, 1, 0)")
+    table = table_for(group, formula)
+    within = np.array([over == "all" or frame.approved for frame in group])
+    weights, told = formula.evaluate(table, within), reasons(formula, table, within)
+    return [weighed(*each) for each in zip(group, weights.tolist(), told, strict=True)]
+
+
+def weighed(frame: Subframe, weight: float, why: str) -> Subframe:
+    """A frame with a weight, or with the reason why it has none that counts."""
+    known, why = None if why else weight, why or ("" if weight else "its weight is 0, which counts for nothing")
+    before = tuple(words for words in frame.reasons if not words.startswith(NO_WEIGHT))
+    if not why or frame.measurement is None:
+        return replace(frame, weight=known, reasons=before)
+    told = (*before, *(() if why in before else (f"{NO_WEIGHT}{why}",)))
+    return replace(frame, weight=known, approved=frame.approved and frame.locked, reasons=told)
+
+
+NO_WEIGHT = "no weight: "
+"""How the reason begins why a frame has none."""
 
 
 def groups_of(frames: Iterable[Subframe]) -> list[SubframeGroup]:

@@ -1,25 +1,22 @@
 """Transparency: how much light of the group's stars a frame got, star by star the same one, and how that would be
 without clouds: less and less as the target sets."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from masterlight.subframes.measurement import StarList
-from masterlight.subframes.photometry import FEWEST_STARS, robust_mean, standards
+from masterlight.subframes.photometry import FEWEST_STARS, Ratio, robust_mean, standards
+from masterlight.subframes.wings import FREEDOM, light_within
 
-WITHIN = 1.5
-"""Light is compared within so many widths (FWHM) of the centre of a star: as far as the fit saw it. All the light of a
-profile hangs on its wings, which no two frames tell alike."""
 REACH_PX = 2.0
 """How near the place where it must be a star is found."""
 MOST_STARS, ALONE = 400, 20
 """Stars that tell, at most, and how many that have no neighbour are enough to leave out those that have."""
-FREEDOM, FLOOR = 1.7, 0.015
-"""The error of a fitted star's light over that of its height alone, since its width was free; and the relative error
-below which none is believed: neighbours, the flat field, profiles that change over the field."""
+FLOOR = 0.015
+"""The relative error below which no star's light is believed: neighbours, the flat field, profiles that change over the
+field."""
 FIRM = 0.1
 """Relative error of its ratio up to which a star tells where in the frame light is lost."""
 FEW_TELL_WHERE = 12
@@ -36,11 +33,13 @@ STRAIGHTER, ALIKE_SCATTER = 0.6, 0.005
 frames that are alike."""
 
 
+AS_FITTED = Ratio(1.0, 0.0, 0)
+
+
 class Starlight(NamedTuple):
-    """The light of the same stars in a frame and in the one that the others are laid on."""
+    """The light of the same stars in a frame and in the one that the others are laid on, both in DN."""
 
     ratio: float
-    """For the same exposure."""
     error: float
     stars: int
     """How many stars tell it."""
@@ -52,24 +51,17 @@ class Starlight(NamedTuple):
     """Direction in the frame in which it falls, from x towards y."""
 
 
-def light_within(stars: StarList) -> np.ndarray:
-    """Light within `WITHIN` widths of each star, (n,) DN: all that its fitted profile has there."""
-    if np.isnan(stars.beta):
-        return stars.flux_dn * (1 - 2.0 ** (-4 * WITHIN**2))
-    edge = (2 * WITHIN) ** 2 * (2 ** (1 / stars.beta) - 1)
-    return stars.flux_dn * (1 - (1 + edge) ** (1 - stars.beta))
-
-
 def telling(stars: StarList) -> StarList:
     """The stars of a frame that tell how much light others got: bright ones without neighbours, if there are enough."""
     alone = standards(stars, MOST_STARS)
     return alone if len(alone) >= ALONE else stars[~stars.saturated][:MOST_STARS]
 
 
-def starlight(standard: StarList, stars: StarList, place: np.ndarray, exposures: float = 1.0) -> Starlight | None:
+def starlight(standard: StarList, stars: StarList, place: np.ndarray, wings: Ratio = AS_FITTED) -> Starlight | None:
     """How much light of the stars of `standard` a frame got; None for fewer than three stars in common.
 
-    place: 3x3 matrix from pixels of the first frame to those of this one; exposures: its exposure over the first's.
+    place: 3x3 matrix from pixels of the first frame to those of this one; wings: light share of this frame over that of
+    the first, see `wings.light_share`.
     """
     if not len(standard) or not len(stars):
         return None
@@ -81,12 +73,12 @@ def starlight(standard: StarList, stars: StarList, place: np.ndarray, exposures:
     if np.count_nonzero(good) < FEWEST_STARS:
         return None
     own, same = own[good], same[good]
-    change = np.log(light_within(own) / light_within(same)) - np.log(exposures)
+    change = np.log(light_within(own) / light_within(same))
     sigma = np.hypot(FREEDOM * np.hypot(1 / own.snr, 1 / same.snr), FLOOR)
     scatter, *where = where_lost(own, change, sigma)
     mean = robust_mean(change, np.hypot(sigma, np.nan_to_num(scatter)))  # where cloud is unequal, of all of it
-    ratio = float(np.exp(mean.ratio))
-    return Starlight(ratio, ratio * mean.error, mean.stars, scatter, *where)
+    ratio = float(np.exp(mean.ratio)) * wings.ratio
+    return Starlight(ratio, ratio * float(np.hypot(mean.error, wings.error / wings.ratio)), mean.stars, scatter, *where)
 
 
 def where_lost(stars: StarList, change: np.ndarray, sigma: np.ndarray) -> tuple[float, float, float]:
@@ -162,9 +154,3 @@ def upper_trend(x: np.ndarray, ratios: np.ndarray, degree: int) -> tuple[np.ndar
         kept = again
     follow = 5 * kept.sum() >= 3 * known.sum() and (degree < 2 or fit[0] <= 0)
     return np.exp(np.polyval(fit, x)), max(scatter, ALIKE_SCATTER) if follow else np.inf
-
-
-def transparencies(light: Sequence[Starlight | None]) -> np.ndarray:
-    """The ratios (N,) beside those of the clear frames: 1 for a clear one, NaN where stars do not tell."""
-    ratios = np.array([np.nan if one is None else one.ratio for one in light], float)
-    return ratios / full_light(ratios)

@@ -24,7 +24,7 @@ TOKEN = re.compile(
     re.DOTALL | re.ASCII,
 )
 HINTS = {"=": "; equality is ==", "&": "; and is &&", "|": "; or is ||", "\u2264": "; it is <=", "\u2265": "; it is >="}
-PLACE = re.compile(r" \(at character \d+: (?P<before>.*) --> (?P<after>.*?)\)(?=$|, in )")
+PLACE = re.compile(r" \(at character \d+: (?P<before>.*) --> (?P<after>.*?)\)(?=$|[,;] )")
 
 
 class ExpressionError(ParameterError):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.radial import noise_area_px2
 
 Kind = Literal["", "width", "level", "deg", "s", "C"]
 """Of a unit: none; px or arcsec; DN, e- or parts of full scale; degrees, seconds, degrees Celsius."""
@@ -27,7 +28,7 @@ class Property:
     help: str
     """What it is, in a line."""
     fields: tuple[str, ...] = ()
-    """Fields of `Measurement` that it needs; none where whoever makes the table tells it: see `GIVEN`."""
+    """Fields of `Measurement` that it needs."""
     compute: Callable[[Measurement], float] | None = None
     """Its value, px and DN, once all these fields are known; the one field itself unless told."""
     unit: Kind = ""
@@ -36,11 +37,13 @@ class Property:
     aliases: tuple[str, ...] = ()
     form: str = ".4g"
     """How a table on a screen writes it."""
+    given: bool = False
+    """Whether no frame tells it by itself: whoever makes the table knows it, from the other frames or the user."""
 
     def of(self, measurement: Measurement) -> float:
         """The value for one frame, NaN where something that it needs is not known."""
         values = [getattr(measurement, name, None) for name in self.fields]
-        if not values or any(value is None for value in values):
+        if self.given or any(value is None for value in values):
             return nan
         with np.errstate(all="ignore"):
             return float(values[0] if self.compute is None else self.compute(measurement))
@@ -63,18 +66,24 @@ def psf_signal_weight(m: Measurement) -> float:
     return 5.326e-6 * m.psf_flux_dn * m.psf_mean_flux_dn / (9.0e6 * spread)
 
 
+def point_snr(m: Measurement) -> float:
+    """Of a star as a matched filter finds it in the sky of this frame."""
+    return POINT_DN * m.flux_ratio / (np.float64(m.noise_dn) * noise_area_px2(m.profile) ** 0.5)
+
+
 def psf_snr(m: Measurement) -> float:
     """Light of the stars over noise, squared."""
     return 1.316e-7 * m.psf_flux_dn**2 / (4.987e6 * np.float64(m.noise_dn) ** 2)
 
 
+POINT_DN = 1000.0
 LIT, DEVIATION = ("flux_ratio",), ("fwhm_mean_dev_px",)
 LIGHT, BRIGHT = ("psf_flux_dn", "noise_dn"), ("mean_deviation_dn", "noise_dn")
 DEEP, SIGNAL = ("flux_ratio", "noise_dn"), ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
 """Fields that more than one number is told by, or a long name."""
 ROWS = (
-    Property("Index", "place among the frames as they were given, from 1", form=".0f"),
-    Property("Weight", "what the frame counts for", better="high", form=".5g"),
+    Property("Index", "place among the frames as they were given, from 1", form=".0f", given=True),
+    Property("Weight", "what the frame counts for", better="high", form=".5g", given=True),
     Property("FWHM", "width of its stars at half maximum", ("fwhm_px",), unit="width", better="low"),
     Property("Eccentricity", "elongation of its stars: 0.42 still looks round", ("eccentricity",), better="low"),
     Property("SNRWeight", "(MedianMeanDev / Noise)^2", BRIGHT, squared(*BRIGHT), better="high", aliases=("SNR",)),
@@ -88,8 +97,14 @@ ROWS = (
         "PSFScaleSNR", "(its stars' light beside the reference's / Noise)^2: the weight of least noise", DEEP,
         squared(*DEEP), better="high",
     ),
-    Property("Transparency", "light of its stars beside the group's, in the same time", better="high", form=".3f"),
-    Property("PointSNR", "signal to noise of a faint star beside the best of the group", better="high"),
+    Property(
+        "Transparency", "light of its stars in the same time, beside the clear frames of its group", LIT, better="high",
+        form=".3f", given=True,
+    ),
+    Property(
+        "PointSNR", f"signal to noise of a star of {POINT_DN:.0f} DN in the reference", (*DEEP, "profile"), point_snr,
+        better="high",
+    ),
     Property("PSFFlux", "light of all its stars", ("psf_flux_dn",), unit="level", better="high"),
     Property("PSFCount", "how many stars were fitted", ("fitted",), better="high", form=".0f"),
     Property("Noise", "of one pixel", ("noise_dn",), unit="level", better="low"),
@@ -128,8 +143,8 @@ ROWS = (
 )  # fmt: skip
 PROPERTIES = {row.name: row for row in ROWS}
 """All of them by name, in the order of a table."""
-GIVEN = tuple(row.name for row in PROPERTIES.values() if not row.fields)
-"""Those that no frame tells by itself: whoever makes the table knows them, from the other frames or the user."""
+GIVEN = tuple(row.name for row in ROWS if row.given)
+"""Those that no frame tells by itself."""
 ALIASES = {alias: row.name for row in PROPERTIES.values() for alias in row.aliases}
 """Other names, and those in `PROPERTIES` that they stand for."""
 
