@@ -52,7 +52,7 @@ def listed_files(path: str) -> list[str]:
         with reading(path), open_regular(path) as file:
             content = file.read(MOST_BYTES)
     except FrameError as error:
-        raise ParameterError(f"{SIGN}{error}: give the list that `masterlight subframes --list` writes") from None
+        raise ParameterError(f"{SIGN}{error}: give a list of names as `masterlight subframes` writes it") from None
     if b"\0" in content:
         raise ParameterError(f"{SIGN}{path} is no list of files but an image or the like; leave out the {SIGN}")
     lines = [line.strip() for line in content.decode("utf-8-sig", "surrogateescape").splitlines()]
