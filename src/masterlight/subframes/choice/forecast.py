@@ -166,7 +166,7 @@ def forecast_of(frames: Comparable, weights: np.ndarray) -> Forecast | None:
     Frames that cannot be compared count for nothing, whatever their weight.
     """
     told = frames[frames.told]
-    w = np.nan_to_num(np.asarray(weights, float)[frames.told])
+    w = np.maximum(np.nan_to_num(np.asarray(weights, float)[frames.told]), 0)
     if not w.any():
         return None
     w = w / w.sum()
@@ -184,7 +184,7 @@ def forecast_of(frames: Comparable, weights: np.ndarray) -> Forecast | None:
         fwhm_px=fwhm_of(told, w),
         eccentricity=eccentricity_of(told, w),
         wider=max(width_of(radius) / width_of(narrow) - 1, 0.0),
-        shallower=max(1 - depth / deep, 0.0),
+        shallower=1 - depth / max(deep, depth),
     )
 
 
@@ -262,7 +262,7 @@ def result_with(used: np.ndarray, change: np.ndarray, noise: np.ndarray, profile
     """Depth, signal to noise of point sources and FWHM (3, N) of frames used with these weights (N,), where the weight
     of one after the other changes; NaN where nothing is left."""
     total = used.sum() + change
-    total[total < 1e-9 * used.sum()] = np.nan
+    total[total <= 1e-9 * used.sum()] = np.nan
     scatter = np.sqrt(np.sum((used * noise) ** 2) + np.sign(change) * (change * noise) ** 2)
     light = (used @ profiles + change[:, None] * profiles) / total[:, None]
     width = [width_of(half_radius(one)) if one[0] > 0 else np.nan for one in light]
