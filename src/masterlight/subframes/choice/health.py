@@ -5,6 +5,7 @@ those of severity "reject" leave frames out, see `without_spoilt`. Frames are co
 all of them have is no fault of one, and where fewer than five tell what is usual, only what is plain is told.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from math import degrees
@@ -334,6 +335,16 @@ def without_spoilt(night: Subframes) -> Subframes:
     for frame in night:
         grave = [flag for flag in frame.flags if flag.severity == "reject"]
         leave = bool(grave) and not frame.locked
-        reasons = (*frame.reasons, *(flag.words for flag in grave)) if leave else frame.reasons
+        reasons = (*frame.reasons, grave[0].words) if leave else frame.reasons
         out.append(replace(frame, approved=frame.approved and not leave, reasons=reasons))
     return night.with_frames(out)
+
+
+def grave_flags(night: Subframes) -> str:
+    """How many approved frames flags of severity "reject" concern, and which flags; empty for none."""
+    grave = [[flag.code for flag in f.flags if flag.severity == "reject"] for f in night if f.approved]
+    counted = Counter(code for codes in grave for code in set(codes))
+    if not counted:
+        return ""
+    told = ", ".join(f"{code} {count}" for code, count in counted.most_common())
+    return f"{sum(map(bool, grave))} of {len(night)} frames have grave flags ({told})"
