@@ -21,6 +21,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
+from masterlight.doors.foretold import check_together, tell_forecast
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
@@ -30,6 +31,7 @@ from masterlight.session.found.copies import without_copies
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.health import examined, grave_flags
+from masterlight.subframes.choice.outlook import weighed_together
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
@@ -54,13 +56,16 @@ class Below(NamedTuple):
 def choose_files(
     select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
     keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
-    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, **slots: Any,
+    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, weights: str | None = None,
+    give: float | str | None = None, **slots: Any,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
     out: folder for copies of the approved, their weight under `keyword`, called prefix + name + postfix; sort: a column
     by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
     that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
+    weights: point, noise or sharp, made of all approved frames together as in `ImageIntegration`, and give: the percent
+    of depth that sharp gives away;
     slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
     `overwrite` says so, which is told before the work.
     """
@@ -72,6 +77,7 @@ def choose_files(
             check_name(name, Path(value), overwrite)
         elif name == "plots":
             check_folder(Path(value), overwrite)
+    given = check_together(select, weights, give)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
     copies = {}
@@ -81,9 +87,10 @@ def choose_files(
     night = yield from measure_frames(select, frames, fresh)
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
+    night = weighed_together(night, weights, given) if weights else night
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
-        if text := (yield from MADE[name](night, value)):
+        if text := (yield from MADE[name](night, given if name == "forecast" else value)):
             yield Event(STAGE, result=Below(text))
     if out is not None:
         yield from write_copies(night, frames, copies, keyword.upper(), card(select))
@@ -273,7 +280,7 @@ PRINTED = ".png", ".svg"
 FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",), "page": (".html",)}
 """Slots that are files to write, and how their names may end."""
 MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {
-    "table": write_table, "list": write_list, "page": write_page, "plots": write_plots,
+    "table": write_table, "list": write_list, "page": write_page, "plots": write_plots, "forecast": tell_forecast,
 }  # fmt: skip
 """What is made of a table of measured frames, by slots of the verb: (table, what the slot says); a text that comes back
 is printed below the table."""

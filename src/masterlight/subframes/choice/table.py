@@ -15,6 +15,7 @@ import numpy as np
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
 from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.process import engine
 from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
 from masterlight.subframes.formula.explain import reasons
@@ -274,6 +275,14 @@ class Subframes(Sequence[Subframe]):
         columns: list[list[Any]] = [[TEXTS[name](frame) for frame in self.frames] for name in TEXTS]
         columns += [[plain_number(x) for x in self.column(name).tolist()] for name in self.filled]
         return list(zip(*columns, strict=True))
+
+    def forecast(self, give: float = 1.0) -> list[Any]:
+        """What the frames of each target and filter will become, by the present choice and by others: `Outlook`s.
+
+        give: percent of depth that weights sharp give away.
+        """
+        found: list[Any] = engine("subframes.choice.outlook").outlooks(self, give)
+        return found
 
     def to_csv(self) -> str:
         """The table as CSV, units in brackets behind the names of columns; numbers as full doubles."""
