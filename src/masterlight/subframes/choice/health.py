@@ -48,7 +48,7 @@ CLIPPED = 0.02
 
 def cloud(group: Group, i: int) -> Flag | None:
     """Less light of the stars than the sky's height explains, or light lost unequally."""
-    light, clear = group.light[i], group.clearness[i]
+    light, clear = group.light[i], float(group.clearness[i])
     if light is None or not np.isfinite(clear):
         return None
     if jump(group, i) or dew(group, i):  # the first of two images has a part of the light
@@ -60,7 +60,7 @@ def cloud(group: Group, i: int) -> Flag | None:
         return Flag(code, "clearness", clear, limit, severity, words + sky_words(group, i))
     if light.slope > -np.log1p(-EDGE):
         where = f"towards {side(light.toward_rad)}" if np.isfinite(light.toward_rad) else "over the frame"
-        lost = -np.expm1(-light.slope)
+        lost = float(-np.expm1(-light.slope))
         words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of"
         return Flag("CLOUD", "slope of light", lost, EDGE, "warn", f"{words} a cloud")
     scatter = float(np.sqrt(max(light.scatter**2 - group.usual_scatter**2, 0.0)))
@@ -106,7 +106,7 @@ def few_stars(group: Group, i: int) -> Flag | None:
     usual = float(np.median(group.stars))
     if group.light[i] is not None and len(group.frames) > 1 or usual < 1 or len(group.frames) < 2:
         return None
-    share = group.stars[i] / usual
+    share = float(group.stars[i]) / usual
     if share >= FEWER:
         return None
     severity, limit = ("reject", FEW) if share < FEW else ("warn", FEWER)
