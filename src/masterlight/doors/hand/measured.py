@@ -20,7 +20,7 @@ from masterlight.subframes.select import SubframeSelector
 FOLDER = "subframes"
 """Where measurements lie among what is kept."""
 JUDGES = (
-    "max_fwhm_px", "max_eccentricity", "max_noise_dn", "min_stars_fraction", "approve", "weight", "stats_over",
+    "max_fwhm_px", "max_eccentricity", "max_noise_dn", "min_stars_fraction", "approve", "weight", "stats_over", "flags",
     "scale_arcsec", "gain_e", "bits", "width_unit", "data_unit",
 )  # fmt: skip
 """Knobs of SubframeSelector that measuring does not ask: they judge and show what was measured."""
