@@ -155,3 +155,26 @@ def test_surface_verdicts_by_hand(truth, tmp_path):
     told = shown(*paths, "--leave-out", "*_000[12].fits")
     assert told.count("left out by hand") == 2 and "2 approved" in told
     assert "--keep nobody.fits: none of the frames is called so" in shown(*paths, "--keep", "nobody.fits", status=2)
+
+
+def test_surface_a_page_and_plots(truth, tmp_path):
+    """Written whole; what is there stays unless `overwrite` says so, told before the work."""
+    pytest.importorskip("matplotlib")
+    words = [
+        *truth.paths("light"),
+        "--approve",
+        "FWHM < 40",
+        "--page",
+        tmp_path / "night.html",
+        "--plots",
+        tmp_path / "plots",
+    ]
+    shown(*words)
+    page = (tmp_path / "night.html").read_text()
+    assert all(Path(path).name in page for path in truth.paths("light")) and "FWHM &lt; 40" in page
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"FWHM_night.png", "FWHM_night.svg", "FWHM_Noise.png"} <= names
+    assert "has plots" in shown(*words[:-4], "--plots", tmp_path / "plots", status=2)
+    assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
+    shown(*words, "--overwrite")
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == names

@@ -24,10 +24,11 @@ from masterlight.io import atomic
 from masterlight.io.whole import clear_leftovers
 from masterlight.night.products import Store, check_out, key, key_in, with_key
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import FrameReport, Report
+from masterlight.night.report import FrameReport, Report, subframes_of
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
 from masterlight.session.planner import plan
 from masterlight.session.scan import Session, scan
+from masterlight.subframes.looks.look import section_of
 
 
 @dataclass
@@ -185,10 +186,12 @@ class Run:
         return path
 
     def write_page(self) -> Path:
-        """Write report.html, what the doctor found with its pictures, and give its path."""
+        """Write report.html, what the doctor found with its pictures and what the lights are like; give its path."""
         path = self.store.path("report", suffix=".html", made_of=self.made_of)
+        metas = {frame.source: frame.meta for job in self.plan.lights for frame in job.frames}
+        lights = section_of(subframes_of(self.report.frames, metas))
         with atomic(path) as file:
-            file.write(with_key(html(self.report.findings, self.plan.name), self.made_of))
+            file.write(with_key(html(self.report.findings, self.plan.name, lights), self.made_of))
         return path
 
     def write_report(self) -> Path:

@@ -20,16 +20,20 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
+from masterlight.doors.foretold import check_together, tell_forecast
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
-from masterlight.night.products import check_file
+from masterlight.night.products import check_file, check_out
+from masterlight.session.found.copies import without_copies
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
+from masterlight.subframes.choice.outlook import weighed_together
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
-from masterlight.subframes.formula.variables import property_named
+from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
+from masterlight.subframes.looks.look import page_of, prints_of
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
@@ -50,13 +54,16 @@ class Below(NamedTuple):
 def choose_files(
     select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
     keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
-    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, **slots: Any,
+    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, weights: str | None = None,
+    give: float | str | None = None, **slots: Any,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
     out: folder for copies of the approved, their weight under `keyword`, called prefix + name + postfix; sort: a column
     by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
     that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
+    weights: point, noise or sharp, made of all approved frames together as in `ImageIntegration`, and give: the percent
+    of depth that sharp gives away;
     slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
     `overwrite` says so, which is told before the work.
     """
@@ -66,6 +73,9 @@ def choose_files(
     for name, value in wanted.items():
         if name in FILES:
             check_name(name, Path(value), overwrite)
+        elif name == "plots":
+            check_folder(Path(value), overwrite)
+    given = check_together(select, weights, give)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
     copies = {}
@@ -75,9 +85,10 @@ def choose_files(
     night = yield from measure_frames(select, frames, fresh)
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
+    night = weighed_together(night, weights, given) if weights else night
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
-        if text := (yield from MADE[name](night, value)):
+        if text := (yield from MADE[name](night, given if name == "forecast" else value)):
             yield Event(STAGE, result=Below(text))
     if out is not None:
         yield from write_copies(night, frames, copies, keyword.upper(), card(select))
@@ -91,6 +102,13 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
         raise ParameterError(f"{name}= {path}: it is written as {' or '.join(FILES[name])}; let its name end so")
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or pass overwrite=True")
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Raise before the work where plots cannot be written, or are there and may not be replaced."""
+    check_out(folder)
+    if not overwrite and (there := next((p for e in PRINTED for p in sorted(folder.glob(f"*{e}"))), None)):
+        raise OutputError(f"{folder} has plots, such as {there.name}; choose another folder, or pass overwrite=True")
 
 
 def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
@@ -123,12 +141,12 @@ def warnings(frames: Sequence[Frame]) -> Iterator[str]:
 def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
     """Measure lights that were opened, in DN, all but those that are known from before, and approve and weigh them.
 
-    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table; stacks among them
-    are not measured, whose figures would tell nothing beside those of single exposures.
+    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table; stacks among them,
+    whose figures tell nothing beside those of single exposures, and second copies are not measured.
     """
-    subs = [frame for frame in frames if not frame.meta.is_master] or frames
-    stacks = [frame for frame in frames if frame.meta.is_master and subs is not frames]
-    measured = {f.source: without(f, f"it {unsuitable(f.meta)}, no single exposure as the others") for f in stacks}
+    reasons = strangers(frames)
+    measured = {f.source: without(f, reasons[f.source]) for f in frames if f.source in reasons}
+    subs = [frame for frame in frames if frame.source not in reasons]
     with executor() as pool, Kept(FOLDER, fresh) as kept:
         for event in each("measure", pool, partial(measured_frame, kept, select), subs, in_flight=pool[1]):
             one = event.result
@@ -150,6 +168,15 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
     return night
 
 
+def strangers(frames: Sequence[Frame]) -> dict[str, str]:
+    """Why some frames are not measured among these, by their sources."""
+    single = [frame for frame in frames if not frame.meta.is_master] or frames
+    stacks = {id(frame) for frame in frames} - {id(frame) for frame in single}
+    words = "it {}, no single exposure as the others"
+    reasons = {frame.source: words.format(unsuitable(frame.meta)) for frame in frames if id(frame) in stacks}
+    return reasons | {copy.source: f"it {copy.reason}" for copy in without_copies(single)[1]}
+
+
 def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
     found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
@@ -166,10 +193,14 @@ def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str
 
 def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
     """Raise before the work where a formula or the sorting asks for what no frame can have."""
+    if all(property_named(name) for name in columns_asked(select, sort)):
+        return  # all that is asked is measured: no header need be looked at
     headers = [keywords_of(frame) for frame in frames]
     blind = Subframes(tuple(Subframe(f.source, keywords=h) for f, h in zip(frames, headers, strict=True)))
-    for name in columns_asked(select):
-        blind.column(name)
+    known = [*PROPERTIES, *(name for header in headers for name in keyword_names(header))]
+    for knob in ("approve", "weight"):
+        if text := getattr(select, knob):
+            Expression(text).check(known, f"SubframeSelector.{knob}")
     if sort:
         best_first(blind, sort)
 
@@ -216,6 +247,23 @@ def write_list(night: Subframes, path: File) -> Events[None]:
     yield from written(path, "".join(f"{line}\n" for line in lines))
 
 
+def write_page(night: Subframes, path: File) -> Events[None]:
+    """The table as a page for the browser, with plots."""
+    yield from written(path, page_of(night))
+
+
+def write_plots(night: Subframes, folder: File) -> Events[None]:
+    """Plots for papers, each as PNG and SVG."""
+    prints, count = prints_of(night), 0
+    os.makedirs(folder, exist_ok=True)
+    for name, figure in prints:
+        for ending in PRINTED:
+            with atomic(Path(folder) / f"{name}{ending}") as file:
+                figure.savefig(file, format=ending[1:])
+        count += 1
+    yield Event(STAGE, message=f"written: {count} plots in {folder}")
+
+
 def written(path: File, text: str) -> Events[None]:
     """Write a text whole, and say so."""
     with atomic(path) as file:
@@ -223,8 +271,11 @@ def written(path: File, text: str) -> Events[None]:
     yield Event(STAGE, message=f"written: {path}")
 
 
-FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",)}
+PRINTED = ".png", ".svg"
+FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",), "page": (".html",)}
 """Slots that are files to write, and how their names may end."""
-MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {"table": write_table, "list": write_list}
+MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {
+    "table": write_table, "list": write_list, "page": write_page, "plots": write_plots, "forecast": tell_forecast,
+}  # fmt: skip
 """What is made of a table of measured frames, by slots of the verb: (table, what the slot says); a text that comes back
 is printed below the table."""
