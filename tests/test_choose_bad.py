@@ -238,9 +238,11 @@ def test_what_nobody_measured_is_not_approved_whatever_the_formula_says(night, t
         assert not row["Approved"] and "Altitude" in row["Reasons"], formula
 
 
-def test_nothing_but_bad_files_ends_in_one_sentence(night):
+def test_nothing_but_bad_files_has_the_status_of_nothing_usable(night):
     told = called(night / "cut.fits", night / "text.fits", status=2)
     assert told.splitlines()[-1].startswith("masterlight: no light was found")
+    told = called(night / "no-star.fits", night / "zeros.fits", night / "one-star.fits", status=2)
+    assert "3 frames, none approved" in told and "every pixel is zero" in told
     assert "there is no such file" in called(night / "gone.fits", status=2)
 
 

@@ -27,8 +27,8 @@ from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
 from masterlight.subframes.choice.health import examined
 from masterlight.subframes.choice.table import Subframe, Subframes
-from masterlight.subframes.choice.verdict import asks_for_light
 from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import HEALTH_FIELDS
 
 FEWEST = 3
 """Lights that make a field beside a larger one; beside one of two, two do."""
@@ -252,17 +252,18 @@ def is_few_of_group(run: Run, light: Light) -> bool:
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter; a formula of weights is asked,
-    too."""
-    if run.recipe.select.approve or run.recipe.select.weight:
-        night = Subframes(tuple(subframes_of(lights)))
-        night = examined(night, places_of) if asks_for_light(run.recipe.select) else night
-        chosen = run.recipe.select.table(night.frames)
-        return [judged_by_formula(*pair) for pair in zip(lights, chosen, strict=True)]
+    """The selector's verdict on each light, taken among the lights of the same filter; formulas, also that of weights,
+    and flags are asked, too."""
+    select = run.recipe.select
+    if select.approve or select.weight or select.flags == "reject":
+        frames = subframes_of(lights)
+        if set(select.measures) & set(HEALTH_FIELDS):
+            frames = [*examined(Subframes(tuple(frames)), places_of)]
+        return [judged_by_formula(*pair) for pair in zip(lights, select.table(frames), strict=True)]
     verdict = {}
     for job in {light.job for light in lights}:
         own = [light for light in lights if light.job == job]
-        verdict.update(zip(own, run.recipe.select.select([o.measurement for o in own]), strict=True))
+        verdict.update(zip(own, select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
 
 

@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from masterlight.alignment.overlaid import places_of
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
+from masterlight.doors.foretold import check_together, tell_forecast
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
@@ -29,13 +31,15 @@ from masterlight.session.found.copies import without_copies
 from masterlight.session.found.listed import lists_among
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
+from masterlight.subframes.choice.health import examined, grave_flags
+from masterlight.subframes.choice.outlook import weighed_together
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.looks.look import page_of, prints_of
 from masterlight.subframes.measure import keywords_of
-from masterlight.subframes.measurement import SKY_FIELDS
+from masterlight.subframes.measurement import HEALTH_FIELDS, SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 LOOKED_AT = "light", "unknown"
@@ -54,13 +58,16 @@ class Below(NamedTuple):
 def choose_files(
     select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
     keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
-    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, **slots: Any,
+    leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, weights: str | None = None,
+    give: float | str | None = None, **slots: Any,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
     out: folder for copies of the approved, their weight under `keyword`, called prefix + name + postfix; sort: a column
     by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
     that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
+    weights: point, noise or sharp, made of all approved frames together as in `ImageIntegration`, and give: the percent
+    of depth that sharp gives away;
     slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
     `overwrite` says so, which is told before the work.
     """
@@ -72,6 +79,7 @@ def choose_files(
             check_name(name, Path(value), overwrite)
         elif name == "plots":
             check_folder(Path(value), overwrite)
+    given = check_together(select, weights, give)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
     if "explain" in wanted:
@@ -84,11 +92,12 @@ def choose_files(
     refuse_unmeasured(night)
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
+    night = weighed_together(night, weights, given) if weights else night
     for words in apart_words(night):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
-        if text := (yield from MADE[name](night, value)):
+        if text := (yield from MADE[name](night, given if name == "forecast" else value)):
             yield Event(STAGE, result=Below(text))
     if out is not None:
         yield from write_copies(night, frames, copies, keyword.upper(), card(select))
@@ -170,9 +179,12 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
         yield Event(STAGE, message=kept.trouble)
     if not measured:
         raise NothingUsable("no light could be read; the reasons are above")
-    night = select.table([measured[frame.source] for frame in frames if frame.source in measured])
+    every = Subframes(tuple(measured[frame.source] for frame in frames if frame.source in measured))
+    night = select.table(examined(every, places_of))
     for note in night.units.notes:
         yield Event(STAGE, message=note)
+    if (grave := grave_flags(night)) and select.flags == "tell":
+        yield Event(STAGE, message=f"{grave}: told, not left out; SubframeSelector.flags reject leaves them out")
     return night
 
 
@@ -187,10 +199,10 @@ def strangers(frames: Sequence[Frame]) -> dict[str, str]:
 
 def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
-    found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
+    found = measure_kept(kept, select, frame, wanted=(*SKY_FIELDS, *HEALTH_FIELDS))
     if isinstance(found, Rejected):
         return without(frame, found.reason)
-    return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
+    return Subframe(frame.source, frame.meta, found[0], found[1], keywords=keywords_of(frame))
 
 
 def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str]:
@@ -312,6 +324,7 @@ FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",), 
 """Slots that are files to write, and how their names may end."""
 MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {
     "explain": explain_frames, "table": write_table, "list": write_list, "page": write_page, "plots": write_plots,
+    "forecast": tell_forecast,
 }  # fmt: skip
 """What is made of a table of measured frames, by slots of the verb: (table, what the slot says); a text that comes back
 is printed below the table."""

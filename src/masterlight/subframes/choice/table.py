@@ -17,6 +17,7 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.headers.values import as_number
+from masterlight.core.process import engine
 from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
 from masterlight.subframes.formula.explain import explain, reasons
@@ -293,6 +294,14 @@ class Subframes(Sequence[Subframe]):
         columns += [[plain_number(x) for x in self.column(name).tolist()] for name in self.filled]
         return list(zip(*columns, strict=True))
 
+    def forecast(self, give: float = 1.0) -> list[Any]:
+        """What the frames of each target and filter will become, by the present choice and by others: `Outlook`s.
+
+        give: percent of depth that weights sharp give away.
+        """
+        found: list[Any] = engine("subframes.choice.outlook").outlooks(self, give)
+        return found
+
     def to_csv(self) -> str:
         """The table as CSV, units in brackets behind the names of columns; numbers as full doubles."""
         return csv_text(self.heads(), self.rows())
@@ -388,12 +397,17 @@ def groups_of(frames: Iterable[Subframe]) -> list[SubframeGroup]:
         meta, size = frame.meta, frame.meta.shape[-2:]
         words = " x ".join(map(str, size[::-1])) if len(sizes) > 1 else ""
         mine = SubframeGroup(meta.object or "", meta.filter or "", meta.exposure_s, words)
-        alike = known.setdefault((object_key(mine.target), filter_key(mine.filter), size), [])
+        alike = known.setdefault((*spelling(mine), size), [])
         found = next((group for group in alike if same_time(group.exposure_s, mine.exposure_s)), None)
         if found is None:
             alike.append(found := mine)
         out.append(found)
     return out
+
+
+def spelling(group: SubframeGroup) -> tuple[str, str]:
+    """Names of target and filter without what people spell differently."""
+    return object_key(group.target), filter_key(group.filter)
 
 
 def same_time(a: float | None, b: float | None) -> bool:

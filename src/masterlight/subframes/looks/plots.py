@@ -19,6 +19,7 @@ from bokeh.models import (
     DatetimeAxis,
     GlyphRenderer,
     HoverTool,
+    NumberFormatter,
     Scatter,
     Span,
     TableColumn,
@@ -107,7 +108,8 @@ class Figures:
     def table(self, names: Sequence[str] = ()) -> DataTable:
         """The figures as a table that can be sorted, for notebooks and windows: its selection is that of the plots."""
         heads = [TableColumn(field="file", title="File", width=260), TableColumn(field="verdict", title="Verdict")]
-        heads += [TableColumn(field=n, title=self.title(n)) for n in names or self.chart.shown]
+        figures = NumberFormatter(format="0.[0000]", nan_format="–", text_align="right")
+        heads += [TableColumn(field=n, title=self.title(n), formatter=figures) for n in names or self.chart.usual]
         return DataTable(source=self.source, view=self.view, columns=heads, sizing_mode="stretch_width", height=HEIGHT)
 
     def title(self, name: str) -> str:
