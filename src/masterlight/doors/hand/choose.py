@@ -31,6 +31,7 @@ from masterlight.session.found.copies import without_copies
 from masterlight.session.found.listed import lists_among
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
+from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together
 from masterlight.subframes.choice.table import Subframe, Subframes
@@ -67,9 +68,8 @@ def choose_files(
     by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
     that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
     weights: point, noise or sharp, made of all approved frames together as in `ImageIntegration`, and give: the percent
-    of depth that sharp gives away;
-    slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
-    `overwrite` says so, which is told before the work.
+    of depth that sharp gives away; slots: names of `MADE` and what shall be made, mostly the file to write. No file
+    that exists is replaced unless `overwrite` says so, which is told before the work.
     """
     wanted = {name: value for name, value in slots.items() if value}
     if unknown := wanted.keys() - MADE.keys():
@@ -134,7 +134,7 @@ def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
     yield from tell_rejected(STAGE, session)
     frames = [f for f in session.frames if f.meta.kind in LOOKED_AT]
     if others := Counter(PLURAL[f.meta.kind] for f in session.frames if f.meta.kind not in LOOKED_AT):
-        counted = ", ".join(f"{count} {kind}" for kind, count in others.items())
+        counted = ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in others.items())
         yield Event(STAGE, message=f"not measured, since they are no lights: {counted}")
     if not frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give lights, or their folder"
