@@ -187,7 +187,7 @@ def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subfra
     found = measure_kept(kept, select, frame, wanted=(*SKY_FIELDS, *HEALTH_FIELDS))
     if isinstance(found, Rejected):
         return without(frame, found.reason)
-    return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
+    return Subframe(frame.source, frame.meta, found[0], found[1], keywords=keywords_of(frame))
 
 
 def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str]:
