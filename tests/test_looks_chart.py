@@ -8,7 +8,7 @@ import pytest
 from charts import chart_of, night_of
 
 from masterlight.subframes.choice.table import Flag
-from masterlight.subframes.looks.chart import INDEX, TIME, Chart, Column, ms_of, ticks
+from masterlight.subframes.looks.chart import INDEX, TIME, Chart, Column, Frontier, ms_of, ticks
 
 
 def test_truth_bands_are_median_average_deviation_and_limits():
@@ -86,3 +86,11 @@ def test_truth_ticks_are_round_and_within():
         steps = ticks(low, high)
         assert 2 <= len(steps) <= 7 and low <= steps[0] <= steps[-1] <= high + 1e-9
     assert ticks(1, 1) == [1] and ticks(math.nan, 1) == []
+
+
+def test_truth_points_that_lie_together_have_one_label():
+    given = np.linspace(0, 0.5, 5)
+    points = {"present": (0.0, 3.0), "equal": (0.001, 3.0), "noise": (0.0, 3.0), "sharp": (0.1, 2.8)}
+    front = Frontier(given, 3 - given, points)
+    assert front.labels() == {"present": "present", "equal": "equal, noise", "noise": "", "sharp": "sharp"}
+    assert front.columns()["weights"]["marker"] == ["star", "circle", "circle", "circle"]

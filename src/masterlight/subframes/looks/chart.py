@@ -21,9 +21,9 @@ FIRST = ("Weight", "FWHM", "Eccentricity", "Noise", "SNRWeight", "Median", "Star
 """Columns that are shown before one asks for others."""
 KEPT, LEFT = "#0072b2", "#d55e00"
 """Colours of frames that are approved and of those that are not (Okabe & Ito 2008); shapes tell it too."""
-CHOSEN = "chosen"
-"""What the present choice is called beside other weights."""
-MOST_BINS, NIGHT_MS = 40, 16 * 3600e3
+CHOSEN = "present"
+"""What forecasts call the present choice beside other weights."""
+MOST_BINS, NIGHT_MS, NEAR = 40, 16 * 3600e3, 0.04
 
 
 class Band(NamedTuple):
@@ -85,16 +85,29 @@ class Frontier(NamedTuple):
     fwhm: np.ndarray
     """(n,) the least width for each."""
     points: Mapping[str, tuple[float, float]]
-    """Depth given away and width by name of the weights; `chosen` is the present choice."""
+    """Depth given away and width by name of the weights; `CHOSEN` is the present choice."""
     unit: str = "px"
+
+    def labels(self) -> dict[str, str]:
+        """What is written at each point: those too near each other to be told apart have one label together."""
+        ends = np.array([*self.points.values(), *zip(self.given, self.fwhm, strict=True)])
+        near = NEAR * np.ptp(ends, axis=0)
+        said: dict[str, list[str]] = {}
+        for name, point in self.points.items():
+            known = (
+                n for n in said if CHOSEN not in (n, name) and np.all(abs(np.subtract(self.points[n], point)) <= near)
+            )
+            said.setdefault(next(known, name), []).append(name)
+        return {name: ", ".join(said.get(name, [])) for name in self.points}
 
     def columns(self) -> dict[str, dict[str, list]]:
         """The line and the points beside it, as sources of a plot: depth in %, names and looks."""
-        names = list(self.points)
+        names, labels = list(self.points), self.labels()
         points = {
             "x": [100 * self.points[name][0] for name in names],
             "y": [self.points[name][1] for name in names],
             "name": names,
+            "label": [labels[name] for name in names],
             "marker": ["star" if name == CHOSEN else "circle" for name in names],
             "color": [LEFT if name == CHOSEN else KEPT for name in names],
             "below": [18 if name == CHOSEN else -3 for name in names],
@@ -129,7 +142,7 @@ class Chart:
     title: str = "Subframes"
     lines: tuple[str, ...] = ()
     """Sentences above the plots: the units, the formulas, what was decided."""
-    frontiers: Mapping[int, Frontier] = field(default_factory=dict)
+    frontiers: dict[int, Frontier] = field(default_factory=dict)
     """What could be had of each group, by its place in `groups`."""
 
     def __len__(self) -> int:
