@@ -59,6 +59,13 @@ def with_hot(p, count=1000):
     return p
 
 
+def nudged(p):
+    """The same but for the corner, else it is a copy."""
+    p = p.copy()
+    p[0, 0] += 1 + rng.integers(100)
+    return p
+
+
 def missing(p, rows=slice(None)):
     p = p.astype(np.float32)
     p[rows] = np.nan
@@ -68,7 +75,7 @@ def missing(p, rows=slice(None)):
 class Bad(NamedTuple):
     """One bad frame of a night, and what must become of it."""
 
-    make: object = None
+    make: object = lambda p: nudged(p)
     """Of the pixels of a good light other ones."""
     cards: dict = {}
     """What is changed in its header; None takes a keyword out."""
@@ -92,6 +99,7 @@ FRAMES = {
     "tiny": Bad(lambda p: p[:5, :7], tells="no star found"),
     "stack": Bad(cards={"NCOMBINE": 20, "IMAGETYP": "Master Light"}, tells="already a stack of 20 frames"),
     "stacked-light": Bad(cards={"NCOMBINE": 20}, tells="already a stack of 20 frames"),
+    "second-copy": Bad(lambda p: p, tells="holds the same pixels as good-0.fits, which is used once"),
     "no-scale": Bad(cards={"FOCALLEN": None, "XPIXSZ": None, "YPIXSZ": None}, like_good=True),
     "other-filter": Bad(cards={"FILTER": "Ha"}, like_good=True),
     "no-header": Bad(cards=dict.fromkeys(("OBJECT", "FILTER", "EXPTIME", "EXPOSURE", "DATE-OBS", "EGAIN"))),
@@ -108,7 +116,7 @@ def night(tmp_path_factory):
     for name, bad in FRAMES.items():
         with fits.open(good[0]) as file:
             pixels, header = file[0].data.astype(float), file[0].header.copy()
-        pixels = bad.make(pixels) if bad.make else pixels
+        pixels = bad.make(pixels)
         for key, value in bad.cards.items():
             header.set(key, value) if value is not None else header.remove(key, ignore_missing=True)
         whole = np.clip(np.rint(pixels), 0, 65535).astype(np.uint16) if pixels.dtype == float else pixels
@@ -230,9 +238,11 @@ def test_what_nobody_measured_is_not_approved_whatever_the_formula_says(night, t
         assert not row["Approved"] and "Altitude" in row["Reasons"], formula
 
 
-def test_nothing_but_bad_files_ends_in_one_sentence(night):
+def test_nothing_but_bad_files_has_the_status_of_nothing_usable(night):
     told = called(night / "cut.fits", night / "text.fits", status=2)
     assert told.splitlines()[-1].startswith("masterlight: no light was found")
+    told = called(night / "no-star.fits", night / "zeros.fits", night / "one-star.fits", status=2)
+    assert "3 frames, none approved" in told and "every pixel is zero" in told
     assert "there is no such file" in called(night / "gone.fits", status=2)
 
 

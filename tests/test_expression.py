@@ -168,6 +168,12 @@ def test_truth_unknown_names_show_the_place(text, position, words):
     assert words in str(caught.value) and caught.value.position == position
 
 
+def test_truth_names_are_checked_before_there_is_a_table():
+    Expression("35*inv(FWHM) + SNR + CCD_TEMP").check(["FWHM", "SNRWeight", "CCD_TEMP"])
+    with pytest.raises(ParameterError, match=r"^SubframeSelector.weight: 'FWHN' is not known; is it FWHM\?"):
+        Expression("35*inv(FWHN)").check(["FWHM"], "SubframeSelector.weight")
+
+
 def test_truth_errors_and_expressions_travel_between_processes():
     with pytest.raises(ExpressionError) as caught:
         Expression("1 +")

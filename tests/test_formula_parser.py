@@ -51,6 +51,7 @@ def test_truth_what_was_copied_from_a_page():
         ("3,5*FWHM", 1, "decimals have a point"), ("FWHM \u2264 4", 5, "it is <="),
         ("percentile(FWHM, 101)", 17, "0 to 100"),
         ("percentile(FWHM, FWHM)", 17, "the same for all frames"), ("tutorial+nois", 0, "tutorial and tutorial+noise"),
+        ("35*inv + 3", 3, "'inv' is a function and needs brackets: inv(...)"),
         ("if(FWHM < 4, 1, true)", 13, "if needs true or false"), ("Altitude", 0, "there are FWHM, Stars, SNRWeight, "),
     ],
 )  # fmt: skip

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sky import CALM, EVEN, written
 
 import masterlight
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Meta
+from masterlight.doors.cli import main
 from masterlight.doors.hand import measured
 from masterlight.doors.hand.measured import JUDGES, NAMES, code_mark, looked_at, measure_kept
 from masterlight.io import Kept, read, write
@@ -157,3 +159,43 @@ def test_all_that_a_measurement_depends_on_is_told_in_the_same_words_by_every_pr
     frame = read(written(**NIGHT).paths("light")[0])
     words = repr(looked_at(SELECTOR, frame))
     assert " at 0x" not in words and "{'" in words and os.path.dirname(frame.source) not in words
+
+
+def shown(*words):
+    done = CliRunner().invoke(main, ["subframes", *map(str, words)], env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_surface_a_second_call_measures_nothing_and_says_so(place, monkeypatch):
+    night = place / "night"
+    shutil.copytree(Path(written(**NIGHT).paths("light")[0]).parent, night)
+    first = shown(night, "--approve", "FWHM < 6")
+    assert "known from before" not in first
+    monkeypatch.setattr("masterlight.subframes.measure.measure_light", lambda *_: pytest.fail("it was measured"))
+    second = shown(night, "--approve", "FWHM < 6", "--width-unit", "auto")
+    told, table = second.split("\n", 1)
+    assert "known from before, since the files are unchanged: 2 of 2 frames; --fresh measures them anew" in told
+    assert table == first
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    assert shown(night, "--approve", "FWHM < 6", "--fresh") == first
+
+
+def test_surface_only_what_changed_is_measured(place):
+    paths = written(**NIGHT).paths("light")
+    for path in paths:
+        shutil.copy(path, place)
+    frames = sorted(place.glob("*.fits"))
+    shown(*frames)
+    frames[1].write_bytes(frames[0].read_bytes()[:2880] + frames[1].read_bytes()[2880:])  # another header
+    assert "1 of 2 frames" in shown(*frames)
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_one_line(place, monkeypatch):
+    (place / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "file"))
+    told = shown(*written(**NIGHT).paths("light"))
+    assert "2 frames, all approved" in told
+    [line] = [line for line in told.splitlines() if "nothing can be kept" in line]
+    assert "XDG_CACHE_HOME names another place" in line

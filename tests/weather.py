@@ -25,8 +25,9 @@ STEADY = {**CALM, **EVEN, "meridian_flip": False, "fwhm_spread": 0.03}
 class Weather:
     """A night of lights without calibration faults, level 0 without light; `frame(i)` gives DN, float32 (rows, cols).
 
-    spoil: by the number of a light, a function from its `Pointing` to another one, for what the simulator knows; veil:
-    what becomes of its starlight (rows, cols) electrons; haze: what becomes of its sky (rows, cols) electrons.
+    By the number of a light, spoil: a function from its `Pointing` to another one, for what the simulator knows; veil:
+    what becomes of its starlight (rows, cols), electrons; optics: how its stars differ over the field; others: the
+    night whose light stands in its place.
     """
 
     def __init__(self, seed: int = 1, **knobs):
@@ -34,7 +35,7 @@ class Weather:
         self.observatory = Observatory(self.night)
         self.spoil: Mapping[int, Callable[[Pointing], Pointing]] = {}
         self.veil: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {}
-        self.haze: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {}
+        self.others: Mapping[int, Weather] = {}
         self.optics: Mapping[int, Callable] = {}
 
     def __len__(self) -> int:
@@ -46,6 +47,8 @@ class Weather:
 
     def frame(self, i: int) -> np.ndarray:
         """Light i in DN, with the noise of photons and of reading."""
+        if i in self.others:
+            return self.others[i].frame(i)
         night, pointing = self.night, self.pointing(i)
         stars = self.starlight(i, pointing)
         stars = self.veil[i](stars) if i in self.veil else stars
@@ -54,7 +57,6 @@ class Weather:
             row = np.empty(night.cols)
             upsample_row(grid, y, row)
             sky[y] = row
-        sky = self.haze[i](sky) if i in self.haze else sky
         rng, light = night.rng(90, i), np.maximum(stars + sky, 0.0)
         y, x, dn = self.observatory.trail(pointing)
         light[y, x] += dn * night.gain_e_per_dn
@@ -87,7 +89,7 @@ def wider(factor: float) -> Callable[[Pointing], Pointing]:
     return lambda p: replace(p, fwhm_px=p.fwhm_px * factor)
 
 
-def trailed(ratio: float, angle_rad: float = 0.6) -> Callable[[Pointing], Pointing]:
+def trailing(ratio: float, angle_rad: float = 0.6) -> Callable[[Pointing], Pointing]:
     """Stars so many times longer than wide, all in one direction."""
     return lambda p: replace(p, elongation=ratio, angle_rad=angle_rad)
 
@@ -102,7 +104,7 @@ def leaning(dx: float, dy: float) -> Callable[[Pointing], Pointing]:
     return lambda p: replace(p, slope=(p.slope[0] + dx, p.slope[1] + dy))
 
 
-def jumped(dx: float, dy: float, share: float) -> Callable[[np.ndarray], np.ndarray]:
+def jump(dx: float, dy: float, share: float) -> Callable[[np.ndarray], np.ndarray]:
     """The mount jumped by so many pixels and stayed there for this share of the exposure."""
     return lambda stars: (1 - share) * stars + share * shift(stars, (dy, dx), order=1)
 
@@ -148,12 +150,12 @@ def astigmatism(u: np.ndarray, v: np.ndarray):
     return 1 + 0.9 * r, np.ones_like(r), np.arctan2(v, u) + np.pi / 2
 
 
-def tilted(u: np.ndarray, v: np.ndarray):
+def tilt(u: np.ndarray, v: np.ndarray):
     """A sensor out of focus at its right edge."""
     return np.ones_like(u), 1 + 0.35 * (u + 1), np.zeros_like(u)
 
 
-def measured(weather: Weather, minutes: float = 4.0, **meta) -> Subframes:
+def night_table(weather: Weather, minutes: float = 4.0, **meta) -> Subframes:
     """The lights of a night as a table, one every so many minutes; what cannot be measured has a reason."""
     frames = []
     for i in range(len(weather)):

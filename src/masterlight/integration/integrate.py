@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
 Weights = Literal[
     "point", "noise", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
-    "average-deviation", "keyword", "expression",
+    "average-deviation", "keyword", "expression", "select",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
 """Combinations in which some frames count for more than others."""
@@ -51,7 +51,8 @@ class ImageIntegration:
     pixels with those of the reference, by the knobs of `local`."""
     weights: Annotated[Weights, When(combination=WEIGHED)] = "point"
     """What a frame counts for: point is for the faintest stars, by its noise and by how its stars overlap with those of
-    all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header."""
+    all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header;
+    select is by SubframeSelector.weight, in a run."""
     give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
     """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"

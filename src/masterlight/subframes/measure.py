@@ -24,7 +24,7 @@ from masterlight.subframes.stars.find import find_stars
 from masterlight.subframes.stars.mosaic import mosaic_of
 from masterlight.subframes.stars.shared import star_statistics
 from masterlight.subframes.stars.sharp import NO_MOSAIC
-from masterlight.subframes.wings import light_share
+from masterlight.subframes.wings import light_shares
 
 SAMPLES, STRIPS = 250_000, 16
 """Pixels that `measure` looks at, in so many strips: the median of them is sure to 0.3 % of their scatter."""
@@ -292,11 +292,9 @@ def measure_light(
     return replace(row, **more, **shape, **star_statistics(found), **asked), found
 
 
-def asked_of_stars(image: np.ndarray, found: StarList, noise_dn: float) -> dict[str, float | int | None]:
+def asked_of_stars(image: np.ndarray, found: StarList, noise_dn: float) -> dict[str, Any]:
     """`HEALTH_FIELDS` of a frame whose stars were found in this image (rows, cols)."""
-    share = light_share(image, found, noise_dn)
-    told = (None, None) if share is None else share[:2]
-    return dict(zip(HEALTH_FIELDS, (crossings_of(found), *told), strict=True))
+    return {"trails": crossings_of(found), "light_shares": light_shares(image, found, noise_dn)}
 
 
 def asked_of_sky(box: np.ndarray, colours: int, wanted: Collection[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ STAR_FIELDS = (
 FLUCTUATION_FIELDS = ("background_noise_dn", "background_scale_dn")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", *FLUCTUATION_FIELDS)
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
-HEALTH_FIELDS = ("trails", "light_share", "light_share_error")
+HEALTH_FIELDS = ("trails", "light_shares")
 """Fields that `SubframeSelector.measure` makes when they are wanted: by them a frame's health is told."""
 FIRM_SNR, SHARPEST = 25.0, 0.05
 """Stars of so much signal over noise tell how sharp the sharpest are, and what share of them these are."""
@@ -75,6 +75,8 @@ class Measurement:
     """Flux of stars in this frame over that of the same stars in the reference."""
     flux_ratio_error: float | None = None
     """1 sigma of it."""
+    weight: float | None = None
+    """What it counts for, where `SubframeSelector.weight` was asked."""
     mean_dn: float | None = None
     mean_deviation_dn: float | None = None
     """Average absolute deviation from the median."""
@@ -142,9 +144,8 @@ class Measurement:
     """By what part of themselves widths grow from the middle to a corner."""
     trails: int | None = None
     """How many bright trails of satellites or aircraft cross it."""
-    light_share: float | None = None
-    """Light of its stars by their pixels over that of their fitted profiles: what real wings do to the fit."""
-    light_share_error: float | None = None
+    light_shares: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Light of its stars by their pixels within `wings.APERTURES_PX` over that of their fits; and errors."""
     altitude_deg: float | None = None
     azimuth_deg: float | None = None
     air_mass: float | None = None

@@ -104,6 +104,12 @@ class SubframeSelector:
         usual = float(median([m.stars or 0 for m in measurements])) if measurements else 0.0
         return [self.judge(m, usual) for m in measurements]
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of `measurement.SKY_FIELDS` that the formulas need, beside what is always measured."""
+        texts = [text for text in (self.approve, self.weight) if text]
+        return engine("subframes.choice.verdict").sky_fields_of(texts) if texts else ()
+
     def table(self, frames: "Sequence[Subframe]") -> "Subframes":
         """A table of measured frames in the units of these knobs, approved and weighed by them."""
         return engine("subframes.choice.verdict").table_of(self, frames)

@@ -11,8 +11,8 @@ import numpy as np
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.transparency import full_light
 from masterlight.subframes.formula import variables
-from masterlight.subframes.formula.expression import Expression, ExpressionError
-from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, property_named
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, keyword_names, property_named
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 
@@ -31,7 +31,7 @@ MEASURED = {
     "flux_ratio": "the light of its stars relative to the reference", "psf_flux_dn": "the light of its stars",
     "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
     "eccentricity": "the elongation of its stars", "stars": "its number of stars",
-    "profile": "the profile of its stars",
+    "profile": "the profile of its stars", "weight": "the weight that SubframeSelector.weight gives",
     **dict.fromkeys(("altitude_deg", "azimuth_deg", "air_mass"), "where its target stood (coordinates, time and site)"),
     **dict.fromkeys(("noise_fraction", "saturated_fraction"), "its pixels before they were registered"),
 }  # fmt: skip
@@ -48,11 +48,13 @@ MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
     "average": (("mean_dn",), lambda s, k: s.mean_dn),
     "median": (("location_dn",), lambda s, k: s.location_dn),
     "average-deviation": (("mean_deviation_dn",), lambda s, k: s.mean_deviation_dn),
+    "select": (("weight",), lambda s, k: s.weight),
 }
 """Kinds of weight: the positive numbers that they need, and the weight of a frame with scale factor k. Those that are
 told by a keyword or a formula come besides, and those of `SHAPED`."""
 SHAPED = "point", "sharp"
 """Kinds of weight that are made of the noise and the star profiles of all frames together."""
+KNOB = "ImageIntegration.weight_expression"
 NAMES = tuple(name for name in PROPERTIES if name not in ("Index", "Weight"))
 """What a formula can be written with, besides the keywords of the header: widths in px, levels in DN."""
 
@@ -144,6 +146,8 @@ def check(s: Measurement, name: str, who: str, positive: bool) -> None:
     todo = "leave the frame out, or use ImageIntegration.weights noise"
     if name == "noise_dn":
         todo = "is it an empty or a smoothed frame? Leave it out, or use ImageIntegration.weights none"
+    elif name == "weight":
+        todo = "that is for a run; take ImageIntegration.weights keyword or expression"
     elif name == "exposure_s":
         todo = "write EXPTIME into its header, or use ImageIntegration.weights noise"
     elif name in STAR_FIELDS and not s.stars:
@@ -188,41 +192,25 @@ def check_names(mode: str, keyword: str, expression: str | None, headers: Iterab
     formula = Expression(expression or "") if mode == "expression" else None
     names = [name for name in formula.names if property_named(name) is None] if formula else []
     if formula and not names:
-        check_formula(formula, {}, "")
+        formula.check(NAMES, KNOB)
         return
     for source, keywords in headers:
         frame = SimpleNamespace(source=source, keywords=keywords)
         if formula is None:
             keyword_weight(frame, keyword)
             continue
-        header = words_of(keywords)
-        check_formula(formula, header, f"{source}: ")
+        header = keyword_names(keywords)
+        formula.check([*NAMES, *header], f"{source}: {KNOB}")
         for name in names:
             column(name, [frame], [header])
-
-
-def check_formula(formula: Expression, header: Mapping[str, Any], whose: str) -> None:
-    """Raise ParameterError where a formula asks for what is neither measured nor in this header."""
-    try:
-        formula.check([*NAMES, *header])
-    except ExpressionError as error:
-        words = str(error).removeprefix("expression: ")
-        raise ParameterError(f"{whose}ImageIntegration.weight_expression: {words}") from None
-
-
-def words_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """A header by the names that its keywords have in a formula."""
-    return {str(key).upper().replace("-", "_"): value for key, value in keywords.items()}
 
 
 def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarray:
     """The weights that a formula gives over what was measured and what the headers say."""
     formula = Expression(text)
     if formula.approves:
-        raise ParameterError(
-            f"ImageIntegration.weight_expression: '{text}' is a condition; a weight is a number: if({text}, 1, 0)"
-        )
-    headers = [words_of(s.keywords) for s in statistics]
+        raise ParameterError(f"{KNOB}: '{text}' is a condition; a weight is a number: if({text}, 1, 0)")
+    headers = [keyword_names(s.keywords) for s in statistics]
     known = dict.fromkeys([*NAMES, *(key for header in headers for key in header)], np.zeros(len(statistics)))
     table = {name: column(name, statistics, headers) for name in formula.names if name in known}
     weights = formula.evaluate(known | table)

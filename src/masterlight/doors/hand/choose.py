@@ -26,12 +26,13 @@ from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, writ
 from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file, check_out
+from masterlight.session.found.copies import without_copies
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.subframes.choice.outlook import weighed_together
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
-from masterlight.subframes.formula.variables import property_named
+from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.looks.look import page_of, prints_of
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import SKY_FIELDS
@@ -140,12 +141,12 @@ def warnings(frames: Sequence[Frame]) -> Iterator[str]:
 def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
     """Measure lights that were opened, in DN, all but those that are known from before, and approve and weigh them.
 
-    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table; stacks among them
-    are not measured, whose figures would tell nothing beside those of single exposures.
+    fresh: measure those too. Lights whose pixels cannot be read are told, and are not in the table; stacks among them,
+    whose figures tell nothing beside those of single exposures, and second copies are not measured.
     """
-    subs = [frame for frame in frames if not frame.meta.is_master] or frames
-    stacks = [frame for frame in frames if frame.meta.is_master and subs is not frames]
-    measured = {f.source: without(f, f"it {unsuitable(f.meta)}, no single exposure as the others") for f in stacks}
+    reasons = strangers(frames)
+    measured = {f.source: without(f, reasons[f.source]) for f in frames if f.source in reasons}
+    subs = [frame for frame in frames if frame.source not in reasons]
     with executor() as pool, Kept(FOLDER, fresh) as kept:
         for event in each("measure", pool, partial(measured_frame, kept, select), subs, in_flight=pool[1]):
             one = event.result
@@ -167,6 +168,15 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
     return night
 
 
+def strangers(frames: Sequence[Frame]) -> dict[str, str]:
+    """Why some frames are not measured among these, by their sources."""
+    single = [frame for frame in frames if not frame.meta.is_master] or frames
+    stacks = {id(frame) for frame in frames} - {id(frame) for frame in single}
+    words = "it {}, no single exposure as the others"
+    reasons = {frame.source: words.format(unsuitable(frame.meta)) for frame in frames if id(frame) in stacks}
+    return reasons | {copy.source: f"it {copy.reason}" for copy in without_copies(single)[1]}
+
+
 def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
     found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
@@ -183,10 +193,14 @@ def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str
 
 def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
     """Raise before the work where a formula or the sorting asks for what no frame can have."""
+    if all(property_named(name) for name in columns_asked(select, sort)):
+        return  # all that is asked is measured: no header need be looked at
     headers = [keywords_of(frame) for frame in frames]
     blind = Subframes(tuple(Subframe(f.source, keywords=h) for f, h in zip(frames, headers, strict=True)))
-    for name in columns_asked(select):
-        blind.column(name)
+    known = [*PROPERTIES, *(name for header in headers for name in keyword_names(header))]
+    for knob in ("approve", "weight"):
+        if text := getattr(select, knob):
+            Expression(text).check(known, f"SubframeSelector.{knob}")
     if sort:
         best_first(blind, sort)
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from masterlight.core.headers.values import seconds_of
 from masterlight.subframes.choice.table import Subframe
-from masterlight.subframes.choice.transparency import AS_FITTED, Starlight, clear_light, full_light, starlight, telling
+from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.stars.doubles import offset_of
+from masterlight.subframes.wings import AS_FITTED, wings_beside
 
 Places = tuple[int, list[np.ndarray | None]]
 Lay = Callable[[Sequence[StarList | None]], Places]
@@ -94,7 +95,7 @@ class Group:
     @cached_property
     def brightness(self) -> tuple[np.ndarray, np.ndarray]:
         """(N,) each: sky beside the usual one, and how odd that is."""
-        return beside_usual(self.sky, SKY_FLOOR, low=True)
+        return beside_usual(self.sky, SKY_FLOOR)
 
     @cached_property
     def widths(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +103,7 @@ class Group:
 
         Trailing leaves it alone.
         """
-        return beside_usual(self.figures("fwhm_short_px"), WIDTH_FLOOR, low=True)
+        return beside_usual(self.figures("fwhm_short_px"), WIDTH_FLOOR)
 
     @cached_property
     def jumps(self) -> tuple[tuple[float, float] | None, ...]:
@@ -163,19 +164,17 @@ def exposures(frame: Subframe, first: Subframe) -> float:
 
 
 def wings_of(frame: Subframe, first: Subframe) -> Ratio:
-    """The light share of a frame over that of another one, where both are known."""
+    """What real wings do to the fitted light of a frame's stars beside another's."""
     own, other = frame.measurement, first.measurement
-    if frame is first or own is None or other is None or not own.light_share or not other.light_share:
+    if frame is first or own is None or other is None:
         return AS_FITTED
-    ratio = own.light_share / other.light_share
-    errors = (own.light_share_error or 0.0) / own.light_share, (other.light_share_error or 0.0) / other.light_share
-    return Ratio(ratio, ratio * float(np.hypot(*errors)), 0)
+    return wings_beside(own.light_shares, other.light_shares, max(own.fwhm_px or 0.0, other.fwhm_px or 0.0))
 
 
-def beside_usual(values: np.ndarray, floor: float, low: bool) -> tuple[np.ndarray, np.ndarray]:
+def beside_usual(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """(values over the usual one, how many spreads their logarithm lies off) of positive figures (N,).
 
-    Of fewer than five frames the least (`low`) or the most is the usual one, and any other value is odd.
+    Of fewer than five frames the least is the usual one, and any other value is odd.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(np.where(values > 0, values, np.nan))
@@ -183,7 +182,7 @@ def beside_usual(values: np.ndarray, floor: float, low: bool) -> tuple[np.ndarra
     if not known.size:
         return logs, logs
     if known.size < ENOUGH:
-        usual = known.min() if low else known.max()
+        usual = known.min()
         return np.exp(logs - usual), np.where(logs == usual, 0.0, np.inf)
     usual = float(np.median(known))
     spread = max(1.4826 * float(np.median(np.abs(known - usual))), floor)

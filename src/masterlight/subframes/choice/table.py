@@ -20,7 +20,7 @@ from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
 from masterlight.subframes.formula.explain import reasons
 from masterlight.subframes.formula.expression import Expression
-from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, property_named
+from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, keyword_names, property_named
 from masterlight.subframes.measurement import Measurement, StarList
 
 Width = Literal["arcsec", "px"]
@@ -194,7 +194,7 @@ class Subframes(Sequence[Subframe]):
 
     def keyword_column(self, name: str) -> np.ndarray:
         """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
-        named = [{str(key).upper().replace("-", "_"): v for key, v in f.keywords.items()} for f in self.frames]
+        named = [keyword_names(f.keywords) for f in self.frames]
         if not any(name.upper() in header for header in named):
             near = difflib.get_close_matches(name, (*PROPERTIES, *ALIASES), 3, 0.5)
             known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names)}"
@@ -317,8 +317,7 @@ def plain_number(x: float) -> float | int | None:
 
 def table_for(group: Subframes, formula: Expression) -> dict[str, np.ndarray]:
     """The columns that a formula needs; ExpressionError for a name that is neither a property nor a keyword."""
-    keywords = {str(key).upper().replace("-", "_") for frame in group for key in frame.keywords}
-    formula.check([*PROPERTIES, *sorted(keywords - PROPERTIES.keys())])
+    formula.check([*PROPERTIES, *(name for frame in group for name in keyword_names(frame.keywords))])
     return {name: group.column(name) for name in formula.names} or {"Index": group.column("Index")}
 
 

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import FEWEST_STARS, Ratio, robust_mean, standards
-from masterlight.subframes.wings import FREEDOM, light_within
+from masterlight.subframes.wings import AS_FITTED, FREEDOM, light_within
 
 REACH_PX = 2.0
 """How near the place where it must be a star is found."""
@@ -31,9 +31,6 @@ LOSS, SPREADS = 0.05, 3.0
 STRAIGHTER, ALIKE_SCATTER = 0.6, 0.005
 """A trend is believed where frames scatter about it so much less than about a simpler one; and the least scatter of
 frames that are alike."""
-
-
-AS_FITTED = Ratio(1.0, 0.0, 0)
 
 
 class Starlight(NamedTuple):
@@ -60,8 +57,8 @@ def telling(stars: StarList) -> StarList:
 def starlight(standard: StarList, stars: StarList, place: np.ndarray, wings: Ratio = AS_FITTED) -> Starlight | None:
     """How much light of the stars of `standard` a frame got; None for fewer than three stars in common.
 
-    place: 3x3 matrix from pixels of the first frame to those of this one; wings: light share of this frame over that of
-    the first, see `wings.light_share`.
+    place: 3x3 matrix from pixels of the first frame to those of this one; wings: what real wings do to the
+    ratio of fits, see `wings.wings_beside`.
     """
     if not len(standard) or not len(stars):
         return None

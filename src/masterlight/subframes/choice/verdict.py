@@ -3,11 +3,14 @@
 In this order: limits and the formula of approval, over all frames of a group; then weights, over all or the approved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.table import Level, Subframe, Subframes, Units, Width, scale_of
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import fields_of
+from masterlight.subframes.measurement import SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 
@@ -15,6 +18,12 @@ def table_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Subframes:
     """A table of measured frames in the units that the knobs ask for, approved and weighed."""
     told = [with_scales(select, frame) for frame in frames]
     return choose(select, Subframes(tuple(told), units_of(select, told)))
+
+
+def sky_fields_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those of `SKY_FIELDS` that formulas need."""
+    needed = {field for text in texts for field in fields_of(Expression(text).names)}
+    return tuple(name for name in SKY_FIELDS if name in needed)
 
 
 def with_scales(select: SubframeSelector, frame: Subframe) -> Subframe:

@@ -16,7 +16,8 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from masterlight.subframes.formula.functions import STATISTICS
+from masterlight.core.errors import ParameterError
+from masterlight.subframes.formula.functions import FUNCTIONS, STATISTICS
 from masterlight.subframes.formula.parser import ExpressionError, Node, Parser, Scope, alike, base_of, over_frames
 from masterlight.subframes.formula.presets import PRESETS
 from masterlight.subframes.formula.variables import ALIASES
@@ -80,9 +81,12 @@ class Expression:
         values = np.asarray(table[base], np.float64)
         return over_frames(STATISTICS[suffix], values, over=over) if suffix else values
 
-    def check(self, names: Collection[str]) -> None:
-        """Raise ExpressionError for a name that is not among these."""
-        self.value_of(self.root, dict.fromkeys(names, np.zeros(1)))
+    def check(self, names: Collection[str], who: str = "expression") -> None:
+        """Raise ParameterError for a name that is not among these; `who` asks: SubframeSelector.weight."""
+        try:
+            self.value_of(self.root, dict.fromkeys(names, np.zeros(1)))
+        except ExpressionError as error:
+            raise ParameterError(f"{who}: {str(error).removeprefix('expression: ')}") from None
 
     def words(self, node: Node) -> str:
         """A part of the formula as it is written."""
@@ -99,6 +103,8 @@ def unknown(name: str, names: Collection[str]) -> str:
     """That there is no such name, and which one may have been meant."""
     if name in PRESET_WORDS:
         return f"'{name}' is not known; formulas with a name are {' and '.join(PRESETS)}"
+    if name in FUNCTIONS:
+        return f"'{name}' is a function and needs brackets: {name}(...)"
     known = dict.fromkeys([*names, *(alias for alias, row in ALIASES.items() if row in names)])
     small = name.lower()
     suffix = next((s for s in STATISTICS if small.endswith(s.lower()) and len(s) < len(name)), "")

@@ -4,7 +4,8 @@ One row each. Values are in px and DN here; a table shows them in the units of i
 row. A property that could not be measured is NaN.
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import degrees, nan
 from operator import attrgetter
@@ -152,6 +153,11 @@ ALIASES = {alias: row.name for row in PROPERTIES.values() for alias in row.alias
 def property_named(name: str) -> Property | None:
     """The row that a formula or a user calls so, by its name or another one; None for a keyword of the header."""
     return PROPERTIES.get(ALIASES.get(name, name))
+
+
+def keyword_names(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header by the names that its keywords have in a formula: CCD_TEMP for CCD-TEMP."""
+    return {re.sub(r"\W", "_", str(key).upper()): value for key, value in header.items()}
 
 
 def fields_of(names: Iterable[str]) -> tuple[str, ...]:
