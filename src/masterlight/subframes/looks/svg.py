@@ -103,7 +103,7 @@ class Plot:
     def ruled_y(self) -> Iterator[str]:
         """The left axis with its figures, and a line across the plot for each."""
         yield f'<path class="axis" d="M{self.x.start} {self.y.start}V{self.y.end}"/>'
-        for value in ticks(self.y.low, self.y.high, 5):
+        for value in ticks(self.y.low, self.y.high, 7):
             at = self.y.at(value)
             yield f'<path class="grid" d="M{self.x.start} {at:.1f}H{self.x.end}"/>'
             yield f'<text x="{self.x.start - 5}" y="{at + 4:.1f}" text-anchor="end">{value:.5g}</text>'
