@@ -33,6 +33,8 @@ def test_truth_the_frontier_is_that_of_the_forecast():
     assert front.points["present"] == pytest.approx((1 - present.depth, 2 * present.fwhm_px))
     assert np.interp(front.points["present"][0], front.given, front.fwhm) <= front.points["present"][1]
     assert not with_fronts(night_of(12)).frontiers  # nothing is known of their light
+    assert (np.diff(front.given) > 0).all() and (np.diff(front.fwhm) < 0).all()
+    assert sorted(with_fronts(night.with_frames(night.frames[:1])).frontiers) == []  # one frame has no choice
 
 
 @pytest.mark.parametrize(("library", "made"), [("bokeh", figures_of), ("matplotlib", prints_of)])

@@ -54,10 +54,10 @@ def with_fronts(night: Subframes) -> Chart:
     chart = Chart.of(night, title_of(night))
     place = {frame.source: int(group) for frame, group in zip(night, chart.group, strict=True)}
     for outlook in outlooks(night):
-        front, unit = outlook.frontier, outlook.unit("width")
-        if front and np.isfinite(unit):
+        unit = outlook.unit("width")
+        if np.count_nonzero(outlook.frames.told) > 1 and np.isfinite(unit):
             points = {name: (1 - told.depth, told.fwhm_px * unit) for name, told in outlook.choices.items()}
-            depth, fwhm = np.array([(told.depth, told.fwhm_px * unit) for told in front]).T
+            depth, fwhm = np.array([(told.depth, told.fwhm_px * unit) for told in outlook.frontier]).T
             one = Frontier(1 - depth, fwhm, points, night.unit_of("FWHM"))
             chart.frontiers.update(dict.fromkeys((place[frame.source] for frame in outlook.night), one))
     return chart
