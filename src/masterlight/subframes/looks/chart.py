@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.subframes.choice.outlook import outlooks
 from masterlight.subframes.choice.table import Subframe, Subframes, groups_of
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES
@@ -159,6 +160,7 @@ class Chart:
             limits=between,
             title=title,
             lines=tuple([*night.units.notes, *(f"{what} {text}" for what, text in words.items() if text)]),
+            frontiers=frontiers_of(night, place),
         )
 
     @cached_property
@@ -226,6 +228,23 @@ class Chart:
         """How many frames there are and are approved."""
         kept = int(np.count_nonzero(self.approved))
         return f"{len(self)} frame{'' if len(self) == 1 else 's'}, {kept} approved, {len(self) - kept} left out"
+
+
+def frontiers_of(night: Subframes, place: np.ndarray) -> dict[int, Frontier]:
+    """What could be had of each target and filter, by the first of its groups; place (N,): the group of each frame."""
+    at, found = {id(frame): i for i, frame in enumerate(night)}, {}
+    for outlook in outlooks(night):
+        width = outlook.unit("width")
+        if np.count_nonzero(outlook.frames.told) < 2 or not math.isfinite(width):
+            continue
+        points = {
+            CHOSEN if name == "present" else name: (1 - one.depth, one.fwhm_px * width)
+            for name, one in outlook.choices.items()
+        }
+        given, fwhm = np.array([(1 - one.depth, one.fwhm_px * width) for one in outlook.frontier]).T
+        groups = [place[at[id(frame)]] for frame in outlook.night]
+        found[int(min(groups))] = Frontier(given, fwhm, points, night.units.name("width"))
+    return found
 
 
 def names_of(paths: Sequence[str]) -> tuple[str, ...]:
