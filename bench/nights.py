@@ -22,6 +22,8 @@ class Kind:
     """Half of the lights lose up to this fraction of their starlight."""
     moon: float = 0.0
     """Gradient from the centre to an edge, as a fraction of the sky; a meridian flip turns it against the stars."""
+    seeing: tuple[float, float] | None = None
+    """Least and greatest FWHM, px, between which the seeing wanders; None for that of `knobs`."""
     aim: float = 0.99
     """Signal to noise of a point source against the oracle's that the usual settings shall reach."""
 
@@ -64,6 +66,8 @@ def made(kind: Kind, seed: int, folder: Path) -> Truth:
 def changed(kind: Kind, pointing: Pointing, night: Night) -> Pointing:
     """A light under the sky of this kind: clouds lighten the sky as they dim the stars, the moon tilts it."""
     rng = night.rng(90, pointing.index)
+    if kind.seeing:
+        pointing = replace(pointing, fwhm_px=night.rng(92, pointing.index).uniform(*kind.seeing))
     if kind.clouds and rng.uniform() < 0.5:
         lost = kind.clouds * rng.uniform()
         dimmed, lit = pointing.transparency * (1 - lost), pointing.sky_dn * (1 + 0.9 * lost)

@@ -9,7 +9,7 @@ import numpy as np
 from pages import ROOT, alike, make, save
 
 from masterlight import ArrayFrame, CosmeticCorrection, Debayer, ImageCalibration, read, scan
-from masterlight.io.raster import preview
+from masterlight.core.stretch import preview
 
 PAGE = ROOT / "docs" / "calibration.md"
 PICTURES = ROOT / "docs" / "calibration"

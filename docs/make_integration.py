@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from masterlight import ArrayFrame, ImageIntegration, build, read
 from masterlight.core.errors import ParameterError
-from masterlight.io.raster import preview
+from masterlight.core.stretch import preview
 from masterlight.subframes.measurement import Measurement
 
 PAGE = ROOT / "docs" / "integration.md"

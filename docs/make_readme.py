@@ -14,7 +14,7 @@ import numpy as np
 from pages import ROOT, replace_part, save
 
 import masterlight as ml
-from masterlight.io.raster import preview
+from masterlight.core.stretch import preview
 
 PICTURE = ROOT / "docs" / "demo.png"
 

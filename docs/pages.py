@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from masterlight.io.raster import preview, write_png
+from masterlight.core.stretch import preview
+from masterlight.io.raster import write_png
 
 ROOT = Path(__file__).parents[1]
 

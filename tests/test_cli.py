@@ -81,3 +81,12 @@ def test_bad_knobs_of_a_recipe_file_that_do_nothing_are_named_in_one_line(tmp_pa
     path.write_text(to_toml(Rule()))
     cli.process_of(step, {"recipe": str(path), "knob__algorithm": "minmax"})
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(True, ["  35*FWHN + 1", "     ^"]), (False, [])])
+def test_surface_a_terminal_shows_the_place_in_a_formula(terminal, lines, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    with pytest.raises(SystemExit):
+        cli.fail("--approve: 'FWHN' is not known; is it FWHM? (at character 4: 35* --> FWHN + 1)", 2)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("masterlight: --approve: 'FWHN' is not known; is it FWHM?") and told[1:] == lines

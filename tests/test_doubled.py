@@ -10,7 +10,8 @@ from clinic import NIGHT, altered, names, of_kind, only
 import masterlight as ml
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.doctor import Doctor
-from masterlight.doctor.raw.doubled import doubled_lights, offset_of
+from masterlight.doctor.raw.doubled import doubled_lights
+from masterlight.subframes.stars.doubles import offset_of
 
 KNOBS = {**NIGHT, "cosmic_rays": 0.0}
 

@@ -1,4 +1,5 @@
 import pickle
+import timeit
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.formula.expression import SHOWN, Expression, ExpressionError
+from masterlight.subframes.formula.expression import Expression, ExpressionError
+from masterlight.subframes.formula.parser import SHOWN
 
 GROUP = {
     "FWHM": np.array([3.008, 3.25, 3.5, 4.003]),
@@ -166,6 +168,12 @@ def test_truth_unknown_names_show_the_place(text, position, words):
     assert words in str(caught.value) and caught.value.position == position
 
 
+def test_truth_names_are_checked_before_there_is_a_table():
+    Expression("35*inv(FWHM) + SNR + CCD_TEMP").check(["FWHM", "SNRWeight", "CCD_TEMP"])
+    with pytest.raises(ParameterError, match=r"^SubframeSelector.weight: 'FWHN' is not known; is it FWHM\?"):
+        Expression("35*inv(FWHN)").check(["FWHM"], "SubframeSelector.weight")
+
+
 def test_truth_errors_and_expressions_travel_between_processes():
     with pytest.raises(ExpressionError) as caught:
         Expression("1 +")
@@ -191,6 +199,17 @@ FORMULAS = st.recursive(
 )
 
 
+def test_truth_a_thousand_frames_take_a_millisecond():
+    # The best of twenty, since others work here as well; 0.06 ms where nobody does.
+    rng = np.random.default_rng(1)
+    names = ("FWHM", "Eccentricity", "Noise", "PSFScaleSNR", "Stars")
+    night = {name: rng.uniform(1, 2, 1000) for name in names}
+    formulas = [Expression(FORMULA.replace("Ecc", "Eccentricity")), Expression("tutorial+noise")]
+    formulas += [Expression("FWHM < 4 && Eccentricity < 0.57 && Noise < 117.6 && StarsSigma > -2 || rank(FWHM) < 0.5")]
+    for formula in formulas:
+        assert min(timeit.repeat(lambda: formula.evaluate(night), number=1, repeat=20)) < 1e-3  # noqa: B023
+
+
 @given(FORMULAS)
 @settings(max_examples=200, deadline=None)
 def test_oracle_arithmetic_is_that_of_python(text):
@@ -201,7 +220,7 @@ def test_oracle_arithmetic_is_that_of_python(text):
     assert value(text, X=0.7)[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@given(st.text(alphabet="FWHM12.+-*/^()<>=!&|, \nmaxif", max_size=30))
+@given(st.text(alphabet="FWHM12.+-*/^()<>=!&|?:, \nmaxif", max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_surface_any_text_is_a_formula_or_an_error_with_a_place(text):
     try:

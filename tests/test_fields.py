@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from sky import CALM, written
+from sky import CALM, SMALL, written
 
-from masterlight import Recipe, build, run
+from masterlight import ImageIntegration, ParameterError, Recipe, SubframeSelector, build, run
 
 NIGHT = {"rows": 256, "cols": 320, "biases": 0, "darks": 0, "flats": 0, "stars": 250, "nebula_dn": 0.0}
 
@@ -164,3 +164,21 @@ def test_truth_hot_pixels_under_clouds_are_no_field(tmp_path):
     report, told, used = walked(tmp_path / "in", tmp_path / "out")
     assert used == {"master_light_L.fits": clear} and len(rejected(report)) == 3
     assert all("clouds" in reason for reason in rejected(report).values())
+
+
+def test_truth_a_formula_approves_and_weighs_the_lights_of_a_run(tmp_path):
+    """Light 2 is left out by its own number; the others count as the formula says, and that is told."""
+    truth = written(**SMALL | CALM | {"lights": 5, "seed": 5})
+    folder = Path(truth.paths("light")[0]).parent.parent
+    select = SubframeSelector(approve="Index != 2 && SNRWeight > 0", weight="1 + Index", width_unit="px")
+    *events, done = run(folder, tmp_path, Recipe(select=select))
+    rows = {Path(row.path).name[-9:-5]: row for row in done.result.frames}
+    assert rows["0002"].status == "rejected" and rows["0002"].reason == "fails Index != 2 (Index 2)"
+    weights = [rows[number].weight for number in ("0001", "0003", "0004", "0005")]
+    assert weights == pytest.approx([2 / 6, 4 / 6, 5 / 6, 1], rel=1e-6)
+    assert done.result.recipe["integrate"]["weights"] == "select"
+    assert any("count by SubframeSelector.weight" in event.message for event in events)
+    with pytest.raises(ParameterError, match="'FWHN' is not known; is it FWHM"):
+        list(run(folder, tmp_path, Recipe(select=SubframeSelector(approve="FWHN < 3"))))
+    with pytest.raises(ParameterError, match="weights select needs a formula: give SubframeSelector.weight"):
+        list(run(folder, tmp_path, Recipe(integrate=ImageIntegration(weights="select"))))

@@ -39,7 +39,7 @@ from masterlight.io import (
 from masterlight.io.defectlist import read_defects
 from masterlight.io.fits import hdus, unpack, writer
 from masterlight.io.fits import reading as fits_reader
-from masterlight.io.raster import midtones, preview, reduce_image, write_png
+from masterlight.io.raster import write_png
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
@@ -518,26 +518,6 @@ def test_truth_where_one_cannot_write(tmp_path):
 
 
 # pictures
-
-
-def test_truth_midtones_and_preview():
-    assert midtones(0.01, 0.25) == pytest.approx(0.029412, abs=1e-6)
-    assert midtones(0.01, midtones(0.01, 0.25)) == pytest.approx(0.25)
-    sky = np.random.default_rng(0).normal(1000, 10, (200, 300))
-    sky[50, 50], sky[:, 0] = 60000, np.nan
-    picture = preview(sky)
-    assert picture.dtype == np.uint8 and (picture[:, 0] == 0).all() and picture[50, 50] == 255
-    assert abs(np.median(picture[:, 1:]) - 64) <= 1, "a quarter of 255"
-    assert preview(np.stack([sky] * 3)).shape == (3, 200, 300)
-    assert (preview(np.full((4, 4), np.nan)) == 0).all() and len(np.unique(preview(np.ones((4, 4))))) == 1
-
-
-def test_truth_reduction_is_the_mean_of_blocks():
-    image = np.arange(48, dtype=np.float32).reshape(6, 8)
-    image[0, 0] = np.nan
-    small = reduce_image(image, 4)
-    assert small.shape == (3, 4) and small[0, 0] == np.mean([1, 8, 9]) and small[2, 3] == image[4:, 6:].mean()
-    assert reduce_image(np.ones((1, 9000)), 2000).shape == (1, 1800)
 
 
 def test_truth_png(tmp_path):

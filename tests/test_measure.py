@@ -8,10 +8,12 @@ from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.statistics.scale import SCALES
 from masterlight.simulate.night import XTRANS
+from masterlight.subframes.formula.variables import PROPERTIES
 from masterlight.subframes.measure import measure, measure_sky
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.stars.shared import psf_signal
+from masterlight.subframes.weights import needs
 
 
 class Headed(ArrayFrame):
@@ -97,6 +99,12 @@ def test_truth_wanted_fields_of_the_stars():
     # Faint stars are lost in the haze; most of the light is that of the bright ones.
     assert hazy.psf_flux_dn / clear.psf_flux_dn == pytest.approx(0.5, rel=0.03)
     assert hazy.psf_mean_flux_dn / clear.psf_mean_flux_dn == pytest.approx(0.5, rel=0.06)
+
+
+def test_truth_what_a_formula_asks_of_the_stars_is_measured():
+    names = [name for name, row in PROPERTIES.items() if row.fields and set(row.fields) <= set(STAR_FIELDS)]
+    [found] = measure(frame_of(star_field()), needs("expression", " + ".join(names)))
+    assert len(names) > 12 and [name for name in names if not np.isfinite(PROPERTIES[name].of(found))] == []
 
 
 def test_truth_stars_of_colour_are_those_of_all_planes():

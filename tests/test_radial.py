@@ -1,25 +1,32 @@
 """Profiles of stars, and what frames are worth by them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from test_photometry import SHAPE, SIGMA, field
 
+from masterlight.alignment.warp import shape_of, warp
 from masterlight.core.frame import ArrayFrame
+from masterlight.simulate.kernels import render_stars
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import forced_fluxes, standards
 from masterlight.subframes.radial import (
     AREAS_PX2,
     BLUR_PX2,
     RADII_PX,
+    fitted_width,
     half_radius,
     moffat_profile,
     point_weights,
     profile_of_stars,
+    resampling,
     rescaled,
     sharp_weights,
+    weights_of_width,
+    width_of,
     worth_of,
 )
 from masterlight.subframes.select import SubframeSelector
@@ -109,6 +116,35 @@ def test_truth_a_profile_in_other_pixels_keeps_its_light():
     assert rescaled(None, 2.0) is None and rescaled((1.0, 2.0), 1.0) == (1.0, 2.0)
 
 
+@pytest.mark.parametrize(("kernel", "wider"), [("lanczos5", 1.0), ("lanczos3", 1.01), ("bilinear", 1.1)])
+def test_truth_interpolation_widens_stars_by_what_is_told(kernel, wider):
+    """Stars of 2.4 px, shifted at random and laid back by a kernel of the warp: their mean, measured, and as told."""
+    rng, alpha = np.random.default_rng(2), 1.2 / np.sqrt(2 ** (1 / 3.5) - 1)
+    y, x = (v.ravel() + rng.random(v.size) for v in np.mgrid[25:400:30, 25:400:30])
+    total, before = np.zeros((420, 420), np.float32), []
+    for shift in rng.uniform(-2, 2, (12, 2)):
+        image = rng.normal(100, 3, total.shape).astype(np.float32)
+        light = np.full(x.size, 2e4)
+        render_stars(image, x + shift[0], y + shift[1], light, alpha, alpha, 0.0, 3.5, 1e-4)
+        before.append(SubframeSelector().measure(image)[0])
+        back, laid = np.eye(3), np.empty_like(total)
+        back[:2, 2] = shift
+        warp(image, 0, 0, back, laid, 0, 0, kernel)
+        total += laid / 12
+    own = np.mean([m.profile for m in before], axis=0)
+    told = float(fitted_width((own @ resampling(partial(shape_of, kernel)).T)[None])[0] / fitted_width(own[None])[0])
+    found = SubframeSelector().measure(total[10:-10, 10:-10])[0].fwhm_px / np.mean([m.fwhm_px for m in before])
+    assert told == pytest.approx(found, abs=0.02 if kernel == "bilinear" else 0.01) and told > wider
+
+
+def test_truth_a_fit_to_a_profile_finds_its_width():
+    """Of a mixture of narrow and wide stars a fit finds more than its width at half of its height."""
+    for fwhm, beta in ((2.0, 2.5), (3.0, 4.0), (6.0, 8.0)):
+        assert fitted_width(moffat_profile(fwhm, beta)[None])[0] == pytest.approx(fwhm, rel=0.035)
+    mixed = np.mean([moffat_profile(fwhm, 3.5) for fwhm in (2.6, 3.2, 3.7, 4.0, 4.0, 4.0, 4.1, 4.2)], axis=0)
+    assert 1.005 < fitted_width(mixed[None])[0] / width_of(half_radius(mixed)) < 1.02
+
+
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +192,23 @@ def test_oracle_sharp_weights_are_the_narrowest_of_their_depth(give):
         minimize(width, RNG.dirichlet(np.ones(5)), constraints=rule, method="COBYLA", tol=1e-7).fun for _ in range(4)
     )
     assert half_radius(sharp_weights(noise, profiles, give) @ profiles) == pytest.approx(best, rel=1e-3)
+
+
+def test_oracle_weights_of_a_width_by_bisection():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        count = int(rng.integers(2, 40))
+        least, rise = rng.exponential(size=count), rng.standard_normal(count) + 0.5
+        found = weights_of_width(least, rise)
+        if (least * rise).sum() <= 0 or (rise >= 0).all():
+            assert found is (least if (least * rise).sum() <= 0 else None)
+            continue
+        low, high = 0.0, 1e9
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            above = (least * np.maximum(0, 1 - middle * rise) * rise).sum() > 0
+            low, high = (middle, high) if above else (low, middle)
+        assert found == pytest.approx(least * np.maximum(0, 1 - high * rise), rel=1e-6, abs=1e-12)
 
 
 def test_truth_more_depth_given_makes_narrower_stars():

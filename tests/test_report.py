@@ -6,9 +6,19 @@ import math
 import numpy as np
 
 from masterlight.core.errors import Rejected
+from masterlight.core.frame import Meta
 from masterlight.doctor.findings import finding
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import COLUMNS, FrameReport, MasterRow, Report, finite, parts_words, rejection_words
+from masterlight.night.report import (
+    COLUMNS,
+    FrameReport,
+    MasterRow,
+    Report,
+    finite,
+    parts_words,
+    rejection_words,
+    subframes_of,
+)
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
 
@@ -62,3 +72,19 @@ def test_sentences_leave_out_what_is_not_known():
     one = FrameReport(path="a/light.fits", weight=1.0, rejected_low=0.0, rejected_high=0.001)
     assert parts_words([one]) == "" and parts_words([one, one]).startswith("2 lights: weights 1.000 (least: ")
     assert rejection_words(0.0, 0.01, 0.002).endswith("1.000 % high, 0.200 % more in larger structures")
+
+
+def test_truth_lights_of_a_report_as_a_table_to_look_at():
+    """Figures, verdicts and reasons of the rows; other files are none of it."""
+    told = {"fwhm_px": 3.1, "eccentricity": 0.4, "noise": 12.0, "stars": 80, "background": 700.0, "object": "M 31"}
+    rows = [
+        FrameReport(path="b.fits", kind="light", status="used", weight=0.8, **told),
+        FrameReport(path="a.fits", kind="light", stage="approve", reason="too few stars", **told),
+        FrameReport(path="c.fits", stage="scan", reason="no image"),
+        FrameReport(path="d.fits", reason="it cannot be read"),
+    ]
+    night = subframes_of(rows, {"a.fits": Meta(time="2026-11-28T21:00:00"), "d.fits": Meta(time="2026-11-28T22:00:00")})
+    assert [frame.source for frame in night] == ["b.fits", "a.fits", "d.fits"]
+    assert [frame.approved for frame in night] == [True, False, False]
+    assert night[1].reasons == ("too few stars",) and np.isnan(night.column("FWHM")[2])
+    assert list(night.column("FWHM")[:2]) == [3.1, 3.1] and night.column("Noise")[0] == 12 and night.weights[0] == 0.8

@@ -24,7 +24,7 @@ def process_of(name):
 
 WORDS = {
     "pattern": "GRBG", "region": "[1:5,1:9]", "image": "[1:50,1:90]", "workers": "serial",
-    "weight_expression": "1/Noise",
+    "weight_expression": "1/Noise", "approve": "FWHM < 4", "weight": "1/Noise",
 }  # fmt: skip
 """Texts that knobs of these names take."""
 

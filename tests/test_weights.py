@@ -122,7 +122,7 @@ def test_truth_expression_of_the_tutorial():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Exposure / 100", 3), ("SNR", (22 / 4e-4) ** 2), ("SNRWeight", (22 / 4e-4) ** 2), ("Median + Mean", 2010),
+        ("Exposure / 100", 3), ("SNR", (17 / 4e-4) ** 2), ("SNRWeight", (17 / 4e-4) ** 2), ("Median + Mean", 2010),
         ("MeanDeviation", 17), ("Stars", 500), ("PSFSNR", 2.374975e-3), ("PSFSignalWeight", 2.66300e-3),
         ("SSWEIGHT * 2", 1.6), ("5 + CCD_TEMP/10", 4), ("NoiseMax/NoiseMinimum", 1), ("1 + FWHMSigma", 1), ("7", 7),
     ],
@@ -149,6 +149,14 @@ def test_truth_wrong_expressions_are_told(text, words):
     with pytest.raises(ParameterError) as caught:
         weigh("expression", *frames, expression=text)
     assert words in str(caught.value)
+
+
+def test_truth_transparency_is_beside_clear_frames():
+    # Half of the light in twice the time is a quarter.
+    frames = [replace(ONE, flux_ratio=ratio) for ratio in (2.0, 2.0, 2.0, 1.0)]
+    frames[3] = replace(frames[3], exposure_s=2 * ONE.exposure_s)
+    assert weigh("expression", *frames, expression="Transparency") == pytest.approx([1, 1, 1, 0.25], rel=1e-14)
+    assert needs("expression", "Transparency^2") == ("flux_ratio",)
 
 
 def test_truth_expression_names_the_frame_without_stars():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
-    "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
+    "Blink", "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
 )  # fmt: skip
 PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""
@@ -84,6 +84,8 @@ class Step:
     words: str = ""
     """What else its help says."""
     by_hand: bool = True
+    may_only_show: bool = False
+    """Whether it does something without --out, too."""
 
     @property
     def writes_again(self) -> bool:
@@ -141,7 +143,7 @@ RECIPE, GENERAL = "Recipe", ("workers", "memory_mb", "overwrite")
 FOLDER = "Folder to write to."
 CLIPPING = "combination", "rejection.algorithm", "rejection.low", "rejection.high"
 NIGHT_KNOBS = (
-    "calibrate.dark_scaling", "cosmetic.hot", "debayer.method", "select.max_fwhm_px", "align.interpolation",
+    "calibrate.dark_scaling", "cosmetic.hot", "debayer.method", "select.approve",
     "integrate.rejection.algorithm", "integrate.rejection.low", "integrate.rejection.high", "integrate.weights",
     "reference", "drizzled", "memory_mb",
 )  # fmt: skip
@@ -163,18 +165,18 @@ STEPS = {step.verb: step for step in (
         "masterlight doctor ~/nights/m31 -o m31.html",
         ("off", "calibrate.dark_scaling", "calibrate.overscan.model", "debayer.pattern", "workers"),
         takes="DIR", makes="Page to write, .html, with pictures of what was found.", of="doctor",
-        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False,
+        also=("calibrate", "debayer", "match", "rotator_deg", "workers", *KIND_DIRS), by_hand=False, may_only_show=True,
         words="Exit status: 0 healthy or only warnings, 1 when something is wrong that stops a run.",
     ),
     Step(
         "plan", RECIPE, "Say what a run on DIR would do: matches, equations, disk, memory.",
-        "masterlight plan ~/nights/m31 --preset light-bias-flat", NIGHT_KNOBS, (FILE, SCENARIO), takes="DIR", makes="",
-        by_hand=False, words="Where headers lie: --bias-dir, --dark-dir, --flat-dir, --light-dir.",
+        "masterlight plan ~/nights/m31 --preset light-bias-flat", NIGHT_KNOBS, (FILE, SCENARIO), takes="DIR...",
+        makes="", by_hand=False, words="Where headers lie: --bias-dir, --dark-dir, --flat-dir, --light-dir.",
     ),
     Step(
         "run", RECIPE, "Turn the raw frames in DIR into masters and master lights.",
         "masterlight run ~/nights/m31 --out ~/m31 --integrate.rejection.low 3.5", NIGHT_KNOBS,
-        (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR",
+        (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR...",
         makes="Folder for the masters, the master lights and the report.", by_hand=False,
         words="Exit status: 0 done, 1 done without some frames or reports, 2 nothing usable.",
     ),
@@ -248,6 +250,36 @@ STEPS = {step.verb: step for step in (
         "debayer", "Debayer", "Make colour images of mosaics; each is written as NAME_d.fits.",
         "masterlight debayer clean -o colour --method vng", ("method", "directions", "pattern", "xtrans_passes"),
         makes=FOLDER, ending="_d",
+    ),
+    Step(
+        "subframes", "SubframeSelector", "Measure frames; approve and weigh them, and say what comes of it.",
+        'masterlight subframes lights --approve "FWHM < 4 && Eccentricity < 0.6"',
+        ("approve", "weight", "scale_arcsec", "data_unit"),
+        (Slot("table", "Table to write: .csv, .ecsv or .json."),
+         Slot("list", "List of the approved, .txt; other verbs take @FILE."),
+         Slot("page", "Page to write, .html: table and plots, works offline."),
+         Slot("plots", "Folder for plots as PNG and SVG.", metavar="DIR"),
+         Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME"),
+         Slot("explain", "A frame: how it comes to its verdict and weight.", "word"),
+         Slot("fresh", "Measure anew what is known from before, too.", "switch"),
+         Slot("keyword", "What holds the weight in copies [SSWEIGHT].", "word", metavar="NAME"),
+         Slot("prefix", "Before the names of copies.", "word", metavar="TEXT"),
+         Slot("postfix", "Behind the names of copies [_a].", "word", metavar="TEXT"),
+         Slot("keep", "Approve by hand: a name or pattern; repeat it.", "files", metavar="NAME"),
+         Slot("leave_out", "The same, not to approve.", "files", metavar="NAME"),
+         Slot("forecast", "Tell what an integration will give, by weights.", "switch"),
+         Slot("weights", "point, noise or sharp, instead of a formula.", "word", metavar="NAME"),
+         Slot("give", "Percent of depth that sharp gives away [1].", "word", metavar="PERCENT")),
+        makes="Folder for copies of the approved frames.", may_only_show=True,
+        words="Exit status: 0 done, 1 done without some files, 2 nothing usable.",
+    ),
+    Step(
+        "blink", "Blink", "Show frames one after the other: a page to mark them in, a GIF, a film.",
+        "masterlight blink lights -o night.html",
+        ("registered", "stretch", "width_px", "quality", "rate", "measured", "select.approve", "select.weight"),
+        (Slot("reference", "Frame on which all are laid, and as which they are stretched; the best if left out."),
+         Slot("fresh", "Measure all frames anew.", "switch")),
+        makes="Page (.html), GIF (.gif) or film (.mp4, by ffmpeg) to write.",
     ),
     Step(
         "normalize", "LocalNormalization", "Bring registered frames to the sky of one of them: NAME_n.fits.",

@@ -73,13 +73,16 @@ def text(findings: Sequence[Finding]) -> str:
     return "\n".join(f"{f.severity:<5} {f.id}  {f.title}: {visible(f.sentence)}" for f in gathered(findings))
 
 
-def html(findings: Sequence[Finding], title: str) -> str:
-    """One self-contained page: findings from the gravest on, each with its figure, advice, frames and picture."""
+def html(findings: Sequence[Finding], title: str, more: str = "") -> str:
+    """One self-contained page: findings from the gravest on, each with its figure, advice, frames and picture.
+
+    more: what follows them, as HTML.
+    """
     found = gathered(findings)
     body = "\n".join(article(f) for f in found) or "<p>Nothing is wrong with these calibration frames.</p>"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n<p>{summary(found)}</p>\n{body}\n</body></html>\n"
+        f"<style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n<p>{summary(found)}</p>\n{body}\n{more}</body></html>\n"
     )
 
 

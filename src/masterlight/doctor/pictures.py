@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from masterlight.core.frame import Frame
-from masterlight.io.raster import preview, reduce_image
+from masterlight.core.stretch import preview, reduce_image
 
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 14, 44

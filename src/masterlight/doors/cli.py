@@ -19,6 +19,7 @@ from masterlight.processes import STEPS, Step, load
 from masterlight.session.words import condense, visible
 
 NOTHING = 2
+MAY_BE_EMPTY = "inputs", "prefix", "postfix"
 MOST_RECIPE_BYTES = 1 << 20
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Help need not look through all that is installed for plugins of pydantic."""
@@ -57,7 +58,12 @@ def tidy() -> Iterator[None]:
 
 
 def fail(message: object, status: int) -> NoReturn:
-    click.echo(f"masterlight: {visible(message)}", err=True)
+    words = f"masterlight: {visible(message)}"
+    if " --> " in words and sys.stderr.isatty():  # the place in a formula, which a person sees better by a caret
+        from masterlight.subframes.formula.parser import with_caret
+
+        words = with_caret(words)
+    click.echo(words, err=True)
     sys.exit(status)
 
 
@@ -70,7 +76,7 @@ def main() -> None:
 def carry_out(step: Step, **arguments: Any) -> None:
     """Do what a verb says, with the process or recipe that its flags make."""
     for name, value in arguments.items():
-        if value == "" and name != "inputs" and not name.startswith("knob__"):
+        if value == "" and name not in MAY_BE_EMPTY and not name.startswith("knob__"):
             raise ParameterError(f"{name}= is empty; was a variable not set? Give a name, or leave it out")
     process = process_of(step, arguments)
     slots = {name: value for name, value in arguments.items() if not name.startswith("knob__")}
@@ -149,7 +155,31 @@ def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) ->
     sys.exit(1 if rejected else 0)
 
 
-def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quiet: bool) -> None:
+def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
+    """The table of measured frames on the screen; exit status 1 when some files could not be read or copied."""
+    from masterlight.doors.console import plain_console
+    from masterlight.doors.hand.choose import Below, choose_files, columns_asked
+    from masterlight.doors.sheet import sheet
+
+    below: list[str] = []
+
+    def without_texts() -> Iterator[Any]:
+        for event in choose_files(process, inputs, **{k: v for k, v in slots.items() if v is not None}):
+            if isinstance(event.result, Below):
+                below.append(event.result.text)
+            else:
+                yield event
+
+    with console_of(step, inputs) as console:
+        night, rejected = show(without_texts(), console)
+    lines = sheet(night, plain_console().width, columns_asked(process, slots.get("sort")))
+    hand_over("\n\n".join(["\n".join(lines), *below]))
+    if all(frame.measurement is None for frame in night):
+        raise NothingUsable("none of these frames could be measured; the table tells why")
+    sys.exit(1 if rejected else 0)
+
+
+def run(step: Step, recipe: Any, inputs: Any, out: str, preset: str | None, quiet: bool) -> None:
     import masterlight
     from masterlight.doors.console import summary
 
@@ -159,7 +189,7 @@ def run(step: Step, recipe: Any, inputs: str, out: str, preset: str | None, quie
     sys.exit(report.exit_status)
 
 
-def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
+def plan(step: Step, recipe: Any, inputs: Any, preset: str | None) -> None:
     from masterlight.core.workers import executor
     from masterlight.doctor.page import text
     from masterlight.night.ahead import check_reference
@@ -176,7 +206,7 @@ def plan(step: Step, recipe: Any, inputs: str, preset: str | None) -> None:
     check_reference(found, recipe.reference)
 
 
-def plan_folder(folder: str, recipe: Any) -> Any:
+def plan_folder(folder: Any, recipe: Any) -> Any:
     from masterlight.night.run import plan_of
     from masterlight.session.scan import scan
 
@@ -223,7 +253,9 @@ def simulate(step: Step, night: Any, inputs: str) -> None:
     click.echo(f"{count} frames in {visible(inputs)}; the truth about them is in truth.json and truth.npz")
 
 
-STORY: dict[str, Callable[..., None]] = {work.__name__: work for work in (simulate, doctor, plan, run, recipe)}
+STORY: dict[str, Callable[..., None]] = {
+    work.__name__: work for work in (simulate, doctor, plan, run, recipe, subframes)
+}
 """What verbs do that are not steps by hand: (step, process, what the flags say)."""
 
 for step in STEPS.values():

@@ -25,7 +25,7 @@ class Verb(click.Command):
         slots = [option_of(slot) for slot in step.slots]
         one = step.takes.rstrip(".")
         takes = [click.Argument(["inputs"], nargs=-1 if one != step.takes else 1, required=True, metavar=step.takes)]
-        makes = [click.Option(["-o", "--out"], required=step.verb != "doctor", type=click.Path(), metavar="PATH")]
+        makes = [click.Option(["-o", "--out"], required=not step.may_only_show, type=click.Path(), metavar="PATH")]
         again = [click.Option(["--overwrite"], is_flag=True)] if step.writes_again else []
         shown: dict[str, Any] = {"is_eager": True, "expose_value": False, "callback": partial(show_help, step)}
         help_ = click.Option(["-h", "--help", "chapter"], is_flag=False, flag_value="", **shown)

@@ -8,6 +8,11 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Knob
 from masterlight.processes import STEPS, Slot, Step
 
+TAKES = {
+    "FILES...": "Images, folders of them, @LIST of them.",
+    "DIR...": "Folders; beside @LIST only the lights that it names.",
+}
+
 
 def front() -> str:
     """The verbs in the order of the story, then those by hand."""
@@ -25,7 +30,7 @@ def page(step: Step) -> str:
     lines += [*wrap("", step.summary), *wrap("", step.words), "", f"  {step.example}", ""]
     made = [Slot("out", step.makes, letter="o", metavar="PATH")] if step.makes else []
     again = [Slot("overwrite", "Replace files that exist.", "switch")] if step.writes_again else []
-    lines += wrap(f"  {step.takes:20} ", "Images, or folders of them." if step.takes == "FILES..." else "", 23)
+    lines += wrap(f"  {step.takes:20} ", TAKES.get(step.takes, ""), 23)
     for slot in (*made, *step.slots, *again):
         name = ", ".join(slot.flags) + ("" if slot.kind == "switch" else f" {slot.metavar}")
         lines += wrap(f"  {name:20} ", slot.words, 23)

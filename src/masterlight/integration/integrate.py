@@ -6,15 +6,15 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from masterlight.core import workers
-from masterlight.core.errors import ParameterError
 from masterlight.core.knob import Unit, When
 from masterlight.core.process import engine, process, with_values
 from masterlight.core.workers import Event
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.integration.rejection import KINDS, LargeScaleRejection, MasterRejection, Rejection
+from masterlight.subframes.select import Formula
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,27 +27,13 @@ if TYPE_CHECKING:
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
 Weights = Literal[
     "point", "noise", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
-    "average-deviation", "keyword", "expression",
+    "average-deviation", "keyword", "expression", "select",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
 """Combinations in which some frames count for more than others."""
 NORMALIZED = "auto", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
 JUDGED = "auto", "scale+zero offset", "equalize fluxes", "local"
 LOCALLY = When(normalization="local"), When(rejection__normalization="local")
-
-
-def check_formula(text: str) -> str:
-    """A formula of weights that can be understood; ValueError with the place where it cannot."""
-    try:
-        approves = engine("subframes.formula.expression").Expression(text).approves
-    except ParameterError as error:
-        raise ValueError(str(error).removeprefix("expression: ")) from None
-    if approves:
-        raise ValueError(f"'{text:.60}' is a condition; a weight is a number: if({text:.60}, 1, 0)")
-    return text
-
-
-Formula = Annotated[str, AfterValidator(check_formula)]
 
 
 @process
@@ -65,7 +51,8 @@ class ImageIntegration:
     pixels with those of the reference, by the knobs of `local`."""
     weights: Annotated[Weights, When(combination=WEIGHED)] = "point"
     """What a frame counts for: point is for the faintest stars, by its noise and by how its stars overlap with those of
-    all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header."""
+    all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header;
+    select is by SubframeSelector.weight, in a run."""
     give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
     """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"

@@ -11,6 +11,7 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.geometry import PATTERN_ROW, TOP_DOWN, flip_header
 from masterlight.core.headers.reading import FULL_LEVELS
+from masterlight.io.kept import Kept as Kept
 from masterlight.io.whole import atomic as atomic
 
 FilePath = str | os.PathLike[str]
@@ -175,6 +176,13 @@ def write(
     if bottom_up:
         header, planes = turned_rows(header or {}, planes)
     import_module("masterlight.io.fits.writer").write_fits(path, planes, header or {}, history, compress)
+
+
+def copy_with(
+    source: FilePath, target: FilePath, cards: Mapping[str, tuple[float, str]], history: Iterable[str] = ()
+) -> None:
+    """Copy a FITS file, samples as they are stored, with numbers (value, comment) set in the header of its image."""
+    import_module("masterlight.io.fits.copied").copy_with(source, target, cards, history)
 
 
 def turned_rows(header: Any, planes: Mapping[str, Any]) -> tuple[list[tuple[object, ...]], dict[str, Any]]:

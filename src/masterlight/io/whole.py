@@ -48,9 +48,10 @@ class WholeFile(io.FileIO):
 
 
 @contextmanager
-def atomic(path: str | os.PathLike[str]) -> Iterator[WholeFile]:
+def atomic(path: str | os.PathLike[str], synced: bool = True) -> Iterator[WholeFile]:
     """A binary file to write into and read back, renamed to `path` when all went well; else nothing is left.
 
+    synced: wait until it would outlast a power cut; not for what can be made again, and is checked when it is read.
     OutputError where the system does not take it all: a full disk, a limit, a fault that shows when it is synced.
     """
     path = Path(path)
@@ -61,14 +62,15 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[WholeFile]:
         clear_once(path.parent)
         with owned_file(path.parent, OWN, PARTIAL) as file:
             yield file
-            os.fsync(file.fileno())
+            os.fsync(file.fileno()) if synced else None
             held = os.dup(file.fileno()) if fcntl else None  # keeps the lock until the file has its name
             try:
                 file.close()  # on a network drive this may be what fails
                 os.replace(file.name, path)
             finally:
                 os.close(held) if held is not None else None
-        sync_folder(path.parent)
+        if synced:
+            sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: {why_not(error, path)}") from error
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import OutputError, ParameterError
 from masterlight.core.frame import Frame
+from masterlight.core.process import plain, with_values
 from masterlight.core.workers import Events, machine_memory_mb
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io.defectlist import read_defects
 from masterlight.io.scratch import scratch_place
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import check_names
 
@@ -25,11 +28,33 @@ def look_ahead(run: Run) -> Events[None]:
     require_scratch(plan)
     check_counts(run)
     check_reference(plan, recipe.reference)
+    yield from weighed_by(run)
     for job in plan.lights if recipe.defects else ():
         read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))
     if run.memory_mb > machine_memory_mb():
         words = f"Recipe.memory_mb {run.memory_mb:.0f} is more than the {machine_memory_mb():.0f} MB of this machine"
         yield run.note("plan", f"{words}, which will be slow where it has to use the disk for memory")
+
+
+def weighed_by(run: Run) -> Events[None]:
+    """Say by what lights are weighed where a formula of the selector does so; raise for names that nothing has."""
+    select, weights = run.recipe.select, run.recipe.integrate.weights
+    for knob in ("approve", "weight"):
+        if not (text := getattr(select, knob)):
+            continue
+        formula, known = Expression(text), [*PROPERTIES]
+        if any(property_named(name) is None for name in formula.names):
+            headers = (keywords_of(frame) for job in run.plan.lights for frame in job.frames)
+            known += {name for header in headers for name in keyword_names(header)}
+        formula.check(known, f"SubframeSelector.{knob}")
+    if select.weight and weights == ImageIntegration().weights:
+        run.recipe = with_values(run.recipe, integrate=with_values(run.recipe.integrate, weights="select"))
+        run.report.recipe = plain(run.recipe)
+        yield run.note("plan", "lights count by SubframeSelector.weight (ImageIntegration.weights select)")
+    elif select.weight and weights != "select":
+        yield run.note("plan", f"SubframeSelector.weight has no say beside ImageIntegration.weights {weights}")
+    elif weights == "select" and not select.weight:
+        raise ParameterError("ImageIntegration.weights select needs a formula: give SubframeSelector.weight")
 
 
 def require_scratch(plan: Plan) -> None:

@@ -6,13 +6,14 @@ without a name may show two targets, and a name may be wrong.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+from masterlight.alignment.overlaid import places_of
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
@@ -24,6 +25,10 @@ from masterlight.night.light import Light, align_light
 from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
+from masterlight.subframes.choice.health import examined
+from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import HEALTH_FIELDS
 
 FEWEST = 3
 """Lights that make a field beside a larger one; beside one of two, two do."""
@@ -247,12 +252,33 @@ def is_few_of_group(run: Run, light: Light) -> bool:
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter."""
+    """The selector's verdict on each light, taken among the lights of the same filter; formulas, also that of weights,
+    and flags are asked, too."""
+    select = run.recipe.select
+    if select.approve or select.weight or select.flags == "reject":
+        frames = subframes_of(lights)
+        if set(select.measures) & set(HEALTH_FIELDS):
+            frames = [*examined(Subframes(tuple(frames)), places_of)]
+        return [judged_by_formula(*pair) for pair in zip(lights, select.table(frames), strict=True)]
     verdict = {}
     for job in {light.job for light in lights}:
         own = [light for light in lights if light.job == job]
-        verdict.update(zip(own, run.recipe.select.select([o.measurement for o in own]), strict=True))
+        verdict.update(zip(own, select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
+
+
+def subframes_of(lights: list[Light]) -> list[Subframe]:
+    """Lights that were measured, as a table takes them."""
+    return [
+        Subframe(light.source, light.view.meta, light.measurement, light.stars, keywords=keywords_of(light.view))
+        for light in lights
+    ]
+
+
+def judged_by_formula(light: Light, one: Subframe) -> Rejected | None:
+    """What a table says of a light, which keeps its weight."""
+    light.measurement = replace(light.measurement, weight=one.weight)
+    return None if one.approved else Rejected(light.source, "approve", "; ".join(one.reasons))
 
 
 def named_reference(run: Run, lights: list[Light]) -> list[Light]:

@@ -106,7 +106,11 @@ class Light:
         for channel, (gain, spread), matrix in zip(self.channels, gains, matrices, strict=False):
             noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
             noise["response"] = self.response(len(told), registered)
-            own = {"profile": profile, "sky_dn": self.sky_seen(channel, matrix, registered.shape)}
+            own = {
+                "profile": profile,
+                "weight": self.measurement.weight,
+                "sky_dn": self.sky_seen(channel, matrix, registered.shape),
+            }
             told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise))
         return told
 
@@ -222,7 +226,7 @@ class Measure:
     ):  # fmt: skip
         self.how = selector, debayer, each_plane, wanted, scale, rejection
         self.selector, self.debayer, self.each_plane, self.wanted, self.scale, self.rejection = self.how
-        self.kept = threading.local()
+        self.asked, self.kept = selector.measures, threading.local()
 
     def __reduce__(self):
         return Measure, self.how
@@ -250,6 +254,7 @@ class Measure:
         mosaic, pattern = (image, pattern) if one or pattern else mosaic_of(image)
         if pattern:
             how |= {"mosaic": mosaic, "pattern": pattern}
+        how["wanted"] = self.asked
         found = measure_light(self.selector, plain, sky=sky, **how)
         if not found:
             return found

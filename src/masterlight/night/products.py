@@ -21,10 +21,11 @@ from masterlight.core.errors import OutputError, ParameterError, one_line
 from masterlight.core.frame import Meta
 from masterlight.core.headers.geometry import TOP_DOWN, WCS_KEYWORDS
 from masterlight.core.process import plain, to_toml
+from masterlight.core.stretch import preview
 from masterlight.integration.stack import Stack
 from masterlight.io import counts, round_to_step, write
 from masterlight.io.fits.writer import is_sealed
-from masterlight.io.raster import preview, write_png
+from masterlight.io.raster import write_png
 from masterlight.io.whole import make_folder, reserved
 from masterlight.night.recipe import Recipe
 from masterlight.session.groups import mean_angle

@@ -8,6 +8,7 @@ import numpy as np
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.night.light import Light
+from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS
 
 Match = tuple[Transform, tuple[Transform, ...]]
@@ -22,15 +23,18 @@ STEEP = 10.0
 
 
 def promise(light: Light) -> float:
-    """How well a light may serve before it is matched: light of its stars, sharp and round, over its noise."""
-    m = light.measurement
-    width = m.fwhm_px * light.view.meta.binning[0]
-    return (max(m.psf_flux_dn or 0.0, 0.0) / m.noise_dn) ** 0.5 / width * roundness(light)
+    """How well a light may serve before it is matched."""
+    return promise_of(light.measurement, light.view.meta.binning[0])
 
 
-def roundness(light: Light) -> float:
+def promise_of(m: Measurement, binning: int = 1) -> float:
+    """How well a frame may serve before it is matched: light of its stars, sharp and round, over its noise."""
+    return (max(m.psf_flux_dn or 0.0, 0.0) / m.noise_dn) ** 0.5 / (m.fwhm_px * binning) * roundness(m)
+
+
+def roundness(m: Measurement) -> float:
     """The shorter axis of the stars over the longer one."""
-    return max(0.0, 1 - light.measurement.eccentricity**2) ** 0.5
+    return max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
 def transparencies(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
@@ -60,7 +64,7 @@ def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
         m, (rows, cols) = light.measurement, light.view.shape[-2:]
         inside = np.prod(np.clip(1 - np.abs(centres[light] - middle) / (cols, rows), 0, None))
         sharp = ratio / m.noise_dn / (m.fwhm_px * light.view.meta.binning[0])
-        out[light] = float(sharp * roundness(light) * inside * calm(light))
+        out[light] = float(sharp * roundness(m) * inside * calm(light))
     return out
 
 

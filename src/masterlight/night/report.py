@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from masterlight.core.frame import Meta
 from masterlight.core.statistics.noise import noise_mrs
 from masterlight.core.units.figures import figure
 from masterlight.doctor.findings import Finding
@@ -18,6 +19,7 @@ from masterlight.io import atomic
 from masterlight.night.light import Light
 from masterlight.session.plan import Plan
 from masterlight.session.words import how_many
+from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.measurement import Measurement
 
 SHARES = {
@@ -245,6 +247,21 @@ class Report:
         del values["unwritten"], values["name"]
         with atomic(path) as file:
             file.write(json.dumps(finite(values), indent=1, default=str).encode())
+
+
+def subframes_of(rows: Sequence[FrameReport], metas: Mapping[str, Meta]) -> Subframes:
+    """The lights among the rows of a report as a table to look at, with what their headers say by their paths."""
+    frames = []
+    for row in rows:
+        if row.kind != "light" and row.path not in metas:
+            continue
+        meta = replace(metas.get(row.path, Meta()), object=row.object, filter=row.filter)
+        told = {name: getattr(row, name) for name in ("fwhm_px", "eccentricity", "stars", "saturated_fraction")}
+        known = row.background is not None and row.noise is not None
+        m = Measurement(row.path, row.background, (row.noise, row.noise), row.noise, **told) if known else None
+        said = (row.reason,) if row.reason else ()
+        frames.append(Subframe(row.path, meta, m, approved=row.status == "used", weight=row.weight, reasons=said))
+    return Subframes(tuple(sorted(frames, key=lambda frame: (frame.time, frame.source))))
 
 
 def finite(value: Any) -> Any:

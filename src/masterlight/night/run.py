@@ -24,10 +24,11 @@ from masterlight.io import atomic
 from masterlight.io.whole import clear_leftovers
 from masterlight.night.products import Store, check_out, key, key_in, with_key
 from masterlight.night.recipe import Recipe
-from masterlight.night.report import FrameReport, Report
+from masterlight.night.report import FrameReport, Report, subframes_of
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, MasterJob, Plan, resident_mb
 from masterlight.session.planner import plan
 from masterlight.session.scan import Session, scan
+from masterlight.subframes.looks.look import section_of
 
 
 @dataclass
@@ -185,10 +186,12 @@ class Run:
         return path
 
     def write_page(self) -> Path:
-        """Write report.html, what the doctor found with its pictures, and give its path."""
+        """Write report.html, what the doctor found with its pictures and what the lights are like; give its path."""
         path = self.store.path("report", suffix=".html", made_of=self.made_of)
+        metas = {frame.source: frame.meta for job in self.plan.lights for frame in job.frames}
+        lights = section_of(subframes_of(self.report.frames, metas))
         with atomic(path) as file:
-            file.write(with_key(html(self.report.findings, self.plan.name), self.made_of))
+            file.write(with_key(html(self.report.findings, self.plan.name, lights), self.made_of))
         return path
 
     def write_report(self) -> Path:
@@ -220,9 +223,14 @@ def area(frame: Frame) -> int:
     return frame.shape[-1] * frame.shape[-2]
 
 
-def run(folder: Path | str | Plan, out: Path | str, recipe: Recipe | None = None) -> Generator[Event, None, Report]:
+Where = Path | str | Sequence[Path | str]
+"""A folder, or several folders, files and lists of files (`@approved.txt`)."""
+
+
+def run(folder: Where | Plan, out: Path | str, recipe: Recipe | None = None) -> Generator[Event, None, Report]:
     """Walk a night: a folder of raw frames in; masters, master lights, previews and report.json below `out`.
 
+    Beside a folder, the list "@approved.txt" names the lights of it that are used: `run(["night", "@approved.txt"])`.
     Yields events; the last one has stage "done" and the `Report` as its result, which is also what the generator
     returns. Raises NothingUsable when there is no light to work on, OutputError when a product cannot be written.
     """
@@ -241,7 +249,7 @@ def plan_of(session: Session, recipe: Recipe) -> Plan:
     return plan(session, recipe.calibrate, recipe.debayer.pattern, recipe.match, recipe.rotator_deg)
 
 
-def plan_beside(folder: Path | str, out: Path, recipe: Recipe) -> Plan:
+def plan_beside(folder: Where, out: Path, recipe: Recipe) -> Plan:
     """The plan of a folder; what an earlier run that came to no end left in `out` is no input, and that is told."""
     session = scan(folder, recipe.kind_dirs)
     folders = {os.path.dirname(frame.source) for frame in session.frames} if os.path.exists(out) else set()

@@ -9,6 +9,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.workers import each, executor
 from masterlight.io import read
 from masterlight.session.found.folders import of_kind, places_of, without_mixed
+from masterlight.session.found.listed import lists_among
 from masterlight.session.found.search import search
 
 
@@ -33,13 +34,16 @@ def scan(
 ) -> Session:
     """Open every image in a folder and below, or those of a list of files and folders; only headers are read.
 
-    Hidden folders and the results of earlier runs are passed over; what cannot be read becomes a `Rejected`.
+    Hidden folders and the results of earlier runs are passed over; what cannot be read becomes a `Rejected`. Where
+    `@approved.txt` is among them, the files that this list names are opened, and no other lights are in the session.
     kind_dirs: folders and patterns whose frames are of one kind for good, as `Recipe.kind_dirs` has them; they are
     opened too. Raises ParameterError for one that is not there.
     """
-    roots = [where] if isinstance(where, (str, os.PathLike)) else list(where)
-    places = places_of(kind_dirs or {}, os.fspath(roots[0]) if len(roots) == 1 else "")
-    walked = search(map(os.fspath, roots))
+    given = [where] if isinstance(where, (str, os.PathLike)) else list(where)
+    listed = lists_among([os.fspath(one) for one in given])
+    roots = listed.roots
+    places = places_of(kind_dirs or {}, roots[0] if len(roots) == 1 else "")
+    walked = search([*roots, *listed.files])
     paths, knobs, empty = unique(walked.images), dict[str, str](), list[str]()
     for place, knob in places.items():
         beside = search([place])
@@ -52,9 +56,11 @@ def scan(
     with executor("threads:8") as pool:
         found = {event.item: event.result for event in each("scan", pool, read, list(paths.values()))}
     results = without_mixed([of_kind(found[path], knobs.get(real)) for real, path in paths.items()])
-    name = ", ".join(str(root) for root in roots[:3]) + (" ..." if len(roots) > 3 else "")
-    frames, rejected = (tuple(one for one in results if isinstance(one, kind)) for kind in (Frame, Rejected))
-    return Session(name, frames, rejected, (*walked.sentences(), *empty), walked.notes(), walked.unseen())
+    name = ", ".join(map(str, given[:3])) + (" ..." if len(given) > 3 else "")
+    frames, rejected = ([one for one in results if isinstance(one, kind)] for kind in (Frame, Rejected))
+    frames, told = listed.chosen(frames)
+    notes = (*walked.notes(), *told)
+    return Session(name, tuple(frames), tuple(rejected), (*walked.sentences(), *empty), notes, walked.unseen())
 
 
 def unique(paths: Iterable[str]) -> dict[str, str]:

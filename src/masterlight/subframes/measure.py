@@ -16,13 +16,15 @@ from masterlight.core.statistics.noise import noise_and_free, sample, two_sided_
 from masterlight.core.statistics.rounding import dither, middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
-from masterlight.subframes.measurement import FLUCTUATION_FIELDS, STAR_FIELDS, Measurement, StarList
+from masterlight.subframes.measurement import FLUCTUATION_FIELDS, HEALTH_FIELDS, STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.stars.crossings import crossings_of
 from masterlight.subframes.stars.find import find_stars
 from masterlight.subframes.stars.mosaic import mosaic_of
 from masterlight.subframes.stars.shared import star_statistics
 from masterlight.subframes.stars.sharp import NO_MOSAIC
+from masterlight.subframes.wings import light_shares
 
 SAMPLES, STRIPS = 250_000, 16
 """Pixels that `measure` looks at, in so many strips: the median of them is sure to 0.3 % of their scatter."""
@@ -285,7 +287,14 @@ def measure_light(
         return Rejected(source, "measure", f"{words}{row.location_dn:.5g} DN): clouds, lens cap or focus?")
     more = {"stars": total, "gradient_dn": gradient(level), "profile": profile_of_stars(image, found)}
     asked = asked_of_sky(boxes[0], period(frame.meta.pattern), wanted) if wanted else {}
+    if set(wanted) & set(HEALTH_FIELDS):
+        asked |= asked_of_stars(image, found, row.noise_dn)
     return replace(row, **more, **shape, **star_statistics(found), **asked), found
+
+
+def asked_of_stars(image: np.ndarray, found: StarList, noise_dn: float) -> dict[str, Any]:
+    """`HEALTH_FIELDS` of a frame whose stars were found in this image (rows, cols)."""
+    return {"trails": crossings_of(found), "light_shares": light_shares(image, found, noise_dn)}
 
 
 def asked_of_sky(box: np.ndarray, colours: int, wanted: Collection[str]) -> dict[str, float]:

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-STAR_FIELDS = ("psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest")
+STAR_FIELDS = (
+    "psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest", "residual",
+    "fwhm_mean_dev_px", "eccentricity_mean_dev", "residual_mean_dev", "fwhm_error_px", "eccentricity_error",
+    "residual_error", "fitted", "beta", "theta_rad", "theta_coherence", "gradient_dn",
+)  # fmt: skip
 FLUCTUATION_FIELDS = ("background_noise_dn", "background_scale_dn")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", *FLUCTUATION_FIELDS)
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
+HEALTH_FIELDS = ("trails", "light_shares")
+"""Fields that `SubframeSelector.measure` makes when they are wanted: by them a frame's health is told."""
 FIRM_SNR, SHARPEST = 25.0, 0.05
 """Stars of so much signal over noise tell how sharp the sharpest are, and what share of them these are."""
 
@@ -67,6 +73,10 @@ class Measurement:
     exposure_s: float | None = None
     flux_ratio: float | None = None
     """Flux of stars in this frame over that of the same stars in the reference."""
+    flux_ratio_error: float | None = None
+    """1 sigma of it."""
+    weight: float | None = None
+    """What it counts for, where `SubframeSelector.weight` was asked."""
     mean_dn: float | None = None
     mean_deviation_dn: float | None = None
     """Average absolute deviation from the median."""
@@ -132,6 +142,10 @@ class Measurement:
     """By what part of themselves widths change from corner to corner, along their slope."""
     curvature: float | None = None
     """By what part of themselves widths grow from the middle to a corner."""
+    trails: int | None = None
+    """How many bright trails of satellites or aircraft cross it."""
+    light_shares: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Light of its stars by their pixels within `wings.APERTURES_PX` over that of their fits; and errors."""
     altitude_deg: float | None = None
     azimuth_deg: float | None = None
     air_mass: float | None = None

@@ -1,8 +1,11 @@
 """How a frame spreads the light of a star: its mean radial profile, and what frames are worth by it."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from masterlight.subframes.measurement import StarList
@@ -23,6 +26,10 @@ STARS, TRIED, FEWEST = 40, 160, 3
 ALONE, FIRM = 4.0, 20.0
 """A star stands alone where no brighter one than a tenth of it is within so many widths; its signal over noise."""
 TINY, STEPS = 1e-30, 60
+WINDOW_PX, FINE_PX = 24, 0.25
+"""Half a side of the window in which a profile is folded with a kernel, and its step."""
+FITTED, FITS = 2.0, 25
+"""Radius in widths up to which a profile is fitted, and steps that this takes."""
 WORTH_TELLING = 5e-4
 BLUR_PX2 = 8 * np.log(2) / 12
 """What the pixel adds to the square of a width."""
@@ -81,14 +88,19 @@ def profile_of_stars(image: np.ndarray, stars: StarList) -> Profile | None:
     chosen = stars[lonely(stars, ALONE * width, half, image.shape)]
     if len(chosen) < FEWEST:
         return None
-    x, y = np.rint(chosen.x_px).astype(int), np.rint(chosen.y_px).astype(int)
+    boxes, distance = boxes_around(image, chosen, half)
+    light = (boxes - chosen.background_dn[:, None, None]) / chosen.flux_dn[:, None, None]
+    return radial_profile(light, distance, width, stars.beta if np.isfinite(stars.beta) else 10.0)
+
+
+def boxes_around(image: np.ndarray, stars: StarList, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 2 half + 1, 2 half + 1) float64 around stars that lie well inside, and the distance of their pixels."""
+    x, y = np.rint(stars.x_px).astype(int), np.rint(stars.y_px).astype(int)
     steps = np.arange(-half, half + 1)
     boxes = image[y[:, None, None] + steps[:, None], x[:, None, None] + steps].astype(np.float64)
-    light = (boxes - chosen.background_dn[:, None, None]) / chosen.flux_dn[:, None, None]
-    across = steps - (chosen.x_px - x)[:, None]
-    down = steps - (chosen.y_px - y)[:, None]
-    distance = np.hypot(across[:, None, :], down[:, :, None])
-    return radial_profile(light, distance, width, stars.beta if np.isfinite(stars.beta) else 10.0)
+    across = steps - (stars.x_px - x)[:, None]
+    down = steps - (stars.y_px - y)[:, None]
+    return boxes, np.hypot(across[:, None, :], down[:, :, None])
 
 
 def lonely(stars: StarList, apart_px: float, half: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -116,6 +128,49 @@ def rescaled(profile: Profile | None, scale: float) -> Profile | None:
     if profile is None or abs(scale - 1) < 1e-3:
         return profile
     return tuple((np.interp(RADII_PX / scale, RADII_PX, profile) / scale**2).tolist())
+
+
+def fitted_width(profiles: np.ndarray) -> np.ndarray:
+    """FWHM (N,) without the blur by the pixel, of the Moffat profiles that fit profiles (N, radii) best within a few
+    widths. That is what a fit to stars sees; a mixture of narrow and wide stars is narrower at half of its height."""
+    half = np.array([half_radius(profile) for profile in profiles])
+    inside = RADII_PX < FITTED * 2 * half[:, None]
+    light, weight = profiles / profiles[:, :1], AREAS_PX2 * inside
+    peak, log_beta = np.ones(len(half)), np.full(len(half), np.log(3.5))
+    log_square = np.log(half**2 / (2 ** (1 / 3.5) - 1))
+    for _ in range(FITS):
+        rho, beta = RADII_PX**2 / np.exp(log_square)[:, None], np.exp(log_beta)[:, None]
+        shape = (1 + rho) ** -beta
+        model = peak[:, None] * shape
+        slopes = np.stack([shape, model * beta * rho / (1 + rho), -model * beta * np.log1p(rho)], axis=1)
+        square = np.einsum("nir,njr,nr->nij", slopes, slopes, weight)
+        square[:, range(3), range(3)] *= 1.001
+        steps = np.linalg.solve(square, np.einsum("nir,nr->ni", slopes, weight * (light - model))[..., None])
+        steps = np.clip(steps[..., 0], -0.5, 0.5)
+        peak, log_square = peak + steps[:, 0], log_square + steps[:, 1]
+        log_beta = np.clip(log_beta + steps[:, 2], np.log(1.1), np.log(20))
+    radius = np.exp(0.5 * log_square) * np.sqrt(2 ** np.exp(-log_beta) - 1)
+    return np.array([width_of(r) for r in radius])
+
+
+@lru_cache(maxsize=8)
+def resampling(kernel: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What interpolation makes of a profile, (radii, radii) to be multiplied by it: the mean over all places between
+    the pixels, by which a star is folded with the kernel (its weight at so many pixels' distance)."""
+    at = np.arange(-WINDOW_PX, WINDOW_PX, FINE_PX)
+    x, frequency = np.arange(-8, 8, 1 / 64) + 1 / 128, np.fft.rfftfreq(len(at), FINE_PX)
+    weight = kernel(x)
+    along = np.cos(2 * np.pi * frequency[:, None] * x) @ weight / weight.sum()
+    both = along[np.minimum(np.arange(len(at)), len(at) - np.arange(len(at)))][:, None] * along
+    turn = np.linspace(0, np.pi / 4, 5)[:, None]
+    places = [(RADII_PX * wave(turn) + WINDOW_PX) / FINE_PX for wave in (np.sin, np.cos)]
+    out, distance = np.eye(len(RADII_PX)), np.hypot(at[:, None], at)
+    near = RADII_PX < WINDOW_PX - 8
+    for k in np.flatnonzero(RADII_PX < WINDOW_PX):
+        hat = np.interp(distance, RADII_PX, np.eye(len(RADII_PX))[k])
+        folded = np.fft.irfft2(np.fft.rfft2(hat) * both, hat.shape)
+        out[near, k] = map_coordinates(folded, places, order=3, mode="wrap").mean(axis=0)[near]
+    return out
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -150,8 +205,7 @@ def worth_of(weights: np.ndarray, noise_dn: np.ndarray, profiles: np.ndarray) ->
     for chosen in (weights, noise_dn**-2.0):
         share = chosen / chosen.sum()
         mean, noise = share @ profiles, float(np.sqrt(np.sum((share * noise_dn) ** 2)))
-        width = np.sqrt(max(4 * half_radius(mean) ** 2 - BLUR_PX2, 0.01))
-        told.append(np.array([width, 1 / noise, np.sqrt(AREAS_PX2 @ mean**2) / noise]))
+        told.append(np.array([width_of(half_radius(mean)), 1 / noise, np.sqrt(AREAS_PX2 @ mean**2) / noise]))
     return Worth(float(told[0][0]), *(told[0] / told[1]).tolist())
 
 
@@ -192,13 +246,24 @@ def sharp_weights(noise_dn: np.ndarray, profiles: np.ndarray, give_fraction: flo
     best = least
     for _ in range(STEPS):
         radius = 0.5 * (narrow + wide)
-        rise = np.array([np.interp(radius, RADII_PX, profile) for profile in profiles]) - 0.5 * profiles[:, 0]
-        weights = weights_of_width(least, rise)
+        weights = weights_of_width(least, rise_at(radius, profiles))
         if weights is None or weights.sum() ** 2 / np.sum(weights**2 / least) < (1 - give_fraction) ** 2 * deepest:
             narrow = radius
         else:
             wide, best = radius, weights
     return best
+
+
+def rise_at(radius_px: float, profiles: np.ndarray) -> np.ndarray:
+    """How far each profile (N, radii) stands above half of its centre at a radius, (N,)."""
+    last = min(int(np.searchsorted(RADII_PX, radius_px, "right")), len(RADII_PX) - 1)
+    part = (radius_px - RADII_PX[last - 1]) / (RADII_PX[last] - RADII_PX[last - 1])
+    return (1 - part) * profiles[:, last - 1] + part * profiles[:, last] - 0.5 * profiles[:, 0]
+
+
+def width_of(radius_px: float) -> float:
+    """FWHM without the blur by the pixel, of a profile that stands above half of its centre within this radius."""
+    return float(np.sqrt(max(4 * radius_px**2 - BLUR_PX2, 0.01)))
 
 
 def weights_of_width(least: np.ndarray, rise: np.ndarray) -> np.ndarray | None:
@@ -207,14 +272,7 @@ def weights_of_width(least: np.ndarray, rise: np.ndarray) -> np.ndarray | None:
         return least
     if not (rise < 0).any():
         return None
-    low, high = 0.0, 1 / np.abs(rise).max()
-
-    def weights(strength: float) -> np.ndarray:
-        return least * np.maximum(0, 1 - strength * rise)
-
-    while (weights(high) * rise).sum() > 0:
-        low, high = high, 2 * high
-    for _ in range(STEPS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if (weights(middle) * rise).sum() > 0 else (low, middle)
-    return weights(high)
+    order = np.argsort(-rise)  # as lambda grows, the highest are the first to count for nothing
+    a, w = rise[order], least[order]
+    strength = np.cumsum((w * a)[::-1])[::-1] / np.cumsum((w * a**2)[::-1])[::-1]
+    return least * np.maximum(0, 1 - strength[np.argmax(strength * a <= 1)] * rise)

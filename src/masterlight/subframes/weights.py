@@ -3,35 +3,24 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from operator import attrgetter
 from types import SimpleNamespace
 
 import numpy as np
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.formula.expression import Expression, ExpressionError
+from masterlight.subframes.choice.transparency import full_light
+from masterlight.subframes.formula import variables
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import PROPERTIES, SIGNAL, fields_of, keyword_names, property_named
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS, Measurement
 from masterlight.subframes.radial import Worth, point_weights, sharp_weights, worth_of
 
 RELATED = re.compile("WEIGHT|WGHT|WGT", re.IGNORECASE)
 """What the names of keywords that hold weights have in them: SFSWEIGHT, SSWEIGHT, WBPPWGHT."""
-ANY_NUMBER = ("location_dn", "mean_dn", "mean_deviation_dn", "stars", "eccentricity", "scale_dn")
-"""Fields that need not be positive in a formula."""
-
-
-def snr(s: Measurement) -> float:
-    """Dispersion of the frame over its noise, squared."""
-    return (float(np.mean(s.scale_dn)) / s.noise_dn) ** 2
-
-
-def psf_signal_weight(s: Measurement) -> float:
-    """Light of the stars and its concentration over noise and fluctuation of the background."""
-    return 5.326e-6 * s.psf_flux_dn * s.psf_mean_flux_dn / (9.0e6 * s.noise_dn * s.background_noise_dn)
-
-
-def psf_snr(s: Measurement) -> float:
-    """Light of the stars over noise, squared."""
-    return 1.316e-7 * s.psf_flux_dn**2 / (4.987e6 * s.noise_dn**2)
+POSITIVE = (
+    "noise_dn", "exposure_s", "flux_ratio", "psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "fwhm_px",
+)  # fmt: skip
+"""Fields that must be positive in a formula."""
 
 
 MEASURED = {
@@ -41,38 +30,32 @@ MEASURED = {
     "flux_ratio": "the light of its stars relative to the reference", "psf_flux_dn": "the light of its stars",
     "psf_mean_flux_dn": "the light per pixel of its stars", "fwhm_px": "the size of its stars",
     "eccentricity": "the elongation of its stars", "stars": "its number of stars",
-    "profile": "the profile of its stars",
+    "profile": "the profile of its stars", "weight": "the weight that SubframeSelector.weight gives",
+    **dict.fromkeys(("altitude_deg", "azimuth_deg", "air_mass"), "where its target stood (coordinates, time and site)"),
+    **dict.fromkeys(("noise_fraction", "saturated_fraction"), "its pixels before they were registered"),
 }  # fmt: skip
-"""Fields of `Measurement` as a sentence calls them."""
-SIGNAL = ("psf_flux_dn", "psf_mean_flux_dn", "background_noise_dn", "noise_dn")
+OTHER = "what that tells"
+"""Fields of `Measurement` as a sentence calls them, and all others."""
 MODES: dict[str, tuple[tuple[str, ...], Callable]] = {
     "none": ((), lambda s, k: 1.0),
     "exposure": (("exposure_s",), lambda s, k: s.exposure_s),
     "noise": (("noise_dn",), lambda s, k: (k * s.noise_dn) ** -2.0),
     "snr": (("noise_scale_dn", "noise_dn"), lambda s, k: (s.noise_scale_dn / s.noise_dn) ** 2),
-    "psf-signal": (SIGNAL, lambda s, k: psf_signal_weight(s)),
-    "psf-snr": (("psf_flux_dn", "noise_dn"), lambda s, k: psf_snr(s)),
+    "psf-signal": (SIGNAL, lambda s, k: variables.psf_signal_weight(s)),
+    "psf-snr": (("psf_flux_dn", "noise_dn"), lambda s, k: variables.psf_snr(s)),
     "psf-scale-snr": (("flux_ratio", "noise_dn"), lambda s, k: (k * s.noise_dn) ** -2.0),
     "average": (("mean_dn",), lambda s, k: s.mean_dn),
     "median": (("location_dn",), lambda s, k: s.location_dn),
     "average-deviation": (("mean_deviation_dn",), lambda s, k: s.mean_deviation_dn),
+    "select": (("weight",), lambda s, k: s.weight),
 }
 """Kinds of weight: the positive numbers that they need, and the weight of a frame with scale factor k. Those that are
 told by a keyword or a formula come besides, and those of `SHAPED`."""
 SHAPED = "point", "sharp"
 """Kinds of weight that are made of the noise and the star profiles of all frames together."""
-FIELDS = {
-    "FWHM": "fwhm_px", "Eccentricity": "eccentricity", "Noise": "noise_dn", "Median": "location_dn", "Mean": "mean_dn",
-    "MeanDeviation": "mean_deviation_dn", "Stars": "stars", "Exposure": "exposure_s",
-}  # fmt: skip
-VARIABLES: dict[str, tuple[tuple[str, ...], Callable]] = {
-    **{name: ((field,), attrgetter(field)) for name, field in FIELDS.items()},
-    **dict.fromkeys(("SNR", "SNRWeight"), (("scale_dn", "noise_dn"), snr)),
-    "PSFSignalWeight": (SIGNAL, psf_signal_weight),
-    "PSFSNR": (("psf_flux_dn", "noise_dn"), psf_snr),
-}
-"""What a formula can be written with, besides the keywords of the header: FWHM in px, Noise, Median, Mean and
-MeanDeviation in DN, Exposure in s."""
+KNOB = "ImageIntegration.weight_expression"
+NAMES = tuple(name for name in PROPERTIES if name not in ("Index", "Weight"))
+"""What a formula can be written with, besides the keywords of the header: widths in px, levels in DN."""
 
 
 def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
@@ -82,7 +65,7 @@ def needs(mode: str, expression: str | None = None) -> tuple[str, ...]:
     """
     known = (*SKY_FIELDS, *STAR_FIELDS, "flux_ratio")
     if mode == "expression":
-        fields = [f for name in Expression(expression or "").names if name in VARIABLES for f in VARIABLES[name][0]]
+        fields = fields_of(Expression(expression or "").names)
     else:
         fields = MODES[mode][0] if mode in MODES else ()
     return tuple(f for f in known if f in fields)
@@ -162,13 +145,19 @@ def check(s: Measurement, name: str, who: str, positive: bool) -> None:
     todo = "leave the frame out, or use ImageIntegration.weights noise"
     if name == "noise_dn":
         todo = "is it an empty or a smoothed frame? Leave it out, or use ImageIntegration.weights none"
+    elif name == "weight":
+        todo = "that is for a run; take ImageIntegration.weights keyword or expression"
     elif name == "exposure_s":
         todo = "write EXPTIME into its header, or use ImageIntegration.weights noise"
     elif name in STAR_FIELDS and not s.stars:
-        raise ParameterError(f"{s.source}: {who} needs {MEASURED[name]}, and no star was found in it; {todo}")
+        raise ParameterError(
+            f"{s.source}: {who} needs {MEASURED.get(name, OTHER)}, and no star was found in it; {todo}"
+        )
     wanted = "a positive number" if positive else "a number"
     given = "unknown" if value is None else f"{value:g}" if isinstance(value, Real) else f"{value}"
-    raise ParameterError(f"{s.source}: {who} needs {MEASURED[name]}, which is {given} and must be {wanted}; {todo}")
+    raise ParameterError(
+        f"{s.source}: {who} needs {MEASURED.get(name, OTHER)}, which is {given} and must be {wanted}; {todo}"
+    )
 
 
 def keyword_weight(s: Measurement, keyword: str) -> float:
@@ -199,20 +188,18 @@ def keyword_weight(s: Measurement, keyword: str) -> float:
 
 def check_names(mode: str, keyword: str, expression: str | None, headers: Iterable[tuple[str, Mapping]]) -> None:
     """Raise ParameterError where a header, (file, keywords), lacks the weight or what a formula needs of it."""
-    names = [name for name in Expression(expression or "").names if name not in VARIABLES] if expression else []
-    if mode == "expression" and not names:
+    formula = Expression(expression or "") if mode == "expression" else None
+    names = [name for name in formula.names if property_named(name) is None] if formula else []
+    if formula and not names:
+        formula.check(NAMES, KNOB)
         return
     for source, keywords in headers:
         frame = SimpleNamespace(source=source, keywords=keywords)
-        if mode == "keyword":
+        if formula is None:
             keyword_weight(frame, keyword)
             continue
-        header = {str(key).upper().replace("-", "_"): value for key, value in keywords.items()}
-        try:
-            Expression(expression).evaluate(dict.fromkeys([*VARIABLES, *header], np.zeros(1)))
-        except ExpressionError as error:
-            words = str(error).removeprefix("expression: ")
-            raise ParameterError(f"ImageIntegration.weight_expression: {words}, in {source}") from None
+        header = keyword_names(keywords)
+        formula.check([*NAMES, *header], f"{source}: {KNOB}")
         for name in names:
             column(name, [frame], [header])
 
@@ -221,11 +208,9 @@ def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarr
     """The weights that a formula gives over what was measured and what the headers say."""
     formula = Expression(text)
     if formula.approves:
-        raise ParameterError(
-            f"ImageIntegration.weight_expression: '{text}' is a condition; a weight is a number: if({text}, 1, 0)"
-        )
-    headers = [{str(key).upper().replace("-", "_"): v for key, v in s.keywords.items()} for s in statistics]
-    known = dict.fromkeys([*VARIABLES, *(key for header in headers for key in header)], np.zeros(len(statistics)))
+        raise ParameterError(f"{KNOB}: '{text}' is a condition; a weight is a number: if({text}, 1, 0)")
+    headers = [keyword_names(s.keywords) for s in statistics]
+    known = dict.fromkeys([*NAMES, *(key for header in headers for key in header)], np.zeros(len(statistics)))
     table = {name: column(name, statistics, headers) for name in formula.names if name in known}
     weights = formula.evaluate(known | table)
     for s, weight in zip(statistics, weights, strict=True):
@@ -235,20 +220,23 @@ def expression_weights(statistics: Sequence[Measurement], text: str) -> np.ndarr
     if not weights.any():
         told = f"the weight by '{text}' is 0; mend the expression, or add a number"
         raise ParameterError(f"{statistics[0].source} and all others: {told}")
-    return weights.astype(np.float64)
+    return weights
 
 
 def column(name: str, statistics: Sequence[Measurement], headers: Sequence[dict]) -> np.ndarray:
-    """One variable of a formula, or one keyword, for all frames."""
-    if name not in VARIABLES:
+    """One property of all frames, or one keyword of their headers, (N,)."""
+    row = property_named(name)
+    if row is None:
         values = [header.get(name) for header in headers]
         for s, value in zip(statistics, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, Real):
                 what = "is not in its header" if value is None else f"is {value!r:.40}"
                 raise ParameterError(f"{s.source}: the expression needs the number {name}, which {what}; leave it out")
         return np.array(values, np.float64)
-    fields, compute = VARIABLES[name]
     for s in statistics:
-        for field in fields:
-            check(s, field, f"{name} in the expression", positive=field not in ANY_NUMBER)
-    return np.array([compute(s) for s in statistics], np.float64)
+        for field in row.fields:
+            check(s, field, f"{name} in the expression", positive=field in POSITIVE)
+    if row.name == "Transparency":
+        light = np.array([(s.flux_ratio or np.nan) / (s.exposure_s or 1.0) for s in statistics])
+        return light / full_light(light)
+    return np.array([row.of(s) for s in statistics], np.float64)

@@ -159,7 +159,7 @@ def place_of(reference: File | None, frames: list[Frame]) -> int | None:
         found = [i for i, frame in enumerate(frames) if same(Path(frame.source))]
         if found:
             return found[0]
-    raise ParameterError(f"reference= {reference} is not among the files that can be integrated")
+    raise ParameterError(f"reference= {reference} is not among the frames that can be used")
 
 
 def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measured]:

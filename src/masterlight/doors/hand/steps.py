@@ -34,8 +34,9 @@ from masterlight.core.workers import Event, Events, each, executor
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
-from masterlight.doors.hand import assemble, deep
+from masterlight.doors.hand import assemble, blink, deep
 from masterlight.doors.hand.assemble import File, defect_words
+from masterlight.doors.hand.choose import choose_files
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
@@ -52,8 +53,9 @@ Ready = Events[tuple[Any, Callable[[Frame], Any]]]
 
 
 def by_hand(
-    verb: str, inputs: Iterable[File] | File, out: File, process: Any = None, *, overwrite: bool = False, **slots: Any
-) -> Events[None]:
+    verb: str, inputs: Iterable[File] | File, out: File | None = None, process: Any = None, *,
+    overwrite: bool = False, **slots: Any,
+) -> Events[None]:  # fmt: skip
     """Do one step with files: `by_hand("debayer", ["night"], "colour", Debayer(method="vng"))`.
 
     inputs: files and folders; out: the folder or file to write; process: its knobs, or the recipe that holds them;
@@ -69,8 +71,14 @@ def by_hand(
     if process is None:
         process = preset_of(slots["preset"]) if slots.get("preset") else load(step.process)()
     files = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    if not str(out).strip():
+    if out is None and not step.may_only_show:
+        raise ParameterError(f"{verb} needs out=, a name for the result")
+    if out is not None and not str(out).strip():
         raise ParameterError("out= is empty; give a name for the result")
+    if verb == "subframes":
+        yield from choose_files(process, files, out=out, overwrite=overwrite, **slots)
+        return
+    assert out is not None
     if step.ending:
         check_out(out)
     else:
@@ -89,10 +97,15 @@ def by_hand(
     yield from each_file(step, session, Path(out), process, apply, overwrite)
 
 
+IMAGES = ".fits", ".fit", ".fts"
+ENDINGS = {"defects": (*IMAGES, *TEXTS), "blink": tuple(blink.KINDS)}
+"""How the names of results may end, where that is not an image's."""
+
+
 def check_name(step: Step, path: Path) -> None:
     """Raise before the work what would be raised when its result is written: a name that is no format of ours."""
     check_file(path)
-    known = (".fits", ".fit", ".fts", *(TEXTS if step.verb == "defects" else ()))
+    known = ENDINGS.get(step.verb, IMAGES)
     if suffix(path, known) is None:
         raise ParameterError(f"{path}: the result is written as {either(known)}; let the name (out=) end so")
 
@@ -100,7 +113,7 @@ def check_name(step: Step, path: Path) -> None:
 MAKERS: dict[str, Callable[..., Events[None]]] = {
     **{kind: partial(assemble.make_master, kind=kind) for kind in ("bias", "dark", "flat")},
     "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": deep.integrate_files,
-    "hdr": assemble.compose_files,
+    "hdr": assemble.compose_files, "blink": blink.blink_files,
 }  # fmt: skip
 """What makes one file of many: (knobs, files, path, slots)."""
 

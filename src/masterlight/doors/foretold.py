@@ -1,0 +1,166 @@
+"""The forecast of frames as lines on a terminal: a table of choices, the frontier, and what single frames bring."""
+
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import PurePath
+
+import numpy as np
+
+from masterlight.alignment.align import SUITED
+from masterlight.alignment.warp import shape_of
+from masterlight.core.errors import ParameterError
+from masterlight.core.process import with_values
+from masterlight.core.workers import Events
+from masterlight.doors.console import plain_console
+from masterlight.doors.sheet import SHORT, shortened
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.session.words import how_many, visible
+from masterlight.subframes.choice.outlook import KINDS, Outlook, outlooks
+from masterlight.subframes.choice.table import Subframes
+from masterlight.subframes.select import SubframeSelector
+
+PRESENT = "chosen"
+"""What the present choice is called in a table."""
+GIVEN = 0.1, 1.0, 5.0, 10.0, 20.0
+"""Percent of depth at which the frontier is told."""
+SHALLOW = 0.02
+"""Depth lost for nothing from which on a sentence tells what to do."""
+LISTED, NAME = 6, 40
+"""Frames listed of those that bring most and least, and letters of their names."""
+LEGEND = (
+    "chosen is what is approved, by the weights above; equal, noise, point and sharp are weights of all frames. depth: "
+    "signal to noise of a wide area, points: of faint stars, both beside noise weights of all. N: so many frames of "
+    "equal weight count as much. wider: FWHM beside the least at this depth; lost: depth beside the most at this FWHM."
+)
+
+
+def check_together(select: SubframeSelector, weights: str | None, give: float | str | None) -> float:
+    """Raise where weights cannot be those of frames together; gives the percent of depth that sharp gives away."""
+    if weights is not None and weights not in KINDS:
+        raise ParameterError(f"weights= {weights}: there are {', '.join(KINDS)}, as in integrate; others are formulas")
+    if weights is not None and select.weight:
+        raise ParameterError(f"weights= {weights} and SubframeSelector.weight are two ways to weigh: leave one out")
+    if give is None:
+        return ImageIntegration().give
+    if weights not in (None, "sharp"):
+        raise ParameterError(f"give= does nothing with weights= {weights}; it is for sharp")
+    try:
+        return with_values(ImageIntegration(), weights="sharp", give=float(give)).give
+    except ValueError:
+        raise ParameterError(f"give= {give}: it is percent of depth, a number from 0 to 50") from None
+
+
+def tell_forecast(night: Subframes, give: float) -> Events[str]:
+    """What the frames of a table will become, as a text that fits the terminal."""
+    yield from ()
+    widths = [frame.measurement.fwhm_px for frame in night if frame.measurement and frame.measurement.fwhm_px]
+    usual = float(np.median(widths)) if widths else SUITED[0][0]
+    kernel = partial(shape_of, next(name for least, name in SUITED if usual >= least))
+    return "\n".join(forecast_lines(outlooks(night, give, kernel), plain_console().width))
+
+
+def forecast_lines(outlooks: Sequence[Outlook], columns: int) -> list[str]:
+    """What frames would become together, at most so many columns wide."""
+    lines = ["forecast, before anything is integrated"]
+    for outlook in outlooks:
+        lines += [*lines_of(outlook, columns), ""]
+    told = any(outlook.choices for outlook in outlooks)
+    return lines + (textwrap.wrap(LEGEND, columns) if told else [])
+
+
+def lines_of(outlook: Outlook, columns: int) -> list[str]:
+    """The forecast of one target and filter."""
+    count, chosen = len(outlook.night), int(outlook.approved.sum())
+    seconds = sorted({frame.meta.exposure_s for frame in outlook.night if frame.meta.exposure_s})
+    exposures = f" of {' and '.join(f'{s:g} s' for s in seconds)}" if 0 < len(seconds) < 4 else ""
+    head = f"{visible(outlook.name) or 'all frames'}: {how_many(count, 'frame')}{exposures}, {chosen} approved"
+    lines = [head]
+    if outlook.choices:
+        lines += [*table_lines(outlook), *frontier_lines(outlook, columns), *advice(outlook, columns)]
+        lines += price_lines(outlook, columns)
+    return lines + inconclusive_lines(outlook, columns)
+
+
+def table_lines(outlook: Outlook) -> list[str]:
+    """A row for each choice."""
+    width, level = (outlook.night.units.name(kind) for kind in ("width", "level"))
+    head = f"  {'weights':11}{'frames':>6}{'N':>7}{'depth':>8}{'points':>8}{f'FWHM {SHORT.get(width, width)}':>9}"
+    head += f"{'ecc.':>6}{f'noise {level}'.strip():>10}{'wider':>7}{'lost':>6}"
+    return [head, *(row_of(outlook, name) for name in outlook.choices)]
+
+
+def row_of(outlook: Outlook, name: str) -> str:
+    """A choice and what it makes."""
+    one = outlook.choices[name]
+    words = f"sharp {outlook.give:g}%" if name == "sharp" else PRESENT if name == "present" else name
+    fwhm, noise = one.fwhm_px * outlook.unit("width"), one.noise_dn * outlook.unit("level")
+    long = f"{one.eccentricity:.2f}" if np.isfinite(one.eccentricity) else "-"
+    depth, points = (percent(value - 1) for value in (one.depth, one.point_snr))
+    figures = f"{one.frames:>6}{one.effective:>7.1f}{depth:>8}{points:>8}{fwhm:>9.3f}{long:>6}{noise:>10.4g}"
+    return f"  {words:11}{figures}{100 * one.wider:>6.1f}%{100 * one.shallower:>5.1f}%"
+
+
+def percent(part: float) -> str:
+    """A part as a signed percentage; nothing is -0.0 %."""
+    text = f"{100 * part:+.1f}%"
+    return text.replace("-", "+") if float(text[:-1]) == 0 else text
+
+
+def frontier_lines(outlook: Outlook, columns: int) -> list[str]:
+    """The least FWHM for some depths that are given away."""
+    points = outlook.frontier
+    given, fwhm = (np.array([get(p) for p in points]) for get in (lambda p: 1 - p.depth, lambda p: p.fwhm_px))
+    least = fwhm[0]
+    told = [f"{g:g}%: {percent(np.interp(g / 100, given, fwhm) / least - 1)}" for g in GIVEN if g / 100 <= given[-1]]
+    unit = outlook.night.units.name("width")
+    words = f"least FWHM, {least * outlook.unit('width'):.3f} {unit} at full depth, for depth given away: "
+    return textwrap.wrap(words + ", ".join(told), columns, initial_indent="  ", subsequent_indent="    ")
+
+
+def advice(outlook: Outlook, columns: int) -> list[str]:
+    """What would make more of the frames, where the present choice gives away depth for nothing."""
+    one = outlook.choices.get("present")
+    if one is None:
+        return ["  of what is approved, nothing can be told"] if outlook.approved.any() else []
+    if one.shallower < SHALLOW:
+        return []
+    give = max(100 * (1 - one.depth / (1 - one.shallower)), 0.0)
+    words = f"the present choice gives away {100 * one.shallower:.0f} % of depth for nothing: its FWHM can be had "
+    words += f"with weights sharp and give {give:.2g}" if give >= 0.1 else "with weights noise"
+    weighed = np.unique(outlook.weights[outlook.approved]).size > 1
+    words += "; a formula keeps most of it when it is multiplied by PSFScaleSNR" if weighed else ""
+    return textwrap.wrap(words, columns, initial_indent="  ", subsequent_indent="    ")
+
+
+def price_lines(outlook: Outlook, columns: int) -> list[str]:
+    """What single frames bring: approved ones that bring most and least, and what those left out would bring."""
+    prices, lines = outlook.prices, []
+    for inside, words in ((True, "leaving out"), (False, "taking in what is left out")):
+        found = np.flatnonzero(np.isfinite(prices.depth) & (outlook.approved == inside))
+        if not found.size:
+            continue
+        order = found[np.argsort(-prices.depth[found])]
+        shown = order if len(order) <= 2 * LISTED else np.concatenate([order[:LISTED], order[-LISTED:]])
+        lines.append(f"  {words}:{'':{max(0, 39 - len(words))}}{'depth':>8}{'points':>8}{'FWHM':>8}")
+        for i in shown:
+            if len(order) > 2 * LISTED and i == order[-LISTED]:
+                lines.append(f"    ... {len(order) - 2 * LISTED} more between these")
+            with_it = (prices.depth[i], prices.point_snr[i], prices.fwhm[i])
+            change = with_it if not inside else tuple(1 / (1 + value) - 1 for value in with_it)
+            name = shortened(visible(PurePath(outlook.night[int(i)].source).name), NAME - 2)
+            lines.append(f"    {name:{NAME - 2}}" + "".join(f"{percent(value):>8}" for value in change))
+    return lines
+
+
+def inconclusive_lines(outlook: Outlook, columns: int) -> list[str]:
+    """Which frames nothing can be told of, and why."""
+    reasons: dict[str, list[str]] = {}
+    for source, why in outlook.frames.inconclusive.items():
+        reasons.setdefault(why, []).append(visible(PurePath(source).name))
+    lines = []
+    for why, names in reasons.items():
+        who = names[0] if len(names) == 1 else f"{how_many(len(names), 'frame')} ({names[0]} ...)"
+        text = f"inconclusive, and not counted: {who}: {why}"
+        lines += textwrap.wrap(text, columns, initial_indent="  ", subsequent_indent="    ")
+    return lines

@@ -1,0 +1,97 @@
+"""Copies of approved frames, each with its weight in the header; samples stay as they are where the file is FITS."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from masterlight.core.errors import OutputError, ParameterError, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.workers import Event, Events, each, executor
+from masterlight.io import FITS, FORMATS, copy_with, suffix, whole_numbers, write
+from masterlight.io import header_cards as header_of
+from masterlight.io.fits.cards import card_text
+from masterlight.io.whole import make_folder
+from masterlight.night.products import check_out, untaken
+from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.weights import RELATED
+
+STAGE = "subframes"
+
+
+def check_keyword(keyword: str, frames: Sequence[Frame]) -> None:
+    """Raise where a keyword cannot hold a weight, or holds something else already."""
+    if card_text(keyword.upper(), 1.0) is None:
+        raise ParameterError(
+            f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, 50 at most: choose another"
+        )
+    for frame in frames:
+        value = keywords_of(frame).get(keyword.upper())
+        if value is not None and not RELATED.search(keyword):
+            words = f"is {value!r:.40} in {frame.source}, which is no weight"
+            raise ParameterError(f"keyword= {keyword}: {words}; choose another, such as SSWEIGHT")
+
+
+def copy_paths(frames: Sequence[Frame], folder: Path, prefix: str, postfix: str, overwrite: bool) -> dict[str, Path]:
+    """Where the copy of each frame goes; raises where one exists and may not be replaced, or is a frame itself."""
+    check_out(folder)
+    if bad := next((words for words in (prefix, postfix) if Path(f"x{words}").name != f"x{words}"), None):
+        raise ParameterError(f"'{bad}' before or behind the names of copies would lead to another folder")
+    paths: dict[str, Path] = {}
+    for frame in frames:
+        name = Path(frame.source).name
+        end = suffix(name, FORMATS) or Path(name).suffix
+        kept = end if suffix(name, FITS) and not end.endswith(".gz") else ".fits"
+        path = untaken(folder, f"{prefix}{name[: len(name) - len(end)]}{postfix}", kept, paths.values())
+        paths[frame.source] = path
+    inputs = {os.path.realpath(frame.source) for frame in frames}
+    for path in paths.values():
+        if os.path.realpath(path) in inputs:
+            raise OutputError(f"{path} is one of the frames to work on; give postfix= or another folder")
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(f"{path} exists; choose another folder, or pass overwrite=True")
+    return paths
+
+
+def write_copies(
+    night: Subframes, frames: Sequence[Frame], paths: Mapping[str, Path], keyword: str, told: str
+) -> Events[None]:
+    """Copy the approved frames, the weight of each under this keyword, and what was `told` to weigh them as HISTORY."""
+    approved, opened = list(night.approved), {frame.source: frame for frame in frames}
+    if not approved:
+        yield Event(STAGE, message="no frame is approved, so nothing was copied")
+        return
+    folder = next(iter(paths.values())).parent
+    make_folder(folder)
+
+    def task(one: Subframe) -> None:
+        cards = {} if one.weight is None else {keyword: (one.weight, "weight of this frame")}
+        write_copy(opened[one.source], paths[one.source], cards, told)
+
+    with executor() as pool:
+        for event in each("copy", pool, task, approved):
+            lost = isinstance(event.result, Rejected)
+            yield replace(event, item=event.item.source, message=f"rejected {event.result}" if lost else "")
+    others = [one.source for one in approved if not suffix(one.source, FITS)]
+    if others:
+        yield Event(STAGE, message=f"{len(others)} files that are no FITS were written as FITS, such as {others[0]}")
+    if weightless := [one.source for one in approved if one.weight is None]:
+        words = f"hold no weight, such as that of {weightless[0]}: SubframeSelector.weight gives them one"
+        yield Event(STAGE, message=f"{len(weightless)} of the copies {words}")
+    words = "" if len(weightless) == len(approved) else f", weights in {keyword}"
+    yield Event(STAGE, message=f"{len(approved)} copies of the approved in {folder}{words}")
+
+
+def write_copy(frame: Frame, path: Path, cards: Mapping[str, tuple[float, str]], told: str) -> None:
+    """One copy with numbers in its header; of a file that is no FITS, its pixels as FITS."""
+    source: str | Path = frame.source
+    if not suffix(source, FITS):
+        pixels = np.asarray(frame)
+        whole = frame.meta.integer and frame.meta.scaled_by == 1 and bool(np.all(pixels == np.rint(pixels)))
+        made = whole_numbers(pixels) if whole else pixels
+        write(path, made, header_of(frame), frame.cards, bottom_up=frame.meta.bottom_up)
+        source = path
+    copy_with(source, path, cards, [told])

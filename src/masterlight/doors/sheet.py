@@ -1,0 +1,85 @@
+"""A table of subframes on a terminal: one group of frames after the other, as many columns as there is room for."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import numpy as np
+
+from masterlight.session.words import how_many, visible
+from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.formula.variables import PROPERTIES
+
+USUAL = (
+    "FWHM", "Eccentricity", "Weight", "Stars", "Transparency", "Noise", "Median", "SNRWeight", "PSFSignalWeight",
+)  # fmt: skip
+"""Columns in the order in which they are wanted."""
+SHORT = {"arcsec": '"'}
+"""Units that heads have no room for."""
+LEAST_NAME, MOST_NAME = 18, 60
+"""Letters of a file name that are shown at least and at most; its middle goes first."""
+MOST_DECIMALS = 8
+LEFT_OUT, BY_HAND = "x", "*"
+"""Marks before the name of a frame that is not approved, and of one that was marked by hand."""
+
+
+def sheet(night: Subframes, columns: int, wanted: Sequence[str] = ()) -> list[str]:
+    """The lines of a table, at most so many columns wide; `wanted` properties come first."""
+    names = [name for name in dict.fromkeys((*wanted, *USUAL)) if np.isfinite(night.column(name)).any()]
+    lines: list[str] = []
+    for group, frames in night.groups.items():
+        head = textwrap.wrap(f"{visible(group)}: {tally(frames)}", columns, subsequent_indent="  ")
+        lines += [*head, *rows_of(frames, names, columns), ""]
+    return lines[:-1] if len(night.groups) < 2 else [*lines, f"all together: {tally(night)}"]
+
+
+def tally(frames: Subframes) -> str:
+    """How many frames there are, and how many of them are approved."""
+    count = len(frames.approved)
+    return f"{how_many(len(frames), 'frame')}, {'all' if count == len(frames) else count or 'none'} approved"
+
+
+def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> list[str]:
+    """Heads and rows of one group; below each frame that is left out the reason, below others what is odd."""
+    units = {name: SHORT.get(unit := frames.unit_of(name), unit) for name in names}
+    figures = {f"{name} {units[name]}".strip(): cells_of(frames, name) for name in names}
+    files = [visible(PurePath(frame.source).name) for frame in frames]
+    widths = {head: max(len(head), *map(len, cells)) for head, cells in figures.items()}
+    room = columns - 4
+    taken: list[str] = []
+    for head in figures:  # those that fit beside a name
+        if sum(widths[one] + 2 for one in (*taken, head)) + LEAST_NAME <= room:
+            taken.append(head)
+    wide = min(max(4, *map(len, files)), MOST_NAME, room - sum(widths[head] + 2 for head in taken))
+    lines = [f"    {'file':{wide}}" + "".join(f"  {head:>{widths[head]}}" for head in taken)]
+    for i, frame in enumerate(frames):
+        cells = "".join(f"  {figures[head][i]:>{widths[head]}}" for head in taken)
+        lines.append(f"{mark_of(frame)} {shortened(files[i], wide):{wide}}{cells}".rstrip())
+        for words in (*frame.reasons, *(flag.words for flag in frame.flags if flag.words not in frame.reasons)):
+            lines += textwrap.wrap(visible(words), columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return lines
+
+
+def mark_of(frame: Subframe) -> str:
+    """What stands before a name: whether it is left out, and whether a hand decided so."""
+    return f" {'' if frame.approved else LEFT_OUT}{BY_HAND if frame.locked else ''}".ljust(3)
+
+
+def cells_of(frames: Subframes, name: str) -> list[str]:
+    """A column as the screen shows it, all with the same decimals; a dash where a figure is not known."""
+    values = frames.column(name)
+    form = PROPERTIES[name].form if name in PROPERTIES else ".4g"
+    if form.endswith("g"):  # so many digits of the usual value
+        usual = float(np.nanmedian(np.abs(values))) if np.isfinite(values).any() else 0.0
+        digits = int(form[1:-1]) - 1 - (math.floor(math.log10(usual)) if usual > 0 else 0)
+        form = f".{max(digits, 0)}f" if digits < MOST_DECIMALS else f".{form[1:-1]}g"
+    return [format(x, form) if np.isfinite(x) else "-" for x in values]
+
+
+def shortened(name: str, most: int) -> str:
+    """A name without its middle where it is too long: what tells frames apart mostly stands at the end."""
+    if len(name) <= most:
+        return name
+    head = (most - 2) // 3
+    return f"{name[:head]}..{name[len(name) - (most - 2 - head) :]}"

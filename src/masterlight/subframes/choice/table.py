@@ -1,0 +1,432 @@
+"""The nouns of choosing: `Subframe`, one measured frame and what was decided about it; `Subframes`, a table of them.
+
+Pure data, which opens no file and measures nothing: doors and notebooks fill it, formulas, plots and forecasts read it.
+What is measured stays in px and DN in `Measurement`; arcseconds, electrons and parts of full scale are a view: `Units`.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import Any, Literal, NamedTuple, overload
+
+import numpy as np
+
+from masterlight.core.errors import ParameterError
+from masterlight.core.frame import Meta
+from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.headers.values import as_number
+from masterlight.core.process import engine
+from masterlight.core.together import same_exposure
+from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
+from masterlight.subframes.formula.explain import explain, reasons
+from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, keyword_names, property_named
+from masterlight.subframes.measurement import Measurement, StarList
+
+Width = Literal["arcsec", "px"]
+Level = Literal["dn", "e-", "normalized"]
+Over = Literal["all", "approved"]
+ARCSEC_PER_UM_MM = 206.26480624709636
+"""Arcseconds that a pixel of 1 um sees behind 1 mm of focal length."""
+WORDS = {"dn": "DN", "normalized": ""}
+"""Units as heads of columns have them, where they are called otherwise."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """In which units a table shows widths and levels, and what it knows for that.
+
+    scale_arcsec, gain_e and bits are those that all frames share, None where they differ or nobody knows them: each
+    `Subframe` has its own. scale_from, gain_from, bits_from say who told: "header", "by hand" or "" for nobody.
+    """
+
+    width: Width = "px"
+    data: Level = "dn"
+    scale_arcsec: float | None = None
+    gain_e: float | None = None
+    bits: int | None = 16
+    scale_from: str = ""
+    gain_from: str = ""
+    bits_from: str = ""
+    notes: tuple[str, ...] = ()
+    """Why widths stay in px, or levels in DN, as sentences."""
+
+    def name(self, kind: str) -> str:
+        """The unit of a kind of property: arcsec or px of a "width", DN or e- of a "level"; others are units."""
+        name = {"width": self.width, "level": self.data}.get(kind, kind)
+        return WORDS.get(name, name)
+
+    def factor(self, kind: str, frame: "Subframe") -> float:
+        """By what px or DN of a frame are multiplied to be in these units; NaN where the frame does not tell."""
+        if kind == "width" and self.width == "arcsec":
+            return float("nan") if frame.scale_arcsec is None else frame.scale_arcsec
+        if kind == "level" and self.data == "e-":
+            return float("nan") if frame.gain_e is None else frame.gain_e
+        return 1 / frame.full_dn if kind == "level" and self.data == "normalized" else 1.0
+
+
+Severity = Literal["note", "warn", "reject"]
+"""What is good to know; what should be looked at; what spoils a frame."""
+
+
+class Flag(NamedTuple):
+    """One thing that is odd about a frame's health, by a short code such as CLOUD, TRAIL or FOCUS."""
+
+    code: str
+    metric: str
+    """What was measured: the name of a property, or words."""
+    value: float
+    limit: float
+    """What it was compared with."""
+    severity: Severity
+    words: str
+    """What was seen, for a photographer, with its figure."""
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class SubframeGroup(NamedTuple):
+    """What frames must share so that their figures can be compared; "" and None where headers do not tell."""
+
+    target: str = ""
+    filter: str = ""
+    exposure_s: float | None = None
+    size: str = ""
+    """Columns x rows, where not all frames of a table have the same."""
+
+    def __str__(self) -> str:
+        exposure = "" if self.exposure_s is None else f"{self.exposure_s:g} s"
+        return ", ".join(filter(None, (self.target, self.filter, exposure, self.size))) or "all frames"
+
+
+@dataclass(frozen=True, eq=False)
+class Subframe:
+    """One frame of a night: what its header says, what was measured of it, and what was decided about it."""
+
+    source: str
+    meta: Meta = field(default_factory=Meta)
+    measurement: Measurement | None = None
+    """Of its one plane, or of the mean of its planes; None where nothing could be measured, which `reasons` tell."""
+    stars: StarList | None = None
+    scale_arcsec: float | None = None
+    """Arcseconds that a pixel sees."""
+    gain_e: float | None = None
+    """Electrons per DN."""
+    full_dn: float = 65535.0
+    """What 1 is where levels are shown as parts of full scale."""
+    approved: bool = True
+    locked: bool = False
+    """Whether `approved` was set by hand: no formula changes it."""
+    weight: float | None = None
+    reasons: tuple[str, ...] = ()
+    """Why it is not approved, or has no weight, as sentences."""
+    flags: tuple[Flag, ...] = ()
+    given: Mapping[str, float] = field(default_factory=dict)
+    """Properties that the frame alone does not tell, such as Transparency, by the names of their columns."""
+    keywords: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Its header, so that formulas may ask for it."""
+
+    @property
+    def time(self) -> str:
+        """When its exposure began, in UTC; empty where nobody knows."""
+        return self.meta.time or ""
+
+    def mark(self, approved: bool) -> "Subframe":
+        """The same with a verdict by hand, which no formula changes any more."""
+        return replace(self, approved=approved, locked=True, reasons=() if approved else ("left out by hand",))
+
+
+@dataclass(frozen=True, eq=False)
+class Subframes(Sequence[Subframe]):
+    """Measured frames in an order, and the units in which their figures are shown.
+
+    `night.column("FWHM")` gives the figures of all frames; `night[3]`, `night[:10]` and `len(night)` work as with a
+    list. Everything that changes something gives a new table.
+    """
+
+    frames: tuple[Subframe, ...]
+    units: Units = Units()
+    approve: str = ""
+    """By which formula they were approved, and weighed; empty for none."""
+    weight: str = ""
+    stats_over: Over = "all"
+    """Which frames of a group told XMin, XMedian and the like in the formula of the weight."""
+
+    @overload
+    def __getitem__(self, index: int) -> Subframe: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Subframes": ...
+    def __getitem__(self, index: int | slice) -> "Subframe | Subframes":
+        return replace(self, frames=self.frames[index]) if isinstance(index, slice) else self.frames[index]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Subframe]:
+        return iter(self.frames)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of numbers that a formula, a plot or a sort may ask for, besides keywords of the headers."""
+        return tuple(PROPERTIES)
+
+    def unit_of(self, name: str) -> str:
+        """The unit of a column: arcsec, px, DN, e-, s, deg; empty for a bare number."""
+        row = property_named(name)
+        return self.units.name(row.unit) if row else ""
+
+    def column(self, name: str) -> np.ndarray:
+        """(N,) float64, one figure for each frame in the units of the table, NaN where it could not be measured.
+
+        name: one of `names` or their aliases, or a keyword of the headers. Raises ParameterError for any other.
+        """
+        row = property_named(name)
+        if row is None:
+            return self.keyword_column(name)
+        return np.array([self.value(i, row) for i in range(len(self))], float)
+
+    def value(self, i: int, row: Property) -> float:
+        """One property of a frame in the units of the table."""
+        frame = self.frames[i]
+        if row.name == "Index":
+            return i + 1.0
+        if row.name == "Weight":
+            return np.nan if frame.weight is None else frame.weight
+        if row.name in frame.given or frame.measurement is None:
+            return frame.given.get(row.name, np.nan)
+        return row.of(frame.measurement) * self.units.factor(row.unit, frame)
+
+    def keyword_column(self, name: str) -> np.ndarray:
+        """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
+        named = [keyword_names(f.keywords) for f in self.frames]
+        if not any(name.upper() in header for header in named):
+            near = difflib.get_close_matches(name, (*PROPERTIES, *ALIASES), 3, 0.5)
+            known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names)}"
+            raise ParameterError(f"there is no column {name}; {known}")
+        values = [header.get(name.upper()) for header in named]
+        numbers = [isinstance(value, Real) and not isinstance(value, bool) for value in values]
+        return np.array([v if known else np.nan for v, known in zip(values, numbers, strict=True)], float)
+
+    def sorted_by(self, name: str, descending: bool = False) -> "Subframes":
+        """The same frames by a column, or by File, Time, Target or Filter; what could not be measured comes last."""
+        if name in TEXTS:
+            return self.with_frames(sorted(self.frames, key=TEXTS[name], reverse=descending))
+        values = self.column(name)
+        order = np.argsort(-values if descending else values, kind="stable")  # NaN last, either way
+        return self.with_frames(self.frames[i] for i in order)
+
+    def with_frames(self, frames: Iterable[Subframe]) -> "Subframes":
+        """The same table of other frames."""
+        return replace(self, frames=tuple(frames))
+
+    def where(self, keep: Callable[[Subframe], object]) -> "Subframes":
+        """Those frames for which `keep` says yes."""
+        return self.with_frames(filter(keep, self.frames))
+
+    @property
+    def approved(self) -> "Subframes":
+        """Those frames that are approved."""
+        return self.where(lambda frame: frame.approved)
+
+    @property
+    def groups(self) -> "dict[SubframeGroup, Subframes]":
+        """The frames by target, filter and exposure, in the order in which they first come."""
+        parts: dict[SubframeGroup, list[Subframe]] = {}
+        for frame, group in zip(self.frames, groups_of(self.frames), strict=True):
+            parts.setdefault(group, []).append(frame)
+        return {group: self.with_frames(frames) for group, frames in parts.items()}
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(N,) the weight of each frame, NaN where it has none."""
+        return self.column("Weight")
+
+    def approved_by(self, expression: str) -> "Subframes":
+        """The table with the frames approved for which a formula holds: `FWHM < 4 && Eccentricity < 0.6`.
+
+        Each group is looked at by itself, all of its frames tell XMin, XMedian and the like. A frame that lacks what
+        the formula needs is not approved, whatever it says; those that were locked by hand stay as they are. An empty
+        formula approves all that could be measured.
+        """
+        chosen = self.by_group(lambda group: approve_group(group, expression))
+        return replace(chosen, approve=expression)
+
+    def weighed_by(self, expression: str, over: Over = "all") -> "Subframes":
+        """The table with weights by a formula: `35*inv(FWHM) + 5*inv(Eccentricity) + 50`.
+
+        Each group is looked at by itself; `over` says which of its frames tell XMin, XMedian and the like. A frame that
+        lacks what the formula needs has no weight, and is approved no longer.
+        """
+        chosen = self.by_group(lambda group: weigh_group(group, expression, over))
+        return replace(chosen, weight=expression, stats_over=over)
+
+    def explained(self, i: int) -> list[str]:
+        """Lines that tell how frame `i` comes to its verdict and its weight: each condition, and the share of each
+        term."""
+        frame, lines = self.frames[i], list[str]()
+        group = next(g for g in self.groups.values() if any(frame is one for one in g.frames))
+        at = next(k for k, one in enumerate(group.frames) if one is frame)
+        for formula in map(Expression, filter(None, (self.approve, self.weight))):
+            over = None if formula.approves else counting(group, self.stats_over)
+            lines += explain(formula, table_for(group, formula), at, over)
+        return lines
+
+    def by_group(self, work: "Callable[[Subframes], Iterable[Subframe]]") -> "Subframes":
+        """The table with each group of frames replaced by what `work` makes of it, in the order that it had."""
+        made = {id(old): new for g in self.groups.values() for old, new in zip(g.frames, work(g), strict=True)}
+        return self.with_frames(made[id(frame)] for frame in self.frames)
+
+    def heads(self) -> dict[str, str]:
+        """The columns of a table in a file, with their units: words, then what was measured of any frame."""
+        return dict.fromkeys(TEXTS, "") | {name: self.unit_of(name) for name in self.filled}
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """The properties that are known of at least one frame."""
+        return tuple(name for name in PROPERTIES if np.isfinite(self.column(name)).any())
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """What stands in a table in a file: a row for each frame, a cell for each of `heads`, None where unknown."""
+        columns: list[list[Any]] = [[TEXTS[name](frame) for frame in self.frames] for name in TEXTS]
+        columns += [[plain_number(x) for x in self.column(name).tolist()] for name in self.filled]
+        return list(zip(*columns, strict=True))
+
+    def forecast(self, give: float = 1.0) -> list[Any]:
+        """What the frames of each target and filter will become, by the present choice and by others: `Outlook`s.
+
+        give: percent of depth that weights sharp give away.
+        """
+        found: list[Any] = engine("subframes.choice.outlook").outlooks(self, give)
+        return found
+
+    def to_csv(self) -> str:
+        """The table as CSV, units in brackets behind the names of columns; numbers as full doubles."""
+        return csv_text(self.heads(), self.rows())
+
+    def to_ecsv(self) -> str:
+        """The table as ECSV, which astropy reads with the units of its columns."""
+        return ecsv_text(self.heads(), self.rows())
+
+    def to_json(self) -> str:
+        """The table as JSON: units, columns and frames by name."""
+        return json_text(self.heads(), self.rows())
+
+
+TEXTS: dict[str, Callable[[Subframe], Any]] = {
+    "File": lambda frame: frame.source,
+    "Target": lambda frame: frame.meta.object or "",
+    "Filter": lambda frame: frame.meta.filter or "",
+    "Time": lambda frame: frame.time,
+    "Approved": lambda frame: frame.approved,
+    "Locked": lambda frame: frame.locked,
+    "Flags": lambda frame: " ".join(map(str, frame.flags)),
+    "Reasons": lambda frame: "; ".join(frame.reasons),
+}
+"""Columns of words and verdicts."""
+
+
+def plain_number(x: float) -> float | int | None:
+    """A figure as files have it: None where unknown, 312 for 312.0."""
+    return None if not np.isfinite(x) else int(x) if x.is_integer() and abs(x) < 2**53 else x
+
+
+def table_for(group: Subframes, formula: Expression) -> dict[str, np.ndarray]:
+    """The columns that a formula needs; ExpressionError for a name that is neither a property nor a keyword."""
+    if any(property_named(name) is None for name in formula.names):
+        formula.check([*PROPERTIES, *(name for frame in group for name in keyword_names(frame.keywords))])
+    return {name: group.column(name) for name in formula.names} or {"Index": group.column("Index")}
+
+
+def approve_group(group: Subframes, text: str) -> list[Subframe]:
+    """The frames of a group, approved by a formula; empty, by being measured."""
+    formula = Expression(text or "true")
+    if not formula.approves:
+        raise ParameterError(f"'{text:.60}' is a number; a condition is needed, such as FWHM < 4")
+    told = reasons(formula, table_for(group, formula))
+    return [
+        frame if frame.locked or frame.measurement is None
+        else replace(frame, approved=not why, reasons=(why,) if why else ())
+        for frame, why in zip(group, told, strict=True)
+    ]  # fmt: skip
+
+
+def weigh_group(group: Subframes, text: str, over: str) -> list[Subframe]:
+    """The frames of a group, weighed by a formula; one that has no weight, or 0, is no longer approved."""
+    formula = Expression(text)
+    if formula.approves:
+        raise ParameterError(f"'{text:.60}' is a condition; a weight is a number: if({text:.60}, 1, 0)")
+    table = table_for(group, formula)
+    within = counting(group, over)
+    weights, told = formula.evaluate(table, within), reasons(formula, table, within)
+    return [weighed(*each) for each in zip(group, weights.tolist(), told, strict=True)]
+
+
+def counting(group: Subframes, over: str) -> np.ndarray:
+    """(N,) bool: which frames tell XMin and the like in a weight; a frame that has none was approved before that."""
+    lacking = [frame.reasons and all(words.startswith(NO_WEIGHT) for words in frame.reasons) for frame in group]
+    return np.array([over == "all" or f.approved or bool(lack) for f, lack in zip(group, lacking, strict=True)])
+
+
+def weighed(frame: Subframe, weight: float, why: str) -> Subframe:
+    """A frame with a weight, or with the reason why it has none that counts."""
+    known, why = None if why else weight, why or ("" if weight else "its weight is 0, which counts for nothing")
+    before = tuple(words for words in frame.reasons if not words.startswith(NO_WEIGHT))
+    if not why or frame.measurement is None:
+        return replace(frame, weight=known, reasons=before)
+    told = (*before, *(() if why in before else (f"{NO_WEIGHT}{why}",)))
+    return replace(frame, weight=known, approved=frame.approved and frame.locked, reasons=told)
+
+
+NO_WEIGHT = "no weight: "
+"""How the reason begins why a frame has none."""
+
+
+def groups_of(frames: Iterable[Subframe]) -> list[SubframeGroup]:
+    """The group of each frame; exposures that darks take for the same are, spelling of target and filter aside.
+
+    Frames of another size are a group of their own, and are called so.
+    """
+    frames = list(frames)
+    sizes = {frame.meta.shape[-2:] for frame in frames}
+    known: dict[tuple[Any, ...], list[SubframeGroup]] = {}
+    out = []
+    for frame in frames:
+        meta, size = frame.meta, frame.meta.shape[-2:]
+        words = " x ".join(map(str, size[::-1])) if len(sizes) > 1 else ""
+        mine = SubframeGroup(meta.object or "", meta.filter or "", meta.exposure_s, words)
+        alike = known.setdefault((*spelling(mine), size), [])
+        found = next((group for group in alike if same_time(group.exposure_s, mine.exposure_s)), None)
+        if found is None:
+            alike.append(found := mine)
+        out.append(found)
+    return out
+
+
+def spelling(group: SubframeGroup) -> tuple[str, str]:
+    """Names of target and filter without what people spell differently."""
+    return object_key(group.target), filter_key(group.filter)
+
+
+def same_time(a: float | None, b: float | None) -> bool:
+    """Whether two exposures in seconds are the same; one that nobody knows is like no other."""
+    return a is b if a is None or b is None else same_exposure(a, b)
+
+
+def scale_of(meta: Meta, header: Mapping[str, Any] | None = None) -> float | None:
+    """Arcseconds that a pixel of a frame sees: by its plate solution, else its pixels and focal length, else by what a
+    capture program says; None where nothing tells."""
+    told = {name: as_number(value) for name, value in (header or {}).items() if name in SCALE_WORDS}
+    by_pixels = ARCSEC_PER_UM_MM * meta.pixel_um / meta.focal_mm if meta.pixel_um and meta.focal_mm else None
+    matrix = [told.get(name) or 0.0 for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+    steps = [told.get(name) or 0.0 for name in ("CDELT1", "CDELT2")]
+    on_sky = str((header or {}).get("CTYPE1", "")).startswith("RA")
+    solved = 3600 * math.sqrt(abs(matrix[0] * matrix[3] - matrix[1] * matrix[2] or steps[0] * steps[1])) * on_sky
+    said = (told.get(name) for name in ("SCALE", "PIXSCALE", "SECPIX"))
+    return next((scale for scale in (solved, by_pixels, *said) if scale and 0.01 <= scale <= 100), None)
+
+
+SCALE_WORDS = "CD1_1", "CD1_2", "CD2_1", "CD2_2", "CDELT1", "CDELT2", "SCALE", "PIXSCALE", "SECPIX"
+"""Keywords that tell how much a pixel sees."""

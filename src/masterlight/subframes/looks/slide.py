@@ -1,0 +1,59 @@
+"""`Slide`, what is told of a frame beside its picture; `Show`, what takes the pictures of many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from masterlight.core.stretch import Stretch
+
+
+@dataclass(frozen=True)
+class Slide:
+    """What is told of one frame beside its picture."""
+
+    source: str
+    facts: tuple[tuple[str, str, float | None], ...] = ()
+    """Name, words and, where frames can be put in order by it, the number."""
+    approved: bool | None = None
+    """The verdict; None where nothing was measured or asked for."""
+    words: str = ""
+    """Why it is not approved, and what else is to be told."""
+    reference: bool = False
+
+    @property
+    def name(self) -> str:
+        return Path(self.source).name
+
+    def caption(self, number: int, count: int) -> str:
+        """One line under a picture, what matters most first."""
+        verdict = {True: "approved", False: "rejected", None: ""}[self.approved]
+        told = [f"{number}/{count}", self.name, verdict, *(f"{name} {words}".strip() for name, words, _ in self.facts)]
+        return "   ".join(filter(None, [*told, self.words]))
+
+
+class Show:
+    """What takes pictures: `pack` in any thread, `add` of what that gave in any order; all is written at the end."""
+
+    def __init__(self, slides: Sequence[Slide], file: BinaryIO, title: str = ""):
+        self.slides, self.file, self.title = slides, file, title
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            self.close()
+
+    def pack(self, i: int, reduced: np.ndarray, by: Sequence[Stretch]) -> Any:
+        """The picture of slide i, stretched, as it is to be added."""
+        raise NotImplementedError
+
+    def add(self, i: int, packed: Any) -> None:
+        """Take the picture of slide i; None where there is none."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what is left."""

@@ -1,0 +1,199 @@
+"""Subframes by hand: files in; a table on the screen, tables and lists in files out."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sky import CALM, SMALL, written
+
+from masterlight import ImageIntegration, Recipe, read, write
+from masterlight.core.errors import NothingUsable, OutputError, ParameterError
+from masterlight.doors.cli import main
+from masterlight.doors.hand.choose import choose_files
+from masterlight.doors.hand.steps import by_hand
+from masterlight.subframes.select import SubframeSelector
+
+NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return written(**NIGHT)
+
+
+def by_keyword(keyword):
+    return Recipe(integrate=ImageIntegration(weights="keyword", weight_keyword=keyword), force=True)
+
+
+def chosen(files, *, select=None, **slots):
+    *_, done = choose_files(select or SubframeSelector(), files, **slots)
+    return done.result
+
+
+def shown(*words, status=0, columns=80):
+    done = CliRunner().invoke(main, ["subframes", *map(str, words)], env={"COLUMNS": str(columns)})
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_truth_seeing_in_arcseconds_and_what_was_measured(truth):
+    """FWHM in arcsec is that of the night; the scale is told by the header."""
+    night = chosen(truth.paths("light"))
+    assert night.units.width == "arcsec" and night.units.scale_from == "header"
+    meta = night[0].meta
+    seeing = [p.fwhm_px * 206.2648 * meta.pixel_um / meta.focal_mm for p in truth.pointings[:4]]
+    assert night.column("FWHM") == pytest.approx(seeing, rel=0.08)  # the optics are not perfect
+    by_hand = chosen(truth.paths("light"), select=SubframeSelector(scale_arcsec=2.0))
+    assert by_hand.units.scale_from == "by hand" and by_hand.units.scale_arcsec == 2
+    px = chosen(truth.paths("light"), select=SubframeSelector(width_unit="px"))
+    assert by_hand.column("FWHM") == pytest.approx(2 * px.column("FWHM"), rel=1e-12)
+
+
+def test_surface_the_table_fits_the_screen(truth):
+    for columns in (40, 80, 120):
+        told = shown(*truth.paths("light"), "--approve", "FWHM < 1", "--fresh", columns=columns)
+        assert all(len(line) <= columns for line in told.splitlines()), told
+        assert told.count("FWHM < 1") >= 4 and "4 frames, none approved" in " ".join(told.split())
+    folder = shown(Path(truth.paths("light")[0]).parent.parent, "--width-unit", "px")
+    assert "FWHM px" in folder and "no lights: 5 bias frames, 5 darks, 5 flats" in folder.replace("\n", " ")
+
+
+def test_surface_sorting_is_best_first(truth):
+    def order(name):
+        return [m[0] for m in re.finditer(r"\d{4}\.fits", shown(*truth.paths("light"), "--sort", name))]
+
+    night = chosen(truth.paths("light"))
+    best = [Path(f.source).name[-9:] for f in night.sorted_by("FWHM")]
+    assert order("FWHM") == best and order("-FWHM") == best[::-1]
+    assert order("Stars") == [Path(f.source).name[-9:] for f in night.sorted_by("Stars", descending=True)]
+    with pytest.raises(ParameterError, match="is it FWHM"):
+        chosen(truth.paths("light"), sort="FWHN")
+
+
+def test_truth_tables_and_lists_in_files(truth, tmp_path):
+    median = float(np.median(chosen(truth.paths("light")).column("FWHM")))
+    select = SubframeSelector(approve=f"FWHM < {median!r}", weight="1/Noise^2")
+    night = chosen(truth.paths("light"), select=select, table=tmp_path / "t.csv", list=tmp_path / "good.txt")
+    rows = list(csv.DictReader(open(tmp_path / "t.csv", encoding="utf-8")))
+    assert [float(row["Weight"]) for row in rows] == list(night.weights)
+    assert [float(row["FWHM [arcsec]"]) for row in rows] == list(night.column("FWHM"))
+    assert [row["Approved"] for row in rows].count("True") == 2
+    lines = [line for line in open(tmp_path / "good.txt").read().splitlines() if not line.startswith("#")]
+    assert lines == [frame.source for frame in night.approved]
+
+
+def test_bad_outputs_are_told_before_the_work(truth, tmp_path):
+    (tmp_path / "t.csv").write_text("mine")
+    with pytest.raises(OutputError, match="t.csv exists"):
+        chosen(truth.paths("light"), table=tmp_path / "t.csv")
+    with pytest.raises(ParameterError, match=r"table= .*t.xls: it is written as .csv or .ecsv or .json"):
+        chosen(truth.paths("light"), table=tmp_path / "t.xls")
+    assert "--table" in shown(*truth.paths("light"), "--table", tmp_path / "t.xls", status=2)
+    with pytest.raises(NothingUsable, match="no light was found"):
+        chosen(truth.paths("dark"))
+    chosen(truth.paths("light"), table=tmp_path / "t.csv", overwrite=True)
+    assert (tmp_path / "t.csv").read_text() != "mine"
+
+
+def test_truth_copies_hold_the_weight_and_the_samples_of_the_original(truth, tmp_path):
+    """Every bit of the pixels and of the weight; the header stays but for one card."""
+    paths = truth.paths("light")
+    select = SubframeSelector(weight="1/(3*Noise)", approve="Index != 2")
+    night = chosen(paths, select=select, out=tmp_path / "out", keyword="SFSWEIGHT", prefix="p_", postfix="")
+    written_ = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written_] == [f"p_{Path(p).name}" for i, p in enumerate(paths) if i != 1]
+    for path, frame in zip(written_, night.approved, strict=True):
+        copy, original = read(path), read(frame.source)
+        assert copy.header["SFSWEIGHT"] == frame.weight and "HIERARCH" in path.read_bytes()[:28800].decode("latin-1")
+        assert np.array_equal(np.asarray(copy), np.asarray(original)) and copy.layout.dtype == original.layout.dtype
+        assert {k: v for k, v in copy.header.items() if k not in ("SFSWEIGHT", "HISTORY")} == {
+            k: v for k, v in original.header.items() if k != "HISTORY"
+        }
+    *_, done = by_hand("integrate", written_, tmp_path / "deep.fits", by_keyword("SFSWEIGHT"))
+    assert done.result[0].frames_used == 3
+    with pytest.raises(ParameterError, match="has no keyword SSWEIGHT for a weight; it has SFSWEIGHT: use that"):
+        list(by_hand("integrate", written_, tmp_path / "other.fits", by_keyword("SSWEIGHT")))
+
+
+def test_surface_copies_are_overwritten_only_when_somebody_says_so(truth, tmp_path):
+    paths, out = truth.paths("light"), tmp_path / "out"
+    shown(*paths, "--weight", "Stars", "-o", out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert len(before) == 4 and all(path.name.endswith("_a.fits") for path in before)
+    told = shown(*paths, "--weight", "1/Noise", "-o", out, status=2)
+    assert "exists; choose another folder, or pass --overwrite" in told
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    shown(*paths, "--weight", "1/Noise", "-o", out, "--overwrite")
+    assert all(path.read_bytes() != content for path, content in before.items())
+    told = shown(*out.iterdir(), "-o", out, "--postfix", "", "--overwrite", status=2)
+    assert "is one of the frames to work on" in told
+    told = shown(*paths, "-o", out, "--keyword", "EXPTIME", "--overwrite", status=2)
+    assert "--keyword EXPTIME: is 120" in told and "which is no weight" in told
+    told = shown(*paths, "-o", out, "--keyword", "GEWÖHNLICH", "--overwrite", status=2)
+    assert "50 at most" in told and len(told) < 300
+
+
+def test_surface_a_step_by_hand_like_all_others(truth, tmp_path):
+    *_, done = by_hand("subframes", truth.paths("light"), tmp_path, SubframeSelector(weight="Stars"), sort="Weight")
+    assert list(done.result.weights) == sorted(done.result.weights, reverse=True) and len(list(tmp_path.iterdir())) == 4
+    *_, done = by_hand("subframes", truth.paths("light")[0])
+    assert len(done.result) == 1 and done.result.approved[0].weight is None
+    with pytest.raises(ParameterError, match="subframes takes no colour"):
+        list(by_hand("subframes", truth.paths("light"), colour="red"))
+    with pytest.raises(ParameterError, match="cosmetic needs out="):
+        list(by_hand("cosmetic", truth.paths("light")))
+
+
+def test_surface_verdicts_by_hand(truth, tmp_path):
+    paths = truth.paths("light")
+    told = shown(*paths, "--approve", "false", "--keep", Path(paths[1]).name, "--list", tmp_path / "l.txt")
+    assert " *  " in told and "1 approved" in told
+    assert (tmp_path / "l.txt").read_text().splitlines()[1:] == [str(paths[1])]
+    told = shown(*paths, "--leave-out", "*_000[12].fits")
+    assert told.count("left out by hand") == 2 and "2 approved" in told
+    assert "--keep nobody.fits: none of the frames is called so" in shown(*paths, "--keep", "nobody.fits", status=2)
+
+
+def test_surface_a_page_and_plots(truth, tmp_path):
+    """Written whole; what is there stays unless `overwrite` says so, told before the work."""
+    pytest.importorskip("matplotlib")
+    words = [
+        *truth.paths("light"),
+        "--approve",
+        "FWHM < 40",
+        "--page",
+        tmp_path / "night.html",
+        "--plots",
+        tmp_path / "plots",
+    ]
+    shown(*words)
+    page = (tmp_path / "night.html").read_text()
+    assert all(Path(path).name in page for path in truth.paths("light")) and "FWHM &lt; 40" in page
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"FWHM_night.png", "FWHM_night.svg", "FWHM_Noise.png"} <= names
+    assert "has plots" in shown(*words[:-4], "--plots", tmp_path / "plots", status=2)
+    assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
+    shown(*words, "--overwrite")
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+
+
+def test_surface_lists_of_marks_and_why_a_frame_weighs_what_it_does(truth, tmp_path):
+    paths = truth.paths("light")
+    (tmp_path / "marks.txt").write_text(f"{paths[0]}\n{paths[2]}\n")
+    told = shown(
+        *paths, "--leave-out", f"@{tmp_path / 'marks.txt'}", "--weight", "tutorial", "--explain", "*_0002.fits"
+    )
+    assert told.count("left out by hand") == 2 and "35*inv(FWHM)" in told and "_0002.fits\n  weight " in told
+    told = shown(*paths, "--explain", "*_0002.fits", status=2)
+    assert "--explain tells of formulas: give --approve or --weight" in told
+    assert "--explain nobody: none of the frames" in shown(*paths, "--weight", "Stars", "--explain", "nobody", status=2)
+
+
+def test_bad_nights_end_with_the_status_of_nothing_usable(tmp_path):
+    write(tmp_path / "dark.fits", np.zeros((64, 64), np.float32))
+    write(tmp_path / "night.fits", np.random.default_rng(1).normal(100, 5, (64, 64)).astype(np.float32))
+    told = shown(tmp_path, "--list", tmp_path / "l.txt", status=2)
+    assert "no frame could be measured" in told and not (tmp_path / "l.txt").exists()

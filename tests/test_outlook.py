@@ -1,0 +1,88 @@
+"""The forecast of a table of frames: by target and filter, whatever their exposure, and weights of frames together."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_forecast import measured, night, tutorial
+
+from masterlight.core.errors import ParameterError
+from masterlight.core.frame import Meta
+from masterlight.subframes.choice.outlook import outlooks, weighed_together
+from masterlight.subframes.choice.table import Subframe, Subframes, Units
+
+
+def table(measurements, ratios, units=None, **metas):
+    told = {"object": "M 31", "filter": "L", "exposure_s": 60.0} | metas
+    frames = []
+    for i, (m, ratio) in enumerate(zip(measurements, ratios, strict=True)):
+        meta = Meta(**{name: value[i] if isinstance(value, list) else value for name, value in told.items()})
+        frames.append(Subframe(m.source, meta, replace(m, flux_ratio=ratio), scale_arcsec=1.5, gain_e=0.8))
+    return Subframes(tuple(frames), units or Units())
+
+
+def test_truth_exposures_of_a_filter_belong_together_and_filters_do_not():
+    frames = table(
+        measured(6 * [3.0], 6 * [10.0]), [1.0, 0.5, 1.0, 1.0, 0.5, 1.0],
+        exposure_s=[60.0, 30.0, 60.0, 60.0, 30.0, 60.0], filter=["L", "L", "R", "L", "L", "R"],
+    )  # fmt: skip
+    found = {outlook.name: outlook for outlook in outlooks(frames)}
+    assert [(name, len(one.night)) for name, one in found.items()] == [("M 31, L", 4), ("M 31, R", 2)]
+    light = found["M 31, L"].choices
+    # Two with all of the light and two with half: weights 1 and 1/4.
+    assert light["noise"].noise_dn == pytest.approx(10 / np.sqrt(2.5))
+    assert light["equal"].depth == pytest.approx(10 / np.sqrt(2.5) / (np.sqrt(2 * 100 + 2 * 400) / 4))
+    assert found["M 31, R"].choices["equal"].noise_dn == pytest.approx(10 / np.sqrt(2))
+
+
+def test_truth_the_present_choice_is_what_is_approved_by_its_weights():
+    measurements, ratios = night("noise and cloud", 4, 12)
+    frames = table(measurements, ratios.tolist(), Units("arcsec"))
+    weights, approved = tutorial(measurements), np.arange(12) % 3 > 0
+    chosen = [replace(f, weight=float(w), approved=bool(a)) for f, w, a in zip(frames, weights, approved, strict=True)]
+    [told] = outlooks(frames.with_frames(chosen), 5.0)
+    assert told.choices["present"].frames == 8 and told.choices["noise"].frames == 12
+    assert told.choices["present"].depth < told.choices["sharp"].depth == pytest.approx(0.95, abs=1e-4)
+    assert told.unit("width") == 1.5 and told.unit("level") == 1
+    assert np.isfinite(told.prices.depth).all() and told.frontier[0].depth == pytest.approx(1)
+    [plain] = outlooks(frames)
+    assert plain.choices["present"] == pytest.approx(plain.choices["equal"], nan_ok=True)  # no weights were asked for
+
+
+def test_truth_what_nobody_compared_is_inconclusive():
+    frames = table(measured([3.0, 3.0], [10.0, 10.0]), [None, None])
+    [told] = outlooks(frames)
+    assert told.choices == {} and told.frontier == [] and len(told.frames.inconclusive) == 2
+    [alone] = outlooks(frames[:1])  # a single frame need not be compared
+    assert alone.choices["present"].depth == pytest.approx(1)
+    nothing = [replace(frame, measurement=None) for frame in frames]
+    assert outlooks(frames.with_frames(nothing)) == []
+
+
+def test_truth_coarse_and_fine_pixels():
+    coarse, fine = measured([3.0, 6.0], [10.0, 5.0])
+    frames = table([coarse, fine], [1.0, 1.0])
+    fine_one = replace(frames[1], scale_arcsec=0.75)
+    [told] = outlooks(frames.with_frames([frames[0], fine_one]))
+    assert told.choices["noise"].fwhm_px == pytest.approx(3.0, rel=0.02)
+    assert told.choices["noise"].effective == pytest.approx(2)
+
+
+def test_truth_weights_of_approved_frames_together():
+    measurements, ratios = night("noise and cloud", 4, 10)
+    frames = table(measurements, [None, *ratios[1:].tolist()])
+    frames = frames.with_frames([*frames.frames[:9], frames[9].mark(False)])
+    noise = np.array([m.noise_dn for m in measurements])
+    told = weighed_together(frames, "noise")
+    best = (ratios / noise)[1:9] ** 2
+    assert told.weights[1:9] == pytest.approx(best / best.max())
+    assert [frame.approved for frame in told] == [False, *8 * [True], False]
+    assert "scale" in told[0].reasons[-1] and told[9].reasons == ("left out by hand",)
+    [sharp] = weighed_together(frames, "sharp", 10.0).approved.forecast(10.0)
+    assert sharp.choices["present"].wider < 1e-6
+    [point] = weighed_together(frames, "point").approved.forecast()
+    assert point.choices["present"].point_snr > 1
+    by_hand = weighed_together(frames.with_frames([frames[0].mark(True), *frames.frames[1:]]), "noise")
+    assert by_hand[0].approved and by_hand[0].weight is None
+    with pytest.raises(ParameterError, match="weights= blunt"):
+        weighed_together(frames, "blunt")

@@ -1,0 +1,166 @@
+"""A table of measured frames: figures in the units asked for, groups, verdicts, files."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from masterlight.core.errors import ParameterError
+from masterlight.core.frame import Meta
+from masterlight.subframes.choice.table import Subframe, Subframes, Units, scale_of
+from masterlight.subframes.choice.verdict import apart_words
+from masterlight.subframes.measurement import Measurement
+
+TUTORIAL = (3.008, 0.3663, 107.6), (3.25, 0.45, 110.0), (3.5, 0.41, 112.0), (4.003, 0.5712, 117.5)
+INVERSE = "35*inv(FWHM) + 5*inv(Eccentricity) + 10*inv(Noise) + 50"
+
+
+def frame_of(source="a.fits", fwhm_px=3.0, eccentricity=0.4, noise_dn=100.0, **more):
+    meta = Meta(exposure_s=60.0, filter="L", **{k: more.pop(k) for k in ("object",) if k in more})
+    measurement = Measurement(source, 1000.0, (50.0, 50.0), noise_dn, fwhm_px=fwhm_px, eccentricity=eccentricity)
+    return Subframe(source, meta, measurement, **more)
+
+
+def night_of(rows=TUTORIAL, **more):
+    return Subframes(tuple(frame_of(f"light_{i}.fits", *row) for i, row in enumerate(rows)), **more)
+
+
+def test_truth_the_tutorials_weights():
+    """The worked group of the tutorial's formula: 100 for the best of all, 50 for the worst of all."""
+    weighed = night_of().weighed_by(INVERSE)
+    assert weighed.weights == pytest.approx([100, 87.02073503, 77.18264905, 50], abs=1e-8)
+
+
+def test_truth_units_scale_columns_exactly():
+    frames = night_of().frames
+    told = [replace(frame, scale_arcsec=1.5, gain_e=0.25, full_dn=65535.0) for frame in frames]
+    plain, night = Subframes(tuple(told)), Subframes(tuple(told), Units("arcsec", "e-"))
+    assert np.array_equal(night.column("FWHM"), 1.5 * plain.column("FWHM"))
+    assert np.array_equal(night.column("Noise"), 0.25 * plain.column("Noise"))
+    assert np.array_equal(night.column("Eccentricity"), plain.column("Eccentricity"))
+    assert np.isnan(Subframes(frames, Units("arcsec")).column("FWHM")).all()
+    parts = Subframes(tuple(told), Units(data="normalized"))
+    assert parts.column("Noise") == pytest.approx(plain.column("Noise") / 65535)
+    assert scale_of(Meta(pixel_um=3.76, focal_mm=530.0)) == pytest.approx(1.4633, abs=5e-5)
+
+
+def test_truth_what_was_not_measured_is_never_approved_and_has_no_weight():
+    blind = replace(frame_of("blind.fits"), measurement=None, approved=False, reasons=("no star found",))
+    lame = frame_of("lame.fits", eccentricity=None)
+    night = night_of().with_frames([*night_of(), blind, lame])
+    chosen = night.approved_by("FWHM < 4 && Eccentricity < 0.6").weighed_by("1 + inv(Eccentricity)")
+    assert [frame.approved for frame in chosen] == [True, True, True, False, False, False]
+    assert chosen[4].reasons == ("no star found",)
+    assert chosen[5].reasons == ("Eccentricity could not be measured",)
+    assert np.isnan(chosen.weights[4:]).all() and np.isfinite(chosen.weights[:4]).all()
+    assert [frame.approved for frame in night.approved_by("true")] == [True] * 4 + [False, True]
+
+
+def test_truth_what_is_marked_by_hand_stays():
+    night = night_of()
+    marked = night.with_frames([night[0].mark(False), *night[1:3], night[3].mark(True)]).approved_by("FWHM < 3.4")
+    assert [frame.approved for frame in marked] == [False, True, False, True]
+    assert marked[0].reasons == ("left out by hand",) and marked[3].reasons == ()
+
+
+def test_truth_groups_are_looked_at_by_themselves():
+    """Frames of another filter have their own best and worst; spellings of one filter are one group."""
+    red = [replace(f, meta=f.meta.with_(filter="R"), source=f"r{i}") for i, f in enumerate(night_of())]
+    lum = replace(night_of()[1], meta=Meta(filter="Luminance", exposure_s=60.01))
+    night = Subframes((*night_of(), *red, lum))
+    assert [len(group) for group in night.groups.values()] == [5, 4]
+    weights = night.weighed_by(INVERSE).weights
+    assert weights[:4] == pytest.approx(weights[4:8]) and weights[8] == pytest.approx(weights[1])
+
+
+def test_truth_statistics_over_all_or_over_the_approved():
+    night = night_of().approved_by("FWHM < 4")
+    assert night.weighed_by("inv(FWHM)").weights[2] == pytest.approx(1 - (3.5 - 3.008) / (4.003 - 3.008))
+    approved = night.weighed_by("inv(FWHM)", over="approved").weights
+    assert approved[2] == 0 and np.isnan(approved[3])
+
+
+def test_truth_a_frame_that_would_count_for_nothing_is_left_out_with_the_reason():
+    chosen = night_of().weighed_by("inv(FWHM)")
+    assert list(chosen.weights[[0, 3]]) == [1, 0] and [f.approved for f in chosen] == [True, True, True, False]
+    assert chosen[3].reasons == ("no weight: its weight is 0, which counts for nothing",)
+    less = chosen.weighed_by("3.4 - FWHM")
+    assert [f.approved for f in less] == [True, True, False, False] and np.isnan(less.weights[2:]).all()
+    assert "its weight is -0.1, less than 0" in less[2].reasons[0] and len(less[3].reasons) == 1
+    by_hand = night_of().with_frames([f.mark(True) for f in night_of()]).weighed_by("inv(FWHM)")
+    assert all(frame.approved for frame in by_hand)
+
+
+def test_truth_sorting_puts_what_is_unknown_last():
+    night = Subframes((frame_of("b", 3.0), frame_of("a", None), frame_of("c", 2.0)))
+    assert [f.source for f in night.sorted_by("FWHM")] == ["c", "b", "a"]
+    assert [f.source for f in night.sorted_by("FWHM", descending=True)] == ["b", "c", "a"]
+    assert [f.source for f in night.sorted_by("File")] == ["a", "b", "c"]
+    with pytest.raises(ParameterError, match="no column FWHN"):
+        night.sorted_by("FWHN")
+
+
+def test_authority_astropy_and_csv_read_every_figure_back():
+    """Full doubles: what comes back is the same to the last bit."""
+    noise = [100 / 3, 200 / 7, 1e-5 / 3, 1e17 / 3]
+    night = Subframes(tuple(frame_of(f'a, "{i}".fits', noise_dn=n) for i, n in enumerate(noise))).weighed_by("Noise/3")
+    table = Table.read(night.to_ecsv(), format="ascii.ecsv")
+    assert list(table["Weight"]) == list(night.weights) and str(table["FWHM"].unit) == "pix"
+    assert list(table["File"]) == [f.source for f in night]
+    plain = Table.read(night.to_csv(), format="ascii.csv")
+    assert list(plain["Noise [DN]"]) == noise
+    told = json.loads(night.to_json())
+    assert [row["Noise"] for row in told["frames"]] == noise and told["units"]["FWHM"] == "px"
+    assert told["frames"][0]["Weight"] == night.weights[0] and "Stars" not in told["frames"][0]
+
+
+def test_truth_frames_of_another_size_are_looked_at_by_themselves():
+    night = night_of()
+    small = replace(night[0], meta=night[0].meta.with_(shape=(300, 400)))
+    whole = [replace(f, meta=f.meta.with_(shape=(600, 800))) for f in night]
+    groups = Subframes((*whole, small)).groups
+    assert [str(group) for group in groups] == ["L, 60 s, 800 x 600", "L, 60 s, 400 x 300"]
+    assert [str(group) for group in night.groups] == ["L, 60 s"]
+
+
+def test_truth_the_shares_of_a_weight_add_up():
+    """The worked frame of the tutorial: 26.487 + 2.958 + 7.576 + 50."""
+    lines = night_of().approved_by("FWHM < 4").weighed_by(INVERSE).explained(1)
+    terms = [float(line.split()[0]) for line in lines[3:]]
+    assert lines[0].startswith("approved") and lines[2].startswith("weight 87.0207")
+    assert terms == pytest.approx([26.4874, 2.95754, 7.57576, 50], abs=1e-4) and sum(terms) == pytest.approx(87.02073)
+
+
+def test_truth_the_scale_by_plate_solution_by_optics_or_as_a_program_says():
+    optics = Meta(pixel_um=3.76, focal_mm=530.0)
+    turned = {"CTYPE1": "RA---TAN", "CD1_1": 3e-4, "CD1_2": 4e-4, "CD2_1": -4e-4, "CD2_2": 3e-4}
+    assert scale_of(optics, turned) == pytest.approx(1.8)
+    assert scale_of(optics, {"CTYPE1": "RA---TAN", "CDELT1": -4e-4, "CDELT2": 4e-4}) == pytest.approx(1.44)
+    assert scale_of(optics, {"CDELT1": 1.0, "CDELT2": 1.0}) == pytest.approx(1.4633, abs=5e-5)
+    assert scale_of(Meta(), {"PIXSCALE": "2.5"}) == 2.5 and scale_of(Meta(), {"SCALE": 1e9}) is None
+
+
+def test_truth_weights_of_exposures_that_are_weighed_among_themselves_are_told():
+    long = [replace(f, meta=f.meta.with_(exposure_s=300.0)) for f in night_of()]
+    night = Subframes((*night_of(), *long))
+    assert "60 s, 300 s are weighed each among themselves" in apart_words(night.weighed_by(INVERSE))[0]
+    assert not apart_words(night.weighed_by("1/Noise^2")) and not apart_words(night_of().weighed_by(INVERSE))
+
+
+def test_truth_keywords_of_the_headers_are_columns():
+    night = night_of()
+    told = night.with_frames(replace(f, keywords={"CCD-TEMP": -10.0 - i}) for i, f in enumerate(night))
+    assert list(told.column("CCD_TEMP")) == [-10, -11, -12, -13]
+    assert [f.approved for f in told.approved_by("CCD_TEMP > -12")] == [True, True, False, False]
+
+
+def test_truth_five_thousand_frames_are_quick():
+    """A year's frames: columns, verdicts and the file of the table in a few seconds."""
+    night = night_of([TUTORIAL[i % 4] for i in range(5000)])
+    started = time.process_time()
+    chosen = night.approved_by("FWHM < 4").weighed_by(INVERSE)
+    assert len(chosen.to_csv().splitlines()) == 5001 and len(chosen.approved) == 3750
+    assert time.process_time() - started < 10
