@@ -8,7 +8,7 @@ from test_forecast import measured, night, tutorial
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
-from masterlight.subframes.choice.outlook import outlooks, weighed_together
+from masterlight.subframes.choice.outlook import outlooks, weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes, Units
 
 
@@ -44,7 +44,12 @@ def test_truth_the_present_choice_is_what_is_approved_by_its_weights():
     assert told.choices["present"].frames == 8 and told.choices["noise"].frames == 12
     assert told.choices["present"].depth < told.choices["sharp"].depth == pytest.approx(0.95, abs=1e-4)
     assert told.unit("width") == 1.5 and told.unit("level") == 1
-    assert np.isfinite(told.prices.depth).all() and told.frontier[0].depth == pytest.approx(1)
+    prices = with_prices(frames, [told]).column("Price")
+    assert (
+        prices == pytest.approx(100 * told.prices.depth)
+        and np.isfinite(prices).all()
+        and told.frontier[0].depth == pytest.approx(1)
+    )
     [plain] = outlooks(frames)
     assert plain.choices["present"] == pytest.approx(plain.choices["equal"], nan_ok=True)  # no weights were asked for
 

@@ -29,7 +29,7 @@ from masterlight.night.products import check_file, check_out
 from masterlight.session.found.copies import without_copies
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
-from masterlight.subframes.choice.outlook import weighed_together
+from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
@@ -86,6 +86,7 @@ def choose_files(
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
+    night = with_prices(night, night.forecast()) if "forecast" in wanted else night
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
         if text := (yield from MADE[name](night, given if name == "forecast" else value)):
