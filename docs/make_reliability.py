@@ -20,6 +20,7 @@ TITLES = {
     "header": "Headers",
     "file": "Files",
     "pixels": "Pixels",
+    "choice": "Choosing subframes",
     "night": "Nights",
     "flag": "Flags",
     "recipe": "Recipes",

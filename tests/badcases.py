@@ -857,4 +857,79 @@ OUTPUTS = [
     flag("exists-doctor", "a page onto a master", "doctor night -o dark.fits", "html|exists"),
 ]
 
-BAD_CASES = {"night": NIGHTS, "flag": FLAGS, "recipe": RECIPES, "output": OUTPUTS}
+SUBFRAMES, BLINK = "subframes night/LIGHT", "blink night/LIGHT"
+
+
+def subframes(name: str, words: str, more: str, tells: str, statuses: str = "2", make=lambda place: None) -> BadCase:
+    """Bad words or files for `subframes`, of the healthy lights or of others."""
+    return flag(name, words, more if more.startswith("subframes ") else f"{SUBFRAMES} {more}", tells, statuses, make)
+
+
+def faint(p: np.ndarray) -> np.ndarray:
+    """A frame of noise alone."""
+    return np.random.default_rng(3).normal(1000, 20, p.shape).astype(np.uint16)
+
+
+def like_first(healthy: Path, target: Path) -> None:
+    """A light with the pixels of the first one, of its own time."""
+    hdu = fits.PrimaryHDU(fits.getdata(target.with_name("L1.fits")), fits.getheader(healthy))
+    hdu.writeto(target)
+
+
+TWICE = copied("night/LIGHT/L1.fits", "night/LIGHT/L9.fits")
+CHOICES = [
+    subframes("approve-name", "a name that nobody measures", '--approve "FWMH < 4"', "FWMH.*FWHM"),
+    subframes("approve-number", "a number as condition", "--approve FWHM", "--approve.*number"),
+    subframes("approve-half", "half a formula", '--approve "FWHM <"', "--approve.*FWHM <"),
+    subframes("approve-empty", "an empty formula", "--approve ''", "empty"),
+    subframes("approve-python", "Python for a formula", "--approve \"__import__('os')\"", "--approve"),
+    subframes("approve-deep", "a formula 5,000 brackets deep", f"--approve {'(' * 5000}1{')' * 5000}>0", "--approve"),
+    subframes("approve-long", "a formula of 100,000 letters", f"--approve {'FWHM+' * 20_000}1>0", "", "012"),
+    subframes("approve-none", "a condition that no frame meets", '--approve "FWHM < 0"', "none approved", "0"),
+    subframes("weight-condition", "a condition as weight", '--weight "FWHM < 4"', "--weight.*condition"),
+    subframes("weight-zero", "a weight of nothing", "--weight 0", "counts for nothing", "0"),
+    subframes("weight-negative", "weights below 0", "--weight -FWHM", "less than 0", "0"),
+    subframes("weight-infinite", "a division by 0", '--weight "1/(FWHM-FWHM)"', "divided by 0", "0"),
+    subframes("weight-preset", "a preset that does not exist", "--weight tutorial+nois", "tutorial"),
+    subframes("sort-name", "a column to sort by that does not exist", "--sort FWMH", "FWMH.*FWHM"),
+    subframes("scale-zero", "a pixel that sees nothing", "--scale-arcsec 0", "--scale-arcsec"),
+    subframes("gain-nan", "nan electrons per DN", "--gain-e nan", "--gain-e"),
+    subframes("table-ending", "a table of another kind", "--table out/t.xlsx", "csv"),
+    subframes("table-input", "a table onto a light", "--table night/LIGHT/L1.fits --overwrite", "csv"),
+    subframes("table-exists", "a table that exists", "--table t.csv", "exists", make=files(t_csv="a,b")),
+    subframes("table-nowhere", "a table in a folder that is not there", "--table none/t.csv", "none"),
+    subframes("list-exists", "a list that exists", "--list t.txt", "exists", make=files(t_txt="a.fits")),
+    subframes("keyword-taken", "a keyword of the image itself", "-o out --weight 1 --keyword NAXIS1", "NAXIS1"),
+    subframes("keyword-empty", "an empty keyword", "-o out --weight 1 --keyword ''", "empty"),
+    subframes("keyword-odd", "a keyword that no FITS file can hold", "-o out --weight 1 --keyword 'A=B'", "A=B"),
+    subframes("copies-file", "a file where the folder of copies should be", "-o dark.fits --weight 1", "dark.fits"),
+    subframes("copies-inside", "copies among the lights, under their names", "-o night/LIGHT --postfix ''", "L1"),
+    subframes("copies-away", "a prefix that leads elsewhere", "-o out --weight 1 --prefix ../", "to another folder"),
+    subframes("list-gone", "a list that is not there", "subframes @gone.txt", "gone.txt"),
+    subframes("list-empty", "a list of nothing", "subframes @t.txt", "t.txt", make=files(t_txt="# 0 of 4 frames\n")),
+    subframes("list-lost", "a list of lost frames", "subframes @t.txt", "L9", make=files(t_txt="night/LIGHT/L9.fits")),
+    subframes("list-self", "a list of itself", "subframes @t.txt", "t.txt", make=files(t_txt="@t.txt\n")),
+    subframes("list-image", "an image as list", "subframes @dark.fits", "dark.fits"),
+    subframes("lights-none", "a folder without lights", "subframes night/BIAS", "no light was found"),
+    subframes("lights-empty", "an empty folder", "subframes out", "no light was found|no images"),
+    subframes("lights-faint", "nothing but noise", "", "no star found", "2", each("night/LIGHT/L*", image(faint))),
+    subframes("lights-one", "one light", "subframes night/LIGHT/L1.fits --weight tutorial", "1 frame", "0"),
+    subframes(
+        "lights-stack", "a stack among single exposures", "", "already a stack of 9 frames", "0",
+        each("night/LIGHT/L2.fits", image(lambda p: p, NCOMBINE=9)),
+    ),
+    subframes("lights-twice", "a light twice", "", "same pixels", "0", TWICE),
+    subframes(
+        "lights-equal", "lights of equal figures", "--weight 'norm(FWHM)+inv(FWHM)'", "1.000", "0",
+        each("night/LIGHT/L[234].fits", like_first),
+    ),
+    flag("blink-ending", "a picture of another kind", f"{BLINK} -o out/b.avi", "gif|html"),
+    flag("blink-none", "a blink without lights", "blink out -o out/b.html", "no"),
+    flag("blink-one", "a blink of one frame", "blink night/LIGHT/L1.fits -o out/b.html", "", "02"),
+    flag("blink-reference", "a reference that is not there", f"{BLINK} -o out/b.html --reference x.fits", "x.fits"),
+    flag("blink-exists", "a page that exists", f"{BLINK} -o b.html", "exists", make=files(b_html="hello")),
+    flag("blink-rate", "no frame a second", f"{BLINK} -o out/b.gif --rate 0", "rate"),
+    flag("blink-wide", "a picture a million pixels wide", f"{BLINK} -o out/b.gif --width-px 1000000", "width"),
+]  # fmt: skip
+
+BAD_CASES = {"choice": CHOICES, "night": NIGHTS, "flag": FLAGS, "recipe": RECIPES, "output": OUTPUTS}

@@ -84,6 +84,8 @@ FIRST = (
     "normalize night/LIGHT -o made --reference night/LIGHT/L1.fits --no-scale",
     "integrate night/LIGHT -o made/deep.fits --force",
     "hdr spare/long.fits spare/short.fits -o made/hdr.fits",
+    "subframes night/LIGHT -o made/approved --weight tutorial",
+    "blink night/LIGHT -o made/night.html",
 )
 """What is done with the night before anything bad is: masters for the roles, and every kernel loaded."""
 
@@ -216,6 +218,7 @@ ROLES = {
             "integrate night/LIGHT X -o out/m.fits --force",
             "out/m.fits",
         ),
+        Role("subframes", "subframes", "spare/light.fits", ".", "subframes night/LIGHT/L1.fits X"),
         Role("hdr", "hdr", "spare/long.fits", ".", "hdr X spare/short.fits -o out/m.fits", "out/m.fits", alone=True),
     )
 }

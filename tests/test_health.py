@@ -22,10 +22,13 @@ from weather import (
     tilt,
     trailing,
     wider,
+    write_night,
 )
 
+from masterlight import Recipe, SubframeSelector, run
 from masterlight.alignment.overlaid import places_of
 from masterlight.core.frame import Meta
+from masterlight.doors.hand.choose import choose_files
 from masterlight.subframes.choice.health import RULES, examined, without_spoilt
 from masterlight.subframes.choice.table import Subframes
 
@@ -83,13 +86,18 @@ def test_truth_every_flag_has_a_figure_a_limit_and_a_sentence():
     assert {flag.code for flag in flags} >= {"HAZE", "CLOUD", "FOCUS", "TRAIL", "JUMP", "OPTICS", "MOON", "FIELD"}
     for flag in flags:
         assert flag.severity in ("note", "warn", "reject") and str(flag) == flag.code and flag.metric
-        assert np.isfinite(flag.value) and np.isfinite(flag.limit) and 20 < len(flag.words) < 220
+        assert (
+            type(flag.value) is float
+            and np.isfinite(flag.value)
+            and np.isfinite(flag.limit)
+            and 20 < len(flag.words) < 220
+        )
         assert "\n" not in flag.words
 
 
 def test_truth_clouds_know_what_the_sky_did():
     night = troubled(1)
-    assert "lit from below" in night[17].flags[0].words and "50%" in night[17].flags[0].words
+    assert "lit from below" in night[17].flags[0].words and night[17].flags[0].value == pytest.approx(0.5, abs=0.02)
     assert "lit" not in night[2].flags[0].words
 
 
@@ -193,3 +201,40 @@ def test_truth_a_frame_that_was_not_measured_keeps_its_reason_and_harms_nobody()
     assert blank.measurement is None and found[5].reasons == blank.reasons and not found[5].flags
     assert not any(frame.flags for frame in found)
     assert examined(Subframes(()), places_of).frames == () and len(RULES) == 13
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """Files of a night with a cloud and a bad trail."""
+    weather = Weather(1, lights=8, rows=320, cols=400, stars=250)
+    weather.spoil = {2: through(0.45), 5: trailing(2.0)}
+    return write_night(weather, tmp_path_factory.mktemp("night"))
+
+
+def test_surface_flags_are_told_and_leave_frames_out_only_when_asked(spoilt, tmp_path):
+    told = [*choose_files(SubframeSelector(), spoilt, table=tmp_path / "night.csv")]
+    night = told[-1].result
+    assert {i: str(f.flags[0]) for i, f in enumerate(night) if f.flags} == {2: "CLOUD", 5: "TRAIL"}
+    assert all(frame.approved for frame in night) and night.column("Transparency")[2] == pytest.approx(0.45, abs=0.02)
+    words = [event.message for event in told if event.message and "grave" in event.message]
+    assert len(words) == 1 and "2 of 8 frames" in words[0] and "CLOUD 1, TRAIL 1" in words[0]
+    assert "CLOUD" in (tmp_path / "night.csv").read_text()
+    asked = [*choose_files(SubframeSelector(flags="reject"), spoilt, keep=["light_005.fits"])]
+    assert [i for i, f in enumerate(asked[-1].result) if not f.approved] == [2]
+    assert not any("grave" in (event.message or "") for event in asked)
+
+
+def test_surface_formulas_know_transparency(spoilt):
+    *_, done = choose_files(SubframeSelector(approve="Transparency > 0.8", weight="PSFScaleSNR"), spoilt)
+    assert [i for i, f in enumerate(done.result) if not f.approved] == [2]
+    weights = done.result.weights
+    assert weights[2] / np.median(weights) == pytest.approx(0.2, abs=0.03)
+
+
+def test_surface_a_run_leaves_out_what_grave_flags_concern_when_asked(spoilt, tmp_path):
+    recipe = Recipe(select=SubframeSelector(flags="reject"), workers="serial")
+    *_, done = run(spoilt[0].parent, tmp_path, recipe)
+    lost = {
+        row.path[-14:]: row.reason for row in done.result.frames if row.kind == "light" and row.status == "rejected"
+    }
+    assert lost.keys() == {"light_002.fits", "light_005.fits"} and "clear sky" in lost["light_002.fits"]

@@ -231,6 +231,13 @@ def test_truth_what_was_asked_for_last_stays(place):
     assert there == [0, 5, 6]  # four fifths of 50,000 bytes
 
 
+def test_truth_room_is_made_while_much_is_kept(place):
+    with Kept("things", most_bytes=100_000) as keep:
+        for i in range(40):
+            keep(place / "a.fits", (i,), lambda: np.zeros(5000, np.uint8))
+            assert sum(path.stat().st_size for path in entries(place)) < 1.2 * 100_000
+
+
 def test_without_a_place_everything_is_made_anew_and_told_once(place, monkeypatch):
     (place / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "file"))

@@ -10,8 +10,8 @@ from warm import Done, Warm
 
 NEAR, ABOUT = 0.01, 0.05
 """Parts of the level: what is the same but for rounding, and what is the same but for the noise of a few pixels."""
-REFUSAL = re.compile(r"^\s*\S+\s+rejected |left out: |^masterlight: |\((scan|plan)\)$|^  \S+\.\w+: ")
-"""How a line begins or ends that refuses a file; the last one is that of a plan, below "Left out"."""
+REFUSAL = re.compile(r"^\s*\S+\s+rejected |left out: |^masterlight: |\((scan|plan)\)$|^  \S+\.\w+: |^ x  .*: ")
+"""How a line begins or ends that refuses a file; the last two are of a plan, below "Left out", and of a table."""
 
 
 def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Role) -> tuple[Done, list[str]]:
@@ -28,7 +28,7 @@ def try_file(warm: Warm, healthy: Healthy, folder: Path, kind: BadFile, role: Ro
 
 def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, without) -> str:
     """Why what came out is not what the kind promises; '' if it is."""
-    lines = [line for line in told(done) if kind.file in line]
+    lines = [line for line in rows_joined(told(done)) if kind.file in line]
     refusals = [line for line in lines if REFUSAL.search(line)]
     if kind.expect == "refused" or (refusals and kind.expect == "told"):
         return refused(kind, role, done, refusals, made, without)
@@ -48,6 +48,13 @@ def outcome(kind: BadFile, role: Role, done: Done, good: Done, made, with_it, wi
     return "" if told_of(kind, done, good) else "another result than that of healthy input, and no word about this file"
 
 
+def rows_joined(lines: list[str]) -> list[str]:
+    """Lines, with the reason that a table of subframes tells below the row of a frame behind that row."""
+    rows = [i for i, line in enumerate(lines) if line.startswith(" x  ")]
+    joined = {i: f"{lines[i]}: {lines[i + 1].strip()}" for i in rows if i + 1 < len(lines)}
+    return [joined.get(i, line) for i, line in enumerate(lines)]
+
+
 def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, without) -> str:
     """Why a refusal is not a good one."""
     if role.verb in ("plan", "doctor") and kind.late:
@@ -62,6 +69,8 @@ def refused(kind: BadFile, role: Role, done: Done, refusals: list[str], made, wi
         return "" if done.status == 2 else f"ended with status {done.status} where nothing could be made"
     if kind.expect == "told" and done.status == 2:
         return ""  # where two readings are possible, the whole is stopped
+    if role.verb == "subframes":
+        return "" if done.status in (0, 1) else f"ended with status {done.status} where another frame was measured"
     if done.status != 1:
         return f"ended with status {done.status} where one file was left out"
     alike = made is None if "X" in role.product else same(made, without)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from scipy.ndimage import gaussian_filter, shift
 from scipy.signal import fftconvolve
 from sky import CALM, EVEN
@@ -171,3 +173,14 @@ def subframe(image: np.ndarray, source: str, meta: Meta) -> Subframe:
     if not found:
         return Subframe(source, meta, approved=False, reasons=(found.reason,))
     return Subframe(source, meta, *found)
+
+
+def write_night(weather: Weather, folder: Path, minutes: float = 4.0) -> list[Path]:
+    """The lights of a night as 16-bit files in a folder."""
+    paths = []
+    for i in range(len(weather)):
+        header = fits.Header({"IMAGETYP": "Light", "OBJECT": "M 1", "FILTER": "L", "EXPTIME": 120.0})
+        header["DATE-OBS"] = (datetime(2024, 3, 5, 20) + timedelta(minutes=minutes * i)).isoformat()
+        paths.append(folder / f"light_{i:03d}.fits")
+        fits.writeto(paths[-1], np.clip(weather.frame(i), 0, 65535).astype(np.uint16), header)
+    return paths

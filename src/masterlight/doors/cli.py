@@ -156,8 +156,7 @@ def do_by_hand(step: Step, process: Any, inputs: Any, out: str, **slots: Any) ->
 
 
 def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
-    """The table of measured frames on the screen; exit status 1 when some files could not be read or copied, 2 when no
-    frame could be measured."""
+    """The table of measured frames on the screen; exit status 1 when some files could not be read or copied."""
     from masterlight.doors.console import plain_console
     from masterlight.doors.hand.choose import Below, choose_files, columns_asked
     from masterlight.doors.sheet import sheet
@@ -175,7 +174,9 @@ def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
         night, rejected = show(without_texts(), console)
     lines = sheet(night, plain_console().width, columns_asked(process, slots.get("sort")))
     hand_over("\n\n".join(["\n".join(lines), *below]))
-    sys.exit(NOTHING if all(frame.measurement is None for frame in night) else 1 if rejected else 0)
+    if all(frame.measurement is None for frame in night):
+        raise NothingUsable("none of these frames could be measured; the table tells why")
+    sys.exit(1 if rejected else 0)
 
 
 def run(step: Step, recipe: Any, inputs: Any, out: str, preset: str | None, quiet: bool) -> None:

@@ -49,7 +49,7 @@ class Kept:
     def __init__(self, what: str, fresh: bool = False, most_bytes: int = MOST_BYTES):
         """what: name of a folder in the user's cache for things of one kind; fresh: make all anew, and keep that."""
         self.fresh, self.most_bytes, self.recalled, self.trouble = fresh, most_bytes, 0, ""
-        self.wrote, self.lock = False, threading.Lock()
+        self.new_bytes, self.lock = 0, threading.Lock()
         self.folder: Path | None = None
         try:
             self.folder = cache_folder() / what
@@ -62,7 +62,7 @@ class Kept:
 
     def __exit__(self, *_: object) -> None:
         """Make room for what was kept meanwhile."""
-        if self.wrote and self.folder is not None:
+        if self.new_bytes and self.folder is not None:
             make_room(self.folder, self.most_bytes)
 
     def __call__(
@@ -126,7 +126,12 @@ class Kept:
         try:
             with atomic(folder / (name + ENDING), synced=False) as file:
                 file.write(content)
-            self.wrote = True
+            with self.lock:
+                self.new_bytes += len(content)
+                full = self.new_bytes > self.most_bytes / 10
+                self.new_bytes = 0 if full else self.new_bytes
+            if full:
+                make_room(folder, self.most_bytes)
         except OutputError as error:
             self.give_up(error)
 

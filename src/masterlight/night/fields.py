@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 
+from masterlight.alignment.overlaid import places_of
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
@@ -24,8 +25,10 @@ from masterlight.night.light import Light, align_light
 from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
-from masterlight.subframes.choice.table import Subframe
+from masterlight.subframes.choice.health import examined
+from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.measure import keywords_of
+from masterlight.subframes.measurement import HEALTH_FIELDS
 
 FEWEST = 3
 """Lights that make a field beside a larger one; beside one of two, two do."""
@@ -249,16 +252,18 @@ def is_few_of_group(run: Run, light: Light) -> bool:
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter; a formula of weights is asked,
-    too."""
-    if run.recipe.select.approve or run.recipe.select.weight:
-        return [
-            judged_by_formula(*pair) for pair in zip(lights, run.recipe.select.table(subframes_of(lights)), strict=True)
-        ]
+    """The selector's verdict on each light, taken among the lights of the same filter; formulas, also that of weights,
+    and flags are asked, too."""
+    select = run.recipe.select
+    if select.approve or select.weight or select.flags == "reject":
+        frames = subframes_of(lights)
+        if set(select.measures) & set(HEALTH_FIELDS):
+            frames = [*examined(Subframes(tuple(frames)), places_of)]
+        return [judged_by_formula(*pair) for pair in zip(lights, select.table(frames), strict=True)]
     verdict = {}
     for job in {light.job for light in lights}:
         own = [light for light in lights if light.job == job]
-        verdict.update(zip(own, run.recipe.select.select([o.measurement for o in own]), strict=True))
+        verdict.update(zip(own, select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
 
 

@@ -75,6 +75,9 @@ class SubframeSelector:
     """Formula of a frame's weight, such as 35*inv(FWHM) + 5*inv(Eccentricity) + 10*inv(Noise) + 50."""
     stats_over: Annotated[Literal["all", "approved"], When(weight=True)] = "all"
     """Which frames tell FWHMMin, inv(FWHM) and the like in the formula of the weight; that of approval asks all."""
+    flags: Literal["tell", "reject"] = "tell"
+    """What grave flags of a frame's health do, such as cloud, trailing or a jump of the mount: they are told, and its
+    weight may count for it; or they leave it out."""
     scale_arcsec: Annotated[Annotated[float, Field(ge=0.01, le=100)] | None, Usual("as the headers say")] = None
     """Arcseconds that a pixel sees."""
     gain_e: Annotated[Annotated[float, Field(gt=0, le=1000)] | None, Unit("e-/DN"), Usual("as the headers say")] = None
@@ -106,9 +109,9 @@ class SubframeSelector:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Those of `measurement.SKY_FIELDS` that the formulas need, beside what is always measured."""
-        texts = [text for text in (self.approve, self.weight) if text]
-        return engine("subframes.choice.verdict").sky_fields_of(texts) if texts else ()
+        """Those of `measurement.SKY_FIELDS` and `HEALTH_FIELDS` that verdicts need, beside what is always measured."""
+        asks = self.approve or self.weight or self.flags == "reject"
+        return engine("subframes.choice.verdict").fields_needed(self) if asks else ()
 
     def table(self, frames: "Sequence[Subframe]") -> "Subframes":
         """A table of measured frames in the units of these knobs, approved and weighed by them."""

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 

@@ -93,8 +93,6 @@ def measure_lights(process: Any, frames: Sequence[Frame], fresh: bool) -> Events
     measured = Subframes(())
     if sky:
         measured = yield from measure_frames(process.select, sky, fresh)
-    for note in measured.units.notes:
-        yield Event(STAGE, message=note)
     known = {frame.source: frame for frame in measured}
     lost = {frame.source for frame in sky} - known.keys()
     left = [frame for frame in frames if frame.source not in lost]

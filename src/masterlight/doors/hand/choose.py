@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from masterlight.alignment.overlaid import places_of
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card
@@ -29,13 +30,14 @@ from masterlight.night.products import check_file, check_out
 from masterlight.session.found.copies import without_copies
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
+from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.looks.look import page_of, prints_of
 from masterlight.subframes.measure import keywords_of
-from masterlight.subframes.measurement import SKY_FIELDS
+from masterlight.subframes.measurement import HEALTH_FIELDS, SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 LOOKED_AT = "light", "unknown"
@@ -163,9 +165,12 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
         yield Event(STAGE, message=kept.trouble)
     if not measured:
         raise NothingUsable("no light could be read; the reasons are above")
-    night = select.table([measured[frame.source] for frame in frames if frame.source in measured])
+    every = Subframes(tuple(measured[frame.source] for frame in frames if frame.source in measured))
+    night = select.table(examined(every, places_of))
     for note in night.units.notes:
         yield Event(STAGE, message=note)
+    if (grave := grave_flags(night)) and select.flags == "tell":
+        yield Event(STAGE, message=f"{grave}: told, not left out; SubframeSelector.flags reject leaves them out")
     return night
 
 
@@ -180,10 +185,10 @@ def strangers(frames: Sequence[Frame]) -> dict[str, str]:
 
 def measured_frame(kept: Kept, select: SubframeSelector, frame: Frame) -> Subframe:
     """One frame and what was measured of it; where nothing could be, why."""
-    found = measure_kept(kept, select, frame, wanted=SKY_FIELDS)
+    found = measure_kept(kept, select, frame, wanted=(*SKY_FIELDS, *HEALTH_FIELDS))
     if isinstance(found, Rejected):
         return without(frame, found.reason)
-    return Subframe(frame.source, frame.meta, found[0], replace(found[1], peaks=None), keywords=keywords_of(frame))
+    return Subframe(frame.source, frame.meta, found[0], found[1], keywords=keywords_of(frame))
 
 
 def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str]:

@@ -5,7 +5,7 @@ What knobs decide after measuring (limits, formulas, units of a table) makes not
 
 import hashlib
 from dataclasses import fields, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from masterlight.subframes.select import SubframeSelector
 FOLDER = "subframes"
 """Where measurements lie among what is kept."""
 JUDGES = (
-    "max_fwhm_px", "max_eccentricity", "max_noise_dn", "min_stars_fraction", "approve", "weight", "stats_over",
+    "max_fwhm_px", "max_eccentricity", "max_noise_dn", "min_stars_fraction", "approve", "weight", "stats_over", "flags",
     "scale_arcsec", "gain_e", "bits", "width_unit", "data_unit",
 )  # fmt: skip
 """Knobs of SubframeSelector that measuring does not ask: they judge and show what was measured."""
@@ -35,9 +35,17 @@ LATER = "choice", "formula", "looks"
 def measure_kept(
     kept: Kept, selector: SubframeSelector, frame: Frame, **how: Any
 ) -> tuple[Measurement, StarList] | Rejected:
-    """`SubframeSelector.measure` of a frame in a file, or what it gave before for the same content, knobs and `how`."""
+    """`SubframeSelector.measure` of a frame in a file, or what it gave before for the same content, knobs and `how`.
+
+    The stars come without the peaks of all else that stands out, which only a walk asks.
+    """
+
+    def measure() -> tuple[Measurement, StarList] | Rejected:
+        found = selector.measure(frame, **how)
+        return (found[0], replace(found[1], peaks=None)) if found else found
+
     made_of = *looked_at(selector, frame), sorted(how.items())
-    found = kept(frame.source, made_of, partial(selector.measure, frame, **how), (Measurement, StarList, Rejected))
+    found = kept(frame.source, made_of, measure, (Measurement, StarList, Rejected))
     if isinstance(found, Rejected):
         return replace(found, source=frame.source)
     return replace(found[0], source=frame.source), found[1]

@@ -5,6 +5,7 @@ those of severity "reject" leave frames out, see `without_spoilt`. Frames are co
 all of them have is no fault of one, and where fewer than five tell what is usual, only what is plain is told.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from math import degrees
@@ -47,7 +48,7 @@ CLIPPED = 0.02
 
 def cloud(group: Group, i: int) -> Flag | None:
     """Less light of the stars than the sky's height explains, or light lost unequally."""
-    light, clear = group.light[i], group.clearness[i]
+    light, clear = group.light[i], float(group.clearness[i])
     if light is None or not np.isfinite(clear):
         return None
     if jump(group, i) or dew(group, i):  # the first of two images has a part of the light
@@ -59,7 +60,7 @@ def cloud(group: Group, i: int) -> Flag | None:
         return Flag(code, "clearness", clear, limit, severity, words + sky_words(group, i))
     if light.slope > -np.log1p(-EDGE):
         where = f"towards {side(light.toward_rad)}" if np.isfinite(light.toward_rad) else "over the frame"
-        lost = -np.expm1(-light.slope)
+        lost = float(-np.expm1(-light.slope))
         words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of"
         return Flag("CLOUD", "slope of light", lost, EDGE, "warn", f"{words} a cloud")
     scatter = float(np.sqrt(max(light.scatter**2 - group.usual_scatter**2, 0.0)))
@@ -105,7 +106,7 @@ def few_stars(group: Group, i: int) -> Flag | None:
     usual = float(np.median(group.stars))
     if group.light[i] is not None and len(group.frames) > 1 or usual < 1 or len(group.frames) < 2:
         return None
-    share = group.stars[i] / usual
+    share = float(group.stars[i]) / usual
     if share >= FEWER:
         return None
     severity, limit = ("reject", FEW) if share < FEW else ("warn", FEWER)
@@ -334,6 +335,16 @@ def without_spoilt(night: Subframes) -> Subframes:
     for frame in night:
         grave = [flag for flag in frame.flags if flag.severity == "reject"]
         leave = bool(grave) and not frame.locked
-        reasons = (*frame.reasons, *(flag.words for flag in grave)) if leave else frame.reasons
+        reasons = (*frame.reasons, grave[0].words) if leave else frame.reasons
         out.append(replace(frame, approved=frame.approved and not leave, reasons=reasons))
     return night.with_frames(out)
+
+
+def grave_flags(night: Subframes) -> str:
+    """How many approved frames flags of severity "reject" concern, and which flags; empty for none."""
+    grave = [[flag.code for flag in f.flags if flag.severity == "reject"] for f in night if f.approved]
+    counted = Counter(code for codes in grave for code in set(codes))
+    if not counted:
+        return ""
+    told = ", ".join(f"{code} {count}" for code, count in counted.most_common())
+    return f"{sum(map(bool, grave))} of {len(night)} frames have grave flags ({told})"

@@ -3,14 +3,15 @@
 In this order: limits and the formula of approval, over all frames of a group; then weights, over all or the approved.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from masterlight.core.errors import ParameterError
+from masterlight.subframes.choice.health import without_spoilt
 from masterlight.subframes.choice.table import Level, Subframe, Subframes, Units, Width, scale_of
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import fields_of
-from masterlight.subframes.measurement import SKY_FIELDS
+from masterlight.subframes.measurement import HEALTH_FIELDS, SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
 
@@ -20,10 +21,12 @@ def table_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Subframes:
     return choose(select, Subframes(tuple(told), units_of(select, told)))
 
 
-def sky_fields_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """Those of `SKY_FIELDS` that formulas need."""
+def fields_needed(select: SubframeSelector) -> tuple[str, ...]:
+    """Those of `SKY_FIELDS` that formulas need, and `HEALTH_FIELDS` where stars of other frames have a say."""
+    texts = [text for text in (select.approve, select.weight) if text]
     needed = {field for text in texts for field in fields_of(Expression(text).names)}
-    return tuple(name for name in SKY_FIELDS if name in needed)
+    lit = select.flags == "reject" or "flux_ratio" in needed
+    return (*(name for name in SKY_FIELDS if name in needed), *(HEALTH_FIELDS if lit else ()))
 
 
 def with_scales(select: SubframeSelector, frame: Subframe) -> Subframe:
@@ -68,6 +71,7 @@ def choose(select: SubframeSelector, night: Subframes) -> Subframes:
     """A table approved and weighed by the knobs; what was marked by hand stays."""
     night = night.approved_by(select.approve or "")
     night = night.by_group(lambda group: within_limits(select, group))
+    night = without_spoilt(night) if select.flags == "reject" else night
     return night.weighed_by(select.weight, select.stats_over) if select.weight else night
 
 

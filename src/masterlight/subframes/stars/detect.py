@@ -7,12 +7,17 @@ import numpy as np
 from masterlight.compiled import njit
 from masterlight.core.statistics.mesh import mesh, mesh_at, mesh_row
 from masterlight.core.statistics.noise import SAFE
-from masterlight.subframes.stars.sharp import NO_MOSAIC, SPIKY, block, despike, lone_in_mosaic, spike, spikiness
+from masterlight.subframes.stars.sharp import NO_MOSAIC, SPIKY, alone, block, despike, lone_in_mosaic, spike, spikiness
 
 SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
 CAPACITY = 200_000
 HIGH = 8.0
+NEW_PX = 3.0
+"""A star that a hot pixel hid is farther than this from those that are known."""
+BESIDE, NEAR_HOT = 8, 3
+"""Where a hot pixel may hide a star: half a side of the box that is searched again, and how far from it, both in pixels
+of the smoothed image."""
 RING = np.array(
     [(3, 0), (3, 1), (2, 2), (1, 3), (0, 3), (-1, 3), (-2, 2), (-3, 1)]
     + [(-3, 0), (-3, -1), (-2, -2), (-1, -3), (0, -3), (1, -3), (2, -2), (3, -1)]
@@ -34,7 +39,7 @@ class Candidates(NamedTuple):
     """Radius of the saturated core in pixels, 0 for none."""
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def bin_by_2(image):
     """Mean of each 2 x 2 block's finite pixels, NaN when it has none; an odd last row or column is left out."""
     rows, cols = image.shape[0] // 2, image.shape[1] // 2
@@ -52,7 +57,7 @@ def bin_by_2(image):
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=SAFE)
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
 def smooth(image):
     """Smooth by [1, 2, 1] x [1, 2, 1] / 16, the border repeated; NaN spreads to its neighbours."""
     rows, cols = image.shape
@@ -110,21 +115,37 @@ def any_above(x, limit, start, end):
 
 @njit(nogil=True, cache=True)
 def ring_contrast(image, x, y):
-    """Height of a pixel above the median of a ring of radius 3 around it, and the ring's quartile distance."""
+    """Height of a pixel above the median of a ring of radius 3 around it, and the ring's quartile distance.
+
+    The distance is that of the pixels or of the means of opposite ones, to which a slope adds nothing, whichever is
+    less: a neighbour on one side counts in all means.
+    """
     rows, cols = image.shape
-    ring, n = np.empty(16), 0
+    ring, pairs, n, m = np.empty(16), np.empty(8), 0, 0
     for k in range(16):
         i, j = x + RING[k, 0], y + RING[k, 1]
         if 0 <= i < cols and 0 <= j < rows and abs(image[j, i]) < np.inf:
-            slot = n
-            while slot > 0 and ring[slot - 1] > image[j, i]:
-                ring[slot] = ring[slot - 1]
-                slot -= 1
-            ring[slot] = image[j, i]
+            insert(ring, n, image[j, i])
             n += 1
+            p, q = x - RING[k, 0], y - RING[k, 1]
+            if k < 8 and 0 <= p < cols and 0 <= q < rows and abs(image[q, p]) < np.inf:
+                insert(pairs, m, 0.5 * (image[j, i] + image[q, p]))
+                m += 1
     if n < 6:
         return 0.0, 0.0
-    return image[y, x] - 0.5 * (ring[(n - 1) // 2] + ring[n // 2]), ring[(3 * n) // 4] - ring[n // 4]
+    spread = ring[(3 * n) // 4] - ring[n // 4]
+    if m == 8:
+        spread = min(spread, 2.0**0.5 * (pairs[6] - pairs[2]))
+    return image[y, x] - 0.5 * (ring[(n - 1) // 2] + ring[n // 2]), spread
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def insert(ordered, n, value):
+    """Put a value into its place among the first n of an array, which are in order."""
+    while n > 0 and ordered[n - 1] > value:
+        ordered[n] = ordered[n - 1]
+        n -= 1
+    ordered[n] = value
 
 
 @njit(nogil=True, cache=True)
@@ -161,35 +182,89 @@ def screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at,
 
     at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`. mosaic
     (rows, cols), of which colours repeat every `period` pixels, is what `image` was made of; empty for none. peaks
-    (n, 3) as in `Found`, the last of 0 where it is not HIGH enough.
+    (n, 3) as in `Found`, the last of 0 where it is not HIGH enough. Infinity in the first column of `out` is a hot
+    pixel.
     """
     rows, cols = smoothed.shape
     for k in range(at.shape[0]):
         x, y = at[k, 0], at[k, 1]
-        out[k] = np.nan
         sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
-        contrast, ring = ring_contrast(smoothed, x, y)
-        peak, px, py = brightest(image, x, y)
-        height = peak - smoothed[y, x] + contrast
-        ratio = height / contrast if contrast > 0 and height > HIGH * sd / SMOOTHING else 0.0
-        peaks[k, 0], peaks[k, 1], peaks[k, 2] = px, py, ratio
-        if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
+        judge(image, smoothed, x, y, sky, sd, sigma, saturation, mosaic, period, 0, 0, out[k], peaks[k])
+
+
+@njit(nogil=True, cache=True)
+def judge(image, smoothed, x, y, sky, sd, sigma, saturation, mosaic, period, left, top, row, high):
+    """One maximum, as `screen` does; `image` and `smoothed` begin at pixel (left, top) of the mosaic."""
+    row[:] = np.nan
+    contrast, ring = ring_contrast(smoothed, x, y)
+    peak, px, py = brightest(image, x, y)
+    height = peak - smoothed[y, x] + contrast
+    ratio = height / contrast if contrast > 0 and height > HIGH * sd / SMOOTHING else 0.0
+    high[0], high[1], high[2] = px + left, py + top, ratio
+    beneath = smoothed[y, x] - contrast
+    if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
+        return
+    if spike(image, px, py, beneath, sd / SMOOTHING) or block(image, px, py, beneath, sd / SMOOTHING):
+        row[0] = np.inf
+        return
+    if mosaic.size > 0 and lone_in_mosaic(mosaic, px + left, py + top, period):
+        row[0] = np.inf
+        return
+    if peak >= saturation:
+        cx, cy, core = saturated_core(image, px, py, saturation)
+        contrast = max(contrast, smoothed[y, x] - sky)
+    else:
+        core = 0.0
+        cx, cy = 2.0 * x + 0.5, 2.0 * y + 0.5
+        cx += 2.0 * vertex(smoothed[y, x - 1], smoothed[y, x], smoothed[y, x + 1])
+        cy += 2.0 * vertex(smoothed[y - 1, x], smoothed[y, x], smoothed[y + 1, x])
+    row[0], row[1], row[2], row[3] = cx + left, cy + top, contrast, peak
+    row[4], row[5], row[6] = sky, sd / SMOOTHING, core
+
+
+@njit(nogil=True, cache=True)
+def beside_hot(image, level, noise, sigma, saturation, mosaic, period, hot, shape, out):
+    """What stars are found where hot pixels hid them: fills out (n, 7) as `screen` does, returns how many.
+
+    hot (n, 2) are x, y of such maxima in the smoothed image, of this shape. The square around each is searched again,
+    all that stands alone in it left out.
+    """
+    rows, cols, found = shape[0], shape[1], 0
+    row, high = np.empty(7), np.empty(3, np.float32)
+    for k in range(hot.shape[0]):
+        x, y = hot[k, 0], hot[k, 1]
+        if not (BESIDE <= x < cols - BESIDE and BESIDE <= y < rows - BESIDE):
             continue
-        beneath = smoothed[y, x] - contrast
-        if spike(image, px, py, beneath, sd / SMOOTHING) or block(image, px, py, beneath, sd / SMOOTHING):
-            continue
-        if mosaic.size > 0 and lone_in_mosaic(mosaic, px, py, period):
-            continue
-        if peak >= saturation:
-            cx, cy, core = saturated_core(image, px, py, saturation)
-            contrast = max(contrast, smoothed[y, x] - sky)
-        else:
-            core = 0.0
-            cx, cy = 2.0 * x + 0.5, 2.0 * y + 0.5
-            cx += 2.0 * vertex(smoothed[y, x - 1], smoothed[y, x], smoothed[y, x + 1])
-            cy += 2.0 * vertex(smoothed[y - 1, x], smoothed[y, x], smoothed[y + 1, x])
-        out[k, 0], out[k, 1], out[k, 2], out[k, 3] = cx, cy, contrast, peak
-        out[k, 4], out[k, 5], out[k, 6] = sky, sd / SMOOTHING, core
+        left, top = 2 * (x - BESIDE), 2 * (y - BESIDE)
+        box = image[top : top + 4 * BESIDE + 2, left : left + 4 * BESIDE + 2].copy()
+        sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
+        for _ in range(2):
+            leave_out_hot(box, sky, sd / SMOOTHING, mosaic, period, left, top)
+        smoothed = smooth(bin_by_2(box))
+        for j in range(BESIDE - NEAR_HOT, BESIDE + NEAR_HOT + 1):
+            for i in range(BESIDE - NEAR_HOT, BESIDE + NEAR_HOT + 1):
+                v = smoothed[j, i]
+                if not v > sky + sigma * sd or v < smoothed[j - 1 : j + 2, i - 1 : i + 2].max():
+                    continue
+                judge(box, smoothed, i, j, sky, sd, sigma, saturation, mosaic, period, left, top, row, high)
+                if abs(row[0]) < np.inf and found < out.shape[0]:
+                    out[found] = row
+                    found += 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def leave_out_hot(box, sky, noise, mosaic, period, left, top):
+    """NaN for the pixels of a box that stand 10 sigma above the sky, alone."""
+    clean = box.copy()
+    for j in range(1, box.shape[0] - 1):
+        for i in range(1, box.shape[1] - 1):
+            if clean[j, i] > sky + 10.0 * noise:
+                lone = alone(clean, i, j, sky, noise)
+                if not lone and mosaic.size > 0:
+                    lone = lone_in_mosaic(mosaic, i + left, j + top, period)
+                if lone:
+                    box[j, i] = np.nan
 
 
 @njit(nogil=True, cache=True)
@@ -212,6 +287,8 @@ class Found(NamedTuple):
     peaks: np.ndarray
     """(n, 3) float32 of all maxima whose brightest pixel is 8 sigma high, stars or not: its x, y, and how many times
     the height it has when it is smoothed."""
+    noise: np.ndarray
+    """Of the smoothed image, on the mesh of the sky."""
 
 
 def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
@@ -238,14 +315,18 @@ def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
 
     def candidates_below(saturation):
         screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at[:found], rows, peaks)
-        return by_strength(rows[np.isfinite(rows[:, 0])])
+        hidden = np.empty((4 * found, 7))
+        hot = at[:found][rows[:, 0] == np.inf]
+        meshes = level, noise, sigma, saturation, mosaic, period
+        more = beside_hot(image, *meshes, hot, smoothed.shape, hidden)
+        return by_strength(rows[np.isfinite(rows[:, 0])], hidden[:more])
 
     saturation_dn = np.inf if saturation_dn is None else saturation_dn
     candidates = candidates_below(saturation_dn)
     flat = ceiling(image, candidates)
     if flat < saturation_dn:
         saturation_dn, candidates = flat, candidates_below(flat)
-    return Found(image, candidates, level, binned, saturation_dn, peaks[peaks[:, 2] > 0])
+    return Found(image, candidates, level, binned, saturation_dn, peaks[peaks[:, 2] > 0], noise)
 
 
 def detection_image(image):
@@ -255,8 +336,15 @@ def detection_image(image):
     return binned, smoothed, *mesh(smoothed)
 
 
-def by_strength(rows):
-    """Rows of `screen` as Candidates, strongest first, each saturated star once."""
+def by_strength(rows, hidden):
+    """Rows of `screen` as Candidates, strongest first, each saturated star once; of those that were hidden the new."""
+    if len(hidden) and len(rows):
+        from scipy.spatial import cKDTree
+
+        hidden = hidden[cKDTree(rows[:, :2]).query(hidden[:, :2])[0] > NEW_PX]
+    if len(hidden):
+        hidden = hidden[np.lexsort((hidden[:, 0], hidden[:, 1], -hidden[:, 2]))]
+        rows = np.concatenate([rows, np.delete(hidden, fainter_of_pairs(hidden[:, 0], hidden[:, 1], NEW_PX), axis=0)])
     rows = rows[np.lexsort((rows[:, 0], rows[:, 1], -rows[:, 2]))]
     cores = np.flatnonzero(rows[:, 6] > 0)
     if cores.size > 1:

@@ -7,6 +7,7 @@ import numpy as np
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.stars import detect as stars
 from masterlight.subframes.stars import psf
+from masterlight.subframes.stars.nebula import flattened, nebulous
 from masterlight.subframes.stars.shared import shared_shape
 from masterlight.subframes.stars.sharp import NO_MOSAIC, STRONG, shared_width, typical_fwhm
 
@@ -14,6 +15,13 @@ BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
 ROUND, NARROWEST_PX, SHARPEST = 0.2, 2.2, 1.4
 """Fits of strong evidence that are no more elongated are stars, however narrow they are beside the others: from this
 width on, which hot pixels do not reach even where they were interpolated twice; in binned pixels from the other one."""
+ON_SKY, IN_NEBULA = (4.0, 2.0), (7.0, 1.6)
+"""Signal to noise that a star needs and how many times wider than usual it may be: on plain sky; over nebulosity, whose
+knots look like faint, wide stars."""
+TRACK = 0.9
+"""Ellipticity of what is four times longer than wide: rays, no stars."""
+FLATTENED = 2
+"""How often nebulosity is taken off: the first time by a width of stars that it blurs."""
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 OUTNUMBERED = 5
@@ -29,8 +37,8 @@ def find_stars(
     """
     if mosaic.shape != image.shape:
         mosaic = NO_MOSAIC
-    scale, everything = search(image, settings.sigma, saturation_dn, mosaic, period)
-    searched, candidates, level, _, ceiling, peaks = everything
+    scale, everything, flat = search(image, settings.sigma, saturation_dn, mosaic, period)
+    searched, candidates, level, _, ceiling, peaks, _ = everything
     nothing = np.empty((0, 16))
     empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
     if not len(candidates.x):
@@ -41,11 +49,14 @@ def find_stars(
     fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
     if fits is None:
         return empty, 0, {}, level
-    good = accept(fits, placed, chosen, beta, searched.shape, scale)
+    good = accept(fits, placed, chosen, beta, searched.shape, scale, IN_NEBULA if flat else ON_SKY)
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
     total = round(len(found) / max(1, len(keep)) * len(candidates.x))
     found = replace(found, peaks=peaks, outnumbered=len(peaks) > OUTNUMBERED * total)
+    if flat:
+        beneath = flat.at(found.x_px, found.y_px)
+        found = replace(found, background_dn=found.background_dn + beneath, peak_dn=found.peak_dn + beneath)
     chi = psf.shape(fits[good], beta)[1]
     return found, total, shared_shape(chi, spread_of_shape(fits[good]), found), level
 
@@ -68,13 +79,18 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     bright = np.flatnonzero(chosen.core == 0)[:BETA_STARS]
     height = chosen.peak - chosen.level
     some = [column[bright] for column in (chosen.x, chosen.y, height, chosen.level)]
-    first = psf.round_start(*some, fwhm, beta)
-    disc = np.full(len(bright), np.clip(2.0 * fwhm + 1.0, 4.0, 24.0))
-    fits = psf.fit(image, first, chosen.noise[bright], disc, near[bright], beta, ceiling)
-    widths = np.where(fits[:, psf.PEAK] > 0, psf.shape(fits, beta)[0], np.nan)
-    if np.isfinite(usual := shared_width(widths, np.nan_to_num(fits[:, psf.SNR]))):
-        fwhm = float(np.clip(usual, 0.5 * fwhm, 1.5 * fwhm))
-    alike = np.abs(widths / fwhm - 1.0) < 0.3
+    for _ in range(3):
+        first = psf.round_start(*some, fwhm, beta)
+        disc = np.full(len(bright), np.clip(2.0 * fwhm + 1.0, 4.0, 24.0))
+        fits = psf.fit(image, first, chosen.noise[bright], disc, near[bright], beta, ceiling)
+        widths, chi, *_ = psf.shape(fits, beta)
+        widths[~((fits[:, psf.PEAK] > 0) & (chi < TRACK))] = np.nan
+        usual, before = shared_width(widths, np.nan_to_num(fits[:, psf.SNR])), fwhm
+        if np.isfinite(usual):
+            fwhm = float(np.clip(usual, 0.5 * fwhm, 1.5 * fwhm))
+        if 0.67 * before < fwhm < 1.49 * before:
+            break  # else rays told the width, and the discs were too small
+    alike = (np.abs(widths / fwhm - 1.0) < 0.3) & well_fitted(fits, chosen.noise[bright])
     inverse_gain = 1.0 / gain_e_per_dn if gain_e_per_dn else 0.0
     if alike.any() and beta is not None:
         some = bright[alike]
@@ -97,14 +113,20 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
 
 
 def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
-    """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image).
+    """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image,
+    the image without its nebulosity where that was searched).
 
-    Its peaks are always those of the image itself.
-
-    Stars wider than 6 px, and frames where hardly any star shows, are searched again in the frame binned by 2, then 4.
+    Its peaks and its level are always those of the image itself. Stars wider than 6 px, and frames where hardly any
+    star shows, are searched again in the frame binned by 2, then 4.
     """
     latest = stars.detect(image, sigma, saturation_dn, mosaic, period)
-    best, peaks = (1, latest), latest.peaks
+    peaks, level, ceiling, flat = latest.peaks, latest.level, latest.saturation_dn, None
+    for _ in range(FLATTENED if nebulous(latest.binned, float(np.median(latest.noise)) / stars.SMOOTHING) else 0):
+        width = typical_fwhm(latest.image, latest.candidates)
+        if width > 0 and (flat := flattened(image, width, ceiling) or flat):
+            known = ceiling if np.isfinite(ceiling) else None
+            latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
+    best = (1, latest)
     for scale in (2, 4):
         before = best[1].candidates
         wide = typical_fwhm(best[1].image, before) > BIN_ABOVE_FWHM_PX
@@ -112,14 +134,19 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
             break
         latest = stars.detect(latest.binned, sigma, saturation_dn)
         if wide or len(latest.candidates.x) > 2 * len(before.x):
-            best = scale, latest._replace(peaks=peaks)
-    return best
+            best = scale, latest._replace(peaks=peaks, level=level if flat else latest.level)
+    return *best, flat
 
 
-def accept(fits, placed, chosen, beta, shape, scale=1):
-    """Indices of the fits that are stars, brightest first, each star once, in a frame that was binned by `scale`."""
+def accept(fits, placed, chosen, beta, shape, scale=1, least=ON_SKY):
+    """Indices of the fits that are stars, brightest first, each star once, in a frame that was binned by `scale`.
+
+    least: signal to noise that they need, and how many times wider than usual they may be.
+    """
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]
+    if not np.isfinite(fwhm).any():
+        return np.empty(0, int)
     with np.errstate(invalid="ignore"):
         x, y, peak, snr = fits[:, psf.X], fits[:, psf.Y], fits[:, psf.PEAK], fits[:, psf.SNR]
         calm = (snr > 5) & (peak > 0) & (chosen.core == 0)
@@ -127,15 +154,21 @@ def accept(fits, placed, chosen, beta, shape, scale=1):
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
         sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
-        good = (snr > 4) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < 2.0 * usual)
+        good = (snr > least[0]) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < least[1] * usual)
         good &= sure | (narrow > max(0.6, 0.5 * usual))
-        good &= (fits[:, psf.RESIDUAL] < 0.1 + 1.2 * chosen.noise / peak) & (moved < 1.5 + chosen.core)
+        good &= well_fitted(fits, chosen.noise) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
     order = np.flatnonzero(good)
     order = order[np.argsort(-flux[order], kind="stable")]
     if len(order) < 2:
         return order
     return np.delete(order, stars.fainter_of_pairs(x[order], y[order], max(1.5, 0.5 * usual)))
+
+
+def well_fitted(fits, noise):
+    """Which fits leave no more of a star than its noise and a tenth of its height."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return fits[:, psf.RESIDUAL] < 0.1 + 1.2 * noise / fits[:, psf.PEAK]
 
 
 def build(fits, placed, chosen, scale, shape, beta):

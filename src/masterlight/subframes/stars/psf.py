@@ -4,11 +4,15 @@ import numpy as np
 
 from masterlight.compiled import njit
 from masterlight.core.statistics.noise import SAFE
+from masterlight.subframes.stars.sharp import alone
 
 ENTRIES = 2048
 """Intervals of the profile table; linear interpolation is then true to 1e-6 of the peak."""
 GAUSS = 0.5 / 3.0**0.5
 """Offset of the two Gauss-Legendre nodes of a pixel: four of them integrate a cubic profile exactly."""
+ALONE, CORE_PX2 = 8.0, 1.5
+"""Height over the noise from which pixels are looked at that stand alone, and the square of the radius in which one is
+the candidate itself."""
 X, Y, PEAK, LEVEL, A, B, C, CHI2, PIXELS, VAR_X, VAR_Y, VAR_SHAPE, SNR, RESIDUAL, VAR_PEAK, STEPS = range(16)
 """Columns of a fit; the profile is PEAK * P(A dx^2 + 2 C dx dy + B dy^2) + LEVEL."""
 
@@ -35,10 +39,11 @@ def half_rho(beta=None):
 
 
 @njit(nogil=True, cache=True)
-def gather(image, x, y, radius, saturation, near, dx, dy, value):
+def gather(image, x, y, radius, saturation, near, level, noise, dx, dy, value):
     """Collect the finite, unsaturated pixels of a disc as offsets from its rounded centre; returns their count.
 
-    Pixels that lie nearer to a neighbour, a row of `near` (m, 2), than to the star are left to the neighbour.
+    Pixels that lie nearer to a neighbour, a row of `near` (m, 2), than to the star are left to the neighbour; hot
+    pixels and rays, `ALONE` times the noise above the level, to nobody, and one in its core makes it no star: 0.
     """
     ix, iy, n = int(round(x)), int(round(y)), 0
     reach = int(radius)
@@ -50,7 +55,10 @@ def gather(image, x, y, radius, saturation, near, dx, dy, value):
             own, others = (i - x) ** 2 + (j - y) ** 2, np.inf
             for k in range(near.shape[0]):
                 others = min(others, (i - near[k, 0]) ** 2 + (j - near[k, 1]) ** 2)
-            if own <= others:
+            if v - level > ALONE * noise and alone(image, i, j, level, noise):
+                if own < CORE_PX2:
+                    return 0
+            elif own <= others:
                 dx[n], dy[n], value[n] = i - ix, j - iy, v
                 n += 1
     return n
@@ -181,7 +189,9 @@ def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation
     jac, h, p = np.empty((7, reach**2)), np.empty((7, 7)), np.empty(7)
     for s in range(start.shape[0]):
         out[s] = np.nan
-        n = gather(image, start[s, 0], start[s, 1], radius[s], saturation, near[s], dx, dy, value)
+        n = gather(
+            image, start[s, 0], start[s, 1], radius[s], saturation, near[s], start[s, 3], noise[s], dx, dy, value
+        )
         if n < 12 or not noise[s] > 0.0:
             continue
         ix, iy = round(start[s, 0]), round(start[s, 1])
@@ -262,12 +272,19 @@ def eccentricity(chi):
     return np.sqrt(2.0 * chi / (1.0 + chi))
 
 
-BETAS = 1.0 / np.linspace(0.1 - (1.0 / 1.5 - 0.1) / 8, 1.0 / 1.5, 10)
-"""Exponents that are tried, at even steps of their inverse: 1.5, ... 10, and 34, next to a Gaussian."""
+INVERSE_BETAS = np.linspace(0.0, 1.0 / 1.5, 11)
+"""Inverse exponents that are tried: a Gaussian, 15, ... 1.5."""
+GAUSSIAN_BELOW = 0.01
+"""Stars of an inverse exponent below are fitted by a Gaussian, which they differ from by less than 0.3 % in width."""
+
+
+def beta_of(inverse):
+    """The exponent of this inverse; None for a Gaussian."""
+    return None if inverse < GAUSSIAN_BELOW else float(max(1.5, 1.0 / inverse))
 
 
 def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
-    """The Moffat beta that bright stars of a frame share, between 1.5 and 34.
+    """The Moffat beta that bright stars of a frame share, from 1.5 up; None where they are Gaussian.
 
     start as for `fit_stars`, from `round_start` of any beta; returns (beta, inverse_gain): the second is the variance
     that the fit residuals show per DN of star light, so that bright stars are not trusted more than they deserve.
@@ -278,7 +295,7 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
         start[:, 4] = start[:, 5] = half_rho(beta) / (0.5 * fwhm_px) ** 2
         return fit(image, start, noise, radius, near, beta, saturation, steps=12)
 
-    tries = [fit_round(beta) for beta in BETAS]
+    tries = [fit_round(beta_of(inverse)) for inverse in INVERSE_BETAS]
     table = np.array([fits[:, CHI2] / np.maximum(1.0, fits[:, PIXELS] - 7.0) for fits in tries])
     table = table[:, np.isfinite(table).all(axis=0)]
     if not table.shape[1]:
@@ -286,13 +303,12 @@ def fit_beta(image, start, fwhm_px, noise, radius, near, saturation):
     best = np.maximum(table.min(axis=0), 1e-30)
     usual = best <= 3.0 * np.median(best)
     pixels = np.median(tries[-1][np.isfinite(tries[-1][:, PIXELS]), PIXELS])
-    cost = pixels * np.sum((table / np.maximum(best, 1.0))[:, usual], axis=1) + ((1.0 / BETAS - 0.3) / 0.1) ** 2
-    at = int(np.clip(np.argmin(cost), 1, len(BETAS) - 2))
+    cost = pixels * np.sum((table / np.maximum(best, 1.0))[:, usual], axis=1) + ((INVERSE_BETAS - 0.3) / 0.1) ** 2
+    at = int(np.clip(np.argmin(cost), 1, len(cost) - 2))
     left, middle, right = cost[at - 1 : at + 2]
     bend = left - 2.0 * middle + right
     shift = np.clip(0.5 * (left - right) / bend, -1.0, 1.0) if bend > 0 else 0.0
-    step = 1.0 / BETAS[1] - 1.0 / BETAS[0]
-    beta = float(np.clip(1.0 / (1.0 / BETAS[at] + shift * step), 1.5, BETAS[0]))
+    beta = beta_of(INVERSE_BETAS[at] + shift * INVERSE_BETAS[1])
     fits = fit_round(beta)
     light = shape(fits, beta)[3]
     ratio = (fits[:, CHI2] - (fits[:, PIXELS] - 7.0)) * noise**2 / light

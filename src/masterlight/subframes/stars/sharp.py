@@ -42,6 +42,30 @@ def spike(image, x, y, level, noise, share=0.4):
     return total - first - second < share * (image[y, x] - level) - 1.5 * noise
 
 
+@njit(nogil=True, cache=True)
+def alone(image, x, y, level, noise):
+    """Whether any pixel, not only a maximum, stands out of a star as `spike` tells; in a mosaic by those there are.
+
+    Where but three to five neighbours are there, one of them is left out, and the others hold the same share each.
+    """
+    first, second, total, n = -np.inf, -np.inf, 0.0, 0
+    for j in range(max(0, y - 1), min(image.shape[0], y + 2)):
+        for i in range(max(0, x - 1), min(image.shape[1], x + 2)):
+            v = image[j, i] - level
+            if (i == x and j == y) or not abs(v) < np.inf:
+                continue
+            total, n = total + v, n + 1
+            if v > first:
+                first, second = v, first
+            elif v > second:
+                second = v
+    if n < 3:
+        return False
+    left = n - 2 if n >= 6 else n - 1
+    rest = total - first - second if n >= 6 else total - first
+    return rest < left / 6.0 * (0.4 * (image[y, x] - level) - 1.5 * noise)
+
+
 def spikiness(image):
     """Share of pixels that stand 15 sigma above their four neighbours, and sigma, both from 64 rows."""
     if min(image.shape) < 3:
