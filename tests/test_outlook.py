@@ -8,6 +8,7 @@ from test_forecast import measured, night, tutorial
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
+from masterlight.integration.integrate import ImageIntegration
 from masterlight.subframes.choice.outlook import outlooks, weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes, Units
 
@@ -54,6 +55,17 @@ def test_truth_the_present_choice_is_what_is_approved_by_its_weights():
     assert plain.choices["present"] == pytest.approx(plain.choices["equal"], nan_ok=True)  # no weights were asked for
 
 
+@pytest.mark.parametrize("kind", ["noise", "cloud", "noise and cloud"])
+def test_truth_presets_of_the_tutorial(kind):
+    """The text as it stands gives away a tenth of depth and more for nothing, times the noise weight under a percent."""
+    for seed in range(3):
+        measurements, ratios = night(kind, seed)
+        frames = table(measurements, ratios.tolist())
+        [plain], [with_noise] = (frames.weighed_by(name).forecast() for name in ("tutorial", "tutorial+noise"))
+        assert plain.choices["present"].depth < 0.94 and plain.choices["present"].shallower > 0.06
+        assert with_noise.choices["present"].depth > 0.99 and with_noise.choices["present"].shallower < 0.002
+
+
 def test_truth_what_nobody_compared_is_inconclusive():
     frames = table(measured([3.0, 3.0], [10.0, 10.0]), [None, None])
     [told] = outlooks(frames)
@@ -91,3 +103,12 @@ def test_truth_weights_of_approved_frames_together():
     assert by_hand[0].approved and by_hand[0].weight is None
     with pytest.raises(ParameterError, match="weights= blunt"):
         weighed_together(frames, "blunt")
+
+
+@pytest.mark.parametrize(("kind", "more"), [("noise", {}), ("point", {}), ("sharp", {"give": 10.0})])
+def test_oracle_the_weights_of_the_integration(kind, more):
+    measurements, ratios = night("noise and cloud", 6, 9)
+    frames = table(measurements, ratios.tolist())
+    lit = [replace(m, flux_ratio=float(r)) for m, r in zip(measurements, ratios, strict=True)]
+    theirs = ImageIntegration(weights=kind, **more).terms(lit).weights
+    assert weighed_together(frames, kind, more.get("give", 1.0)).weights == pytest.approx(theirs, rel=1e-4, abs=1e-4)
