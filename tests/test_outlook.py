@@ -57,7 +57,7 @@ def test_truth_the_present_choice_is_what_is_approved_by_its_weights():
 
 @pytest.mark.parametrize("kind", ["noise", "cloud", "noise and cloud"])
 def test_truth_presets_of_the_tutorial(kind):
-    """The text as it stands gives away a tenth of depth and more for nothing, times the noise weight under a percent."""
+    """The text as it stands gives away depth for nothing, 6 % and more; times the noise weight under a percent."""
     for seed in range(3):
         measurements, ratios = night(kind, seed)
         frames = table(measurements, ratios.tolist())

@@ -12,8 +12,8 @@ from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.variables import PROPERTIES
 
 USUAL = (
-    "FWHM", "Eccentricity", "Weight", "Price", "Noise", "Stars", "Median", "SNRWeight", "PSFSignalWeight",
-    "Transparency",
+    "FWHM", "Eccentricity", "Weight", "Price", "Stars", "Transparency", "Noise", "Median", "SNRWeight",
+    "PSFSignalWeight",
 )  # fmt: skip
 """Columns in the order in which they are wanted."""
 SHORT = {"arcsec": '"'}
