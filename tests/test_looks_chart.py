@@ -90,7 +90,7 @@ def test_truth_ticks_are_round_and_within():
 
 def test_truth_points_that_lie_together_have_one_label():
     given = np.linspace(0, 0.5, 5)
-    points = {"present": (0.0, 3.0), "equal": (0.001, 3.0), "noise": (0.0, 3.0), "sharp": (0.1, 2.8)}
+    points = {"chosen": (0.0, 3.0), "equal": (0.001, 3.0), "noise": (0.0, 3.0), "sharp": (0.1, 2.8)}
     front = Frontier(given, 3 - given, points)
-    assert front.labels() == {"present": "present", "equal": "equal, noise", "noise": "", "sharp": "sharp"}
+    assert front.labels() == {"chosen": "chosen", "equal": "equal, noise", "noise": "", "sharp": "sharp"}
     assert front.columns()["weights"]["marker"] == ["star", "circle", "circle", "circle"]

@@ -21,8 +21,8 @@ FIRST = ("Weight", "FWHM", "Eccentricity", "Noise", "SNRWeight", "Median", "Star
 """Columns that are shown before one asks for others."""
 KEPT, LEFT = "#0072b2", "#d55e00"
 """Colours of frames that are approved and of those that are not (Okabe & Ito 2008); shapes tell it too."""
-CHOSEN = "present"
-"""What forecasts call the present choice beside other weights."""
+CHOSEN = "chosen"
+"""What the present choice is called beside other weights."""
 MOST_BINS, NIGHT_MS, NEAR = 40, 16 * 3600e3, 0.04
 
 
