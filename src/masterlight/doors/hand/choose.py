@@ -108,7 +108,10 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
 
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Raise before the work where plots cannot be written, or are there and may not be replaced."""
-    check_out(folder)
+    try:
+        check_out(folder)
+    except OutputError as error:
+        raise OutputError(str(error).replace("(out=)", "(plots=)")) from None
     if not overwrite and (there := next((p for e in PRINTED for p in sorted(folder.glob(f"*{e}"))), None)):
         raise OutputError(f"{folder} has plots, such as {there.name}; choose another folder, or pass overwrite=True")
 
