@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from sky import CALM, SMALL, written
 
-from masterlight import ImageIntegration, Recipe, read
+from masterlight import ImageIntegration, Recipe, read, write
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError
 from masterlight.doors.cli import main
 from masterlight.doors.hand.choose import choose_files
@@ -178,3 +178,22 @@ def test_surface_a_page_and_plots(truth, tmp_path):
     assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
     shown(*words, "--overwrite")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+
+
+def test_surface_lists_of_marks_and_why_a_frame_weighs_what_it_does(truth, tmp_path):
+    paths = truth.paths("light")
+    (tmp_path / "marks.txt").write_text(f"{paths[0]}\n{paths[2]}\n")
+    told = shown(
+        *paths, "--leave-out", f"@{tmp_path / 'marks.txt'}", "--weight", "tutorial", "--explain", "*_0002.fits"
+    )
+    assert told.count("left out by hand") == 2 and "35*inv(FWHM)" in told and "_0002.fits\n  weight " in told
+    told = shown(*paths, "--explain", "*_0002.fits", status=2)
+    assert "--explain tells of formulas: give --approve or --weight" in told
+    assert "--explain nobody: none of the frames" in shown(*paths, "--weight", "Stars", "--explain", "nobody", status=2)
+
+
+def test_bad_nights_end_with_the_status_of_nothing_usable(tmp_path):
+    write(tmp_path / "dark.fits", np.zeros((64, 64), np.float32))
+    write(tmp_path / "night.fits", np.random.default_rng(1).normal(100, 5, (64, 64)).astype(np.float32))
+    told = shown(tmp_path, "--list", tmp_path / "l.txt", status=2)
+    assert "no frame could be measured" in told and not (tmp_path / "l.txt").exists()

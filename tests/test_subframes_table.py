@@ -1,6 +1,7 @@
 """A table of measured frames: figures in the units asked for, groups, verdicts, files."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from astropy.table import Table
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
 from masterlight.subframes.choice.table import Subframe, Subframes, Units, scale_of
+from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.measurement import Measurement
 
 TUTORIAL = (3.008, 0.3663, 107.6), (3.25, 0.45, 110.0), (3.5, 0.41, 112.0), (4.003, 0.5712, 117.5)
@@ -113,3 +115,52 @@ def test_authority_astropy_and_csv_read_every_figure_back():
     told = json.loads(night.to_json())
     assert [row["Noise"] for row in told["frames"]] == noise and told["units"]["FWHM"] == "px"
     assert told["frames"][0]["Weight"] == night.weights[0] and "Stars" not in told["frames"][0]
+
+
+def test_truth_frames_of_another_size_are_looked_at_by_themselves():
+    night = night_of()
+    small = replace(night[0], meta=night[0].meta.with_(shape=(300, 400)))
+    whole = [replace(f, meta=f.meta.with_(shape=(600, 800))) for f in night]
+    groups = Subframes((*whole, small)).groups
+    assert [str(group) for group in groups] == ["L, 60 s, 800 x 600", "L, 60 s, 400 x 300"]
+    assert [str(group) for group in night.groups] == ["L, 60 s"]
+
+
+def test_truth_the_shares_of_a_weight_add_up():
+    """The worked frame of the tutorial: 26.487 + 2.958 + 7.576 + 50."""
+    lines = night_of().approved_by("FWHM < 4").weighed_by(INVERSE).explained(1)
+    terms = [float(line.split()[0]) for line in lines[3:]]
+    assert lines[0].startswith("approved") and lines[2].startswith("weight 87.0207")
+    assert terms == pytest.approx([26.4874, 2.95754, 7.57576, 50], abs=1e-4) and sum(terms) == pytest.approx(87.02073)
+
+
+def test_truth_the_scale_by_plate_solution_by_optics_or_as_a_program_says():
+    optics = Meta(pixel_um=3.76, focal_mm=530.0)
+    turned = {"CTYPE1": "RA---TAN", "CD1_1": 3e-4, "CD1_2": 4e-4, "CD2_1": -4e-4, "CD2_2": 3e-4}
+    assert scale_of(optics, turned) == pytest.approx(1.8)
+    assert scale_of(optics, {"CTYPE1": "RA---TAN", "CDELT1": -4e-4, "CDELT2": 4e-4}) == pytest.approx(1.44)
+    assert scale_of(optics, {"CDELT1": 1.0, "CDELT2": 1.0}) == pytest.approx(1.4633, abs=5e-5)
+    assert scale_of(Meta(), {"PIXSCALE": "2.5"}) == 2.5 and scale_of(Meta(), {"SCALE": 1e9}) is None
+
+
+def test_truth_weights_of_exposures_that_are_weighed_among_themselves_are_told():
+    long = [replace(f, meta=f.meta.with_(exposure_s=300.0)) for f in night_of()]
+    night = Subframes((*night_of(), *long))
+    assert "60 s, 300 s are weighed each among themselves" in apart_words(night.weighed_by(INVERSE))[0]
+    assert not apart_words(night.weighed_by("1/Noise^2")) and not apart_words(night_of().weighed_by(INVERSE))
+
+
+def test_truth_keywords_of_the_headers_are_columns():
+    night = night_of()
+    told = night.with_frames(replace(f, keywords={"CCD-TEMP": -10.0 - i}) for i, f in enumerate(night))
+    assert list(told.column("CCD_TEMP")) == [-10, -11, -12, -13]
+    assert [f.approved for f in told.approved_by("CCD_TEMP > -12")] == [True, True, False, False]
+
+
+def test_truth_five_thousand_frames_are_quick():
+    """A year's frames: columns, verdicts and the file of the table in a few seconds."""
+    night = night_of([TUTORIAL[i % 4] for i in range(5000)])
+    started = time.process_time()
+    chosen = night.approved_by("FWHM < 4").weighed_by(INVERSE)
+    assert len(chosen.to_csv().splitlines()) == 5001 and len(chosen.approved) == 3750
+    assert time.process_time() - started < 10

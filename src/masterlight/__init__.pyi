@@ -25,6 +25,7 @@ from masterlight.core.workers import executor as executor
 from masterlight.defects.cosmetic import CosmeticCorrection as CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap as DefectMap
 from masterlight.defects.find import BadPixels as BadPixels
+from masterlight.doors.hand.choose import choose_files as choose_files
 from masterlight.drizzle.drizzle import DrizzleIntegration as DrizzleIntegration
 from masterlight.integration.hdr import HDRComposition as HDRComposition
 from masterlight.integration.integrate import ImageIntegration as ImageIntegration
@@ -42,6 +43,9 @@ from masterlight.session.scan import scan as scan
 from masterlight.simulate.night import Night as Night
 from masterlight.simulate.truth import simulate as simulate
 from masterlight.subframes.looks.blink import Blink as Blink
+from masterlight.subframes.choice.table import Subframe as Subframe
+from masterlight.subframes.choice.table import Subframes as Subframes
+from masterlight.subframes.choice.table import Units as Units
 from masterlight.subframes.select import SubframeSelector as SubframeSelector
 
 __version__: str

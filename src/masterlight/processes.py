@@ -260,6 +260,7 @@ STEPS = {step.verb: step for step in (
          Slot("page", "Page to write, .html: table and plots, works offline."),
          Slot("plots", "Folder for plots as PNG and SVG.", metavar="DIR"),
          Slot("sort", "Column to sort by, best first; -NAME: worst first.", "word", metavar="NAME"),
+         Slot("explain", "A frame: how it comes to its verdict and weight.", "word"),
          Slot("fresh", "Measure anew what is known from before, too.", "switch"),
          Slot("keyword", "What holds the weight in copies [SSWEIGHT].", "word", metavar="NAME"),
          Slot("prefix", "Before the names of copies.", "word", metavar="TEXT"),

@@ -11,7 +11,9 @@ from masterlight.session.words import how_many, visible
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.variables import PROPERTIES
 
-USUAL = "FWHM", "Eccentricity", "Weight", "Noise", "Stars", "Median", "SNRWeight", "PSFSignalWeight", "Transparency"
+USUAL = (
+    "FWHM", "Eccentricity", "Weight", "Stars", "Transparency", "Noise", "Median", "SNRWeight", "PSFSignalWeight",
+)  # fmt: skip
 """Columns in the order in which they are wanted."""
 SHORT = {"arcsec": '"'}
 """Units that heads have no room for."""

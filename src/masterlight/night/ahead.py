@@ -16,7 +16,7 @@ from masterlight.io.scratch import scratch_place
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
 from masterlight.subframes.formula.expression import Expression
-from masterlight.subframes.formula.variables import PROPERTIES, property_named
+from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import check_names
 
@@ -39,12 +39,14 @@ def look_ahead(run: Run) -> Events[None]:
 def weighed_by(run: Run) -> Events[None]:
     """Say by what lights are weighed where a formula of the selector does so; raise for names that nothing has."""
     select, weights = run.recipe.select, run.recipe.integrate.weights
-    for text in filter(None, (select.approve, select.weight)):
+    for knob in ("approve", "weight"):
+        if not (text := getattr(select, knob)):
+            continue
         formula, known = Expression(text), [*PROPERTIES]
         if any(property_named(name) is None for name in formula.names):
             headers = (keywords_of(frame) for job in run.plan.lights for frame in job.frames)
-            known += {key.upper().replace("-", "_") for header in headers for key in header}
-        formula.check(known)
+            known += {name for header in headers for name in keyword_names(header)}
+        formula.check(known, f"SubframeSelector.{knob}")
     if select.weight and weights == ImageIntegration().weights:
         run.recipe = with_values(run.recipe, integrate=with_values(run.recipe.integrate, weights="select"))
         run.report.recipe = plain(run.recipe)

@@ -28,11 +28,14 @@ from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file, check_out
 from masterlight.session.found.copies import without_copies
+from masterlight.session.found.listed import lists_among
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
+from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together
 from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.looks.look import page_of, prints_of
@@ -65,9 +68,8 @@ def choose_files(
     by which the table is sorted, the best first, or the worst with a minus before it; keep, leave_out: names of files
     that are approved or not by hand, whatever the formulas say; fresh: measure anew what is known from before, too;
     weights: point, noise or sharp, made of all approved frames together as in `ImageIntegration`, and give: the percent
-    of depth that sharp gives away;
-    slots: names of `MADE` and what shall be made, mostly the file to write. No file that exists is replaced unless
-    `overwrite` says so, which is told before the work.
+    of depth that sharp gives away; slots: names of `MADE` and what shall be made, mostly the file to write. No file
+    that exists is replaced unless `overwrite` says so, which is told before the work.
     """
     wanted = {name: value for name, value in slots.items() if value}
     if unknown := wanted.keys() - MADE.keys():
@@ -80,14 +82,19 @@ def choose_files(
     given = check_together(select, weights, give)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
+    if "explain" in wanted:
+        check_explained(select, frames, wanted["explain"])
     copies = {}
     if out is not None:
         check_keyword(keyword, frames)
         copies = copy_paths(frames, Path(out), prefix, postfix, overwrite)
     night = yield from measure_frames(select, frames, fresh)
+    refuse_unmeasured(night)
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
+    for words in apart_words(night):
+        yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():
         if text := (yield from MADE[name](night, given if name == "forecast" else value)):
@@ -95,6 +102,14 @@ def choose_files(
     if out is not None:
         yield from write_copies(night, frames, copies, keyword.upper(), card(select))
     yield Event("done", result=night)
+
+
+def refuse_unmeasured(night: Subframes) -> None:
+    """Raise where nothing could be measured of any frame."""
+    if all(frame.measurement is None for frame in night):
+        first = f"{night[0].source}: {night[0].reasons[0]}" if night[0].reasons else night[0].source
+        more = f" (and {len(night) - 1} more)" if len(night) > 1 else ""
+        raise NothingUsable(f"no frame could be measured: {first}{more}")
 
 
 def check_name(name: str, path: Path, overwrite: bool) -> None:
@@ -119,7 +134,7 @@ def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
     yield from tell_rejected(STAGE, session)
     frames = [f for f in session.frames if f.meta.kind in LOOKED_AT]
     if others := Counter(PLURAL[f.meta.kind] for f in session.frames if f.meta.kind not in LOOKED_AT):
-        counted = ", ".join(f"{count} {kind}" for kind, count in others.items())
+        counted = ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in others.items())
         yield Event(STAGE, message=f"not measured, since they are no lights: {counted}")
     if not frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give lights, or their folder"
@@ -210,6 +225,14 @@ def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str |
         best_first(blind, sort)
 
 
+def check_explained(select: SubframeSelector, frames: Sequence[Frame], name: str) -> None:
+    """Raise before the work where nothing can be explained."""
+    if not (select.approve or select.weight):
+        raise ParameterError("explain= tells of formulas: give SubframeSelector.approve or SubframeSelector.weight")
+    if not any(is_called(frame.source, name) for frame in frames):
+        raise ParameterError(f"explain= {name}: none of the frames is called so")
+
+
 def without(frame: Frame, reason: str) -> Subframe:
     """A frame of which nothing was measured, and why."""
     return Subframe(frame.source, frame.meta, approved=False, reasons=(reason,), keywords=keywords_of(frame))
@@ -224,16 +247,34 @@ def best_first(night: Subframes, name: str) -> Subframes:
 
 
 def marked(night: Subframes, keep: Sequence[str], leave_out: Sequence[str]) -> list[Subframe]:
-    """The frames with verdicts by hand: names or paths of files, or patterns; ParameterError for one that fits none."""
+    """The frames with verdicts by hand: names or paths of files, patterns, or lists of them (`@marks.txt`).
+
+    ParameterError for one that fits none.
+    """
     verdicts: dict[str, bool] = {}
-    for approved, names in ((True, keep), (False, leave_out)):
-        for name in names:
-            found = [f.source for f in night if fnmatch(f.source, name) or fnmatch(Path(f.source).name, name)]
+    for approved, given in ((True, keep), (False, leave_out)):
+        listed = lists_among(given)
+        for name in (*listed.roots, *listed.files):
+            found = [frame.source for frame in night if is_called(frame.source, name)]
             if not found:
                 knob = "keep" if approved else "leave_out"
                 raise ParameterError(f"{knob}= {name}: none of the frames is called so")
             verdicts |= dict.fromkeys(found, approved)
     return [frame.mark(verdicts[frame.source]) if frame.source in verdicts else frame for frame in night]
+
+
+def is_called(source: str, name: str) -> bool:
+    """Whether a file is meant by a path, a name, a name without its ending, or a pattern."""
+    path = Path(source)
+    same = os.path.realpath(source) == os.path.realpath(name)
+    return same or name in (path.name, path.stem) or fnmatch(source, name) or fnmatch(path.name, name)
+
+
+def explain_frames(night: Subframes, name: str) -> Events[str]:
+    """How frames of this name come to their verdict and weight, as text."""
+    yield from ()
+    told = [(frame.source, night.explained(i)) for i, frame in enumerate(night) if is_called(frame.source, name)]
+    return "\n\n".join("\n".join([Path(source).name, *(f"  {line}" for line in lines)]) for source, lines in told)
 
 
 def write_table(night: Subframes, path: File) -> Events[None]:
@@ -243,6 +284,8 @@ def write_table(night: Subframes, path: File) -> Events[None]:
 
 def write_list(night: Subframes, path: File) -> Events[None]:
     """The list of the approved frames, which `@list.txt` gives to other verbs; beside the list by relative paths."""
+    if not night.approved:
+        yield Event(STAGE, message=f"no frame is approved, so {path} names none")
     folder = os.path.realpath(Path(path).parent)
     lines = [f"# {len(night.approved)} of {len(night)} frames approved by masterlight subframes"]
     for frame in night.approved:
@@ -280,7 +323,8 @@ PRINTED = ".png", ".svg"
 FILES: dict[str, tuple[str, ...]] = {"table": tuple(TABLES), "list": (".txt",), "page": (".html",)}
 """Slots that are files to write, and how their names may end."""
 MADE: dict[str, Callable[[Subframes, Any], Events[Any]]] = {
-    "table": write_table, "list": write_list, "page": write_page, "plots": write_plots, "forecast": tell_forecast,
+    "explain": explain_frames, "table": write_table, "list": write_list, "page": write_page, "plots": write_plots,
+    "forecast": tell_forecast,
 }  # fmt: skip
 """What is made of a table of measured frames, by slots of the verb: (table, what the slot says); a text that comes back
 is printed below the table."""

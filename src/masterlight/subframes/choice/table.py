@@ -5,6 +5,7 @@ What is measured stays in px and DN in `Measurement`; arcseconds, electrons and 
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -15,16 +16,18 @@ import numpy as np
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
 from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.headers.values import as_number
 from masterlight.core.process import engine
 from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
-from masterlight.subframes.formula.explain import reasons
+from masterlight.subframes.formula.explain import explain, reasons
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, keyword_names, property_named
 from masterlight.subframes.measurement import Measurement, StarList
 
 Width = Literal["arcsec", "px"]
 Level = Literal["dn", "e-", "normalized"]
+Over = Literal["all", "approved"]
 ARCSEC_PER_UM_MM = 206.26480624709636
 """Arcseconds that a pixel of 1 um sees behind 1 mm of focal length."""
 WORDS = {"dn": "DN", "normalized": ""}
@@ -91,10 +94,12 @@ class SubframeGroup(NamedTuple):
     target: str = ""
     filter: str = ""
     exposure_s: float | None = None
+    size: str = ""
+    """Columns x rows, where not all frames of a table have the same."""
 
     def __str__(self) -> str:
         exposure = "" if self.exposure_s is None else f"{self.exposure_s:g} s"
-        return ", ".join(filter(None, (self.target, self.filter, exposure))) or "all frames"
+        return ", ".join(filter(None, (self.target, self.filter, exposure, self.size))) or "all frames"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +152,8 @@ class Subframes(Sequence[Subframe]):
     approve: str = ""
     """By which formula they were approved, and weighed; empty for none."""
     weight: str = ""
+    stats_over: Over = "all"
+    """Which frames of a group told XMin, XMedian and the like in the formula of the weight."""
 
     @overload
     def __getitem__(self, index: int) -> Subframe: ...
@@ -247,14 +254,25 @@ class Subframes(Sequence[Subframe]):
         chosen = self.by_group(lambda group: approve_group(group, expression))
         return replace(chosen, approve=expression)
 
-    def weighed_by(self, expression: str, over: Literal["all", "approved"] = "all") -> "Subframes":
+    def weighed_by(self, expression: str, over: Over = "all") -> "Subframes":
         """The table with weights by a formula: `35*inv(FWHM) + 5*inv(Eccentricity) + 50`.
 
         Each group is looked at by itself; `over` says which of its frames tell XMin, XMedian and the like. A frame that
         lacks what the formula needs has no weight, and is approved no longer.
         """
         chosen = self.by_group(lambda group: weigh_group(group, expression, over))
-        return replace(chosen, weight=expression)
+        return replace(chosen, weight=expression, stats_over=over)
+
+    def explained(self, i: int) -> list[str]:
+        """Lines that tell how frame `i` comes to its verdict and its weight: each condition, and the share of each
+        term."""
+        frame, lines = self.frames[i], list[str]()
+        group = next(g for g in self.groups.values() if any(frame is one for one in g.frames))
+        at = next(k for k, one in enumerate(group.frames) if one is frame)
+        for formula in map(Expression, filter(None, (self.approve, self.weight))):
+            over = None if formula.approves else counting(group, self.stats_over)
+            lines += explain(formula, table_for(group, formula), at, over)
+        return lines
 
     def by_group(self, work: "Callable[[Subframes], Iterable[Subframe]]") -> "Subframes":
         """The table with each group of frames replaced by what `work` makes of it, in the order that it had."""
@@ -317,7 +335,8 @@ def plain_number(x: float) -> float | int | None:
 
 def table_for(group: Subframes, formula: Expression) -> dict[str, np.ndarray]:
     """The columns that a formula needs; ExpressionError for a name that is neither a property nor a keyword."""
-    formula.check([*PROPERTIES, *(name for frame in group for name in keyword_names(frame.keywords))])
+    if any(property_named(name) is None for name in formula.names):
+        formula.check([*PROPERTIES, *(name for frame in group for name in keyword_names(frame.keywords))])
     return {name: group.column(name) for name in formula.names} or {"Index": group.column("Index")}
 
 
@@ -340,9 +359,15 @@ def weigh_group(group: Subframes, text: str, over: str) -> list[Subframe]:
     if formula.approves:
         raise ParameterError(f"'{text:.60}' is a condition; a weight is a number: if({text:.60}, 1, 0)")
     table = table_for(group, formula)
-    within = np.array([over == "all" or frame.approved for frame in group])
+    within = counting(group, over)
     weights, told = formula.evaluate(table, within), reasons(formula, table, within)
     return [weighed(*each) for each in zip(group, weights.tolist(), told, strict=True)]
+
+
+def counting(group: Subframes, over: str) -> np.ndarray:
+    """(N,) bool: which frames tell XMin and the like in a weight; a frame that has none was approved before that."""
+    lacking = [frame.reasons and all(words.startswith(NO_WEIGHT) for words in frame.reasons) for frame in group]
+    return np.array([over == "all" or f.approved or bool(lack) for f, lack in zip(group, lacking, strict=True)])
 
 
 def weighed(frame: Subframe, weight: float, why: str) -> Subframe:
@@ -360,32 +385,48 @@ NO_WEIGHT = "no weight: "
 
 
 def groups_of(frames: Iterable[Subframe]) -> list[SubframeGroup]:
-    """The group of each frame; exposures that darks take for the same are, spelling of target and filter aside."""
-    known: list[SubframeGroup] = []
+    """The group of each frame; exposures that darks take for the same are, spelling of target and filter aside.
+
+    Frames of another size are a group of their own, and are called so.
+    """
+    frames = list(frames)
+    sizes = {frame.meta.shape[-2:] for frame in frames}
+    known: dict[tuple[Any, ...], list[SubframeGroup]] = {}
     out = []
     for frame in frames:
-        mine = SubframeGroup(frame.meta.object or "", frame.meta.filter or "", frame.meta.exposure_s)
-        found = next((group for group in known if same_group(group, mine)), None)
+        meta, size = frame.meta, frame.meta.shape[-2:]
+        words = " x ".join(map(str, size[::-1])) if len(sizes) > 1 else ""
+        mine = SubframeGroup(meta.object or "", meta.filter or "", meta.exposure_s, words)
+        alike = known.setdefault((*spelling(mine), size), [])
+        found = next((group for group in alike if same_time(group.exposure_s, mine.exposure_s)), None)
         if found is None:
-            known.append(found := mine)
+            alike.append(found := mine)
         out.append(found)
     return out
 
 
-def same_group(a: SubframeGroup, b: SubframeGroup) -> bool:
-    """Whether two frames' figures can be compared."""
-    if (a.exposure_s is None) != (b.exposure_s is None) or spelling(a) != spelling(b):
-        return False
-    return a.exposure_s is None or b.exposure_s is None or same_exposure(a.exposure_s, b.exposure_s)
-
-
-def spelling(group: SubframeGroup) -> tuple[str, ...]:
+def spelling(group: SubframeGroup) -> tuple[str, str]:
     """Names of target and filter without what people spell differently."""
     return object_key(group.target), filter_key(group.filter)
 
 
-def scale_of(meta: Meta) -> float | None:
-    """Arcseconds that a pixel of a frame sees by its header; None where it does not tell."""
-    if not meta.pixel_um or not meta.focal_mm:
-        return None
-    return ARCSEC_PER_UM_MM * meta.pixel_um / meta.focal_mm
+def same_time(a: float | None, b: float | None) -> bool:
+    """Whether two exposures in seconds are the same; one that nobody knows is like no other."""
+    return a is b if a is None or b is None else same_exposure(a, b)
+
+
+def scale_of(meta: Meta, header: Mapping[str, Any] | None = None) -> float | None:
+    """Arcseconds that a pixel of a frame sees: by its plate solution, else its pixels and focal length, else by what a
+    capture program says; None where nothing tells."""
+    told = {name: as_number(value) for name, value in (header or {}).items() if name in SCALE_WORDS}
+    by_pixels = ARCSEC_PER_UM_MM * meta.pixel_um / meta.focal_mm if meta.pixel_um and meta.focal_mm else None
+    matrix = [told.get(name) or 0.0 for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+    steps = [told.get(name) or 0.0 for name in ("CDELT1", "CDELT2")]
+    on_sky = str((header or {}).get("CTYPE1", "")).startswith("RA")
+    solved = 3600 * math.sqrt(abs(matrix[0] * matrix[3] - matrix[1] * matrix[2] or steps[0] * steps[1])) * on_sky
+    said = (told.get(name) for name in ("SCALE", "PIXSCALE", "SECPIX"))
+    return next((scale for scale in (solved, by_pixels, *said) if scale and 0.01 <= scale <= 100), None)
+
+
+SCALE_WORDS = "CD1_1", "CD1_2", "CD2_1", "CD2_2", "CDELT1", "CDELT2", "SCALE", "PIXSCALE", "SECPIX"
+"""Keywords that tell how much a pixel sees."""

@@ -31,7 +31,7 @@ def fields_needed(select: SubframeSelector) -> tuple[str, ...]:
 
 def with_scales(select: SubframeSelector, frame: Subframe) -> Subframe:
     """A frame with its scale and gain: by hand, else as its door found them, else as its header tells."""
-    scale = select.scale_arcsec or frame.scale_arcsec or scale_of(frame.meta)
+    scale = select.scale_arcsec or frame.scale_arcsec or scale_of(frame.meta, frame.keywords)
     gain = select.gain_e or frame.gain_e or frame.meta.gain_e_per_dn
     return replace(frame, scale_arcsec=scale, gain_e=gain, full_dn=2.0**select.bits - 1)
 
@@ -73,6 +73,23 @@ def choose(select: SubframeSelector, night: Subframes) -> Subframes:
     night = night.by_group(lambda group: within_limits(select, group))
     night = without_spoilt(night) if select.flags == "reject" else night
     return night.weighed_by(select.weight, select.stats_over) if select.weight else night
+
+
+def apart_words(night: Subframes) -> list[str]:
+    """Sentences on frames of one target and filter whose weights cannot be compared, since each exposure's are made by
+    its own best and worst."""
+    formula = Expression(night.weight) if night.weight else None
+    if formula is None or not formula.compares:
+        return []
+    parts: dict[tuple[str, str], list[str]] = {}
+    for group in night.groups:
+        words = "unknown exposure" if group.exposure_s is None else f"{group.exposure_s:g} s"
+        parts.setdefault((group.target, group.filter), []).append(" and ".join(filter(None, (words, group.size))))
+    todo = "integrate them apart, or weigh by PSFScaleSNR, which compares them"
+    return [
+        f"{' '.join(filter(None, key)) or 'frames'}: {', '.join(words)} are weighed each among themselves; {todo}"
+        for key, words in parts.items() if len(words) > 1
+    ]  # fmt: skip
 
 
 def within_limits(select: SubframeSelector, group: Subframes) -> list[Subframe]:

@@ -54,6 +54,11 @@ class Expression:
         """Whether the formula says true or false of a frame, not a number."""
         return self.root.gives is bool
 
+    @property
+    def compares(self) -> bool:
+        """Whether it looks at other frames, too: by inv(X), XMin and the like."""
+        return any(n.over or (n.name and n.name != base_of(n.name)) for n in self.root.parts)
+
     def evaluate(self, table: Table, over: np.ndarray | None = None) -> np.ndarray:
         """The formula for each frame: (N,) bool or float64 from columns (N,) of numbers.
 

@@ -6,10 +6,13 @@ show(row(figures_of(night).night("FWHM"), figures_of(night).pair("Noise", "Stars
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from masterlight.core.errors import ParameterError
+from masterlight.subframes.choice.outlook import outlooks
 from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.looks import page
-from masterlight.subframes.looks.chart import Chart
+from masterlight.subframes.looks.chart import Chart, Frontier
 
 if TYPE_CHECKING:
     from masterlight.subframes.looks.plots import Figures
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 def page_of(night: Subframes) -> str:
     """One page that works without a network, as HTML: a table to sort and filter, plots that share its selection."""
-    return page.page(Chart.of(night, title_of(night)))
+    return page.page(with_fronts(night))
 
 
 def section_of(night: Subframes) -> str:
@@ -31,7 +34,7 @@ def figures_of(night: Subframes) -> "Figures":
         from masterlight.subframes.looks.plots import Figures
     except ModuleNotFoundError as error:
         raise missing("bokeh", error) from error
-    return Figures(Chart.of(night))
+    return Figures(with_fronts(night))
 
 
 def prints_of(night: Subframes) -> Iterator[tuple[str, Any]]:
@@ -40,7 +43,24 @@ def prints_of(night: Subframes) -> Iterator[tuple[str, Any]]:
         from masterlight.subframes.looks.prints import prints
     except ModuleNotFoundError as error:
         raise missing("matplotlib", error) from error
-    return prints(Chart.of(night))
+    return prints(with_fronts(night))
+
+
+def with_fronts(night: Subframes) -> Chart:
+    """The frames, and how narrow the stars of a result can be for each part of its depth, where that can be told.
+
+    Frames of one target and filter are integrated together, so that exposures of these have the same frontier.
+    """
+    chart = Chart.of(night, title_of(night))
+    place = {frame.source: int(group) for frame, group in zip(night, chart.group, strict=True)}
+    for outlook in outlooks(night):
+        unit = outlook.unit("width")
+        if np.count_nonzero(outlook.frames.told) > 1 and np.isfinite(unit):
+            points = {name: (1 - told.depth, told.fwhm_px * unit) for name, told in outlook.choices.items()}
+            depth, fwhm = np.array([(told.depth, told.fwhm_px * unit) for told in outlook.frontier]).T
+            one = Frontier(1 - depth, fwhm, points, night.unit_of("FWHM"))
+            chart.frontiers.update(dict.fromkeys((place[frame.source] for frame in outlook.night), one))
+    return chart
 
 
 def missing(library: str, error: ModuleNotFoundError) -> Exception:

@@ -30,7 +30,7 @@ LEGEND = (
     "deviations around the median · tinted: what the formula does not let pass · what is selected in a plot, a bar or "
     "the table is selected in all"
 )
-KEYS = "arrows: next frame, with Shift more of them · A approve · X leave out · U unmark · Esc select none"
+KEYS = "J, K or arrows: next frame, with Shift more of them · A approve · X leave out · U unmark · Esc select none"
 
 
 def page(chart: Chart, bokeh: bool | None = None) -> str:
