@@ -86,11 +86,11 @@ def trap() -> str:
 
 def came(command: str) -> str:
     """The forecast of a choice beside what its integration became."""
-    _, _, _, _, fwhm, _, noise, *_ = rows_of(command)["chosen"]
+    _, count, _, _, fwhm, *_ = rows_of(command)["chosen"]
     row = json.loads(Path("result/report.json").read_text())["masters"][-1]
     arcsec = row["fwhm_px"] * SCALE_ARCSEC
-    lines = ["| | noise, DN | FWHM |", "| --- | ---: | ---: |", f'| forecast | {float(noise):.2f} | {fwhm}" |']
-    return "\n".join([*lines, f'| integrated | {row["noise_measured"]:.2f} | {arcsec:.3f}" |'])
+    lines = ["| | as deep as equal frames | FWHM |", "| --- | ---: | ---: |", f"| forecast | {count} | {fwhm}\" |"]
+    return "\n".join([*lines, f"| integrated | {row['effective_frames']:.1f} | {arcsec:.3f}\" |"])
 
 
 def screenshot(page: Path, picture: Path, width: int, height: int) -> None:
