@@ -98,6 +98,15 @@ def hole(value: float) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
+def chessboard(p: np.ndarray) -> np.ndarray:
+    """0 and 65535 in turn."""
+    return (np.indices(p.shape).sum(0) % 2 * 65535).astype(np.uint16)
+
+
+AVERAGED = "(bias|dark|flat|normalize --reference)"
+"""Where the level and the noise of nonsense look like those of a frame."""
+
+
 def speckle(p: np.ndarray) -> np.ndarray:
     p = p.astype(np.float32)
     p[::2] = np.nan
@@ -776,14 +785,23 @@ PIXELS = [
     BadFile(
         "chessboard",
         "0 and 65535 in turn",
-        image(lambda p: (np.indices(p.shape).sum(0) % 2 * 65535).astype(np.uint16)),
+        image(chessboard),
         "told",
+        roles=f"^(?!{AVERAGED}$)",
     ),
     BadFile(
         "one-star",
         "a single bright pixel on nothing",
         image(lambda p: np.where(np.arange(p.size).reshape(p.shape) == 5000, 6e4, 0).astype(np.uint16)),
         "told",
+    ),
+    BadFile(
+        "chessboard-master",
+        "0 and 65535 in turn among few frames of a master",
+        image(chessboard),
+        "told",
+        roles=f"^{AVERAGED}$",
+        gap="one of four is averaged in; only the figures of the master tell of its noise",
     ),
 ]
 

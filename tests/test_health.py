@@ -95,6 +95,15 @@ def test_truth_every_flag_has_a_figure_a_limit_and_a_sentence():
         assert "\n" not in flag.words
 
 
+def test_truth_the_mount_draws_all_stars_one_way_and_optics_each_its_own():
+    weather = Weather(3, lights=1)
+    weather.veil = {0: lambda stars: sum(np.roll(stars, k, 1) for k in range(4)) / 4}  # 3 px of drift
+    drift = night_table(weather)[0].measurement
+    assert drift.theta_coherence > 0.9 and drift.eccentricity > 0.6
+    assert all(troubled(1)[i].measurement.theta_coherence < 0.3 for i in (12, 13))
+    assert [str(flag) for flag in examined(night_table(weather))[0].flags] == ["TRAIL"]
+
+
 def test_truth_clouds_know_what_the_sky_did():
     night = troubled(1)
     assert "lit from below" in night[17].flags[0].words and night[17].flags[0].value == pytest.approx(0.5, abs=0.02)
@@ -201,6 +210,28 @@ def test_truth_a_frame_that_was_not_measured_keeps_its_reason_and_harms_nobody()
     assert blank.measurement is None and found[5].reasons == blank.reasons and not found[5].flags
     assert not any(frame.flags for frame in found)
     assert examined(Subframes(()), places_of).frames == () and len(RULES) == 13
+
+
+def test_truth_a_night_that_was_mostly_out_of_focus_has_its_sharp_frames():
+    weather = Weather(1, lights=12)
+    weather.veil = {i + 3: doughnuts(radius_px) for i, radius_px in enumerate((3.5, 4.0, 4.5, 5.0, 6.0, 8.0, 10.0))}
+    night = examined(night_table(weather), places_of)
+    for i, frame in enumerate(night):
+        assert {flag.code for flag in frame.flags} - {"FEWSTARS"} == ({"FOCUS"} if 3 <= i <= 9 else set()), i
+    clear = [frame.given["Transparency"] for frame in night if not frame.flags]
+    assert np.array(clear) == pytest.approx(1, abs=0.04)
+
+
+def test_truth_frames_of_another_binning_are_no_odd_ones():
+    weather = Weather(1, lights=8)
+    frames = [*night_table(weather)]
+    for i in range(4, 8):
+        image = weather.frame(i).reshape(240, 2, 300, 2).sum(axis=(1, 3))
+        frames[i] = subframe(image, f"binned_{i}.fits", frames[i].meta.with_(binning=(2, 2)))
+    assert frames[4].measurement.fwhm_px < 0.6 * frames[0].measurement.fwhm_px
+    night = examined(Subframes(tuple(frames)), places_of)
+    assert not any(frame.flags for frame in night)
+    assert np.array([f.given["Transparency"] for f in night]) == pytest.approx(1, abs=0.04)
 
 
 @pytest.fixture(scope="module")

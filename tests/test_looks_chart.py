@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from charts import chart_of, night_of
 
-from masterlight.subframes.choice.outlook import outlooks
 from masterlight.subframes.choice.table import Flag
-from masterlight.subframes.looks.chart import INDEX, TIME, Chart, Column, ms_of, ticks
+from masterlight.subframes.looks.chart import INDEX, TIME, Chart, Column, Frontier, ms_of, ticks
 
 
 def test_truth_bands_are_median_average_deviation_and_limits():
@@ -89,16 +88,12 @@ def test_truth_ticks_are_round_and_within():
     assert ticks(1, 1) == [1] and ticks(math.nan, 1) == []
 
 
-def test_truth_the_frontier_is_that_of_the_forecast():
-    night = night_of(filters="LH")
-    assert chart_of(filters="LH").frontiers == {}  # nobody has compared the light of their stars
-    lit = [replace(f, measurement=replace(f.measurement, flux_ratio=1.0)) if f.measurement else f for f in night]
-    night = night.with_frames(lit)
-    chart = Chart.of(night)
-    told = outlooks(night)
-    assert list(chart.frontiers) == [0, 1] and len(told) == 2
-    for front, outlook in zip(chart.frontiers.values(), told, strict=True):
-        assert set(front.points) == {"chosen", "equal", "noise", "point", "sharp"}
-        assert front.points["equal"][0] == pytest.approx(1 - outlook.choices["equal"].depth)
-        assert front.fwhm[0] == pytest.approx(front.points["noise"][1]) == pytest.approx(outlook.frontier[0].fwhm_px)
-        assert (np.diff(front.given) > 0).all() and (np.diff(front.fwhm) < 0).all()
+def test_truth_labels_of_points_that_lie_together_stand_below_each_other():
+    given = np.linspace(0, 0.5, 5)
+    points = {"chosen": (0.3, 2.9), "equal": (0.001, 3.0), "noise": (0.0, 3.0), "sharp": (0.0, 2.99), "point": (0, 2.8)}
+    front = Frontier(given, 3 - given, points)
+    step = 0.065 * 0.5  # of the plot, which goes from 2.5 to 3
+    assert front.heights() == pytest.approx(
+        {"chosen": 2.9, "equal": 3.0, "noise": 3 - step, "sharp": 3 - 2 * step, "point": 2.8}
+    )
+    assert front.columns()["weights"]["marker"] == ["star", "circle", "circle", "circle", "circle"]

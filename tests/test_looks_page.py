@@ -137,26 +137,49 @@ const bins = Bokeh.documents[0].get_model_by_name("bins");
 bins.selected.indices = [1];
 await wait(50);
 told.bar = [chosen.size, bins.data.all[1]];
-told.fetched = performance.getEntriesByType("resource").map((e) => e.name);
-told.errors = errors;
+told.hash = location.hash;
 """
+STILL = """
+const dot = [...document.querySelectorAll("section:not([hidden]) .plot-night .frames [data-i]")];
+told.dots = dot.length;
+dot[3].dispatchEvent(new MouseEvent("click", { bubbles: true }));
+told.row = [...document.querySelectorAll("tr.chosen")].map((r) => +r.dataset.i);
+told.ringed = [...document.querySelectorAll(".frames .chosen")].every((e) => +e.dataset.i === told.row[0]);
+$("y").value = "Noise"; $("y").onchange();
+const shown_plots = () => [...document.querySelectorAll("#plots > section:not([hidden])")];
+told.seen = shown_plots().map((s) => [s.dataset.y, s.dataset.group]);
+$("group").value = "1"; $("group").onchange();
+told.seen_then = shown_plots().map((s) => [s.dataset.y, s.dataset.group]);
+told.marks = marks.size;
+"""
+
+
+def acted(text, acts, folder, address=""):
+    """What a script tells that acts on a page in a browser."""
+    watch = "<script>const errors = [], told = {}; for (const kind of ['error', 'unhandledrejection']) "
+    watch += "addEventListener(kind, (e) => errors.push(String(e.message || e.reason)));</script>"
+    act = f"<script>setTimeout(async () => {{ try {{ {acts} }} catch (e) {{ errors.push(String(e)); }}\n"
+    act += "told.fetched = performance.getEntriesByType('resource').map((e) => e.name); told.errors = errors;\n"
+    act += "document.body.textContent = `told:${btoa(encodeURIComponent(JSON.stringify(told)))};`; }, 1500)</script>"
+    text, _, end = text.replace("<body>", f"<body>{watch}", 1).rpartition("</body>")
+    (folder / "night.html").write_text(f"{text}{act}</body>{end}")
+    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=6000"]
+    words += [
+        "--window-size=1400,1000",
+        f"--user-data-dir={folder}/profile",
+        (folder / "night.html").as_uri() + address,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    told = json.loads(unquote(b64decode(re.search(r"told:(.*?);", done.stdout)[1]).decode()))
+    assert told["errors"] == [] and told["fetched"] == []
+    return told
 
 
 @pytest.mark.skipif(not BROWSER or not bokeh, reason="needs chromium and bokeh")
 def test_surface_table_and_plots_share_one_selection_in_a_browser(tmp_path):
     chart = chart_of(60, filters="LR", unknown=0.1)
     chart.frontiers.update({0: front_of(), 1: front_of()})
-    watch = "<script>const errors = [], told = {}; for (const kind of ['error', 'unhandledrejection']) "
-    watch += "addEventListener(kind, (e) => errors.push(String(e.message || e.reason)));</script>"
-    act = f"<script>setTimeout(async () => {{ try {{ {ACTS} }} catch (e) {{ told.errors = [String(e)]; }}\n"
-    act += "document.body.textContent = `told:${btoa(encodeURIComponent(JSON.stringify(told)))};`; }, 1500)</script>"
-    text, _, end = page(chart, True).replace("<body>", f"<body>{watch}", 1).rpartition("</body>")
-    (tmp_path / "night.html").write_text(f"{text}{act}</body>{end}")
-    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=6000"]
-    words += ["--window-size=1400,1000", f"--user-data-dir={tmp_path}/profile", (tmp_path / "night.html").as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    told = json.loads(unquote(b64decode(re.search(r"told:(.*?);", done.stdout)[1]).decode()))
-    assert told["errors"] == [] and told["fetched"] == []
+    told = acted(page(chart, True), ACTS, tmp_path)
     assert told["selected_in_plot"] == [0, 3] and told["selected_in_table"] == [6]
     assert told["marked"] == (["X", "x"] if chart.approved[6] else ["A", "circle"])
     assert told["list"] == chart.paths[6]
@@ -170,3 +193,16 @@ def test_surface_table_and_plots_share_one_selection_in_a_browser(tmp_path):
     assert told["wrong"] and told["group"] == 30 and told["across"] == "Index"
     assert told["median"] == pytest.approx(np.nanmedian(fwhm[1::2]))
     assert told["bar"][0] == told["bar"][1] == (lambda b: b.approved[1] + b.rejected[1])(chart.bins("FWHM", 1))
+    again = acted(page(chart, False), STILL, tmp_path, told["hash"])  # a page of the same frames
+    assert again["marks"] == 1
+    other = acted(page(chart_of(59, filters="LR"), False), STILL, tmp_path, told["hash"])
+    assert other["marks"] == 0
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs chromium")
+def test_surface_plain_plots_share_the_selection_of_the_table_in_a_browser(tmp_path):
+    chart = chart_of(60, filters="LR", unknown=0.1)
+    told = acted(page(chart, False), STILL, tmp_path)
+    known = np.flatnonzero(np.isfinite(chart.columns["FWHM"].values[::2]))
+    assert told["dots"] == len(known) and told["row"] == [2 * known[3]] and told["ringed"]
+    assert told["seen"] == [["Noise", "0"]] and told["seen_then"] == [["Noise", "1"]]

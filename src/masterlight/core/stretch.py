@@ -75,7 +75,11 @@ def block_px(shape: tuple[int, ...], long_side_px: int) -> int:
 
 def reduce_image(image: np.ndarray, long_side_px: int) -> np.ndarray:
     """The mean of blocks of k x k pixels, NaN left out, k so that the long side fits; the odd rest is cut."""
-    k = block_px(image.shape, long_side_px)
+    return mean_blocks(image, block_px(image.shape, long_side_px))
+
+
+def mean_blocks(image: np.ndarray, k: int) -> np.ndarray:
+    """The mean of blocks of k x k pixels, NaN left out; the odd rest is cut."""
     if k <= 1:
         return image
     rows, cols = (max(1, size // k) for size in image.shape[-2:])

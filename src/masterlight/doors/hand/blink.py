@@ -165,7 +165,7 @@ class Pictures:
     def __call__(self, i: int) -> np.ndarray:
         """(rows, cols) or (3, rows, cols) float32, NaN where nothing is known."""
         look = self.looks[i]
-        small = self.process.reduce(np.asarray(self.coloured(look.frame)), self.kind)
+        small = self.process.reduce(self.coloured(look.frame), self.kind)
         if look.transform is None or look.transform.method == "identity":
             return small
         _, own = self.grid_of(look)

@@ -21,7 +21,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
-from masterlight.doors.foretold import check_together, tell_forecast
+from masterlight.doors.foretold import check_together, kernel_of, tell_forecast
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
@@ -33,7 +33,7 @@ from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
-from masterlight.subframes.choice.outlook import weighed_together
+from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.formula.expression import Expression
@@ -93,6 +93,7 @@ def choose_files(
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
+    night = with_prices(night, night.forecast()) if "forecast" in wanted else night
     for words in apart_words(night):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
@@ -124,7 +125,10 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
 
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Raise before the work where plots cannot be written, or are there and may not be replaced."""
-    check_out(folder)
+    try:
+        check_out(folder)
+    except OutputError as error:
+        raise OutputError(str(error).replace("(out=)", "(plots=)")) from None
     if not overwrite and (there := next((p for e in PRINTED for p in sorted(folder.glob(f"*{e}"))), None)):
         raise OutputError(f"{folder} has plots, such as {there.name}; choose another folder, or pass overwrite=True")
 
@@ -298,12 +302,12 @@ def write_list(night: Subframes, path: File) -> Events[None]:
 
 def write_page(night: Subframes, path: File) -> Events[None]:
     """The table as a page for the browser, with plots."""
-    yield from written(path, page_of(night))
+    yield from written(path, page_of(night, kernel_of(night)))
 
 
 def write_plots(night: Subframes, folder: File) -> Events[None]:
     """Plots for papers, each as PNG and SVG."""
-    prints, count = prints_of(night), 0
+    prints, count = prints_of(night, kernel_of(night)), 0
     os.makedirs(folder, exist_ok=True)
     for name, figure in prints:
         for ending in PRINTED:

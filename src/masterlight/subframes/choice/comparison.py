@@ -1,7 +1,7 @@
 """Frames of a group beside each other: what is usual of them, and by how much each differs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,11 @@ Lay = Callable[[Sequence[StarList | None]], Places]
 """Lays frames on one of them: its number, and 3x3 matrices from its pixels to theirs; see `alignment.overlaid`."""
 ENOUGH = 5
 """Frames that tell what is usual in a group."""
+SHARPEST, DOUBLE = 0.2, 2.0
+"""The sharpest frames of a group, and so many times wider stars are out of focus whatever is usual."""
+NO_STARS, FEW_MATCHED = 0.1, 0.3
+"""Distance of stars from their profiles, over their heights, from which on they do not look like stars; share of the
+usual number of stars that must be found in a frame that tells what is clear."""
 WIDTH_FLOOR = SKY_FLOOR = 0.03
 """Spreads, of logarithms, that are usual however alike the frames of a group are."""
 FADING_MIN, FADING_FRAMES, STEADY, STEADY_SKY = 30.0, 6, 0.01, 0.2
@@ -35,7 +40,8 @@ class Group:
     light: tuple[Starlight | None, ...]
     """Of the stars of the target in each frame; None where it is not known."""
     transparency: np.ndarray
-    """(N,) the same beside that in clear frames, for the same exposure and gain; NaN where unknown."""
+    """(N,) the same beside that in clear frames, for the same exposure and gain; NaN where unknown: no fit tells the
+    light of stars far out of focus."""
 
     @classmethod
     def of(cls, frames: Sequence[Subframe], lay: Lay | None = None) -> "Group":
@@ -51,8 +57,9 @@ class Group:
             starlight(standard, frame.stars, place, wings_of(frame, first)) if place is not None else None
             for frame, place in zip(frames, places, strict=True)
         ]
+        light = [None if no_stars(frame) else one for frame, one in zip(frames, light, strict=True)]
         rates = [one.ratio / exposures(f, first) if one else np.nan for f, one in zip(frames, light, strict=True)]
-        return cls(tuple(frames), tuple(places), tuple(light), np.array(rates) / full_light(np.array(rates)))
+        return cls(tuple(frames), tuple(places), tuple(light), np.array(rates)).beside_clear()
 
     def part(self, numbers: Sequence[int]) -> "Group":
         """The group of some of these frames."""
@@ -64,6 +71,10 @@ class Group:
         """The `figures` that were asked for."""
         return {}
 
+    def beside_clear(self) -> "Group":
+        """The same group, its own clear frames being those that others are compared with."""
+        return replace(self, transparency=self.transparency / full_light(self.sound(self.transparency)))
+
     def figures(self, name: str) -> np.ndarray:
         """One field of the measurements, (N,) float64, NaN where unknown."""
         if name not in self.columns:
@@ -74,7 +85,17 @@ class Group:
     @cached_property
     def clearness(self) -> np.ndarray:
         """(N,) the same beside what a clear sky would have let through at that moment."""
-        return self.transparency / clear_light(self.transparency, self.figures("air_mass"), self.hours)
+        sound = self.sound(self.transparency)
+        return self.transparency / clear_light(sound, self.figures("air_mass"), self.hours)
+
+    def sound(self, ratios: np.ndarray) -> np.ndarray:
+        """Light ratios (N,) of frames that may tell what a clear sky lets through, NaN for others; all if none may."""
+        counts = np.array([np.nan if one is None else one.stars for one in self.light], float)
+        if not np.isfinite(counts).any():
+            return ratios
+        with np.errstate(invalid="ignore"):
+            good = (counts >= FEW_MATCHED * np.nanmedian(counts)) & ~(self.beside_sharpest > DOUBLE)
+        return np.where(good, ratios, np.nan) if good.any() else ratios
 
     @cached_property
     def hours(self) -> np.ndarray:
@@ -104,6 +125,13 @@ class Group:
         Trailing leaves it alone.
         """
         return beside_usual(self.figures("fwhm_short_px"), WIDTH_FLOOR)
+
+    @cached_property
+    def beside_sharpest(self) -> np.ndarray:
+        """(N,) width of stars along their shorter axis beside that of the sharpest fifth of the frames."""
+        widths = self.figures("fwhm_short_px")
+        known = widths[np.isfinite(widths)]
+        return widths / np.quantile(known, SHARPEST, method="lower") if known.size else widths
 
     @cached_property
     def jumps(self) -> tuple[tuple[float, float] | None, ...]:
@@ -155,6 +183,17 @@ class Group:
         slopes = [slope_of(f, s, p) for f, s, p in zip(self.frames, self.sky, self.places, strict=True)]
         every = np.array(slopes, float).reshape(-1, 2)
         return every - np.nanmedian(every, axis=0) if np.isfinite(every).any() else every
+
+
+def no_stars(frame: Subframe) -> bool:
+    """Whether its stars do not look like stars, as rings far out of focus do."""
+    m = frame.measurement
+    return m is not None and m.residual is not None and m.residual > NO_STARS
+
+
+def alike(frame: Subframe) -> tuple[object, ...]:
+    """What frames share whose stars, widths and skies can be compared: binning, rows and columns."""
+    return frame.meta.binning, frame.meta.shape[-2:] if frame.stars is None else tuple(frame.stars.shape)
 
 
 def exposures(frame: Subframe, first: Subframe) -> float:

@@ -6,14 +6,14 @@ all of them have is no fault of one, and where fewer than five tell what is usua
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from math import degrees
 
 import numpy as np
 
-from masterlight.subframes.choice.comparison import ENOUGH, Group, Lay
-from masterlight.subframes.choice.table import Flag, Subframe, SubframeGroup, Subframes, groups_of
+from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
+from masterlight.subframes.choice.table import Flag, Subframe, Subframes, groups_of
 from masterlight.subframes.stars.doubles import NEAR_PX
 
 ODD = 4.0
@@ -32,10 +32,8 @@ ONE_WAY, NO_WAY = 0.5, 0.3
 """Coherence of directions from which on all stars are trailed the same way, and below which each has its own."""
 TILTED = 0.3
 """Change of widths from corner to corner."""
-SOFT, BLURRED, DOUBLE = 1.25, 1.5, 2.0
-"""Widths beside the usual one, and beside the sharpest of a group whose usual one is blurred itself."""
-NO_STARS = 0.1
-"""Distance of stars from their profiles, over their heights, from which on they do not look like stars."""
+SOFT, BLURRED = 1.25, 1.5
+"""Widths beside the usual one."""
 BRIGHT, DUSK_PER_HOUR = 1.3, 1.0
 """Sky beside the usual one; e-foldings in an hour that no moon makes."""
 LEANING = 0.1
@@ -118,8 +116,8 @@ def trail(group: Group, i: int) -> Flag | None:
     """Stars drawn out, all in one direction: the mount; each in its own: the optics."""
     m = group.frames[i].measurement
     e, coherence = (m.eccentricity, m.theta_coherence) if m is not None else (None, None)
-    if e is None or coherence is None or not np.isfinite([e, coherence]).all():
-        return None
+    if no_stars(group.frames[i]) or e is None or coherence is None or not np.isfinite([e, coherence]).all():
+        return None  # pieces of rings have directions of their own
     if coherence > ONE_WAY and (m.fitted or 0) >= OTHER_STARS:
         others = group.figures("eccentricity")
         others = others[np.isfinite(others)]
@@ -139,7 +137,7 @@ def trail(group: Group, i: int) -> Flag | None:
 def optics(group: Group, i: int) -> Flag | None:
     """Stars drawn out towards or around the middle, or out of focus at one side, when others of the group are not."""
     m = group.frames[i].measurement
-    if m is None or m.theta_coherence is None or (m.fitted or 0) < 20:
+    if m is None or no_stars(group.frames[i]) or m.theta_coherence is None or (m.fitted or 0) < 20:
         return None
     e, radial = m.eccentricity, m.radial
     if e is not None and e > TRAILED and m.theta_coherence < NO_WAY and radial is not None:
@@ -163,7 +161,7 @@ def focus(group: Group, i: int) -> Flag | None:
     m = group.frames[i].measurement
     if m is None or m.fwhm_px is None:
         return None
-    if m.residual is not None and m.residual > NO_STARS:
+    if no_stars(group.frames[i]):
         words = f"its stars do not look like stars ({m.residual:.0%} off their profiles, limit {NO_STARS:.0%}): far out"
         return Flag("FOCUS", "StarResidual", m.residual, NO_STARS, "reject", f"{words} of focus, or double")
     ratio, odd = (float(v[i]) for v in group.widths)
@@ -174,6 +172,10 @@ def focus(group: Group, i: int) -> Flag | None:
         beside = "sharpest" if few else "usual"
         words = f"its stars are {ratio:.2f} times as wide as the {beside} ones of the group (limit {limit:g}): focus"
         return Flag("FOCUS", "FWHM beside usual", ratio, limit, severity, f"{words} or poor seeing")
+    ratio = float(group.beside_sharpest[i])
+    if ratio > DOUBLE:
+        words = f"its stars are {ratio:.2f} times as wide as those of the sharpest frames (limit {DOUBLE:g}): focus"
+        return Flag("FOCUS", "FWHM beside sharpest", ratio, DOUBLE, "reject", words)
     return None
 
 
@@ -297,23 +299,27 @@ def examined(night: Subframes, lay: Lay | None = None) -> Subframes:
     """The same frames with their flags and Transparency, and the light ratios that PSFScale needs; verdicts stay.
 
     lay: how frames are laid on each other by their stars; without it neither transparency nor another field is told.
-    Frames of all exposures of a target through one filter are laid on one of them; flags compare those of one exposure.
+    Frames of all exposures of a target through one filter are laid on one of them; flags compare those of one exposure,
+    binning and size.
     """
-    whole: dict[tuple[str, str], list[int]] = {}
-    single: dict[SubframeGroup, list[int]] = {}
-    for i, group in enumerate(groups_of(night.frames)):
-        whole.setdefault((group.target, group.filter), []).append(i)
-        single.setdefault(group, []).append(i)
-    out = list(night.frames)
-    for (target, filter), numbers in whole.items():
-        field = Group.of([night.frames[i] for i in numbers], lay)
-        at = {i: k for k, i in enumerate(numbers)}
-        for group, part in single.items():
-            if (group.target, group.filter) == (target, filter):
-                told = field.part([at[i] for i in part])
-                for k, i in enumerate(part):
-                    out[i] = with_health(told, k)
+    groups, out = groups_of(night.frames), list(night.frames)
+    for field in parts([(group.target, group.filter) for group in groups]):
+        laid = Group.of([night.frames[i] for i in field], lay)
+        for kind in parts([alike(frame) for frame in laid.frames]):
+            same = laid.part(kind).beside_clear()
+            for part in parts([groups[field[k]].exposure_s for k in kind]):
+                told = same.part(part)
+                for n, k in enumerate(part):
+                    out[field[kind[k]]] = with_health(told, n)
     return night.with_frames(out)
+
+
+def parts(keys: Sequence[Hashable]) -> list[list[int]]:
+    """Numbers of what has the same key, in the order in which keys first come."""
+    found: dict[Hashable, list[int]] = {}
+    for i, key in enumerate(keys):
+        found.setdefault(key, []).append(i)
+    return list(found.values())
 
 
 def with_health(group: Group, i: int) -> Subframe:

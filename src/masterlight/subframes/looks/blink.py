@@ -12,6 +12,7 @@ from masterlight.subframes.select import SubframeSelector
 if TYPE_CHECKING:
     import numpy as np
 
+    from masterlight.core.frame import Frame
     from masterlight.core.stretch import Stretch
     from masterlight.subframes.looks.slide import Show, Slide
 
@@ -47,9 +48,9 @@ class Blink:
         """The longer side of a picture at most."""
         return self.width_px or WIDTH_PX[kind]
 
-    def reduce(self, image: "np.ndarray", kind: Kind = "page") -> "np.ndarray":
+    def reduce(self, frame: "Frame | np.ndarray", kind: Kind = "page") -> "np.ndarray":
         """A frame of (rows, cols) or (3, rows, cols) by the means of blocks, so that it fits: float32."""
-        return engine("subframes.looks.slides").reduce(image, self.long_side_px(kind))
+        return engine("subframes.looks.slides").reduce(frame, self.long_side_px(kind))
 
     def stretches(self, reduced: "np.ndarray") -> "tuple[Stretch, ...]":
         """The stretch of a reduced frame, one for each of its planes: the sky is grey whatever colour it has."""

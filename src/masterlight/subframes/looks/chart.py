@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masterlight.subframes.choice.outlook import outlooks
 from masterlight.subframes.choice.table import Subframe, Subframes, groups_of
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES
@@ -25,6 +24,8 @@ KEPT, LEFT = "#0072b2", "#d55e00"
 CHOSEN = "chosen"
 """What the present choice is called beside other weights."""
 MOST_BINS, NIGHT_MS = 40, 16 * 3600e3
+LABEL = 0.2, 0.065
+"""Width and height of a label, parts of those of its plot."""
 
 
 class Band(NamedTuple):
@@ -86,19 +87,32 @@ class Frontier(NamedTuple):
     fwhm: np.ndarray
     """(n,) the least width for each."""
     points: Mapping[str, tuple[float, float]]
-    """Depth given away and width by name of the weights; `chosen` is the present choice."""
+    """Depth given away and width by name of the weights; `CHOSEN` is the present choice."""
     unit: str = "px"
+
+    def heights(self) -> dict[str, float]:
+        """Where the label of each point stands, as a width: at its point, or below a label that is there already."""
+        ends = np.array([*self.points.values(), *zip(self.given, self.fwhm, strict=True)])
+        apart_x, apart_y = LABEL * np.ptp(ends, axis=0)
+        placed: dict[str, float] = {}
+        for name in sorted(self.points, key=lambda name: -self.points[name][1]):
+            x, y = self.points[name]
+            for other, above in placed.items():
+                if abs(self.points[other][0] - x) < apart_x and above - y < apart_y:
+                    y = above - apart_y
+            placed[name] = y
+        return placed
 
     def columns(self) -> dict[str, dict[str, list]]:
         """The line and the points beside it, as sources of a plot: depth in %, names and looks."""
-        names = list(self.points)
+        names, heights = list(self.points), self.heights()
         points = {
             "x": [100 * self.points[name][0] for name in names],
             "y": [self.points[name][1] for name in names],
             "name": names,
+            "height": [heights[name] for name in names],
             "marker": ["star" if name == CHOSEN else "circle" for name in names],
             "color": [LEFT if name == CHOSEN else KEPT for name in names],
-            "below": [18 if name == CHOSEN else -3 for name in names],
             "size": [18 if name == CHOSEN else 8 for name in names],
         }
         return {"curve": {"x": (100 * self.given).tolist(), "y": self.fwhm.tolist()}, "weights": points}
@@ -130,7 +144,7 @@ class Chart:
     title: str = "Subframes"
     lines: tuple[str, ...] = ()
     """Sentences above the plots: the units, the formulas, what was decided."""
-    frontiers: Mapping[int, Frontier] = field(default_factory=dict)
+    frontiers: dict[int, Frontier] = field(default_factory=dict)
     """What could be had of each group, by its place in `groups`."""
 
     def __len__(self) -> int:
@@ -160,7 +174,6 @@ class Chart:
             limits=between,
             title=title,
             lines=tuple([*night.units.notes, *(f"{what} {text}" for what, text in words.items() if text)]),
-            frontiers=frontiers_of(night, place),
         )
 
     @cached_property
@@ -228,23 +241,6 @@ class Chart:
         """How many frames there are and are approved."""
         kept = int(np.count_nonzero(self.approved))
         return f"{len(self)} frame{'' if len(self) == 1 else 's'}, {kept} approved, {len(self) - kept} left out"
-
-
-def frontiers_of(night: Subframes, place: np.ndarray) -> dict[int, Frontier]:
-    """What could be had of each target and filter, by the first of its groups; place (N,): the group of each frame."""
-    at, found = {id(frame): i for i, frame in enumerate(night)}, {}
-    for outlook in outlooks(night):
-        width = outlook.unit("width")
-        if np.count_nonzero(outlook.frames.told) < 2 or not math.isfinite(width):
-            continue
-        points = {
-            CHOSEN if name == "present" else name: (1 - one.depth, one.fwhm_px * width)
-            for name, one in outlook.choices.items()
-        }
-        given, fwhm = np.array([(1 - one.depth, one.fwhm_px * width) for one in outlook.frontier]).T
-        groups = [place[at[id(frame)]] for frame in outlook.night]
-        found[int(min(groups))] = Frontier(given, fwhm, points, night.units.name("width"))
-    return found
 
 
 def names_of(paths: Sequence[str]) -> tuple[str, ...]:

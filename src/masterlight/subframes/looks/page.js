@@ -6,6 +6,8 @@ const D = read("frames"), B = read("bokeh"), body = document.querySelector("#tab
 const rows = [...body.rows], heads = [...document.querySelectorAll("#table th")];
 const filters = [...document.querySelectorAll(".filters input")];
 const marks = new Map();
+// which frames in which order: marks in an address are of no other page
+const OF = [...D.files.join("\n")].reduce((sum, c) => (Math.imul(sum, 31) + c.codePointAt(0)) >>> 0, 7).toString(36);
 let chosen = new Set(), current = -1, anchor = -1, shown = rows.map(() => true), order = rows.map((_, i) => i);
 let live = null, quiet = false;
 
@@ -66,7 +68,7 @@ function select(frames) {
   rows.forEach((row, i) => {
     row.classList.toggle("chosen", chosen.has(i));
     row.classList.toggle("current", i === current);
-    row.setAttribute("aria-selected", chosen.has(i));
+    row.ariaCurrent = chosen.has(i) ? "true" : null;
   });
   document.querySelectorAll(".frames [data-i]").forEach((e) => e.classList.toggle("chosen", chosen.has(+e.dataset.i)));
   $("chosen").textContent = chosen.size ? `${chosen.size} selected` : "none selected";
@@ -116,7 +118,7 @@ function tell() {
   const wanted = { approved: kept, left: (i) => !kept(i), marked: (i) => marks.has(i) }[$("listed").value];
   $("list").value = order.filter(wanted).map((i) => D.files[i]).join("\n");
   const marked = (key) => [...marks].filter(([, k]) => k === key).map(([i]) => i).join(",");
-  history.replaceState(null, "", marks.size ? `#A=${marked("A")}&X=${marked("X")}` : "#");
+  history.replaceState(null, "", marks.size ? `#of=${OF}&A=${marked("A")}&X=${marked("X")}` : "#");
   if (live) live.verdicts();
   select(chosen);
 }
@@ -236,7 +238,8 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   act();
 });
-for (const [, key, list] of location.hash.matchAll(/([AX])=([\d,]*)/g)) {
+const kept_marks = location.hash.startsWith(`#of=${OF}&`) ? location.hash.matchAll(/&([AX])=([\d,]*)/g) : [];
+for (const [, key, list] of kept_marks) {
   for (const i of list.split(",").filter(Boolean)) if (rows[+i]) marks.set(+i, key);
 }
 (B ? start() : Promise.resolve()).then(() => (filter(), draw(), tell()));

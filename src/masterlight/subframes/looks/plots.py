@@ -28,7 +28,7 @@ from bokeh.plotting import figure
 
 from masterlight.subframes.looks.chart import INDEX, KEPT, LEFT, TIME, Band, Chart
 
-CHOSEN, GREY = "#111111", "#8c8c8c"
+RING, GREY = "#111111", "#8c8c8c"
 TOOLS = "pan,wheel_zoom,box_zoom,box_select,lasso_select,tap,reset,save"
 HEIGHT, MOST_TOLD = 300, 8
 """Height of a plot, px; figures of a frame that are told at the pointer."""
@@ -63,7 +63,7 @@ class Figures:
         plot.xaxis.axis_label, plot.yaxis.axis_label = self.title(x), self.title(y)
         look = {"marker": "marker", "size": 9, "line_color": "color", "fill_color": "color", "line_width": 1.5}
         glyph = Scatter(x=x, y=y, fill_alpha=0.75, **look)
-        ringed = Scatter(x=x, y=y, **(look | {"size": 13, "line_color": CHOSEN, "line_width": 2.5}))
+        ringed = Scatter(x=x, y=y, **(look | {"size": 13, "line_color": RING, "line_width": 2.5}))
         dim = Scatter(x=x, y=y, fill_alpha=0.25, line_alpha=0.35, **look)
         points = GlyphRenderer(
             data_source=self.source, view=self.view, glyph=glyph, selection_glyph=ringed, nonselection_glyph=dim,
@@ -98,9 +98,9 @@ class Figures:
         plot.xaxis.axis_label, plot.yaxis.axis_label = known.titles
         line, points = (ColumnDataSource(name=name, data=data) for name, data in known.columns().items())
         plot.line("x", "y", source=line, line_color=GREY, line_width=2)
-        look = {"line_color": CHOSEN, "fill_color": "color", "source": points}
+        look = {"line_color": RING, "fill_color": "color", "source": points}
         drawn = plot.scatter("x", "y", size="size", marker="marker", **look)
-        plot.text("x", "y", "name", source=points, x_offset=8, y_offset="below", text_font_size="12px")
+        plot.text("x", "height", "name", source=points, x_offset=11, text_baseline="middle", text_font_size="12px")
         plot.x_range.range_padding = plot.y_range.range_padding = 0.2
         plot.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@name"), ("depth", "-@x{0.00} %"), ("FWHM", "@y")]))
         return plot

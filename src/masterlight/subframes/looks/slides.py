@@ -11,10 +11,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from masterlight.core.stretch import Stretch, reduce_image
+from masterlight.core.frame import Frame, frame_of
+from masterlight.core.stretch import Stretch, block_px, mean_blocks
 from masterlight.subframes.looks.blink import Blink
 from masterlight.subframes.looks.slide import Show, Slide
 
+BAND_PIXELS = 1 << 18
+"""Pixels that are reduced at once: they stay in the cache of a core."""
 CAPTION_PX = 26
 """Rows below a picture for its caption, where that is part of the picture."""
 FONT_PX, INK, PAPER, WRONG = 15, 225, 18, 150
@@ -24,9 +27,16 @@ GREYS = 64
 """Greys of a GIF: noise of the sky spreads over more, and with 256 the file is a third larger."""
 
 
-def reduce(image: np.ndarray, long_side_px: int) -> np.ndarray:
-    """A frame by the means of blocks, float32."""
-    return np.asarray(reduce_image(np.asarray(image), long_side_px), np.float32)
+def reduce(frame: Frame | np.ndarray, long_side_px: int) -> np.ndarray:
+    """A frame by the means of blocks, float32; a few rows of it are in memory at once."""
+    frame = frame_of(frame)
+    rows, cols = frame.shape[-2:]
+    k = block_px(frame.shape, long_side_px)
+    if k <= 1 or rows < k:
+        return np.asarray(mean_blocks(np.asarray(frame), k), np.float32)
+    height, end = k * max(1, BAND_PIXELS // (k * cols)), rows - rows % k
+    bands = (frame.pixels(y, min(y + height, end), 0, cols) for y in range(0, end, height))
+    return np.concatenate([mean_blocks(band, k) for band in bands], axis=-2, dtype=np.float32)
 
 
 def stretches(reduced: np.ndarray) -> tuple[Stretch, ...]:
