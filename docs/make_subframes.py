@@ -89,8 +89,8 @@ def came(command: str) -> str:
     _, count, _, _, fwhm, *_ = rows_of(command)["chosen"]
     row = json.loads(Path("result/report.json").read_text())["masters"][-1]
     arcsec = row["fwhm_px"] * SCALE_ARCSEC
-    lines = ["| | as deep as equal frames | FWHM |", "| --- | ---: | ---: |", f"| forecast | {count} | {fwhm}\" |"]
-    return "\n".join([*lines, f"| integrated | {row['effective_frames']:.1f} | {arcsec:.3f}\" |"])
+    lines = ["| | as deep as equal frames | FWHM |", "| --- | ---: | ---: |", f'| forecast | {count} | {fwhm}" |']
+    return "\n".join([*lines, f'| integrated | {row["effective_frames"]:.1f} | {arcsec:.3f}" |'])
 
 
 def screenshot(page: Path, picture: Path, width: int, height: int) -> None:
