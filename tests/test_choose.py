@@ -174,6 +174,9 @@ def test_surface_a_page_and_plots(truth, tmp_path):
     assert all(Path(path).name in page for path in truth.paths("light")) and "FWHM &lt; 40" in page
     names = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {"FWHM_night.png", "FWHM_night.svg", "FWHM_Noise.png"} <= names
+    assert "is a file; give a folder for the results (--plots)" in shown(
+        *words[:-4], "--plots", tmp_path / "night.html", status=2
+    ).replace("\n", " ")
     assert "has plots" in shown(*words[:-4], "--plots", tmp_path / "plots", status=2)
     assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
     shown(*words, "--overwrite")

@@ -16,7 +16,7 @@ from masterlight.doors.console import plain_console
 from masterlight.doors.sheet import SHORT, shortened
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.session.words import how_many, visible
-from masterlight.subframes.choice.outlook import KINDS, Outlook, outlooks
+from masterlight.subframes.choice.outlook import KINDS, Kernel, Outlook, outlooks
 from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.select import SubframeSelector
 
@@ -54,10 +54,14 @@ def check_together(select: SubframeSelector, weights: str | None, give: float | 
 def tell_forecast(night: Subframes, give: float) -> Events[str]:
     """What the frames of a table will become, as a text that fits the terminal."""
     yield from ()
+    return "\n".join(forecast_lines(outlooks(night, give, kernel_of(night)), plain_console().width))
+
+
+def kernel_of(night: Subframes) -> Kernel:
+    """By which frames of such stars are interpolated when they are registered."""
     widths = [frame.measurement.fwhm_px for frame in night if frame.measurement and frame.measurement.fwhm_px]
     usual = float(np.median(widths)) if widths else SUITED[0][0]
-    kernel = partial(shape_of, next(name for least, name in SUITED if usual >= least))
-    return "\n".join(forecast_lines(outlooks(night, give, kernel), plain_console().width))
+    return partial(shape_of, next(name for least, name in SUITED if usual >= least))
 
 
 def forecast_lines(outlooks: Sequence[Outlook], columns: int) -> list[str]:
