@@ -60,7 +60,7 @@ def choose_files(
     select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
     keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
     leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, weights: str | None = None,
-    give: float | str | None = None, **slots: Any,
+    give: float | str | None = None, **slots: File | bool | None,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
@@ -76,14 +76,14 @@ def choose_files(
         raise ParameterError(f"subframes takes no {' and no '.join(sorted(unknown))}")
     for name, value in wanted.items():
         if name in FILES:
-            check_name(name, Path(value), overwrite)
+            check_name(name, Path(str(value)), overwrite)
         elif name == "plots":
-            check_folder(Path(value), overwrite)
+            check_folder(Path(str(value)), overwrite)
     given = check_together(select, weights, give)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
     if "explain" in wanted:
-        check_explained(select, frames, wanted["explain"])
+        check_explained(select, frames, str(wanted["explain"]))
     copies = {}
     if out is not None:
         check_keyword(keyword, frames)
@@ -102,6 +102,7 @@ def choose_files(
     if out is not None:
         yield from write_copies(night, frames, copies, keyword.upper(), card(select))
     yield Event("done", result=night)
+    return night
 
 
 def refuse_unmeasured(night: Subframes) -> None:
