@@ -33,7 +33,7 @@ from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
-from masterlight.subframes.choice.outlook import weighed_together
+from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.formula.expression import Expression
@@ -93,6 +93,7 @@ def choose_files(
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
+    night = with_prices(night, night.forecast()) if "forecast" in wanted else night
     for words in apart_words(night):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
