@@ -174,10 +174,35 @@ def test_surface_a_page_and_plots(truth, tmp_path):
     assert all(Path(path).name in page for path in truth.paths("light")) and "FWHM &lt; 40" in page
     names = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {"FWHM_night.png", "FWHM_night.svg", "FWHM_Noise.png"} <= names
+    assert "is a file; give a folder for the results (--plots)" in shown(
+        *words[:-4], "--plots", tmp_path / "night.html", status=2
+    ).replace("\n", " ")
     assert "has plots" in shown(*words[:-4], "--plots", tmp_path / "plots", status=2)
     assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
     shown(*words, "--overwrite")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+
+
+def test_truth_a_forecast_and_the_weights_that_it_picks(truth):
+    lights = truth.paths("light")
+    told = shown(*lights, "--forecast", "--weights", "sharp", "--give", "10")
+    below = told[told.index("forecast, before") :]
+    assert all(len(line) <= 80 for line in below.splitlines()) and "inconclusive" not in told
+    for words in ("forecast, before anything is integrated", "sharp 10%", "least FWHM", "each frame brings", "Price"):
+        assert words in told
+    night = chosen(lights, weights="sharp", give=10, forecast=True)
+    [outlook] = night.forecast(10)
+    assert outlook.choices["present"].depth == pytest.approx(0.9, abs=1e-3) and outlook.choices["present"].wider < 1e-3
+    assert night.column("Price") == pytest.approx(100 * outlook.prices.depth) and night.weights.max() == 1
+    alike = chosen(lights, weights="noise").weights
+    noise, light = night.column("Noise"), 1 / night.column("PSFScale")
+    assert alike == pytest.approx((light / noise) ** 2 / np.max((light / noise) ** 2))
+    for words, reason in (
+        (("--weights", "blunt"), "--weights blunt: there are noise, point, sharp"),
+        (("--weights", "sharp", "--give", "51"), "--give 51: it is percent of depth"),
+        (("--weights", "point", "--weight", "1/FWHM"), "--weights point and --weight are two ways"),
+    ):
+        assert reason in " ".join(shown(*lights, *words, status=2).split())
 
 
 def test_surface_lists_of_marks_and_why_a_frame_weighs_what_it_does(truth, tmp_path):

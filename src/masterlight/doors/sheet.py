@@ -12,7 +12,8 @@ from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.formula.variables import PROPERTIES
 
 USUAL = (
-    "FWHM", "Eccentricity", "Weight", "Stars", "Transparency", "Noise", "Median", "SNRWeight", "PSFSignalWeight",
+    "FWHM", "Eccentricity", "Weight", "Price", "Stars", "Transparency", "Noise", "Median", "SNRWeight",
+    "PSFSignalWeight",
 )  # fmt: skip
 """Columns in the order in which they are wanted."""
 SHORT = {"arcsec": '"'}
