@@ -23,6 +23,7 @@ from PIL import Image
 PAGE = ROOT / "docs" / "subframes.md"
 PICTURES = ROOT / "docs" / "subframes"
 REAL = Path(os.environ.get("MASTERLIGHT_DATA", ROOT.parent / "shared" / "data")) / "tres1_st10"
+SCALE_ARCSEC = 206.264806 * 3.76 / 530
 COLUMNS = "104"
 """Width of the terminal that the tables are made for."""
 CHOICE = '--approve "FWHM < 4 && Eccentricity < 0.6"'
@@ -32,8 +33,14 @@ def make_tables_and_pictures() -> None:
     PICTURES.mkdir(exist_ok=True)
     replace_part(PAGE, "measured", table("masterlight subframes clean"))
     replace_part(PAGE, "approved", table(f"masterlight subframes clean {CHOICE} --weight tutorial --sort -FWHM", 10))
-    screenshot(Path("night.html"), PICTURES / "blink.jpg", 1200, 800)
-    alike(Path("night.html"))
+    replace_part(PAGE, "explained", explained('masterlight subframes clean --weight tutorial --explain "*_0008_*"'))
+    replace_part(PAGE, "trap", trap())
+    choice = f"masterlight subframes clean {CHOICE} --weight tutorial+noise"
+    replace_part(PAGE, "forecast", forecast(f"{choice} --forecast"))
+    replace_part(PAGE, "came", came(choice))
+    screenshot(Path("chosen.html"), PICTURES / "page.jpg", 1400, 1100)
+    screenshot(Path("blink.html"), PICTURES / "blink.jpg", 1200, 800)
+    alike(Path("blink.html"))
     if REAL.is_dir():
         real()
 
@@ -46,11 +53,51 @@ def told(command: str) -> str:
     return done.stdout.rstrip()
 
 
-def table(command: str, most: int = 30) -> str:
+def table(command: str, most: int = 40) -> str:
     """A block with a command and the table it prints, long ones cut."""
     lines = [line for line in told(command).splitlines() if "known from before" not in line]
     more = ["..."] if len(lines) > most else []
     return "\n".join(["```text", f"$ {command}", *lines[:most], *more, "```"])
+
+
+def explained(command: str) -> str:
+    """A block with a command and what it tells below its table."""
+    below = told(command).rpartition("\n\n")[2].splitlines()
+    return "\n".join(["```text", f"$ {command}", "...", *below, "```"])
+
+
+def forecast(command: str) -> str:
+    """A block with a command and what it tells below its table: the rows of the forecast, and the frontier."""
+    lines = told(command).partition("forecast, before")[2].splitlines()[1:]
+    end = next(i for i, line in enumerate(lines) if "leaving out" in line)
+    return "\n".join(["```text", f"$ {command}", "...", *lines[:end], "...", "```"])
+
+
+def rows_of(command: str) -> dict[str, list[str]]:
+    """The rows of a forecast by their names, without those."""
+    lines = forecast(f"{command} --forecast").splitlines()
+    head = next(i for i, line in enumerate(lines) if line.split()[:2] == ["weights", "frames"])
+    rows = [line.replace("sharp 1%", "sharp").split() for line in lines[head + 1 : head + 6]]
+    return {name: figures for name, *figures in rows}
+
+
+def trap() -> str:
+    """What weights give away, beside the best."""
+    found = {name: rows_of(f"masterlight subframes clean --weight {name}") for name in ("tutorial", "tutorial+noise")}
+    rows = {f"`{name}`": rows["chosen"] for name, rows in found.items()}
+    rows |= {name: found["tutorial"][name] for name in ("equal", "noise", "point")}
+    lines = ["| weights of all 20 frames | depth | points | FWHM |", "| --- | ---: | ---: | ---: |"]
+    lines += [f'| {name} | {depth} | {points} | {fwhm}" |' for name, (_, _, depth, points, fwhm, *_) in rows.items()]
+    return "\n".join(lines)
+
+
+def came(command: str) -> str:
+    """The forecast of a choice beside what its integration became."""
+    _, count, _, _, fwhm, *_ = rows_of(command)["chosen"]
+    row = json.loads(Path("result/report.json").read_text())["masters"][-1]
+    arcsec = row["fwhm_px"] * SCALE_ARCSEC
+    lines = ["| | as deep as equal frames | FWHM |", "| --- | ---: | ---: |", f'| forecast | {count} | {fwhm}" |']
+    return "\n".join([*lines, f'| integrated | {row["effective_frames"]:.1f} | {arcsec:.3f}" |'])
 
 
 def screenshot(page: Path, picture: Path, width: int, height: int) -> None:

@@ -34,4 +34,4 @@ def chart_of(*args, approve=FORMULA, **more):
 
 def front_of():
     given = np.linspace(0, 0.5, 40)
-    return Frontier(given, 3.3 - 0.4 * np.sqrt(given), {"equal": (0.02, 3.4), "present": (0.05, 3.3)}, "px")
+    return Frontier(given, 3.3 - 0.4 * np.sqrt(given), {"equal": (0.02, 3.4), "chosen": (0.05, 3.3)}, "px")

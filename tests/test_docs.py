@@ -56,7 +56,8 @@ def test_surface_links_lead_to_files(page):
         assert target in made or target.startswith("http") or (page.parent / target).exists(), target
 
 
-def test_surface_the_integration_page_runs():
-    script = ROOT / "docs" / "make_integration.py"
+@pytest.mark.parametrize("page", ["integration", "subframes"])
+def test_surface_the_pages_run(page):
+    script = ROOT / "docs" / f"make_{page}.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

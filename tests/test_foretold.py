@@ -43,16 +43,15 @@ def test_truth_rows_tell_what_the_forecast_says():
     assert row[1:3] == [str(one.frames), f"{one.effective:.1f}"] and row[3] == f"{100 * (one.depth - 1):+.1f}%"
     assert row[5] == f"{one.fwhm_px:.3f}" and row[-1] == f"{100 * one.shallower:.1f}%"
     dearest = int(np.nanargmax(np.where(told.approved, told.prices.depth, np.nan)))
-    listed = lines[next(i for i, line in enumerate(lines) if "leaving out:" in line) + 1].split()
-    change = 100 * (1 / (1 + told.prices.depth[dearest]) - 1)
-    assert listed[:2] == [f"{dearest}.fits", f"{change:+.1f}%"]
+    listed = lines[next(i for i, line in enumerate(lines) if "each frame brings" in line) + 1].split()
+    assert listed[:2] == [f"{dearest}.fits", f"{100 * told.prices.depth[dearest]:+.1f}%"]
 
 
 def test_surface_what_cannot_be_told_is_said():
     nothing = "\n".join(forecast_lines(outlooks(table(measured([3, 3], [9, 9]), [None, None])), 80))
     assert "inconclusive, and not counted: 2 frames (0.fits ...): too few" in nothing and "depth" not in nothing
     [text] = ["\n".join(forecast_lines(outlooks(chosen(approved=np.zeros(20))), 80))]
-    assert "0 approved" in text and "equal" in text and "leaving out" not in text
+    assert "0 approved" in text and "equal" in text and "brings" not in text
     assert "all frames: 1 frame" in "\n".join(
         forecast_lines(outlooks(table(measured([3], [9]), [None], object="", filter="", exposure_s=None)), 80)
     )

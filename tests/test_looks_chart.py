@@ -88,9 +88,12 @@ def test_truth_ticks_are_round_and_within():
     assert ticks(1, 1) == [1] and ticks(math.nan, 1) == []
 
 
-def test_truth_points_that_lie_together_have_one_label():
+def test_truth_labels_of_points_that_lie_together_stand_below_each_other():
     given = np.linspace(0, 0.5, 5)
-    points = {"present": (0.0, 3.0), "equal": (0.001, 3.0), "noise": (0.0, 3.0), "sharp": (0.1, 2.8)}
+    points = {"chosen": (0.3, 2.9), "equal": (0.001, 3.0), "noise": (0.0, 3.0), "sharp": (0.0, 2.99), "point": (0, 2.8)}
     front = Frontier(given, 3 - given, points)
-    assert front.labels() == {"present": "present", "equal": "equal, noise", "noise": "", "sharp": "sharp"}
-    assert front.columns()["weights"]["marker"] == ["star", "circle", "circle", "circle"]
+    step = 0.065 * 0.5  # of the plot, which goes from 2.5 to 3
+    assert front.heights() == pytest.approx(
+        {"chosen": 2.9, "equal": 3.0, "noise": 3 - step, "sharp": 3 - 2 * step, "point": 2.8}
+    )
+    assert front.columns()["weights"]["marker"] == ["star", "circle", "circle", "circle", "circle"]

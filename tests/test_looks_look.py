@@ -2,11 +2,13 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from charts import FORMULA, night_of
 
+from masterlight.alignment.warp import shape_of
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.outlook import outlooks
 from masterlight.subframes.choice.table import Subframes, Units
@@ -23,15 +25,16 @@ def test_surface_a_night_as_page_section_and_plots():
     assert figures_of(night).night("Noise").name == "night" and len(list(prints_of(night))) > 8
 
 
-def test_truth_the_frontier_is_that_of_the_forecast():
+@pytest.mark.parametrize("kernel", [None, partial(shape_of, "lanczos3")])
+def test_truth_the_frontier_is_that_of_the_forecast(kernel):
     """Frames that share their stars' light: the choice is told beside the best, in the units of the table."""
     frames = [replace(f, measurement=replace(f.measurement, flux_ratio=1.0), scale_arcsec=2.0) for f in night_of(12)]
     night = Subframes(tuple(frames), Units("arcsec")).approved_by("FWHM < 7").weighed_by("inv(FWHM) + 1")
-    (outlook,), front = outlooks(night), with_fronts(night).frontiers[0]
+    (outlook,), front = outlooks(night, kernel=kernel), with_fronts(night, kernel).frontiers[0]
     assert front.fwhm == pytest.approx([2 * told.fwhm_px for told in outlook.frontier]) and front.unit == "arcsec"
     present = outlook.choices["present"]
-    assert front.points["present"] == pytest.approx((1 - present.depth, 2 * present.fwhm_px))
-    assert np.interp(front.points["present"][0], front.given, front.fwhm) <= front.points["present"][1]
+    assert front.points["chosen"] == pytest.approx((1 - present.depth, 2 * present.fwhm_px))
+    assert np.interp(front.points["chosen"][0], front.given, front.fwhm) <= front.points["chosen"][1]
     assert not with_fronts(night_of(12)).frontiers  # nothing is known of their light
     assert (np.diff(front.given) > 0).all() and (np.diff(front.fwhm) < 0).all()
     assert sorted(with_fronts(night.with_frames(night.frames[:1])).frontiers) == []  # one frame has no choice

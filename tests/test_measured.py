@@ -5,6 +5,7 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
+import grimp
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -199,3 +200,12 @@ def test_a_cache_that_cannot_be_written_is_told_in_one_line(place, monkeypatch):
     assert "2 frames, all approved" in told
     [line] = [line for line in told.splitlines() if "nothing can be kept" in line]
     assert "XDG_CACHE_HOME names another place" in line
+
+
+def test_all_code_that_measures_is_counted():
+    """What `subframes.measure` imports, in turn, lies in the chapters whose text is part of each key."""
+    graph = grimp.build_graph("masterlight", cache_dir=None, exclude_type_checking_imports=True)
+    used = graph.find_upstream_modules("masterlight.subframes.measure")
+    for name in used - {"masterlight.compiled", "masterlight"}:
+        chapter, *rooms = name.split(".")[1:]
+        assert chapter in measured.MEASURES and not (chapter == "subframes" and {*rooms} & {*measured.LATER}), name

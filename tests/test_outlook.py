@@ -8,7 +8,8 @@ from test_forecast import measured, night, tutorial
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
-from masterlight.subframes.choice.outlook import outlooks, weighed_together
+from masterlight.integration.integrate import ImageIntegration
+from masterlight.subframes.choice.outlook import outlooks, weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes, Units
 
 
@@ -44,9 +45,25 @@ def test_truth_the_present_choice_is_what_is_approved_by_its_weights():
     assert told.choices["present"].frames == 8 and told.choices["noise"].frames == 12
     assert told.choices["present"].depth < told.choices["sharp"].depth == pytest.approx(0.95, abs=1e-4)
     assert told.unit("width") == 1.5 and told.unit("level") == 1
-    assert np.isfinite(told.prices.depth).all() and told.frontier[0].depth == pytest.approx(1)
+    prices = with_prices(frames, [told]).column("Price")
+    assert (
+        prices == pytest.approx(100 * told.prices.depth)
+        and np.isfinite(prices).all()
+        and told.frontier[0].depth == pytest.approx(1)
+    )
     [plain] = outlooks(frames)
     assert plain.choices["present"] == pytest.approx(plain.choices["equal"], nan_ok=True)  # no weights were asked for
+
+
+@pytest.mark.parametrize("kind", ["noise", "cloud", "noise and cloud"])
+def test_truth_presets_of_the_tutorial(kind):
+    """The text as it stands gives away depth for nothing, 6 % and more; times the noise weight under a percent."""
+    for seed in range(3):
+        measurements, ratios = night(kind, seed)
+        frames = table(measurements, ratios.tolist())
+        [plain], [with_noise] = (frames.weighed_by(name).forecast() for name in ("tutorial", "tutorial+noise"))
+        assert plain.choices["present"].depth < 0.94 and plain.choices["present"].shallower > 0.06
+        assert with_noise.choices["present"].depth > 0.99 and with_noise.choices["present"].shallower < 0.002
 
 
 def test_truth_what_nobody_compared_is_inconclusive():
@@ -86,3 +103,12 @@ def test_truth_weights_of_approved_frames_together():
     assert by_hand[0].approved and by_hand[0].weight is None
     with pytest.raises(ParameterError, match="weights= blunt"):
         weighed_together(frames, "blunt")
+
+
+@pytest.mark.parametrize(("kind", "more"), [("noise", {}), ("point", {}), ("sharp", {"give": 10.0})])
+def test_oracle_the_weights_of_the_integration(kind, more):
+    measurements, ratios = night("noise and cloud", 6, 9)
+    frames = table(measurements, ratios.tolist())
+    lit = [replace(m, flux_ratio=float(r)) for m, r in zip(measurements, ratios, strict=True)]
+    theirs = ImageIntegration(weights=kind, **more).terms(lit).weights
+    assert weighed_together(frames, kind, more.get("give", 1.0)).weights == pytest.approx(theirs, rel=1e-4, abs=1e-4)

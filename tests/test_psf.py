@@ -190,3 +190,14 @@ def test_truth_hopeless_stars_give_nan():
     out = np.empty((1, 16))
     psf.fit_stars(image, start, np.ones(1), np.full(1, 6.0), NONE, psf.profile(3.0), 0.0, np.inf, 15, 7, out)
     assert np.isnan(out).all()
+
+
+@pytest.mark.parametrize("beta", [3.0, None])
+def test_truth_what_is_taken_off_is_the_star(beta):
+    rng = np.random.default_rng(7)
+    sky = rng.normal(1000, 1, (60, 70)).astype(np.float32)
+    fits = np.zeros((2, 16))
+    fits[:, : psf.C + 1] = [[20.3, 30.1, 5000, 1000, 0.3, 0.2, 0.05], [50.0, 30.4, 800, 1000, 0.25, 0.25, 0.0]]
+    bright = psf.take_off(sky, fits * np.where(np.arange(16) == psf.PEAK, -1, 1), psf.profile(beta), 25.0)
+    assert bright[30, 20] > 4000 and bright[30, 50] > 1500
+    np.testing.assert_allclose(psf.take_off(bright, fits, psf.profile(beta), 25.0), sky, atol=1e-2)

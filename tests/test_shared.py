@@ -1,5 +1,7 @@
 """What the stars of a frame say together: size, shape, direction, errors and where they change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_find import NOISE, sky
@@ -38,6 +40,7 @@ def from_middle(x, y):
 def test_truth_direction_of_the_elongation(theta, coherence, radial):
     stars = stars_of(theta=theta)
     told = shared_shape(np.full(len(stars), 0.14), np.full(len(stars), 1e-4), stars)
+    assert told["eccentricity"] == pytest.approx(np.sqrt(2 * 0.14 / 1.14), abs=1e-3)
     if coherence:
         assert told["theta_coherence"] == pytest.approx(1.0)
         assert told["theta_rad"] == pytest.approx(0.3)
@@ -52,6 +55,7 @@ def test_truth_noise_does_not_elongate():
     stars = stars_of(n)
     for true in (0.0, 0.1):
         parts = rng.normal(0, sigma, (2, n)) + [[true], [0]]
+        stars = replace(stars, theta_rad=0.5 * np.arctan2(parts[1], parts[0]) % np.pi)
         told = shared_shape(np.hypot(*parts), np.full(n, 2 * sigma**2), stars)
         expected = np.sqrt(2 * true / (1 + true))
         assert told["eccentricity"] == pytest.approx(expected, abs=0.1 if true == 0 else 0.02)

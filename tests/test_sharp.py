@@ -11,6 +11,7 @@ from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.subframes.measure import measure_light
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.stars import detect, sharp
+from masterlight.subframes.stars.sharp import alone
 
 MEASURE = SubframeSelector()
 
@@ -113,3 +114,19 @@ def test_truth_hot_pixels_of_a_debayered_frame_are_no_stars(pattern):
     assert np.mean(near < 1.5) > 0.85
     row, found = MEASURE.measure(mosaic)
     assert row.fwhm_px == pytest.approx(night.pointings[0].fwhm_px, rel=0.2)
+
+
+def test_truth_pixels_that_stand_alone_beside_and_in_mosaics():
+    y, x = np.mgrid[:21, :21]
+    star = (1000 + 5000 * np.exp(-((x - 10.3) ** 2 + (y - 9.8) ** 2) / (2 * 0.7**2))).astype(np.float32)
+    hot = star.copy()
+    hot[4, 5] += 800
+    for image in (star, np.where((x + y) % 2, np.nan, star).astype(np.float32)):
+        assert not any(
+            alone(image, i, j, 1000.0, 10.0) for j in range(8, 13) for i in range(8, 13) if image[j, i] > 1080
+        )
+    assert alone(hot, 5, 4, 1000.0, 10.0)
+    hot[(x + y) % 2 == 0] = np.nan
+    assert alone(hot, 5, 4, 1000.0, 10.0)
+    hot[3:6, 4:7] = np.nan
+    assert not alone(hot, 5, 4, 1000.0, 10.0)

@@ -670,10 +670,11 @@ def test_a_binned_light_does_not_shrink_the_others(folder, tmp_path):
 
 
 def test_bad_darks_all_of_them_leave_the_bias(folder, tmp_path):
-    good, _ = walked(folder, tmp_path / "good")
+    same = {"reference": frames(folder, "LIGHT")[0].name}  # whose sky is that of the result
+    good, _ = walked(folder, tmp_path / "good", **same)
     for path in frames(folder, "DARK"):
         SPOILED["truncated"][0](path)
-    report, _ = walked(folder, tmp_path / "out")
+    report, _ = walked(folder, tmp_path / "out", **same)
     assert report.lights[0].frames_used == 6
     assert any("is subtracted instead" in note or "L - B" in note for note in report.notes)
     assert median_of(report) == pytest.approx(median_of(good), abs=15)  # the dark current

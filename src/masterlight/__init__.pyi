@@ -43,9 +43,6 @@ from masterlight.session.scan import scan as scan
 from masterlight.simulate.night import Night as Night
 from masterlight.simulate.truth import simulate as simulate
 from masterlight.subframes.looks.blink import Blink as Blink
-from masterlight.subframes.choice.table import Subframe as Subframe
-from masterlight.subframes.choice.table import Subframes as Subframes
-from masterlight.subframes.choice.table import Units as Units
 from masterlight.subframes.select import SubframeSelector as SubframeSelector
 
 __version__: str

@@ -16,7 +16,7 @@ from masterlight.doors.console import plain_console
 from masterlight.doors.sheet import SHORT, shortened
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.session.words import how_many, visible
-from masterlight.subframes.choice.outlook import KINDS, Outlook, outlooks
+from masterlight.subframes.choice.outlook import KINDS, Kernel, Outlook, outlooks
 from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.select import SubframeSelector
 
@@ -54,10 +54,14 @@ def check_together(select: SubframeSelector, weights: str | None, give: float | 
 def tell_forecast(night: Subframes, give: float) -> Events[str]:
     """What the frames of a table will become, as a text that fits the terminal."""
     yield from ()
+    return "\n".join(forecast_lines(outlooks(night, give, kernel_of(night)), plain_console().width))
+
+
+def kernel_of(night: Subframes) -> Kernel:
+    """By which frames of such stars are interpolated when they are registered."""
     widths = [frame.measurement.fwhm_px for frame in night if frame.measurement and frame.measurement.fwhm_px]
     usual = float(np.median(widths)) if widths else SUITED[0][0]
-    kernel = partial(shape_of, next(name for least, name in SUITED if usual >= least))
-    return "\n".join(forecast_lines(outlooks(night, give, kernel), plain_console().width))
+    return partial(shape_of, next(name for least, name in SUITED if usual >= least))
 
 
 def forecast_lines(outlooks: Sequence[Outlook], columns: int) -> list[str]:
@@ -78,7 +82,7 @@ def lines_of(outlook: Outlook, columns: int) -> list[str]:
     lines = [head]
     if outlook.choices:
         lines += [*table_lines(outlook), *frontier_lines(outlook, columns), *advice(outlook, columns)]
-        lines += price_lines(outlook, columns)
+        lines += price_lines(outlook)
     return lines + inconclusive_lines(outlook, columns)
 
 
@@ -133,23 +137,21 @@ def advice(outlook: Outlook, columns: int) -> list[str]:
     return textwrap.wrap(words, columns, initial_indent="  ", subsequent_indent="    ")
 
 
-def price_lines(outlook: Outlook, columns: int) -> list[str]:
+def price_lines(outlook: Outlook) -> list[str]:
     """What single frames bring: approved ones that bring most and least, and what those left out would bring."""
     prices, lines = outlook.prices, []
-    for inside, words in ((True, "leaving out"), (False, "taking in what is left out")):
+    for inside, words in ((True, "each frame brings"), (False, "left out, it would bring")):
         found = np.flatnonzero(np.isfinite(prices.depth) & (outlook.approved == inside))
         if not found.size:
             continue
-        order = found[np.argsort(-prices.depth[found])]
+        order = found[np.argsort(-prices.depth[found], kind="stable")]
         shown = order if len(order) <= 2 * LISTED else np.concatenate([order[:LISTED], order[-LISTED:]])
-        lines.append(f"  {words}:{'':{max(0, 39 - len(words))}}{'depth':>8}{'points':>8}{'FWHM':>8}")
+        lines.append(f"  {words:{NAME}}{'depth':>8}{'points':>8}{'FWHM':>8}")
         for i in shown:
             if len(order) > 2 * LISTED and i == order[-LISTED]:
                 lines.append(f"    ... {len(order) - 2 * LISTED} more between these")
-            with_it = (prices.depth[i], prices.point_snr[i], prices.fwhm[i])
-            change = with_it if not inside else tuple(1 / (1 + value) - 1 for value in with_it)
             name = shortened(visible(PurePath(outlook.night[int(i)].source).name), NAME - 2)
-            lines.append(f"    {name:{NAME - 2}}" + "".join(f"{percent(value):>8}" for value in change))
+            lines.append(f"    {name:{NAME - 2}}" + "".join(f"{percent(values[i]):>8}" for values in prices))
     return lines
 
 

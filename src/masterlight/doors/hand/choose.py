@@ -21,7 +21,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
-from masterlight.doors.foretold import check_together, tell_forecast
+from masterlight.doors.foretold import check_together, kernel_of, tell_forecast
 from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
@@ -33,7 +33,7 @@ from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
-from masterlight.subframes.choice.outlook import weighed_together
+from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.formula.expression import Expression
@@ -60,7 +60,7 @@ def choose_files(
     select: SubframeSelector, files: Sequence[File], *, out: File | None = None, sort: str | None = None,
     keyword: str = "SSWEIGHT", prefix: str = "", postfix: str = "_a", keep: Sequence[str] = (),
     leave_out: Sequence[str] = (), fresh: bool = False, overwrite: bool = False, weights: str | None = None,
-    give: float | str | None = None, **slots: Any,
+    give: float | str | None = None, **slots: File | bool | None,
 ) -> Events[Subframes]:  # fmt: skip
     """Measure the lights among these files and folders, approve and weigh them; the last event's result is the table.
 
@@ -76,14 +76,14 @@ def choose_files(
         raise ParameterError(f"subframes takes no {' and no '.join(sorted(unknown))}")
     for name, value in wanted.items():
         if name in FILES:
-            check_name(name, Path(value), overwrite)
+            check_name(name, Path(str(value)), overwrite)
         elif name == "plots":
-            check_folder(Path(value), overwrite)
+            check_folder(Path(str(value)), overwrite)
     given = check_together(select, weights, give)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
     if "explain" in wanted:
-        check_explained(select, frames, wanted["explain"])
+        check_explained(select, frames, str(wanted["explain"]))
     copies = {}
     if out is not None:
         check_keyword(keyword, frames)
@@ -93,6 +93,7 @@ def choose_files(
     if keep or leave_out:
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
+    night = with_prices(night, night.forecast()) if "forecast" in wanted else night
     for words in apart_words(night):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
@@ -102,6 +103,7 @@ def choose_files(
     if out is not None:
         yield from write_copies(night, frames, copies, keyword.upper(), card(select))
     yield Event("done", result=night)
+    return night
 
 
 def refuse_unmeasured(night: Subframes) -> None:
@@ -123,7 +125,10 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
 
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Raise before the work where plots cannot be written, or are there and may not be replaced."""
-    check_out(folder)
+    try:
+        check_out(folder)
+    except OutputError as error:
+        raise OutputError(str(error).replace("(out=)", "(plots=)")) from None
     if not overwrite and (there := next((p for e in PRINTED for p in sorted(folder.glob(f"*{e}"))), None)):
         raise OutputError(f"{folder} has plots, such as {there.name}; choose another folder, or pass overwrite=True")
 
@@ -297,12 +302,12 @@ def write_list(night: Subframes, path: File) -> Events[None]:
 
 def write_page(night: Subframes, path: File) -> Events[None]:
     """The table as a page for the browser, with plots."""
-    yield from written(path, page_of(night))
+    yield from written(path, page_of(night, kernel_of(night)))
 
 
 def write_plots(night: Subframes, folder: File) -> Events[None]:
     """Plots for papers, each as PNG and SVG."""
-    prints, count = prints_of(night), 0
+    prints, count = prints_of(night, kernel_of(night)), 0
     os.makedirs(folder, exist_ok=True)
     for name, figure in prints:
         for ending in PRINTED:

@@ -1,7 +1,7 @@
 """The forecast of a table of measured frames: what the present choice makes of each target and filter, and what else
 could be had of the same frames. Exposures and nights belong together here, as they do when they are integrated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -84,6 +84,18 @@ def outlooks(night: Subframes, give: float = USUAL_GIVE, kernel: Kernel = None) 
     return [outlook_of(name, part, give, kernel) for name, part in parts_of(night).items() if len(part)]
 
 
+def with_prices(night: Subframes, told: Sequence[Outlook]) -> Subframes:
+    """The table with what each frame brings as its column Price: depth that it adds to those approved, in percent."""
+    prices = {
+        frame.source: float(100 * price)
+        for outlook in told
+        for frame, price in zip(outlook.night, outlook.prices.depth, strict=True)
+    }
+    return night.with_frames(
+        replace(frame, given={**frame.given, "Price": prices.get(frame.source, np.nan)}) for frame in night
+    )
+
+
 def parts_of(night: Subframes) -> dict[str, Subframes]:
     """The frames that were measured by target and filter, whatever their exposure."""
     names: dict[tuple[str, ...], str] = {}
@@ -96,7 +108,7 @@ def parts_of(night: Subframes) -> dict[str, Subframes]:
 
 def outlook_of(name: str, night: Subframes, give: float, kernel: Kernel) -> Outlook:
     """The forecast of frames of one target and filter."""
-    measured = [frame.measurement for frame in night]
+    measured = [frame.measurement for frame in night if frame.measurement]
     ratios = [1.0] if len(measured) == 1 else [m.flux_ratio for m in measured]
     errors = [getattr(m, "flux_ratio_error", None) or 0.0 for m in measured]
     off = [np.inf if ratio is None else abs(ratio - 1) + error for ratio, error in zip(ratios, errors, strict=True)]

@@ -106,6 +106,7 @@ ROWS = (
         "PointSNR", f"signal to noise of a star of {POINT_DN:.0f} DN in the reference", (*DEEP, "profile"), point_snr,
         better="high",
     ),
+    Property("Price", "depth that it adds to the other frames, %", better="high", form=".2f", given=True),
     Property("PSFFlux", "light of all its stars", ("psf_flux_dn",), unit="level", better="high"),
     Property("PSFCount", "how many stars were fitted", ("fitted",), better="high", form=".0f"),
     Property("Noise", "of one pixel", ("noise_dn",), unit="level", better="low"),

@@ -21,9 +21,11 @@ FIRST = ("Weight", "FWHM", "Eccentricity", "Noise", "SNRWeight", "Median", "Star
 """Columns that are shown before one asks for others."""
 KEPT, LEFT = "#0072b2", "#d55e00"
 """Colours of frames that are approved and of those that are not (Okabe & Ito 2008); shapes tell it too."""
-CHOSEN = "present"
-"""What forecasts call the present choice beside other weights."""
-MOST_BINS, NIGHT_MS, NEAR = 40, 16 * 3600e3, 0.04
+CHOSEN = "chosen"
+"""What the present choice is called beside other weights."""
+MOST_BINS, NIGHT_MS = 40, 16 * 3600e3
+LABEL = 0.2, 0.065
+"""Width and height of a label, parts of those of its plot."""
 
 
 class Band(NamedTuple):
@@ -88,29 +90,29 @@ class Frontier(NamedTuple):
     """Depth given away and width by name of the weights; `CHOSEN` is the present choice."""
     unit: str = "px"
 
-    def labels(self) -> dict[str, str]:
-        """What is written at each point: those too near each other to be told apart have one label together."""
+    def heights(self) -> dict[str, float]:
+        """Where the label of each point stands, as a width: at its point, or below a label that is there already."""
         ends = np.array([*self.points.values(), *zip(self.given, self.fwhm, strict=True)])
-        near = NEAR * np.ptp(ends, axis=0)
-        said: dict[str, list[str]] = {}
-        for name, point in self.points.items():
-            known = (
-                n for n in said if CHOSEN not in (n, name) and np.all(abs(np.subtract(self.points[n], point)) <= near)
-            )
-            said.setdefault(next(known, name), []).append(name)
-        return {name: ", ".join(said.get(name, [])) for name in self.points}
+        apart_x, apart_y = LABEL * np.ptp(ends, axis=0)
+        placed: dict[str, float] = {}
+        for name in sorted(self.points, key=lambda name: -self.points[name][1]):
+            x, y = self.points[name]
+            for other, above in placed.items():
+                if abs(self.points[other][0] - x) < apart_x and above - y < apart_y:
+                    y = above - apart_y
+            placed[name] = y
+        return placed
 
     def columns(self) -> dict[str, dict[str, list]]:
         """The line and the points beside it, as sources of a plot: depth in %, names and looks."""
-        names, labels = list(self.points), self.labels()
+        names, heights = list(self.points), self.heights()
         points = {
             "x": [100 * self.points[name][0] for name in names],
             "y": [self.points[name][1] for name in names],
             "name": names,
-            "label": [labels[name] for name in names],
+            "height": [heights[name] for name in names],
             "marker": ["star" if name == CHOSEN else "circle" for name in names],
             "color": [LEFT if name == CHOSEN else KEPT for name in names],
-            "below": [18 if name == CHOSEN else -3 for name in names],
             "size": [18 if name == CHOSEN else 8 for name in names],
         }
         return {"curve": {"x": (100 * self.given).tolist(), "y": self.fwhm.tolist()}, "weights": points}

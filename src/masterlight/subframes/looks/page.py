@@ -20,6 +20,8 @@ PLOTS = ("night", "histogram", "pair", "frontier")
 PAIR = ("FWHM", "Eccentricity")
 SMALL = ("FWHM", "Eccentricity", "Noise", "Stars", "Weight")
 """What a report shows over the night."""
+ASKED = ("SNRWeight",)
+"""Columns that the table has no room for unless they are asked for."""
 SMALL_STYLE = """
 .night h3 { font-size: 1rem; font-weight: 400; margin: .6rem 0 .3rem }
 .night .plots { display: grid; gap: .6rem;
@@ -99,7 +101,7 @@ def still(chart: Chart) -> str:
             other = next((n for n in PAIR if n != name and n in chart.shown), name)
             plots = [svg.night(chart, name, group), svg.histogram(chart, name, group)]
             plots.append(svg.pair(chart, other, name, group))
-            known = chart.frontiers.get(0 if len(chart.groups) < 2 else group)
+            known = chart.frontiers.get(where(chart, group) if len(chart.groups) > 1 else 0)
             plots += [svg.frontier(known)] if known else []
             shown = "".join(f'<div class="plot-{kind}">{plot}</div>' for kind, plot in zip(PLOTS, plots, strict=False))
             mine = f'data-y="{escape(name)}" data-group="{where(chart, group)}"'
@@ -218,7 +220,7 @@ def heads_of(chart: Chart) -> list[Head]:
     heads += [Head(TIME, time.title, time.words)] if np.isfinite(time.values).any() else []
     for name in chart.shown:
         column = chart.columns[name]
-        heads.append(Head(name, column.title, column.words, name in chart.usual, "< 4"))
+        heads.append(Head(name, column.title, column.words, name in chart.usual and name not in ASKED, "< 4"))
     heads += [Head("group", "Group", shown=False)] if len(chart.groups) > 1 else []
     return [*heads, Head("remarks", "Remarks", "why it is left out, and what is odd about it")]
 

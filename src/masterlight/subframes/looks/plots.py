@@ -100,7 +100,7 @@ class Figures:
         plot.line("x", "y", source=line, line_color=GREY, line_width=2)
         look = {"line_color": RING, "fill_color": "color", "source": points}
         drawn = plot.scatter("x", "y", size="size", marker="marker", **look)
-        plot.text("x", "y", "label", source=points, x_offset=8, y_offset="below", text_font_size="12px")
+        plot.text("x", "height", "name", source=points, x_offset=11, text_baseline="middle", text_font_size="12px")
         plot.x_range.range_padding = plot.y_range.range_padding = 0.2
         plot.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@name"), ("depth", "-@x{0.00} %"), ("FWHM", "@y")]))
         return plot

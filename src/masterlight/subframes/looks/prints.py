@@ -86,13 +86,12 @@ def frontier(chart: Chart, group: int = 0) -> Figure:
     figure, axes = empty()
     front = chart.frontiers[group]
     axes.plot(100 * front.given, front.fwhm, color=GREY)
-    labels = front.labels()
+    heights = front.heights()
     for name, (given, fwhm) in front.points.items():
         mine = name == CHOSEN
         axes.plot(100 * given, fwhm, "*" if mine else "o", color=LEFT if mine else KEPT, ms=12 if mine else 5)
-        axes.annotate(
-            labels[name], (100 * given, fwhm), (6, -12 if mine else 4), textcoords="offset points", fontsize=8
-        )
+        place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(name, (100 * given, heights[name]), **place)
     axes.margins(0.1)
     axes.set_xlabel(front.titles[0]), axes.set_ylabel(front.titles[1])
     return figure

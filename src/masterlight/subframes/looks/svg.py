@@ -149,12 +149,13 @@ def frontier(front: Frontier, width: int = 400, height: int = 260) -> str:
     plot = Plot(axis(known_x, LEFT, width - RIGHT, 0.1), axis(known_y, height - BOTTOM, TOP, 0.12), width, height)
     places = " ".join(f"{plot.x.at(a):.1f},{plot.y.at(b):.1f}" for a, b in zip(x, y, strict=True))
     plot.shapes.append(f'<polyline class="median" points="{places}"/>')
-    labels = front.labels()
+    heights = front.heights()
     for name, (a, b) in points.items():
         left, top = plot.x.at(a), plot.y.at(b)
-        look, below = ('class="left" r="7"', 16) if name == CHOSEN else ('class="kept" r="4"', -5)
+        look = 'class="left" r="7"' if name == CHOSEN else 'class="kept" r="4"'
         plot.shapes.append(f'<circle {look} cx="{left:.1f}" cy="{top:.1f}"/>')
-        plot.shapes.append(f'<text x="{left + 8:.1f}" y="{top + below:.1f}">{escape(labels[name])}</text>')
+        below = plot.y.at(heights[name]) + 4
+        plot.shapes.append(f'<text x="{left + 11:.1f}" y="{below:.1f}">{escape(name)}</text>')
     return plot.text(*front.titles, "width of the stars against the depth that is given away")
 
 

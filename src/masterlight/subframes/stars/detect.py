@@ -400,10 +400,11 @@ def choose_evenly(x, y, shape, budget, grid=(6, 8)):
     return np.flatnonzero(rank < max(1, 3 * budget // (grid[0] * grid[1])))[:budget]
 
 
-def neighbours(x, y, among_x, among_y, count=3):
-    """The nearest other positions of each star: (n, count, 2), infinity where there are no more."""
+def neighbours(x, y, among_x, among_y, count=3, own=True):
+    """The nearest other positions of each star: (n, count, 2), infinity where there are no more; own: they are among
+    them themselves."""
     from scipy.spatial import cKDTree
 
     among = np.stack([among_x, among_y], axis=-1)
-    _, at = cKDTree(among).query(np.stack([x, y], axis=-1), k=np.arange(2, count + 2))
+    _, at = cKDTree(among).query(np.stack([x, y], axis=-1), k=np.arange(1 + own, count + 1 + own))
     return np.vstack([among, [[np.inf, np.inf]]])[np.minimum(at, len(among))]

@@ -20,8 +20,11 @@ ON_SKY, IN_NEBULA = (4.0, 2.0), (7.0, 1.6)
 knots look like faint, wide stars."""
 TRACK = 0.9
 """Ellipticity of what is four times longer than wide: rays, no stars."""
+CROWDED, TAKEN_FWHM, NEAREST_FWHM, LEFT_OVER = 0.004, 4.0, 0.8, 0.2
+"""Candidates in the square of a width from which a frame is searched again without the stars that are known; radius in
+which these are taken off; how near to one nothing new is believed, and what part of its light may be left."""
 FLATTENED = 2
-"""How often nebulosity is taken off: the first time by a width of stars that it blurs."""
+"""How often nebulosity is taken off at most: the first time by a width of stars that it may blur."""
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 OUTNUMBERED = 5
@@ -49,7 +52,11 @@ def find_stars(
     fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
     if fits is None:
         return empty, 0, {}, level
-    good = accept(fits, placed, chosen, beta, searched.shape, scale, IN_NEBULA if flat else ON_SKY)
+    good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
+    if 2 * len(keep) >= len(candidates.x) and crowded(fits[good], len(candidates.x), beta, searched.size):
+        sharp = (mosaic, period) if scale == 1 else (NO_MOSAIC, 1)
+        chosen, fits, placed = with_companions(settings, searched, chosen, fits, placed, good, beta, ceiling, *sharp)
+        good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
     total = round(len(found) / max(1, len(keep)) * len(candidates.x))
@@ -112,6 +119,32 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     return out, placed, beta
 
 
+def crowded(fits, count, beta, pixels):
+    """Whether stars of so many candidates lie so close that some hide in the light of others."""
+    return len(fits) > 0 and count * float(np.median(psf.shape(fits, beta)[0])) ** 2 > CROWDED * pixels
+
+
+def with_companions(settings, image, chosen, fits, placed, good, beta, ceiling, mosaic, period):
+    """(chosen, fits, placed) with what is found once the light of the stars, those of `good`, is taken off.
+
+    What is fainter than a part of the light that was there, or as near as half a star, is what the profile left of it.
+    """
+    fwhm = float(np.median(psf.shape(fits[good], beta)[0]))
+    rest = psf.take_off(image, fits[good], psf.profile(beta), TAKEN_FWHM * fwhm)
+    known = None if np.isinf(ceiling) else ceiling
+    new = stars.detect(rest, settings.sigma, known, mosaic, period).candidates
+    apart = stars.neighbours(new.x, new.y, chosen.x, chosen.y, 1, own=False)[:, 0]
+    x, y = np.rint(new.x).astype(int), np.rint(new.y).astype(int)
+    fresh = np.hypot(apart[:, 0] - new.x, apart[:, 1] - new.y) > NEAREST_FWHM * fwhm
+    fresh &= (new.peak - new.level > LEFT_OVER * np.nan_to_num(image[y, x] - rest[y, x])) & (new.core == 0)
+    new = stars.Candidates(*(column[fresh] for column in new))
+    near = stars.neighbours(new.x, new.y, new.x, new.y)
+    start = psf.round_start(new.x, new.y, new.peak - new.level, new.level, fwhm, beta)
+    more = psf.fit(rest, start, new.noise, np.full(len(new.x), np.clip(1.5 * fwhm, 3.5, 24.0)), near, beta, ceiling)
+    joined = stars.Candidates(*(np.concatenate(pair) for pair in zip(chosen, new, strict=True)))
+    return joined, np.concatenate([fits, more]), np.concatenate([placed, more])
+
+
 def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     """Candidates of an image at the pixel size that suits its stars: (scale, what `detect` found in the binned image,
     the image without its nebulosity where that was searched).
@@ -121,11 +154,14 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     """
     latest = stars.detect(image, sigma, saturation_dn, mosaic, period)
     peaks, level, ceiling, flat = latest.peaks, latest.level, latest.saturation_dn, None
+    told = np.nan
     for _ in range(FLATTENED if nebulous(latest.binned, float(np.median(latest.noise)) / stars.SMOOTHING) else 0):
         width = typical_fwhm(latest.image, latest.candidates)
-        if width > 0 and (flat := flattened(image, width, ceiling) or flat):
-            known = ceiling if np.isfinite(ceiling) else None
-            latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
+        if not width > 0 or 0.8 < width / told < 1.25:
+            break
+        known = ceiling if np.isfinite(ceiling) else None
+        told, flat = width, flattened(image, width, ceiling)
+        latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
     best = (1, latest)
     for scale in (2, 4):
         before = best[1].candidates
@@ -138,11 +174,15 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     return *best, flat
 
 
-def accept(fits, placed, chosen, beta, shape, scale=1, least=ON_SKY):
+def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
     """Indices of the fits that are stars, brightest first, each star once, in a frame that was binned by `scale`.
 
-    least: signal to noise that they need, and how many times wider than usual they may be.
+    flat: the frame without its nebulosity, where there is any: where it is rough, more is asked of a star.
     """
+    rough = np.zeros(len(fits), int)
+    if flat is not None:
+        rough[:] = flat.rough(scale * chosen.x, scale * chosen.y, scale * float(np.median(chosen.noise)))
+    least, widest = np.array([ON_SKY, IN_NEBULA])[rough].T
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]
     if not np.isfinite(fwhm).any():
@@ -154,7 +194,7 @@ def accept(fits, placed, chosen, beta, shape, scale=1, least=ON_SKY):
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
         sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
-        good = (snr > least[0]) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < least[1] * usual)
+        good = (snr > least) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < widest * usual)
         good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= well_fitted(fits, chosen.noise) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)

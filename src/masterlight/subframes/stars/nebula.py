@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from masterlight.compiled import njit
 from masterlight.core.statistics.mesh import mesh_at, mesh_row, middle, moments
@@ -22,39 +23,46 @@ class Flattened(NamedTuple):
     image: np.ndarray
     beneath: np.ndarray
     """What was taken off, as a mesh (tiles_y, tiles_x) float32."""
+    rough_dn: np.ndarray
+    """How far that lies at most from the mean of its neighbours, around each tile."""
 
     def at(self, x, y) -> np.ndarray:
         """What was taken off at positions (n,)."""
         return values_at(self.beneath, np.asarray(x, float), np.asarray(y, float), self.image.shape)
 
+    def rough(self, x, y, noise_dn: float) -> np.ndarray:
+        """Whether the nebulosity around positions (n,) has structure beside this noise of a pixel."""
+        around = values_at(self.rough_dn, np.asarray(x, float), np.asarray(y, float), self.image.shape)
+        return around > STRUCTURED * noise_dn
+
 
 def nebulous(binned: np.ndarray, noise_dn: float) -> bool:
     """Whether the sky of a frame, binned by 2, changes on the scale of its stars; noise_dn of one pixel of the frame.
 
-    Told by the second differences of medians of tiles in a row, which vignetting and gradients leave alone.
+    Told by the second differences of medians of tiles in a row about their usual one, which vignetting and gradients
+    leave alone.
     """
     rows, cols = binned.shape
     if rows < SIDE or cols < 3 * APART * SIDE or not noise_dn > 0:
         return False
     starts = np.unique(np.linspace(0, rows - SIDE, STRIPS).astype(int))
     tiles = np.concatenate([tile_medians(binned[y : y + SIDE], 1, cols // SIDE) for y in starts])
-    steps = np.abs(tiles[:, 2 * APART :] - 2 * tiles[:, APART:-APART] + tiles[:, : -2 * APART]) / 6**0.5
+    steps = (tiles[:, 2 * APART :] - 2 * tiles[:, APART:-APART] + tiles[:, : -2 * APART]) / 6**0.5
     steps = steps[np.isfinite(steps)]
-    return bool(steps.size and np.median(steps) > STRUCTURED * noise_dn)
+    return bool(steps.size and np.median(np.abs(steps - np.median(steps))) > STRUCTURED * noise_dn)
 
 
-def flattened(image: np.ndarray, fwhm_px: float, saturation_dn: float) -> Flattened | None:
-    """The frame (rows, cols) without what is wider than its stars; None where tiles are empty.
+def flattened(image: np.ndarray, fwhm_px: float, saturation_dn: float) -> Flattened:
+    """The frame (rows, cols), which has pixels, without what is wider than its stars.
 
     The darkest tile keeps its level, so that what is saturated stays above all else.
     """
     side = int(np.clip(TILE_FWHM * fwhm_px, *TILE_PX))
     beneath = tile_medians(image, max(1, image.shape[0] // side), max(1, image.shape[1] // side))
-    if np.isnan(beneath).all():
-        return None
     beneath[np.isnan(beneath)] = np.nanmedian(beneath)
     beneath -= beneath.min()
-    return Flattened(without(image, beneath, saturation_dn), beneath)
+    away = np.abs(beneath - uniform_filter(beneath, 3, mode="nearest"))
+    return Flattened(without(image, beneath, saturation_dn), beneath, maximum_filter(away, 3, mode="nearest"))
 
 
 @njit(nogil=True, cache=True)

@@ -214,6 +214,23 @@ def fit_stars(image, start, noise, radius, near, table, inverse_gain, saturation
 
 
 @njit(nogil=True, cache=True)
+def take_off(image, fits, table, reach):
+    """The image without the light of fitted stars, (n, 16), each within so many pixels of its centre."""
+    out, size = image.copy(), (2 * int(reach) + 3) ** 2
+    dx, dy, jac = np.empty(size), np.empty(size), np.empty((7, size))
+    for s in range(fits.shape[0]):
+        ix, iy, n = int(round(fits[s, 0])), int(round(fits[s, 1])), 0
+        for j in range(max(0, iy - int(reach)), min(image.shape[0], iy + int(reach) + 1)):
+            for i in range(max(0, ix - int(reach)), min(image.shape[1], ix + int(reach) + 1)):
+                dx[n], dy[n] = i, j
+                n += 1
+        model(fits[s], dx, dy, n, table, jac)
+        for k in range(n):
+            out[int(dy[k]), int(dx[k])] -= np.float32(fits[s, 2] * jac[2, k])
+    return out
+
+
+@njit(nogil=True, cache=True)
 def summarize(p, value, weight, n, jac, h, free, row):
     """Write parameters, their variances, signal-to-noise and residual of one fit into its row."""
     row[:7] = p

@@ -10,6 +10,8 @@ from masterlight.subframes.stars.psf import eccentricity
 
 ZONES, IN_ZONE, IN_FIELD = 3, 3, 20
 """Cells along each side in which a frame is told; stars that tell one, and those that tell how sizes change."""
+GAUSSIAN_BETA = 100.0
+"""Stands for a Gaussian, which a Moffat profile of more than this exponent is."""
 MEDIAN_ERROR = 1.2533
 """The error of a median over that of a mean, of Gaussian scatter."""
 
@@ -39,7 +41,7 @@ def star_statistics(found: StarList) -> dict[str, Any]:
         "residual": weighted_median(use.residual, weight),
         "residual_error": error_of_median(use.residual, weight),
         "residual_mean_dev": mean_deviation(use.residual),
-        "beta": None if np.isnan(found.beta) else found.beta,
+        "beta": GAUSSIAN_BETA if np.isnan(found.beta) else found.beta,
         "sharpest": found.sharpest_px and found.sharpest_px / usual,
         "psf_flux_dn": flux,
         "psf_mean_flux_dn": mean_flux,
@@ -95,10 +97,12 @@ def over_the_field(use: StarList, weight: np.ndarray) -> tuple[float | None, flo
 def shared_shape(chi: np.ndarray, variance: np.ndarray, found: StarList) -> dict[str, float]:
     """How elongated a frame's stars are, and which way, without the elongation that noise alone gives to each.
 
-    chi, variance (n,): ellipticity of each star and its variance, both components together. The mean of chi^2 minus its
-    variance has no bias; it is weighted by that variance and stars far off are left out. `theta_coherence` is |sum chi
-    exp(2 i theta)| / sum chi, 1 where all are elongated the same way; `radial` the mean of cos 2 (theta - phi), phi the
-    direction from the middle of the frame: 1 where all point to it, -1 where they run around it.
+    chi, variance (n,): ellipticity of each star and its variance, both components together. What all share is the mean
+    of both components, the square of its error taken off, where that is more than chance makes; to that comes what
+    single stars have besides, the mean of chi^2 minus variance above it, where that exceeds its error. Stars far off
+    are left out, the others weighted by their variance. `theta_coherence` is |sum chi exp(2 i theta)| / sum chi, 1
+    where all are elongated the same way; `radial` the mean of cos 2 (theta - phi), phi the direction from the middle of
+    the frame: 1 where all point to it, -1 where they run around it.
     """
     use = ~found.saturated if (~found.saturated).any() else np.ones(len(found), bool)
     chi, variance, theta = chi[use], variance[use], found.theta_rad[use]
@@ -106,20 +110,27 @@ def shared_shape(chi: np.ndarray, variance: np.ndarray, found: StarList) -> dict
         return {}
     value, weight = chi**2 - variance, 1.0 / (variance + 1e-3) ** 2
     middle = weighted_median(value, weight)
-    near = np.abs(value - middle) <= 6.0 * weighted_median(np.abs(value - middle), weight) + 1e-12
-    mean = float(np.sum((weight * value)[near]) / np.sum(weight[near]))
+    own = np.sqrt(variance**2 + 2.0 * max(0.0, middle) * variance)  # 1 sigma of chi^2
+    away, usual = np.abs(value - middle), 6.0 * weighted_median(np.abs(value - middle), weight) + 1e-12
+    near, nearer = away <= usual + 4.0 * own, away <= usual
+    pull = near / (variance + 1e-3)
+    total = max(float(np.sum(pull)), 1e-30)
+    together = np.sum(pull * chi * np.exp(2j * theta)) / total
+    square, chance = abs(together) ** 2, float(np.sum(pull**2 * variance)) / total**2 + 1e-12
+    common = max(0.0, square - chance) * float(np.clip((square / chance - 2.0) / 4.0, 0.0, 1.0))
+    mean = float(np.sum((weight * value)[nearer]) / np.sum(weight[nearer]))
+    spread = float(np.sqrt(np.sum((weight * (value - mean))[nearer] ** 2)) / np.sum(weight[nearer]))
+    mean = common + max(0.0, mean - common) * float(np.clip((mean - common) / (spread + 1e-12) - 1.0, 0.0, 1.0))
     elongation = float(eccentricity(np.sqrt(max(0.0, mean))))
-    spread = float(np.sqrt(np.sum((weight * (value - mean))[near] ** 2)) / np.sum(weight[near]))
     steep = 0.5 * (eccentricity(np.sqrt(max(0.0, mean) + spread)) - eccentricity(np.sqrt(max(0.0, mean - spread))))
-    pull = near * chi / (variance + 1e-3)
-    turn = np.sum(pull * np.exp(2j * theta)) / max(np.sum(pull), 1e-30)
+    pull = pull * chi
     rows, cols = found.shape
     phi = np.arctan2(found.y_px[use] - 0.5 * (rows - 1), found.x_px[use] - 0.5 * (cols - 1))
     return {
         "eccentricity": elongation,
         "eccentricity_error": float(steep),
-        "theta_rad": float(0.5 * np.angle(turn) % np.pi),
-        "theta_coherence": float(abs(turn)),
+        "theta_rad": float(0.5 * np.angle(together) % np.pi),
+        "theta_coherence": float(abs(together) * total / max(np.sum(pull), 1e-30)),
         "radial": float(np.sum(pull * np.cos(2 * (theta - phi))) / max(np.sum(pull), 1e-30)),
     }
 

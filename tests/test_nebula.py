@@ -1,0 +1,65 @@
+"""Nebulosity beneath stars: when a frame has it, and what is left without it."""
+
+import numpy as np
+import pytest
+from starfield import NOISE_DN, SKY_DN, Scene, nebula_of
+
+from masterlight.subframes.stars.nebula import flattened, nebulous, tile_medians, without
+
+
+def noise(shape=(400, 600), seed=1):
+    return np.random.default_rng(seed).normal(SKY_DN, NOISE_DN, shape).astype(np.float32)
+
+
+def waves(shape=(400, 600), amplitude=20):
+    return nebula_of(Scene(nebula=amplitude, shape=shape), np.random.default_rng(2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3, 0.9])
+def test_oracle_tile_medians(missing):
+    rng = np.random.default_rng(3)
+    image = noise((50, 71))
+    image[20:30, 20:30] += 40_000  # a star, beside which a coarse search of the median would fail
+    image[rng.random(image.shape) < missing] = np.nan
+    found = tile_medians(image, 5, 7)
+    for j, i in np.ndindex(5, 7):
+        tile = image[j * 50 // 5 : (j + 1) * 50 // 5, i * 71 // 7 : (i + 1) * 71 // 7]
+        if np.isfinite(tile).mean() < 0.25:
+            assert np.isnan(found[j, i])
+        else:
+            values = np.sort(tile[np.isfinite(tile)])
+            at = len(values) // 2
+            assert values[at - 1] - 0.01 <= found[j, i] <= values[min(at, len(values) - 1)] + 0.01
+
+
+def test_oracle_without():
+    image, beneath = noise((40, 60)), np.float32([[0, 10], [20, 50]])
+    image[3, 4] = 5000
+    out = without(image, beneath, 5000.0)
+    y, x = np.mgrid[:40, :60]
+    v, u = (np.clip((at + 0.5) * 2 / n - 0.5, 0, 1) for at, n in ((y, 40), (x, 60)))
+    expected = image - ((1 - v) * (10 * u) + v * (20 + 30 * u))
+    expected[3, 4] = 5000
+    np.testing.assert_allclose(out, expected, atol=1e-3)
+
+
+def binned(image):
+    return image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).mean(axis=(1, 3))
+
+
+def test_truth_nebulous_is_what_changes_from_tile_to_tile():
+    slope = 3 * np.add.outer(np.arange(400), np.arange(600)).astype(np.float32)
+    round_off = (np.add.outer((np.arange(400) - 200) ** 2, (np.arange(600) - 300) ** 2) * 4e-3).astype(np.float32)
+    for plain in (noise(), noise() + slope, noise() - round_off, np.full((400, 600), np.nan, np.float32)):
+        assert not nebulous(binned(plain), NOISE_DN)
+    assert nebulous(binned(noise() + waves()), NOISE_DN)
+    assert not nebulous(binned(noise()), 0.0) and not nebulous(noise((6, 6)), NOISE_DN)
+
+
+def test_truth_what_is_left_is_sky():
+    image = noise() + waves()
+    flat = flattened(image, 3.0, np.inf)
+    assert np.std(flat.image) < 1.4 * NOISE_DN < 0.2 * np.std(image)
+    x, y = np.array([100.0, 300.0]), np.array([50.0, 210.0])
+    np.testing.assert_allclose(flat.image[y.astype(int), x.astype(int)] + flat.at(x, y), image[[50, 210], [100, 300]])
+    assert flat.rough(x, y, NOISE_DN).any() and not flat.rough(x, y, 1e6).any()
