@@ -33,6 +33,7 @@ def make_tables_and_pictures() -> None:
     PICTURES.mkdir(exist_ok=True)
     replace_part(PAGE, "measured", table("masterlight subframes clean"))
     replace_part(PAGE, "approved", table(f"masterlight subframes clean {CHOICE} --weight tutorial --sort -FWHM", 10))
+    replace_part(PAGE, "explained", explained('masterlight subframes clean --weight tutorial --explain "*_0008_*"'))
     replace_part(PAGE, "trap", trap())
     choice = f"masterlight subframes clean {CHOICE} --weight tutorial+noise"
     replace_part(PAGE, "forecast", forecast(f"{choice} --forecast"))
@@ -52,11 +53,17 @@ def told(command: str) -> str:
     return done.stdout.rstrip()
 
 
-def table(command: str, most: int = 30) -> str:
+def table(command: str, most: int = 40) -> str:
     """A block with a command and the table it prints, long ones cut."""
     lines = [line for line in told(command).splitlines() if "known from before" not in line]
     more = ["..."] if len(lines) > most else []
     return "\n".join(["```text", f"$ {command}", *lines[:most], *more, "```"])
+
+
+def explained(command: str) -> str:
+    """A block with a command and what it tells below its table."""
+    below = told(command).rpartition("\n\n")[2].splitlines()
+    return "\n".join(["```text", f"$ {command}", "...", *below, "```"])
 
 
 def forecast(command: str) -> str:

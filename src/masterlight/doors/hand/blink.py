@@ -105,7 +105,8 @@ def best(night: Subframes, among: Sequence[int]) -> int:
     known = {}
     for i in among:
         m = night[i].measurement
-        known[i] = promise_of(m, night[i].meta.binning[0]) if m is not None and m.fwhm_px else -1.0
+        told = m is not None and m.fwhm_px and m.eccentricity is not None and m.noise_dn > 0
+        known[i] = promise_of(m, night[i].meta.binning[0]) if m is not None and told else -1.0
     return max(among, key=known.__getitem__)
 
 
