@@ -11,8 +11,8 @@ from masterlight.core.errors import FrameError, ParameterError
 from masterlight.io import copy_with, read
 
 PIXELS = np.random.default_rng(3).integers(0, 60000, (40, 50)).astype(np.uint16)
-WEIGHTS = 87.02073502523041, 1.2345678901234567e-05, 1 / 3, 100.0, 1e300 / 3, 5e-324
-KEYWORDS = "SSWEIGHT", "SFSWEIGHT", "A_VERY_LONG_KEYWORD_FOR_A_WEIGHT"
+WEIGHTS = 87.02073502523041, 1.2345678901234567e-05, 1 / 3, 100.0, 1e300 / 3, 5e-324, -2.2250738585072014e-308
+KEYWORDS = "SSWEIGHT", "SFSWEIGHT", "A_VERY_LONG_KEYWORD_FOR_A_WEIGHT_OF_A_FRAMES"[:44]
 
 
 def header():
@@ -73,6 +73,8 @@ def test_truth_letters_that_fits_does_not_know_stay_as_they_are(tmp_path, origin
 
 
 def test_bad_copies(tmp_path, original):
+    with pytest.raises(ParameterError, match="can be no keyword"):
+        copy_with(original, tmp_path / "b.fits", {"K" * 45: (WEIGHTS[-1], "")})
     with pytest.raises(ParameterError, match="can be no keyword"):
         copy_with(original, tmp_path / "b.fits", {"GEWÖHNLICH": (1.0, "")})
     (tmp_path / "c.fits").write_bytes(b"SIMPLE  = nothing")

@@ -264,3 +264,9 @@ def test_truth_the_two_greens_of_a_mosaic_of_odd_size_are_one_colour(shape):
     found = measure_sky("mosaic", Meta(), [mosaic[::2, 1::2], mosaic[1::2, ::2]])
     assert found.noise_dn == pytest.approx(20, rel=0.02) and found.location_dn == pytest.approx(400, abs=1)
     np.testing.assert_allclose(found.sky_dn, 400, atol=5)
+
+
+def test_truth_a_frame_that_is_all_white_is_overexposed_and_no_empty_one():
+    white = np.full((60, 80), 65535, np.float32)
+    assert "overexposed" in SubframeSelector().measure(white, saturation_dn=65535).reason
+    assert "empty" in SubframeSelector().measure(white).reason

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -45,7 +46,7 @@ def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> list[str]:
     """Heads and rows of one group; below each frame that is left out the reason, below others what is odd."""
     units = {name: SHORT.get(unit := frames.unit_of(name), unit) for name in names}
     figures = {f"{name} {units[name]}".strip(): cells_of(frames, name) for name in names}
-    files = [visible(PurePath(frame.source).name) for frame in frames]
+    files = names_of([frame.source for frame in frames])
     widths = {head: max(len(head), *map(len, cells)) for head, cells in figures.items()}
     room = columns - 4
     taken: list[str] = []
@@ -60,6 +61,13 @@ def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> list[str]:
         for words in (*frame.reasons, *(flag.words for flag in frame.flags if flag.words not in frame.reasons)):
             lines += textwrap.wrap(visible(words), columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return lines
+
+
+def names_of(sources: Sequence[str]) -> list[str]:
+    """Names of files as the screen shows them; with their folder where several have one name."""
+    names = Counter(PurePath(source).name for source in sources)
+    parts = [PurePath(source).parts[-1 if names[PurePath(source).name] < 2 else -2 :] for source in sources]
+    return [visible("/".join(each)) for each in parts]
 
 
 def mark_of(frame: Subframe) -> str:

@@ -384,6 +384,8 @@ def sky_of_plane(image: np.ndarray, saturation_dn: float | None) -> tuple | str:
         return f"{100 * missing:.0f} % of its pixels are missing"
     location, low, high = two_sided_scale(values)
     lowest, highest = float(values.min()), float(values.max())
+    if lowest == highest and saturation_dn and lowest > 0.9 * saturation_dn:
+        return f"every pixel is {lowest:g} DN, as much as there can be: overexposed"
     if lowest == highest:
         return "every pixel is zero: an empty frame" if lowest == 0 else f"every pixel is {lowest:g} DN: an empty frame"
     if saturation_dn and location > 0.9 * saturation_dn:

@@ -128,7 +128,7 @@ class Measurement:
     fitted: int | None = None
     """How many stars tell these numbers."""
     beta: float | None = None
-    """Moffat exponent that they share; None for a Gaussian."""
+    """Moffat exponent that they share; 100 for a Gaussian."""
     theta_rad: float | None = None
     """Direction in which they are longer, all together, from x towards y, 0 to pi."""
     theta_coherence: float | None = None

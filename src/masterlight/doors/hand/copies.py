@@ -20,13 +20,15 @@ from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED
 
 STAGE = "subframes"
+LONGEST = 44
+"""Letters of a keyword that leave room for a double of 24 in a card of 80."""
 
 
 def check_keyword(keyword: str, frames: Sequence[Frame]) -> None:
     """Raise where a keyword cannot hold a weight, or holds something else already."""
-    if card_text(keyword.upper(), 1.0) is None:
+    if card_text(keyword.upper(), 1.0) is None or len(keyword) > LONGEST:
         raise ParameterError(
-            f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, 50 at most: choose another"
+            f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, {LONGEST} at most: choose another"
         )
     for frame in frames:
         value = keywords_of(frame).get(keyword.upper())

@@ -82,9 +82,9 @@ def key_of(row: str) -> str:
 def card_of(key: str, value: float, comment: str = "") -> str:
     """The card of a number with all the digits of a double, which may be more than the fixed format has room for."""
     card, words = card_text(key, float(value), comment), repr(float(value)).replace("e", "E")
-    if card is None:
-        raise ParameterError(f"{key} can be no keyword: FITS has letters, digits, - and _ in them, 50 at most")
-    head = card[: card.index("= ") + 2]
+    head = card[: card.index("= ") + 2] if card else ""
+    if card is None or len(head) + len(words) > CARD:
+        raise ParameterError(f"{key} can be no keyword: FITS has letters, digits, - and _ in them, and room for 44")
     return card if len(words) <= 20 else f"{head}{words}{' / ' * bool(comment)}{comment}"[:CARD].ljust(CARD)
 
 

@@ -57,8 +57,9 @@ class Comparable:
     def __getitem__(self, chosen: np.ndarray) -> "Comparable":
         """The frames that are chosen, (N,) bool or indices."""
         sources = tuple(np.array(self.sources, object)[chosen])
-        arrays = (getattr(self, name)[chosen] for name in ("noise_dn", "profiles", "fit", "stretch"))
-        return Comparable(sources, *arrays, {s: why for s, why in self.inconclusive.items() if s in sources})
+        why = {source: reason for source, reason in self.inconclusive.items() if source in sources}
+        noise, profiles, fit, stretch = (a[chosen] for a in (self.noise_dn, self.profiles, self.fit, self.stretch))
+        return Comparable(sources, noise, profiles, fit, stretch, why)
 
     @property
     def told(self) -> np.ndarray:
@@ -131,11 +132,13 @@ def comparable(
     noise, fit = np.full((2, count), np.nan)
     profiles, stretch, why = np.full((count, len(RADII_PX)), np.nan), np.full(count, complex(np.nan, np.nan)), {}
     for i, (m, ratio, size) in enumerate(zip(measurements, ratios, sizes, strict=True)):
-        if reason := why_unknown(m, ratio, unsure[i]):
+        reason = why_unknown(m, ratio, unsure[i])
+        if reason or ratio is None:
             why[m.source] = reason
             continue
-        profiles[i] = rescaled(m.profile, size) if m.profile else moffat_profile(m.fwhm_px * size)
-        noise[i], fit[i] = m.noise_dn / (ratio * size), m.fwhm_px * size if m.fwhm_px else np.nan
+        width = size * (m.fwhm_px or np.nan)
+        profiles[i] = rescaled(m.profile, size) if m.profile else moffat_profile(width)
+        noise[i], fit[i] = m.noise_dn / (ratio * size), width
         if m.eccentricity is not None and (theta_rad is not None or m.eccentricity == 0):
             stretch[i] = -0.25 * np.log(max(1 - m.eccentricity**2, 1e-6)) * np.exp(2j * angles[i])
     told = np.isfinite(noise)

@@ -108,7 +108,7 @@ def parts_of(night: Subframes) -> dict[str, Subframes]:
 
 def outlook_of(name: str, night: Subframes, give: float, kernel: Kernel) -> Outlook:
     """The forecast of frames of one target and filter."""
-    measured = [frame.measurement for frame in night]
+    measured = [frame.measurement for frame in night if frame.measurement]
     ratios = [1.0] if len(measured) == 1 else [m.flux_ratio for m in measured]
     errors = [getattr(m, "flux_ratio_error", None) or 0.0 for m in measured]
     off = [np.inf if ratio is None else abs(ratio - 1) + error for ratio, error in zip(ratios, errors, strict=True)]

@@ -10,6 +10,8 @@ from masterlight.subframes.stars.psf import eccentricity
 
 ZONES, IN_ZONE, IN_FIELD = 3, 3, 20
 """Cells along each side in which a frame is told; stars that tell one, and those that tell how sizes change."""
+GAUSSIAN_BETA = 100.0
+"""Stands for a Gaussian, which a Moffat profile of more than this exponent is."""
 MEDIAN_ERROR = 1.2533
 """The error of a median over that of a mean, of Gaussian scatter."""
 
@@ -39,7 +41,7 @@ def star_statistics(found: StarList) -> dict[str, Any]:
         "residual": weighted_median(use.residual, weight),
         "residual_error": error_of_median(use.residual, weight),
         "residual_mean_dev": mean_deviation(use.residual),
-        "beta": None if np.isnan(found.beta) else found.beta,
+        "beta": GAUSSIAN_BETA if np.isnan(found.beta) else found.beta,
         "sharpest": found.sharpest_px and found.sharpest_px / usual,
         "psf_flux_dn": flux,
         "psf_mean_flux_dn": mean_flux,
