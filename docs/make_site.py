@@ -25,7 +25,11 @@ CHAPTERS = {
     "calibration": ("Calibration", ("calibration",), ("Overscan", "Masters")),
     "defects": ("Defects", ("defects",), ("Defects",)),
     "colour": ("Colour", ("colour",), ()),
-    "subframes": ("Subframes", ("subframes",), ("Measurement", "StarList")),
+    "subframes": (
+        "Subframes",
+        ("subframes", "doors.hand.choose"),
+        ("Measurement", "StarList", "Subframe", "Subframes", "Units"),
+    ),
     "alignment": ("Alignment", ("alignment",), ("Transform", "Reference")),
     "integration": ("Integration", ("integration",), ("LargeScaleRejection", "Stack", "FrameRow", "Verdicts")),
     "drizzle": ("Drizzle", ("drizzle",), ()),

@@ -174,7 +174,7 @@ def judge(scene: Scene, truth: Truth, settings=None) -> dict:
     away, _ = ours.query(xy)
     reach = max(1.5, 0.5 * scene.fwhm_px)
     off, which = tree.query(found.xy)
-    none = off > reach
+    none = off > max(1.5, scene.fwhm_px)  # between two stars that are one to the eye lies no false one
     bright = (truth.snr[which] > 50) & ~none & ~found.saturated
     return {
         "fwhm": row.fwhm_px / scene.fwhm_px - 1, "ecc": row.eccentricity, "n50": int(bright.sum()),

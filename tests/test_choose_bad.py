@@ -243,7 +243,7 @@ def test_nothing_but_bad_files_has_the_status_of_nothing_usable(night):
     told = called(night / "cut.fits", night / "text.fits", status=2)
     assert told.splitlines()[-1].startswith("masterlight: no light was found")
     told = called(night / "no-star.fits", night / "zeros.fits", night / "one-star.fits", status=2)
-    assert "3 frames, none approved" in told and "every pixel is zero" in told
+    assert re.search(r"no frame could be measured: .*no star found.* \(and 2 more\)", told)
     assert "there is no such file" in called(night / "gone.fits", status=2)
 
 

@@ -104,7 +104,8 @@ def test_truth_wanted_fields_of_the_stars():
 def test_truth_what_a_formula_asks_of_the_stars_is_measured():
     names = [name for name, row in PROPERTIES.items() if row.fields and set(row.fields) <= set(STAR_FIELDS)]
     [found] = measure(frame_of(star_field()), needs("expression", " + ".join(names)))
-    assert len(names) > 12 and [name for name in names if not np.isfinite(PROPERTIES[name].of(found))] == []
+    # These stars are Gaussians, which have no beta.
+    assert len(names) > 12 and [name for name in names if not np.isfinite(PROPERTIES[name].of(found))] in ([], ["Beta"])
 
 
 def test_truth_stars_of_colour_are_those_of_all_planes():

@@ -109,11 +109,12 @@ def test_authority_astropy_and_csv_read_every_figure_back():
     night = Subframes(tuple(frame_of(f'a, "{i}".fits', noise_dn=n) for i, n in enumerate(noise))).weighed_by("Noise/3")
     table = Table.read(night.to_ecsv(), format="ascii.ecsv")
     assert list(table["Weight"]) == list(night.weights) and str(table["FWHM"].unit) == "pix"
-    assert list(table["File"]) == [f.source for f in night]
+    assert list(table["File"]) == [f.source for f in night] and table.meta["weight"] == "Noise/3"
     plain = Table.read(night.to_csv(), format="ascii.csv")
     assert list(plain["Noise [DN]"]) == noise
     told = json.loads(night.to_json())
     assert [row["Noise"] for row in told["frames"]] == noise and told["units"]["FWHM"] == "px"
+    assert told["weight"] == "Noise/3" and told["stats_over"] == "all" and "approve" not in told
     assert told["frames"][0]["Weight"] == night.weights[0] and "Stars" not in told["frames"][0]
 
 

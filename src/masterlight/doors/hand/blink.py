@@ -36,7 +36,7 @@ KINDS = {".html": "page", ".htm": "page", ".gif": "gif", ".mp4": "film"}
 """What is written, by the end of its name."""
 MOST_FIELDS = 4
 """How often frames that match no other are tried on the best among them."""
-SHOWN = ("FWHM", "Eccentricity", "Stars", "Median", "Noise", "Weight")
+SHOWN = ("FWHM", "Eccentricity", "Stars", "Transparency", "Median", "Noise", "Weight")
 """Columns of the table that captions tell."""
 KERNEL = "lanczos3"
 """Lays reduced pictures on the reference; bilinear would calm the sky of each frame as it happens to be shifted."""

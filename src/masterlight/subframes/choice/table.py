@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
+from masterlight import __version__
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
 from masterlight.core.headers.names import filter_key, object_key
@@ -302,17 +303,25 @@ class Subframes(Sequence[Subframe]):
         found: list[Any] = engine("subframes.choice.outlook").outlooks(self, give)
         return found
 
+    def facts(self) -> dict[str, Any]:
+        """What is true of the whole table: by which formulas it was decided, and whose scale and gain it shows."""
+        told = {"scale_arcsec", "scale_from", "gain_e", "gain_from"}
+        units = {name: value for name, value in vars(self.units).items() if name in told and value}
+        formulas = {"approve": self.approve, "weight": self.weight}
+        over = {"stats_over": self.stats_over} if self.weight else {}
+        return {"masterlight": __version__} | {name: text for name, text in formulas.items() if text} | over | units
+
     def to_csv(self) -> str:
         """The table as CSV, units in brackets behind the names of columns; numbers as full doubles."""
         return csv_text(self.heads(), self.rows())
 
     def to_ecsv(self) -> str:
         """The table as ECSV, which astropy reads with the units of its columns."""
-        return ecsv_text(self.heads(), self.rows())
+        return ecsv_text(self.heads(), self.rows(), self.facts())
 
     def to_json(self) -> str:
-        """The table as JSON: units, columns and frames by name."""
-        return json_text(self.heads(), self.rows())
+        """The table as JSON: formulas, units, and frames with their columns by name."""
+        return json_text(self.heads(), self.rows(), self.facts())
 
 
 TEXTS: dict[str, Callable[[Subframe], Any]] = {

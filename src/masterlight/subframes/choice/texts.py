@@ -14,22 +14,22 @@ def csv_text(heads: Mapping[str, str], rows: Rows) -> str:
     return written([f"{name} [{unit}]" if unit else name for name, unit in heads.items()], rows, ",")
 
 
-def ecsv_text(heads: Mapping[str, str], rows: Rows) -> str:
-    """The same as ECSV 1.0 (Taylor 2020), units as the FITS standard spells them."""
+def ecsv_text(heads: Mapping[str, str], rows: Rows, facts: Mapping[str, Any]) -> str:
+    """The same as ECSV 1.0 (Taylor 2020), units as the FITS standard spells them; `facts` about all of it."""
     lines = ["%ECSV 1.0", "---", "datatype:"]
     for i, (name, unit) in enumerate(heads.items()):
         kind = kind_of([row[i] for row in rows])
         words = {"name": name} | ({"unit": UNITS.get(unit, unit)} if unit else {}) | {"datatype": kind}
         lines.append("- {" + ", ".join(f"{key}: {json.dumps(value)}" for key, value in words.items()) + "}")
-    lines += ["delimiter: ','", "schema: astropy-2.0"]
+    lines += [f"meta: {json.dumps(facts)}", "delimiter: ','", "schema: astropy-2.0"]
     return "".join(f"# {line}\n" for line in lines) + written(list(heads), rows, ",")
 
 
-def json_text(heads: Mapping[str, str], rows: Rows) -> str:
-    """The same as JSON: {"units": {column: unit}, "frames": [{column: value}]}, null where a cell is None."""
+def json_text(heads: Mapping[str, str], rows: Rows, facts: Mapping[str, Any]) -> str:
+    """The same as JSON: {facts..., "units": {column: unit}, "frames": [{column: value}]}, null where a cell is None."""
     frames = [dict(zip(heads, row, strict=True)) for row in rows]
     units = {name: unit for name, unit in heads.items() if unit}
-    return json.dumps({"units": units, "frames": frames}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps({**facts, "units": units, "frames": frames}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 UNITS = {"px": "pix", "DN": "adu", "e-": "electron"}

@@ -45,14 +45,16 @@ def units_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Units:
         if select.width_unit == "arcsec" and len(blind) == len(frames):
             raise ParameterError(f"SubframeSelector.width_unit arcsec: {words}; give SubframeSelector.scale_arcsec")
         width = "arcsec" if select.width_unit == "arcsec" else "px"
-        what = "FWHM is in px" if width == "px" else "it has no FWHM in arcsec"
+        what = "FWHM is in px" if width == "px" else f"{'it has' if len(blind) == 1 else 'they have'} no FWHM in arcsec"
         notes.append(f"{words}: {what}; SubframeSelector.scale_arcsec tells it")
     data: Level = select.data_unit
     if data == "e-" and (blind := [f for f in frames if f.gain_e is None]):
         words = f"{some(blind, frames)} the electrons per DN (EGAIN)"
         if len(blind) == len(frames):
             raise ParameterError(f"SubframeSelector.data_unit e-: {words}; give SubframeSelector.gain_e")
-        notes.append(f"{words}: it has no level in e-; SubframeSelector.gain_e tells it")
+        notes.append(
+            f"{words}: {'it has' if len(blind) == 1 else 'they have'} no level in e-; SubframeSelector.gain_e tells it"
+        )
     scales, gains = ({getattr(f, name) for f in frames} for name in ("scale_arcsec", "gain_e"))
     scale, gain = (values.pop() if len(values) == 1 else None for values in (scales, gains))
     sources = ("by hand" if select.scale_arcsec else "header" if scale else "",

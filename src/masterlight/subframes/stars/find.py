@@ -152,7 +152,7 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     Its peaks and its level are always those of the image itself. Stars wider than 6 px, and frames where hardly any
     star shows, are searched again in the frame binned by 2, then 4.
     """
-    latest = stars.detect(image, sigma, saturation_dn, mosaic, period)
+    latest = first = stars.detect(image, sigma, saturation_dn, mosaic, period)
     peaks, level, ceiling, flat = latest.peaks, latest.level, latest.saturation_dn, None
     told = np.nan
     for _ in range(FLATTENED if nebulous(latest.binned, float(np.median(latest.noise)) / stars.SMOOTHING) else 0):
@@ -162,6 +162,8 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
         known = ceiling if np.isfinite(ceiling) else None
         told, flat = width, flattened(image, width, ceiling)
         latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
+    if len(latest.candidates.x) < len(first.candidates.x):
+        latest, flat = first, None  # what looked like nebulosity were stars far out of focus
     best = (1, latest)
     for scale in (2, 4):
         before = best[1].candidates
