@@ -20,7 +20,8 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Para
 from masterlight.doors.cli import main
 from masterlight.doors.hand import film
 from masterlight.doors.hand.steps import by_hand
-from masterlight.subframes.looks.slides import CAPTION_PX
+from masterlight.subframes.looks.slide import Slide
+from masterlight.subframes.looks.slides import CAPTION_PX, fitting, font
 
 NIGHT = {"rows": 300, "cols": 420, "lights": 4, "biases": 0, "darks": 0, "flats": 0, "dither_px": 9.0, **CALM, **EVEN}
 EXACT = Blink(picture="png")
@@ -167,11 +168,24 @@ def test_truth_a_gif_holds_all_frames_with_their_captions(night, tmp_path):
             assert (line > 200).sum() > 100, "letters"
 
 
+def test_surface_a_narrow_picture_has_its_verdict_and_figures_below_its_name():
+    facts = [("", "2025-10-18 19:36:18", None), ("FWHM", "5.034 arcsec", 5.034), ("Eccentricity", "0.871", 0.871)]
+    slide = Slide("/night/a_night_with_a_very_long_name_that_fills_the_line_0004.fits", facts, False, "fails FWHM < 4")
+    name, told = slide.caption(4, 20)
+    assert name.startswith("4/20   a_night") and told.startswith("rejected   FWHM 5.034 arcsec   Eccentricity 0.871   ")
+    widths = [font().getlength(told[: told.index(word)]) + 20 for word in ("Eccen", "2025", "fails")]
+    assert [fitting(told, width).rpartition("   ")[2] for width in widths[:2]] == [
+        "FWHM 5.034 arcsec",
+        "Eccentricity 0.871",
+    ]
+    assert fitting(told, 10_000) == told and "   fails" not in fitting(told, widths[2])
+
+
 def test_truth_a_film_holds_all_frames(night, tmp_path):
     ffmpeg = film_maker()
     made(night.paths("light"), tmp_path / "n.mp4", Blink(rate=5.0))
     told = subprocess.run([ffmpeg, "-i", str(tmp_path / "n.mp4"), "-f", "null", "-"], capture_output=True, text=True)
-    assert "420x326" in told.stderr and "5 fps" in told.stderr and re.search(r"frame= *4\b", told.stderr)
+    assert "420x346" in told.stderr and "5 fps" in told.stderr and re.search(r"frame= *4\b", told.stderr)
 
 
 def film_maker():

@@ -14,6 +14,7 @@ from sky import CALM, SMALL, written
 from masterlight import ImageIntegration, Recipe, read, write
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError
 from masterlight.doors.cli import main
+from masterlight.doors.hand import copies
 from masterlight.doors.hand.choose import choose_files
 from masterlight.doors.hand.steps import by_hand
 from masterlight.subframes.select import SubframeSelector
@@ -136,6 +137,30 @@ def test_surface_copies_are_overwritten_only_when_somebody_says_so(truth, tmp_pa
     assert "--keyword EXPTIME: is 120" in told and "which is no weight" in told
     told = shown(*paths, "-o", out, "--keyword", "GEWÖHNLICH", "--overwrite", status=2)
     assert "44 at most" in told and len(told) < 300
+
+
+def test_truth_copies_that_could_not_be_written_are_not_counted(truth, tmp_path, monkeypatch):
+    def full(frame, path, cards, told):
+        if "_0002" in frame.source or not left:
+            raise OutputError(f"{path}: the disk is full")
+        copied(frame, path, cards, told)
+
+    copied, left = copies.write_copy, [True]
+    monkeypatch.setattr(copies, "write_copy", full)
+    told = " ".join(shown(*truth.paths("light"), "-o", tmp_path / "a", status=1).split())
+    assert "3 of the copies hold no weight" in told and "3 copies of the approved" in told
+    left.clear()
+    assert "copies of the approved" not in shown(*truth.paths("light"), "-o", tmp_path / "b", status=1)
+
+
+def test_surface_names_that_nobody_has_and_what_was_meant(truth, tmp_path):
+    paths = truth.paths("light")
+    told = shown(*paths, "--approve", "FWHM < 9", "--explain", "0002", status=2)
+    assert "none of the frames is called so; a part of a name is written '*0002*'" in told
+    assert f"is it {Path(paths[1]).name}?" in shown(*paths, "--keep", f"{Path(paths[1]).stem}.fit", status=2)
+    assert "no column fwhm; is it FWHM?" in shown(*paths, "--sort", "fwhm", status=2)
+    assert f"no light was found in {tmp_path}: give lights" in " ".join(shown(tmp_path, status=2).split())
+    assert "--scale-arcsec: decimals have a point: 1.5" in shown(*paths, "--scale-arcsec", "1,5", status=2)
 
 
 def test_surface_a_step_by_hand_like_all_others(truth, tmp_path):

@@ -134,7 +134,8 @@ def test_truth_what_has_no_value_is_told_by_its_value():
     [
         ("", 0, "empty"), ("  ", 2, "empty"), ("1 +", 3, "ends where a value is needed"), ("(1 + 2", 0, "never closed"),
         ("1 + 2)", 5, "never opened"), ("1 2", 2, "operator is missing"), ("1/0", 2, "division by zero"),
-        ("X/(2-2)", 4, "division by zero"), ("1 = 2", 2, "equality is =="), ("X < 1 & X > 0", 6, "&&"),
+        ("X/(2-2)", 4, "division by zero"), ("1 = 2", 2, "is written =="), ("X < 1 & X > 0", 6, "'and' is written &&"),
+        ("X < 1 AND X > 0", 6, "write &&"), ("X < 1,5", 5, "decimals have a point"),
         ("foo(1)", 0, "no function 'foo'"), ("clipp(1,2,3)", 0, "clip"), ("pow(2)", 0, "takes 2 arguments, not 1"),
         ("min(1)", 0, "takes 2 or more"), ("sqrt(1 < 2)", 7, "needs a number"), ("true + 1", 0, "needs a number"),
         ("X && true", 0, "needs true or false"), ("1 < X < 3", 6, "do not chain"), ("if(X, 1, 2)", 3, "true or false"),

@@ -67,6 +67,10 @@ def test_surface_words_of_the_verb():
     ):  # fmt: skip
         with pytest.raises(ParameterError, match=words):
             check_together(select, weights, give)
+    with pytest.raises(ParameterError, match="give= 5 does nothing here"):
+        check_together(select, None, "5", foretold=False)
+    with pytest.raises(ParameterError, match="weight is a formula; give weights= sharp"):
+        check_together(SubframeSelector(weight="sharp"), None, None)
     with pytest.raises(ParameterError, match="leave one out"):
         check_together(SubframeSelector(weight="1/FWHM"), "noise", None)
 

@@ -72,6 +72,7 @@ def test_truth_reasons_name_what_fails():
     [
         ("5 - FWHM", ["", "", "FWHM could not be measured"]),
         ("4 - FWHM", ["", "its weight is -0.2, less than 0 (FWHM 4.2)", "FWHM could not be measured"]),
+        ("-1", ["its weight is -1, less than 0"] * 3),
         ("1/(FWHM-4.2)", ["less than 0", "its weight is inf, divided by 0 (FWHM 4.2)", "could not"]),
         ("log(FWHM-4)", ["its weight has no value (FWHM 3.25): 0 / 0, or log", "less than 0", "could not"]),
         ("(Noise-NoiseMin)/(NoiseMax-NoiseMin)", ["", "", ""]), ("tutorial", ["", "", "FWHM could"]),

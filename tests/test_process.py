@@ -72,6 +72,7 @@ def test_surface_an_optional_knob_that_is_off_stays_off_in_toml():
     [
         ({"clipping.lwo": 3}, "clipping.lwo is not a parameter of Stacking; did you mean clipping.low"),
         ({"clipping.low": -1}, "clipping.low: input should be greater than or equal to 0 .given: -1."),
+        ({"clipping.low": "3,5"}, "clipping.low: decimals have a point: 3.5 .given: '3,5'."),
         ({"clipping.algorithm": "magic"}, "'none' or 'sigma'"),
     ],
 )

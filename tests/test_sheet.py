@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from masterlight.core.frame import Meta
-from masterlight.doors.sheet import sheet, shortened
+from masterlight.doors.sheet import sheet, shortened, told_apart
 from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.measurement import Measurement
 
@@ -47,3 +49,15 @@ def test_surface_files_of_one_name_show_their_folders():
 def test_surface_a_name_keeps_its_end():
     assert shortened("light_0001_c.fits", 40) == "light_0001_c.fits"
     assert shortened("a_night_with_a_very_long_name_0001.fits", 20) == "a_nigh..me_0001.fits"
+
+
+@pytest.mark.parametrize("most", [17, 18, 21, 30])
+def test_truth_shortened_names_still_tell_files_apart(most):
+    dated = [f"2025-10-18_19-{i:02}-00_L_-10.10_120.00s_{i:04}_c_cc.fits" for i in range(1, 41)]
+    ended = [f"light_{i:03}_ir_600s_binned_2x2_calibrated.fit.gz" for i in range(4)]
+    middle = [f"IMG_of_a_very_long_name_of_the_field_{i:04}_and_a_long_end_as_well.fits" for i in range(30)]
+    for names in (dated, ended, middle):
+        short = told_apart(names, most)
+        assert len(set(short)) == len(names) and max(map(len, short)) <= most
+    assert told_apart(["a.fits"], most) == ["a.fits"]
+    assert "003" in told_apart(dated, most)[2]

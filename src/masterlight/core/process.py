@@ -210,6 +210,8 @@ def sentence(cls: type, error: Mapping[str, Any], call: Callable[[str], str] = s
     if error["type"] == "value_error":  # of a check of ours, which tells what was given
         return f"{call(path)}: {clipped(error['msg'].removeprefix('Value error, '), str, MOST_TOLD)}"
     given = "" if error["type"] == "missing" else f" (given: {clipped(error['input'])})"
+    if error["type"] in ("float_parsing", "int_parsing") and re.fullmatch(r"[-+]?\d*,\d+", str(error["input"])):
+        return f"{call(path)}: decimals have a point: {error['input'].replace(',', '.')}{given}"
     return f"{call(clipped(path, str))}: {error['msg'][:1].lower()}{error['msg'][1:]}{given}"
 
 

@@ -13,7 +13,7 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.process import with_values
 from masterlight.core.workers import Events
 from masterlight.doors.console import plain_console
-from masterlight.doors.sheet import SHORT, shortened
+from masterlight.doors.sheet import SHORT, told_apart
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.session.words import how_many, visible
 from masterlight.subframes.choice.outlook import KINDS, Kernel, Outlook, outlooks
@@ -35,14 +35,23 @@ LEGEND = (
 )
 
 
-def check_together(select: SubframeSelector, weights: str | None, give: float | str | None) -> float:
-    """Raise where weights cannot be those of frames together; gives the percent of depth that sharp gives away."""
+def check_together(
+    select: SubframeSelector, weights: str | None, give: float | str | None, foretold: bool = True
+) -> float:
+    """Raise where weights cannot be those of frames together; gives the percent of depth that sharp gives away.
+
+    foretold: whether a forecast is asked for, which has a row of sharp weights in any case.
+    """
+    if select.weight in KINDS:
+        raise ParameterError(f"SubframeSelector.weight is a formula; give weights= {select.weight} for those weights")
     if weights is not None and weights not in KINDS:
         raise ParameterError(f"weights= {weights}: there are {', '.join(KINDS)}, as in integrate; others are formulas")
     if weights is not None and select.weight:
         raise ParameterError(f"weights= {weights} and SubframeSelector.weight are two ways to weigh: leave one out")
     if give is None:
         return ImageIntegration().give
+    if weights is None and not foretold:
+        raise ParameterError(f"give= {give} does nothing here; it is for weights= sharp")
     if weights not in (None, "sharp"):
         raise ParameterError(f"give= does nothing with weights= {weights}; it is for sharp")
     try:
@@ -118,8 +127,9 @@ def frontier_lines(outlook: Outlook, columns: int) -> list[str]:
     least = fwhm[0]
     told = [f"{g:g}%: {percent(np.interp(g / 100, given, fwhm) / least - 1)}" for g in GIVEN if g / 100 <= given[-1]]
     unit = outlook.night.units.name("width")
-    words = f"least FWHM, {least * outlook.unit('width'):.3f} {unit} at full depth, for depth given away: "
-    return textwrap.wrap(words + ", ".join(told), columns, initial_indent="  ", subsequent_indent="    ")
+    words = f"least FWHM, {least * outlook.unit('width'):.3f} {unit} at full depth"
+    words += f", for depth given away: {', '.join(told)}" if told else ""
+    return textwrap.wrap(words, columns, initial_indent="  ", subsequent_indent="    ")
 
 
 def advice(outlook: Outlook, columns: int) -> list[str]:
@@ -140,6 +150,7 @@ def advice(outlook: Outlook, columns: int) -> list[str]:
 def price_lines(outlook: Outlook) -> list[str]:
     """What single frames bring: approved ones that bring most and least, and what those left out would bring."""
     prices, lines = outlook.prices, []
+    names = told_apart([visible(PurePath(frame.source).name) for frame in outlook.night], NAME - 2)
     for inside, words in ((True, "each frame brings"), (False, "left out, it would bring")):
         found = np.flatnonzero(np.isfinite(prices.depth) & (outlook.approved == inside))
         if not found.size:
@@ -150,8 +161,7 @@ def price_lines(outlook: Outlook) -> list[str]:
         for i in shown:
             if len(order) > 2 * LISTED and i == order[-LISTED]:
                 lines.append(f"    ... {len(order) - 2 * LISTED} more between these")
-            name = shortened(visible(PurePath(outlook.night[int(i)].source).name), NAME - 2)
-            lines.append(f"    {name:{NAME - 2}}" + "".join(f"{percent(values[i]):>8}" for values in prices))
+            lines.append(f"    {names[i]:{NAME - 2}}" + "".join(f"{percent(values[i]):>8}" for values in prices))
     return lines
 
 

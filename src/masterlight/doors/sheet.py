@@ -4,7 +4,9 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from os.path import commonprefix
 from pathlib import PurePath
+from string import ascii_letters, digits
 
 import numpy as np
 
@@ -55,9 +57,10 @@ def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> list[str]:
             taken.append(head)
     wide = min(max(4, *map(len, files)), MOST_NAME, room - sum(widths[head] + 2 for head in taken))
     lines = [f"    {'file':{wide}}" + "".join(f"  {head:>{widths[head]}}" for head in taken)]
+    files = told_apart(files, wide)
     for i, frame in enumerate(frames):
         cells = "".join(f"  {figures[head][i]:>{widths[head]}}" for head in taken)
-        lines.append(f"{mark_of(frame)} {shortened(files[i], wide):{wide}}{cells}".rstrip())
+        lines.append(f"{mark_of(frame)} {files[i]:{wide}}{cells}".rstrip())
         for words in (*frame.reasons, *(flag.words for flag in frame.flags if flag.words not in frame.reasons)):
             lines += textwrap.wrap(visible(words), columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return lines
@@ -81,9 +84,23 @@ def cells_of(frames: Subframes, name: str) -> list[str]:
     form = PROPERTIES[name].form if name in PROPERTIES else ".4g"
     if form.endswith("g"):  # so many digits of the usual value
         usual = float(np.nanmedian(np.abs(values))) if np.isfinite(values).any() else 0.0
-        digits = int(form[1:-1]) - 1 - (math.floor(math.log10(usual)) if usual > 0 else 0)
-        form = f".{max(digits, 0)}f" if digits < MOST_DECIMALS else f".{form[1:-1]}g"
+        places = int(form[1:-1]) - 1 - (math.floor(math.log10(usual)) if usual > 0 else 0)
+        form = f".{max(places, 0)}f" if places < MOST_DECIMALS else f".{form[1:-1]}g"
     return [format(x, form) if np.isfinite(x) else "-" for x in values]
+
+
+def told_apart(names: Sequence[str], most: int) -> list[str]:
+    """Names of at most so many letters each, different from each other if they were: where the middle tells them apart,
+    what all have at the end goes, or what they have in common at both ends."""
+    start, end = len(commonprefix(names)), commonprefix([name[::-1] for name in names])[::-1]
+    end = end.lstrip(ascii_letters + digits)  # a number stays whole
+    bare = [f"{name.removesuffix(end)}.." if len(end) > 2 else name for name in names]
+    inner = [f"..{name[max(start - 2, 0) :]}" if start > 4 else name for name in bare]
+    for tried in (names, bare, inner):
+        short = [shortened(name, most) for name in tried]
+        if len(set(short)) == len(set(names)):
+            return short
+    return [shortened(name, most) for name in names]
 
 
 def shortened(name: str, most: int) -> str:

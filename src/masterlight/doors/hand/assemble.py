@@ -3,6 +3,7 @@
 Each function yields events; the last one carries what was made. A file that fails is told and left out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -39,6 +40,7 @@ from masterlight.session.groups import PLURAL, Group, group_frames
 from masterlight.session.plan import MasterJob, Plan
 from masterlight.session.planner import formula, letter
 from masterlight.session.scan import Session, scan
+from masterlight.session.words import how_many
 from masterlight.subframes.select import SubframeSelector
 
 File = str | Path
@@ -139,6 +141,18 @@ def tell_rejected(stage: str, session: Session) -> Events[None]:
     """Files that could not be opened, one event each."""
     for rejected in session.rejected:
         yield Event(stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
+
+
+def nothing_in(files: Iterable[File], session: Session, wanted: str = "lights") -> str:
+    """Where nothing was found to work on, and why, as the end of a sentence: ' in empty: give lights, ...'."""
+    places = [str(file) for file in files]
+    where = f" in {places[0]}{f' and {len(places) - 1} more' if len(places) > 1 else ''}" if places else ""
+    if session.rejected:
+        return f": {session.rejected[0]}"
+    kinds = Counter(PLURAL[frame.meta.kind] for frame in session.frames)
+    held = ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in kinds.items())
+    why = "; ".join(filter(None, [held and f"only {held}", *session.passed]))
+    return f"{where}: {why or f'give {wanted}, or their folder'}"
 
 
 def in_dn(stage: str, settled: tuple[list[Frame], list[Reading]]) -> Events[list[Frame]]:

@@ -19,12 +19,13 @@ from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.stretch import Stretch, block_px
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, Pool, each, executor, keep_freed_memory
-from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
+from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, tell_rejected
 from masterlight.doors.hand.choose import LOOKED_AT, measure_frames
 from masterlight.doors.hand.deep import place_of
 from masterlight.doors.hand.film import Film, find_ffmpeg
 from masterlight.io import atomic, suffix
 from masterlight.night.reference import promise_of
+from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.table import Subframe, Subframes, groups_of
 from masterlight.subframes.formula.variables import PROPERTIES
@@ -70,8 +71,7 @@ def blink_files(
     session = yield from scan_settled(STAGE, files)
     yield from tell_rejected(STAGE, session)
     if not session.frames:
-        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give frames, or their folder"
-        raise NothingUsable(f"no image was found: {why}")
+        raise NothingUsable(f"no image was found{nothing_in(files, session, 'frames')}")
     frames, scales = settle(session.frames)
     for sentence in sentences(scales):
         yield Event(STAGE, message=sentence)
@@ -233,7 +233,8 @@ def group_stretches(
                 out = [found if k in members else known for k, known in enumerate(out)]
                 break
     if len(groups) > 1:
-        told = ", ".join(dict.fromkeys(str(group) for group, *_ in groups))
+        names = (f"{'' if kind in LOOKED_AT else PLURAL[kind]} {group}".strip() for group, kind, _ in groups)
+        told = "; ".join(dict.fromkeys(names))
         yield Event(STAGE, message=f"{len(groups)} groups, each stretched as its best frame: {told}")
     return out
 

@@ -6,6 +6,7 @@
 What is made of a table of measured frames besides stands in `MADE`, a function for each slot of the verb.
 """
 
+import difflib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.foretold import check_together, kernel_of, tell_forecast
-from masterlight.doors.hand.assemble import File, scan_settled, tell_rejected
+from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
@@ -79,7 +80,7 @@ def choose_files(
             check_name(name, Path(str(value)), overwrite)
         elif name == "plots":
             check_folder(Path(str(value)), overwrite)
-    given = check_together(select, weights, give)
+    given = check_together(select, weights, give, "forecast" in wanted)
     frames = yield from open_lights(files)
     check_columns(select, frames, sort)
     if "explain" in wanted:
@@ -142,8 +143,7 @@ def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
         counted = ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in others.items())
         yield Event(STAGE, message=f"not measured, since they are no lights: {counted}")
     if not frames:
-        why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give lights, or their folder"
-        raise NothingUsable(f"no light was found: {why}")
+        raise NothingUsable(f"no light was found{nothing_in(files, session)}")
     settled, scales = settle(frames)
     for sentence in (*sentences(scales), *warnings(settled)):
         yield Event(STAGE, message=sentence)
@@ -235,7 +235,7 @@ def check_explained(select: SubframeSelector, frames: Sequence[Frame], name: str
     if not (select.approve or select.weight):
         raise ParameterError("explain= tells of formulas: give SubframeSelector.approve or SubframeSelector.weight")
     if not any(is_called(frame.source, name) for frame in frames):
-        raise ParameterError(f"explain= {name}: none of the frames is called so")
+        raise ParameterError(f"explain= {name}: {none_called(name, [frame.source for frame in frames])}")
 
 
 def without(frame: Frame, reason: str) -> Subframe:
@@ -263,7 +263,7 @@ def marked(night: Subframes, keep: Sequence[str], leave_out: Sequence[str]) -> l
             found = [frame.source for frame in night if is_called(frame.source, name)]
             if not found:
                 knob = "keep" if approved else "leave_out"
-                raise ParameterError(f"{knob}= {name}: none of the frames is called so")
+                raise ParameterError(f"{knob}= {name}: {none_called(name, [frame.source for frame in night])}")
             verdicts |= dict.fromkeys(found, approved)
     return [frame.mark(verdicts[frame.source]) if frame.source in verdicts else frame for frame in night]
 
@@ -273,6 +273,15 @@ def is_called(source: str, name: str) -> bool:
     path = Path(source)
     same = os.path.realpath(source) == os.path.realpath(name)
     return same or name in (path.name, path.stem) or fnmatch(source, name) or fnmatch(path.name, name)
+
+
+def none_called(name: str, sources: Sequence[str]) -> str:
+    """That no frame has this name, and what was probably meant."""
+    among = [Path(source).name for source in sources]
+    part = next((each for each in among if name.strip("*") and name.strip("*") in each), None)
+    near = difflib.get_close_matches(name, among, 1, 0.8)
+    todo = f"; is it {near[0]}?" if near else f"; a part of a name is written '*{name.strip('*')}*'" if part else ""
+    return f"none of the frames is called so{todo}"
 
 
 def explain_frames(night: Subframes, name: str) -> Events[str]:

@@ -76,6 +76,8 @@ def write_copies(
     with executor() as pool:
         for event in each("copy", pool, task, approved):
             lost = isinstance(event.result, Rejected)
+            if lost:
+                approved = [one for one in approved if one is not event.item]
             yield replace(event, item=event.item.source, message=f"rejected {event.result}" if lost else "")
     others = [one.source for one in approved if not suffix(one.source, FITS)]
     if others:
@@ -83,6 +85,8 @@ def write_copies(
     if weightless := [one.source for one in approved if one.weight is None]:
         words = f"hold no weight, such as that of {weightless[0]}: SubframeSelector.weight gives them one"
         yield Event(STAGE, message=f"{len(weightless)} of the copies {words}")
+    if not approved:
+        return
     words = "" if len(weightless) == len(approved) else f", weights in {keyword}"
     yield Event(STAGE, message=f"{len(approved)} copies of the approved in {folder}{words}")
 

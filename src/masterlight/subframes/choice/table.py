@@ -4,7 +4,6 @@ Pure data, which opens no file and measures nothing: doors and notebooks fill it
 What is measured stays in px and DN in `Measurement`; arcseconds, electrons and parts of full scale are a view: `Units`.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from masterlight.core.together import same_exposure
 from masterlight.subframes.choice.texts import csv_text, ecsv_text, json_text
 from masterlight.subframes.formula.explain import explain, reasons
 from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.parser import alike
 from masterlight.subframes.formula.variables import ALIASES, PROPERTIES, Property, keyword_names, property_named
 from masterlight.subframes.measurement import Measurement, StarList
 
@@ -204,8 +204,8 @@ class Subframes(Sequence[Subframe]):
         """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
         named = [keyword_names(f.keywords) for f in self.frames]
         if not any(name.upper() in header for header in named):
-            near = difflib.get_close_matches(name, (*PROPERTIES, *ALIASES), 3, 0.5)
-            known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names)}"
+            near = alike(name, (*PROPERTIES, *ALIASES))
+            known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names[:8])} and more"
             raise ParameterError(f"there is no column {name}; {known}")
         values = [header.get(name.upper()) for header in named]
         numbers = [isinstance(value, Real) and not isinstance(value, bool) for value in values]

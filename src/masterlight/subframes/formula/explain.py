@@ -88,7 +88,8 @@ def reason(condition: str, value: float, facts: dict[str, float]) -> str:
         return f"{condition or 'its weight'} has no value ({given}): 0 / 0, or log or root of less than 0"
     if condition:
         return f"fails {condition}{f' ({given})' if given else ''}"
-    return f"its weight is {value:.5g}, {'divided by 0' if np.isinf(value) else 'less than 0'} ({given})"
+    fault = "divided by 0" if np.isinf(value) else "less than 0"
+    return f"its weight is {value:.5g}, {fault}{f' ({given})' if given else ''}"
 
 
 def facts_of(formula: Expression, node: Node, table: Table, over: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ frame lies from the median. What could not be measured is NaN in a table: it tak
 is neither approved nor weighed by what is not known of it.
 """
 
+import difflib
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -110,6 +111,8 @@ def unknown(name: str, names: Collection[str]) -> str:
         return f"'{name}' is not known; formulas with a name are {' and '.join(PRESETS)}"
     if name in FUNCTIONS:
         return f"'{name}' is a function and needs brackets: {name}(...)"
+    if difflib.get_close_matches(name.lower(), PRESETS, 1, 0.75):
+        return f"'{name}' is not known; formulas with a name are {' and '.join(PRESETS)}"
     known = dict.fromkeys([*names, *(alias for alias, row in ALIASES.items() if row in names)])
     small = name.lower()
     suffix = next((s for s in STATISTICS if small.endswith(s.lower()) and len(s) < len(name)), "")

@@ -23,7 +23,11 @@ TOKEN = re.compile(
     r"|(?P<sign>\*\*|&&|\|\||<=|>=|==|!=|[-+*/^<>!(),?:])|(?P<end>$)|(?P<bad>.))",
     re.DOTALL | re.ASCII,
 )
-HINTS = {"=": "; equality is ==", "&": "; and is &&", "|": "; or is ||", "\u2264": "; it is <=", "\u2265": "; it is >="}
+HINTS = {
+    "=": "; 'equal' is written ==", "&": "; 'and' is written &&", "|": "; 'or' is written ||", "\u2264": "; write <=",
+    "\u2265": "; write >=", ",": "; decimals have a point: 3.5", ":": "; a choice is condition ? a : b",
+    "and": "; write &&", "or": "; write ||", "not": "; write !",
+}  # fmt: skip
 PLACE = re.compile(r" \(at character \d+: (?P<before>.*) --> (?P<after>.*?)\)(?=$|[,;] )")
 
 
@@ -157,7 +161,7 @@ class Parser:
         if self.next.text == ")":
             self.fail(self.next, "this bracket was never opened")
         if self.next.kind != "end":
-            hint = {",": "; decimals have a point: 3.5", ":": "; a choice is condition ? a : b"}.get(self.next.text, "")
+            hint = HINTS.get(self.next.text.lower(), "")
             self.fail(self.next, f"an operator is missing before '{self.next.text}'{hint}")
         return node
 

@@ -27,11 +27,11 @@ class Slide:
     def name(self) -> str:
         return Path(self.source).name
 
-    def caption(self, number: int, count: int) -> str:
-        """One line under a picture, what matters most first."""
+    def caption(self, number: int, count: int) -> tuple[str, str]:
+        """Two lines under a picture: which it is, and what is known of it, what matters most first."""
         verdict = {True: "approved", False: "rejected", None: ""}[self.approved]
-        told = [f"{number}/{count}", self.name, verdict, *(f"{name} {words}".strip() for name, words, _ in self.facts)]
-        return "   ".join(filter(None, [*told, self.words]))
+        facts = [f"{name} {words}".strip() for name, words, _ in sorted(self.facts, key=lambda fact: not fact[0])]
+        return f"{number}/{count}   {self.name}", "   ".join(filter(None, [verdict, *facts, self.words]))
 
 
 class Show:

@@ -18,7 +18,7 @@ from masterlight.subframes.looks.slide import Show, Slide
 
 BAND_PIXELS = 1 << 18
 """Pixels that are reduced at once: they stay in the cache of a core."""
-CAPTION_PX = 26
+LINE_PX, CAPTION_PX = 20, 46
 """Rows below a picture for its caption, where that is part of the picture."""
 FONT_PX, INK, PAPER, WRONG = 15, 225, 18, 150
 PNG_LEVEL, WEBP_METHOD = 2, 0
@@ -143,23 +143,27 @@ class Gif(InOrder):
         first.save(self.file, "GIF", duration=round(1000 / self.blink.rate), **how)
 
 
-def captioned(picture: np.ndarray, words: str, approved: bool | None) -> np.ndarray:
-    """A picture with a line of words below it; a frame that is not approved has them on a lighter ground."""
+def captioned(picture: np.ndarray, words: Sequence[str], approved: bool | None) -> np.ndarray:
+    """A picture with two lines of words below it; a frame that is not approved has them on a lighter ground."""
     from PIL import Image, ImageDraw
 
     rows, cols = picture.shape[:2]
     strip = Image.new("L", (cols, CAPTION_PX), WRONG if approved is False else PAPER)
     ink = 0 if approved is False else INK
-    ImageDraw.Draw(strip).text((8, CAPTION_PX // 2), fitting(words, cols - 16), ink, font(), anchor="lm")
-    line = np.asarray(strip)
-    return np.concatenate([picture, line if picture.ndim == 2 else np.repeat(line[..., None], 3, axis=-1)])
+    for i, line in enumerate(words):
+        place = 8, CAPTION_PX // 2 + LINE_PX * (2 * i + 1 - len(words)) // 2
+        ImageDraw.Draw(strip).text(place, fitting(line, cols - 16), ink, font(), anchor="lm")
+    below = np.asarray(strip)
+    return np.concatenate([picture, below if picture.ndim == 2 else np.repeat(below[..., None], 3, axis=-1)])
 
 
 def fitting(words: str, width_px: int) -> str:
-    """Words cut so that they fit into so many pixels."""
+    """Words cut so that they fit into so many pixels: a sentence anywhere, a figure not in its middle."""
+    whole = words
     while words and font().getlength(words) > width_px:
         words = words[: max(0, min(len(words) - 2, int(len(words) * width_px / font().getlength(words))))]
-    return words
+    before, gap, last = words.rpartition("   ")
+    return before if words != whole and gap and last.count(" ") < 3 else words
 
 
 @cache
