@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,14 @@ def test_surface_a_page_and_plots(truth, tmp_path):
     assert "exists" in shown(*words[:-2], status=2) and "its name end" in shown(*words[:4], "--page", "a.htm", status=2)
     shown(*words, "--overwrite")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+
+
+def test_surface_what_plots_need_is_told_before_the_work(truth, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or name.endswith("looks.prints")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    told = shown(*truth.paths("light"), "--plots", tmp_path / "plots", status=2)
+    assert told.startswith("masterlight: plots need matplotlib: pip install 'masterlight[plots]'")
 
 
 TUTORIAL = (

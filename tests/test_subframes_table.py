@@ -156,6 +156,15 @@ def test_truth_keywords_of_the_headers_are_columns():
     told = night.with_frames(replace(f, keywords={"CCD-TEMP": -10.0 - i}) for i, f in enumerate(night))
     assert list(told.column("CCD_TEMP")) == [-10, -11, -12, -13]
     assert [f.approved for f in told.approved_by("CCD_TEMP > -12")] == [True, True, False, False]
+    for name in ("CCD-TEMP", "ccdtemp"):
+        with pytest.raises(ParameterError, match=f"no column {name}; is it CCD_TEMP"):
+            told.column(name)
+
+
+def test_surface_a_table_shows_itself_in_one_line():
+    """What a notebook prints of it."""
+    night = night_of().approved_by("FWHM < 4")
+    assert repr(night) == "<Subframes: 4 frames, 3 approved>" and repr(night[:1]).endswith("1 frames, 1 approved>")
 
 
 def test_truth_five_thousand_frames_are_quick():

@@ -214,6 +214,9 @@ class StarList:
     def __len__(self) -> int:
         return len(self.x_px)
 
+    def __repr__(self) -> str:
+        return f"<StarList: {len(self)} stars>"
+
     @property
     def xy(self) -> np.ndarray:
         return np.stack([self.x_px, self.y_px], axis=-1)

@@ -39,7 +39,7 @@ from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
-from masterlight.subframes.looks.look import page_of, prints_of
+from masterlight.subframes.looks.look import check_prints, page_of, prints_of
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import HEALTH_FIELDS, SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
@@ -125,7 +125,8 @@ def check_name(name: str, path: Path, overwrite: bool) -> None:
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Raise before the work where plots cannot be written, or are there and may not be replaced."""
+    """Raise before the work where plots cannot be made or written, or are there and may not be replaced."""
+    check_prints()
     try:
         check_out(folder)
     except OutputError as error:

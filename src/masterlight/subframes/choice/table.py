@@ -163,6 +163,9 @@ class Subframes(Sequence[Subframe]):
     def __getitem__(self, index: int | slice) -> "Subframe | Subframes":
         return replace(self, frames=self.frames[index]) if isinstance(index, slice) else self.frames[index]
 
+    def __repr__(self) -> str:
+        return f"<Subframes: {len(self)} frames, {len(self.approved)} approved>"
+
     def __len__(self) -> int:
         return len(self.frames)
 
@@ -204,7 +207,7 @@ class Subframes(Sequence[Subframe]):
         """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
         named = [keyword_names(f.keywords) for f in self.frames]
         if not any(name.upper() in header for header in named):
-            near = alike(name, (*PROPERTIES, *ALIASES))
+            near = alike(name.replace("-", "_"), (*PROPERTIES, *ALIASES, *dict.fromkeys(k for h in named for k in h)))
             known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names[:8])} and more"
             raise ParameterError(f"there is no column {name}; {known}")
         values = [header.get(name.upper()) for header in named]

@@ -42,11 +42,18 @@ def figures_of(night: Subframes, kernel: Kernel = None) -> "Figures":
 
 def prints_of(night: Subframes, kernel: Kernel = None) -> Iterator[tuple[str, Any]]:
     """Plots for papers by the names of their files, as figures of matplotlib."""
+    check_prints()
+    from masterlight.subframes.looks.prints import prints
+
+    return prints(with_fronts(night, kernel))
+
+
+def check_prints() -> None:
+    """Raise where the library of plots for papers is not installed."""
     try:
-        from masterlight.subframes.looks.prints import prints
+        import masterlight.subframes.looks.prints  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing("matplotlib", error) from error
-    return prints(with_fronts(night, kernel))
 
 
 def with_fronts(night: Subframes, kernel: Kernel = None) -> Chart:

@@ -114,7 +114,7 @@ function tell() {
   });
   const count = rows.filter((_, i) => kept(i)).length;
   const hand = marks.size ? `, ${marks.size} marked by hand` : "";
-  $("summary").textContent = `${rows.length} frames, ${count} approved, ${rows.length - count} left out${hand}`;
+  $("summary").textContent = `${rows.length} frame${rows.length === 1 ? "" : "s"}, ${count} approved, ${rows.length - count} left out${hand}`;
   const wanted = { approved: kept, left: (i) => !kept(i), marked: (i) => marks.has(i) }[$("listed").value];
   $("list").value = order.filter(wanted).map((i) => D.files[i]).join("\n");
   const marked = (key) => [...marks].filter(([, k]) => k === key).map(([i]) => i).join(",");
