@@ -47,6 +47,14 @@ def test_truth_rows_tell_what_the_forecast_says():
     assert listed[:2] == [f"{dearest}.fits", f"{100 * told.prices.depth[dearest]:+.1f}%"]
 
 
+def test_truth_a_formula_that_knows_the_light_is_not_told_to_ask_for_it():
+    """Frames that are left out cost depth, whatever the weights of the others."""
+    hint = "multiplied by PSFScaleSNR"
+    for formula, hinted in (("tutorial", True), ("tutorial+noise", False), ("PSFScaleSNR", False)):
+        text = " ".join(" ".join(forecast_lines(outlooks(replace(chosen(), weight=formula)), 100)).split())
+        assert "for nothing" in text and (hint in text) == hinted
+
+
 def test_surface_what_cannot_be_told_is_said():
     nothing = "\n".join(forecast_lines(outlooks(table(measured([3, 3], [9, 9]), [None, None])), 80))
     assert "inconclusive, and not counted: 2 frames (0.fits ...): too few" in nothing and "depth" not in nothing

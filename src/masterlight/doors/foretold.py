@@ -18,6 +18,7 @@ from masterlight.integration.integrate import ImageIntegration
 from masterlight.session.words import how_many, visible
 from masterlight.subframes.choice.outlook import KINDS, Kernel, Outlook, outlooks
 from masterlight.subframes.choice.table import Subframes
+from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.select import SubframeSelector
 
 PRESENT = "chosen"
@@ -142,8 +143,11 @@ def advice(outlook: Outlook, columns: int) -> list[str]:
     give = max(100 * (1 - one.depth / (1 - one.shallower)), 0.0)
     words = f"the present choice gives away {100 * one.shallower:.0f} % of depth for nothing: its FWHM can be had "
     words += f"with weights sharp and give {give:.2g}" if give >= 0.1 else "with weights noise"
-    weighed = np.unique(outlook.weights[outlook.approved]).size > 1
-    words += "; a formula keeps most of it when it is multiplied by PSFScaleSNR" if weighed else ""
+    formula = outlook.night.weight
+    blind = np.unique(outlook.weights[outlook.approved]).size > 1 and not (
+        formula and "PSFScaleSNR" in Expression(formula).names
+    )
+    words += "; a formula keeps most of it when it is multiplied by PSFScaleSNR" if blind else ""
     return textwrap.wrap(words, columns, initial_indent="  ", subsequent_indent="    ")
 
 
