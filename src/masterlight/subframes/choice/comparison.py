@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from masterlight.core.headers.values import seconds_of
+from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.table import Subframe
 from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
@@ -226,7 +227,7 @@ def beside_usual(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarr
         usual = known.min()
         return np.exp(logs - usual), np.where(logs == usual, 0.0, np.inf)
     usual = float(np.median(known))
-    spread = max(1.4826 * float(np.median(np.abs(known - usual))), floor)
+    spread = max(madn(known), floor)
     return np.exp(logs - usual), (logs - usual) / spread
 
 

@@ -39,18 +39,16 @@ WORDS = {"dn": "DN", "normalized": ""}
 class Units:
     """In which units a table shows widths and levels, and what it knows for that.
 
-    scale_arcsec, gain_e and bits are those that all frames share, None where they differ or nobody knows them: each
-    `Subframe` has its own. scale_from, gain_from, bits_from say who told: "header", "by hand" or "" for nobody.
+    scale_arcsec and gain_e are those that all frames share, None where they differ or nobody knows them: each
+    `Subframe` has its own. scale_from, gain_from say who told: "header", "by hand" or "" for nobody.
     """
 
     width: Width = "px"
     data: Level = "dn"
     scale_arcsec: float | None = None
     gain_e: float | None = None
-    bits: int | None = 16
     scale_from: str = ""
     gain_from: str = ""
-    bits_from: str = ""
     notes: tuple[str, ...] = ()
     """Why widths stay in px, or levels in DN, as sentences."""
 

@@ -59,7 +59,7 @@ def units_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Units:
     scale, gain = (values.pop() if len(values) == 1 else None for values in (scales, gains))
     sources = ("by hand" if select.scale_arcsec else "header" if scale else "",
                "by hand" if select.gain_e else "header" if gain else "")  # fmt: skip
-    return Units(width, data, scale, gain, select.bits, *sources, "by hand", tuple(notes))
+    return Units(width, data, scale, gain, *sources, tuple(notes))
 
 
 def some(blind: Sequence[Subframe], frames: Sequence[Subframe]) -> str:
