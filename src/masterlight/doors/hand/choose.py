@@ -28,7 +28,7 @@ from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file, check_out
 from masterlight.session.found.copies import without_copies
-from masterlight.session.found.listed import lists_among
+from masterlight.session.found.listed import line_of, lists_among
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
@@ -296,7 +296,7 @@ def write_list(night: Subframes, path: File) -> Events[None]:
     for frame in night.approved:
         place = os.path.realpath(frame.source)
         inside = place.startswith(os.path.join(folder, ""))
-        lines.append(os.path.relpath(place, folder) if inside else os.path.abspath(frame.source))
+        lines.append(line_of(os.path.relpath(place, folder)) if inside else os.path.abspath(frame.source))
     yield from written(path, "".join(f"{line}\n" for line in lines))
 
 

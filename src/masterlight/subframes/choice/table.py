@@ -375,18 +375,23 @@ def weigh_group(group: Subframes, text: str, over: str) -> list[Subframe]:
 
 def counting(group: Subframes, over: str) -> np.ndarray:
     """(N,) bool: which frames tell XMin and the like in a weight; a frame that has none was approved before that."""
-    lacking = [frame.reasons and all(words.startswith(NO_WEIGHT) for words in frame.reasons) for frame in group]
-    return np.array([over == "all" or f.approved or bool(lack) for f, lack in zip(group, lacking, strict=True)])
+    return np.array([over == "all" or frame.approved or lacks_weight(frame) for frame in group])
 
 
 def weighed(frame: Subframe, weight: float, why: str) -> Subframe:
     """A frame with a weight, or with the reason why it has none that counts."""
     known, why = None if why else weight, why or ("" if weight else "its weight is 0, which counts for nothing")
     before = tuple(words for words in frame.reasons if not words.startswith(NO_WEIGHT))
+    approved = frame.approved or lacks_weight(frame)
     if not why or frame.measurement is None:
-        return replace(frame, weight=known, reasons=before)
+        return replace(frame, weight=known, approved=approved, reasons=before)
     told = (*before, *(() if why in before else (f"{NO_WEIGHT}{why}",)))
-    return replace(frame, weight=known, approved=frame.approved and frame.locked, reasons=told)
+    return replace(frame, weight=known, approved=approved and frame.locked, reasons=told)
+
+
+def lacks_weight(frame: Subframe) -> bool:
+    """Whether nothing speaks against a frame but that an earlier formula gave it no weight."""
+    return bool(frame.reasons) and all(words.startswith(NO_WEIGHT) for words in frame.reasons)
 
 
 NO_WEIGHT = "no weight: "

@@ -94,7 +94,7 @@ def where_lost(stars: StarList, change: np.ndarray, sigma: np.ndarray) -> tuple[
     centre = np.median(change)
     spread = 1.4826 * float(np.median(np.abs(change - centre)))
     excess = float(np.sqrt(max(spread**2 - float(np.median(sigma)) ** 2, 0.0)))
-    return excess, float(2 * (abs(plane[1]) + abs(plane[2]))), float(np.arctan2(-plane[2] * rows, -plane[1] * cols))
+    return excess, float(2 * (abs(plane[1]) + abs(plane[2]))), float(np.arctan2(-plane[2] * cols, -plane[1] * rows))
 
 
 def full_light(ratios: np.ndarray) -> float:

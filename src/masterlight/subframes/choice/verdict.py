@@ -87,11 +87,13 @@ def apart_words(night: Subframes) -> list[str]:
     for group in night.groups:
         words = "unknown exposure" if group.exposure_s is None else f"{group.exposure_s:g} s"
         parts.setdefault((group.target, group.filter), []).append(" and ".join(filter(None, (words, group.size))))
-    todo = "integrate them apart, or weigh by PSFScaleSNR, which compares them"
-    return [
-        f"{' '.join(filter(None, key)) or 'frames'}: {', '.join(words)} are weighed each among themselves; {todo}"
+    told = [
+        f"{' '.join(filter(None, key)) or 'frames'}: {', '.join(words)} are weighed each among themselves; integrate"
         for key, words in parts.items() if len(words) > 1
     ]  # fmt: skip
+    binned = len({frame.meta.binning for frame in night}) > 1  # noise and light of pixels of another size
+    todo = "them apart" if binned else "them apart, or weigh by PSFScaleSNR, which compares them"
+    return [f"{words} {todo}" for words in told]
 
 
 def within_limits(select: SubframeSelector, group: Subframes) -> list[Subframe]:
