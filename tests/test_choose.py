@@ -2,6 +2,7 @@
 
 import csv
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from sky import CALM, SMALL, written
 
 from masterlight import ImageIntegration, Recipe, read, write
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError
+from masterlight.core.workers import executor
 from masterlight.doors.cli import main
+from masterlight.doors.hand import choose
 from masterlight.doors.hand.choose import choose_files
 from masterlight.doors.hand.steps import by_hand
 from masterlight.subframes.select import SubframeSelector
@@ -216,6 +219,15 @@ def test_truth_the_tutorials_figures_15_and_16_as_they_stand(truth, tmp_path):
 def test_truth_one_frame_is_the_best_of_its_kind(truth):
     one = chosen(truth.paths("light")[:1], select=SubframeSelector(weight="tutorial", approve="FWHMSigma < 2"))
     assert list(one.weights) == [100] and one[0].approved
+
+
+def test_truth_one_thread_or_eight_give_the_same_table(truth, monkeypatch):
+    tables = []
+    for where in ("threads:1", "threads:8"):
+        monkeypatch.setattr(choose, "executor", partial(executor, where))
+        night = chosen(truth.paths("light"), select=SubframeSelector(weight="tutorial+noise"), fresh=True)
+        tables.append(night.to_json())
+    assert tables[0] == tables[1]
 
 
 def test_truth_a_forecast_and_the_weights_that_it_picks(truth):
