@@ -101,7 +101,8 @@ def choose_files(
         if text := (yield from MADE[name](night, given if name == "forecast" else value)):
             yield Event(STAGE, result=Below(text))
     if out is not None:
-        yield from write_copies(night, frames, copies, keyword.upper(), card(select))
+        told = [card(select), *([f"weights {weights}{f', give {given:g}' * (weights == 'sharp')}"] if weights else [])]
+        yield from write_copies(night, frames, copies, keyword.upper(), told)
     yield Event("done", result=night)
     return night
 

@@ -191,7 +191,7 @@ class Subframes(Sequence[Subframe]):
         """One property of a frame in the units of the table."""
         frame = self.frames[i]
         if row.name == "Index":
-            return i + 1.0
+            return frame.given.get("Index", i + 1.0)
         if row.name == "Weight":
             return np.nan if frame.weight is None else frame.weight
         if row.name in frame.given or frame.measurement is None:

@@ -17,7 +17,7 @@ from masterlight.subframes.select import SubframeSelector
 
 def table_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Subframes:
     """A table of measured frames in the units that the knobs ask for, approved and weighed."""
-    told = [with_scales(select, frame) for frame in frames]
+    told = [replace(with_scales(select, f), given={**f.given, "Index": i}) for i, f in enumerate(frames, 1)]
     return choose(select, Subframes(tuple(told), units_of(select, told)))
 
 
