@@ -217,7 +217,7 @@ def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str
     return list(dict.fromkeys([*names, *([sort.removeprefix("-")] if sort else [])]))
 
 
-def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
+def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None = None) -> None:
     """Raise before the work where a formula or the sorting asks for what no frame can have."""
     if all(property_named(name) for name in columns_asked(select, sort)):
         return  # all that is asked is measured: no header need be looked at
