@@ -146,7 +146,7 @@ def real() -> None:
     told(f"masterlight calibrate {REAL}/lights -o lights --dark dark.fits")
     told("masterlight cosmetic lights -o clean --dark dark.fits")
     replace_part(PAGE, "real", table("masterlight subframes clean --weight tutorial"))
-    told("masterlight blink clean -o night.html --select.weight tutorial")
+    told("masterlight blink clean -o night.html --weight tutorial")
     screenshot(Path("night.html"), PICTURES / "real.jpg", 1200, 800)
     os.chdir("..")
 

@@ -20,6 +20,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Para
 from masterlight.doors.cli import main
 from masterlight.doors.hand import film
 from masterlight.doors.hand.steps import by_hand
+from masterlight.processes import STEPS
 from masterlight.subframes.looks.slide import Slide
 from masterlight.subframes.looks.slides import CAPTION_PX, fitting, font
 
@@ -299,3 +300,13 @@ def test_truth_a_frame_that_goes_away_meanwhile_is_left_out(night, tmp_path, mon
     told, pictures = page(tmp_path / "n.html")
     assert len(lost) == 2 and all(isinstance(one, Rejected) for one in lost)
     assert sum(picture is None for picture in pictures) == 2 and len(told["frames"]) == 4
+
+
+def test_surface_formulas_are_flags_of_one_name_in_blink_and_in_subframes(night, tmp_path):
+    """Whoever tried a formula with one calls it the same in the other, and is told of it in these words."""
+    blink, subframes = STEPS["blink"], STEPS["subframes"]
+    flags = [blink.flag(knob.path) for knob in blink.knobs()]
+    assert {subframes.flag(knob.path) for knob in subframes.knobs()} < set(flags) and len(set(flags)) == len(flags)
+    lights = [str(path) for path in night.paths("light")[:1]]
+    told = CliRunner().invoke(main, ["blink", *lights, "-o", str(tmp_path / "n.html"), "--approve", "FHWM < 4"])
+    assert told.exit_code == 2 and "--approve" in told.output and "select" not in told.output

@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from sky import CALM, SMALL, written
 
 from masterlight import ImageIntegration, Recipe, read, write
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError
+from masterlight.core.workers import executor
 from masterlight.doors.cli import main
-from masterlight.doors.hand import copies
+from masterlight.doors.hand import choose, copies
 from masterlight.doors.hand.choose import choose_files
 from masterlight.doors.hand.steps import by_hand
 from masterlight.subframes.select import SubframeSelector
@@ -252,14 +254,24 @@ def test_truth_one_frame_is_the_best_of_its_kind(truth):
     assert list(one.weights) == [100] and one[0].approved
 
 
-def test_truth_a_forecast_and_the_weights_that_it_picks(truth):
+def test_truth_one_thread_or_eight_give_the_same_table(truth, monkeypatch):
+    tables = []
+    for where in ("threads:1", "threads:8"):
+        monkeypatch.setattr(choose, "executor", partial(executor, where))
+        night = chosen(truth.paths("light"), select=SubframeSelector(weight="tutorial+noise"), fresh=True)
+        tables.append(night.to_json())
+    assert tables[0] == tables[1]
+
+
+def test_truth_a_forecast_and_the_weights_that_it_picks(truth, tmp_path):
     lights = truth.paths("light")
     told = shown(*lights, "--forecast", "--weights", "sharp", "--give", "10")
     below = told[told.index("forecast, before") :]
     assert all(len(line) <= 80 for line in below.splitlines()) and "inconclusive" not in told
     for words in ("forecast, before anything is integrated", "sharp 10%", "least FWHM", "each frame brings", "Price"):
         assert words in told
-    night = chosen(lights, weights="sharp", give=10, forecast=True)
+    night = chosen(lights, weights="sharp", give=10, forecast=True, out=tmp_path)
+    assert all(b"HISTORY weights sharp, give 10 " in path.read_bytes() for path in tmp_path.iterdir())
     [outlook] = night.forecast(10)
     assert outlook.choices["present"].depth == pytest.approx(0.9, abs=1e-3) and outlook.choices["present"].wider < 1e-3
     assert night.column("Price") == pytest.approx(100 * outlook.prices.depth) and night.weights.max() == 1

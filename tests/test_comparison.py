@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from weather import Weather, brighter, leaning, night_table
+from weather import Weather, brighter, leaning, night_table, subframe
 
 from masterlight.alignment.overlaid import places_of
 from masterlight.subframes.choice.comparison import Group, beside_usual
@@ -41,6 +41,24 @@ def test_truth_a_group_without_places_still_knows_its_sky_and_its_copies():
         frames[3].measurement.location_dn,
         frames[1].measurement.location_dn,
     ]
+
+
+def test_truth_a_camera_of_another_gain_is_no_cloud():
+    """Half of the DN for as many electrons, as the headers tell."""
+    weather = Weather(3, lights=6)
+    frames = night_table(weather, gain_e_per_dn=1.0).frames
+    halved = subframe(weather.frame(2) / 2, "halved.fits", frames[2].meta.with_(gain_e_per_dn=2.0))
+    group = Group.of((*frames[:2], halved, *frames[3:]), places_of)
+    assert group.transparency[2] == pytest.approx(Group.of(frames, places_of).transparency[2], rel=0.02)
+    assert group.light[2].ratio / group.light[1].ratio == pytest.approx(0.5, rel=0.1)
+
+
+def test_truth_how_far_a_binned_frame_points_beside_whole_ones():
+    """A tenth of the field is a tenth in pixels of either size."""
+    frames = [replace(f, stars=replace(f.stars, shape=(240, 300))) for f in night_table(Weather(2, lights=3)).frames]
+    at = [np.array([[0.5, 0, -dx / 2], [0, 0.5, 0], [0, 0, 1]]) for dx in (0.0, 0.0, 60.0)]
+    group = replace(Group.of(frames), places=tuple(at))
+    assert group.centres[2] == pytest.approx([0.1, 0], abs=1e-9)
 
 
 def test_truth_a_pedestal_is_no_sky():

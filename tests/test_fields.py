@@ -1,5 +1,6 @@
 """Lights of several fields in one folder: as many master lights, whether their headers tell them apart or not."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,31 @@ def test_truth_a_formula_approves_and_weighs_the_lights_of_a_run(tmp_path):
         list(run(folder, tmp_path, Recipe(select=SubframeSelector(approve="FWHN < 3"))))
     with pytest.raises(ParameterError, match="weights select needs a formula: give SubframeSelector.weight"):
         list(run(folder, tmp_path, Recipe(integrate=ImageIntegration(weights="select"))))
+
+
+def test_truth_a_run_says_in_which_units_its_formulas_are(tmp_path):
+    """One light does not tell how much a pixel sees: FWHM < 4 is about px, which is told before the work."""
+    names = lights(tmp_path / "in", 11, 3, "a", object="M 31")
+    for name in names:
+        with fits.open(tmp_path / "in" / name, "update") as hdus:
+            hdus[0].header.remove("EGAIN", ignore_missing=True)
+            hdus[0].header.remove("FOCALLEN" if name == names[1] else "EGAIN", ignore_missing=True)
+
+    def told(**knobs):
+        events, words = run(tmp_path / "in", tmp_path / "out", Recipe(select=SubframeSelector(**knobs))), []
+        for event in events:
+            if event.stage in ("calibrate", "measure"):
+                break
+            words.append(event.message)
+        events.close()
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        return " ".join(words)
+
+    assert "1 of 3 frames, such as" in (words := told(approve="FWHM < 4")) and "FWHM is in px" in words
+    assert "weighed each among themselves" not in told(weight="inv(Stars) + 1")
+    assert "FWHM is in px" not in told(approve="Stars > 10") + told(approve="FWHM < 4", width_unit="px")
+    with pytest.raises(ParameterError, match="no frame tells the electrons per DN"):
+        told(weight="1/Noise", data_unit="e-")
+    with fits.open(tmp_path / "in" / names[2], "update") as hdus:
+        hdus[0].header["EXPTIME"] = 30.0
+    assert "30 s are weighed each among themselves" in told(weight="inv(Stars) + 1")

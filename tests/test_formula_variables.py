@@ -6,7 +6,7 @@ import pytest
 
 from masterlight.subframes.formula.functions import FUNCTIONS, STATISTICS
 from masterlight.subframes.formula.parser import base_of
-from masterlight.subframes.formula.variables import ALIASES, GIVEN, PROPERTIES, column_of, fields_of, property_named
+from masterlight.subframes.formula.variables import ALIASES, GIVEN, PROPERTIES, fields_of, property_named
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.radial import RADII_PX
 
@@ -40,7 +40,7 @@ def test_authority_signal_to_noise():
 def test_authority_the_weight_of_least_noise():
     # Relative fluxes 1, 0.8, 0.6 with noise 10, 10, 12: published weights 1, 0.64, 0.25.
     frames = [replace(ONE, flux_ratio=t, noise_dn=s) for t, s in ((1.0, 10.0), (0.8, 10.0), (0.6, 12.0))]
-    found = column_of("PSFScaleSNR", frames)
+    found = np.array([PROPERTIES["PSFScaleSNR"].of(m) for m in frames])
     assert found / found[0] == pytest.approx([1, 0.64, 0.25], rel=1e-14)
 
 
@@ -56,7 +56,7 @@ def test_truth_what_is_not_measured_is_nan():
     bare = Measurement(source="a.fits", location_dn=1.0, scale_dn=(1.0, 1.0), noise_dn=0.0)
     for name, row in PROPERTIES.items():
         assert np.isnan(row.of(None)), name
-    assert np.isnan(column_of("FWHM", [bare, ONE])).tolist() == [True, False]
+    assert [bool(np.isnan(PROPERTIES["FWHM"].of(m))) for m in (bare, ONE)] == [True, False]
     assert np.isinf(property_named("PSFScaleSNR").of(replace(ONE, noise_dn=0.0)))
 
 

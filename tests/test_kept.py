@@ -238,6 +238,17 @@ def test_truth_room_is_made_while_much_is_kept(place):
             assert sum(path.stat().st_size for path in entries(place)) < 1.2 * 100_000
 
 
+def test_a_folder_that_may_only_be_read_is_read(place, monkeypatch):
+    """Found by a user whose cache another one filled: no entry was known, since none could be marked as asked for."""
+    asked(place / "a.fits")
+
+    def refuse(*_):
+        raise PermissionError("read only")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert asked(place / "a.fits", value="anew") == (False, "made")
+
+
 def test_without_a_place_everything_is_made_anew_and_told_once(place, monkeypatch):
     (place / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "file"))

@@ -1,5 +1,6 @@
 """Lists of files: `@approved.txt` among what is given chooses the lights."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import masterlight as ml
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Frame
 from masterlight.doors.cli import main
-from masterlight.session.found.listed import lists_among
+from masterlight.session.found.listed import line_of, listed_files, lists_among
 from masterlight.session.scan import scan
 
 
@@ -44,6 +45,13 @@ def test_truth_names_are_seen_from_the_folder_of_the_list(truth, tmp_path):
     found = scan(f"@{tmp_path / 'l.txt'}")
     assert [Path(frame.source).name for frame in found.frames] == ["a b.fits"] and isinstance(found.frames[0], Frame)
     assert ["nobody.fits: there is no such file" in str(lost) for lost in found.rejected] == [True]
+
+
+def test_truth_a_list_names_whatever_files_are_called(tmp_path):
+    names = ["#1.fits", "~x.fits", " a.fits", "b c.fits", "c\u2028d.fits", "e\x0bf.fits"]
+    (tmp_path / "l.txt").write_bytes("".join(f"{line_of(name)}\r\n" for name in names).encode())
+    found = listed_files(str(tmp_path / "l.txt"))
+    assert [os.path.normpath(path) for path in found] == [str(tmp_path / name) for name in names]
 
 
 def test_bad_lists(truth, tmp_path):

@@ -66,6 +66,17 @@ def test_truth_presets_of_the_tutorial(kind):
         assert with_noise.choices["present"].depth > 0.99 and with_noise.choices["present"].shallower < 0.002
 
 
+@pytest.mark.parametrize("scale", [1.5, None])
+def test_truth_binned_frames_are_compared_in_pixels_of_one_size(scale):
+    """Four pixels added: twice the noise, stars half as wide; nothing else differs, whoever tells it."""
+    frames = table(measured([3.0, 1.5], [10.0, 20.0]), [1.0, 1.0], binning=[(1, 1), (2, 2)])
+    told = [replace(f, scale_arcsec=scale and scale * f.meta.binning[0]) for f in frames]
+    [found] = outlooks(frames.with_frames(told))
+    assert found.frames.noise_dn == pytest.approx([10, 10])
+    assert found.choices["equal"].fwhm_px == pytest.approx(3.0, rel=0.03)
+    assert found.choices["equal"].noise_dn == pytest.approx(10 / np.sqrt(2))
+
+
 def test_truth_what_nobody_compared_is_inconclusive():
     frames = table(measured([3.0, 3.0], [10.0, 10.0]), [None, None])
     [told] = outlooks(frames)

@@ -13,6 +13,7 @@ from masterlight.core.frame import Meta
 from masterlight.subframes.choice.table import Subframe, Subframes, Units, scale_of
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.select import SubframeSelector
 
 TUTORIAL = (3.008, 0.3663, 107.6), (3.25, 0.45, 110.0), (3.5, 0.41, 112.0), (4.003, 0.5712, 117.5)
 INVERSE = "35*inv(FWHM) + 5*inv(Eccentricity) + 10*inv(Noise) + 50"
@@ -94,6 +95,23 @@ def test_truth_a_frame_that_would_count_for_nothing_is_left_out_with_the_reason(
     assert all(frame.approved for frame in by_hand)
 
 
+def test_truth_another_formula_of_the_weight_takes_back_what_the_first_one_left_out():
+    night = night_of().with_frames([*night_of(), frame_of("lame.fits", eccentricity=None)])
+    first = night.approved_by("FWHM < 4").weighed_by("Eccentricity")
+    again = first.weighed_by("1/Noise^2")
+    assert not first[4].approved and again[4].approved and not again[4].reasons
+    assert [f.approved for f in again] == [f.approved for f in night.approved_by("FWHM < 4").weighed_by("1/Noise^2")]
+
+
+def test_truth_a_frame_keeps_its_place_among_those_that_were_given():
+    """In another order, and in the formula of a group that begins later."""
+    night = SubframeSelector().table(night_of().frames)
+    assert night.sorted_by("Noise", descending=True).column("Index").tolist() == [4, 3, 2, 1]
+    other = [replace(frame, meta=frame.meta.with_(filter="R")) for frame in night_of()]
+    both = SubframeSelector().table([*night_of(), *other]).approved_by("Index > 5")
+    assert [frame.approved for frame in both] == [False] * 5 + [True] * 3
+
+
 def test_truth_sorting_puts_what_is_unknown_last():
     night = Subframes((frame_of("b", 3.0), frame_of("a", None), frame_of("c", 2.0)))
     assert [f.source for f in night.sorted_by("FWHM")] == ["c", "b", "a"]
@@ -149,6 +167,9 @@ def test_truth_weights_of_exposures_that_are_weighed_among_themselves_are_told()
     night = Subframes((*night_of(), *long))
     assert "60 s, 300 s are weighed each among themselves" in apart_words(night.weighed_by(INVERSE))[0]
     assert not apart_words(night.weighed_by("1/Noise^2")) and not apart_words(night_of().weighed_by(INVERSE))
+    assert "or weigh by PSFScaleSNR" in apart_words(night.weighed_by(INVERSE))[0]
+    binned = [replace(f, meta=f.meta.with_(binning=(2, 2))) for f in long]  # whose figures no formula compares
+    assert apart_words(Subframes((*night_of(), *binned)).weighed_by(INVERSE))[0].endswith("integrate them apart")
 
 
 def test_truth_keywords_of_the_headers_are_columns():

@@ -1,12 +1,14 @@
 """Transparency: the light of the same stars, and what clouds took of it beside the air before a target that sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from weather import Weather, brighter, edge, night_table, patches, through, trailing, wider
 
 from masterlight.alignment.overlaid import places_of
 from masterlight.subframes.choice.comparison import Group
-from masterlight.subframes.choice.transparency import clear_light, full_light, starlight, telling
+from masterlight.subframes.choice.transparency import clear_light, full_light, starlight, telling, where_lost
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -33,6 +35,16 @@ def test_truth_where_light_is_lost():
     assert 0.07 < patchy.scatter < 0.3
     assert bank.slope > 0.4 and abs(bank.toward_rad) < 0.4  # to the right
     assert bank.ratio == pytest.approx(0.74, abs=0.06)  # half of the stars shine as ever: their mean
+
+
+def test_truth_light_falls_where_it_falls_in_pixels():
+    """Towards 45 degrees, in a frame three times as wide as high."""
+    stars = night_table(Weather(2, lights=1))[0].stars[:100]
+    rng = np.random.default_rng(1)
+    wide = replace(stars, x_px=1500 * rng.random(100), y_px=500 * rng.random(100), shape=(500, 1500))
+    lost = 1e-4 * (wide.x_px + wide.y_px)
+    _, slope, toward = where_lost(wide, -lost, np.full(100, 0.01))
+    assert toward == pytest.approx(np.pi / 4, abs=1e-6) and slope == pytest.approx(0.2, abs=1e-6)
 
 
 def test_truth_nothing_is_told_without_stars_in_common():

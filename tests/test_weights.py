@@ -157,6 +157,8 @@ def test_truth_transparency_is_beside_clear_frames():
     frames[3] = replace(frames[3], exposure_s=2 * ONE.exposure_s)
     assert weigh("expression", *frames, expression="Transparency") == pytest.approx([1, 1, 1, 0.25], rel=1e-14)
     assert needs("expression", "Transparency^2") == ("flux_ratio",)
+    gains = [replace(f, gain_e_per_dn=g) for f, g in zip(frames, (1.0, 1.0, 1.0, 4.0), strict=True)]
+    assert weigh("expression", *gains, expression="Transparency") == pytest.approx([1, 1, 1, 1], rel=1e-14)
 
 
 def test_truth_expression_names_the_frame_without_stars():

@@ -81,6 +81,8 @@ class Step:
     """The process in a recipe whose knobs are flags, without its name; all when empty."""
     also: tuple[str, ...] = ()
     """Other knobs of the recipe that are flags."""
+    plain: str = ""
+    """A process inside of it whose knobs are flags without its name, too, as they are of a verb of its own."""
     words: str = ""
     """What else its help says."""
     by_hand: bool = True
@@ -101,7 +103,9 @@ class Step:
 
     def flag(self, path: str) -> str:
         """How this verb calls a knob: `--rejection.low` for `integrate.rejection.low` of `masterlight integrate`."""
-        return "--" + path.removeprefix(self.of and f"{self.of}.").replace("_", "-")
+        for inside in filter(None, (self.of, self.plain)):
+            path = path.removeprefix(f"{inside}.")
+        return "--" + path.replace("_", "-")
 
     def with_flags(self, text: str) -> str:
         """A message in the words of this verb: what it calls `ImageIntegration.weights` and `bias=`, as in Python,
@@ -276,10 +280,10 @@ STEPS = {step.verb: step for step in (
     Step(
         "blink", "Blink", "Show frames one after the other: a page to mark them in, a GIF, a film.",
         "masterlight blink lights -o night.html",
-        ("registered", "stretch", "width_px", "quality", "rate", "measured", "select.approve", "select.weight"),
+        ("registered", "stretch", "width_px", "quality", "rate", "measured", "approve", "weight"),
         (Slot("reference", "Frame on which all are laid, and as which they are stretched; the best if left out."),
          Slot("fresh", "Measure all frames anew.", "switch")),
-        makes="Page (.html), GIF (.gif) or film (.mp4, by ffmpeg) to write.",
+        makes="Page (.html), GIF (.gif) or film (.mp4, by ffmpeg) to write.", plain="select",
     ),
     Step(
         "normalize", "LocalNormalization", "Bring registered frames to the sky of one of them: NAME_n.fits.",

@@ -32,7 +32,8 @@ LISTED, NAME = 6, 40
 LEGEND = (
     "chosen is what is approved, by the weights above; equal, noise, point and sharp are weights of all frames. depth: "
     "signal to noise of a wide area, points: of faint stars, both beside noise weights of all. N: so many frames of "
-    "equal weight count as much. wider: FWHM beside the least at this depth; lost: depth beside the most at this FWHM."
+    "equal weight count as much. wider: FWHM beside the least at this depth; lost: depth beside the most at this FWHM. "
+    "noise: of a pixel before frames are interpolated, which calms it by some percent and adds no depth."
 )
 
 

@@ -109,9 +109,10 @@ class Kept:
         try:
             content = path.read_bytes()
             value = (unpacked(content, {cls.__name__: cls for cls in classes}),)
-            os.utime(path)  # it was asked for
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        with suppress(OSError):  # a folder that may only be read
+            os.utime(path)  # it was asked for
         return value
 
     def save(self, name: str, value: Any) -> None:

@@ -15,6 +15,8 @@ from masterlight.io.defectlist import read_defects
 from masterlight.io.scratch import scratch_place
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
+from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.verdict import apart_words, units_of, with_scales
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.measure import keywords_of
@@ -37,16 +39,23 @@ def look_ahead(run: Run) -> Events[None]:
 
 
 def weighed_by(run: Run) -> Events[None]:
-    """Say by what lights are weighed where a formula of the selector does so; raise for names that nothing has."""
+    """Say by what lights are weighed where a formula of the selector does so, and in which units where these are not
+    what was asked for; raise for names and units that nothing has."""
     select, weights = run.recipe.select, run.recipe.integrate.weights
-    for knob in ("approve", "weight"):
-        if not (text := getattr(select, knob)):
-            continue
-        formula, known = Expression(text), [*PROPERTIES]
-        if any(property_named(name) is None for name in formula.names):
-            headers = (keywords_of(frame) for job in run.plan.lights for frame in job.frames)
-            known += {name for header in headers for name in keyword_names(header)}
-        formula.check(known, f"SubframeSelector.{knob}")
+    formulas = {knob: Expression(text) for knob in ("approve", "weight") if (text := getattr(select, knob))}
+    rows = [property_named(name) for formula in formulas.values() for name in formula.names]
+    if None in rows or any(row.unit in ("width", "level") for row in rows):  # headers are asked
+        opened = [(frame, keywords_of(frame)) for job in run.plan.lights for frame in job.frames]
+        known = [*PROPERTIES, *(name for _, header in opened for name in keyword_names(header))]
+        for knob, formula in formulas.items():
+            formula.check(known, f"SubframeSelector.{knob}")
+        lights = [with_scales(select, Subframe(f.source, f.meta, keywords=header)) for f, header in opened]
+        for note in units_of(select, lights).notes:
+            yield run.note("plan", note)
+    for job in run.plan.lights if select.weight else ():
+        together = Subframes(tuple(Subframe(f.source, f.meta) for f in job.frames), weight=select.weight)
+        for words in apart_words(together):
+            yield run.note("plan", words)
     if select.weight and weights == ImageIntegration().weights:
         run.recipe = with_values(run.recipe, integrate=with_values(run.recipe.integrate, weights="select"))
         run.report.recipe = plain(run.recipe)

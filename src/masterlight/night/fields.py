@@ -17,7 +17,6 @@ from masterlight.alignment.overlaid import places_of
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
-from masterlight.core.process import with_values
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
@@ -60,7 +59,7 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
     for light, verdict in zip(lights, judge_lights(run, lights), strict=True):
         if verdict is None:
             approved.append(light)
-        elif is_few_of_group(run, light):
+        elif is_few_of_group(verdict):
             doubtful[light] = verdict
         else:
             yield run.reject(verdict, FrameReport.of(light, run.plan))
@@ -245,10 +244,9 @@ def why_not(light: Light, lost: Rejected, field: Field) -> Rejected:
     return Rejected(lost.source, lost.stage, words + "Run it by itself, or with more of its kind")
 
 
-def is_few_of_group(run: Run, light: Light) -> bool:
-    """Whether nothing speaks against a light but that others of its group show more stars."""
-    alone = with_values(run.recipe.select, min_stars_fraction=None)
-    return run.recipe.select.min_stars_fraction is not None and alone.select([light.measurement])[0] is None
+def is_few_of_group(verdict: Rejected) -> bool:
+    """Whether nothing speaks against a light, no formula either, but that others of its group show more stars."""
+    return verdict.reason.endswith("(SubframeSelector.min_stars_fraction)") and "; " not in verdict.reason
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:

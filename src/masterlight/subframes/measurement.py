@@ -164,11 +164,6 @@ class Measurement:
     own pixels, or once it is registered in those of the reference. None for small frames and those without stars."""
 
     @property
-    def fwhm_long_px(self) -> float | None:
-        """Width of the stars along their longer axis."""
-        return None if self.aspect is None or self.fwhm_px is None else self.fwhm_px / self.aspect**0.5
-
-    @property
     def fwhm_short_px(self) -> float | None:
         """Width of the stars along their shorter axis."""
         return None if self.aspect is None or self.fwhm_px is None else self.fwhm_px * self.aspect**0.5

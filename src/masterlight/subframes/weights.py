@@ -237,6 +237,9 @@ def column(name: str, statistics: Sequence[Measurement], headers: Sequence[dict]
         for field in row.fields:
             check(s, field, f"{name} in the expression", positive=field in POSITIVE)
     if row.name == "Transparency":
-        light = np.array([(s.flux_ratio or np.nan) / (s.exposure_s or 1.0) for s in statistics])
+        told = all(s.gain_e_per_dn for s in statistics)  # else as if all had the same
+        gains = [s.gain_e_per_dn if told else 1.0 for s in statistics]
+        times = [s.exposure_s or 1.0 for s in statistics]
+        light = np.array([s.flux_ratio or np.nan for s in statistics]) * gains / times
         return light / full_light(light)
     return np.array([row.of(s) for s in statistics], np.float64)

@@ -20,7 +20,7 @@ from masterlight.core.stretch import Stretch, block_px
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, Pool, each, executor, keep_freed_memory
 from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, tell_rejected
-from masterlight.doors.hand.choose import LOOKED_AT, measure_frames
+from masterlight.doors.hand.choose import LOOKED_AT, check_columns, measure_frames
 from masterlight.doors.hand.deep import place_of
 from masterlight.doors.hand.film import Film, find_ffmpeg
 from masterlight.io import atomic, suffix
@@ -92,6 +92,7 @@ def measure_lights(process: Any, frames: Sequence[Frame], fresh: bool) -> Events
     sky = [frame for frame in frames if process.measured and frame.meta.kind in LOOKED_AT]
     measured = Subframes(())
     if sky:
+        check_columns(process.select, sky)
         measured = yield from measure_frames(process.select, sky, fresh)
     known = {frame.source: frame for frame in measured}
     lost = {frame.source for frame in sky} - known.keys()

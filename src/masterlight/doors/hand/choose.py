@@ -29,7 +29,7 @@ from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
 from masterlight.night.products import check_file, check_out
 from masterlight.session.found.copies import without_copies
-from masterlight.session.found.listed import lists_among
+from masterlight.session.found.listed import line_of, lists_among
 from masterlight.session.found.suitable import unsuitable
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
@@ -102,7 +102,8 @@ def choose_files(
         if text := (yield from MADE[name](night, given if name == "forecast" else value)):
             yield Event(STAGE, result=Below(text))
     if out is not None:
-        yield from write_copies(night, frames, copies, keyword.upper(), card(select))
+        told = [card(select), *([f"weights {weights}{f', give {given:g}' * (weights == 'sharp')}"] if weights else [])]
+        yield from write_copies(night, frames, copies, keyword.upper(), told)
     yield Event("done", result=night)
     return night
 
@@ -217,7 +218,7 @@ def columns_asked(select: SubframeSelector, sort: str | None = None) -> list[str
     return list(dict.fromkeys([*names, *([sort.removeprefix("-")] if sort else [])]))
 
 
-def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None) -> None:
+def check_columns(select: SubframeSelector, frames: Sequence[Frame], sort: str | None = None) -> None:
     """Raise before the work where a formula or the sorting asks for what no frame can have."""
     if all(property_named(name) for name in columns_asked(select, sort)):
         return  # all that is asked is measured: no header need be looked at
@@ -306,7 +307,7 @@ def write_list(night: Subframes, path: File) -> Events[None]:
     for frame in night.approved:
         place = os.path.realpath(frame.source)
         inside = place.startswith(os.path.join(folder, ""))
-        lines.append(os.path.relpath(place, folder) if inside else os.path.abspath(frame.source))
+        lines.append(line_of(os.path.relpath(place, folder)) if inside else os.path.abspath(frame.source))
     yield from written(path, "".join(f"{line}\n" for line in lines))
 
 

@@ -59,7 +59,7 @@ def copy_paths(frames: Sequence[Frame], folder: Path, prefix: str, postfix: str,
 
 
 def write_copies(
-    night: Subframes, frames: Sequence[Frame], paths: Mapping[str, Path], keyword: str, told: str
+    night: Subframes, frames: Sequence[Frame], paths: Mapping[str, Path], keyword: str, told: Sequence[str]
 ) -> Events[None]:
     """Copy the approved frames, the weight of each under this keyword, and what was `told` to weigh them as HISTORY."""
     approved, opened = list(night.approved), {frame.source: frame for frame in frames}
@@ -91,7 +91,7 @@ def write_copies(
     yield Event(STAGE, message=f"{len(approved)} copies of the approved in {folder}{words}")
 
 
-def write_copy(frame: Frame, path: Path, cards: Mapping[str, tuple[float, str]], told: str) -> None:
+def write_copy(frame: Frame, path: Path, cards: Mapping[str, tuple[float, str]], told: Sequence[str]) -> None:
     """One copy with numbers in its header; of a file that is no FITS, its pixels as FITS."""
     source: str | Path = frame.source
     if not suffix(source, FITS):
@@ -100,4 +100,4 @@ def write_copy(frame: Frame, path: Path, cards: Mapping[str, tuple[float, str]],
         made = whole_numbers(pixels) if whole else pixels
         write(path, made, header_of(frame), frame.cards, bottom_up=frame.meta.bottom_up)
         source = path
-    copy_with(source, path, cards, [told])
+    copy_with(source, path, cards, told)

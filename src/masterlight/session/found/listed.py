@@ -55,8 +55,13 @@ def listed_files(path: str) -> list[str]:
         raise ParameterError(f"{SIGN}{error}: give a list of names as `masterlight subframes` writes it") from None
     if b"\0" in content:
         raise ParameterError(f"{SIGN}{path} is no list of files but an image or the like; leave out the {SIGN}")
-    lines = [line.strip() for line in content.decode("utf-8-sig", "surrogateescape").splitlines()]
+    lines = [line.strip() for line in content.decode("utf-8-sig", "surrogateescape").split("\n")]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise ParameterError(f"{SIGN}{path} names no file: is no frame approved?")
     return [os.path.join(os.path.dirname(path), os.path.expanduser(name)) for name in names]
+
+
+def line_of(name: str) -> str:
+    """A name as a list has it: one that begins as a remark, a home folder or a blank does is seen from its folder."""
+    return os.path.join(os.curdir, name) if name.startswith(("#", "~")) or name[:1].isspace() else name

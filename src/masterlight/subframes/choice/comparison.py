@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from masterlight.core.headers.values import seconds_of
+from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.table import Subframe
 from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
@@ -154,7 +155,8 @@ class Group:
             if place is not None and frame.stars is not None:
                 rows, cols = frame.stars.shape
                 x, y, z = np.linalg.solve(place, [(cols - 1) / 2, (rows - 1) / 2, 1.0])
-                at[i] = x / z / cols, y / z / rows
+                size = np.sqrt(abs(np.linalg.det(place[:2, :2])))  # of its pixels, where it is binned otherwise
+                at[i] = size * x / z / cols, size * y / z / rows
         return at - np.nanmedian(at, axis=0) if np.isfinite(at).any() else at
 
     @cached_property
@@ -198,7 +200,8 @@ def alike(frame: Subframe) -> tuple[object, ...]:
 
 def exposures(frame: Subframe, first: Subframe) -> float:
     """Exposure and gain of a frame over those of another one, where both tell them."""
-    pairs = ((frame.meta.exposure_s, first.meta.exposure_s), (first.gain_e, frame.gain_e))
+    gains = (one.gain_e or one.meta.gain_e_per_dn for one in (first, frame))
+    pairs = ((frame.meta.exposure_s, first.meta.exposure_s), tuple(gains))
     return float(np.prod([own / other for own, other in pairs if own and other]))
 
 
@@ -224,7 +227,7 @@ def beside_usual(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarr
         usual = known.min()
         return np.exp(logs - usual), np.where(logs == usual, 0.0, np.inf)
     usual = float(np.median(known))
-    spread = max(1.4826 * float(np.median(np.abs(known - usual))), floor)
+    spread = max(madn(known), floor)
     return np.exp(logs - usual), (logs - usual) / spread
 
 

@@ -12,6 +12,7 @@ from math import degrees
 
 import numpy as np
 
+from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
 from masterlight.subframes.choice.table import Flag, Subframe, Subframes, groups_of
 from masterlight.subframes.stars.doubles import NEAR_PX
@@ -122,7 +123,7 @@ def trail(group: Group, i: int) -> Flag | None:
         others = group.figures("eccentricity")
         others = others[np.isfinite(others)]
         usual = float(np.median(others))
-        spread = max(1.4826 * float(np.median(np.abs(others - usual))), 0.05)
+        spread = max(madn(others), 0.05)
         severity, limit = "note", VISIBLE
         if e > TRAILED:
             severity, limit = ("reject", SPOILT) if e > SPOILT else ("warn", TRAILED)
@@ -150,7 +151,7 @@ def optics(group: Group, i: int) -> Flag | None:
     if m.tilt is None or len(others) < ENOUGH:
         return None
     usual = float(np.median(others))
-    if m.tilt > max(TILTED, usual + ODD * max(1.4826 * float(np.median(np.abs(others - usual))), 0.03)):
+    if m.tilt > max(TILTED, usual + ODD * max(madn(others), 0.03)):
         words = f"its stars widen by {m.tilt:.0%} from one corner to the other (limit {TILTED:.0%}; usual {usual:.0%}):"
         return Flag("OPTICS", "tilt", m.tilt, TILTED, "warn", f"{words} focus or a part of the train that sags")
     return None

@@ -113,11 +113,16 @@ def outlook_of(name: str, night: Subframes, give: float, kernel: Kernel) -> Outl
     errors = [getattr(m, "flux_ratio_error", None) or 0.0 for m in measured]
     off = [np.inf if ratio is None else abs(ratio - 1) + error for ratio, error in zip(ratios, errors, strict=True)]
     reference = int(np.argmin(off))
-    scales = np.array([frame.scale_arcsec or np.nan for frame in night])
-    pixels = np.nan_to_num(scales / scales[reference], nan=1.0)
     theta = [np.nan if m.theta_rad is None else m.theta_rad for m in measured]
-    how = {"pixels": pixels, "theta_rad": theta, "kernel": kernel, "reference": reference}
+    how = {"pixels": pixels_of(night, reference), "theta_rad": theta, "kernel": kernel, "reference": reference}
     return Outlook(name, night, comparable(measured, ratios, errors, **how), reference, give)
+
+
+def pixels_of(night: Subframes, reference: int) -> np.ndarray:
+    """(N,) the side of the pixels of each frame over that of the reference's: by what they see, else by binning."""
+    scales = np.array([frame.scale_arcsec or np.nan for frame in night])
+    sides = np.array([float(np.prod(frame.meta.binning)) ** 0.5 for frame in night])
+    return np.where(np.isfinite(scales / scales[reference]), scales / scales[reference], sides / sides[reference])
 
 
 def weighed_together(night: Subframes, kind: str, give: float = USUAL_GIVE) -> Subframes:

@@ -39,18 +39,16 @@ WORDS = {"dn": "DN", "normalized": ""}
 class Units:
     """In which units a table shows widths and levels, and what it knows for that.
 
-    scale_arcsec, gain_e and bits are those that all frames share, None where they differ or nobody knows them: each
-    `Subframe` has its own. scale_from, gain_from, bits_from say who told: "header", "by hand" or "" for nobody.
+    scale_arcsec and gain_e are those that all frames share, None where they differ or nobody knows them: each
+    `Subframe` has its own. scale_from, gain_from say who told: "header", "by hand" or "" for nobody.
     """
 
     width: Width = "px"
     data: Level = "dn"
     scale_arcsec: float | None = None
     gain_e: float | None = None
-    bits: int | None = 16
     scale_from: str = ""
     gain_from: str = ""
-    bits_from: str = ""
     notes: tuple[str, ...] = ()
     """Why widths stay in px, or levels in DN, as sentences."""
 
@@ -196,7 +194,7 @@ class Subframes(Sequence[Subframe]):
         """One property of a frame in the units of the table."""
         frame = self.frames[i]
         if row.name == "Index":
-            return i + 1.0
+            return frame.given.get("Index", i + 1.0)
         if row.name == "Weight":
             return np.nan if frame.weight is None else frame.weight
         if row.name in frame.given or frame.measurement is None:
@@ -378,18 +376,23 @@ def weigh_group(group: Subframes, text: str, over: str) -> list[Subframe]:
 
 def counting(group: Subframes, over: str) -> np.ndarray:
     """(N,) bool: which frames tell XMin and the like in a weight; a frame that has none was approved before that."""
-    lacking = [frame.reasons and all(words.startswith(NO_WEIGHT) for words in frame.reasons) for frame in group]
-    return np.array([over == "all" or f.approved or bool(lack) for f, lack in zip(group, lacking, strict=True)])
+    return np.array([over == "all" or frame.approved or lacks_weight(frame) for frame in group])
 
 
 def weighed(frame: Subframe, weight: float, why: str) -> Subframe:
     """A frame with a weight, or with the reason why it has none that counts."""
     known, why = None if why else weight, why or ("" if weight else "its weight is 0, which counts for nothing")
     before = tuple(words for words in frame.reasons if not words.startswith(NO_WEIGHT))
+    approved = frame.approved or lacks_weight(frame)
     if not why or frame.measurement is None:
-        return replace(frame, weight=known, reasons=before)
+        return replace(frame, weight=known, approved=approved, reasons=before)
     told = (*before, *(() if why in before else (f"{NO_WEIGHT}{why}",)))
-    return replace(frame, weight=known, approved=frame.approved and frame.locked, reasons=told)
+    return replace(frame, weight=known, approved=approved and frame.locked, reasons=told)
+
+
+def lacks_weight(frame: Subframe) -> bool:
+    """Whether nothing speaks against a frame but that an earlier formula gave it no weight."""
+    return bool(frame.reasons) and all(words.startswith(NO_WEIGHT) for words in frame.reasons)
 
 
 NO_WEIGHT = "no weight: "

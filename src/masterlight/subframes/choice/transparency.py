@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from masterlight.core.statistics.scale import madn
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import FEWEST_STARS, Ratio, robust_mean, standards
 from masterlight.subframes.wings import AS_FITTED, FREEDOM, light_within
@@ -91,10 +92,8 @@ def where_lost(stars: StarList, change: np.ndarray, sigma: np.ndarray) -> tuple[
         plane = np.linalg.lstsq(design[kept] / sigma[kept, None], change[kept] / sigma[kept], rcond=None)[0]
         away = np.abs(change - design @ plane)
         kept = away <= 4 * 1.4826 * np.median(away) + 1e-9
-    centre = np.median(change)
-    spread = 1.4826 * float(np.median(np.abs(change - centre)))
-    excess = float(np.sqrt(max(spread**2 - float(np.median(sigma)) ** 2, 0.0)))
-    return excess, float(2 * (abs(plane[1]) + abs(plane[2]))), float(np.arctan2(-plane[2] * rows, -plane[1] * cols))
+    excess = float(np.sqrt(max(madn(change) ** 2 - float(np.median(sigma)) ** 2, 0.0)))
+    return excess, float(2 * (abs(plane[1]) + abs(plane[2]))), float(np.arctan2(-plane[2] * cols, -plane[1] * rows))
 
 
 def full_light(ratios: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from masterlight.subframes.select import SubframeSelector
 
 def table_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Subframes:
     """A table of measured frames in the units that the knobs ask for, approved and weighed."""
-    told = [with_scales(select, frame) for frame in frames]
+    told = [replace(with_scales(select, f), given={**f.given, "Index": i}) for i, f in enumerate(frames, 1)]
     return choose(select, Subframes(tuple(told), units_of(select, told)))
 
 
@@ -59,7 +59,7 @@ def units_of(select: SubframeSelector, frames: Sequence[Subframe]) -> Units:
     scale, gain = (values.pop() if len(values) == 1 else None for values in (scales, gains))
     sources = ("by hand" if select.scale_arcsec else "header" if scale else "",
                "by hand" if select.gain_e else "header" if gain else "")  # fmt: skip
-    return Units(width, data, scale, gain, select.bits, *sources, "by hand", tuple(notes))
+    return Units(width, data, scale, gain, *sources, tuple(notes))
 
 
 def some(blind: Sequence[Subframe], frames: Sequence[Subframe]) -> str:
@@ -87,11 +87,13 @@ def apart_words(night: Subframes) -> list[str]:
     for group in night.groups:
         words = "unknown exposure" if group.exposure_s is None else f"{group.exposure_s:g} s"
         parts.setdefault((group.target, group.filter), []).append(" and ".join(filter(None, (words, group.size))))
-    todo = "integrate them apart, or weigh by PSFScaleSNR, which compares them"
-    return [
-        f"{' '.join(filter(None, key)) or 'frames'}: {', '.join(words)} are weighed each among themselves; {todo}"
+    told = [
+        f"{' '.join(filter(None, key)) or 'frames'}: {', '.join(words)} are weighed each among themselves; integrate"
         for key, words in parts.items() if len(words) > 1
     ]  # fmt: skip
+    binned = len({frame.meta.binning for frame in night}) > 1  # noise and light of pixels of another size
+    todo = "them apart" if binned else "them apart, or weigh by PSFScaleSNR, which compares them"
+    return [f"{words} {todo}" for words in told]
 
 
 def within_limits(select: SubframeSelector, group: Subframes) -> list[Subframe]:

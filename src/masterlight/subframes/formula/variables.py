@@ -165,10 +165,3 @@ def fields_of(names: Iterable[str]) -> tuple[str, ...]:
     """The fields of `Measurement` that these properties need, each once."""
     rows = [row for name in names if (row := property_named(name))]
     return tuple(dict.fromkeys(field for row in rows for field in row.fields))
-
-
-def column_of(name: str, measurements: Iterable[Any]) -> np.ndarray:
-    """One property of many frames, (N,) float64 in px and DN, NaN where it could not be measured."""
-    row = property_named(name)
-    assert row is not None, name
-    return np.array([row.of(m) for m in measurements], np.float64)

@@ -4,12 +4,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.core.headers.values import seconds_of
 from masterlight.subframes.choice.table import Subframe, Subframes, groups_of
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES
@@ -265,11 +265,8 @@ def clock(ms: float) -> str:
 
 def ms_of(time: str) -> float:
     """A time of a header, ISO 8601 in UTC, in ms since 1970; NaN where it cannot be read."""
-    try:
-        read = datetime.fromisoformat(time.strip().removesuffix("Z"))
-    except (ValueError, AttributeError):
-        return math.nan
-    return (read.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds() * 1e3
+    seconds = seconds_of(time)
+    return math.nan if seconds is None else 1e3 * seconds
 
 
 def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:

@@ -1,12 +1,12 @@
 """Between which values of each property a formula of approval lets frames pass, where that can be told by itself."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
+from masterlight.subframes.formula.explain import conditions
 from masterlight.subframes.formula.expression import Expression, canonical
-from masterlight.subframes.formula.functions import OPERATORS
 from masterlight.subframes.formula.parser import Node
 
 STEPS, HALVINGS, BEYOND = 400, 50, 20.0
@@ -20,22 +20,13 @@ def limits(formula: Expression, columns: Mapping[str, np.ndarray]) -> dict[str, 
     condition is about one property and all must hold; a part that joins properties, or one of several, tells nothing.
     """
     found: dict[str, tuple[float, float]] = {}
-    for part in conditions(formula.root):
+    for _, part in conditions(formula, formula.root):
         names = {canonical(node.name) for node in part.parts if node.name}
         if len(names) == 1 and (between := passing(formula, part, columns, *names)):
             name = names.pop()
             low, high = found.get(name, (-math.inf, math.inf))
             found[name] = max(low, between[0]), min(high, between[1])
     return found
-
-
-def conditions(node: Node) -> Iterator[Node]:
-    """The conditions that must all hold."""
-    if node.compute is OPERATORS["&&"].compute:
-        for argument in node.arguments:
-            yield from conditions(argument)
-    elif node.gives is bool:
-        yield node
 
 
 def passing(

@@ -34,6 +34,8 @@ def offset_of(stars: StarList) -> tuple[float, float] | None:
     if len(away) < FEWEST:
         return None
     offsets = np.column_stack([away / NEAR_PX, ratio / math.log(2)])
+    if densest(offsets) < max(FEWEST, SHARE * count):
+        return None
     tree = cKDTree(offsets)
     pairs = tree.query_ball_point(offsets, 1, p=np.inf, return_length=True)
     best = int(np.argmax(pairs))
@@ -44,3 +46,16 @@ def offset_of(stars: StarList) -> tuple[float, float] | None:
         return None
     dx, dy = np.median(away[same], axis=0)
     return float(dx), float(dy)
+
+
+def densest(offsets: np.ndarray) -> int:
+    """More than lie within 1 of any of these offsets (n, 3) along each axis, or as many: by counts in cells of 2.
+
+    Counting them one by one takes ten times as long, and mostly there are too few in any cell.
+    """
+    cells = np.floor((offsets - offsets.min(axis=0)) / 2).astype(int)
+    counts = np.zeros(cells.max(axis=0) + 2, int)
+    np.add.at(counts, tuple(cells.T), 1)
+    for axis in range(3):
+        counts += np.roll(counts, -1, axis)
+    return int(counts.max())

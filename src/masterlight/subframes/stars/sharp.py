@@ -18,14 +18,9 @@ in natural logarithms, widths support each other, and belong together; part of t
 ones are the stars."""
 
 
-@njit(nogil=True, cache=True)
-def spike(image, x, y, level, noise, share=0.4):
-    """Whether a maximum stands alone, as hot pixels and cosmic rays do, where a star would light its neighbours too.
-
-    The two brightest of the eight neighbours are left out, so that pairs and triples are caught; the other six of a
-    star of FWHM 1.3 px hold 0.85 of its peak together wherever its centre falls in the pixel. share: what they hold of
-    it at most where it is none.
-    """
+@njit(nogil=True, cache=True, forceinline=True)
+def around(image, x, y, level):
+    """(brightest, second, sum, number) of those of the eight neighbours of a pixel that are there, above the level."""
     first, second, total, n = -np.inf, -np.inf, 0.0, 0
     for j in range(max(0, y - 1), min(image.shape[0], y + 2)):
         for i in range(max(0, x - 1), min(image.shape[1], x + 2)):
@@ -37,6 +32,18 @@ def spike(image, x, y, level, noise, share=0.4):
                 first, second = v, first
             elif v > second:
                 second = v
+    return first, second, total, n
+
+
+@njit(nogil=True, cache=True)
+def spike(image, x, y, level, noise, share=0.4):
+    """Whether a maximum stands alone, as hot pixels and cosmic rays do, where a star would light its neighbours too.
+
+    The two brightest of the eight neighbours are left out, so that pairs and triples are caught; the other six of a
+    star of FWHM 1.3 px hold 0.85 of its peak together wherever its centre falls in the pixel. share: what they hold of
+    it at most where it is none.
+    """
+    first, second, total, n = around(image, x, y, level)
     if n < 6:
         return False
     return total - first - second < share * (image[y, x] - level) - 1.5 * noise
@@ -48,17 +55,7 @@ def alone(image, x, y, level, noise):
 
     Where but three to five neighbours are there, one of them is left out, and the others hold the same share each.
     """
-    first, second, total, n = -np.inf, -np.inf, 0.0, 0
-    for j in range(max(0, y - 1), min(image.shape[0], y + 2)):
-        for i in range(max(0, x - 1), min(image.shape[1], x + 2)):
-            v = image[j, i] - level
-            if (i == x and j == y) or not abs(v) < np.inf:
-                continue
-            total, n = total + v, n + 1
-            if v > first:
-                first, second = v, first
-            elif v > second:
-                second = v
+    first, second, total, n = around(image, x, y, level)
     if n < 3:
         return False
     left = n - 2 if n >= 6 else n - 1
