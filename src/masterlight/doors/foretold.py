@@ -19,10 +19,9 @@ from masterlight.session.words import how_many, visible
 from masterlight.subframes.choice.outlook import KINDS, Kernel, Outlook, outlooks
 from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.looks.chart import CHOSEN
 from masterlight.subframes.select import SubframeSelector
 
-PRESENT = "chosen"
-"""What the present choice is called in a table."""
 GIVEN = 0.1, 1.0, 5.0, 10.0, 20.0
 """Percent of depth at which the frontier is told."""
 SHALLOW = 0.02
@@ -108,7 +107,7 @@ def table_lines(outlook: Outlook) -> list[str]:
 def row_of(outlook: Outlook, name: str) -> str:
     """A choice and what it makes."""
     one = outlook.choices[name]
-    words = f"sharp {outlook.give:g}%" if name == "sharp" else PRESENT if name == "present" else name
+    words = f"sharp {outlook.give:g}%" if name == "sharp" else CHOSEN if name == "present" else name
     fwhm, noise = one.fwhm_px * outlook.unit("width"), one.noise_dn * outlook.unit("level")
     long = f"{one.eccentricity:.2f}" if np.isfinite(one.eccentricity) else "-"
     depth, points = (percent(value - 1) for value in (one.depth, one.point_snr))

@@ -113,8 +113,8 @@ ROWS = (
     Property("NoiseRatio", "share of the pixels free of structure", ("noise_fraction",), better="high"),
     Property("Median", "level of its background", ("location_dn",), unit="level", better="low", form=".5g"),
     Property(
-        "MedianMeanDev", "average distance of its pixels from the median", ("mean_deviation_dn",), unit="level",
-        aliases=("MeanDeviation",),
+        "MedianMeanDev", "average distance of its pixels from the median; hot pixels raise it", ("mean_deviation_dn",),
+        unit="level", aliases=("MeanDeviation",),
     ),
     Property("Mean", "of its pixels", ("mean_dn",), unit="level", form=".5g"),
     Property("MStar", "how far its background fluctuates", ("background_noise_dn",), unit="level", better="low"),
