@@ -108,6 +108,19 @@ def test_truth_clouds_and_moonlight_show_unless_each_frame_is_stretched_by_itsel
         assert least <= level[2] - level[0] <= most, level
 
 
+def test_surface_frames_that_are_black_in_the_stretch_of_the_reference_are_told(night, tmp_path):
+    """A sky that falls through the night, as real ones do."""
+    files = []
+    for i, path in enumerate(sorted(night.paths("light"))):
+        files.append(tmp_path / f"light_{i}.fits")
+        pixels, header = fits.getdata(path, header=True)
+        fits.writeto(files[-1], pixels - np.uint16(400 * (i == 2)), header)
+    for how, count in (("reference", 1), ("each", 0)):
+        told = made(files, tmp_path / f"{how}.html", Blink(picture="png", stretch=how), reference=files[0])[1]
+        dark = [words for words in told if "darker than the black of the reference" in words]
+        assert len(dark) == count and all("1 frame " in words and "light_2.fits; " in words for words in dark)
+
+
 def test_truth_the_verdict_and_its_reason_stand_beside_the_frame(night, tmp_path):
     sharp = SubframeSelector(approve="Index != 2", weight="10 * Index")
     made(night.paths("light"), tmp_path / "n.html", Blink(select=sharp))

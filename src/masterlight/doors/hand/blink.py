@@ -237,7 +237,17 @@ def group_stretches(
         names = (f"{'' if kind in LOOKED_AT else PLURAL[kind]} {group}".strip() for group, kind, _ in groups)
         told = "; ".join(dict.fromkeys(names))
         yield Event(STAGE, message=f"{len(groups)} groups, each stretched as its best frame: {told}")
+    if dark := [frame.source for frame, by in zip(night, out, strict=True) if is_black(frame, by)]:
+        words = "with a sky darker than the black of the reference: stars alone are seen"
+        yield Event(
+            STAGE, message=f"{how_many(len(dark), 'frame')} {words}, such as {dark[0]}; Blink.stretch each lifts them"
+        )
     return out
+
+
+def is_black(frame: Subframe, by: Sequence[Stretch] | None) -> bool:
+    """Whether the sky of a frame falls below what the stretch of another makes black."""
+    return bool(by) and frame.measurement is not None and frame.measurement.location_dn < min(s.black for s in by or ())
 
 
 def title_of(night: Subframes, path: Path) -> str:
