@@ -32,10 +32,15 @@ def sheet(night: Subframes, columns: int, wanted: Sequence[str] = ()) -> list[st
     """The lines of a table, at most so many columns wide; `wanted` properties come first."""
     names = [name for name in dict.fromkeys((*wanted, *USUAL)) if np.isfinite(night.column(name)).any()]
     lines: list[str] = []
+    hidden: dict[str, None] = {}
     for group, frames in night.groups.items():
         head = textwrap.wrap(f"{visible(group)}: {tally(frames)}", columns, subsequent_indent="  ")
-        lines += [*head, *rows_of(frames, names, columns), ""]
-    return lines[:-1] if len(night.groups) < 2 else [*lines, f"all together: {tally(night)}"]
+        rows, without = rows_of(frames, names, columns)
+        lines += [*head, *rows, ""]
+        hidden |= dict.fromkeys(without)
+    lines = lines[:-1] if len(night.groups) < 2 else [*lines, f"all together: {tally(night)}"]
+    words = f"no room for {', '.join(hidden)}: a wider window shows more, a table in a file all"
+    return [*lines, *textwrap.wrap(words, columns)] if hidden else lines
 
 
 def tally(frames: Subframes) -> str:
@@ -44,10 +49,14 @@ def tally(frames: Subframes) -> str:
     return f"{how_many(len(frames), 'frame')}, {'all' if count == len(frames) else count or 'none'} approved"
 
 
-def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> list[str]:
-    """Heads and rows of one group; below each frame that is left out the reason, below others what is odd."""
+def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> tuple[list[str], list[str]]:
+    """Heads and rows of one group, and the columns that had no room.
+
+    Below each frame that is left out stands the reason, below others what is odd.
+    """
     units = {name: SHORT.get(unit := frames.unit_of(name), unit) for name in names}
-    figures = {f"{name} {units[name]}".strip(): cells_of(frames, name) for name in names}
+    heads = {name: f"{name} {units[name]}".strip() for name in names}
+    figures = {heads[name]: cells_of(frames, name) for name in names}
     files = names_of([frame.source for frame in frames])
     widths = {head: max(len(head), *map(len, cells)) for head, cells in figures.items()}
     room = columns - 4
@@ -63,7 +72,7 @@ def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> list[str]:
         lines.append(f"{mark_of(frame)} {files[i]:{wide}}{cells}".rstrip())
         for words in (*frame.reasons, *(flag.words for flag in frame.flags if flag.words not in frame.reasons)):
             lines += textwrap.wrap(visible(words), columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return lines
+    return lines, [name for name in names if heads[name] not in taken]
 
 
 def names_of(sources: Sequence[str]) -> list[str]:

@@ -85,6 +85,7 @@ def choose_files(
     check_columns(select, frames, sort)
     if "explain" in wanted:
         check_explained(select, frames, str(wanted["explain"]))
+    marked(Subframes(tuple(Subframe(frame.source) for frame in frames)), keep, leave_out)  # names are told at once
     copies = {}
     if out is not None:
         check_keyword(keyword, frames)
