@@ -48,7 +48,7 @@ def test_truth_what_was_copied_from_a_page():
         ("35*inv(FWHM", 6, "never closed"), ("Sqrt(FWHM)", 0, "there is sqrt"), ("FWHM (1 - 2)", 0, "a * missing"),
         ("Stars ? 1 : 2", 0, "'?' needs true or false, this is a number"), ("true ? 1", 8, "':' is needed"),
         ("true ? 1 : true", 11, "':' after this needs a number"), ("1 : 2", 2, "condition ? a : b"),
-        ("3,5*FWHM", 1, "decimals have a point"), ("FWHM \u2264 4", 5, "it is <="),
+        ("3,5*FWHM", 1, "decimals have a point"), ("FWHM \u2264 4", 5, "write <="),
         ("percentile(FWHM, 101)", 17, "0 to 100"),
         ("percentile(FWHM, FWHM)", 17, "the same for all frames"), ("tutorial+nois", 0, "tutorial and tutorial+noise"),
         ("35*inv + 3", 3, "'inv' is a function and needs brackets: inv(...)"),

@@ -36,7 +36,7 @@ def test_truth_hot_pixels_of_a_frame_that_another_program_debayered_are_no_stars
     truth = night.expected_stars(0)
     near = np.hypot(stars.x_px[:, None] - truth.x_px, stars.y_px[:, None] - truth.y_px).min(axis=1)
     assert (near[stars.snr > 10] < 1.5).all() and np.count_nonzero(stars.snr > 10) >= 15  # hot pixels are far brighter
-    assert row.fwhm_px == pytest.approx(theirs.fwhm_px, rel=0.3)  # bilinear X-Trans widens most
+    assert row.fwhm_px == pytest.approx(theirs.fwhm_px, rel=0.35)  # bilinear X-Trans widens most
 
 
 @pytest.mark.parametrize("pattern", [*BAYER, *xtrans_patterns()[:36:7]])

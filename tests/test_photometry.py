@@ -154,6 +154,9 @@ def test_truth_standards_stand_alone_and_are_not_saturated():
     )
     assert standards(stars).x_px.tolist() == [300, 400]
     assert standards(stars, most=1).x_px.tolist() == [300]
+    crowd = replace(stars, flux_dn=np.array([1000.0, 150, 900, 800, 10, 700]))
+    assert standards(crowd).x_px.tolist() == [300, 400, 100]  # few stand alone: one beside a faint star, too
+    assert standards(crowd, most=2).x_px.tolist() == [300, 400]
 
 
 def test_surface_a_frame_that_cannot_be_read_is_named():

@@ -22,6 +22,8 @@ APART = 5.0
 """Distance in widths within which a star must have no neighbour worth mentioning."""
 NEIGHBOUR = 0.02
 """A neighbour is worth mentioning from this part of a star's light on."""
+LIGHT_NEIGHBOUR = 0.2
+"""A neighbour of at most this part of a star's light is put up with where few stars stand alone."""
 STEP_PX, SHARE, GAUSSIAN = 0.25, 0.75, 1.4221
 """The width is told by the radius that holds this share of the light within twice itself, by a profile in rings of this
 step: for a Gaussian, FWHM over 1.4221."""
@@ -68,18 +70,25 @@ NARROWEST_PX = 0.7
 
 
 def standards(stars: StarList, most: int = 120) -> StarList:
-    """The stars of a reference that tell fluxes well: the brightest unsaturated ones that stand alone."""
+    """The stars of a reference that tell fluxes well: the brightest unsaturated ones that stand alone.
+
+    Where these are few, also those with the least neighbours, which shine in every frame alike.
+    """
     if not len(stars):
         return stars
     reach = APART * float(np.median(stars.fwhm_px))
-    tree, alone = cKDTree(stars.xy), []
+    tree, alone, beside = cKDTree(stars.xy), [], []
     for i in np.flatnonzero(~stars.saturated & (stars.flux_dn > 0)):
         near = [k for k in tree.query_ball_point(stars.xy[i], reach) if k != i]
-        if not (stars.flux_dn[near] > NEIGHBOUR * stars.flux_dn[i]).any():
+        share = float(np.max(stars.flux_dn[near], initial=0.0)) / float(stars.flux_dn[i])
+        if share <= NEIGHBOUR:
             alone.append(i)
+        elif share <= LIGHT_NEIGHBOUR:
+            beside.append((share, i))
         if len(alone) == most:
             break
-    return stars[np.array(alone, int)]
+    lacking = max(min(2 * ENOUGH_STARS, most) - len(alone), 0)
+    return stars[np.array([*alone, *(i for _, i in sorted(beside)[:lacking])], int)]
 
 
 def forced_fluxes(frame: Frame, stars: StarList) -> Fluxes:
