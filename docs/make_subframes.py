@@ -69,7 +69,7 @@ def explained(command: str) -> str:
 def forecast(command: str) -> str:
     """A block with a command and what it tells below its table: the rows of the forecast, and the frontier."""
     lines = told(command).partition("forecast, before")[2].splitlines()[1:]
-    end = next(i for i, line in enumerate(lines) if "leaving out" in line)
+    end = next(i for i, line in enumerate(lines) if "each frame brings" in line)
     return "\n".join(["```text", f"$ {command}", "...", *lines[:end], "...", "```"])
 
 

@@ -36,6 +36,7 @@ def find_stars(
 ) -> tuple[StarList, int, dict[str, float], np.ndarray]:
     """The stars of an image (rows, cols): (StarList, number above the threshold, shape that they share, sky mesh).
 
+    Stars that show only when others are taken off are in the list and not in the number, so that frames compare.
     mosaic (rows, cols): what the image was debayered from; its colours repeat every `period` pixels.
     """
     if mosaic.shape != image.shape:
@@ -59,7 +60,7 @@ def find_stars(
         good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
-    total = round(len(found) / max(1, len(keep)) * len(candidates.x))
+    total = round(np.count_nonzero(good[: len(keep)]) / max(1, len(keep)) * len(candidates.x))
     found = replace(found, peaks=peaks, outnumbered=len(peaks) > OUTNUMBERED * total)
     if flat:
         beneath = flat.at(found.x_px, found.y_px)
