@@ -155,3 +155,11 @@ def test_authority_more_is_found_than_by_sep_in_crowded_fields_and_over_nebulosi
         wanted = truth.snr > 10
         ours = np.hypot(told["list"].x_px[:, None] - truth.x, told["list"].y_px[:, None] - truth.y).min(axis=0) < 1.5
         assert ours[wanted].mean() > near[wanted].mean() - 0.01
+
+
+def test_truth_the_number_of_stars_does_not_leap_where_a_frame_becomes_crowded():
+    """Where stars are searched for again, more are in the list; how many a frame shows goes on as its seeing does."""
+    told = [judge(scene := Scene(fwhm_px=f, count=900, faintest=5), sky_of(scene, 3)) for f in (2.2, 3.2)]
+    sparse, crowded = told
+    assert sparse["found"] == sparse["stars"] and crowded["found"] > 1.02 * crowded["stars"]
+    assert crowded["stars"] == pytest.approx(sparse["stars"], rel=0.1)

@@ -60,7 +60,7 @@ def find_stars(
         good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
-    total = round(np.count_nonzero(good[: len(keep)]) / max(1, len(keep)) * len(candidates.x))
+    total = round(np.count_nonzero(good < len(keep)) / max(1, len(keep)) * len(candidates.x))
     found = replace(found, peaks=peaks, outnumbered=len(peaks) > OUTNUMBERED * total)
     if flat:
         beneath = flat.at(found.x_px, found.y_px)
