@@ -21,9 +21,11 @@ def night_of(names, **more):
 def test_surface_columns_line_up_and_those_that_have_no_room_go():
     night = night_of([f"a_night_with_a_long_name_{i:03d}.fits" for i in range(3)], eccentricity=0.4, stars=120)
     for columns in (40, 60, 80, 120):
-        head, names, *rows = sheet(night, columns)
+        head, names, *rest = sheet(night, columns)
+        rows, words = rest[:3], " ".join(rest[3:])
         assert head == "L: 3 frames, all approved" and names.startswith("    file ")
-        assert {len(row) for row in rows} == {len(names)} and len(names) <= columns
+        assert {len(row) for row in rows} == {len(names)} and max(map(len, [names, *rest])) <= columns
+        assert all((name in names) != (name in words) for name in ("FWHM", "Eccentricity", "Stars", "Noise", "Median"))
     assert "FWHM px  Eccentricity  Stars  Noise DN  Median DN" in sheet(night, 120)[1]
     assert "FWHM px" in sheet(night, 40)[1] and "Eccentricity" not in sheet(night, 40)[1]
     assert sheet(night, 60, ["Median"])[1].split()[1] == "Median"
