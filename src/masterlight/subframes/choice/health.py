@@ -14,7 +14,8 @@ import numpy as np
 
 from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
-from masterlight.subframes.choice.table import Flag, Subframe, Subframes, groups_of
+from masterlight.subframes.choice.groups import groups_of
+from masterlight.subframes.choice.table import Flag, Subframe, Subframes
 from masterlight.subframes.stars.doubles import NEAR_PX
 
 ODD = 4.0

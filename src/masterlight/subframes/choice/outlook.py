@@ -17,7 +17,8 @@ from masterlight.subframes.choice.forecast import (
     frontier_of,
     prices_of,
 )
-from masterlight.subframes.choice.table import Subframe, Subframes, groups_of, spelling
+from masterlight.subframes.choice.groups import groups_of, spelling
+from masterlight.subframes.choice.table import Subframe, Subframes
 
 KINDS: dict[str, Callable[[Comparable, float], np.ndarray]] = {
     "noise": lambda frames, give: frames.noise(),

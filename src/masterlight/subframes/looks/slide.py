@@ -1,5 +1,6 @@
 """`Slide`, what is told of a frame beside its picture; `Show`, what takes the pictures of many."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Slide:
         return f"{number}/{count}   {self.name}", "   ".join(filter(None, [verdict, *facts, self.words]))
 
 
-class Show:
+class Show(ABC):
     """What takes pictures: `pack` in any thread, `add` of what that gave in any order; all is written at the end."""
 
     def __init__(self, slides: Sequence[Slide], file: BinaryIO, title: str = ""):
@@ -47,13 +48,13 @@ class Show:
         if error is None:
             self.close()
 
+    @abstractmethod
     def pack(self, i: int, reduced: np.ndarray, by: Sequence[Stretch]) -> Any:
         """The picture of slide i, stretched, as it is to be added."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, i: int, packed: Any) -> None:
         """Take the picture of slide i; None where there is none."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing is left where all is written as it comes)
         """Write what is left."""

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from html import escape
@@ -109,8 +110,9 @@ class InOrder(Show):
         out[:rows, :cols] = (picture if out.ndim == picture.ndim else picture[..., None])[:rows, :cols]
         return out
 
+    @abstractmethod
     def push(self, picture: np.ndarray) -> None:
-        raise NotImplementedError
+        """Take the next picture."""
 
     def pack(self, i: int, reduced: np.ndarray, by: Sequence[Stretch]) -> np.ndarray:
         slide, picture = self.slides[i], self.toned(stretched(reduced, by))
