@@ -49,7 +49,7 @@ def find_stars(
     keep, chosen, fits, placed, beta = fit_candidates(settings, everything, gain_e_per_dn)
     wide = width_among_wide(fits, chosen, beta) if scale == 1 and flat is None else None
     if wide:
-        flat, everything = search_flattened(image, settings.sigma, everything, wide, *sharp)
+        flat, everything = search_flattened(image, settings.sigma, everything, wide, *sharp, partly=True)
         keep, chosen, fits, placed, beta = fit_candidates(settings, everything, gain_e_per_dn)
     searched, candidates, level, _, ceiling, peaks, _ = everything
     if fits is None:
@@ -179,7 +179,7 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     """
     latest = first = stars.detect(image, sigma, saturation_dn, mosaic, period)
     peaks, level, flat, told = latest.peaks, latest.level, None, np.nan
-    for _ in range(FLATTENED if nebulous(latest.binned, float(np.median(latest.noise)) / stars.SMOOTHING) else 0):
+    for _ in range(FLATTENED if nebulous(latest.binned, noise_of(latest)) else 0):
         width = typical_fwhm(latest.image, latest.candidates)
         if not width > 0 or 0.8 < width / told < 1.25:
             break
@@ -198,11 +198,16 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     return *best, flat
 
 
-def search_flattened(image, sigma, first, width, mosaic, period):
+def noise_of(found):
+    """Noise of a pixel of what `detect` searched, DN."""
+    return float(np.median(found.noise)) / stars.SMOOTHING
+
+
+def search_flattened(image, sigma, first, width, mosaic, period, partly=False):
     """What is found in an image without what is wider than its stars of this width: (flattened image, `Found`); first:
-    what was found in the image itself, which tells its peaks and level."""
+    what was found in the image itself, which tells its peaks and level; partly: as for `flattened`."""
     ceiling = first.saturation_dn
-    flat = flattened(image, first.binned, width, ceiling)
+    flat = flattened(image, first.binned, width, noise_of(first), ceiling, partly)
     again = stars.detect(flat.image, sigma, ceiling if np.isfinite(ceiling) else None, mosaic, period)
     return flat, again._replace(peaks=first.peaks, level=first.level)
 
@@ -214,7 +219,7 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
     """
     rough = np.zeros(len(fits), int)
     if flat is not None:
-        rough[:] = flat.rough(scale * chosen.x, scale * chosen.y, scale * float(np.median(chosen.noise)))
+        rough[:] = flat.rough_at(scale * chosen.x, scale * chosen.y)
     least, widest = np.array([ON_SKY, IN_NEBULA])[rough].T
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]
