@@ -96,7 +96,7 @@ def choose_files(
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
     night = with_prices(night, night.forecast()) if "forecast" in wanted else night
-    for words in apart_words(night):
+    for words in apart_words(night.where(lambda frame: frame.weight is not None)):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():

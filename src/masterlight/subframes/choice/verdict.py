@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from masterlight.core.errors import ParameterError
+from masterlight.subframes.choice.groups import spelling
 from masterlight.subframes.choice.health import without_spoilt
 from masterlight.subframes.choice.table import Level, Subframe, Subframes, Units, Width, scale_of
 from masterlight.subframes.formula.expression import Expression
@@ -84,11 +85,13 @@ def apart_words(night: Subframes) -> list[str]:
     if formula is None or not formula.compares:
         return []
     parts: dict[tuple[str, str], list[str]] = {}
+    names: dict[tuple[str, str], str] = {}
     for group in night.groups:
         words = "unknown exposure" if group.exposure_s is None else f"{group.exposure_s:g} s"
-        parts.setdefault((group.target, group.filter), []).append(" and ".join(filter(None, (words, group.size))))
+        names.setdefault(spelling(group), " ".join(filter(None, (group.target, group.filter))) or "frames")
+        parts.setdefault(spelling(group), []).append(" and ".join(filter(None, (words, group.size))))
     told = [
-        f"{' '.join(filter(None, key)) or 'frames'}: {', '.join(words)} are weighed each among themselves; integrate"
+        f"{names[key]}: {', '.join(words)} are weighed each among themselves; integrate"
         for key, words in parts.items() if len(words) > 1
     ]  # fmt: skip
     binned = len({frame.meta.binning for frame in night}) > 1  # noise and light of pixels of another size
