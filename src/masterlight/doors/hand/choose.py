@@ -96,7 +96,8 @@ def choose_files(
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
     night = with_prices(night, night.forecast()) if "forecast" in wanted else night
-    for words in (*kinds_words(night), *apart_words(night)):
+    weighed = night.where(lambda frame: frame.weight is not None)
+    for words in (*kinds_words(night), *apart_words(weighed)):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():

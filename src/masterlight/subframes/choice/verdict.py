@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.choice.groups import groups_of
+from masterlight.subframes.choice.groups import groups_of, spelling
 from masterlight.subframes.choice.health import without_spoilt
 from masterlight.subframes.choice.table import Level, Subframe, Subframes, Units, Width, scale_of
 from masterlight.subframes.formula.expression import Expression
@@ -85,13 +85,15 @@ def apart_words(night: Subframes) -> list[str]:
     formula = Expression(night.weight) if night.weight else None
     if formula is None or not formula.compares:
         return []
-    parts: dict[str, list[str]] = {}
+    parts: dict[tuple[str, ...], list[str]] = {}
+    names: dict[tuple[str, ...], str] = {}
     for group in night.groups:
         words = "unknown exposure" if group.exposure_s is None else f"{group.exposure_s:g} s"
-        parts.setdefault(group.scene, []).append(" and ".join(filter(None, (words, group.size))))
+        names.setdefault(spelling(group), group.scene or "frames")
+        parts.setdefault(spelling(group), []).append(" and ".join(filter(None, (words, group.size))))
     told = [
-        f"{scene or 'frames'}: {', '.join(words)} are weighed each among themselves; integrate"
-        for scene, words in parts.items() if len(words) > 1
+        f"{names[key]}: {', '.join(words)} are weighed each among themselves; integrate"
+        for key, words in parts.items() if len(words) > 1
     ]  # fmt: skip
     binned = len({frame.meta.binning for frame in night}) > 1  # noise and light of pixels of another size
     todo = "them apart" if binned else "them apart, or weigh by PSFScaleSNR, which compares them"
