@@ -25,8 +25,10 @@ CROWDED, TAKEN_FWHM, NEAREST_FWHM, LEFT_OVER = 0.004, 4.0, 0.8, 0.2
 which these are taken off; how near to one nothing new is believed, and what part of its light may be left."""
 FLATTENED = 2
 """How often nebulosity is taken off at most: the first time by a width of stars that it may blur."""
-FIRM_SNR = 25.0
-"""Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
+FIRM_SNR, CLEAR_SNR, BY_NOISE = 25.0, 5.0, 9.0
+"""Stars brighter than the first tell their own shape; fainter ones are placed with the shape of these. Down to the
+second one they are stars whatever shape noise gives them: the chi-square of the shared one may exceed that of their own
+by so much, 3 in the mean for its three parameters."""
 OUTNUMBERED = 5
 """Where so many times more stands out than stars, most stars are too narrow to be told from cosmic rays."""
 
@@ -112,6 +114,7 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     faint = np.flatnonzero((out[:, psf.SNR] <= FIRM_SNR) & (out[:, psf.PEAK] > 0))
     if len(faint) and np.count_nonzero(firm) >= 10:
         start = out[faint, :7].copy()
+        start[:, psf.X], start[:, psf.Y] = chosen.x[faint], chosen.y[faint]  # about which the same pixels lie
         start[:, psf.A : psf.C + 1] = np.median(out[firm, psf.A : psf.C + 1], axis=0)
         where = chosen.noise[faint], radius[faint], near[faint]
         again = psf.fit(image, start, *where, beta, ceiling, inverse_gain, free=4)
@@ -197,6 +200,7 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
         narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
         sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
+        sure |= alike(fits, placed)
         good = (snr > least) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < widest * usual)
         good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= well_fitted(fits, chosen.noise) & (moved < 1.5 + chosen.core)
@@ -206,6 +210,14 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
     if len(order) < 2:
         return order
     return np.delete(order, stars.fainter_of_pairs(x[order], y[order], max(1.5, 0.5 * usual)))
+
+
+def alike(fits, placed):
+    """Which fits the shape that stars share does as well: noise alone may have made them narrow or long."""
+    with np.errstate(invalid="ignore"):
+        shared = placed[:, psf.A] != fits[:, psf.A]
+        clear = (placed[:, psf.PEAK] > 0) & (placed[:, psf.SNR] > CLEAR_SNR)
+        return shared & clear & (placed[:, psf.CHI2] - fits[:, psf.CHI2] < BY_NOISE)
 
 
 def well_fitted(fits, noise):
