@@ -85,6 +85,14 @@ def test_truth_signal_to_noise_is_that_of_the_pixels_that_are_there(kind, monkey
     assert np.median(told) == pytest.approx(1.0, abs=0.08)
 
 
+@pytest.mark.parametrize("fwhm_px", [2.0, 5.0])
+def test_truth_stars_are_found_in_bright_filaments(fwhm_px):
+    scene = Scene(fwhm_px=fwhm_px, count=600, faintest=5, nebula=20)
+    told = judge(scene, sky_of(scene, 2))
+    assert told["complete"] >= LEAST
+    assert told["false"] <= 0.01 * told["found"]
+
+
 def test_truth_nebulosity_is_told_from_stars_and_slopes():
     scene = replace(SKY, nebula=20)
     told = judge(scene, sky_of(scene, 2))

@@ -8,6 +8,7 @@ import numpy as np
 
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
+from masterlight.subframes.bands import strengths
 from masterlight.subframes.choice.table import Subframe
 from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
@@ -46,11 +47,16 @@ class Group:
 
     @classmethod
     def of(cls, frames: Sequence[Subframe], lay: Lay | None = None) -> "Group":
-        """All frames of a target through one filter, laid on each other; without `lay` nobody knows where they lie."""
-        nothing = (None,) * len(frames)
+        """All frames of a target through one filter, laid on each other; without `lay` nobody knows where they lie.
+
+        A single frame has all of its own light, as a formula by light asks; whether that is what it should be, nothing
+        tells.
+        """
         stars = [frame.stars for frame in frames]
-        if lay is None or sum(s is not None and len(s) > 0 for s in stars) < 2:
-            return cls(tuple(frames), nothing, nothing, np.full(len(frames), np.nan))
+        seen = [s is not None and len(s) > 0 for s in stars]
+        if lay is None or sum(seen) < 2:
+            own = tuple(Starlight(1.0, 0.0, 0) if one and lay is not None else None for one in seen)
+            return cls(tuple(frames), (None,) * len(frames), own, np.full(len(frames), np.nan))
         at, places = lay(stars)
         first = frames[at]
         standard = telling(first.stars)
@@ -178,6 +184,13 @@ class Group:
         if len(part) >= FADING_FRAMES and minutes >= FADING_MIN and np.ptp(np.log(self.sky[part])) < STEADY_SKY:
             lost[part] = 1 - self.clearness[part[-1]] / self.clearness[part[0]]
         return lost, minutes
+
+    @cached_property
+    def banding(self) -> np.ndarray:
+        """(N, 2) bands along rows and along columns, parts of the noise of a pixel; NaN where unknown."""
+        told = [frame.measurement.bands if frame.measurement is not None else None for frame in self.frames]
+        ways = ([None if pair is None else pair[way] for pair in told] for way in (0, 1))
+        return np.stack([strengths(profiles, ENOUGH) for profiles in ways], axis=-1)
 
     @cached_property
     def leaning(self) -> np.ndarray:

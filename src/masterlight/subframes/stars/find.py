@@ -164,7 +164,7 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
         if not width > 0 or 0.8 < width / told < 1.25:
             break
         known = ceiling if np.isfinite(ceiling) else None
-        told, flat = width, flattened(image, width, ceiling)
+        told, flat = width, flattened(image, first.binned, width, ceiling)
         latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
     if len(latest.candidates.x) < len(first.candidates.x):
         latest, flat = first, None  # what looked like nebulosity were stars far out of focus
@@ -197,11 +197,11 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
         x, y, peak, snr = fits[:, psf.X], fits[:, psf.Y], fits[:, psf.PEAK], fits[:, psf.SNR]
         calm = (snr > 5) & (peak > 0) & (chosen.core == 0)
         usual = shared_width(fwhm[calm], snr[calm]) if calm.any() else np.nanmedian(fwhm)
-        narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
+        likely, bend, *_ = psf.shape(np.where(alike(fits, placed)[:, None], placed, fits), beta)
+        narrow = likely * ((1 - bend) / (1 + bend)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
         sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
-        sure |= alike(fits, placed)
-        good = (snr > least) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < widest * usual)
+        good = (snr > least) & (peak > 0) & (sure | (likely > max(0.9, 0.5 * usual))) & (fwhm < widest * usual)
         good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= well_fitted(fits, chosen.noise) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
