@@ -144,6 +144,24 @@ def test_truth_hot_pixels_by_the_thousand_are_taken_out():
     assert np.isfinite(clean[~high]).all()
 
 
+@pytest.mark.parametrize(("pattern", "times"), [("G", 1.0), ("RGGB", 2**0.5), ("R", 1.0)])
+def test_truth_noise_of_a_pixel_where_the_others_are_of_another_colour(pattern, times):
+    side = int(len(pattern) ** 0.5)
+    green = np.tile(np.array(list(pattern)).reshape(side, side) == "G", (301 // side + 1, 400 // side + 1))[:301, :400]
+    image = np.where(green, noisy(green.shape), np.nan).astype(np.float32)
+    assert stars.thinned(image) == pytest.approx(times)
+    assert stars.places_searched(image, side).tolist() == green[:side, :side].tolist()
+
+
+def test_truth_a_star_beside_a_hot_pixel_of_another_colour_is_a_star():
+    mosaic = with_stars(noisy((200, 200)), [100.3], [101.2], 600.0, 2.5)
+    mosaic[102, 100] += 5000  # red, the star's middle is green
+    y, x = np.mgrid[:200, :200]
+    image = np.where((x + y) % 2, mosaic, np.nan).astype(np.float32)
+    near = stars.detect(image, mosaic=mosaic, period=2).candidates
+    assert np.hypot(near.x - 100.3, near.y - 101.2).min() < 1.0
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 400)])
 def test_truth_small_and_empty_frames_have_no_stars(shape):
     assert len(stars.detect(noisy(shape)).candidates.x) == 0
