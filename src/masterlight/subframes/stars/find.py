@@ -10,6 +10,7 @@ from masterlight.subframes.stars import psf
 from masterlight.subframes.stars.nebula import flattened, nebulous
 from masterlight.subframes.stars.shared import shared_shape
 from masterlight.subframes.stars.sharp import NO_MOSAIC, STRONG, shared_width, typical_fwhm
+from masterlight.subframes.stars.upon import upon_knots
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
 ROUND, NARROWEST_PX, SHARPEST = 0.2, 2.2, 1.4
@@ -62,6 +63,11 @@ def find_stars(
         sharp = sharp if scale == 1 else (NO_MOSAIC, 1)
         chosen, fits, placed = with_companions(settings, searched, chosen, fits, placed, good, beta, ceiling, *sharp)
         good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
+    if wide and len(good):
+        more, rows = upon_knots(searched, fits, chosen, good, beta, ceiling)
+        fits[more] = placed[more] = rows
+        good = np.concatenate([good, more])
+        good = good[np.argsort(-psf.shape(placed[good], beta)[3], kind="stable")]
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
     total = round(np.count_nonzero(good < len(keep)) / max(1, len(keep)) * len(candidates.x))
