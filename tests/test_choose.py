@@ -138,6 +138,8 @@ def test_surface_copies_are_overwritten_only_when_somebody_says_so(truth, tmp_pa
     assert "is one of the frames to work on" in told
     told = shown(*paths, "-o", out, "--keyword", "EXPTIME", "--overwrite", status=2)
     assert "--keyword EXPTIME: is 120" in told and "which is no weight" in told
+    told = shown(*paths, "-o", out, "--keyword", "CHECKSUM", "--overwrite", status=2)
+    assert "--keyword CHECKSUM: by this FITS reads pixels" in told
     told = shown(*paths, "-o", out, "--keyword", "GEWÖHNLICH", "--overwrite", status=2)
     assert "44 at most" in told and len(told) < 300
 

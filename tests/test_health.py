@@ -181,6 +181,19 @@ def test_truth_frames_of_one_target_with_two_exposures_are_laid_together_and_com
     assert [[str(flag) for flag in f.flags] for f in night] == [[], ["CLOUD"], [], [], [], [], ["CLOUD"], []]
     ratios = [frame.measurement.flux_ratio for frame in night]
     assert np.allclose(ratios[4] / ratios[0], 0.25, atol=0.01)  # in DN, as integration scales
+    spelled = [replace(f, meta=meta.with_(object="M1", filter="Lum")) for f in short]
+    again = examined(Subframes((*long, *spelled)), places_of)
+    assert [frame.measurement.flux_ratio for frame in again] == ratios
+
+
+def test_truth_a_single_frame_has_its_own_light_and_no_transparency():
+    """Found by `tutorial+noise`, which left out the only frame of a filter."""
+    weather = Weather(1, lights=3)
+    two, other = night_table(weather)[:2], night_table(weather)[2]
+    alone = replace(other, meta=other.meta.with_(filter="R"))
+    night = examined(Subframes((*two, alone)), places_of).weighed_by("tutorial+noise")
+    assert night[2].approved and night[2].weight == pytest.approx(100) and not night[2].flags
+    assert np.isnan(night[2].given["Transparency"])
 
 
 def test_truth_without_matching_stars_are_counted():

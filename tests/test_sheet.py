@@ -20,6 +20,7 @@ def night_of(names, **more):
 
 def test_surface_columns_line_up_and_those_that_have_no_room_go():
     night = night_of([f"a_night_with_a_long_name_{i:03d}.fits" for i in range(3)], eccentricity=0.4, stars=120)
+    assert all(len(sheet(night, columns)) > 4 for columns in (1, 3, 5))
     for columns in (40, 60, 80, 120):
         head, names, *rest = sheet(night, columns)
         rows, words = rest[:3], " ".join(rest[3:])

@@ -168,8 +168,23 @@ def test_truth_weights_of_exposures_that_are_weighed_among_themselves_are_told()
     assert "60 s, 300 s are weighed each among themselves" in apart_words(night.weighed_by(INVERSE))[0]
     assert not apart_words(night.weighed_by("1/Noise^2")) and not apart_words(night_of().weighed_by(INVERSE))
     assert "or weigh by PSFScaleSNR" in apart_words(night.weighed_by(INVERSE))[0]
+    spelled = [replace(f, meta=f.meta.with_(filter="Luminance")) for f in long]
+    assert apart_words(Subframes((*night_of(), *spelled)).weighed_by(INVERSE))[0].startswith("L: 60 s, 300 s are")
     binned = [replace(f, meta=f.meta.with_(binning=(2, 2))) for f in long]  # whose figures no formula compares
     assert apart_words(Subframes((*night_of(), *binned)).weighed_by(INVERSE))[0].endswith("integrate them apart")
+
+
+def test_truth_a_keyword_that_no_frame_of_a_group_has_is_unknown_there_and_ends_nothing():
+    """Found by a night of two cameras, one of which writes no FOCPOS: the formula of both ended in an error."""
+    red = [replace(f, meta=f.meta.with_(filter="R")) for f in night_of()]
+    told = Subframes((*(replace(f, keywords={"FOCPOS": 7.0}) for f in night_of()), *red))
+    chosen = told.approved_by("FOCPOS < 8").weighed_by("1 / FOCPOS")
+    assert [f.approved for f in chosen] == 4 * [True] + 4 * [False]
+    assert chosen[5].reasons[0] == "FOCPOS could not be measured" and np.isnan(chosen.weights[4:]).all()
+    assert list(told.column("FOCPOS")[:4]) == 4 * [7.0] and np.isnan(told.column("FOCPOS")[4:]).all()
+    for broken in (told.approved_by, lambda text: told.weighed_by(text.replace("<", "*"))):
+        with pytest.raises(ParameterError, match="'FOCPOX' is not known; is it FOCPOS"):
+            broken("FOCPOX < 8")
 
 
 def test_truth_keywords_of_the_headers_are_columns():

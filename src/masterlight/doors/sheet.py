@@ -64,7 +64,7 @@ def rows_of(frames: Subframes, names: Sequence[str], columns: int) -> tuple[list
     for head in figures:  # those that fit beside a name
         if sum(widths[one] + 2 for one in (*taken, head)) + LEAST_NAME <= room:
             taken.append(head)
-    wide = min(max(4, *map(len, files)), MOST_NAME, room - sum(widths[head] + 2 for head in taken))
+    wide = max(1, min(max(4, *map(len, files)), MOST_NAME, room - sum(widths[head] + 2 for head in taken)))
     lines = [f"    {'file':{wide}}" + "".join(f"  {head:>{widths[head]}}" for head in taken)]
     files = told_apart(files, wide)
     for i, frame in enumerate(frames):

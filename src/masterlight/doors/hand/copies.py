@@ -1,6 +1,7 @@
 """Copies of approved frames, each with its weight in the header; samples stay as they are where the file is FITS."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED
 
 STAGE = "subframes"
+STRUCTURE = re.compile(r"BSCALE|BZERO|BLANK|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|XTENSION|SIMPLE|CHECKSUM|DATASUM")
+"""Keywords by which FITS itself reads the pixels; some headers do without them."""
 LONGEST = 44
 """Letters of a keyword that leave room for a double of 24 in a card of 80."""
 
@@ -30,6 +33,8 @@ def check_keyword(keyword: str, frames: Sequence[Frame]) -> None:
         raise ParameterError(
             f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, {LONGEST} at most: choose another"
         )
+    if STRUCTURE.fullmatch(keyword.upper()):
+        raise ParameterError(f"keyword= {keyword}: by this FITS reads pixels; choose another, such as SSWEIGHT")
     for frame in frames:
         value = keywords_of(frame).get(keyword.upper())
         if value is not None and not RELATED.search(keyword):

@@ -47,11 +47,16 @@ class Group:
 
     @classmethod
     def of(cls, frames: Sequence[Subframe], lay: Lay | None = None) -> "Group":
-        """All frames of a target through one filter, laid on each other; without `lay` nobody knows where they lie."""
-        nothing = (None,) * len(frames)
+        """All frames of a target through one filter, laid on each other; without `lay` nobody knows where they lie.
+
+        A single frame has all of its own light, as a formula by light asks; whether that is what it should be, nothing
+        tells.
+        """
         stars = [frame.stars for frame in frames]
-        if lay is None or sum(s is not None and len(s) > 0 for s in stars) < 2:
-            return cls(tuple(frames), nothing, nothing, np.full(len(frames), np.nan))
+        seen = [s is not None and len(s) > 0 for s in stars]
+        if lay is None or sum(seen) < 2:
+            own = tuple(Starlight(1.0, 0.0, 0) if one and lay is not None else None for one in seen)
+            return cls(tuple(frames), (None,) * len(frames), own, np.full(len(frames), np.nan))
         at, places = lay(stars)
         first = frames[at]
         standard = telling(first.stars)

@@ -14,7 +14,7 @@ import numpy as np
 
 from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
-from masterlight.subframes.choice.groups import groups_of
+from masterlight.subframes.choice.groups import groups_of, spelling
 from masterlight.subframes.choice.headers import header_flags, parts
 from masterlight.subframes.choice.table import Flag, Subframe, Subframes
 from masterlight.subframes.stars.doubles import NEAR_PX
@@ -323,7 +323,7 @@ def examined(night: Subframes, lay: Lay | None = None) -> Subframes:
     binning and size.
     """
     groups, out = groups_of(night.frames), list(night.frames)
-    for field in parts([(group.target, group.filter) for group in groups]):
+    for field in parts([spelling(group) for group in groups]):
         laid = Group.of([night.frames[i] for i in field], lay)
         for kind in parts([alike(frame) for frame in laid.frames]):
             same = laid.part(kind).beside_clear()

@@ -171,6 +171,10 @@ class Subframes(Sequence[Subframe]):
         name: one of `names` or their aliases, or a keyword of the headers. Raises ParameterError for any other.
         """
         row = property_named(name)
+        if row is None and name.upper() not in self.keywords:
+            near = alike(name.replace("-", "_"), (*PROPERTIES, *ALIASES, *self.keywords))
+            known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names[:8])} and more"
+            raise ParameterError(f"there is no column {name}; {known}")
         if row is None:
             return self.keyword_column(name)
         return np.array([self.value(i, row) for i in range(len(self))], float)
@@ -186,14 +190,14 @@ class Subframes(Sequence[Subframe]):
             return frame.given.get(row.name, np.nan)
         return row.of(frame.measurement) * self.units.factor(row.unit, frame)
 
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The keywords of all headers as formulas call them."""
+        return tuple(dict.fromkeys(name for frame in self.frames for name in keyword_names(frame.keywords)))
+
     def keyword_column(self, name: str) -> np.ndarray:
         """(N,) the numbers that a keyword has in the headers of the frames, NaN where it has none."""
-        named = [keyword_names(f.keywords) for f in self.frames]
-        if not any(name.upper() in header for header in named):
-            near = alike(name.replace("-", "_"), (*PROPERTIES, *ALIASES, *dict.fromkeys(k for h in named for k in h)))
-            known = f"is it {' or '.join(near)}?" if near else f"there are {', '.join(self.names[:8])} and more"
-            raise ParameterError(f"there is no column {name}; {known}")
-        values = [header.get(name.upper()) for header in named]
+        values = [keyword_names(frame.keywords).get(name.upper()) for frame in self.frames]
         numbers = [isinstance(value, Real) and not isinstance(value, bool) for value in values]
         return np.array([v if known else np.nan for v, known in zip(values, numbers, strict=True)], float)
 
@@ -238,6 +242,7 @@ class Subframes(Sequence[Subframe]):
         the formula needs is not approved, whatever it says; those that were locked by hand stay as they are. An empty
         formula approves all that could be measured.
         """
+        self.check_names(expression)
         chosen = self.by_group(lambda group: approve_group(group, expression))
         return replace(chosen, approve=expression)
 
@@ -247,8 +252,15 @@ class Subframes(Sequence[Subframe]):
         Each group is looked at by itself; `over` says which of its frames tell XMin, XMedian and the like. A frame that
         lacks what the formula needs has no weight, and is approved no longer.
         """
+        self.check_names(expression)
         chosen = self.by_group(lambda group: weigh_group(group, expression, over))
         return replace(chosen, weight=expression, stats_over=over)
+
+    def check_names(self, expression: str) -> None:
+        """Raise ExpressionError for a name in a formula that is neither a property nor a keyword of any header."""
+        formula = Expression(expression or "true")
+        if any(property_named(name) is None for name in formula.names):
+            formula.check([*PROPERTIES, *self.keywords])
 
     def explained(self, i: int) -> list[str]:
         """Lines that tell how frame `i` comes to its verdict and its weight: each condition, and the share of each
@@ -329,10 +341,9 @@ def plain_number(x: float) -> float | int | None:
 
 
 def table_for(group: Subframes, formula: Expression) -> dict[str, np.ndarray]:
-    """The columns that a formula needs; ExpressionError for a name that is neither a property nor a keyword."""
-    if any(property_named(name) is None for name in formula.names):
-        formula.check([*PROPERTIES, *(name for frame in group for name in keyword_names(frame.keywords))])
-    return {name: group.column(name) for name in formula.names} or {"Index": group.column("Index")}
+    """The columns that a formula needs; a keyword that frames of other groups alone have is unknown of all of them."""
+    known = {n: group.column(n) if property_named(n) else group.keyword_column(n) for n in formula.names}
+    return known or {"Index": group.column("Index")}
 
 
 def approve_group(group: Subframes, text: str) -> list[Subframe]:
