@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from weather import (
     Weather,
+    banded,
     brighter,
     coma,
     doughnuts,
@@ -35,6 +36,8 @@ from weather import (
 PAGE = ROOT / "docs" / "health.md"
 LIGHTS, AT = 12, 5
 """Lights of a night, and the one to which something happens."""
+NOISE_E = 27.0
+"""Of a pixel of these nights."""
 TROUBLES: dict[str, tuple[set[str], dict[str, tuple[str, Callable]]]] = {
     "thin cloud takes": ({"HAZE"}, {f"{1 - t:.0%}": ("spoil", through(t)) for t in (0.85, 0.8, 0.7)}),
     "cloud takes": ({"CLOUD"}, {f"{1 - t:.0%}": ("spoil", through(t)) for t in (0.57, 0.5, 0.3)}),
@@ -52,6 +55,9 @@ TROUBLES: dict[str, tuple[set[str], dict[str, tuple[str, Callable]]]] = {
         {"JUMP"}, {f"{1 - s:.0%}": ("veil", jump(13, 8, s)) for s in (0.2, 0.3, 0.5)},
     ),
     "sky is brighter": ({"MOON"}, {f"{b:g} times": ("spoil", brighter(b)) for b in (1.3, 1.5, 1.8)}),
+    "bands run along its rows, beside its noise": (
+        {"BANDING"}, {f"{d:.0%}": ("veil", banded(d * NOISE_E)) for d in (0.05, 0.15, 0.3)},
+    ),
     "sky leans, edge to edge": ({"GRADIENT"}, {f"{2 * d:.0%}": ("spoil", leaning(d, 0)) for d in (0.05, 0.08, 0.2)}),
 }  # fmt: skip
 """What happens, which flags tell it, and its strengths."""

@@ -185,6 +185,19 @@ def test_truth_a_formula_approves_and_weighs_the_lights_of_a_run(tmp_path):
         list(run(folder, tmp_path, Recipe(integrate=ImageIntegration(weights="select"))))
 
 
+@pytest.mark.parametrize("by_hand", ["point", "noise"])
+def test_truth_weights_that_are_set_by_hand_win_and_that_is_told(tmp_path, by_hand):
+    """Also those that would be taken if nobody had said anything."""
+    lights(tmp_path / "in", 11, 3, "a")
+    recipe = Recipe(select=SubframeSelector(weight="1 + Index"), integrate=ImageIntegration(weights=by_hand))
+    *events, done = run(tmp_path / "in", tmp_path / "out", recipe)
+    assert done.result.recipe["integrate"]["weights"] == by_hand
+    told = f"SubframeSelector.weight has no say beside ImageIntegration.weights {by_hand}"
+    assert any(told in event.message for event in events)
+    weights = [row.weight for row in done.result.frames if row.kind == "light"]
+    assert weights != pytest.approx([2 / 4, 3 / 4, 1], abs=0.05)
+
+
 def test_truth_a_run_says_in_which_units_its_formulas_are(tmp_path):
     """One light does not tell how much a pixel sees: FWHM < 4 is about px, which is told before the work."""
     names = lights(tmp_path / "in", 11, 3, "a", object="M 31")

@@ -65,12 +65,26 @@ def test_surface_what_cannot_be_told_is_said():
     )
 
 
+@pytest.mark.parametrize(("blind", "told"), [(0, ""), (1, "0.fits, whose stars"), (3, "3 frames (0.fits ...) whose")])
+def test_truth_the_eccentricity_is_that_of_the_frames_that_tell_it(blind, told):
+    """The others have stars as long as they: of three in four that tell nothing no figure is told."""
+    frames = table(measured(4 * [3.0], 4 * [10.0], 4 * [0.5]), 4 * [1.0])
+    known = [replace(m := f.measurement, theta_rad=0.3, eccentricity=None if i < blind else m.eccentricity)
+             for i, f in enumerate(frames)]  # fmt: skip
+    [outlook] = outlooks(frames.with_frames(replace(f, measurement=m) for f, m in zip(frames, known, strict=True)))
+    lines = forecast_lines([outlook], 90)
+    row = next(line.split() for line in lines if line.startswith("  equal"))
+    assert row[6] == ("-" if blind == 3 else "0.50")
+    assert any(f"ecc.: {told}" in line for line in lines) == bool(blind)
+
+
 def test_surface_words_of_the_verb():
     select = SubframeSelector()
     assert check_together(select, None, None) == 1 and check_together(select, "sharp", "0.1") == 0.1
     assert check_together(select, None, "5") == 5  # for the row of the forecast
     for weights, give, words in (
-        ("blunt", None, "there are noise, point, sharp"), ("noise", "1", "give= does nothing with weights= noise"),
+        ("blunt", None, "there are noise, point, sharp"), ("tutorial", None, "give SubframeSelector.weight tutorial"),
+        ("noise", "1", "give= does nothing with weights= noise"),
         ("sharp", "70", "from 0 to 50"), ("sharp", "much", "from 0 to 50"), ("sharp", "nan", "from 0 to 50"),
     ):  # fmt: skip
         with pytest.raises(ParameterError, match=words):

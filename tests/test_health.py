@@ -9,6 +9,7 @@ import pytest
 from weather import (
     Weather,
     astigmatism,
+    banded,
     brighter,
     coma,
     doughnuts,
@@ -51,6 +52,7 @@ TROUBLES = {
     15: ("spoil", brighter(1.8), {"MOON": "warn"}),
     16: ("others", Weather(99, lights=LIGHTS), {"FIELD": "reject"}),
     17: ("spoil", lambda p: brighter(1.5)(through(0.5)(p)), {"CLOUD": "reject"}),
+    18: ("veil", banded(6.0), {"BANDING": "warn"}),
     21: ("spoil", brighter(1.4), {"TWILIGHT": "warn"}),
     22: ("spoil", brighter(2.0), {"TWILIGHT": "warn"}),
     23: ("spoil", brighter(3.0), {"TWILIGHT": "warn"}),
@@ -222,7 +224,7 @@ def test_truth_a_frame_that_was_not_measured_keeps_its_reason_and_harms_nobody()
     found = examined(night.with_frames((*night, blank)), places_of)
     assert blank.measurement is None and found[5].reasons == blank.reasons and not found[5].flags
     assert not any(frame.flags for frame in found)
-    assert examined(Subframes(()), places_of).frames == () and len(RULES) == 13
+    assert examined(Subframes(()), places_of).frames == () and len(RULES) == 14
 
 
 def test_truth_a_night_that_was_mostly_out_of_focus_has_its_sharp_frames():

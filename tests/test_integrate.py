@@ -64,6 +64,23 @@ def test_authority_two_sided_scales_are_averaged_as_ratios():
     assert terms.out_scale[1] == (0.5 + 1) / 2
 
 
+def test_truth_weights_decide_themselves_unless_a_formula_does():
+    assert ImageIntegration().weights == "auto" and ImageIntegration().settled.weights == "point"
+    measured = [statistics(0.5), statistics(0.6, noise=0.0003)]
+    np.testing.assert_array_equal(
+        ImageIntegration().terms(measured).weights, ImageIntegration(weights="point").terms(measured).weights
+    )
+    assert ImageIntegration().looks_at_profiles == ImageIntegration(weights="point").looks_at_profiles
+
+
+def test_surface_the_name_of_a_formula_is_no_kind_of_weights():
+    for preset in ("tutorial", "tutorial+noise"):
+        with pytest.raises(ParameterError) as told:
+            ImageIntegration(weights=preset)
+        assert f"in a run give SubframeSelector.weight {preset}" in str(told.value)
+        ImageIntegration(weights="expression", weight_expression=preset)  # as the message says
+
+
 def test_truth_exposure_weights():
     terms = ImageIntegration(weights="exposure").terms(
         [statistics(exposure_s=60, flux_ratio=1), statistics(exposure_s=120, flux_ratio=2)]

@@ -69,6 +69,14 @@ def test_truth_what_is_found_and_what_is_not(name):
     assert abs(told["fwhm"]) < 0.01 + 2 * told["row"].fwhm_error_px / scene.fwhm_px and told["ecc"] < 0.15
 
 
+@pytest.mark.parametrize("fwhm_px", [2.0, 5.0])
+def test_truth_stars_are_found_in_bright_filaments(fwhm_px):
+    scene = Scene(fwhm_px=fwhm_px, count=600, faintest=5, nebula=20)
+    told = judge(scene, sky_of(scene, 2))
+    assert told["complete"] >= LEAST
+    assert told["false"] <= 0.01 * told["found"]
+
+
 def test_truth_nebulosity_is_told_from_stars_and_slopes():
     scene = replace(SKY, nebula=20)
     told = judge(scene, sky_of(scene, 2))

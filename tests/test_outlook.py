@@ -11,6 +11,7 @@ from masterlight.core.frame import Meta
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.subframes.choice.outlook import outlooks, weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes, Units
+from masterlight.subframes.choice.verdict import kinds_words
 
 
 def table(measurements, ratios, units=None, **metas):
@@ -110,10 +111,50 @@ def test_truth_weights_of_approved_frames_together():
     assert sharp.choices["present"].wider < 1e-6
     [point] = weighed_together(frames, "point").approved.forecast()
     assert point.choices["present"].point_snr > 1
+    alone = weighed_together(frames.with_frames(f if i == 0 else f.mark(False) for i, f in enumerate(frames)), "sharp")
+    assert alone.weights[0] == 1 and alone[0].approved and np.isnan(alone.weights[1:]).all()
     by_hand = weighed_together(frames.with_frames([frames[0].mark(True), *frames.frames[1:]]), "noise")
     assert by_hand[0].approved and by_hand[0].weight is None
     with pytest.raises(ParameterError, match="weights= blunt"):
         weighed_together(frames, "blunt")
+
+
+@pytest.mark.parametrize(("kind", "give"), [("noise", 1.0), ("point", 1.0), ("sharp", 0.1)])
+def test_truth_what_frames_that_are_left_out_would_bring_by_weights_together(kind, give):
+    """Nearly what they bring where the weights of all are made anew with each of them."""
+    measurements, ratios = night("noise and cloud", 4, 16)
+    frames = table(measurements, ratios.tolist())
+    out = 2, 5, 11
+    chosen = frames.with_frames(frame.mark(i not in out) for i, frame in enumerate(frames))
+    told = weighed_together(chosen, kind, give)
+    assert not any(told[i].approved for i in out)
+    [outlook] = outlooks(told, give)
+    prices = with_prices(told, [outlook]).column("Price")
+    assert np.isfinite(prices).sum() == np.count_nonzero(told.weights > 0) and np.isfinite(prices[5])
+
+    def depth_with(i):
+        more = chosen.with_frames(f.mark(k == i or k not in out) for k, f in enumerate(frames))
+        return outlooks(weighed_together(more, kind, give), give)[0].choices["present"].depth
+
+    alone = outlook.choices["present"].depth
+    for i in out:
+        if told[i].weight is None:  # its stars are too wide to count among the sharpest
+            assert kind == "sharp" and depth_with(i) == pytest.approx(alone, rel=0.005)
+        else:
+            assert prices[i] == pytest.approx(100 * (depth_with(i) / alone - 1), abs=0.3 if kind != "sharp" else 0.8)
+
+
+def test_truth_mosaics_and_debayered_frames_are_forecast_apart():
+    """Green pixels and the mean of three planes have no noise or light in common."""
+    frames = table(
+        measured(4 * [3.0], [10.0, 4.0, 10.0, 4.0]), 4 * [1.0], shape=[(80, 90), (3, 80, 90)] * 2,
+        pattern=["RGGB", None] * 2,
+    )  # fmt: skip
+    found = {one.name: one.choices["equal"].noise_dn for one in outlooks(frames)}
+    assert found == pytest.approx({"M 31, L, mosaics": 10 / np.sqrt(2), "M 31, L, colour": 4 / np.sqrt(2)})
+    assert [str(group) for group in frames.groups] == ["M 31, L, 60 s, mosaics", "M 31, L, 60 s, colour"]
+    assert kinds_words(frames)[0].startswith("2 mosaics, 2 colour: frames of another kind have other levels")
+    assert not kinds_words(frames[:1]) and str(next(iter(frames[:1].groups))) == "M 31, L, 60 s"
 
 
 @pytest.mark.parametrize(("kind", "more"), [("noise", {}), ("point", {}), ("sharp", {"give": 10.0})])

@@ -132,6 +132,16 @@ def edge(depth: float, width: float = 0.5) -> Callable[[np.ndarray], np.ndarray]
     return veil
 
 
+def banded(depth_e: float, along_rows: bool = True, seed: int = 3) -> Callable[[np.ndarray], np.ndarray]:
+    """Electronics that add to each row, or column, another level, of this root mean square in electrons."""
+
+    def veil(stars):
+        levels = depth_e * np.random.default_rng(seed).standard_normal(stars.shape[0 if along_rows else 1])
+        return (stars + (levels[:, None] if along_rows else levels)).astype(np.float32)
+
+    return veil
+
+
 def doughnuts(outer_px: float, hole: float = 0.4) -> Callable[[np.ndarray], np.ndarray]:
     """A telescope with a central obstruction far out of focus: every star is a ring."""
     half = int(np.ceil(outer_px)) + 2

@@ -19,6 +19,7 @@ from masterlight.session.words import how_many, visible
 from masterlight.subframes.choice.outlook import KINDS, Kernel, Outlook, outlooks
 from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
+from masterlight.subframes.formula.presets import PRESETS
 from masterlight.subframes.looks.chart import CHOSEN
 from masterlight.subframes.select import SubframeSelector
 
@@ -43,6 +44,8 @@ def check_together(
 
     foretold: whether a forecast is asked for, which has a row of sharp weights in any case.
     """
+    if weights in PRESETS:
+        raise ParameterError(f"weights= {weights} is a formula: give SubframeSelector.weight {weights}")
     if select.weight in KINDS:
         raise ParameterError(f"SubframeSelector.weight is a formula; give weights= {select.weight} for those weights")
     if weights is not None and weights not in KINDS:
@@ -91,7 +94,8 @@ def lines_of(outlook: Outlook, columns: int) -> list[str]:
     head = f"{visible(outlook.name) or 'all frames'}: {how_many(count, 'frame')}{exposures}, {chosen} approved"
     lines = [head]
     if outlook.choices:
-        lines += [*table_lines(outlook), *frontier_lines(outlook, columns), *advice(outlook, columns)]
+        lines += [*table_lines(outlook), *shapeless_lines(outlook, columns), *frontier_lines(outlook, columns)]
+        lines += advice(outlook, columns)
         lines += price_lines(outlook)
     return lines + inconclusive_lines(outlook, columns)
 
@@ -113,6 +117,20 @@ def row_of(outlook: Outlook, name: str) -> str:
     depth, points = (percent(value - 1) for value in (one.depth, one.point_snr))
     figures = f"{one.frames:>6}{one.effective:>7.1f}{depth:>8}{points:>8}{fwhm:>9.3f}{long:>6}{noise:>10.4g}"
     return f"  {words:11}{figures}{100 * one.wider:>6.1f}%{100 * one.shallower:>5.1f}%"
+
+
+def shapeless_lines(outlook: Outlook, columns: int) -> list[str]:
+    """Which frames the eccentricity does not speak of."""
+    names = [visible(PurePath(outlook.night[i].source).name) for i in np.flatnonzero(outlook.frames.shapeless)]
+    if not names:
+        return []
+    who = (
+        f"{names[0]}, whose stars"
+        if len(names) == 1
+        else f"{how_many(len(names), 'frame')} ({names[0]} ...) whose stars"
+    )
+    words = f"ecc.: {who} tell no direction, taken to be as the others; - where these bring less than half"
+    return textwrap.wrap(words, columns, initial_indent="  ", subsequent_indent="    ")
 
 
 def percent(part: float) -> str:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from masterlight.core import workers
 from masterlight.core.knob import Unit, When
@@ -25,15 +25,27 @@ if TYPE_CHECKING:
     from masterlight.subframes.measurement import Measurement
 
 Combination = Literal["average", "median", "minimum", "maximum", "adaptive"]
-Weights = Literal[
-    "point", "noise", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average", "median",
-    "average-deviation", "keyword", "expression", "select",
+WEIGHTS = Literal[
+    "auto", "point", "noise", "sharp", "none", "exposure", "snr", "psf-signal", "psf-snr", "psf-scale-snr", "average",
+    "median", "average-deviation", "keyword", "expression", "select",
 ]  # fmt: skip
 WEIGHED = "average", "adaptive"
 """Combinations in which some frames count for more than others."""
 NORMALIZED = "auto", "additive", "multiplicative", "additive+scaling", "multiplicative+scaling", "local"
 JUDGED = "auto", "scale+zero offset", "equalize fluxes", "local"
 LOCALLY = When(normalization="local"), When(rejection__normalization="local")
+
+
+def no_preset(word: object) -> object:
+    """What was given for a kind of weights; ValueError for the name of a formula, which belongs to another knob."""
+    if isinstance(word, str) and word in engine("subframes.formula.presets").PRESETS:
+        by_hand = f"else ImageIntegration.weights expression and ImageIntegration.weight_expression {word}"
+        todo = f"in a run give SubframeSelector.weight {word}, {by_hand}"
+        raise ValueError(f"{word} is a formula, no kind of weights: {todo}")
+    return word
+
+
+Weights = Annotated[WEIGHTS, BeforeValidator(no_preset)]
 
 
 @process
@@ -49,10 +61,10 @@ class ImageIntegration:
     """How frames are brought to the background and scale of the reference before they are combined. auto is
     additive+scaling, and place by place where the skies that were measured differ over the field; local compares
     pixels with those of the reference, by the knobs of `local`."""
-    weights: Annotated[Weights, When(combination=WEIGHED)] = "point"
+    weights: Annotated[Weights, When(combination=WEIGHED)] = "auto"
     """What a frame counts for: point is for the faintest stars, by its noise and by how its stars overlap with those of
     all; noise for the deepest sky, by inverse noise variance; sharp for narrow stars; keyword is by its header;
-    select is by SubframeSelector.weight, in a run."""
+    select is by SubframeSelector.weight, in a run. auto is select in a run with such a formula, else point."""
     give: Annotated[float, Field(ge=0, le=50), Unit("%"), When(weights="sharp")] = 1.0
     """Depth that weights sharp gives away for narrower stars, in percent of signal to noise."""
     weight_keyword: Annotated[str, When(weights="keyword")] = "SSWEIGHT"
@@ -113,7 +125,7 @@ class ImageIntegration:
     @property
     def looks_at_profiles(self) -> bool:
         """Whether the profiles of the stars matter, or their light and width do."""
-        shaped = self.weights in engine("subframes.weights").SHAPED and self.combination in WEIGHED
+        shaped = self.settled.weights in engine("subframes.weights").SHAPED and self.combination in WEIGHED
         return self.looks_at_stars or shaped
 
     @property
@@ -133,7 +145,9 @@ class ImageIntegration:
         if judged == "auto":
             judged = "local" if output == "local" else "scale+zero offset"
         rejection = with_values(self.rejection, normalization=judged)
-        return with_values(self, normalization="additive+scaling" if output == "auto" else output, rejection=rejection)
+        normalization = "additive+scaling" if output == "auto" else output
+        weights = "point" if self.weights == "auto" else self.weights  # a run has said by then whether a formula does
+        return with_values(self, normalization=normalization, weights=weights, rejection=rejection)
 
     def __call__(
         self,

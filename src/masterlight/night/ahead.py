@@ -56,7 +56,7 @@ def weighed_by(run: Run) -> Events[None]:
         together = Subframes(tuple(Subframe(f.source, f.meta) for f in job.frames), weight=select.weight)
         for words in apart_words(together):
             yield run.note("plan", words)
-    if select.weight and weights == ImageIntegration().weights:
+    if select.weight and weights == "auto":
         run.recipe = with_values(run.recipe, integrate=with_values(run.recipe.integrate, weights="select"))
         run.report.recipe = plain(run.recipe)
         yield run.note("plan", "lights count by SubframeSelector.weight (ImageIntegration.weights select)")

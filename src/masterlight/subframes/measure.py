@@ -16,6 +16,7 @@ from masterlight.core.statistics.noise import noise_and_free, sample, two_sided_
 from masterlight.core.statistics.rounding import dither, middle, spread_of, step_between
 from masterlight.core.statistics.scale import SCALES, background_fluctuation, deviation, madn, noise_sides
 from masterlight.core.units.figures import figure
+from masterlight.subframes.bands import bands_of
 from masterlight.subframes.measurement import FLUCTUATION_FIELDS, HEALTH_FIELDS, STAR_FIELDS, Measurement, StarList
 from masterlight.subframes.radial import profile_of_stars
 from masterlight.subframes.select import SubframeSelector
@@ -288,12 +289,12 @@ def measure_light(
     more = {"stars": total, "gradient_dn": gradient(level), "profile": profile_of_stars(image, found)}
     asked = asked_of_sky(boxes[0], period(frame.meta.pattern), wanted) if wanted else {}
     if set(wanted) & set(HEALTH_FIELDS):
-        asked |= asked_of_stars(image, found, row.noise_dn)
+        asked |= asked_of_stars(image, found, row.noise_dn) | {"bands": bands_of(boxes[0], row.noise_dn)}
     return replace(row, **more, **shape, **star_statistics(found), **asked), found
 
 
 def asked_of_stars(image: np.ndarray, found: StarList, noise_dn: float) -> dict[str, Any]:
-    """`HEALTH_FIELDS` of a frame whose stars were found in this image (rows, cols)."""
+    """Those `HEALTH_FIELDS` that the stars of a frame tell, which were found in this image (rows, cols)."""
     return {"trails": crossings_of(found), "light_shares": light_shares(image, found, noise_dn)}
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from masterlight.subframes.bands import Profile
+
 STAR_FIELDS = (
     "psf_flux_dn", "psf_mean_flux_dn", "fwhm_px", "eccentricity", "stars", "profile", "sharpest", "residual",
     "fwhm_mean_dev_px", "eccentricity_mean_dev", "residual_mean_dev", "fwhm_error_px", "eccentricity_error",
@@ -15,7 +17,7 @@ STAR_FIELDS = (
 FLUCTUATION_FIELDS = ("background_noise_dn", "background_scale_dn")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", *FLUCTUATION_FIELDS)
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
-HEALTH_FIELDS = ("trails", "light_shares")
+HEALTH_FIELDS = ("trails", "light_shares", "bands")
 """Fields that `SubframeSelector.measure` makes when they are wanted: by them a frame's health is told."""
 FIRM_SNR, SHARPEST = 25.0, 0.05
 """Stars of so much signal over noise tell how sharp the sharpest are, and what share of them these are."""
@@ -146,6 +148,8 @@ class Measurement:
     """How many bright trails of satellites or aircraft cross it."""
     light_shares: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Light of its stars by their pixels within `wings.APERTURES_PX` over that of their fits; and errors."""
+    bands: tuple[Profile, Profile] | None = field(default=None, compare=False, repr=False)
+    """How far its rows and columns lie above those around them, and what chance gives, see `subframes.bands`."""
     altitude_deg: float | None = None
     azimuth_deg: float | None = None
     air_mass: float | None = None

@@ -226,7 +226,7 @@ def group_stretches(
     out: list[tuple[Stretch, ...] | None] = [None] * len(night)
     groups: dict[Any, list[int]] = {}
     for i, (group, frame) in enumerate(zip(groups_of(night), night, strict=True)):
-        groups.setdefault((group, frame.meta.kind, len(frame.meta.shape)), []).append(i)
+        groups.setdefault((group, frame.meta.kind), []).append(i)
     for members in groups.values() if process.stretch == "reference" else ():
         first = anchor if anchor in members else best(night, members)
         for i in [first, *members]:
@@ -235,7 +235,7 @@ def group_stretches(
                 out = [found if k in members else known for k, known in enumerate(out)]
                 break
     if len(groups) > 1:
-        names = (f"{'' if kind in LOOKED_AT else PLURAL[kind]} {group}".strip() for group, kind, _ in groups)
+        names = (f"{'' if kind in LOOKED_AT else PLURAL[kind]} {group}".strip() for group, kind in groups)
         told = "; ".join(dict.fromkeys(names))
         yield Event(STAGE, message=f"{len(groups)} groups, each stretched as its best frame: {told}")
     if dark := [frame.source for frame, by in zip(night, out, strict=True) if is_black(frame, by)]:

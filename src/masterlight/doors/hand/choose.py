@@ -36,7 +36,7 @@ from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.table import Subframe, Subframes
-from masterlight.subframes.choice.verdict import apart_words
+from masterlight.subframes.choice.verdict import apart_words, kinds_words
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.looks.look import check_prints, page_of, prints_of
@@ -96,7 +96,8 @@ def choose_files(
         night = select.choose(night.with_frames(marked(night, keep, leave_out)))
     night = weighed_together(night, weights, given) if weights else night
     night = with_prices(night, night.forecast()) if "forecast" in wanted else night
-    for words in apart_words(night.where(lambda frame: frame.weight is not None)):
+    weighed = night.where(lambda frame: frame.weight is not None)
+    for words in (*kinds_words(night), *apart_words(weighed)):
         yield Event(STAGE, message=words)
     night = best_first(night, sort) if sort else night
     for name, value in wanted.items():

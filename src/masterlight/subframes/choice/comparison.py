@@ -8,6 +8,7 @@ import numpy as np
 
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
+from masterlight.subframes.bands import strengths
 from masterlight.subframes.choice.table import Subframe
 from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
@@ -183,6 +184,13 @@ class Group:
         if len(part) >= FADING_FRAMES and minutes >= FADING_MIN and np.ptp(np.log(self.sky[part])) < STEADY_SKY:
             lost[part] = 1 - self.clearness[part[-1]] / self.clearness[part[0]]
         return lost, minutes
+
+    @cached_property
+    def banding(self) -> np.ndarray:
+        """(N, 2) bands along rows and along columns, parts of the noise of a pixel; NaN where unknown."""
+        told = [frame.measurement.bands if frame.measurement is not None else None for frame in self.frames]
+        ways = ([None if pair is None else pair[way] for pair in told] for way in (0, 1))
+        return np.stack([strengths(profiles, ENOUGH) for profiles in ways], axis=-1)
 
     @cached_property
     def leaning(self) -> np.ndarray:

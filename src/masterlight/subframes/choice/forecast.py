@@ -66,6 +66,11 @@ class Comparable:
         """(N,) bool: which frames can be compared."""
         return np.isfinite(self.noise_dn)
 
+    @property
+    def shapeless(self) -> np.ndarray:
+        """(N,) bool: which of them have stars that do not tell in which direction they are longer."""
+        return self.told & ~np.isfinite(self.stretch)
+
     def sharp(self, give_fraction: float) -> np.ndarray:
         """Weights (N,) of the narrowest stars for which so much of the depth is given away; see `sharp_weights`."""
         return self.spread(sharp_weights(self.noise_dn[self.told], self.profiles[self.told], give_fraction))
@@ -77,6 +82,27 @@ class Comparable:
     def noise(self) -> np.ndarray:
         """Weights (N,) of least noise."""
         return self.spread(self.noise_dn[self.told] ** -2.0)
+
+    def alike(self, weights: np.ndarray, kind: str) -> np.ndarray:
+        """Weights (N,) in which frames that have none so far, NaN, count by what makes those of the others.
+
+        kind: noise, point or sharp, by which the others were weighed; what a frame counts for beside its noise is a
+        line over how its stars overlap with those of the others, or how far they stand above half of their centre at
+        the radius of the others' mean.
+        """
+        used, noise = self.told & (weights > 0), np.where(self.told, self.noise_dn, np.inf)
+        if not used.any():
+            return np.nan_to_num(weights)
+        profiles = np.nan_to_num(self.profiles)
+        mean = weights[used] @ profiles[used] / weights[used].sum()
+        traits = [np.ones(len(self))]
+        if kind == "point":
+            traits = [profiles @ (AREAS_PX2 * mean)]
+        elif kind == "sharp":
+            traits.append(rise_at(half_radius(mean), profiles) / mean[0])
+        line = np.stack(traits, axis=-1)
+        made = line @ np.linalg.lstsq(line[used], weights[used] * noise[used] ** 2, rcond=None)[0]
+        return np.where(np.isnan(weights), np.maximum(made, 0) / noise**2, weights)
 
     def spread(self, weights: np.ndarray) -> np.ndarray:
         """Weights (N,), the greatest of them 1, from those of the frames that can be compared; 0 for the others."""
@@ -100,7 +126,8 @@ class Forecast(NamedTuple):
     """Signal to noise of a point source by a matched filter, over that of all frames by weights of least noise."""
     fwhm_px: float
     eccentricity: float
-    """NaN where the directions of the stars are unknown."""
+    """Frames whose stars tell no direction count as the others do together; NaN where those that tell it bring less
+    than half of the light."""
     wider: float
     """FWHM over the least at this depth, less 1."""
     shallower: float
@@ -212,14 +239,19 @@ def eccentricity_of(frames: Comparable, share: np.ndarray) -> float:
     """Eccentricity of stars of which each frame brings its share (N,), as they would be fitted.
 
     To stretch a profile P(r) changes it by r P'(r) times the cosine of twice the angle: by least squares the mixture is
-    stretched by what the frames' own stretches bring to that of its mean profile.
+    stretched by what the frames' own stretches bring to that of its mean profile. Frames of unknown stretch are taken
+    to be as the mean of the others; where they bring more than these, nothing is told.
     """
     used = share > 0
     mean = share @ frames.profiles
     near = AREAS_PX2 * (RADII_PX < FITTED * 2 * half_radius(mean))
     slopes = RADII_PX * np.gradient(np.vstack([mean, frames.profiles[used]]), RADII_PX, axis=1)
     part = share[used] * (slopes[1:] @ (near * slopes[0])) / (near @ slopes[0] ** 2)
-    return float(np.sqrt(1 - np.exp(-4 * abs(part @ frames.stretch[used]))))
+    stretch = frames.stretch[used]
+    known = np.isfinite(stretch)
+    if 2 * part[known].sum() < part.sum():
+        return float("nan")
+    return float(np.sqrt(1 - np.exp(-4 * abs(part[known] @ stretch[known]) * part.sum() / part[known].sum())))
 
 
 # --- what else could be -----------------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ LEANING = 0.1
 """Change of the sky from corner to corner, as a part of it, beside that of the others."""
 SAME_FIELD, OTHER_STARS = 0.75, 10
 """Share of the field that a frame has in common with the others; stars that can tell another field."""
+BANDED = 0.1
+"""Bands along rows or columns, root mean square in parts of the noise of a pixel; twice this where few frames are there
+to tell what the sensor does in every one."""
 CLIPPED = 0.02
 """Share of saturated pixels."""
 
@@ -273,6 +276,19 @@ def crossed(group: Group, i: int) -> Flag | None:
     return Flag("SATELLITE", "trails", float(count), 0.0, "note", f"{words} integration rejects that; keep the frame")
 
 
+def banding(group: Group, i: int) -> Flag | None:
+    """Bands along all rows or all columns that the others do not have there."""
+    strength = group.banding[i]
+    few = np.isfinite(group.banding[:, 0]).sum() < ENOUGH
+    limit = 2 * BANDED if few else BANDED
+    if not np.nanmax(strength, initial=0.0) > limit:
+        return None
+    way, value = ("rows", "columns")[int(np.nanargmax(strength))], float(np.nanmax(strength))
+    words = f"bands run along its {way}, {value:.0%} of its noise deep (limit {limit:.0%}): interference or the readout"
+    words += ", or a bias that was not taken off" if few else ""
+    return Flag("BANDING", "bands beside noise", value, limit, "warn", words)
+
+
 def clipped(group: Group, i: int) -> Flag | None:
     """Too much of the frame at saturation."""
     m = group.frames[i].measurement
@@ -292,7 +308,8 @@ def doubled(group: Group, i: int) -> Flag | None:
 
 
 RULES: tuple[Callable[[Group, int], Flag | None], ...] = (
-    cloud, dew, few_stars, trail, optics, focus, jump, bright_sky, gradient, other_field, crossed, clipped, doubled,
+    cloud, dew, few_stars, trail, optics, focus, jump, bright_sky, gradient, other_field, crossed, banding, clipped,
+    doubled,
 )  # fmt: skip
 """What is looked for in each frame, the order in which it is told."""
 

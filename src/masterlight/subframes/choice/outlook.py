@@ -98,11 +98,11 @@ def with_prices(night: Subframes, told: Sequence[Outlook]) -> Subframes:
 
 
 def parts_of(night: Subframes) -> dict[str, Subframes]:
-    """The frames that were measured by target and filter, whatever their exposure."""
+    """The frames that were measured by target, filter and kind of colour, whatever their exposure."""
     names: dict[tuple[str, ...], str] = {}
     parts: dict[str, list[Subframe]] = {}
     for frame, group in zip(night, groups_of(night), strict=True):
-        name = names.setdefault(spelling(group), ", ".join(filter(None, (group.target, group.filter))))
+        name = names.setdefault(spelling(group), group.scene)
         parts.setdefault(name, []).append(frame)
     return {name: night.with_frames(f for f in frames if f.measurement) for name, frames in parts.items()}
 
@@ -128,22 +128,25 @@ def pixels_of(night: Subframes, reference: int) -> np.ndarray:
 
 def weighed_together(night: Subframes, kind: str, give: float = USUAL_GIVE) -> Subframes:
     """A table with the weights of `ImageIntegration.weights` point, noise or sharp, over the approved frames of each
-    target and filter; frames that cannot be compared have none, and are no longer approved unless by hand."""
+    target and filter; approved ones that cannot be compared have none, and are no longer approved unless by hand.
+    Those that are left out have the weight by which they would count beside the approved."""
     if kind not in KINDS:
         raise ParameterError(f"weights= {kind}: frames are weighed together by {', '.join(KINDS)}")
     told: dict[str, Subframe] = {}
-    for outlook in outlooks(night.approved, give):
-        weights = KINDS[kind](outlook.frames, give) if outlook.frames.told.any() else np.zeros(len(outlook.night))
-        for frame, weight in zip(outlook.night, weights.tolist(), strict=True):
-            why = outlook.frames.inconclusive.get(frame.source, f"weights {kind} give it nothing")
+    for outlook in outlooks(night, give):
+        frames, use = outlook.frames, outlook.approved
+        weights, own = np.full(len(frames), np.nan), frames[use]
+        weights[use] = KINDS[kind](own, give) if own.told.any() else float(len(own) == 1)  # it has none beside it
+        for frame, weight in zip(outlook.night, frames.alike(weights, kind).tolist(), strict=True):
+            why = frames.inconclusive.get(frame.source, f"weights {kind} give it nothing")
             told[frame.source] = with_weight(frame, weight, why)
     return night.with_frames(told.get(frame.source, replace(frame, weight=None)) for frame in night)
 
 
 def with_weight(frame: Subframe, weight: float, why: str) -> Subframe:
     """A frame with a weight, or without where it is 0, and why it is no longer approved."""
-    if weight > 0:
-        return replace(frame, weight=weight)
+    if weight > 0 or not frame.approved:
+        return replace(frame, weight=weight or None)
     if frame.locked:
         return replace(frame, weight=None, reasons=(*frame.reasons, f"no weight: {why}"))
     return replace(frame, weight=None, approved=False, reasons=(*frame.reasons, why))

@@ -3,11 +3,12 @@
 In this order: limits and the formula of approval, over all frames of a group; then weights, over all or the approved.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from masterlight.core.errors import ParameterError
-from masterlight.subframes.choice.groups import spelling
+from masterlight.subframes.choice.groups import groups_of, spelling
 from masterlight.subframes.choice.health import without_spoilt
 from masterlight.subframes.choice.table import Level, Subframe, Subframes, Units, Width, scale_of
 from masterlight.subframes.formula.expression import Expression
@@ -84,11 +85,11 @@ def apart_words(night: Subframes) -> list[str]:
     formula = Expression(night.weight) if night.weight else None
     if formula is None or not formula.compares:
         return []
-    parts: dict[tuple[str, str], list[str]] = {}
-    names: dict[tuple[str, str], str] = {}
+    parts: dict[tuple[str, ...], list[str]] = {}
+    names: dict[tuple[str, ...], str] = {}
     for group in night.groups:
         words = "unknown exposure" if group.exposure_s is None else f"{group.exposure_s:g} s"
-        names.setdefault(spelling(group), " ".join(filter(None, (group.target, group.filter))) or "frames")
+        names.setdefault(spelling(group), group.scene or "frames")
         parts.setdefault(spelling(group), []).append(" and ".join(filter(None, (words, group.size))))
     told = [
         f"{names[key]}: {', '.join(words)} are weighed each among themselves; integrate"
@@ -97,6 +98,15 @@ def apart_words(night: Subframes) -> list[str]:
     binned = len({frame.meta.binning for frame in night}) > 1  # noise and light of pixels of another size
     todo = "them apart" if binned else "them apart, or weigh by PSFScaleSNR, which compares them"
     return [f"{words} {todo}" for words in told]
+
+
+def kinds_words(night: Subframes) -> list[str]:
+    """A sentence on frames of more than one kind of colour, which are groups of their own."""
+    counts = Counter(group.colour for group in groups_of(night))
+    if len(counts) < 2:
+        return []
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return [f"{told}: frames of another kind have other levels, noise and widths: each is looked at by itself"]
 
 
 def within_limits(select: SubframeSelector, group: Subframes) -> list[Subframe]:

@@ -161,7 +161,7 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
         if not width > 0 or 0.8 < width / told < 1.25:
             break
         known = ceiling if np.isfinite(ceiling) else None
-        told, flat = width, flattened(image, width, ceiling)
+        told, flat = width, flattened(image, first.binned, width, ceiling)
         latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
     if len(latest.candidates.x) < len(first.candidates.x):
         latest, flat = first, None  # what looked like nebulosity were stars far out of focus

@@ -6,15 +6,20 @@ import numpy as np
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from masterlight.compiled import njit
-from masterlight.core.statistics.mesh import mesh_at, mesh_row, middle, moments
+from masterlight.core.statistics.mesh import mesh_at
+from masterlight.core.statistics.noise import SAFE
 
 STRIPS, SIDE, APART = 8, 8, 3
 """Rows of tiles that are looked at, their side in pixels of the binned frame, and how many tiles apart they are
 compared."""
 STRUCTURED = 0.3
 """Nebulous is a frame whose sky changes by this part of a pixel's noise from tile to tile, beyond any slope."""
-TILE_FWHM, TILE_PX = 4.0, (8, 48)
+TILE_FWHM, TILE_PX = 4.0, (10, 48)
 """Side of the tiles by which nebulosity is told, in widths of stars, and its limits."""
+BISECTIONS = 22
+"""Steps by which medians of tiles are found, each to 2 ** -22 of the standard deviation of its tile."""
+BEYOND = 2
+"""Nodes that a mesh needs on all sides to be read as a surface."""
 
 
 class Flattened(NamedTuple):
@@ -28,7 +33,7 @@ class Flattened(NamedTuple):
 
     def at(self, x, y) -> np.ndarray:
         """What was taken off at positions (n,)."""
-        return values_at(self.beneath, np.asarray(x, float), np.asarray(y, float), self.image.shape)
+        return surface_at(widened(self.beneath), np.asarray(x, float), np.asarray(y, float), self.image.shape)
 
     def rough(self, x, y, noise_dn: float) -> np.ndarray:
         """Whether the nebulosity around positions (n,) has structure beside this noise of a pixel."""
@@ -52,57 +57,147 @@ def nebulous(binned: np.ndarray, noise_dn: float) -> bool:
     return bool(steps.size and np.median(np.abs(steps - np.median(steps))) > STRUCTURED * noise_dn)
 
 
-def flattened(image: np.ndarray, fwhm_px: float, saturation_dn: float) -> Flattened:
-    """The frame (rows, cols), which has pixels, without what is wider than its stars.
+def flattened(image: np.ndarray, binned: np.ndarray, fwhm_px: float, saturation_dn: float) -> Flattened:
+    """The frame (rows, cols), which has pixels, without what is wider than its stars, told by the frame binned by 2.
 
-    The darkest tile keeps its level, so that what is saturated stays above all else.
+    The darkest tile keeps its level, so that what is saturated stays above all else. What the tiles miss of a hollow or
+    a ridge, which the mean over them fills or lowers, shows in what is left, and is taken off as well.
     """
-    side = int(np.clip(TILE_FWHM * fwhm_px, *TILE_PX))
-    beneath = tile_medians(image, max(1, image.shape[0] // side), max(1, image.shape[1] // side))
+    side = int(np.clip(TILE_FWHM * fwhm_px, *TILE_PX)) // 2
+    tiles = [max(1, n // side) for n in binned.shape]
+    beneath = tile_medians(binned, *tiles)
     beneath[np.isnan(beneath)] = np.nanmedian(beneath)
+    beneath += np.nan_to_num(tile_medians(without(binned, beneath, np.inf), *tiles))
     beneath -= beneath.min()
     away = np.abs(beneath - uniform_filter(beneath, 3, mode="nearest"))
     return Flattened(without(image, beneath, saturation_dn), beneath, maximum_filter(away, 3, mode="nearest"))
 
 
+def widened(mesh: np.ndarray) -> np.ndarray:
+    """A mesh with the nodes beyond its borders that a surface through it needs, in line with those within."""
+    return np.pad(mesh, BEYOND, "reflect", reflect_type="odd")
+
+
 @njit(nogil=True, cache=True)
 def tile_medians(image, ny, nx):
-    """Median of each of (ny, nx) tiles that divide an image evenly, float32; NaN where less than a quarter is there."""
+    """Median of each of (ny, nx) tiles of one size, evenly set over an image, float32; NaN where less than a quarter
+    is there."""
     rows, cols = image.shape
-    out = np.empty((ny, nx), np.float32)
-    values = np.empty((rows // ny + 2) * (cols // nx + 2), np.float32)
+    height, width = rows // ny, cols // nx
+    out, values = np.empty((ny, nx), np.float32), np.empty((height * width, nx), np.float32)
+    left = np.arange(nx) * cols // nx
     for j in range(ny):
-        for i in range(nx):
-            n = 0
-            for y in range(j * rows // ny, (j + 1) * rows // ny):
-                for x in range(i * cols // nx, (i + 1) * cols // nx):
-                    values[n] = image[y, x]
-                    n += 1
-            low, high = np.float32(-3e38), np.float32(3e38)
-            count, mean, sd = moments(values[:n], low, high)
-            out[j, i] = np.nan
-            if 4 * count >= n:
-                near = middle(values[:n], low, high, mean - sd, mean + sd, count)  # to sd / 4096
-                out[j, i] = middle(values[:n], low, high, near - sd / 2000.0, near + sd / 2000.0, count)
+        top = j * rows // ny
+        for y in range(height):
+            for x in range(width):
+                line, into = image[top + y], values[y * width + x]
+                for i in range(nx):
+                    into[i] = line[left[i] + x]
+        medians_of_columns(values, out[j])
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
+def medians_of_columns(values, out):
+    """Median of each column of values (n, m) into out (m,), all at once: by bisection from one standard deviation
+    around the mean, within which every median lies in `BISECTIONS` steps."""
+    n, m = values.shape
+    count, mean, square = np.zeros(m, np.float32), np.zeros(m), np.zeros(m)
+    low, high = np.full(m, np.inf, np.float32), np.full(m, -np.inf, np.float32)
+    for k in range(n):
+        for i in range(m):
+            v = values[k, i]
+            there = abs(v) < np.float32(3e38)
+            count[i] += np.float32(1.0) if there else np.float32(0.0)
+            mean[i] += v if there else 0.0
+    for i in range(m):
+        mean[i] /= max(count[i], np.float32(1.0))
+    for k in range(n):
+        for i in range(m):
+            v = values[k, i]
+            away = v - mean[i] if abs(v) < np.float32(3e38) else 0.0
+            square[i] += away * away
+    for i in range(m):
+        sd = np.sqrt(square[i] / max(count[i], np.float32(1.0)))
+        low[i], high[i] = mean[i] - sd, mean[i] + sd
+    below, half = np.empty(m, np.float32), np.empty(m, np.float32)
+    for _ in range(BISECTIONS):
+        for i in range(m):
+            below[i], half[i] = np.float32(0.0), np.float32(0.5) * (low[i] + high[i])
+        for k in range(n):
+            for i in range(m):
+                below[i] += np.float32(1.0) if values[k, i] < half[i] else np.float32(0.0)
+        for i in range(m):
+            under = np.float32(2.0) * below[i] < count[i]
+            low[i], high[i] = half[i] if under else low[i], high[i] if under else half[i]
+    for i in range(m):
+        out[i] = np.float32(0.5) * (low[i] + high[i]) if 4 * count[i] >= n else np.float32(np.nan)
+
+
+def without(image: np.ndarray, beneath: np.ndarray, saturation_dn: float) -> np.ndarray:
+    """The image less the surface through a mesh; what is saturated stays as it is."""
+    out = np.empty(image.shape, np.float32)  # NumPy asks for huge pages, which halves the time
+    take_off_surface(image, widened(beneath), saturation_dn, out)
     return out
 
 
 @njit(nogil=True, cache=True)
-def without(image, beneath, saturation):
-    """The image less a mesh; what is saturated stays as it is."""
+def take_off_surface(image, mesh, saturation, out):
+    """Fill `out` with the image less the surface through a mesh, `widened`, but for what is saturated."""
     rows, cols = image.shape
-    out, row = np.empty((rows, cols), np.float32), np.empty(cols, np.float32)
+    lines = lines_of(mesh, cols)
     for y in range(rows):
-        mesh_row(beneath, y, rows, row)
+        v = (y + 0.5) * (len(mesh) - 2 * BEYOND) / rows + BEYOND - 0.5
+        j = int(v)
+        a, b, c, d = shares(v - j)
+        first, second, third, fourth, here, into = lines[j - 1], lines[j], lines[j + 1], lines[j + 2], image[y], out[y]
         for x in range(cols):
-            v = image[y, x]
-            out[y, x] = v if v >= saturation else v - row[x]
+            beneath = a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
+            into[x] = here[x] - (np.float32(0.0) if here[x] >= saturation else beneath)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def shares(t):
+    """What each of four nodes adds to a surface at t between the middle two, without kinks (Keys 1981), float32."""
+    a, b = ((1.0 - 0.5 * t) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1.0
+    c, d = ((2.0 - 1.5 * t) * t + 0.5) * t, (0.5 * t - 0.5) * t * t
+    return np.float32(a), np.float32(b), np.float32(c), np.float32(d)
+
+
+@njit(nogil=True, cache=True)
+def lines_of(mesh, cols):
+    """The surface through a mesh, `widened`, along each of its rows of nodes: (rows of the mesh, cols) float32."""
+    out, nx = np.empty((mesh.shape[0], cols), np.float32), mesh.shape[1] - 2 * BEYOND
+    first, share = np.empty(cols, np.int64), np.empty((cols, 4), np.float32)
+    for x in range(cols):
+        u = (x + 0.5) * nx / cols + BEYOND - 0.5
+        first[x] = int(u) - 1
+        share[x, 0], share[x, 1], share[x, 2], share[x, 3] = shares(u - int(u))
+    for j in range(mesh.shape[0]):
+        for x in range(cols):
+            i = first[x]
+            nodes, part = mesh[j, i : i + 4], share[x]
+            out[j, x] = part[0] * nodes[0] + part[1] * nodes[1] + part[2] * nodes[2] + part[3] * nodes[3]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def surface_at(mesh, x, y, shape):
+    """The surface through a mesh, `widened`, at positions (n,) of an image of this shape."""
+    ny, nx, out = mesh.shape[0] - 2 * BEYOND, mesh.shape[1] - 2 * BEYOND, np.zeros(x.size)
+    for k in range(x.size):
+        v = min(max((y[k] + 0.5) * ny / shape[0], 0.0), ny - 1e-6) + BEYOND - 0.5
+        u = min(max((x[k] + 0.5) * nx / shape[1], 0.0), nx - 1e-6) + BEYOND - 0.5
+        down, across = shares(v - int(v)), shares(u - int(u))
+        for j in range(4):
+            for i in range(4):
+                out[k] += down[j] * across[i] * mesh[int(v) - 1 + j, int(u) - 1 + i]
     return out
 
 
 @njit(nogil=True, cache=True)
 def values_at(mesh, x, y, shape):
-    """The mesh at positions (n,) of an image of this shape."""
+    """The mesh at positions (n,) of an image of this shape, linear between its nodes."""
     out = np.empty(x.size)
     for k in range(x.size):
         out[k] = mesh_at(mesh, y[k], x[k], shape[0], shape[1])
