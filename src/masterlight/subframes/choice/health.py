@@ -6,7 +6,7 @@ all of them have is no fault of one, and where fewer than five tell what is usua
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import degrees
 
@@ -15,6 +15,7 @@ import numpy as np
 from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
 from masterlight.subframes.choice.groups import groups_of, spelling
+from masterlight.subframes.choice.headers import header_flags, parts
 from masterlight.subframes.choice.table import Flag, Subframe, Subframes
 from masterlight.subframes.stars.doubles import NEAR_PX
 
@@ -330,15 +331,8 @@ def examined(night: Subframes, lay: Lay | None = None) -> Subframes:
                 told = same.part(part)
                 for n, k in enumerate(part):
                     out[field[kind[k]]] = with_health(told, n)
-    return night.with_frames(out)
-
-
-def parts(keys: Sequence[Hashable]) -> list[list[int]]:
-    """Numbers of what has the same key, in the order in which keys first come."""
-    found: dict[Hashable, list[int]] = {}
-    for i, key in enumerate(keys):
-        found.setdefault(key, []).append(i)
-    return list(found.values())
+    odd = header_flags(night.frames)
+    return night.with_frames(replace(one, flags=one.flags + more) for one, more in zip(out, odd, strict=True))
 
 
 def with_health(group: Group, i: int) -> Subframe:

@@ -15,6 +15,9 @@ MOSAIC, HEIGHTS = 6, 16
 """Rows in which any mosaic repeats, and at how many heights of a frame so many are looked at."""
 CAPACITY = 200_000
 HIGH = 8.0
+SHARP = 3.0
+"""How much higher than its smoothed maximum a pixel stands that makes it: 16 times if alone, 8 as a pair, 4 as a square
+or in a line."""
 NEW_PX = 3.0
 """A star that a hot pixel hid is farther than this from those that are known."""
 BESIDE, NEAR_HOT = 8, 3
@@ -206,7 +209,8 @@ def judge(image, smoothed, x, y, sky, sd, blur, sigma, saturation, mosaic, searc
     beneath = smoothed[y, x] - contrast
     if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
         return
-    if spike(image, px, py, beneath, sd / blur) or block(image, px, py, beneath, sd / blur):
+    sharp = height > SHARP * contrast  # else noise upon a wide, faint star
+    if sharp and (spike(image, px, py, beneath, sd / blur) or block(image, px, py, beneath, sd / blur)):
         row[0] = np.inf
         return
     if mosaic.size > 0 and lone_in_mosaic(mosaic, px + left, py + top, searched):
