@@ -20,7 +20,7 @@ ON_SKY, IN_NEBULA = (4.0, 2.0), (7.0, 1.6)
 """Signal to noise that a star needs and how many times wider than usual it may be: on plain sky; over nebulosity, whose
 knots look like faint, wide stars."""
 TRACK, LEAST_PX = 0.9, 0.9
-"""Ellipticity of what is four times longer than wide: rays, no stars. And the width of what is narrower than stars, where
+"""Ellipticity of what is four times longer than wide: rays, no stars. And the width below which something is one, where
 half as many are twice as wide."""
 CROWDED, TAKEN_FWHM, NEAREST_FWHM, LEFT_OVER = 0.004, 4.0, 0.8, 0.2
 """Candidates in the square of a width from which a frame is searched again without the stars that are known; radius in
