@@ -183,7 +183,7 @@ def judge(image, smoothed, x, y, sky, sd, blur, sigma, saturation, mosaic, searc
     ratio = height / contrast if contrast > 0 and height > HIGH * sd / blur else 0.0
     high[0], high[1], high[2] = px + left, py + top, ratio
     beneath = smoothed[y, x] - contrast
-    if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 1.5 * ring):
+    if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
         return
     sharp = height > SHARP * contrast  # else noise upon a wide, faint star
     if sharp and (spike(image, px, py, beneath, sd / blur) or block(image, px, py, beneath, sd / blur)):
