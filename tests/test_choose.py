@@ -1,8 +1,11 @@
 """Subframes by hand: files in; a table on the screen, tables and lists in files out."""
 
 import csv
+import hashlib
 import re
 import sys
+import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from masterlight.doors.cli import main
 from masterlight.doors.hand import choose, copies
 from masterlight.doors.hand.choose import choose_files
 from masterlight.doors.hand.steps import by_hand
+from masterlight.subframes.choice.table import Subframe, Subframes
 from masterlight.subframes.select import SubframeSelector
 
 NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}
@@ -115,13 +119,66 @@ def test_truth_copies_hold_the_weight_and_the_samples_of_the_original(truth, tmp
         copy, original = read(path), read(frame.source)
         assert copy.header["SFSWEIGHT"] == frame.weight and "HIERARCH" in path.read_bytes()[:28800].decode("latin-1")
         assert np.array_equal(np.asarray(copy), np.asarray(original)) and copy.layout.dtype == original.layout.dtype
-        assert {k: v for k, v in copy.header.items() if k not in ("SFSWEIGHT", "HISTORY")} == {
+        own = {"SFSWEIGHT", "SSWSCHM", "SSUNITS", "HISTORY", *copies.FIGURES}
+        assert {k: v for k, v in copy.header.items() if k not in own} == {
             k: v for k, v in original.header.items() if k != "HISTORY"
         }
     *_, done = by_hand("integrate", written_, tmp_path / "deep.fits", by_keyword("SFSWEIGHT"))
     assert done.result[0].frames_used == 3
     with pytest.raises(ParameterError, match="has no keyword SSWEIGHT for a weight; it has SFSWEIGHT: use that"):
         list(by_hand("integrate", written_, tmp_path / "other.fits", by_keyword("SSWEIGHT")))
+
+
+def test_truth_no_weight_of_before_is_left_in_a_copy_that_has_none(truth, tmp_path):
+    """Found by a frame that was kept by hand: its copy had the weight of another formula, and counted by it."""
+    chosen(truth.paths("light"), select=SubframeSelector(weight="100 + Stars"), out=tmp_path / "first")
+    first = sorted((tmp_path / "first").iterdir())
+    again = SubframeSelector(weight="log(Index - 1.5)")
+    chosen(first, select=again, keep=[first[0].name], out=tmp_path / "second")
+    kept, *others = (fits.getheader(path) for path in sorted((tmp_path / "second").iterdir()))
+    assert "SSWEIGHT" not in kept and "SSWSCHM" not in kept and kept["SSFWHM"] > 0
+    assert all("SSWEIGHT" in header for header in others)
+    *events, _ = choose_files(SubframeSelector(approve="Index > 1"), first, out=tmp_path / "third")  # not weighed anew
+    left = [fits.getheader(path) for path in sorted((tmp_path / "third").iterdir())]
+    assert [header["SSWEIGHT"] for header in left] == [fits.getheader(path)["SSWEIGHT"] for path in first[1:]]
+    assert not any("hold no weight" in event.message for event in events)
+
+
+def test_authority_astropy_reads_what_was_measured_and_by_what_it_was_weighed(truth, tmp_path):
+    """Every bit of the figures in the units of the table, with comments; copied anew, nothing of before is left."""
+    paths = truth.paths("light")
+    formula = "35*inv(FWHM) + 50"
+    night = chosen(paths, select=SubframeSelector(weight=formula, data_unit="e-", gain_e=0.5), out=tmp_path / "out")
+    for i, path in enumerate(sorted((tmp_path / "out").iterdir())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with fits.open(path) as file:
+                file.verify("exception")
+                head = file[0].header
+        assert head["SSUNITS"] == "arcsec,e-" and "[arcsec]" in head.comments["SSFWHM"]
+        assert "[e-]" in head.comments["SSNOISE"]
+        for key, name in (("FWHM", "FWHM"), ("ECC", "Eccentricity"), ("NOISE", "Noise"), ("SNR", "SNRWeight")):
+            assert head[f"SS{key}"] == night.column(name)[i] and head.comments[f"SS{key}"]
+        assert head["SSSTARS"] == night.column("Stars")[i] and type(head["SSSTARS"]) is int
+        assert head["SSWSCHM"] == hashlib.sha256(formula.replace(" ", "").encode()).hexdigest()[:16]
+    again = sorted((tmp_path / "out").iterdir())
+    chosen(again, select=SubframeSelector(weight="Stars", width_unit="px"), out=tmp_path / "again")
+    others = fits.getheader(sorted((tmp_path / "again").iterdir())[0])
+    assert others["SSUNITS"] == "px,DN" and others["SSWSCHM"] != head["SSWSCHM"]
+    assert all(others.count(key) == 1 for key in (*copies.FIGURES, "SSWEIGHT", "SSWSCHM", "SSUNITS"))
+    chosen(paths, weights="point", out=tmp_path / "point")
+    chosen(paths, select=SubframeSelector(weight=" 35 * inv(FWHM)+50"), out=tmp_path / "same")
+    point, same = (fits.getheader(next((tmp_path / name).iterdir()))["SSWSCHM"] for name in ("point", "same"))
+    assert same == head["SSWSCHM"] != point
+    with pytest.raises(ParameterError, match="keyword= ssfwhm: copies tell something else under it"):
+        chosen(paths, out=tmp_path / "bad", keyword="ssfwhm")
+
+
+def test_truth_a_figure_that_is_not_known_has_no_card(truth):
+    frames = [Subframe(f.source, f.meta, f.measurement) for f in chosen(truth.paths("light"))]
+    blind = replace(frames[0], measurement=replace(frames[0].measurement, eccentricity=None))
+    cards = copies.figure_cards(Subframes((blind, frames[1])))
+    assert cards[blind.source]["SSECC"][0] is None and cards[frames[1].source]["SSECC"][0] is not None
 
 
 def test_surface_copies_are_overwritten_only_when_somebody_says_so(truth, tmp_path):

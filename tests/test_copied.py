@@ -72,6 +72,15 @@ def test_truth_letters_that_fits_does_not_know_stay_as_they_are(tmp_path, origin
     assert read(tmp_path / "b.fits").header["SSWEIGHT"] == 2.0
 
 
+def test_authority_words_and_whole_numbers_are_written_and_cards_taken_out(original, tmp_path):
+    cards = {"SSUNITS": ("arcsec,DN", "units"), "SSSTARS": (17, "stars"), "GAIN": (None, ""), "NEVER": (None, "")}
+    copy_with(original, tmp_path / "b.fits", cards)
+    with fits.open(tmp_path / "b.fits", checksum=True) as file:
+        head = file[0].header
+        assert head["SSUNITS"] == "arcsec,DN" and head["SSSTARS"] == 17 and type(head["SSSTARS"]) is int
+        assert "GAIN" not in head and "NEVER" not in head and file[0].verify_checksum() == 1
+
+
 def test_bad_copies(tmp_path, original):
     with pytest.raises(ParameterError, match="can be no keyword"):
         copy_with(original, tmp_path / "b.fits", {"K" * 45: (WEIGHTS[-1], "")})

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import stars as oracle
+from starfield import Scene, stamp
 
 from masterlight.subframes.stars import detect as stars
 from masterlight.subframes.stars.sharp import typical_fwhm
@@ -74,6 +75,21 @@ def test_truth_hot_pixels_and_cosmic_rays_are_no_stars():
     assert len(stars.detect(image).candidates.x) <= 2
 
 
+def test_truth_noise_upon_faint_wide_stars_is_no_hot_pixel():
+    rng = np.random.default_rng(1)
+    image, places = rng.normal(1000, 10, (1200, 1200)), np.arange(40, 1160, 40)
+    y, x = (a.ravel() + rng.uniform(-0.5, 0.5, a.size) for a in np.meshgrid(places, places, indexing="ij"))
+    scene = Scene(fwhm_px=5.0)
+    for cx, cy in zip(x, y, strict=True):
+        light = stamp(cx - round(cx), cy - round(cy), scene, 15)
+        box = np.s_[round(cy) - 15 : round(cy) + 16, round(cx) - 15 : round(cx) + 16]
+        image[box] += 12 * 10 / np.sqrt(np.sum(light**2)) * light
+    found = stars.detect(image.astype(np.float32)).candidates
+    away = np.hypot(found.x[:, None] - x, found.y[:, None] - y)
+    assert np.count_nonzero(away.min(axis=0) > 3) <= 2  # of 784
+    assert (away.min(axis=1) < 3).all()
+
+
 def test_truth_peaks_are_told_of_stars_and_rays_alike():
     """A ray of one pixel is 16 times as high as binned and smoothed, a star of FWHM 3 px some 2.3 times."""
     image = with_stars(noisy((200, 300)), [150.3], [100.2], [3000.0], 3.0)
@@ -126,6 +142,24 @@ def test_truth_hot_pixels_by_the_thousand_are_taken_out():
     high = image > 1000 + 10 * sigma
     assert np.isnan(clean[high]).mean() > 0.95
     assert np.isfinite(clean[~high]).all()
+
+
+@pytest.mark.parametrize(("pattern", "times"), [("G", 1.0), ("RGGB", 2**0.5), ("R", 1.0)])
+def test_truth_noise_of_a_pixel_where_the_others_are_of_another_colour(pattern, times):
+    side = int(len(pattern) ** 0.5)
+    green = np.tile(np.array(list(pattern)).reshape(side, side) == "G", (301 // side + 1, 400 // side + 1))[:301, :400]
+    image = np.where(green, noisy(green.shape), np.nan).astype(np.float32)
+    assert stars.thinned(image) == pytest.approx(times)
+    assert stars.places_searched(image, side).tolist() == green[:side, :side].tolist()
+
+
+def test_truth_a_star_beside_a_hot_pixel_of_another_colour_is_a_star():
+    mosaic = with_stars(noisy((200, 200)), [100.3], [101.2], 600.0, 2.5)
+    mosaic[102, 100] += 5000  # red, the star's middle is green
+    y, x = np.mgrid[:200, :200]
+    image = np.where((x + y) % 2, mosaic, np.nan).astype(np.float32)
+    near = stars.detect(image, mosaic=mosaic, period=2).candidates
+    assert np.hypot(near.x - 100.3, near.y - 101.2).min() < 1.0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 400)])

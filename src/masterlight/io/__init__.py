@@ -179,9 +179,10 @@ def write(
 
 
 def copy_with(
-    source: FilePath, target: FilePath, cards: Mapping[str, tuple[float, str]], history: Iterable[str] = ()
-) -> None:
-    """Copy a FITS file, samples as they are stored, with numbers (value, comment) set in the header of its image."""
+    source: FilePath, target: FilePath, cards: Mapping[str, tuple[str | int | float | None, str]],
+    history: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """Copy a FITS file, samples as they are stored, with cards (value, comment) set in the header of its image."""
     import_module("masterlight.io.fits.copied").copy_with(source, target, cards, history)
 
 

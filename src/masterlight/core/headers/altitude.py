@@ -24,14 +24,8 @@ def place_of(cards: Mapping, meta: Mapping, start_s: float | None) -> dict[str, 
     altitude where one of these is missing, or where they contradict by more than 5 degrees. Programs differ in the sign
     of a longitude: where the other one agrees with the keyword, it is meant.
     """
-    told = altitude_told(cards)
-    latitude, longitude = site_angle(cards, LATITUDE, 90), site_angle(cards, LONGITUDE, 360)
-    known = (meta["ra_deg"], meta["dec_deg"], latitude, longitude, start_s)
-    place = told
-    if None not in known and any(cards.get(key) for key in UNIVERSAL):
-        middle_s = start_s + 0.5 * (meta["exposure_s"] or 0.0)
-        hour_angles = [sidereal_deg(middle_s) + east - meta["ra_deg"] for east in (longitude, -longitude)]
-        places = [horizontal(meta["dec_deg"], latitude, hour_angle) for hour_angle in hour_angles]
+    told = place = altitude_told(cards)
+    if places := places_computed(cards, meta, start_s):
         computed = min(places, key=lambda p: abs(p[0] - told[0])) if told else places[0]
         place = computed if not told or abs(computed[0] - told[0]) <= FAR_DEG else told
     air = number(cards, "AIRMASS")
@@ -41,6 +35,20 @@ def place_of(cards: Mapping, meta: Mapping, start_s: float | None) -> dict[str, 
         "altitude_deg": altitude, "azimuth_deg": azimuth,
         "air_mass": air_mass(altitude) if altitude is not None else air,
     }  # fmt: skip
+
+
+def places_computed(cards: Mapping, meta: Mapping, start_s: float | None) -> list[tuple[float, float]]:
+    """(altitude, azimuth) at the middle of an exposure by pointing, time and site, for either sign of the longitude.
+
+    None at all where one of these is missing.
+    """
+    latitude, longitude = site_angle(cards, LATITUDE, 90), site_angle(cards, LONGITUDE, 360)
+    known = (meta["ra_deg"], meta["dec_deg"], latitude, longitude, start_s)
+    if None in known or not any(cards.get(key) for key in UNIVERSAL):
+        return []
+    middle_s = start_s + 0.5 * (meta["exposure_s"] or 0.0)
+    hour_angles = [sidereal_deg(middle_s) + east - meta["ra_deg"] for east in (longitude, -longitude)]
+    return [horizontal(meta["dec_deg"], latitude, hour_angle) for hour_angle in hour_angles]
 
 
 def altitude_told(cards: Mapping) -> tuple[float, float | None] | None:

@@ -1,7 +1,7 @@
 """Copies of approved frames, each with its weight in the header; samples stay as they are where the file is FITS."""
 
+import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +13,23 @@ from masterlight.core.frame import Frame
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.io import FITS, FORMATS, copy_with, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
-from masterlight.io.fits.cards import card_text
+from masterlight.io.fits.cards import STRUCTURE, Cards, card_text
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_out, untaken
 from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED
 
 STAGE = "subframes"
-STRUCTURE = re.compile(r"BSCALE|BZERO|BLANK|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|XTENSION|SIMPLE|CHECKSUM|DATASUM")
-"""Keywords by which FITS itself reads the pixels; some headers do without them."""
+FIGURES = {
+    "SSFWHM": ("FWHM", "width of its stars"), "SSECC": ("Eccentricity", "elongation of its stars"),
+    "SSNOISE": ("Noise", "noise of a pixel"), "SSSTARS": ("Stars", "stars found"),
+    "SSSNR": ("SNRWeight", "(MedianMeanDev / Noise)^2"),
+}  # fmt: skip
+"""Figures of a frame that its copy tells: columns of the table, in its units, and what they are."""
+SCHEME, UNITS = "SSWSCHM", "SSUNITS"
+"""By what weights were made, and the units of the figures."""
 LONGEST = 44
 """Letters of a keyword that leave room for a double of 24 in a card of 80."""
 
@@ -32,6 +39,10 @@ def check_keyword(keyword: str, frames: Sequence[Frame]) -> None:
     if card_text(keyword.upper(), 1.0) is None or len(keyword) > LONGEST:
         raise ParameterError(
             f"keyword= {keyword}: FITS has letters, digits, - and _ in keywords, {LONGEST} at most: choose another"
+        )
+    if keyword.upper() in (*FIGURES, SCHEME, UNITS):
+        raise ParameterError(
+            f"keyword= {keyword}: copies tell something else under it; choose another, such as SSWEIGHT"
         )
     if STRUCTURE.fullmatch(keyword.upper()):
         raise ParameterError(f"keyword= {keyword}: by this FITS reads pixels; choose another, such as SSWEIGHT")
@@ -74,8 +85,13 @@ def write_copies(
     folder = next(iter(paths.values())).parent
     make_folder(folder)
 
+    measured, scheme = figure_cards(night.approved), scheme_of(night, told)
+    asked = bool(night.weight) or len(told) > 1  # a weight of before stands for another choice then
+
     def task(one: Subframe) -> None:
-        cards = {} if one.weight is None else {keyword: (one.weight, "weight of this frame")}
+        known = None if one.weight is None else scheme
+        weighed = {keyword: (one.weight, "weight of this frame"), SCHEME: (known, "hash of what made the weight")}
+        cards = measured[one.source] | (weighed if asked else {})
         write_copy(opened[one.source], paths[one.source], cards, told)
 
     with executor() as pool:
@@ -87,7 +103,8 @@ def write_copies(
     others = [one.source for one in approved if not suffix(one.source, FITS)]
     if others:
         yield Event(STAGE, message=f"{len(others)} files that are no FITS were written as FITS, such as {others[0]}")
-    if weightless := [one.source for one in approved if one.weight is None]:
+    before = set() if asked else {f.source for f in frames if keyword in keywords_of(f)}
+    if weightless := [one.source for one in approved if one.weight is None and one.source not in before]:
         words = f"hold no weight, such as that of {weightless[0]}: SubframeSelector.weight gives them one"
         yield Event(STAGE, message=f"{len(weightless)} of the copies {words}")
     if not approved:
@@ -96,8 +113,37 @@ def write_copies(
     yield Event(STAGE, message=f"{len(approved)} copies of the approved in {folder}{words}")
 
 
-def write_copy(frame: Frame, path: Path, cards: Mapping[str, tuple[float, str]], told: Sequence[str]) -> None:
-    """One copy with numbers in its header; of a file that is no FITS, its pixels as FITS."""
+def figure_cards(night: Subframes) -> dict[str, Cards]:
+    """What was measured of each frame, as cards of its copy by source; a figure that is not known has no card."""
+    columns = {key: night.column(name) for key, (name, _) in FIGURES.items()}
+    units = f"{night.units.name('width')},{night.units.name('level') or night.units.data}"
+    cards: dict[str, Cards] = {}
+    for i, frame in enumerate(night):
+        own = {key: (float(column[i]) if np.isfinite(column[i]) else None) for key, column in columns.items()}
+        told = {key: (value, comment_of(night, key)) for key, value in own.items()}
+        stars = own["SSSTARS"]
+        told["SSSTARS"] = (None if stars is None else round(stars), told["SSSTARS"][1])
+        cards[frame.source] = {**told, UNITS: (units, "units of SSFWHM and of SSNOISE")}
+    return cards
+
+
+def comment_of(night: Subframes, key: str) -> str:
+    """What a figure is, with its unit."""
+    name, words = FIGURES[key]
+    unit = night.unit_of(name)
+    return f"[{unit}] {words}" if unit else words
+
+
+def scheme_of(night: Subframes, told: Sequence[str]) -> str:
+    """16 letters that are the same where weights were made alike: of the formula without blanks, or of what was `told`
+    beside the knobs."""
+    words = Expression(night.weight).text if night.weight else " ".join(told[1:])
+    words += f" over {night.stats_over}" if night.stats_over != "all" else ""
+    return hashlib.sha256("".join(words.split()).encode()).hexdigest()[:16]
+
+
+def write_copy(frame: Frame, path: Path, cards: Cards, told: Sequence[str]) -> None:
+    """One copy with cards in its header; of a file that is no FITS, its pixels as FITS."""
     source: str | Path = frame.source
     if not suffix(source, FITS):
         pixels = np.asarray(frame)

@@ -1,14 +1,14 @@
 """A FITS file copied byte by byte, with cards set in the header of its image: samples stay as they are stored."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from masterlight.core.errors import ParameterError
 from masterlight.io import atomic
-from masterlight.io.fits.cards import BLOCK, CARD, card_text, cards_in, lines_of
+from masterlight.io.fits.cards import BLOCK, CARD, Cards, card_text, cards_in, lines_of
 from masterlight.io.fits.hdus import Opened, image_and_planes, opened, parts
 from masterlight.io.fits.writer import checksum_text, fold_carries
 from masterlight.io.plain import CHUNK_BYTES
@@ -16,14 +16,12 @@ from masterlight.io.plain import CHUNK_BYTES
 KEY = re.compile(r"(?:HIERARCH +(?P<long>[^=]+?)|(?P<key>[^=]{1,8}?)) *=")
 
 
-def copy_with(
-    source: str | Path, target: str | Path, cards: Mapping[str, tuple[float, str]], history: Iterable[str] = ()
-) -> None:
-    """Copy a FITS file, unpacked where it is one of gzip, with numbers set in the header of its first image.
+def copy_with(source: str | Path, target: str | Path, cards: Cards, history: Iterable[str] = ()) -> None:
+    """Copy a FITS file, unpacked where it is one of gzip, with cards set in the header of its first image.
 
-    cards: (number, comment) by keyword, in place of those of the same name; names longer than eight letters become
-    HIERARCH cards. A CHECKSUM of that header is made anew. FrameError for a file that is no FITS image,
-    ParameterError for a keyword that no card can have.
+    cards: in place of those of the same name; names longer than eight letters become HIERARCH cards. A CHECKSUM of
+    that header is made anew. FrameError for a file that is no FITS image, ParameterError for a keyword that no card can
+    have.
     """
     with opened(str(source)) as file, atomic(target) as out:
         start, end = image_header(file)
@@ -52,11 +50,11 @@ def copy_bytes(file: Opened, out, count: int | None = None) -> None:
         count = None if count is None else count - len(chunk)
 
 
-def changed(header: str, cards: Mapping[str, tuple[float, str]], history: Iterable[str]) -> str:
+def changed(header: str, cards: Cards, history: Iterable[str]) -> str:
     """The blocks of a header with cards in place of others of the same name, or before its end."""
     rows = cards_in(header)
     rows = rows[: next(i for i, row in enumerate(rows) if row.rstrip(" \0") == "END")]
-    left, continues = dict(cards), False
+    left, continues = {key: value for key, value in cards.items() if value[0] is not None}, False
     out: list[str] = []
     for row in rows:
         key = key_of(row)
@@ -79,8 +77,11 @@ def key_of(row: str) -> str:
     return " ".join((match["long"] or match["key"]).upper().split()) if match else ""
 
 
-def card_of(key: str, value: float, comment: str = "") -> str:
-    """The card of a number with all the digits of a double, which may be more than the fixed format has room for."""
+def card_of(key: str, value: str | int | float, comment: str = "") -> str:
+    """The card of a word or a number, a float with all of its digits, which may be more than the fixed format has room
+    for."""
+    if not isinstance(value, float) and (made := card_text(key, value, comment)):
+        return made
     card, words = card_text(key, float(value), comment), repr(float(value)).replace("e", "E")
     head = card[: card.index("= ") + 2] if card else ""
     if card is None or len(head) + len(words) > CARD:

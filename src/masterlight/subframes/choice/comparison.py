@@ -89,6 +89,20 @@ class Group:
             self.columns[name] = np.array([np.nan if value is None else value for value in values], float)
         return self.columns[name]
 
+    def usual(self, name: str) -> tuple[int, float, float]:
+        """How many frames tell a field of the measurements, its median, and 1.4826 MAD; (0, NaN, NaN) if none does."""
+        if name not in self.spreads:
+            known = self.figures(name)
+            known = known[np.isfinite(known)]
+            spread = (float(np.median(known)), float(madn(known))) if len(known) else (np.nan, np.nan)
+            self.spreads[name] = (len(known), *spread)
+        return self.spreads[name]
+
+    @cached_property
+    def spreads(self) -> dict[str, tuple[int, float, float]]:
+        """The `usual` that was asked for: once for a group, not for each frame."""
+        return {}
+
     @cached_property
     def clearness(self) -> np.ndarray:
         """(N,) the same beside what a clear sky would have let through at that moment."""

@@ -400,13 +400,18 @@ def scale_of(meta: Meta, header: Mapping[str, Any] | None = None) -> float | Non
     capture program says; None where nothing tells."""
     told = {name: as_number(value) for name, value in (header or {}).items() if name in SCALE_WORDS}
     by_pixels = ARCSEC_PER_UM_MM * meta.pixel_um / meta.focal_mm if meta.pixel_um and meta.focal_mm else None
-    matrix = [told.get(name) or 0.0 for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
-    steps = [told.get(name) or 0.0 for name in ("CDELT1", "CDELT2")]
-    on_sky = str((header or {}).get("CTYPE1", "")).startswith("RA")
-    solved = 3600 * math.sqrt(abs(matrix[0] * matrix[3] - matrix[1] * matrix[2] or steps[0] * steps[1])) * on_sky
+    solved = solved_scale(header or {})
     said = (told.get(name) for name in ("SCALE", "PIXSCALE", "SECPIX"))
     return next((scale for scale in (solved, by_pixels, *said) if scale and 0.01 <= scale <= 100), None)
 
 
-SCALE_WORDS = "CD1_1", "CD1_2", "CD2_1", "CD2_2", "CDELT1", "CDELT2", "SCALE", "PIXSCALE", "SECPIX"
+SCALE_WORDS = "SCALE", "PIXSCALE", "SECPIX"
 """Keywords that tell how much a pixel sees."""
+
+
+def solved_scale(header: Mapping[str, Any]) -> float:
+    """Arcseconds that a pixel sees by the plate solution of a header; 0 where it has none."""
+    matrix = [as_number(header.get(name)) or 0.0 for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+    steps = [as_number(header.get(name)) or 0.0 for name in ("CDELT1", "CDELT2")]
+    on_sky = str(header.get("CTYPE1", "")).startswith("RA")
+    return 3600 * math.sqrt(abs(matrix[0] * matrix[3] - matrix[1] * matrix[2] or steps[0] * steps[1])) * on_sky

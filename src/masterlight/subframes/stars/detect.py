@@ -10,9 +10,14 @@ from masterlight.core.statistics.noise import SAFE
 from masterlight.subframes.stars.sharp import NO_MOSAIC, SPIKY, alone, block, despike, lone_in_mosaic, spike, spikiness
 
 SMOOTHING = 0.1875
-"""Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
+"""Noise of the detection image for white noise of 1 where all pixels are there: 1/2 by binning, 6/16 by smoothing."""
+MOSAIC, HEIGHTS = 6, 16
+"""Rows in which any mosaic repeats, and at how many heights of a frame so many are looked at."""
 CAPACITY = 200_000
 HIGH = 8.0
+SHARP = 3.0
+"""How much higher than its smoothed maximum a pixel stands that makes it: 16 times if alone, 8 as a pair, 4 as a square
+or in a line."""
 NEW_PX = 3.0
 """A star that a hot pixel hid is farther than this from those that are known."""
 BESIDE, NEAR_HOT = 8, 3
@@ -177,37 +182,38 @@ def saturated_core(image, x, y, saturation):
 
 
 @njit(nogil=True, cache=True)
-def screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at, out, peaks):
+def screen(image, smoothed, level, noise, blur, sigma, saturation, mosaic, searched, at, out, peaks):
     """Judge each local maximum: out (n, 7) gets x, y, strength, peak, level, noise, core; NaN where it is no star.
 
-    at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`. mosaic
-    (rows, cols), of which colours repeat every `period` pixels, is what `image` was made of; empty for none. peaks
-    (n, 3) as in `Found`, the last of 0 where it is not HIGH enough. Infinity in the first column of `out` is a hot
-    pixel.
+    at (n, 2) are x, y in `smoothed`, whose pixels are two of `image`; level and noise are meshes of `smoothed`, its
+    noise `blur` times that of a pixel. mosaic (rows, cols) is what `image` was made of, `searched` the places of its
+    pattern that were taken; empty for none. peaks (n, 3) as in `Found`, the last of 0 where it is not HIGH enough.
+    Infinity in the first column of `out` is a hot pixel.
     """
     rows, cols = smoothed.shape
     for k in range(at.shape[0]):
         x, y = at[k, 0], at[k, 1]
         sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
-        judge(image, smoothed, x, y, sky, sd, sigma, saturation, mosaic, period, 0, 0, out[k], peaks[k])
+        judge(image, smoothed, x, y, sky, sd, blur, sigma, saturation, mosaic, searched, 0, 0, out[k], peaks[k])
 
 
 @njit(nogil=True, cache=True)
-def judge(image, smoothed, x, y, sky, sd, sigma, saturation, mosaic, period, left, top, row, high):
+def judge(image, smoothed, x, y, sky, sd, blur, sigma, saturation, mosaic, searched, left, top, row, high):
     """One maximum, as `screen` does; `image` and `smoothed` begin at pixel (left, top) of the mosaic."""
     row[:] = np.nan
     contrast, ring = ring_contrast(smoothed, x, y)
     peak, px, py = brightest(image, x, y)
     height = peak - smoothed[y, x] + contrast
-    ratio = height / contrast if contrast > 0 and height > HIGH * sd / SMOOTHING else 0.0
+    ratio = height / contrast if contrast > 0 and height > HIGH * sd / blur else 0.0
     high[0], high[1], high[2] = px + left, py + top, ratio
     beneath = smoothed[y, x] - contrast
-    if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
+    if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 1.5 * ring):
         return
-    if spike(image, px, py, beneath, sd / SMOOTHING) or block(image, px, py, beneath, sd / SMOOTHING):
+    sharp = height > SHARP * contrast  # else noise upon a wide, faint star
+    if sharp and (spike(image, px, py, beneath, sd / blur) or block(image, px, py, beneath, sd / blur)):
         row[0] = np.inf
         return
-    if mosaic.size > 0 and lone_in_mosaic(mosaic, px + left, py + top, period):
+    if mosaic.size > 0 and lone_in_mosaic(mosaic, px + left, py + top, searched):
         row[0] = np.inf
         return
     if peak >= saturation:
@@ -219,11 +225,11 @@ def judge(image, smoothed, x, y, sky, sd, sigma, saturation, mosaic, period, lef
         cx += 2.0 * vertex(smoothed[y, x - 1], smoothed[y, x], smoothed[y, x + 1])
         cy += 2.0 * vertex(smoothed[y - 1, x], smoothed[y, x], smoothed[y + 1, x])
     row[0], row[1], row[2], row[3] = cx + left, cy + top, contrast, peak
-    row[4], row[5], row[6] = sky, sd / SMOOTHING, core
+    row[4], row[5], row[6] = sky, sd / blur, core
 
 
 @njit(nogil=True, cache=True)
-def beside_hot(image, level, noise, sigma, saturation, mosaic, period, hot, shape, out):
+def beside_hot(image, level, noise, blur, sigma, saturation, mosaic, searched, hot, shape, out):
     """What stars are found where hot pixels hid them: fills out (n, 7) as `screen` does, returns how many.
 
     hot (n, 2) are x, y of such maxima in the smoothed image, of this shape. The square around each is searched again,
@@ -239,14 +245,14 @@ def beside_hot(image, level, noise, sigma, saturation, mosaic, period, hot, shap
         box = image[top : top + 4 * BESIDE + 2, left : left + 4 * BESIDE + 2].copy()
         sky, sd = mesh_at(level, y, x, rows, cols), mesh_at(noise, y, x, rows, cols)
         for _ in range(2):
-            leave_out_hot(box, sky, sd / SMOOTHING, mosaic, period, left, top)
+            leave_out_hot(box, sky, sd / blur, mosaic, searched, left, top)
         smoothed = smooth(bin_by_2(box))
         for j in range(BESIDE - NEAR_HOT, BESIDE + NEAR_HOT + 1):
             for i in range(BESIDE - NEAR_HOT, BESIDE + NEAR_HOT + 1):
                 v = smoothed[j, i]
                 if not v > sky + sigma * sd or v < smoothed[j - 1 : j + 2, i - 1 : i + 2].max():
                     continue
-                judge(box, smoothed, i, j, sky, sd, sigma, saturation, mosaic, period, left, top, row, high)
+                judge(box, smoothed, i, j, sky, sd, blur, sigma, saturation, mosaic, searched, left, top, row, high)
                 if abs(row[0]) < np.inf and found < out.shape[0]:
                     out[found] = row
                     found += 1
@@ -254,7 +260,7 @@ def beside_hot(image, level, noise, sigma, saturation, mosaic, period, hot, shap
 
 
 @njit(nogil=True, cache=True)
-def leave_out_hot(box, sky, noise, mosaic, period, left, top):
+def leave_out_hot(box, sky, noise, mosaic, searched, left, top):
     """NaN for the pixels of a box that stand 10 sigma above the sky, alone."""
     clean = box.copy()
     for j in range(1, box.shape[0] - 1):
@@ -262,7 +268,7 @@ def leave_out_hot(box, sky, noise, mosaic, period, left, top):
             if clean[j, i] > sky + 10.0 * noise:
                 lone = alone(clean, i, j, sky, noise)
                 if not lone and mosaic.size > 0:
-                    lone = lone_in_mosaic(mosaic, i + left, j + top, period)
+                    lone = lone_in_mosaic(mosaic, i + left, j + top, searched)
                 if lone:
                     box[j, i] = np.nan
 
@@ -297,13 +303,14 @@ def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
     image (rows, cols) float32 DN, NaN where missing; sigma is the height of a maximum above the sky in units of the
     noise of the smoothed image; flat-topped stars tell of saturation below `saturation_dn`. Hot pixels by the
     thousand become NaN. A frame with more than 200,000 maxima is searched again with a doubled threshold. mosaic: as
-    for `screen`.
+    for `screen`, of which colours repeat every `period` pixels.
     """
     binned, smoothed, level, noise = detection_image(image)
     share, sigma_px = spikiness(image)
     if share > SPIKY:
         image = despike(despike(image, level, sigma_px), level, sigma_px)
         binned, smoothed, level, noise = detection_image(image)
+    searched, blur = places_searched(image, period), SMOOTHING * thinned(image)
     floor = np.float32(1e-6) * np.maximum(np.abs(level), np.float32(1e-3))
     noise = np.maximum(noise, floor)
     at = np.empty((CAPACITY, 2), np.int64)
@@ -314,11 +321,11 @@ def detect(image, sigma=5.0, saturation_dn=None, mosaic=NO_MOSAIC, period=1):
     rows, peaks = np.empty((found, 7)), np.empty((found, 3), np.float32)
 
     def candidates_below(saturation):
-        screen(image, smoothed, level, noise, sigma, saturation, mosaic, period, at[:found], rows, peaks)
+        judging = level, noise, blur, sigma, saturation, mosaic, searched
+        screen(image, smoothed, *judging, at[:found], rows, peaks)
         hidden = np.empty((4 * found, 7))
         hot = at[:found][rows[:, 0] == np.inf]
-        meshes = level, noise, sigma, saturation, mosaic, period
-        more = beside_hot(image, *meshes, hot, smoothed.shape, hidden)
+        more = beside_hot(image, *judging, hot, smoothed.shape, hidden)
         return by_strength(rows[np.isfinite(rows[:, 0])], hidden[:more])
 
     saturation_dn = np.inf if saturation_dn is None else saturation_dn
@@ -334,6 +341,29 @@ def detection_image(image):
     binned = bin_by_2(image)
     smoothed = smooth(binned)
     return binned, smoothed, *mesh(smoothed)
+
+
+def thinned(image):
+    """How many times noisier the pixels of the binned image are than where none of their four are missing.
+
+    1 for a full image, sqrt 2 for the green pixels of a Bayer mosaic; from strips of whole periods.
+    """
+    rows, cols = image.shape[0] // 2, image.shape[1] // 2
+    strips = np.unique(np.linspace(0, max(0, rows - MOSAIC // 2), HEIGHTS).astype(int))
+    y = np.unique(np.add.outer(strips, np.arange(MOSAIC // 2)))
+    y = y[y < rows]
+    there = sum(np.isfinite(image[2 * y + j, i : 2 * cols : 2]).astype(np.int8) for j in (0, 1) for i in (0, 1))
+    there = there[there > 0]
+    return float(np.sqrt(np.mean(4.0 / there))) if there.size else 1.0
+
+
+def places_searched(image, period):
+    """At which places of a pattern of so many pixels an image has any: (period, period) bool."""
+    out = np.zeros((period, period), bool)
+    for j, i in np.ndindex(out.shape):
+        own = image[j::period, i::period]
+        out[j, i] = np.isfinite(own[:: max(1, len(own) // HEIGHTS)]).any()
+    return out
 
 
 def by_strength(rows, hidden):
