@@ -11,7 +11,7 @@ WITHIN = 1.5
 hangs on wings, which no two frames tell alike."""
 APERTURES_PX = np.round(np.geomspace(3, 40, 11), 1)
 """Radii within which pixels tell the light of a star."""
-FROM, TO, RING_PX = 1.5, 4.2, (1.0, 4.0)
+FROM, TO, RING_PX = 1.5, 4.5, (1.0, 4.0)
 """Radii that are looked at, in widths; where beyond a radius the ring that tells the sky begins and ends."""
 COMMON = 2.3
 """Two frames are compared by the light within so many widths of the wider stars."""
