@@ -23,7 +23,8 @@ from masterlight.doors.cli import main
 from masterlight.doors.hand import choose, copies
 from masterlight.doors.hand.choose import choose_files
 from masterlight.doors.hand.steps import by_hand
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.select import SubframeSelector
 
 NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}

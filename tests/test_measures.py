@@ -194,3 +194,10 @@ def test_truth_the_number_of_stars_does_not_leap_where_a_frame_becomes_crowded()
     sparse, crowded = told
     assert sparse["found"] == sparse["stars"] and crowded["found"] > 1.02 * crowded["stars"]
     assert crowded["stars"] == pytest.approx(sparse["stars"], rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [3, 6])
+def test_truth_rays_do_not_tell_the_width_of_stars(seed):
+    scene = Scene(fwhm_px=5.0, count=500, faintest=8, kind="xtrans", rays=300)
+    told = judge(scene, sky_of(scene, seed))
+    assert abs(told["fwhm"]) < 0.01 and told["complete"] > 0.92 and told["false"] <= 0.01 * told["found"]

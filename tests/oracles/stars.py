@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.subframes.stars.detect` and `masterlight.subframes.stars.psf`."""
+"""Slow, obvious twins of the kernels of `masterlight.subframes.stars`: `maxima`, `sharp`, `psf`."""
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator

@@ -16,7 +16,8 @@ from masterlight.io import header_cards as header_of
 from masterlight.io.fits.cards import STRUCTURE, Cards, card_text
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_out, untaken
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED

@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
 from masterlight.subframes.bands import strengths
-from masterlight.subframes.choice.table import Subframe
+from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import Ratio

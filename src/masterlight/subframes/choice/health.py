@@ -15,7 +15,8 @@ import numpy as np
 from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
 from masterlight.subframes.choice.groups import groups_of, spelling
 from masterlight.subframes.choice.headers import header_flags, parts
-from masterlight.subframes.choice.table import Flag, Subframe, Subframes
+from masterlight.subframes.choice.subframe import Flag, Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.stars.doubles import NEAR_PX
 
 ODD = 4.0

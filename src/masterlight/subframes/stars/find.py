@@ -19,8 +19,9 @@ width on, which hot pixels do not reach even where they were interpolated twice;
 ON_SKY, IN_NEBULA = (4.0, 2.0), (7.0, 1.6)
 """Signal to noise that a star needs and how many times wider than usual it may be: on plain sky; over nebulosity, whose
 knots look like faint, wide stars."""
-TRACK = 0.9
-"""Ellipticity of what is four times longer than wide: rays, no stars."""
+TRACK, LEAST_PX = 0.9, 0.9
+"""Ellipticity of what is four times longer than wide: rays, no stars. And the width below which something is one, where
+half as many are twice as wide."""
 CROWDED, TAKEN_FWHM, NEAREST_FWHM, LEFT_OVER = 0.004, 4.0, 0.8, 0.2
 """Candidates in the square of a width from which a frame is searched again without the stars that are known; radius in
 which these are taken off; how near to one nothing new is believed, and what part of its light may be left."""
@@ -125,6 +126,9 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
         fits = psf.fit(image, first, chosen.noise[bright], disc, near[bright], beta, ceiling)
         widths, chi, *_ = psf.shape(fits, beta)
         widths[~((fits[:, psf.PEAK] > 0) & (chi < TRACK))] = np.nan
+        narrow = widths < LEAST_PX
+        if np.count_nonzero(narrow) < 2 * np.count_nonzero(widths > 2 * LEAST_PX):
+            widths[narrow] = np.nan
         usual, before = shared_width(widths, np.nan_to_num(fits[:, psf.SNR])), fwhm
         if np.isfinite(usual):
             fwhm = float(np.clip(usual, 0.5 * fwhm, 1.5 * fwhm))
@@ -242,7 +246,7 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
         narrow = likely * ((1 - bend) / (1 + bend)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
         sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
-        good = (snr > least) & (peak > 0) & (sure | (likely > max(0.9, 0.5 * usual))) & (fwhm < widest * usual)
+        good = (snr > least) & (peak > 0) & (sure | (likely > max(LEAST_PX, 0.5 * usual))) & (fwhm < widest * usual)
         good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= well_fitted(fits, chosen.noise) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
