@@ -25,6 +25,12 @@ class Stars:
     saturated: np.ndarray
     snr: np.ndarray
     shape: tuple[int, int] = SHAPE
+    beta: float = float("nan")
+    light_shares: None = None
+
+    @property
+    def fwhm_px(self):
+        return np.full(len(self), 3.0)
 
     def __len__(self):
         return len(self.xy)

@@ -29,6 +29,7 @@ from masterlight.subframes.choice.forecast import (
 )
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.measurement import Measurement
+from masterlight.subframes.photometry import standards
 from masterlight.subframes.radial import fitted_width, half_radius, moffat_profile
 from masterlight.subframes.select import SubframeSelector
 
@@ -324,6 +325,34 @@ def real_lights():
         image = np.asarray(io.read(path), np.float32) - dark
         image[hot] = ndimage.median_filter(image, 5)[hot]
         yield ArrayFrame.of(image, path.name, Meta(saturation_dn=60000.0))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")
+def test_truth_real_frames_have_the_light_that_wide_apertures_tell():
+    """Stars of 1.8 to 2.9 px, more or less trailed, whose fits have exponents of 2.5 to 6."""
+    frames, reference = list(real_lights()), 3
+    stars = [SubframeSelector().measure(frame)[1] for frame in frames]
+    align = StarAlignment()
+    ready, standard = align.prepare(stars[reference]), standards(stars[reference], 60)
+    firm = standard[standard.flux_dn > 2e4]
+    usual = in_apertures(frames[reference], firm.xy)
+    for i in {*range(len(frames))} - {reference}:
+        found = align.align(ready, stars[i], frames[i].source)
+        told = np.nanmedian(in_apertures(frames[i], found.to_source(firm.xy)) / usual)
+        assert found.flux_ratio == pytest.approx(told, rel=0.03)
+
+
+def in_apertures(frame, xy, radius_px=8.0):
+    """Light of stars by their pixels, (n,) DN; NaN at the edge."""
+    image, light = np.asarray(frame), np.full(len(xy), np.nan)
+    y, x = np.mgrid[-24:25, -24:25]
+    for k, (own, at) in enumerate(zip(xy, np.round(xy).astype(int), strict=True)):
+        box = image[max(at[1] - 24, 0) : at[1] + 25, max(at[0] - 24, 0) : at[0] + 25]
+        if box.shape == x.shape:
+            distance = np.hypot(x - (own - at)[0], y - (own - at)[1])
+            sky = np.median(box[(distance > 15) & (distance < 24)])
+            light[k] = np.sum(np.clip(radius_px + 0.5 - distance, 0, 1) * (box - sky))
+    return light
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real observations in {DATA}")

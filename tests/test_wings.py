@@ -2,13 +2,21 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from scipy.spatial import cKDTree
 from weather import Weather
 
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.simulate.observatory import apply
-from masterlight.subframes.measurement import HEALTH_FIELDS
 from masterlight.subframes.select import SubframeSelector
-from masterlight.subframes.wings import APERTURES_PX, AS_FITTED, light_shares, light_within, wings_beside
+from masterlight.subframes.wings import (
+    APERTURES_PX,
+    AS_FITTED,
+    light_shares,
+    light_within,
+    matched_flux_ratio,
+    wings_beside,
+)
 
 MEASURE = SubframeSelector()
 
@@ -23,11 +31,11 @@ def halo(image, share, wide_px=12.0):
 @pytest.mark.parametrize("fwhm_px", [1.8, 3.0, 5.0])
 def test_truth_the_shares_of_stars_without_wings_are_those_of_the_apertures(fwhm_px):
     weather = Weather(1, lights=1, fwhm_px=fwhm_px, stars=150)
-    measured, stars = MEASURE.measure(weather.frame(0), saturation_dn=65535.0, wanted=HEALTH_FIELDS)
+    _, stars = MEASURE.measure(weather.frame(0), saturation_dn=65535.0)
     own = weather.pointing(0)
     alpha2 = (0.5 * own.fwhm_px) ** 2 * own.elongation / (2 ** (1 / 3.5) - 1)
     inside = 1 - (1 + APERTURES_PX**2 / alpha2) ** (1 - 3.5)
-    shares, errors = np.array(measured.light_shares)
+    shares, errors = stars.light_shares
     told = np.isfinite(shares)
     assert told.sum() >= 3 and (0 < errors[told]).all() and (errors[told] < 0.05).all()
     true = inside / np.median(light_within(stars) / stars.flux_dn)
@@ -49,9 +57,9 @@ def test_truth_light_within_is_true_whatever_the_exponent_of_the_fit():
 
 def test_truth_of_a_mosaic_the_green_pixels_tell():
     weather = Weather(1, lights=1, stars=150)
-    plain = MEASURE.measure(weather.frame(0), saturation_dn=65535.0, wanted=HEALTH_FIELDS)[0]
+    plain = MEASURE.measure(weather.frame(0), saturation_dn=65535.0)[1]
     frame = ArrayFrame.of(weather.frame(0), "mosaic", Meta(pattern="RGGB", saturation_dn=65535.0))
-    mosaic = MEASURE.measure(frame, wanted=HEALTH_FIELDS)[0]
+    mosaic = MEASURE.measure(frame)[1]
     assert wings_beside(plain.light_shares, mosaic.light_shares, 2.8).ratio == pytest.approx(1, abs=0.04)
 
 
@@ -62,19 +70,19 @@ def test_truth_where_seeing_changes_and_halos_do_not_pixels_put_fits_right():
         for fwhm_px in (1.9, 3.2):
             weather = Weather(seed, lights=1, fwhm_px=fwhm_px, stars=150, fwhm_spread=0.0, nebula_dn=0.0)
             image = halo(weather.frame(0) - 900, 0.3, 3.5) + np.float32(900)
-            measured, stars = MEASURE.measure(image, saturation_dn=65535.0, wanted=HEALTH_FIELDS)
+            _, stars = MEASURE.measure(image, saturation_dn=65535.0)
             fitted.append(np.median(light_within(stars)[:15]))
-            shares.append(measured.light_shares)
+            shares.append(stars.light_shares)
         fits.append(fitted[0] / fitted[1])
         mended.append(fits[-1] * wings_beside(*shares, 3.2).ratio)
     assert abs(np.mean(mended) - 1) < 0.05 < 0.1 < abs(np.mean(fits) - 1)
 
 
 def test_truth_what_may_be_noise_is_taken_for_none():
-    one = (tuple(np.full(11, 1.05)), tuple(np.full(11, 0.01)))
-    other = (tuple(np.full(11, 1.02)), tuple(np.full(11, 0.01)))
-    far = (tuple(np.full(11, 1.30)), tuple(np.full(11, 0.01)))
-    nothing = (tuple(np.full(11, np.nan)), tuple(np.full(11, np.nan)))
+    one, other, far, nothing = (
+        np.stack([np.full(11, share), np.full(11, error)])
+        for share, error in ((1.05, 0.01), (1.02, 0.01), (1.30, 0.01), (np.nan, np.nan))
+    )
     assert wings_beside(one, other, 3.0).ratio == 1
     assert wings_beside(far, other, 3.0).ratio == pytest.approx(1.3 / 1.02, rel=0.01)
     assert wings_beside(one, None, 3.0) == wings_beside(one, nothing, 3.0) == AS_FITTED
@@ -87,4 +95,18 @@ def test_truth_nothing_is_told_by_few_stars_or_in_a_small_image():
     _, stars = MEASURE.measure(image, saturation_dn=65535.0)
     assert light_shares(image, stars[:2], 30.0) is None and light_shares(image, stars[:0], 30.0) is None
     assert light_shares(image[:20, :20], stars, 30.0) is None
-    assert MEASURE.measure(image)[0].light_shares is None  # not asked for
+
+
+@pytest.mark.parametrize("knobs", [{}, {"beta": 2.5}, {"beta": 4.5}, {"psf": "gaussian"}])
+def test_truth_the_light_of_matched_stars_does_not_hang_on_the_exponents_of_their_fits(knobs):
+    """The same stars through two halos, fitted otherwise in either frame: as much light as there is."""
+    weather = Weather(3, lights=1, fwhm_px=2.0, stars=150, fwhm_spread=0.0, nebula_dn=0.0)
+    image = weather.frame(0) - np.float32(900)
+    other = 0.8 * halo(ndimage.gaussian_filter(image, 0.8), 0.15, 3.5)
+    first, second = (
+        select.measure(frame + np.float32(900), saturation_dn=65535.0)[1]
+        for select, frame in ((MEASURE, image), (SubframeSelector(**knobs), other))
+    )
+    distance, at = cKDTree(second.xy).query(first.xy, distance_upper_bound=1.0)
+    found = matched_flux_ratio(first[np.isfinite(distance)], second[at[np.isfinite(distance)]])
+    assert found.ratio == pytest.approx(0.8, rel=0.03) and found.stars > 50

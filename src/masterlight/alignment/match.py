@@ -19,7 +19,7 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import FEWEST_STARS, TIERS, Reference, proposals, quads_of, shift_proposal
 from masterlight.alignment.transform import DEGREES, Transform, apply, fit, robust_fit
 from masterlight.core.errors import Rejected
-from masterlight.subframes.photometry import matched_flux_ratio
+from masterlight.subframes.wings import matched_flux_ratio
 
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList

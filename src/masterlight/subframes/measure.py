@@ -218,13 +218,9 @@ def measure_light(
     more = {"stars": total, "gradient_dn": gradient(level), "profile": profile_of_stars(image, found)}
     asked = asked_of_sky(boxes[0], period(frame.meta.pattern), wanted) if wanted else {}
     if set(wanted) & set(HEALTH_FIELDS):
-        asked |= asked_of_stars(image, found, row.noise_dn) | {"bands": bands_of(boxes[0], row.noise_dn)}
+        asked |= {"trails": crossings_of(found), "bands": bands_of(boxes[0], row.noise_dn)}
+    found = replace(found, light_shares=light_shares(image, found, row.noise_dn))
     return replace(row, **more, **shape, **star_statistics(found), **asked), found
-
-
-def asked_of_stars(image: np.ndarray, found: StarList, noise_dn: float) -> dict[str, Any]:
-    """Those `HEALTH_FIELDS` that the stars of a frame tell, which were found in this image (rows, cols)."""
-    return {"trails": crossings_of(found), "light_shares": light_shares(image, found, noise_dn)}
 
 
 def whose(empty: Sequence[bool]) -> str:

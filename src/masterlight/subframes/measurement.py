@@ -17,7 +17,7 @@ STAR_FIELDS = (
 FLUCTUATION_FIELDS = ("background_noise_dn", "background_scale_dn")
 SKY_FIELDS = ("mean_dn", "mean_deviation_dn", "noise_scale_dn", *FLUCTUATION_FIELDS)
 """Fields that `measure` makes when they are wanted: what the stars of a frame tell, and its sky."""
-HEALTH_FIELDS = ("trails", "light_shares", "bands")
+HEALTH_FIELDS = ("trails", "bands")
 """Fields that `SubframeSelector.measure` makes when they are wanted: by them a frame's health is told."""
 FIRM_SNR, SHARPEST = 25.0, 0.05
 """Stars of so much signal over noise tell how sharp the sharpest are, and what share of them these are."""
@@ -146,8 +146,6 @@ class Measurement:
     """By what part of themselves widths grow from the middle to a corner."""
     trails: int | None = None
     """How many bright trails of satellites or aircraft cross it."""
-    light_shares: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    """Light of its stars by their pixels within `wings.APERTURES_PX` over that of their fits; and errors."""
     bands: tuple[Profile, Profile] | None = field(default=None, compare=False, repr=False)
     """How far its rows and columns lie above those around them, and what chance gives, see `subframes.bands`."""
     altitude_deg: float | None = None
@@ -210,6 +208,10 @@ class StarList:
     outnumbered: bool = False
     """Whether so much more stands out than stars that these are the wide ones of stars too narrow to be told."""
 
+    light_shares: np.ndarray | None = None
+    """(2, radii) light of those that stand alone by their pixels within `wings.APERTURES_PX`, over that of their fits,
+    and errors; NaN for radii that do not suit, None where few tell."""
+
     def __len__(self) -> int:
         return len(self.x_px)
 
@@ -230,5 +232,5 @@ class StarList:
         return float(np.quantile(firm, SHARPEST)) if len(firm) else None
 
     def __getitem__(self, index: Any) -> "StarList":
-        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-4]}
+        arrays = {f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)[:-5]}
         return replace(self, **arrays)

@@ -239,19 +239,6 @@ def flux_ratio(fluxes, reference_fluxes, errors, reference_errors=0.0) -> Ratio:
     return robust_mean(ratios, np.hypot(np.hypot(noise, usual * of_reference) / reference, FLOOR * usual))
 
 
-def matched_flux_ratio(reference: StarList, stars: StarList) -> Ratio:
-    """Light of a frame's stars over that of the same stars in the reference, by the fluxes of their fitted profiles.
-
-    Star by star the same one; a mean of logarithms weighted by their signal to noise, of those that are not saturated.
-    """
-    good = ~(reference.saturated | stars.saturated) & (reference.flux_dn > 0) & (stars.flux_dn > 0)
-    if good.sum() < FEWEST_STARS:
-        return Ratio(float("nan"), float("nan"), int(good.sum()))
-    noise = np.hypot(1 / reference.snr[good], 1 / stars.snr[good])
-    mean = robust_mean(np.log(stars.flux_dn[good] / reference.flux_dn[good]), np.hypot(noise, FLOOR))
-    return Ratio(float(np.exp(mean.ratio)), float(np.exp(mean.ratio) * mean.error), mean.stars)
-
-
 def with_star_light(
     planes: Sequence[Measurement], fluxes: Fluxes, reference: Fluxes, sharpest_px: float | None = None
 ) -> list[Measurement]:

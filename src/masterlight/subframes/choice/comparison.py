@@ -234,10 +234,10 @@ def exposures(frame: Subframe, first: Subframe) -> float:
 
 def wings_of(frame: Subframe, first: Subframe) -> Ratio:
     """What real wings do to the fitted light of a frame's stars beside another's."""
-    own, other = frame.measurement, first.measurement
-    if frame is first or own is None or other is None:
+    if frame is first or frame.stars is None or first.stars is None:
         return AS_FITTED
-    return wings_beside(own.light_shares, other.light_shares, max(own.fwhm_px or 0.0, other.fwhm_px or 0.0))
+    widths = [one.measurement.fwhm_px or 0.0 for one in (frame, first) if one.measurement]
+    return wings_beside(frame.stars.light_shares, first.stars.light_shares, max(widths, default=0.0))
 
 
 def beside_usual(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
