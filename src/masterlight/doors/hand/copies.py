@@ -15,7 +15,6 @@ from masterlight.core.workers import Event, Events, each, executor
 from masterlight.io import FITS, FORMATS, copy_with, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
 from masterlight.io.fits.cards import card_text
-from masterlight.io.fits.copied import Cards
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_out, untaken
 from masterlight.subframes.choice.table import Subframe, Subframes
@@ -24,6 +23,8 @@ from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED
 
 STAGE = "subframes"
+Cards = dict[str, tuple[str | int | float | None, str]]
+"""Values and comments by keyword; None for one that shall be there no longer."""
 STRUCTURE = re.compile(r"BSCALE|BZERO|BLANK|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|XTENSION|SIMPLE|CHECKSUM|DATASUM")
 """Keywords by which FITS itself reads the pixels; some headers do without them."""
 FIGURES = {
