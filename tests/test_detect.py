@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import stars as oracle
+from starfield import Scene, stamp
 
 from masterlight.subframes.stars import detect as stars
 from masterlight.subframes.stars.sharp import typical_fwhm
@@ -72,6 +73,21 @@ def test_truth_hot_pixels_and_cosmic_rays_are_no_stars():
         image[30 + 20 * k, 40 : 40 + 2] += 5000
     # 500 pixels of 480,000 and one noise peak in some frames
     assert len(stars.detect(image).candidates.x) <= 2
+
+
+def test_truth_noise_upon_faint_wide_stars_is_no_hot_pixel():
+    rng = np.random.default_rng(1)
+    image, places = rng.normal(1000, 10, (1200, 1200)), np.arange(40, 1160, 40)
+    y, x = (a.ravel() + rng.uniform(-0.5, 0.5, a.size) for a in np.meshgrid(places, places, indexing="ij"))
+    scene = Scene(fwhm_px=5.0)
+    for cx, cy in zip(x, y, strict=True):
+        light = stamp(cx - round(cx), cy - round(cy), scene, 15)
+        box = np.s_[round(cy) - 15 : round(cy) + 16, round(cx) - 15 : round(cx) + 16]
+        image[box] += 12 * 10 / np.sqrt(np.sum(light**2)) * light
+    found = stars.detect(image.astype(np.float32)).candidates
+    away = np.hypot(found.x[:, None] - x, found.y[:, None] - y)
+    assert np.count_nonzero(away.min(axis=0) > 3) <= 2  # of 784
+    assert (away.min(axis=1) < 3).all()
 
 
 def test_truth_peaks_are_told_of_stars_and_rays_alike():

@@ -29,7 +29,15 @@ def test_surface_the_forecast_fits_the_terminal(columns):
     lines = forecast_lines(outlooks(chosen(units=Units("arcsec")), 0.1), columns)
     assert max(map(len, lines)) <= columns
     text = "\n".join(lines)
-    for words in ("M 31, L: 20 frames of 60 s, 16 approved", "chosen", "sharp 0.1%", 'FWHM "', "for nothing", "more"):
+    for words in (
+        "M 31, L: 20 frames of 60 s, 16 approved",
+        "stars as bright as they are in",
+        "chosen",
+        "sharp 0.1%",
+        'FWHM "',
+        "for nothing",
+        "more",
+    ):
         assert words in text
     assert "-0.0%" not in text and "nan" not in text
 

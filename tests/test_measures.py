@@ -77,6 +77,13 @@ def test_truth_stars_are_found_in_bright_filaments(fwhm_px):
     assert told["false"] <= 0.01 * told["found"]
 
 
+def test_truth_stars_are_found_among_wide_knots():
+    scene = Scene(fwhm_px=5, count=600, faintest=5, knots=120)
+    told = judge(scene, sky_of(scene, 2))
+    assert told["complete"] >= LEAST
+    assert told["false"] == 0 and told["list"].background_dn.max() > 1400
+
+
 def test_truth_nebulosity_is_told_from_stars_and_slopes():
     scene = replace(SKY, nebula=20)
     told = judge(scene, sky_of(scene, 2))

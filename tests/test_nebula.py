@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from starfield import NOISE_DN, SKY_DN, Scene, nebula_of
+from starfield import NOISE_DN, SKY_DN, Scene, nebula_of, stamp
 
 from masterlight.subframes.stars.nebula import flattened, nebulous, tile_medians, without
 
@@ -87,8 +87,24 @@ def test_truth_nebulous_is_what_changes_from_tile_to_tile():
 
 def test_truth_what_is_left_is_sky():
     image = noise() + waves()
-    flat = flattened(image, binned(image), 3.0, np.inf)
+    flat = flattened(image, binned(image), 3.0, NOISE_DN, np.inf)
     assert np.std(flat.image) < 1.05 * NOISE_DN < 0.2 * np.std(image)
     x, y = np.array([100.0, 300.0]), np.array([50.0, 210.0])
     np.testing.assert_allclose(flat.image[y.astype(int), x.astype(int)] + flat.at(x, y), image[[50, 210], [100, 300]])
-    assert flat.rough(x, y, NOISE_DN).any() and not flat.rough(x, y, 1e6).any()
+    assert flat.rough_at(x, y).any()
+    assert not flattened(image, binned(image), 3.0, 1e6, np.inf).rough_at(x, y).any()
+
+
+def test_truth_stars_beside_a_galaxy_keep_their_wings():
+    image, scene = noise((600, 900)), Scene(fwhm_px=3.0)
+    y, x = np.mgrid[:600, :900]
+    for cy, cx in np.random.default_rng(6).uniform(60, 240, (80, 2)):
+        image += np.float32(200 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 60))
+    light, places = 30_000 * stamp(0.0, 0.0, scene, 30), [(j, i) for j in (100, 350, 500) for i in (450, 600, 750)]
+    for j, i in places:
+        image[j - 30 : j + 31, i - 30 : i + 31] += np.float32(light)
+    flat = flattened(image, binned(image), 3.0, NOISE_DN, np.inf, partly=True)
+    at_x, at_y = np.array([i for _, i in places], float), np.array([j for j, _ in places], float)
+    np.testing.assert_allclose(flat.at(at_x, at_y), flat.at(at_x + 20, at_y), atol=0.3 * NOISE_DN)
+    assert not flat.rough_at(at_x, at_y).any() and flat.rough_at(np.array([150.0]), np.array([150.0])).all()
+    assert np.std(flat.image[60:240, 60:240]) < 0.5 * np.std(image[60:240, 60:240])

@@ -71,6 +71,19 @@ def test_truth_a_target_that_sets_is_clear_and_clouds_before_it_are_not(by_air):
     assert clear / true == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("count", [6, 10, 20, 40])
+def test_truth_clouds_do_not_draw_the_clear_light_down(count, share):
+    """Found on a night with 2 of 10 lights behind cloud: clear ones had 115 % of the light of a clear sky."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        ratios = np.exp(0.01 * rng.standard_normal(count))
+        cloudy = rng.choice(count, int(share * count), replace=False)
+        ratios[cloudy] *= rng.uniform(0.3, 0.75, len(cloudy))
+        clear = clear_light(ratios, np.full(count, np.nan), np.linspace(0, 4, count))
+        assert clear == pytest.approx(1, abs=0.04), seed
+
+
 def test_truth_a_trend_is_believed_only_where_frames_follow_it():
     steady = np.ones(20)
     steady[:3] = 0.6, 0.7, 0.8  # thinning cloud at the beginning is no target that rises

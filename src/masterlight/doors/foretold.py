@@ -33,7 +33,8 @@ LEGEND = (
     "chosen is what is approved, by the weights above; equal, noise, point and sharp are weights of all frames. depth: "
     "signal to noise of a wide area, points: of faint stars, both beside noise weights of all. N: so many frames of "
     "equal weight count as much. wider: FWHM beside the least at this depth; lost: depth beside the most at this FWHM. "
-    "noise: of a pixel before frames are interpolated, which calms it by some percent and adds no depth."
+    "noise: of a pixel where all frames lie (edges that shifts leave to fewer have more), before frames are "
+    "interpolated, which calms it by some percent and adds no depth."
 )
 
 
@@ -96,7 +97,7 @@ def lines_of(outlook: Outlook, columns: int) -> list[str]:
     if outlook.choices:
         lines += [*table_lines(outlook), *shapeless_lines(outlook, columns), *frontier_lines(outlook, columns)]
         lines += advice(outlook, columns)
-        lines += price_lines(outlook)
+        lines += [*price_lines(outlook), *scale_lines(outlook, columns)]
     return lines + inconclusive_lines(outlook, columns)
 
 
@@ -185,6 +186,15 @@ def price_lines(outlook: Outlook) -> list[str]:
                 lines.append(f"    ... {len(order) - 2 * LISTED} more between these")
             lines.append(f"    {names[i]:{NAME - 2}}" + "".join(f"{percent(values[i]):>8}" for values in prices))
     return lines
+
+
+def scale_lines(outlook: Outlook, columns: int) -> list[str]:
+    """Beside which frame the noise is to be read; an integration has a reference of its own."""
+    if len(outlook.night) < 2:
+        return []
+    name = visible(PurePath(outlook.night[outlook.reference].source).name)
+    words = f"noise is told for stars as bright as they are in {name}: with another reference it changes as they do"
+    return textwrap.wrap(words, columns, initial_indent="  ", subsequent_indent="    ")
 
 
 def inconclusive_lines(outlook: Outlook, columns: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.io import FITS, FORMATS, copy_with, suffix, whole_numbers, write
 from masterlight.io import header_cards as header_of
-from masterlight.io.fits.cards import card_text
+from masterlight.io.fits.cards import STRUCTURE, Cards, card_text
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_out, untaken
 from masterlight.subframes.choice.table import Subframe, Subframes
@@ -23,10 +22,6 @@ from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED
 
 STAGE = "subframes"
-Cards = dict[str, tuple[str | int | float | None, str]]
-"""Values and comments by keyword; None for one that shall be there no longer."""
-STRUCTURE = re.compile(r"BSCALE|BZERO|BLANK|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|XTENSION|SIMPLE|CHECKSUM|DATASUM")
-"""Keywords by which FITS itself reads the pixels; some headers do without them."""
 FIGURES = {
     "SSFWHM": ("FWHM", "width of its stars"), "SSECC": ("Eccentricity", "elongation of its stars"),
     "SSNOISE": ("Noise", "noise of a pixel"), "SSSTARS": ("Stars", "stars found"),

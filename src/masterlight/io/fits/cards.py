@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+Cards = Mapping[str, tuple[str | int | float | None, str]]
+"""(value, comment) by keyword; None for one that shall be there no longer."""
 CARD, BLOCK = 80, 2880
 STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|END"

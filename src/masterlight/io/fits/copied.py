@@ -1,20 +1,18 @@
 """A FITS file copied byte by byte, with cards set in the header of its image: samples stay as they are stored."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from masterlight.core.errors import ParameterError
 from masterlight.io import atomic
-from masterlight.io.fits.cards import BLOCK, CARD, card_text, cards_in, lines_of
+from masterlight.io.fits.cards import BLOCK, CARD, Cards, card_text, cards_in, lines_of
 from masterlight.io.fits.hdus import Opened, image_and_planes, opened, parts
 from masterlight.io.fits.writer import checksum_text, fold_carries
 from masterlight.io.plain import CHUNK_BYTES
 
-Cards = Mapping[str, tuple[str | int | float | None, str]]
-"""(value, comment) by keyword; None for one that shall be there no longer."""
 KEY = re.compile(r"(?:HIERARCH +(?P<long>[^=]+?)|(?P<key>[^=]{1,8}?)) *=")
 
 

@@ -29,9 +29,9 @@ DARKEST = 0.6
 """What a target that sets keeps of its light, where nobody knows its altitude: less is cloud."""
 LOSS, SPREADS = 0.05, 3.0
 """A frame that has lost so much against the trend, and so many times the usual scatter, is no clear one."""
-STRAIGHTER, ALIKE_SCATTER = 0.6, 0.005
-"""A trend is believed where frames scatter about it so much less than about a simpler one; and the least scatter of
-frames that are alike."""
+STRAIGHTER, ALIKE_SCATTER, DESERTED = 0.6, 0.005, 4
+"""A trend is believed where frames scatter about it so much less than about a simpler one; the least scatter of frames
+that are alike; and by which power of their number it counts that few follow a trend, who always scatter little."""
 
 
 class Starlight(NamedTuple):
@@ -134,8 +134,8 @@ def clear_light(ratios: np.ndarray, air_mass: np.ndarray, hours: np.ndarray) -> 
 def upper_trend(x: np.ndarray, ratios: np.ndarray, degree: int) -> tuple[np.ndarray, float]:
     """The trend over x (N,) of the frames that lost least, by a polynomial of the logarithm, and how far these scatter.
 
-    Nothing culminates twice: a bend must be that of a target that rises and sets. The scatter is infinite where fewer
-    than three frames in five follow.
+    Nothing culminates twice: a bend must be that of a target that rises and sets. The scatter is larger by `DESERTED`
+    where not all follow, infinite where fewer than three frames in five do.
     """
     known = np.isfinite(ratios)
     logs = np.log(np.where(known, ratios, 1.0))
@@ -143,10 +143,12 @@ def upper_trend(x: np.ndarray, ratios: np.ndarray, degree: int) -> tuple[np.ndar
     for _ in range(10):
         fit = np.polyfit(x[kept], logs[kept], degree)
         below = np.polyval(fit, x) - logs
+        below -= np.median(below[kept])  # those behind cloud draw the fit down, not most frames
         scatter = 1.4826 * float(np.median(np.abs(below[kept])))
         again = known & (below < max(LOSS, SPREADS * scatter))
         if (again == kept).all() or again.sum() <= degree + 1:
             break
         kept = again
     follow = 5 * kept.sum() >= 3 * known.sum() and (degree < 2 or fit[0] <= 0)
-    return np.exp(np.polyval(fit, x)), max(scatter, ALIKE_SCATTER) if follow else np.inf
+    less = (known.sum() / kept.sum()) ** DESERTED
+    return np.exp(np.polyval(fit, x)), less * max(scatter, ALIKE_SCATTER) if follow else np.inf

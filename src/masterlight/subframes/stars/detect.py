@@ -13,6 +13,9 @@ SMOOTHING = 0.1875
 """Noise of the detection image for white noise of 1: 1/2 by binning, 6/16 by the smoothing."""
 CAPACITY = 200_000
 HIGH = 8.0
+SHARP = 3.0
+"""How much higher than its smoothed maximum a pixel stands that makes it: 16 times if alone, 8 as a pair, 4 as a square
+or in a line."""
 NEW_PX = 3.0
 """A star that a hot pixel hid is farther than this from those that are known."""
 BESIDE, NEAR_HOT = 8, 3
@@ -204,7 +207,8 @@ def judge(image, smoothed, x, y, sky, sd, sigma, saturation, mosaic, period, lef
     beneath = smoothed[y, x] - contrast
     if not peak >= saturation and (contrast < 0.7 * sigma * sd or contrast < 2.0 * ring):
         return
-    if spike(image, px, py, beneath, sd / SMOOTHING) or block(image, px, py, beneath, sd / SMOOTHING):
+    sharp = height > SHARP * contrast  # else noise upon a wide, faint star
+    if sharp and (spike(image, px, py, beneath, sd / SMOOTHING) or block(image, px, py, beneath, sd / SMOOTHING)):
         row[0] = np.inf
         return
     if mosaic.size > 0 and lone_in_mosaic(mosaic, px + left, py + top, period):

@@ -25,6 +25,9 @@ CROWDED, TAKEN_FWHM, NEAREST_FWHM, LEFT_OVER = 0.004, 4.0, 0.8, 0.2
 which these are taken off; how near to one nothing new is believed, and what part of its light may be left."""
 FLATTENED = 2
 """How often nebulosity is taken off at most: the first time by a width of stars that it may blur."""
+KNOTTY, KNOTS = 0.12, 3
+"""Where so large a part of the bright fits, and so many, are wider than stars may be, stars are searched again without
+what is wide: cosmic rays and pairs are fewer."""
 FIRM_SNR = 25.0
 """Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
 OUTNUMBERED = 5
@@ -41,21 +44,20 @@ def find_stars(
     """
     if mosaic.shape != image.shape:
         mosaic = NO_MOSAIC
-    scale, everything, flat = search(image, settings.sigma, saturation_dn, mosaic, period)
+    sharp = mosaic, period
+    scale, everything, flat = search(image, settings.sigma, saturation_dn, *sharp)
+    keep, chosen, fits, placed, beta = fit_candidates(settings, everything, gain_e_per_dn)
+    wide = width_among_wide(fits, chosen, beta) if scale == 1 and flat is None else None
+    if wide:
+        flat, everything = search_flattened(image, settings.sigma, everything, wide, *sharp, partly=True)
+        keep, chosen, fits, placed, beta = fit_candidates(settings, everything, gain_e_per_dn)
     searched, candidates, level, _, ceiling, peaks, _ = everything
-    nothing = np.empty((0, 16))
-    empty = build(nothing, nothing, candidates, scale, image.shape, fixed_beta(settings, 3.3))
-    if not len(candidates.x):
-        return empty, 0, {}, level
-    keep = stars.choose_evenly(candidates.x, candidates.y, searched.shape, settings.max_stars)
-    chosen = stars.Candidates(*(column[keep] for column in candidates))
-    near = stars.neighbours(chosen.x, chosen.y, candidates.x, candidates.y)
-    fits, placed, beta = fit(settings, searched, chosen, near, ceiling, gain_e_per_dn)
     if fits is None:
-        return empty, 0, {}, level
+        nothing = np.empty((0, 16))
+        return build(nothing, nothing, chosen, scale, image.shape, beta), 0, {}, level
     good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
     if 2 * len(keep) >= len(candidates.x) and crowded(fits[good], len(candidates.x), beta, searched.size):
-        sharp = (mosaic, period) if scale == 1 else (NO_MOSAIC, 1)
+        sharp = sharp if scale == 1 else (NO_MOSAIC, 1)
         chosen, fits, placed = with_companions(settings, searched, chosen, fits, placed, good, beta, ceiling, *sharp)
         good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
     who = stars.Candidates(*(c[good] for c in chosen))
@@ -72,6 +74,28 @@ def find_stars(
 def fixed_beta(settings, free):
     """The exponent to fit with, None for a Gaussian; `free` when the stars are to tell it."""
     return None if settings.psf == "gaussian" else settings.beta or free
+
+
+def fit_candidates(settings, everything, gain_e_per_dn):
+    """Fit those of the candidates that `settings` have room for: (numbers of these, they, fits, placed, beta), with
+    None for the fits where there is nothing to start from."""
+    image, candidates = everything.image, everything.candidates
+    keep = stars.choose_evenly(candidates.x, candidates.y, image.shape, settings.max_stars)
+    chosen = stars.Candidates(*(column[keep] for column in candidates))
+    if not len(keep):
+        return keep, chosen, None, None, fixed_beta(settings, 3.3)
+    near = stars.neighbours(chosen.x, chosen.y, candidates.x, candidates.y)
+    return keep, chosen, *fit(settings, image, chosen, near, everything.saturation_dn, gain_e_per_dn)
+
+
+def width_among_wide(fits, chosen, beta):
+    """The width of stars where a part of what is as bright is much wider, as knots of galaxies are; None elsewhere."""
+    if fits is None:
+        return None
+    fwhm, *_ = psf.shape(fits, beta)
+    bright = np.flatnonzero((fits[:, psf.SNR] > FIRM_SNR) & (fits[:, psf.PEAK] > 0) & (chosen.core == 0))
+    usual = shared_width(fwhm[bright], fits[bright, psf.SNR])
+    return usual if np.count_nonzero(fwhm[bright] > ON_SKY[1] * usual) >= max(KNOTS, KNOTTY * len(bright)) else None
 
 
 def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
@@ -154,15 +178,12 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     star shows, are searched again in the frame binned by 2, then 4.
     """
     latest = first = stars.detect(image, sigma, saturation_dn, mosaic, period)
-    peaks, level, ceiling, flat = latest.peaks, latest.level, latest.saturation_dn, None
-    told = np.nan
-    for _ in range(FLATTENED if nebulous(latest.binned, float(np.median(latest.noise)) / stars.SMOOTHING) else 0):
+    peaks, level, flat, told = latest.peaks, latest.level, None, np.nan
+    for _ in range(FLATTENED if nebulous(latest.binned, noise_of(latest)) else 0):
         width = typical_fwhm(latest.image, latest.candidates)
         if not width > 0 or 0.8 < width / told < 1.25:
             break
-        known = ceiling if np.isfinite(ceiling) else None
-        told, flat = width, flattened(image, first.binned, width, ceiling)
-        latest = stars.detect(flat.image, sigma, known, mosaic, period)._replace(peaks=peaks, level=level)
+        told, (flat, latest) = width, search_flattened(image, sigma, first, width, mosaic, period)
     if len(latest.candidates.x) < len(first.candidates.x):
         latest, flat = first, None  # what looked like nebulosity were stars far out of focus
     best = (1, latest)
@@ -177,6 +198,20 @@ def search(image, sigma, saturation_dn, mosaic=NO_MOSAIC, period=1):
     return *best, flat
 
 
+def noise_of(found):
+    """Noise of a pixel of what `detect` searched, DN."""
+    return float(np.median(found.noise)) / stars.SMOOTHING
+
+
+def search_flattened(image, sigma, first, width, mosaic, period, partly=False):
+    """What is found in an image without what is wider than its stars of this width: (flattened image, `Found`); first:
+    what was found in the image itself, which tells its peaks and level; partly: as for `flattened`."""
+    ceiling = first.saturation_dn
+    flat = flattened(image, first.binned, width, noise_of(first), ceiling, partly)
+    again = stars.detect(flat.image, sigma, ceiling if np.isfinite(ceiling) else None, mosaic, period)
+    return flat, again._replace(peaks=first.peaks, level=first.level)
+
+
 def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
     """Indices of the fits that are stars, brightest first, each star once, in a frame that was binned by `scale`.
 
@@ -184,7 +219,7 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
     """
     rough = np.zeros(len(fits), int)
     if flat is not None:
-        rough[:] = flat.rough(scale * chosen.x, scale * chosen.y, scale * float(np.median(chosen.noise)))
+        rough[:] = flat.rough_at(scale * chosen.x, scale * chosen.y)
     least, widest = np.array([ON_SKY, IN_NEBULA])[rough].T
     fwhm, chi, *_ = psf.shape(fits, beta)
     flux = psf.shape(placed, beta)[3]

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from masterlight.compiled import njit
-from masterlight.core.statistics.mesh import mesh_at
 from masterlight.core.statistics.noise import SAFE
 
 STRIPS, SIDE, APART = 8, 8, 3
@@ -16,6 +15,8 @@ STRUCTURED = 0.3
 """Nebulous is a frame whose sky changes by this part of a pixel's noise from tile to tile, beyond any slope."""
 TILE_FWHM, TILE_PX = 4.0, (10, 48)
 """Side of the tiles by which nebulosity is told, in widths of stars, and its limits."""
+FIELD, CALM = 7, 0.7
+"""Sky is calm where more than this part of so many tiles square has no structure."""
 BISECTIONS = 22
 """Steps by which medians of tiles are found, each to 2 ** -22 of the standard deviation of its tile."""
 BEYOND = 2
@@ -28,17 +29,17 @@ class Flattened(NamedTuple):
     image: np.ndarray
     beneath: np.ndarray
     """What was taken off, as a mesh (tiles_y, tiles_x) float32."""
-    rough_dn: np.ndarray
-    """How far that lies at most from the mean of its neighbours, around each tile."""
+    rough: np.ndarray
+    """Around which tiles the nebulosity has structure."""
 
     def at(self, x, y) -> np.ndarray:
         """What was taken off at positions (n,)."""
         return surface_at(widened(self.beneath), np.asarray(x, float), np.asarray(y, float), self.image.shape)
 
-    def rough(self, x, y, noise_dn: float) -> np.ndarray:
-        """Whether the nebulosity around positions (n,) has structure beside this noise of a pixel."""
-        around = values_at(self.rough_dn, np.asarray(x, float), np.asarray(y, float), self.image.shape)
-        return around > STRUCTURED * noise_dn
+    def rough_at(self, x, y) -> np.ndarray:
+        """Whether the nebulosity has structure around positions (n,)."""
+        where = zip((y, x), self.rough.shape, self.image.shape, strict=True)
+        return self.rough[*(np.clip((at + 0.5) * n / size, 0, n - 1).astype(int) for at, n, size in where)]
 
 
 def nebulous(binned: np.ndarray, noise_dn: float) -> bool:
@@ -57,20 +58,33 @@ def nebulous(binned: np.ndarray, noise_dn: float) -> bool:
     return bool(steps.size and np.median(np.abs(steps - np.median(steps))) > STRUCTURED * noise_dn)
 
 
-def flattened(image: np.ndarray, binned: np.ndarray, fwhm_px: float, saturation_dn: float) -> Flattened:
+def flattened(image, binned, fwhm_px: float, noise_dn: float, saturation_dn: float, partly: bool = False) -> Flattened:
     """The frame (rows, cols), which has pixels, without what is wider than its stars, told by the frame binned by 2.
 
     The darkest tile keeps its level, so that what is saturated stays above all else. What the tiles miss of a hollow or
-    a ridge, which the mean over them fills or lowers, shows in what is left, and is taken off as well.
+    a ridge, which the mean over them fills or lowers, shows in what is left, and is taken off as well. noise_dn of a
+    pixel tells where there is structure; partly: elsewhere tiles that stand out are stars, which keep their wings.
     """
     side = int(np.clip(TILE_FWHM * fwhm_px, *TILE_PX)) // 2
     tiles = [max(1, n // side) for n in binned.shape]
     beneath = tile_medians(binned, *tiles)
     beneath[np.isnan(beneath)] = np.nanmedian(beneath)
     beneath += np.nan_to_num(tile_medians(without(binned, beneath, np.inf), *tiles))
+    rough = np.abs(beneath - uniform_filter(beneath, 3, mode="nearest")) > STRUCTURED * noise_dn
+    around = maximum_filter(rough, 3)
+    if partly:
+        beneath, calm = calmed(beneath, rough)
+        around &= ~calm
     beneath -= beneath.min()
-    away = np.abs(beneath - uniform_filter(beneath, 3, mode="nearest"))
-    return Flattened(without(image, beneath, saturation_dn), beneath, maximum_filter(away, 3, mode="nearest"))
+    return Flattened(without(image, beneath, saturation_dn), beneath, around)
+
+
+def calmed(mesh: np.ndarray, rough: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mesh with the mean of what is not rough around where most is not, and which nodes these are."""
+    even = np.float32(~rough)
+    share = uniform_filter(even, FIELD, mode="nearest")
+    usual = uniform_filter(even * mesh, FIELD, mode="nearest") / np.maximum(share, np.float32(1e-3))
+    return np.where(share > CALM, usual, mesh), share > CALM
 
 
 def widened(mesh: np.ndarray) -> np.ndarray:
@@ -192,13 +206,4 @@ def surface_at(mesh, x, y, shape):
         for j in range(4):
             for i in range(4):
                 out[k] += down[j] * across[i] * mesh[int(v) - 1 + j, int(u) - 1 + i]
-    return out
-
-
-@njit(nogil=True, cache=True)
-def values_at(mesh, x, y, shape):
-    """The mesh at positions (n,) of an image of this shape, linear between its nodes."""
-    out = np.empty(x.size)
-    for k in range(x.size):
-        out[k] = mesh_at(mesh, y[k], x[k], shape[0], shape[1])
     return out
