@@ -32,7 +32,8 @@ from masterlight.simulate import Truth
 from masterlight.subframes.choice.forecast import Forecast, forecast_of
 from masterlight.subframes.choice.health import examined
 from masterlight.subframes.choice.outlook import outlooks
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 
 SCALES = 1.0, 1.5
 """Arcsec that a pixel sees."""

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from masterlight.core.frame import Meta
-from masterlight.subframes.choice.table import Subframe, Subframes, Units
+from masterlight.subframes.choice.subframe import Subframe, Units
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.looks.chart import Chart, Frontier
 from masterlight.subframes.measurement import Measurement
 

@@ -9,7 +9,8 @@ from masterlight.core.frame import Meta
 from masterlight.io import read
 from masterlight.subframes.choice.headers import RULES, header_flags
 from masterlight.subframes.choice.health import examined
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import Measurement
 

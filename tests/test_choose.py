@@ -24,7 +24,8 @@ from masterlight.doors.cli import main
 from masterlight.doors.hand import choose, copies
 from masterlight.doors.hand.choose import choose_files
 from masterlight.doors.hand.steps import by_hand
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.select import SubframeSelector
 
 NIGHT = SMALL | CALM | {"lights": 4, "seed": 5}
@@ -128,6 +129,21 @@ def test_truth_copies_hold_the_weight_and_the_samples_of_the_original(truth, tmp
     assert done.result[0].frames_used == 3
     with pytest.raises(ParameterError, match="has no keyword SSWEIGHT for a weight; it has SFSWEIGHT: use that"):
         list(by_hand("integrate", written_, tmp_path / "other.fits", by_keyword("SSWEIGHT")))
+
+
+def test_truth_no_weight_of_before_is_left_in_a_copy_that_has_none(truth, tmp_path):
+    """Found by a frame that was kept by hand: its copy had the weight of another formula, and counted by it."""
+    chosen(truth.paths("light"), select=SubframeSelector(weight="100 + Stars"), out=tmp_path / "first")
+    first = sorted((tmp_path / "first").iterdir())
+    again = SubframeSelector(weight="log(Index - 1.5)")
+    chosen(first, select=again, keep=[first[0].name], out=tmp_path / "second")
+    kept, *others = (fits.getheader(path) for path in sorted((tmp_path / "second").iterdir()))
+    assert "SSWEIGHT" not in kept and "SSWSCHM" not in kept and kept["SSFWHM"] > 0
+    assert all("SSWEIGHT" in header for header in others)
+    *events, _ = choose_files(SubframeSelector(approve="Index > 1"), first, out=tmp_path / "third")  # not weighed anew
+    left = [fits.getheader(path) for path in sorted((tmp_path / "third").iterdir())]
+    assert [header["SSWEIGHT"] for header in left] == [fits.getheader(path)["SSWEIGHT"] for path in first[1:]]
+    assert not any("hold no weight" in event.message for event in events)
 
 
 def test_authority_astropy_reads_what_was_measured_and_by_what_it_was_weighed(truth, tmp_path):

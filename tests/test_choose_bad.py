@@ -19,7 +19,7 @@ from sky import CALM, EVEN, written
 
 from masterlight.core.frame import Meta
 from masterlight.doors.cli import main
-from masterlight.subframes.choice.table import Subframe
+from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.select import SubframeSelector
 

@@ -1,8 +1,5 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from oracles import stars as oracle
 from starfield import Scene, stamp
 
 from masterlight.subframes.stars import detect as stars
@@ -24,32 +21,6 @@ def with_stars(image, x, y, height, fwhm_px):
         box = np.s_[max(0, int(cy) - reach) : int(cy) + reach + 1, max(0, int(cx) - reach) : int(cx) + reach + 1]
         out[box] += h * np.exp(-4 * np.log(2) * ((cols[box] - cx) ** 2 + (rows[box] - cy) ** 2) / fwhm_px**2)
     return out
-
-
-@given(st.integers(2, 31), st.integers(2, 31), st.sampled_from([0.0, 0.3, 1.0]))
-@settings(max_examples=30, deadline=None)
-def test_oracle_bin_by_2(rows, cols, missing):
-    image = noisy((rows, cols), rows * 32 + cols, missing)
-    np.testing.assert_allclose(stars.bin_by_2(image), oracle.bin_by_2(image), rtol=1e-6)
-
-
-@given(st.integers(1, 25), st.integers(1, 25))
-@settings(max_examples=30, deadline=None)
-def test_oracle_smooth(rows, cols):
-    image = noisy((rows, cols), rows * 32 + cols)
-    np.testing.assert_allclose(stars.smooth(image), oracle.smooth(image), rtol=1e-6)
-
-
-@given(st.integers(3, 40), st.integers(3, 80), st.sampled_from([0.0, 0.1]), st.booleans())
-@settings(max_examples=30, deadline=None)
-def test_oracle_find_maxima(rows, cols, missing, ties):
-    image = noisy((rows, cols), rows * 100 + cols, missing)
-    image = np.float32(10) * np.round(image / 10) if ties else image
-    threshold = np.full((1, 1), 1005, np.float32)
-    at = np.empty((rows * cols, 2), np.int64)
-    found = stars.find_maxima(image, threshold, at)
-    np.testing.assert_array_equal(at[:found], oracle.find_maxima(image, np.full(image.shape, 1005)))
-    assert stars.find_maxima(image, threshold, at[:1]) == found
 
 
 def test_truth_every_star_is_found_once():
@@ -142,6 +113,24 @@ def test_truth_hot_pixels_by_the_thousand_are_taken_out():
     high = image > 1000 + 10 * sigma
     assert np.isnan(clean[high]).mean() > 0.95
     assert np.isfinite(clean[~high]).all()
+
+
+@pytest.mark.parametrize(("pattern", "times"), [("G", 1.0), ("RGGB", 2**0.5), ("R", 1.0)])
+def test_truth_noise_of_a_pixel_where_the_others_are_of_another_colour(pattern, times):
+    side = int(len(pattern) ** 0.5)
+    green = np.tile(np.array(list(pattern)).reshape(side, side) == "G", (301 // side + 1, 400 // side + 1))[:301, :400]
+    image = np.where(green, noisy(green.shape), np.nan).astype(np.float32)
+    assert stars.thinned(image) == pytest.approx(times)
+    assert stars.places_searched(image, side).tolist() == green[:side, :side].tolist()
+
+
+def test_truth_a_star_beside_a_hot_pixel_of_another_colour_is_a_star():
+    mosaic = with_stars(noisy((200, 200)), [100.3], [101.2], 600.0, 2.5)
+    mosaic[102, 100] += 5000  # red, the star's middle is green
+    y, x = np.mgrid[:200, :200]
+    image = np.where((x + y) % 2, mosaic, np.nan).astype(np.float32)
+    near = stars.detect(image, mosaic=mosaic, period=2).candidates
+    assert np.hypot(near.x - 100.3, near.y - 101.2).min() < 1.0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 400)])

@@ -10,7 +10,7 @@ from test_outlook import table
 from masterlight.core.errors import ParameterError
 from masterlight.doors.foretold import check_together, forecast_lines, tell_forecast
 from masterlight.subframes.choice.outlook import outlooks
-from masterlight.subframes.choice.table import Units
+from masterlight.subframes.choice.subframe import Units
 from masterlight.subframes.select import SubframeSelector
 
 

@@ -1,6 +1,7 @@
 """Lists of files: `@approved.txt` among what is given chooses the lights."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def test_truth_names_are_seen_from_the_folder_of_the_list(truth, tmp_path):
     found = scan(f"@{tmp_path / 'l.txt'}")
     assert [Path(frame.source).name for frame in found.frames] == ["a b.fits"] and isinstance(found.frames[0], Frame)
     assert ["nobody.fits: there is no such file" in str(lost) for lost in found.rejected] == [True]
+
+
+def test_truth_a_folder_in_a_list_stands_for_what_is_in_it(truth, tmp_path):
+    """Found by a list of one folder, all of whose lights were dropped without a word."""
+    paths = [Path(path) for path in truth.paths("light")]
+    for i, folder in enumerate(("one", "one", "ones", "ones", "one")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(paths[i], tmp_path / folder)
+    (tmp_path / "l.txt").write_text(f"one\nones/{paths[2].name}\n")
+    for given in ([f"@{tmp_path / 'l.txt'}"], [tmp_path, f"@{tmp_path / 'l.txt'}"]):
+        assert sorted(Path(f.source).name for f in scan(given).frames) == [paths[i].name for i in (0, 1, 2, 4)]
 
 
 def test_truth_a_list_names_whatever_files_are_called(tmp_path):

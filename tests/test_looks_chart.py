@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from charts import chart_of, night_of
 
-from masterlight.subframes.choice.table import Flag
+from masterlight.subframes.choice.subframe import Flag
 from masterlight.subframes.looks.chart import INDEX, TIME, Chart, Column, Frontier, ms_of, ticks
 
 

@@ -11,7 +11,8 @@ from charts import FORMULA, night_of
 from masterlight.alignment.warp import shape_of
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.outlook import outlooks
-from masterlight.subframes.choice.table import Subframes, Units
+from masterlight.subframes.choice.subframe import Units
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.looks.look import figures_of, page_of, prints_of, section_of, with_fronts
 
 

@@ -9,7 +9,7 @@ from masterlight.core.headers.geometry import period, places
 from masterlight.core.statistics.scale import SCALES
 from masterlight.simulate.night import XTRANS
 from masterlight.subframes.formula.variables import PROPERTIES
-from masterlight.subframes.measure import measure, measure_sky
+from masterlight.subframes.measure import measure
 from masterlight.subframes.measurement import SKY_FIELDS, STAR_FIELDS
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.stars.shared import psf_signal
@@ -256,15 +256,6 @@ def test_truth_stars_and_sky_of_whole_numbers_whose_noise_is_below_a_step(sigma)
     assert row.location_dn == pytest.approx(100.2, abs=0.1)
     assert row.noise_dn == pytest.approx(np.std(image[light < 0.01]), rel=0.10)
     assert row.step_dn == 1
-
-
-@pytest.mark.parametrize("shape", [(300, 801), (929, 1001), (2049, 2048)])
-def test_truth_the_two_greens_of_a_mosaic_of_odd_size_are_one_colour(shape):
-    """One of them has a row or a column more, and by itself other cells."""
-    mosaic = np.random.default_rng(1).normal(400, 20, shape).astype(np.float32)
-    found = measure_sky("mosaic", Meta(), [mosaic[::2, 1::2], mosaic[1::2, ::2]])
-    assert found.noise_dn == pytest.approx(20, rel=0.02) and found.location_dn == pytest.approx(400, abs=1)
-    np.testing.assert_allclose(found.sky_dn, 400, atol=5)
 
 
 def test_truth_a_frame_that_is_all_white_is_overexposed_and_no_empty_one():

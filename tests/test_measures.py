@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import starfield
+from scipy.spatial import cKDTree
 from starfield import Scene, Truth, judge, sky_of
 
 from masterlight.subframes.select import SubframeSelector
@@ -50,6 +51,7 @@ def test_truth_an_ellipse_of_axes_2_and_1_6():
     assert row.theta_coherence > 0.95
 
 
+NARROW = {"fwhm_px": 2.0, "faintest": 8, "count": 500, "shape": (1000, 1400)}
 SKIES = {
     "plain": {}, "crowded": {"count": 900, "faintest": 5}, "nebula": {"nebula": 20, "count": 400},
     "knots": {"knots": 80, "shape": (1000, 1200)}, "hot": {"hot": 1000}, "rays": {"rays": 130},
@@ -57,6 +59,9 @@ SKIES = {
     "cfa with hot pixels": {"kind": "cfa", "hot": 450, "faintest": 10},
     "wide stars and hot pixels": {"hot": 450, "fwhm_px": 5.0, "count": 150},
     "narrow stars and hot pixels": {"hot": 450, "fwhm_px": 2.0},
+    "narrow stars of a mosaic": NARROW | {"kind": "cfa"}, "and of X-Trans": NARROW | {"kind": "xtrans"},
+    "narrow stars and hot pixels of a mosaic": NARROW | {"kind": "cfa", "hot": 1000},
+    "and hot pixels of X-Trans": NARROW | {"kind": "xtrans", "hot": 1000},
 }  # fmt: skip
 
 
@@ -67,6 +72,17 @@ def test_truth_what_is_found_and_what_is_not(name):
     assert told["complete"] >= LEAST
     assert told["false"] <= 0.01 * told["found"]
     assert abs(told["fwhm"]) < 0.01 + 2 * told["row"].fwhm_error_px / scene.fwhm_px and told["ecc"] < 0.15
+
+
+@pytest.mark.parametrize("kind", ["mono", "cfa", "xtrans"])
+def test_truth_signal_to_noise_is_that_of_the_pixels_that_are_there(kind, monkeypatch):
+    monkeypatch.setattr(starfield, "GAIN_E", 1e9)  # stars without noise of their own
+    scene = replace(SKY, kind=kind, slope=4.0, faintest=12)
+    truth = sky_of(scene, 2)
+    found = judge(scene, truth)["list"]
+    off, which = cKDTree(np.stack([truth.x, truth.y], -1)).query(found.xy)
+    told = (found.snr / truth.snr[which])[off < 1.0]
+    assert np.median(told) == pytest.approx(1.0, abs=0.08)
 
 
 @pytest.mark.parametrize("fwhm_px", [2.0, 5.0])
@@ -178,3 +194,10 @@ def test_truth_the_number_of_stars_does_not_leap_where_a_frame_becomes_crowded()
     sparse, crowded = told
     assert sparse["found"] == sparse["stars"] and crowded["found"] > 1.02 * crowded["stars"]
     assert crowded["stars"] == pytest.approx(sparse["stars"], rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [3, 6])
+def test_truth_rays_do_not_tell_the_width_of_stars(seed):
+    scene = Scene(fwhm_px=5.0, count=500, faintest=8, kind="xtrans", rays=300)
+    told = judge(scene, sky_of(scene, seed))
+    assert abs(told["fwhm"]) < 0.01 and told["complete"] > 0.92 and told["false"] <= 0.01 * told["found"]

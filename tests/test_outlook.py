@@ -10,7 +10,8 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.subframes.choice.outlook import outlooks, weighed_together, with_prices
-from masterlight.subframes.choice.table import Subframe, Subframes, Units
+from masterlight.subframes.choice.subframe import Subframe, Units
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.choice.verdict import kinds_words
 
 

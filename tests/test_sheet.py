@@ -6,7 +6,8 @@ import pytest
 
 from masterlight.core.frame import Meta
 from masterlight.doors.sheet import sheet, shortened, told_apart
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.measurement import Measurement
 
 

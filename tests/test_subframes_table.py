@@ -10,7 +10,8 @@ from astropy.table import Table
 
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import Meta
-from masterlight.subframes.choice.table import Subframe, Subframes, Units, scale_of
+from masterlight.subframes.choice.subframe import Subframe, Units, scale_of
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.choice.verdict import apart_words
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.select import SubframeSelector
@@ -151,15 +152,6 @@ def test_truth_the_shares_of_a_weight_add_up():
     terms = [float(line.split()[0]) for line in lines[3:]]
     assert lines[0].startswith("approved") and lines[2].startswith("weight 87.0207")
     assert terms == pytest.approx([26.4874, 2.95754, 7.57576, 50], abs=1e-4) and sum(terms) == pytest.approx(87.02073)
-
-
-def test_truth_the_scale_by_plate_solution_by_optics_or_as_a_program_says():
-    optics = Meta(pixel_um=3.76, focal_mm=530.0)
-    turned = {"CTYPE1": "RA---TAN", "CD1_1": 3e-4, "CD1_2": 4e-4, "CD2_1": -4e-4, "CD2_2": 3e-4}
-    assert scale_of(optics, turned) == pytest.approx(1.8)
-    assert scale_of(optics, {"CTYPE1": "RA---TAN", "CDELT1": -4e-4, "CDELT2": 4e-4}) == pytest.approx(1.44)
-    assert scale_of(optics, {"CDELT1": 1.0, "CDELT2": 1.0}) == pytest.approx(1.4633, abs=5e-5)
-    assert scale_of(Meta(), {"PIXSCALE": "2.5"}) == 2.5 and scale_of(Meta(), {"SCALE": 1e9}) is None
 
 
 def test_truth_weights_of_exposures_that_are_weighed_among_themselves_are_told():

@@ -16,7 +16,8 @@ from masterlight.simulate.kernels import render_stars, upsample_row
 from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import FLOOR_E, Observatory, apply
 from masterlight.simulate.pointing import Pointing
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.measurement import HEALTH_FIELDS
 from masterlight.subframes.select import SubframeSelector
 

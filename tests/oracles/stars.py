@@ -1,4 +1,4 @@
-"""Slow, obvious twins of `masterlight.subframes.stars.detect` and `masterlight.subframes.stars.psf`."""
+"""Slow, obvious twins of the kernels of `masterlight.subframes.stars`: `maxima`, `sharp`, `psf`."""
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
@@ -112,8 +112,9 @@ def block(image, x, y, level, noise):
     return np.isfinite(ring).sum() >= 8 and np.nansum(ring) < 0.07 * best - 2.5 * noise
 
 
-def lone_in_mosaic(mosaic, x, y, period):
-    """Whether the brightest pixel at (x, y), each above its own colour, stands alone."""
+def lone_in_mosaic(mosaic, x, y, searched):
+    """Whether the brightest of the pixels searched at (x, y), each above its own colour, stands alone."""
+    period = len(searched)
     rows, cols = mosaic.shape
     above, spread = np.full(mosaic.shape, np.nan), np.full(mosaic.shape, np.nan)
     for j in range(max(0, y - 3), min(rows, y + 4)):
@@ -125,7 +126,10 @@ def lone_in_mosaic(mosaic, x, y, period):
                 spread[j, i] = (own[3 * len(own) // 4] - own[len(own) // 4]) / 1.349
     near = np.full(mosaic.shape, -np.inf)
     box = np.s_[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
-    near[box] = np.nan_to_num(above[box], nan=-np.inf)
+    ours = np.tile(searched, (-(-rows // period), -(-cols // period)))[:rows, :cols]
+    near[box] = np.nan_to_num(np.where(ours[box], above[box], np.nan), nan=-np.inf)
+    if not np.isfinite(near).any():
+        near[y, x] = 0.0
     py, px = np.unravel_index(np.argmax(near), near.shape)
     if not (0 < px < cols - 1 and 0 < py < rows - 1):
         return False

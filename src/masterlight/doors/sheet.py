@@ -11,7 +11,8 @@ from string import ascii_letters, digits
 import numpy as np
 
 from masterlight.session.words import how_many, visible
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.variables import PROPERTIES
 
 USUAL = (

@@ -15,7 +15,8 @@ from masterlight.io.defectlist import read_defects
 from masterlight.io.scratch import scratch_place
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.choice.verdict import apart_words, units_of, with_scales
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named

@@ -25,7 +25,8 @@ from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, wo
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
 from masterlight.subframes.choice.health import examined
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import HEALTH_FIELDS
 

@@ -30,11 +30,12 @@ from masterlight.integration.single.sharp import look_of, peaks_off
 from masterlight.integration.single.struck import struck_alone
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
-from masterlight.subframes.measure import keywords_of, measure, measure_light, measure_sky, sky_of_mean, stars_of
+from masterlight.subframes.measure import keywords_of, measure, measure_light, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response, StarList
 from masterlight.subframes.photometry import Ratio
 from masterlight.subframes.radial import rescaled
 from masterlight.subframes.select import SubframeSelector
+from masterlight.subframes.sky import measure_sky, sky_of_mean
 from masterlight.subframes.stars.mosaic import mosaic_of
 
 BAND_PIXELS = 1 << 21

@@ -19,7 +19,8 @@ from masterlight.io import atomic
 from masterlight.night.light import Light
 from masterlight.session.plan import Plan
 from masterlight.session.words import how_many
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.measurement import Measurement
 
 SHARES = {

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from masterlight.core.frame import Frame
-    from masterlight.subframes.choice.table import Subframe, Subframes
+    from masterlight.subframes.choice.subframe import Subframe
+    from masterlight.subframes.choice.table import Subframes
     from masterlight.subframes.measurement import Measurement, StarList
 
 

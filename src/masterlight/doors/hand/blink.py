@@ -28,7 +28,8 @@ from masterlight.night.reference import promise_of
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.groups import groups_of
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.variables import PROPERTIES
 from masterlight.subframes.looks.slide import Slide
 from masterlight.subframes.measurement import Measurement, StarList

@@ -35,7 +35,8 @@ from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together, with_prices
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.choice.verdict import apart_fields, apart_words, kinds_words
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named

@@ -16,7 +16,8 @@ from masterlight.io import header_cards as header_of
 from masterlight.io.fits.cards import STRUCTURE, Cards, card_text
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_out, untaken
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import RELATED
@@ -86,10 +87,12 @@ def write_copies(
     make_folder(folder)
 
     measured, scheme = figure_cards(night.approved), scheme_of(night, told)
+    asked = bool(night.weight) or len(told) > 1  # a weight of before stands for another choice then
 
     def task(one: Subframe) -> None:
-        weighed = {keyword: (one.weight, "weight of this frame"), SCHEME: (scheme, "hash of what made the weight")}
-        cards = measured[one.source] | ({} if one.weight is None else weighed)
+        known = None if one.weight is None else scheme
+        weighed = {keyword: (one.weight, "weight of this frame"), SCHEME: (known, "hash of what made the weight")}
+        cards = measured[one.source] | (weighed if asked else {})
         write_copy(opened[one.source], paths[one.source], cards, told)
 
     with executor() as pool:
@@ -101,7 +104,8 @@ def write_copies(
     others = [one.source for one in approved if not suffix(one.source, FITS)]
     if others:
         yield Event(STAGE, message=f"{len(others)} files that are no FITS were written as FITS, such as {others[0]}")
-    if weightless := [one.source for one in approved if one.weight is None]:
+    before = set() if asked else {f.source for f in frames if keyword in keywords_of(f)}
+    if weightless := [one.source for one in approved if one.weight is None and one.source not in before]:
         words = f"hold no weight, such as that of {weightless[0]}: SubframeSelector.weight gives them one"
         yield Event(STAGE, message=f"{len(weightless)} of the copies {words}")
     if not approved:

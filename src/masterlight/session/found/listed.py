@@ -24,11 +24,17 @@ class Listed:
     lists: tuple[str, ...] = ()
 
     def chosen(self, frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
-        """The frames without lights that no list names, where there is any list; and a sentence on those."""
+        """The frames without lights that no list names, where there is any list; and a sentence on those. A folder in a
+        list stands for all that is in it."""
         if not self.lists:
             return list(frames), []
         places = {os.path.realpath(path) for path in self.files}
-        kept = [f for f in frames if f.meta.kind not in ANY_LIGHT or os.path.realpath(f.source) in places]
+        folders = tuple(os.path.join(place, "") for place in places if os.path.isdir(place))
+        real = [os.path.realpath(frame.source) for frame in frames]
+        kept = [
+            f for f, place in zip(frames, real, strict=True)
+            if f.meta.kind not in ANY_LIGHT or place in places or place.startswith(folders)
+        ]  # fmt: skip
         lost = len(frames) - len(kept)
         if not lost:
             return kept, []

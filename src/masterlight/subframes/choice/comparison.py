@@ -9,7 +9,7 @@ import numpy as np
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.statistics.scale import madn
 from masterlight.subframes.bands import strengths
-from masterlight.subframes.choice.table import Subframe
+from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import Ratio
@@ -88,6 +88,20 @@ class Group:
             values = [getattr(frame.measurement, name, None) for frame in self.frames]
             self.columns[name] = np.array([np.nan if value is None else value for value in values], float)
         return self.columns[name]
+
+    def usual(self, name: str) -> tuple[int, float, float]:
+        """How many frames tell a field of the measurements, its median, and 1.4826 MAD; (0, NaN, NaN) if none does."""
+        if name not in self.spreads:
+            known = self.figures(name)
+            known = known[np.isfinite(known)]
+            spread = (float(np.median(known)), float(madn(known))) if len(known) else (np.nan, np.nan)
+            self.spreads[name] = (len(known), *spread)
+        return self.spreads[name]
+
+    @cached_property
+    def spreads(self) -> dict[str, tuple[int, float, float]]:
+        """The `usual` that was asked for: once for a group, not for each frame."""
+        return {}
 
     @cached_property
     def clearness(self) -> np.ndarray:

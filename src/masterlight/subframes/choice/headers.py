@@ -14,7 +14,7 @@ from masterlight.core.headers.values import as_number, as_time, seconds_of
 from masterlight.core.together import TEMPERATURE_C, same, same_exposure, settings
 from masterlight.subframes.choice.comparison import ENOUGH
 from masterlight.subframes.choice.groups import groups_of
-from masterlight.subframes.choice.table import ARCSEC_PER_UM_MM, Flag, Subframe, solved_scale
+from masterlight.subframes.choice.subframe import ARCSEC_PER_UM_MM, Flag, Subframe, solved_scale
 
 NEARLY_ALL = 0.8
 """Share of the frames that make a value the usual one."""

@@ -12,11 +12,11 @@ from math import degrees
 
 import numpy as np
 
-from masterlight.core.statistics.scale import madn
 from masterlight.subframes.choice.comparison import DOUBLE, ENOUGH, NO_STARS, Group, Lay, alike, no_stars
 from masterlight.subframes.choice.groups import groups_of, spelling
 from masterlight.subframes.choice.headers import header_flags, parts
-from masterlight.subframes.choice.table import Flag, Subframe, Subframes
+from masterlight.subframes.choice.subframe import Flag, Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.stars.doubles import NEAR_PX
 
 ODD = 4.0
@@ -128,14 +128,11 @@ def trail(group: Group, i: int) -> Flag | None:
     if no_stars(group.frames[i]) or e is None or coherence is None or not np.isfinite([e, coherence]).all():
         return None  # pieces of rings have directions of their own
     if coherence > ONE_WAY and (m.fitted or 0) >= OTHER_STARS:
-        others = group.figures("eccentricity")
-        others = others[np.isfinite(others)]
-        usual = float(np.median(others))
-        spread = max(madn(others), 0.05)
+        others, usual, spread = group.usual("eccentricity")
         severity, limit = "note", VISIBLE
         if e > TRAILED:
             severity, limit = ("reject", SPOILT) if e > SPOILT else ("warn", TRAILED)
-        elif not (e > VISIBLE and len(others) >= ENOUGH and e > usual + ODD * spread):
+        elif not (e > VISIBLE and others >= ENOUGH and e > usual + ODD * max(spread, 0.05)):
             return None
         words = f"its stars are trailed in one direction ({degrees(m.theta_rad):.0f} deg from x towards y; eccentricity"
         words += f" {e:.2f}, limit {limit:g}): guiding, wind or drift"
@@ -154,12 +151,10 @@ def optics(group: Group, i: int) -> Flag | None:
         kind = "around the middle: the field turned, or astigmatism" if radial < -0.4 else kind
         words = f"its stars are drawn out {kind or 'each in its own way: tilt, pinched optics or collimation'}"
         return Flag("OPTICS", "Eccentricity", e, TRAILED, "warn", f"{words} (eccentricity {e:.2f}, limit {TRAILED:g})")
-    tilts = group.figures("tilt")
-    others = tilts[np.isfinite(tilts)]
-    if m.tilt is None or len(others) < ENOUGH:
+    others, usual, spread = group.usual("tilt")
+    if m.tilt is None or others < ENOUGH:
         return None
-    usual = float(np.median(others))
-    if m.tilt > max(TILTED, usual + ODD * max(madn(others), 0.03)):
+    if m.tilt > max(TILTED, usual + ODD * max(spread, 0.03)):
         words = f"its stars widen by {m.tilt:.0%} from one corner to the other (limit {TILTED:.0%}; usual {usual:.0%}):"
         return Flag("OPTICS", "tilt", m.tilt, TILTED, "warn", f"{words} focus or a part of the train that sags")
     return None

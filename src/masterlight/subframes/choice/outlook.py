@@ -18,7 +18,8 @@ from masterlight.subframes.choice.forecast import (
     prices_of,
 )
 from masterlight.subframes.choice.groups import groups_of, spelling
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 
 KINDS: dict[str, Callable[[Comparable, float], np.ndarray]] = {
     "noise": lambda frames, give: frames.noise(),

@@ -13,7 +13,8 @@ from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.groups import groups_of, spelling
 from masterlight.subframes.choice.headers import parts
 from masterlight.subframes.choice.health import OTHER_STARS, without_spoilt
-from masterlight.subframes.choice.table import Level, Subframe, Subframes, Units, Width, scale_of
+from masterlight.subframes.choice.subframe import Level, Subframe, Units, Width, scale_of
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import fields_of
 from masterlight.subframes.measurement import HEALTH_FIELDS, SKY_FIELDS

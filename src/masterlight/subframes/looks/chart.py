@@ -11,7 +11,8 @@ import numpy as np
 
 from masterlight.core.headers.values import seconds_of
 from masterlight.subframes.choice.groups import groups_of
-from masterlight.subframes.choice.table import Subframe, Subframes
+from masterlight.subframes.choice.subframe import Subframe
+from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES
 from masterlight.subframes.looks.limits import limits

@@ -10,6 +10,7 @@ from masterlight.subframes.stars import psf
 from masterlight.subframes.stars.nebula import flattened, nebulous
 from masterlight.subframes.stars.shared import shared_shape
 from masterlight.subframes.stars.sharp import NO_MOSAIC, STRONG, shared_width, typical_fwhm
+from masterlight.subframes.stars.upon import upon_knots
 
 BIN_ABOVE_FWHM_PX, BETA_STARS = 6.0, 40
 ROUND, NARROWEST_PX, SHARPEST = 0.2, 2.2, 1.4
@@ -18,8 +19,9 @@ width on, which hot pixels do not reach even where they were interpolated twice;
 ON_SKY, IN_NEBULA = (4.0, 2.0), (7.0, 1.6)
 """Signal to noise that a star needs and how many times wider than usual it may be: on plain sky; over nebulosity, whose
 knots look like faint, wide stars."""
-TRACK = 0.9
-"""Ellipticity of what is four times longer than wide: rays, no stars."""
+TRACK, LEAST_PX = 0.9, 0.9
+"""Ellipticity of what is four times longer than wide: rays, no stars. And the width below which something is one, where
+half as many are twice as wide."""
 CROWDED, TAKEN_FWHM, NEAREST_FWHM, LEFT_OVER = 0.004, 4.0, 0.8, 0.2
 """Candidates in the square of a width from which a frame is searched again without the stars that are known; radius in
 which these are taken off; how near to one nothing new is believed, and what part of its light may be left."""
@@ -28,8 +30,10 @@ FLATTENED = 2
 KNOTTY, KNOTS = 0.12, 3
 """Where so large a part of the bright fits, and so many, are wider than stars may be, stars are searched again without
 what is wide: cosmic rays and pairs are fewer."""
-FIRM_SNR = 25.0
-"""Stars brighter than this tell their own shape; fainter ones are placed with the shape of these."""
+FIRM_SNR, CLEAR_SNR, BY_NOISE = 25.0, 5.0, 9.0
+"""Stars brighter than the first tell their own shape; fainter ones are placed with the shape of these. Down to the
+second one they are stars whatever shape noise gives them: the chi-square of the shared one may exceed that of their own
+by so much, 3 in the mean for its three parameters."""
 OUTNUMBERED = 5
 """Where so many times more stands out than stars, most stars are too narrow to be told from cosmic rays."""
 
@@ -60,6 +64,11 @@ def find_stars(
         sharp = sharp if scale == 1 else (NO_MOSAIC, 1)
         chosen, fits, placed = with_companions(settings, searched, chosen, fits, placed, good, beta, ceiling, *sharp)
         good = accept(fits, placed, chosen, beta, searched.shape, scale, flat)
+    if wide and len(good):
+        more, rows = upon_knots(searched, fits, chosen, good, beta, ceiling)
+        fits[more] = placed[more] = rows
+        good = np.concatenate([good, more])
+        good = good[np.argsort(-psf.shape(placed[good], beta)[3], kind="stable")]
     who = stars.Candidates(*(c[good] for c in chosen))
     found = build(fits[good], placed[good], who, scale, image.shape, beta)
     total = round(np.count_nonzero(good < len(keep)) / max(1, len(keep)) * len(candidates.x))
@@ -117,6 +126,9 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
         fits = psf.fit(image, first, chosen.noise[bright], disc, near[bright], beta, ceiling)
         widths, chi, *_ = psf.shape(fits, beta)
         widths[~((fits[:, psf.PEAK] > 0) & (chi < TRACK))] = np.nan
+        narrow = widths < LEAST_PX
+        if np.count_nonzero(narrow) < 2 * np.count_nonzero(widths > 2 * LEAST_PX):
+            widths[narrow] = np.nan
         usual, before = shared_width(widths, np.nan_to_num(fits[:, psf.SNR])), fwhm
         if np.isfinite(usual):
             fwhm = float(np.clip(usual, 0.5 * fwhm, 1.5 * fwhm))
@@ -136,6 +148,7 @@ def fit(settings, image, chosen, near, ceiling, gain_e_per_dn):
     faint = np.flatnonzero((out[:, psf.SNR] <= FIRM_SNR) & (out[:, psf.PEAK] > 0))
     if len(faint) and np.count_nonzero(firm) >= 10:
         start = out[faint, :7].copy()
+        start[:, psf.X], start[:, psf.Y] = chosen.x[faint], chosen.y[faint]  # about which the same pixels lie
         start[:, psf.A : psf.C + 1] = np.median(out[firm, psf.A : psf.C + 1], axis=0)
         where = chosen.noise[faint], radius[faint], near[faint]
         again = psf.fit(image, start, *where, beta, ceiling, inverse_gain, free=4)
@@ -229,10 +242,11 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
         x, y, peak, snr = fits[:, psf.X], fits[:, psf.Y], fits[:, psf.PEAK], fits[:, psf.SNR]
         calm = (snr > 5) & (peak > 0) & (chosen.core == 0)
         usual = shared_width(fwhm[calm], snr[calm]) if calm.any() else np.nanmedian(fwhm)
-        narrow = fwhm * ((1 - chi) / (1 + chi)) ** 0.25
+        likely, bend, *_ = psf.shape(np.where(alike(fits, placed)[:, None], placed, fits), beta)
+        narrow = likely * ((1 - bend) / (1 + bend)) ** 0.25
         moved = np.hypot(x - chosen.x, y - chosen.y)
         sure = (snr > STRONG) & (chi < ROUND) & (fwhm > max(NARROWEST_PX / scale, SHARPEST))
-        good = (snr > least) & (peak > 0) & (sure | (fwhm > max(0.9, 0.5 * usual))) & (fwhm < widest * usual)
+        good = (snr > least) & (peak > 0) & (sure | (likely > max(LEAST_PX, 0.5 * usual))) & (fwhm < widest * usual)
         good &= sure | (narrow > max(0.6, 0.5 * usual))
         good &= well_fitted(fits, chosen.noise) & (moved < 1.5 + chosen.core)
         good &= (x > usual) & (y > usual) & (x < shape[1] - 1 - usual) & (y < shape[0] - 1 - usual)
@@ -241,6 +255,14 @@ def accept(fits, placed, chosen, beta, shape, scale=1, flat=None):
     if len(order) < 2:
         return order
     return np.delete(order, stars.fainter_of_pairs(x[order], y[order], max(1.5, 0.5 * usual)))
+
+
+def alike(fits, placed):
+    """Which fits the shape that stars share does as well: noise alone may have made them narrow or long."""
+    with np.errstate(invalid="ignore"):
+        shared = placed[:, psf.A] != fits[:, psf.A]
+        clear = (placed[:, psf.PEAK] > 0) & (placed[:, psf.SNR] > CLEAR_SNR)
+        return shared & clear & (placed[:, psf.CHI2] - fits[:, psf.CHI2] < BY_NOISE)
 
 
 def well_fitted(fits, noise):

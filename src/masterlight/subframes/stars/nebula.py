@@ -69,7 +69,8 @@ def flattened(image, binned, fwhm_px: float, noise_dn: float, saturation_dn: flo
     tiles = [max(1, n // side) for n in binned.shape]
     beneath = tile_medians(binned, *tiles)
     beneath[np.isnan(beneath)] = np.nanmedian(beneath)
-    beneath += np.nan_to_num(tile_medians(without(binned, beneath, np.inf), *tiles))
+    if not partly:  # knots are no larger than tiles, and what these leave of them looks like stars either way
+        beneath += np.nan_to_num(tile_medians(without(binned, beneath, np.inf), *tiles))
     rough = np.abs(beneath - uniform_filter(beneath, 3, mode="nearest")) > STRUCTURED * noise_dn
     around = maximum_filter(rough, 3)
     if partly:

@@ -130,16 +130,18 @@ def same_colour(mosaic, x, y, period, values):
 
 
 @njit(nogil=True, cache=True)
-def lone_in_mosaic(mosaic, x, y, period):
-    """Whether a maximum of a debayered image is one hot pixel of its mosaic, which debayering made as wide as a star.
+def lone_in_mosaic(mosaic, x, y, searched):
+    """Whether a maximum of an image is one hot pixel of its mosaic, which debayering made as wide as a star.
 
-    Each pixel is taken above the median of those of its own colour; then it is judged as by `spike`, with half its
-    share: the neighbours see other colours, in which the star may be faint.
+    searched (period, period) bool: which pixels of the mosaic's pattern the image was made of. Each of these is taken
+    above the median of those of its own colour; then it is judged as by `spike`, with half its share: the neighbours
+    see other colours, in which the star may be faint.
     """
+    period = searched.shape[0]
     values, above, best, px, py = np.empty(24), np.zeros((3, 3)), -np.inf, x, y
     for j in range(max(0, y - 1), min(mosaic.shape[0], y + 2)):
         for i in range(max(0, x - 1), min(mosaic.shape[1], x + 2)):
-            n = same_colour(mosaic, i, j, period, values)
+            n = same_colour(mosaic, i, j, period, values) if searched[j % period, i % period] else 0
             if n >= 8 and mosaic[j, i] - values[n // 2] > best:
                 best, px, py = mosaic[j, i] - values[n // 2], i, j
     if not (0 < px < mosaic.shape[1] - 1 and 0 < py < mosaic.shape[0] - 1):
