@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 from sky import CALM, SMALL, written
+from weather import Weather, write_night
 
 from masterlight import ImageIntegration, Recipe, read, write
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError
@@ -171,7 +172,7 @@ def test_authority_astropy_reads_what_was_measured_and_by_what_it_was_weighed(tr
     chosen(paths, select=SubframeSelector(weight=" 35 * inv(FWHM)+50"), out=tmp_path / "same")
     point, same = (fits.getheader(next((tmp_path / name).iterdir()))["SSWSCHM"] for name in ("point", "same"))
     assert same == head["SSWSCHM"] != point
-    with pytest.raises(ParameterError, match="keyword= ssfwhm: copies tell something else under it"):
+    with pytest.raises(ParameterError, match="keyword= ssfwhm: copies tell something else"):
         chosen(paths, out=tmp_path / "bad", keyword="ssfwhm")
 
 
@@ -180,6 +181,28 @@ def test_truth_a_figure_that_is_not_known_has_no_card(truth):
     blind = replace(frames[0], measurement=replace(frames[0].measurement, eccentricity=None))
     cards = copies.figure_cards(Subframes((blind, frames[1])))
     assert cards[blind.source]["SSECC"][0] is None and cards[frames[1].source]["SSECC"][0] is not None
+
+
+def test_truth_two_fields_under_one_name_are_told_and_condemn_nobody(tmp_path):
+    """As many lights of one field as of another, which no header tells apart."""
+    small = {"lights": 3, "rows": 320, "cols": 400, "stars": 250}
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        write_night(Weather(seed, **small), tmp_path / str(seed))
+    told = [*choose_files(SubframeSelector(), [tmp_path])]
+    words = [event.message for event in told if event.message and "two targets" in event.message]
+    assert len(words) == 1 and "3 of 6 frames of M 1" in words[0] and len(words[0]) < 300
+    assert not any(frame.flags for frame in told[-1].result)
+    one = [*choose_files(SubframeSelector(), [tmp_path / "1"])]
+    assert not any("two targets" in (event.message or "") for event in one)
+
+
+def test_truth_further_images_of_a_file_are_told(tmp_path):
+    pixels = Weather(1, lights=1, rows=200, cols=240, stars=150).frame(0).astype(np.uint16)
+    hdus = [fits.PrimaryHDU(header=fits.Header({"IMAGETYP": "Light"})), *(fits.ImageHDU(pixels) for _ in range(2))]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    told = [event.message for event in choose_files(SubframeSelector(), [tmp_path / "a.fits"]) if event.message]
+    assert any("1 of 1 files hold further images, which are not measured" in words for words in told)
 
 
 def test_surface_copies_are_overwritten_only_when_somebody_says_so(truth, tmp_path):

@@ -224,7 +224,7 @@ def test_truth_a_frame_that_was_not_measured_keeps_its_reason_and_harms_nobody()
     found = examined(night.with_frames((*night, blank)), places_of)
     assert blank.measurement is None and found[5].reasons == blank.reasons and not found[5].flags
     assert not any(frame.flags for frame in found)
-    assert examined(Subframes(()), places_of).frames == () and len(RULES) == 14
+    assert examined(Subframes(()), places_of).frames == () and len(RULES) == 15
 
 
 def test_truth_a_night_that_was_mostly_out_of_focus_has_its_sharp_frames():
@@ -250,6 +250,19 @@ def test_truth_frames_of_another_binning_are_no_odd_ones():
     night = examined(Subframes(tuple(frames)), places_of)
     assert not any(frame.flags for frame in night)
     assert np.array([f.given["Transparency"] for f in night]) == pytest.approx(1, abs=0.04)
+
+
+@pytest.mark.parametrize("gain_e", [None, 0.78])
+def test_truth_a_level_without_the_noise_of_light_is_no_moon(gain_e):
+    """Bias taken off all but one; another in moonlight: the level of both is a multiple of the usual."""
+    weather = Weather(7, lights=7)
+    weather.spoil = {5: brighter(4.0)}
+    frames = [*night_table(weather, gain_e_per_dn=gain_e)]
+    raised = weather.frame(2) + np.float32(4 * frames[2].measurement.location_dn)
+    frames[2] = subframe(raised, frames[2].source, frames[2].meta)
+    told = [[(str(flag), flag.metric) for flag in f.flags] for f in examined(Subframes(tuple(frames)), places_of)]
+    assert told[2] == [("META", "level beside usual")] and [code for code, _ in told[5]] == ["MOON"]
+    assert not any(flags for i, flags in enumerate(told) if i not in (2, 5))
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.choice.table import Subframes
-from masterlight.subframes.choice.verdict import apart_words, kinds_words
+from masterlight.subframes.choice.verdict import apart_fields, apart_words, kinds_words
 from masterlight.subframes.formula.expression import Expression
 from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, property_named
 from masterlight.subframes.looks.look import check_prints, page_of, prints_of
@@ -163,6 +163,8 @@ def warnings(frames: Sequence[Frame]) -> Iterator[str]:
             "registered: what interpolation made of their noise and stars is measured; give them as they were before"
         )
         yield f"{len(registered)} of {len(frames)} frames are {words} ({registered[0]})"
+    if further := [frame.source for frame in frames if frame.meta.unused_images]:
+        yield f"{len(further)} of {len(frames)} files hold further images, which are not measured ({further[0]})"
 
 
 def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: bool = False) -> Events[Subframes]:
@@ -191,7 +193,7 @@ def measure_frames(select: SubframeSelector, frames: Sequence[Frame], fresh: boo
         raise NothingUsable("no light could be read; the reasons are above")
     every = Subframes(tuple(measured[frame.source] for frame in frames if frame.source in measured))
     night = select.table(examined(every, places_of))
-    for note in night.units.notes:
+    for note in (*night.units.notes, *apart_fields(night)):
         yield Event(STAGE, message=note)
     if (grave := grave_flags(night)) and select.flags == "tell":
         yield Event(STAGE, message=f"{grave}: told, not left out; SubframeSelector.flags reject leaves them out")

@@ -39,6 +39,9 @@ SOFT, BLURRED = 1.25, 1.5
 """Widths beside the usual one."""
 BRIGHT, DUSK_PER_HOUR = 1.3, 1.0
 """Sky beside the usual one; e-foldings in an hour that no moon makes."""
+NO_LIGHT, MUCH = 0.2, 3.0
+"""Part of the noise (squared) that light of a level brings, below which it was none; where nobody knows the electrons
+of a DN, part of all the noise, and how many times the usual level it must be."""
 LEANING = 0.1
 """Change of the sky from corner to corner, as a part of it, beside that of the others."""
 SAME_FIELD, OTHER_STARS = 0.75, 10
@@ -194,7 +197,7 @@ def bright_sky(group: Group, i: int) -> Flag | None:
     """A brighter sky than usual while stars are as bright as ever: twilight at an end of the night, else the moon."""
     ratio, odd = (float(v[i]) for v in group.brightness)
     few = np.isfinite(group.sky).sum() < ENOUGH
-    if not (odd > ODD and ratio > (2.0 if few else BRIGHT)) or group.clearness[i] < HAZE:
+    if not (odd > ODD and ratio > (2.0 if few else BRIGHT)) or group.clearness[i] < HAZE or other_level(group, i):
         return None
     limit = 2.0 if few else BRIGHT
     rate = rate_of_sky(group, i)
@@ -206,6 +209,24 @@ def bright_sky(group: Group, i: int) -> Flag | None:
         return Flag("TWILIGHT", "sky beside usual", ratio, limit, "warn", f"{words}: twilight")
     cause = "the moon, lamps or" if np.isfinite(group.clearness[i]) else "lit cloud, the moon, lamps or"
     return Flag("MOON", "sky beside usual", ratio, limit, "warn", f"{figures}: {cause} a bright part of the sky")
+
+
+def other_level(group: Group, i: int) -> Flag | None:
+    """A higher level without the noise that light brings: an offset, or another calibration than that of the others."""
+    ratio, odd = (float(v[i]) for v in group.brightness)
+    if not (odd > ODD and ratio > BRIGHT):
+        return None
+    more_dn, noise_dn = float(group.sky[i]) * (1 - 1 / ratio), group.figures("noise_dn")
+    usual = float(np.nanmedian(noise_dn[group.brightness[0] < (1 + ratio) / 2]))
+    gain = group.frames[i].gain_e or group.frames[i].meta.gain_e_per_dn
+    least = NO_LIGHT * more_dn / gain if gain else NO_LIGHT * usual**2 * (ratio > MUCH)
+    if not float(noise_dn[i]) ** 2 - usual**2 < least:
+        return None
+    words = (
+        f"its level is {ratio:.2f} times the usual (limit {BRIGHT:g}), its noise {noise_dn[i] / usual:.2f} times: no"
+    )
+    words += " light but an offset, a pedestal or another calibration; calibrate all frames alike"
+    return Flag("META", "level beside usual", ratio, BRIGHT, "warn", words)
 
 
 def rate_of_sky(group: Group, i: int) -> float:
@@ -232,7 +253,9 @@ def gradient(group: Group, i: int) -> Flag | None:
     known = size[np.isfinite(size)]
     if any(place is not None for place in group.places) and group.places[i] is None:
         return None  # another field may have another sky
-    if known.size < ENOUGH or not np.isfinite(size[i]) or bright_sky(group, i) or group.clearness[i] < HAZE:
+    if known.size < ENOUGH or not np.isfinite(size[i]) or group.clearness[i] < HAZE:
+        return None
+    if bright_sky(group, i) or other_level(group, i):
         return None
     spread = max(1.4826 * float(np.median(known)), 0.01)
     if size[i] < max(LEANING, ODD * spread):
@@ -304,8 +327,8 @@ def doubled(group: Group, i: int) -> Flag | None:
 
 
 RULES: tuple[Callable[[Group, int], Flag | None], ...] = (
-    cloud, dew, few_stars, trail, optics, focus, jump, bright_sky, gradient, other_field, crossed, banding, clipped,
-    doubled,
+    cloud, dew, few_stars, trail, optics, focus, jump, bright_sky, other_level, gradient, other_field, crossed, banding,
+    clipped, doubled,
 )  # fmt: skip
 """What is looked for in each frame, the order in which it is told."""
 

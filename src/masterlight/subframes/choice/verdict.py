@@ -4,12 +4,15 @@ In this order: limits and the formula of approval, over all frames of a group; t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.groups import groups_of, spelling
-from masterlight.subframes.choice.health import without_spoilt
+from masterlight.subframes.choice.headers import parts
+from masterlight.subframes.choice.health import OTHER_STARS, without_spoilt
 from masterlight.subframes.choice.subframe import Level, Subframe, Units, Width, scale_of
 from masterlight.subframes.choice.table import Subframes
 from masterlight.subframes.formula.expression import Expression
@@ -108,6 +111,24 @@ def kinds_words(night: Subframes) -> list[str]:
         return []
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     return [f"{told}: frames of another kind have other levels, noise and widths: each is looked at by itself"]
+
+
+def apart_fields(night: Subframes) -> Iterator[str]:
+    """Sentences on sound frames whose stars are those of few others, where no header tells their targets apart."""
+    groups = groups_of(night.frames)
+    for field in parts([spelling(group) for group in groups]):
+        frames = [night[i] for i in field if night[i].measurement is not None]
+        alone = [f for f in frames if not f.flags and len(f.stars or ()) >= OTHER_STARS and not has_light(f)]
+        if alone and sum(map(has_light, frames)) >= 2:
+            words = (
+                f"{len(alone)} of {len(frames)} frames of {groups[field[0]]}, such as {alone[0].source}, show none of"
+            )
+            yield f"{words} the others' stars: two targets? Transparency is told of one; name them by OBJECT or apart"
+
+
+def has_light(frame: Subframe) -> bool:
+    """Whether the light of its stars could be compared with that of others."""
+    return bool(np.isfinite(frame.given.get("Transparency", np.nan)))
 
 
 def within_limits(select: SubframeSelector, group: Subframes) -> list[Subframe]:
