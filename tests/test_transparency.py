@@ -8,7 +8,7 @@ from weather import Weather, brighter, edge, night_table, patches, through, trai
 
 from masterlight.alignment.overlaid import places_of
 from masterlight.subframes.choice.comparison import Group
-from masterlight.subframes.choice.transparency import clear_light, full_light, starlight, telling, where_lost
+from masterlight.subframes.choice.transparency import Starlight, clear_light, full_light, starlight, telling, where_lost
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -43,7 +43,7 @@ def test_truth_light_falls_where_it_falls_in_pixels():
     rng = np.random.default_rng(1)
     wide = replace(stars, x_px=1500 * rng.random(100), y_px=500 * rng.random(100), shape=(500, 1500))
     lost = 1e-4 * (wide.x_px + wide.y_px)
-    _, slope, toward = where_lost(wide, -lost, np.full(100, 0.01))
+    _, slope, toward, *_ = where_lost(wide, -lost, np.full(100, 0.01))
     assert toward == pytest.approx(np.pi / 4, abs=1e-6) and slope == pytest.approx(0.2, abs=1e-6)
 
 
@@ -98,3 +98,11 @@ def test_truth_full_light_is_that_of_the_clear_frames_however_few():
     assert full_light(np.array([1.0, 0.5])) == 1
     assert full_light(np.array([0.5, 1.02, 1.0])) == pytest.approx(1.01)
     assert full_light(np.array([0.4] * 7 + [1.0, 0.99, 1.01])) == pytest.approx(1.0)
+
+
+def test_truth_few_stars_do_not_tell_patches_by_chance():
+    """Of as many stars as a poor field has, a spread by chance is half too large once in ten times."""
+    few, many = (Starlight(1.0, 0.0, n, scatter=0.1, noise=0.07, firm=n) for n in (15, 150))
+    assert few.scatter_beside(0.0) == 0.0 and many.scatter_beside(0.0) == pytest.approx(0.1)
+    assert many.scatter_beside(0.06) == pytest.approx(0.08) and many.scatter_beside(0.09) == 0.0
+    assert Starlight(1.0, 0.0, 5).scatter_beside(0.0) == 0.0  # nobody knows

@@ -70,7 +70,7 @@ def cloud(group: Group, i: int) -> Flag | None:
         lost = float(-np.expm1(-light.slope))
         words = f"its stars lose light {where}, {lost:.0%} from corner to corner (limit {EDGE:.0%}): the edge of"
         return Flag("CLOUD", "slope of light", lost, EDGE, "warn", f"{words} a cloud")
-    scatter = float(np.sqrt(max(light.scatter**2 - group.usual_scatter**2, 0.0)))
+    scatter = light.scatter_beside(group.usual_scatter)
     if scatter > PATCHY:
         words = f"some stars lost more light than others, by {scatter:.0%} (limit {PATCHY:.0%}): patches of cloud"
         return Flag("CLOUD", "scatter of light", scatter, PATCHY, "warn", words)

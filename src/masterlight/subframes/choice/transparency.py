@@ -21,6 +21,9 @@ field."""
 FIRM = 0.1
 """Relative error of its ratio up to which a star tells where in the frame light is lost."""
 FEW_TELL_WHERE = 12
+SURE, MAD_ERROR = 3.0, 1.16
+"""Scatter of stars is more than usual where it is so many errors above it; error of a spread by the median deviation
+of n normal values, times the root of n."""
 CLEAR, ALIKE = 0.8, 0.93
 """The clear frames of a group are the clearest fifth, and those that have nearly as much light as these."""
 EXTINCTION, FEWEST_IN_TREND, ENOUGH_BEND = 0.5, 5, 8
@@ -47,6 +50,15 @@ class Starlight(NamedTuple):
     """Change of the ratio over the frame, by a plane: highest minus lowest corner, as a fraction of the ratio."""
     toward_rad: float = float("nan")
     """Direction in the frame in which it falls, from x towards y."""
+    noise: float = float("nan")
+    """What noise alone lets the change of a star scatter, as a fraction (1 sigma); of as many stars as `firm`."""
+    firm: int = 0
+
+    def scatter_beside(self, usual: float) -> float:
+        """Scatter beyond noise and what is usual of a group; 0 where chance gives so much to so few stars."""
+        alike = self.noise**2 + usual**2
+        sure = self.noise**2 + self.scatter**2 > alike * (1 + SURE * MAD_ERROR / np.sqrt(max(self.firm, 1))) ** 2
+        return float(np.sqrt(self.scatter**2 - usual**2)) if sure else 0.0
 
 
 def telling(stars: StarList) -> StarList:
@@ -73,17 +85,18 @@ def starlight(standard: StarList, stars: StarList, place: np.ndarray, wings: Rat
     own, same = own[good], same[good]
     change = np.log(light_within(own) / light_within(same))
     sigma = np.hypot(FREEDOM * np.hypot(1 / own.snr, 1 / same.snr), FLOOR)
-    scatter, *where = where_lost(own, change, sigma)
+    where = where_lost(own, change, sigma)
+    scatter = where[0]
     mean = robust_mean(change, np.hypot(sigma, np.nan_to_num(scatter)))  # where cloud is unequal, of all of it
     ratio = float(np.exp(mean.ratio)) * wings.ratio
-    return Starlight(ratio, ratio * float(np.hypot(mean.error, wings.error / wings.ratio)), mean.stars, scatter, *where)
+    return Starlight(ratio, ratio * float(np.hypot(mean.error, wings.error / wings.ratio)), mean.stars, *where)
 
 
-def where_lost(stars: StarList, change: np.ndarray, sigma: np.ndarray) -> tuple[float, float, float]:
-    """(scatter beyond noise, fall of a plane from corner to corner, its direction) of changes (n,), logarithms."""
+def where_lost(stars: StarList, change: np.ndarray, sigma: np.ndarray) -> tuple[float, float, float, float, int]:
+    """The last five of `Starlight`: how changes (n,), logarithms, scatter and fall from corner to corner."""
     firm = sigma < FIRM
     if np.count_nonzero(firm) < FEW_TELL_WHERE:
-        return float("nan"), float("nan"), float("nan")
+        return float("nan"), float("nan"), float("nan"), float("nan"), 0
     change, sigma = change[firm], sigma[firm]
     rows, cols = stars.shape
     x, y = 2 * stars.x_px[firm] / max(cols, 1) - 1, 2 * stars.y_px[firm] / max(rows, 1) - 1
@@ -92,8 +105,10 @@ def where_lost(stars: StarList, change: np.ndarray, sigma: np.ndarray) -> tuple[
         plane = np.linalg.lstsq(design[kept] / sigma[kept, None], change[kept] / sigma[kept], rcond=None)[0]
         away = np.abs(change - design @ plane)
         kept = away <= 4 * 1.4826 * np.median(away) + 1e-9
-    excess = float(np.sqrt(max(madn(change) ** 2 - float(np.median(sigma)) ** 2, 0.0)))
-    return excess, float(2 * (abs(plane[1]) + abs(plane[2]))), float(np.arctan2(-plane[2] * cols, -plane[1] * rows))
+    noise = float(np.median(sigma))
+    excess = float(np.sqrt(max(madn(change) ** 2 - noise**2, 0.0)))
+    toward = float(np.arctan2(-plane[2] * cols, -plane[1] * rows))
+    return excess, float(2 * (abs(plane[1]) + abs(plane[2]))), toward, noise, len(change)
 
 
 def full_light(ratios: np.ndarray) -> float:
