@@ -73,10 +73,6 @@ class Canvas:
             return replace(transform, shape=self.shape)
         return replace(transform, matrix=transform.matrix @ self.matrix, shape=self.shape)
 
-    def reference_pixel(self, keyword: str, value: float) -> float:
-        """CRPIX1, CRPIX2 of the reference as they are on this canvas."""
-        return value - self.origin_px[keyword == "CRPIX2"]
-
 
 def area(shape: Shape) -> int:
     return int(shape[0]) * int(shape[1])

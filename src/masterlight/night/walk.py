@@ -16,6 +16,7 @@ from pathlib import Path
 
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
+from masterlight.core.headers.geometry import regrid
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
@@ -26,7 +27,7 @@ from masterlight.drizzle.drizzle import finer
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
-from masterlight.night.fields import find_fields, named_reference
+from masterlight.night.fields import Field, find_fields, named_reference
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.products import header, key, place_keywords, save
@@ -113,7 +114,7 @@ def walk_target(run: Run, jobs: list[int]) -> Events[None]:
             used = [(job.field, *used[0][1:])]
         for number, own, field in used:
             with run.timing("pass 2: integrate"):
-                yield from integrate_lights(run, replace(job, field=number), own, field.reference)
+                yield from integrate_lights(run, replace(job, field=number), own, field)
         if not used:
             yield run.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
 
@@ -208,11 +209,11 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
 # --- pass 2 -----------------------------------------------------------------------------------------------------------
 
 
-def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
-    """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
+def integrate_lights(run: Run, job: LightJob, lights: list[Light], field: Field) -> Events[None]:
+    """Pass 2: integrate the aligned lights of one filter on the canvas of their field and write what came of them."""
+    anchor, shape = field.reference, field.canvas.shape
     named = named_reference(run, lights)
     reference = named[0] if named and anchor in named else level_of(lights, anchor)
-    shape = anchor.view.shape[-2:]
     struck = leave_struck(lights, shape, debayer_of(run.recipe))
     if any(struck):
         words = f"rays struck {span(struck, 0)} pixels of each light: they are repaired before anything interpolates"
@@ -230,7 +231,7 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     lights = [by_source[frame.source] for frame in frames]
     lost = {rejected.source: rejected for rejected in stack.lost}
     used = [light for light in lights if light.source not in lost]
-    row = yield from write_light(run, job, used, lights[at], anchor, stack, frames[0].cards)
+    row = yield from write_light(run, job, used, lights[at], field, stack, frames[0].cards)
     for trail in row.trails:
         yield Event("integrate", message=trail)
     rows: list[FrameReport] = []
@@ -247,9 +248,10 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
 
 
 def write_light(
-    run: Run, job: LightJob, lights: list[Light], reference: Light, anchor: Light, stack: Stack, cards: tuple[str, ...]
+    run: Run, job: LightJob, lights: list[Light], reference: Light, field: Field, stack: Stack, cards: tuple[str, ...]
 ) -> Events[MasterRow]:
     """Write a master light, drizzled too where the recipe says so; gives its row. cards: provenance of a light."""
+    anchor, (left, top) = field.reference, field.canvas.origin_px
     for note in stack.notes:
         yield run.note("integrate", note)
     holes = max(fill_holes(plane, 3, 0.7) for plane in stack.image.reshape(-1, *stack.image.shape[-2:]))
@@ -267,14 +269,15 @@ def write_light(
         done = f"only '{least.calibration}' of CALSTAT" if least.calibration else "not calibrated at all"
         yield run.note("integrate", f"{path.name}: {count} of its {len(metas)} lights are {done}; see the plan")
     grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
-    keywords = header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(anchor.view.header)
+    there = regrid(anchor.view.header, top, left) if left or top else anchor.view.header
+    keywords = header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(there)
     keywords.append(("MLKEY", made_of, "what this was made of"))
     for note in save(path, stack, keywords, (*cards, card(run.recipe.integrate)), run.recipe):
         yield run.note("integrate", note)
     row = report_light(run, job, path, stack, reference, anchor)
     if run.recipe.drizzled:
         with run.timing("drizzle"):
-            yield from drizzle_lights(run, job, lights, stack, anchor, keywords)
+            yield from drizzle_lights(run, job, lights, stack, field, keywords)
     return row
 
 
@@ -289,15 +292,15 @@ def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: L
 
 
 def drizzle_lights(
-    run: Run, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, keywords: list[tuple]
+    run: Run, job: LightJob, lights: list[Light], stack: Stack, field: Field, keywords: list[tuple]
 ) -> Events[None]:
     """Drop the lights of a stack onto a finer grid, a mosaic without debayering, and write what came of them."""
-    drizzle, shape = run.recipe.drizzle, anchor.view.shape[-2:]
+    drizzle, anchor, shape = run.recipe.drizzle, field.reference, field.canvas.shape
     whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
     frames = [light.sensor if whole else light.view for light in lights]
-    places = [light.plane_transforms or light.transform for light in lights]
+    places = [light.placed for light in lights]
     how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
-    memory_mb = run.tiles_mb(anchor.view, 0, loads(job))
+    memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, loads(job))
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")
     made = replace(event.result, reference=stack.reference)
