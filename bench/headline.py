@@ -27,7 +27,7 @@ from bench.nights import Kind, made
 from bench.page import machine, write_section
 from masterlight import ArrayFrame, SubframeSelector
 from masterlight.alignment.overlaid import places_of
-from masterlight.alignment.warp import shape_of
+from masterlight.alignment.warping.weights import shape_of
 from masterlight.simulate import Truth
 from masterlight.subframes.choice.forecast import Forecast, forecast_of
 from masterlight.subframes.choice.health import examined
@@ -44,8 +44,8 @@ ROUND = 0.6
 """Eccentricity above which a frame is left out by hand."""
 BICUBIC = """
 import numpy as np
-from masterlight.alignment import warp
-theirs = warp.shape_of
+from masterlight.alignment.warping import weights
+theirs = weights.shape_of
 
 def shape_of(name, x):
     # Cubic convolution with a = -1/2 (Keys 1981), for this run in the place of lanczos4.
@@ -54,7 +54,7 @@ def shape_of(name, x):
     r = np.abs(x)
     return np.where(r < 1, 1.5 * r**3 - 2.5 * r**2 + 1, np.where(r < 2, -0.5 * r**3 + 2.5 * r**2 - 4 * r + 2, 0.0))
 
-warp.shape_of = shape_of
+weights.shape_of = shape_of
 from masterlight.doors.cli import main
 main()
 """

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from oracles import warp as oracle
 from scipy.ndimage import map_coordinates
 
-from masterlight.alignment.warp import HALO, noise_gain, ratio_clamp, warp
+from masterlight.alignment.warping.warp import HALO, ratio_clamp, warp
+from masterlight.alignment.warping.weights import noise_gain
 
 KERNELS = ("lanczos5", "lanczos4", "lanczos3", "bilinear", "nearest")
 

@@ -14,7 +14,7 @@ from masterlight.core.process import card, engine, process
 if TYPE_CHECKING:
     from masterlight.alignment.quads import Reference
     from masterlight.alignment.transform import Transform, Transforms
-    from masterlight.alignment.view import Registered
+    from masterlight.alignment.warping.view import Registered
     from masterlight.core.frame import Frame
     from masterlight.subframes.measurement import StarList
 
@@ -90,7 +90,7 @@ class StarAlignment:
             kernel = "lanczos5" if fwhm_px is None else next(name for least, name in SUITED if fwhm_px >= least)
         meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)
         cards = (*frame.cards, card(self))
-        return engine("alignment.view").Registered(
+        return engine("alignment.warping.view").Registered(
             source=frame.source, meta=meta, cards=cards, below=frame, kernel=kernel,
             matrices=engine("alignment.transform").matrices_of(transform),
             keep_defective=self.defective == "interpolated",

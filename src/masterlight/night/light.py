@@ -11,8 +11,8 @@ import numpy as np
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, apply, jacobian
-from masterlight.alignment.view import Registered
-from masterlight.alignment.warp import warp
+from masterlight.alignment.warping.view import Registered
+from masterlight.alignment.warping.warp import warp
 from masterlight.calibration.darkscale import DarkScale
 from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer

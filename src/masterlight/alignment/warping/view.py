@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.alignment.transform import apply
-from masterlight.alignment.warp import HALO, noise_gain, warp, whole_shift
+from masterlight.alignment.warping.warp import HALO, warp, whole_shift
+from masterlight.alignment.warping.weights import noise_gain
 from masterlight.compiled import njit
 from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
