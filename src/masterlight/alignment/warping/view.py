@@ -10,7 +10,7 @@ import numpy as np
 
 from masterlight.alignment.transform import apply
 from masterlight.alignment.warping.warp import HALO, warp, whole_shift
-from masterlight.alignment.warping.weights import noise_gain
+from masterlight.alignment.warping.weights import Kernel, noise_gain
 from masterlight.compiled import njit
 from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
@@ -41,7 +41,7 @@ class Registered(View):
     matrices: tuple[np.ndarray, ...]
     """One for all planes, or one for each."""
     keep_defective: bool = False
-    kernel: str = "lanczos5"
+    kernel: str | Kernel = "lanczos5"
     margin_dn: float = np.inf
     threshold: float = -1.0
 
