@@ -98,12 +98,12 @@ class StarAlignment:
         transform: a `Transform`, or one for each plane; noise_dn: of one pixel, for the floor that holds rings back;
         fwhm_px: of its stars, by which interpolation auto chooses.
         """
-        frame, lain = engine("core.frame").frame_of(frame), engine("alignment.transform")
+        frame, transforms = engine("core.frame").frame_of(frame), engine("alignment.transform").each_of(transform)
         meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)
         cards = (*frame.cards, card(self))
         return engine("alignment.warping.view").Registered(
             source=frame.source, meta=meta, cards=cards, below=frame,
-            kernel=self.kernel(lain.each_of(transform)[0].scale, fwhm_px), matrices=lain.matrices_of(transform),
+            kernel=self.kernel(transforms[0].scale, fwhm_px), transforms=transforms,
             keep_defective=self.defective == "interpolated",
             margin_dn=self.clamp_kappa * max(noise_dn, 0.0) if self.clamping == "floor" else inf,
             threshold=self.clamp_threshold if self.clamping == "pixinsight" else -1.0,
