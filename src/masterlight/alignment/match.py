@@ -16,7 +16,15 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.special import gammainc
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.quads import FEWEST_STARS, TIERS, Reference, proposals, quads_of, shift_proposal
+from masterlight.alignment.quads import (
+    FEWEST_STARS,
+    TIERS,
+    Reference,
+    pair_proposals,
+    proposals,
+    quads_of,
+    shift_proposal,
+)
 from masterlight.alignment.sensor import FIXED_PX, STAYS_PX, is_fixed, is_of_sensor, repeated, standing_alone
 from masterlight.alignment.transform import DEGREES, Transform, apply, fit, robust_fit
 from masterlight.core.errors import Rejected
@@ -133,7 +141,7 @@ def cheap_tries(reference: Reference, xy: np.ndarray, guess: Transform | None) -
 
 
 def search(settings: StarAlignment, reference: Reference, xy: np.ndarray, tree: cKDTree, shape) -> Pose:
-    """The most significant pose that quads propose: bright stars first, then ever fainter ones."""
+    """The most significant pose that quads propose: bright stars first, then ever fainter ones, at last their pairs."""
     best, trials, limits = NO_POSE, 0, (settings.scale_min, settings.scale_max)
     previous = 0
     for tiers in (TIERS[:3], TIERS[3:4], TIERS[4:]):
@@ -147,8 +155,12 @@ def search(settings: StarAlignment, reference: Reference, xy: np.ndarray, tree: 
             if best.log10_p <= CERTAIN and best.agreed >= 8:
                 return best
         if best.log10_p <= settings.significance:
-            break
-    return best
+            return best
+    if not settings.scale_min <= 1 <= settings.scale_max:
+        return best
+    turns, trials = pair_proposals(reference.xy, xy, settings.mirror, shape)
+    poses = (verify(turn, reference.xy, tree, shape, settings.tolerance_px, 2, trials) for turn in turns)
+    return min((best, *poses), key=lambda p: p.log10_p)
 
 
 def refine(
