@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from masterlight.alignment import transform
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.warp import warp
+from masterlight.alignment.warping.warp import warp
 
 SHAPE = (4000, 6000)
 PIECE = (1000, 1000)

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from masterlight import io
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.warp import shape_of
+from masterlight.alignment.warping.weights import shape_of
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.integration.depth import sky_noise
 from masterlight.integration.integrate import ImageIntegration

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from charts import FORMULA, night_of
 
-from masterlight.alignment.warp import shape_of
+from masterlight.alignment.warping.weights import shape_of
 from masterlight.core.errors import ParameterError
 from masterlight.subframes.choice.outlook import outlooks
 from masterlight.subframes.choice.subframe import Units

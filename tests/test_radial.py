@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import minimize
 from test_photometry import SHAPE, SIGMA, field
 
-from masterlight.alignment.warp import shape_of, warp
+from masterlight.alignment.warping.warp import warp
+from masterlight.alignment.warping.weights import shape_of
 from masterlight.core.frame import ArrayFrame
 from masterlight.simulate.kernels import render_stars
 from masterlight.subframes.measurement import Measurement

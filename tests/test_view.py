@@ -11,7 +11,7 @@ from test_warp import turn
 from masterlight.alignment import transform
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform
-from masterlight.alignment.view import blank_defective
+from masterlight.alignment.warping.view import blank_defective
 from masterlight.core.frame import ArrayFrame
 from masterlight.core.process import replay
 

@@ -71,7 +71,8 @@ class Canvas:
         """The transform of a frame from this canvas instead of the reference."""
         if self.origin_px == (0, 0):
             return replace(transform, shape=self.shape)
-        return replace(transform, matrix=transform.matrix @ self.matrix, shape=self.shape)
+        on = transform @ Transform(self.matrix)
+        return replace(transform, matrix=on.matrix, bend=on.bend, shape=self.shape)
 
 
 def area(shape: Shape) -> int:

@@ -4,19 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from masterlight.alignment.bend import Back, Bend, Chain, apply, moved
+
 DEGREES = {"shift": 2, "similarity": 4, "affine": 6, "homography": 8}
-"""Kinds of transform, each with the numbers that it is free to choose."""
+"""Kinds of matrix, each with the numbers that it is free to choose."""
+MODELS = (*DEGREES, "polynomial2", "polynomial3", "polynomial4", "lens", "spline")
+"""Kinds of transform, the plainest first."""
+GRID_ERROR_PX, STEPS_PX = 0.002, (128, 64, 32, 16, 8, 4)
+"""How wrong a position between nodes of a grid may be, and the distances of nodes that come into question."""
+
+
+class Grid(NamedTuple):
+    """Positions on nodes at whole multiples of a step, so that all boxes share them; linear between."""
+
+    positions: np.ndarray
+    """(ny, nx, 2) px of the source, float64."""
+    y0: int
+    x0: int
+    """Pixel of the reference where the first node lies."""
+    step_px: int
+
+    def at(self, xy: ArrayLike) -> np.ndarray:
+        """Positions (..., 2) px of the source for those (..., 2) px of the reference, linear between the nodes."""
+        place = (np.asarray(xy, float) - (self.x0, self.y0)) / self.step_px
+        rows, cols = self.positions.shape[:2]
+        cell = np.clip(np.floor(place).astype(int), 0, (cols - 2, rows - 2))
+        u, v = np.moveaxis(place - cell, -1, 0)[..., None]
+        i, j = cell[..., 0], cell[..., 1]
+        upper = self.positions[j, i] * (1 - u) + self.positions[j, i + 1] * u
+        return upper * (1 - v) + (self.positions[j + 1, i] * (1 - u) + self.positions[j + 1, i + 1] * u) * v
 
 
 @dataclass(frozen=True, eq=False)
 class Transform:
     """Where each pixel of the reference lies in a source frame, and how well that is known.
 
-    `t(xy)` maps positions, `t.inverse` maps them back, and `t @ u` is u first, then t.
+    `t(xy)` maps positions, `t.inverse` maps them back, and `t @ u` is u first, then t. Who needs pixels asks for
+    `t.matrix` where `t.bend` is None, else for `t.grid` or `t.affine` of a box.
     """
 
     matrix: np.ndarray
@@ -41,6 +71,8 @@ class Transform:
     """Expected error of the transform in the corners of the frame."""
     shape: tuple[int, int] = (0, 0)
     """Rows and columns of the reference."""
+    bend: Bend | None = None
+    """What is added to where the matrix sends a position, in pixels of the source; None for nothing."""
 
     @classmethod
     def identity(cls, shape: tuple[int, int] = (0, 0)) -> Transform:
@@ -49,26 +81,76 @@ class Transform:
 
     def __call__(self, xy: ArrayLike) -> np.ndarray:
         """Positions (n, 2) or (2,) px of the reference, in the source."""
-        return apply(self.matrix, xy)
+        at = apply(self.matrix, xy)
+        return at if self.bend is None else at + self.bend(xy)
 
     to_source = __call__
 
     @property
     def inverse(self) -> Transform:
         """The way back: positions of the source, in the reference."""
+        known = {"mirrored": self.mirrored, "method": "inverse", "model": self.model}
+        if isinstance(self.bend, Back):
+            matrix, bend = self.bend.there
+            return Transform(matrix, bend=bend, **known)
+        if self.bend is not None:
+            back = Back((self.matrix, self.bend))
+            return Transform(back.matrix, bend=back, **known)
         matrix = np.linalg.inv(self.matrix)
-        return Transform(matrix=matrix / matrix[2, 2], mirrored=self.mirrored, method="inverse", model=self.model)
+        return Transform(matrix / matrix[2, 2], **known)
 
     def __matmul__(self, first: Transform) -> Transform:
         """`t @ u` maps what u maps, then by t: from the reference of u to the source of t."""
+        model, mirrored = max(self.model, first.model, key=MODELS.index), self.mirrored != first.mirrored
+        known = {"mirrored": mirrored, "method": "composed", "model": model, "shape": first.shape}
+        if self.bend is not None or first.bend is not None:
+            chain = Chain(((first.matrix, first.bend), (self.matrix, self.bend)))
+            return Transform(chain.matrix, bend=chain, **known)
         matrix = self.matrix @ first.matrix
-        model = max(self.model, first.model, key=list(DEGREES).index)
-        mirrored = self.mirrored != first.mirrored
-        return Transform(matrix / matrix[2, 2], mirrored=mirrored, method="composed", model=model, shape=first.shape)
+        return Transform(matrix / matrix[2, 2], **known)
 
     def residuals(self, xy: ArrayLike, source_xy: ArrayLike) -> np.ndarray:
         """How far stars lie from where the transform expects them, (n,) source px; both lists (n, 2) px."""
         return np.hypot(*(np.asarray(source_xy, float) - self(xy)).T)
+
+    def grid(self, y0: int, y1: int, x0: int, x1: int, step_px: int | None = None) -> Grid:
+        """Positions in the source on a coarse grid over the box of pixels [y0:y1, x0:x1] of the reference.
+
+        step_px: distance of the nodes; None for one that keeps linear interpolation right to 0.002 px.
+        """
+        step = step_px or self.step_px
+        (top, rows), (left, cols) = (
+            (low // step, max(-(-(high - 1) // step), low // step + 1) - low // step + 1)
+            for low, high in ((y0, y1), (x0, x1))
+        )
+        nodes = np.stack(np.meshgrid(np.arange(cols) + left, np.arange(rows) + top), axis=-1) * float(step)
+        return Grid(moved((self.matrix, self.bend), nodes), top * step, left * step, step)
+
+    @cached_property
+    def step_px(self) -> int:
+        """Distance of nodes between which linear interpolation is right to 0.002 px, all over the reference."""
+        step, (rows, cols) = STEPS_PX[1], (max(n, 1) for n in self.shape)
+        at = self.grid(0, rows + 2 * step, 0, cols + 2 * step, step).positions
+        # the second difference of nodes is eight times the error in the middle between two of them
+        error = sum(np.abs(np.diff(at, 2, axis)).max() for axis in (0, 1)) / 8
+        return next((s for s in STEPS_PX if error * (s / step) ** 2 <= GRID_ERROR_PX), STEPS_PX[-1])
+
+    def affine(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """The 3x3 matrix nearest to the transform on the box of pixels [y0:y1, x0:x1] of the reference.
+
+        Where nothing is bent it is the transform's own. Else it is affine, and meets the transform at the corners of
+        the box as well as an affine map can.
+        """
+        if self.bend is None:
+            return self.matrix
+        corners = np.array([(x, y) for y in (y0, y1 - 1) for x in (x0, max(x1 - 1, x0 + 1))], float)
+        if y1 - 1 <= y0:
+            corners[2:, 1] = y0 + 1
+        a, b, c, d = moved((self.matrix, self.bend), corners)
+        width, height = corners[3] - corners[0]
+        along, across = (b - a + d - c) / (2 * width), (c - a + d - b) / (2 * height)
+        start = (a + b + c + d) / 4 - along * corners[:, 0].mean() - across * corners[:, 1].mean()
+        return np.array([[along[0], across[0], start[0]], [along[1], across[1], start[1]], [0, 0, 1.0]])
 
     @property
     def centre_px(self) -> tuple[float, float]:
@@ -76,15 +158,21 @@ class Transform:
         return (max(self.shape[1], 1) - 1) / 2, (max(self.shape[0], 1) - 1) / 2
 
     @property
+    def middle_affine(self) -> np.ndarray:
+        """The 3x3 matrix nearest to the transform in the middle of the reference."""
+        x, y = (int(v) for v in self.centre_px)
+        return self.affine(y - 8, y + 9, x - 8, x + 9)
+
+    @property
     def rotation_deg(self) -> float:
         """Angle of the reference's x axis in the source, from x towards y."""
-        _, (a, _, c, _) = jacobian(self.matrix, *self.centre_px)
+        _, (a, _, c, _) = jacobian(self.middle_affine, *self.centre_px)
         return float(np.degrees(np.arctan2(c, a)))
 
     @property
     def scale(self) -> float:
         """Source pixels per reference pixel."""
-        _, (a, b, c, e) = jacobian(self.matrix, *self.centre_px)
+        _, (a, b, c, e) = jacobian(self.middle_affine, *self.centre_px)
         return float(np.sqrt(abs(a * e - b * c)))
 
     @property
@@ -102,17 +190,15 @@ Transforms = Transform | Sequence[Transform]
 """Where a frame lies: one transform for all its planes, or one for each."""
 
 
+def each_of(transforms: Transforms) -> tuple[Transform, ...]:
+    """One transform or several as a tuple."""
+    return (transforms,) if isinstance(transforms, Transform) else tuple(transforms)
+
+
 def matrices_of(transforms: Transforms, planes: int = 0) -> tuple[np.ndarray, ...]:
     """The 3x3 matrices of one transform or of several; one for each of so many planes when their number is given."""
-    several = (transforms,) if isinstance(transforms, Transform) else tuple(transforms)
+    several = each_of(transforms)
     return tuple(t.matrix for t in several) * (planes // len(several) if planes else 1)
-
-
-def apply(matrix: np.ndarray, xy: ArrayLike) -> np.ndarray:
-    """Positions (n, 2) sent through a 3x3 matrix."""
-    xy = np.asarray(xy, float)
-    at = xy @ matrix[:, :2].T + matrix[:, 2]
-    return at[..., :2] / at[..., 2:]
 
 
 def jacobian(h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, tuple[float, float, float, float]]:

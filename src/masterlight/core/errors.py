@@ -70,6 +70,8 @@ class Rejected:
     source: str
     stage: str
     reason: str
+    code: str = ""
+    """The kind of failure in one word, for programs: NO_STARS, NOT_SIGNIFICANT ...; empty where there is only one."""
 
     @classmethod
     def of(cls, source: object, stage: str, error: Exception) -> "Rejected":

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import numpy as np
 
 from masterlight.alignment.align import SUITED
-from masterlight.alignment.warp import shape_of
+from masterlight.alignment.warping.weights import shape_of
 from masterlight.core.errors import ParameterError
 from masterlight.core.process import with_values
 from masterlight.core.workers import Events

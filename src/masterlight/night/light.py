@@ -12,8 +12,8 @@ from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.canvas import Canvas
 from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, Transforms, apply, jacobian
-from masterlight.alignment.view import Registered
-from masterlight.alignment.warp import warp
+from masterlight.alignment.warping.view import Registered
+from masterlight.alignment.warping.warp import warp
 from masterlight.calibration.darkscale import DarkScale
 from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
@@ -74,6 +74,8 @@ class Light:
     """The pixels of the result, where these are not those of the reference."""
     struck: np.ndarray | None = None
     """Pixels of the sensor that rays struck in this light, flat indices; None where nobody looked."""
+    flat_response: np.ndarray | None = None
+    """What `Masters.response` told of its flat, where a step by hand has divided by that before."""
 
     @property
     def source(self) -> str:
@@ -85,6 +87,11 @@ class Light:
         if self.canvas is None:
             return self.plane_transforms or self.transform
         return tuple(map(self.canvas.seen, self.plane_transforms)) or self.canvas.seen(self.transform)
+
+    @property
+    def result_shape(self) -> tuple[int, int]:
+        """Rows and columns of a result whose reference this light is."""
+        return self.view.shape[-2:] if self.canvas is None else self.canvas.shape
 
     @property
     def measure_mb(self) -> float:
@@ -136,7 +143,7 @@ class Light:
     def response(self, plane: int, registered: Registered) -> Response:
         """What the flat did to a plane of this light, and where it lies."""
         masters = getattr(self.calibrated, "masters", None)
-        grids = masters.response() if masters else None
+        grids = masters.response() if masters else self.flat_response
         matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
         own = None if grids is None else grids[min(plane, len(grids) - 1)]
         return Response(own, matrix, self.view.shape[-2:])

@@ -97,7 +97,8 @@ def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Li
         ratio = t.flux_ratio / there.flux_ratio
         error = ratio * float(np.hypot(*errors))
         light = {"flux_ratio": ratio, "flux_ratio_error": error, "flux_pairs": known.flux_pairs}
-        return replace(known, matrix=to.matrix, model=to.model, mirrored=to.mirrored, shape=tuple(shape), **light)
+        place = {"matrix": to.matrix, "bend": to.bend, "model": to.model, "mirrored": to.mirrored}
+        return replace(known, **place, shape=tuple(shape), **light)
 
     out: dict[Light, Match | Rejected] = {}
     for light, match in matches.items():

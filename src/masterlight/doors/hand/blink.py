@@ -174,7 +174,7 @@ class Pictures:
             return small
         _, own = self.grid_of(look)
         (rows, cols), grid = self.grid_of(self.looks[look.anchor])
-        there = Transform(np.linalg.inv(own) @ look.transform.matrix @ grid)
+        there = Transform(np.linalg.inv(own)) @ look.transform @ Transform(grid)
         frame, noise_dn = ArrayFrame.of(small, look.frame.source), look.noise_dn / own[0, 0]
         shape = (*small.shape[:-2], rows, cols)
         return np.asarray(StarAlignment(interpolation=KERNEL).registered(frame, there, shape, noise_dn))
