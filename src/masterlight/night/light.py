@@ -134,7 +134,7 @@ class Light:
 
     def sky_seen(self, channel: Measurement, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
         """The sky of a plane in cells of the reference, whose image has this shape; the matrix leads from there."""
-        grid = grid_of(shape)
+        grid = grid_of(shape, self.transform.shape if self.canvas else None)
         if channel.sky_dn is None or not grid[0]:
             return None
         there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))

@@ -88,10 +88,13 @@ def fill_cells(image, step, limit, out):
                 out[j, i] = settled_level(values[:n], level, sigma, limit)
 
 
-def grid_of(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many cells the sky of an image (..., rows, cols) is told in, down and across; (0, 0) for a small one."""
+def grid_of(shape: tuple[int, ...], like: tuple[int, ...] | None = None) -> tuple[int, int]:
+    """How many cells the sky of an image (..., rows, cols) is told in, down and across; (0, 0) for a small one.
+
+    like: an image whose cells are as large, where these are parts of a larger one.
+    """
     rows, cols = shape[-2:]
-    pitch = max(max(rows, cols) / MOST, CELL_PX)
+    pitch = max(max((like or shape)[-2:]) / MOST, CELL_PX)
     if min(rows, cols) < FEWEST * CELL_PX:
         return 0, 0
     return max(FEWEST, round(rows / pitch)), max(FEWEST, round(cols / pitch))

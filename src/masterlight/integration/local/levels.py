@@ -13,6 +13,7 @@ from scipy.linalg import eigh
 
 from masterlight.integration.kernels import surface
 from masterlight.integration.local.model import LocalModel
+from masterlight.integration.local.panels import are_panels, panel_skies
 from masterlight.integration.roster.terms import Terms
 from masterlight.subframes.measurement import Measurement
 
@@ -44,6 +45,8 @@ class Levels(NamedTuple):
     its pixels."""
     source: str
     """The file of that frame."""
+    panels: bool = False
+    """Whether frames show different parts of the result, and are levelled where they overlap."""
 
 
 class Surfaces:
@@ -120,29 +123,50 @@ def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], r
     grids = {None if sky is None else sky.shape for plane in skies for sky in plane}
     if len(grids) != 1 or None in grids or len(skies[0]) < 2:
         return None
-    surfaces = Surfaces(grids.pop())
+    grid = grids.pop()
     factors, weights = (np.stack([getattr(t, name) for t in terms]) for name in ("out_scale", "weights"))
     noise = np.array([[m.noise_dn for m in plane] for plane in planes]) * np.abs(factors)
     if not (noise > 0).all():
         return None
     scaled = np.array(skies, float).reshape(*factors.shape, -1) * factors[..., None]
+    location = np.array([[m.location_dn for m in plane] for plane in planes]) * factors
+    level = location - location[:, reference, None]
+    panels = all(map(are_panels, scaled))
+    if panels:
+        several = zip(scaled, weights, noise, strict=True)
+        own, apart = np.stack([panel_skies(*each, grid, reference) for each in several]), np.full(noise.shape, np.inf)
+        size = grid
+    else:
+        surfaces = Surfaces(grid)
+        own, apart, more = levelled_alike(surfaces, scaled, weights, noise, level, reference)
+        level, size = level + more, surfaces.size
+    offset = (level[..., None, None] - own) / factors[..., None, None]
+    step = max(EXACT * float(noise.max()), EXACT**2 * float(np.abs(offset).max()), np.finfo(float).tiny)
+    offset = step * np.rint(offset / step)
+    models = [levelling(m.source, offset[:, i], shape, size) for i, m in enumerate(planes[0])]
+    return Levels(models, float(apart.max()), planes[0][int(np.argmax(apart.max(axis=0)))].source, panels)
+
+
+def levelled_alike(
+    surfaces: Surfaces, scaled: np.ndarray, weights: np.ndarray, noise: np.ndarray, level: np.ndarray,
+    reference: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """What each sky has of its own beside a robust mean of all, (planes, N, rows, columns) coefficients; by how much it
+    differs, in sigma; and what is to be added to the levels (planes, N).
+
+    scaled (planes, N, cells); weights, noise, level (planes, N): the last above that of the reference.
+    """
     own = np.stack([own_skies(surfaces, *each) for each in zip(scaled, weights, noise, strict=True)])
     seen = surfaces.at_cells(own)
     apart = extent(seen, np.isfinite(scaled)) / noise
     differ = apart.max() >= APART_SIGMA
     share = mean_weights(seen, weights.min(axis=0), noise) if differ else weights / weights.sum(axis=1, keepdims=True)
     own -= np.einsum("pi,pi...->p...", np.broadcast_to(share, weights.shape), own)[:, None]
-    location = np.array([[m.location_dn for m in plane] for plane in planes]) * factors
-    level = location - location[:, reference, None]
     if differ:
-        level += surfaces.at_cells(own[:, reference]).mean(axis=-1)[:, None]
+        more = surfaces.at_cells(own[:, reference]).mean(axis=-1)[:, None]
     else:
-        level -= np.einsum("pi,pi->p", share, level)[:, None]
-    offset = (level[..., None, None] - own) / factors[..., None, None]
-    step = max(EXACT * float(noise.max()), EXACT**2 * float(np.abs(offset).max()), np.finfo(float).tiny)
-    offset = step * np.rint(offset / step)
-    models = [levelling(m.source, offset[:, i], shape, surfaces.size) for i, m in enumerate(planes[0])]
-    return Levels(models, float(apart.max()), planes[0][int(np.argmax(apart.max(axis=0)))].source)
+        more = -np.einsum("pi,pi->p", share, level)[:, None]
+    return own, apart, more
 
 
 def levelling(source: str, offset: np.ndarray, shape, size: tuple[int, int]) -> LocalModel:

@@ -12,7 +12,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.integration.local.levels import APART_SIGMA, levels_of
+from masterlight.integration.local.levels import APART_SIGMA, Levels, levels_of
 from masterlight.integration.local.model import LocalModel, Normalized
 from masterlight.integration.local.models import models_of
 from masterlight.integration.roster.numbers import scale_factors, terms_of
@@ -99,6 +99,9 @@ def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
     levels = levels_of(planes, roster.terms, reference, frame.shape)
     if levels is None:
         return roster
+    if levels.panels:
+        words = "frames show different parts of the result: skies are levelled where they overlap"
+        return with_levels(roster, levels, reference, f"{words}, and fade into each other")
     if levels.apart_sigma < APART_SIGMA:
         return roster._replace(levels=levels.models)
     name = Path(levels.source).name[:60]
@@ -106,7 +109,12 @@ def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
     why = "" if flattened else "; vignetting does so without a flat, as it moves with the dither"
     words = f"skies differ over the field by up to {levels.apart_sigma:.1f} sigma of a pixel ({name}{why})"
     note = f"{words}: frames are levelled place by place. ImageIntegration.normalization additive+scaling leaves them"
-    model = levels.models[reference]
+    return with_levels(roster, levels, reference, note)
+
+
+def with_levels(roster: Roster, levels: Levels, reference: int, note: str) -> Roster:
+    """The same with these levels, and what is to be told of it."""
+    frame, model = roster.reference, levels.models[reference]
     seen = Normalized(source=frame.source, meta=frame.meta, cards=frame.cards, below=frame, model=model)
     return roster._replace(local=levels.models, reference=seen, note=note)
 
