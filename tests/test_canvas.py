@@ -5,7 +5,7 @@ import pytest
 
 from masterlight.alignment.canvas import Canvas, largest_rectangle, share_within
 from masterlight.alignment.transform import Transform
-from masterlight.alignment.warp import warp, whole_shift
+from masterlight.alignment.warping.warp import warp, whole_shift
 
 SHAPE = (200, 300)
 
