@@ -25,6 +25,8 @@ from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
+GOLDEN = np.array([0.7548776662466927, 0.5698402909980532])
+"""Multiples of these, without their whole part, fill a square evenly (Roberts 2018)."""
 BORDER_PX = 64
 """Between places so near, the edge of a box bends by much less than the pixels that are read around it."""
 
@@ -74,8 +76,8 @@ class Registered(View):
         if transform.bend is None and whole_shift(transform.matrix, 0, 0) is not None:
             return 1.0
         rows, cols = self.shape[-2:]
-        y, x = np.meshgrid(np.linspace(0, rows - 1, 37), np.linspace(0, cols - 1, 37), indexing="ij")
-        at = transform(np.stack([x.ravel(), y.ravel()], axis=-1))
+        # whole pixels: between them a mere shift would seem to have all phases
+        at = transform(np.rint((np.arange(1, 2048)[:, None] * GOLDEN % 1) * (cols - 1, rows - 1)))
         return noise_gain(self.kernel, at % 1)
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:
