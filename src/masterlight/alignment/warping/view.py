@@ -19,6 +19,7 @@ from masterlight.alignment.warping.warp import (
     whole_shift,
     whole_tiles,
 )
+from masterlight.alignment.warping.wcs import moved_wcs
 from masterlight.alignment.warping.weights import Kernel, noise_gain
 from masterlight.compiled import njit
 from masterlight.core.frame import Look, View
@@ -65,9 +66,10 @@ class Registered(View):
 
     @property
     def header(self) -> dict[str, Any]:
-        """The header without its place on the sky, which is no longer that of these pixels."""
-        header = self.below.header
-        return {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+        """The header with the place of these pixels on the sky, where that of the frame tells its own."""
+        header, transform = self.below.header, self.transforms[0]
+        kept = {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+        return kept | moved_wcs(header, transform, transform.inverse, self.shape)
 
     @property
     def noise_gain(self) -> float:
