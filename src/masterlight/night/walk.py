@@ -15,8 +15,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from masterlight.alignment.warping.borders import Borderless, borders_told
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
+from masterlight.core.frame import Frame
 from masterlight.core.headers.geometry import regrid
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
@@ -182,8 +184,8 @@ def leave_doubled(run: Run, lights: list[Light]) -> Events[list[Light]]:
 def calibrate_set(run: Run, number: int, part: LightSet, masters: Masters) -> Events[list[Light]]:
     """The lights of one set as views through their masters; the doctor looks at one of them."""
     defects = yield from find_defects(run, part, masters)
-    lights = []
-    for frame in part.frames:
+    frames, lights = (yield from without_borders(run, part)), []
+    for frame in frames:
         try:
             lights.append(light_of(run.recipe, number, part, frame, masters, defects))
         except (FrameError, OSError) as error:
@@ -207,6 +209,19 @@ def plan_memory(run: Run, job: LightJob, light: Light) -> Events[int]:
         yield run.note("plan", f"{words}; about {run.memory_mb + missing_mb:.0f} MB will be used")
     fit = int(run.spare_mb(light.view, 0, loads(job)) // light.measure_mb) * processes(run.pool)
     return max(1, min(2 * run.pool[1], fit))
+
+
+def without_borders(run: Run, part: LightSet) -> Events[Sequence[Frame]]:
+    """The lights of a set; borders of 0 of those that other programs have registered are missing, which is told."""
+    frames: list[Frame] = []
+    for frame in part.frames:
+        try:
+            frames.append(Borderless.of(frame) if "registered" in frame.meta.stages else frame)
+        except FrameError:  # told when it is measured
+            frames.append(frame)
+    if words := borders_told(frames):
+        yield run.note("calibrate", words)
+    return frames
 
 
 def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defects | None) -> Events[None]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masterlight.alignment.laid import told_apart
+from masterlight.alignment.warping.borders import Borderless, borders_told
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -61,6 +62,9 @@ def integrate_files(
         frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
         for sentence in sentences(scales):
             yield run.note("integrate", sentence)
+        frames = [Borderless.of(frame) if frame.meta.kind in ("light", "unknown") else frame for frame in frames]
+        if words := borders_told(frames):
+            yield run.note("integrate", words)
         frames = [crop(frame, roi) for frame in frames]
         frames = yield from of_one_shape(run, frames)
         if len(units := {frame.meta.unit for frame in frames} - {None}) > 1:
