@@ -43,7 +43,8 @@ class StarAlignment:
     clamp_threshold: Annotated[float, Field(ge=0, le=1), When(clamping="pixinsight")] = 0.3
     """Ratio of negative to positive terms above which negative ones fade out (clamping pixinsight)."""
     model: Literal["auto", "homography", "affine", "similarity", "shift"] = "auto"
-    """Kind of transform; auto takes the most general one that the number and spread of common stars carries."""
+    """Kind of transform; auto takes a richer one only where the common stars speak for it. Another is taken as named,
+    or the next plainer one that the stars carry."""
     tolerance_px: Annotated[float, Field(gt=0, le=50)] = 3.0
     """Largest distance at which two stars are taken for the same one while pairing."""
     max_stars: Annotated[int, Field(ge=8, le=5000)] = 800

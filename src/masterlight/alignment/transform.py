@@ -283,7 +283,12 @@ def robust_fit(model, xy_ref, xy, sigma_px, mirrored=False) -> tuple[np.ndarray,
     for step in range(8):
         m = solve(model, p, q, fade / unit**2, mirrored, m)
         error = np.hypot(*(apply(m, p) - q).T) / unit
-        scale = max(float(np.median(error)) / 1.1774, 1e-9)
-        t = error / scale
-        fade = np.minimum(1, 2.0 / np.maximum(t, 1e-12)) if step < 3 else np.clip(1 - (t / 5.5) ** 2, 0, None) ** 2
+        fade, scale = fading(error, step)
     return in_pixels(m, n_ref, n_src), error, scale
+
+
+def fading(error: np.ndarray, step: int) -> tuple[np.ndarray, float]:
+    """Weights (n,) that fade for large errors, Huber's in the first three steps, then Tukey's, and their scale."""
+    scale = max(float(np.median(error)) / 1.1774, 1e-9)
+    t = error / scale
+    return np.minimum(1, 2.0 / np.maximum(t, 1e-12)) if step < 3 else np.clip(1 - (t / 5.5) ** 2, 0, None) ** 2, scale
