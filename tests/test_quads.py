@@ -64,3 +64,26 @@ def test_truth_shift_proposal(turn):
     at[50:] = rng.uniform([0, 0], [6000, 4000], (100, 2))
     found = quads.shift_proposal(xy, at, turn)
     assert np.abs(found[:2, 2] - (37.2, -81.5)).max() < 0.3
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_truth_pairs_of_few_common_stars_agree(mirrored):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        common, turn = rng.uniform([0, 0], [6000, 4000], (8, 2)), similarity(rng.uniform(0, 360), 1, 30, -20, mirrored)
+        others = rng.uniform([0, 0], [6000, 4000], (2, 40, 2))
+        xy, at = np.vstack([common, others[0]]), np.vstack([transform.apply(turn, common), others[1]])
+        first, second = rng.permutation(48), rng.permutation(48)
+        found, trials = quads.pair_proposals(xy[first], at[second], True, (4000, 6000))
+        assert np.abs(transform.apply(found[0], common) - transform.apply(turn, common)).max() < 3
+        assert trials > 1000 and len(found) <= quads.MOST_PAIRS
+        assert not mirrored or not quads.pair_proposals(common, transform.apply(turn, common), False, (4000, 6000))[0]
+    assert quads.pair_proposals(np.empty((0, 2)), xy, True, (4000, 6000))[0] == []
+
+
+def test_oracle_long_pairs():
+    z = np.random.default_rng(2).uniform(0, 100, (12, 2)) @ (1, 1j)
+    slow = sorted(abs(b - a) for i, a in enumerate(z) for b in z[i + 1 :] if abs(b - a) >= 30)
+    first, second, far = quads.long_pairs(z, 30.0)
+    np.testing.assert_allclose(far, slow)
+    np.testing.assert_allclose(np.abs(second - first), far)

@@ -16,7 +16,16 @@ from scipy.special import gammainc
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.models.growth import grown, pair_up
-from masterlight.alignment.quads import FEWEST_STARS, TIERS, Reference, proposals, quads_of, shift_proposal
+from masterlight.alignment.quads import (
+    FEWEST_STARS,
+    TIERS,
+    Reference,
+    pair_proposals,
+    proposals,
+    quads_of,
+    shift_proposal,
+)
+from masterlight.alignment.sensor import FIXED_PX, STAYS_PX, is_fixed, is_of_sensor, repeated, standing_alone
 from masterlight.alignment.transform import Transform, apply, fit
 from masterlight.core.errors import Rejected
 from masterlight.subframes.wings import matched_flux_ratio
@@ -24,7 +33,13 @@ from masterlight.subframes.wings import matched_flux_ratio
 if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
-FIXED_PX, CERTAIN = 0.5, -15.0
+CERTAIN = -15.0
+ALONE = 10.0
+"""Within so many tolerances of a brighter star one counts as the same evidence: doubled stars agree in pairs."""
+SENSOR = (
+    "it matches the reference only in spots that stay at their pixels: hot pixels, no stars. Darks of this sensor "
+    "would take them out; without any, look for clouds, or set CosmeticCorrection.hot_auto"
+)
 
 
 class Pose(NamedTuple):
@@ -48,12 +63,24 @@ def align(
         told = f"{counts[0]} stars found here and {counts[1]} in the reference, but {FEWEST_STARS} are needed. "
         todo = "Look for clouds, dew or lost focus, or lower SubframeSelector.sigma."
         return Rejected(source, "align", told + todo, "NO_STARS")
-    moving = without_fixed(settings, reference, stars)
+    moving, of_sensor = without_fixed(settings, reference, stars), False
     for of_ref, of_src in (moving, (reference, stars)) if moving else ((reference, stars),):
         pose, method = best_pose(settings, of_ref, of_src, guess)
-        if pose.log10_p <= settings.significance:
-            return refine(settings, of_ref, of_src, source, pose, method)
+        if pose.log10_p > settings.significance:
+            continue
+        found = refine(settings, of_ref, of_src, source, pose, method)
+        left_over = of_ref is not reference and found and found.rms_px > FIXED_PX
+        of_sensor = stays(found) and bool(left_over or is_of_sensor(of_ref, of_src))
+        if not of_sensor:
+            return found
+    if of_sensor:
+        return Rejected(source, "align", SENSOR, "SENSOR")
     return not_significant(settings, pose, source, counts)
+
+
+def stays(found: Transform | Rejected) -> bool:
+    """Whether a transform moves nothing in the middle and hardly turns, so that it may be of the sensor with itself."""
+    return bool(found) and max(abs(found.dx_px), abs(found.dy_px), abs(found.rotation_deg)) < STAYS_PX
 
 
 def not_significant(settings: StarAlignment, pose: Pose, source: str, counts: tuple[int, int]) -> Rejected:
@@ -72,26 +99,19 @@ def not_significant(settings: StarAlignment, pose: Pose, source: str, counts: tu
 
 
 def without_fixed(settings: StarAlignment, reference: Reference, stars: StarList) -> tuple[Reference, StarList] | None:
-    """Both lists without what repeats at the very same pixel, such as hot pixels; None if nothing suggests them.
-
-    Stars hardly ever come back to the same hundredth of a pixel, so repeats with a median displacement that
-    is zero within its error belong to the sensor.
-    """
-    distance, nearest = reference.everything.query(stars.xy, distance_upper_bound=FIXED_PX)
-    same = np.isfinite(distance)
+    """Both lists without what repeats at the very same pixel, such as hot pixels; None if nothing suggests them."""
+    of_ref, of_src = repeated(reference, stars)
     rows, cols = stars.shape
     accident = len(stars) * len(reference.stars) / (rows * cols) * np.pi * FIXED_PX**2
-    if log10_chance(int(same.sum()), accident) > settings.significance:
+    if log10_chance(len(of_src), accident) > settings.significance:
         return None
-    left = np.ones(len(reference.stars), bool)
-    left[nearest[same]] = False
-    if min(int((~same).sum()), int(left.sum())) < FEWEST_STARS + 2:
+    left, moving = np.ones(len(reference.stars), bool), np.ones(len(stars), bool)
+    left[of_ref] = moving[of_src] = False
+    if min(int(moving.sum()), int(left.sum())) < FEWEST_STARS + 2:
         return None
-    moved = stars.xy[same] - reference.stars.xy[nearest[same]]
-    spread = 1.4826 * np.median(np.abs(moved - np.median(moved, axis=0)))
-    if np.abs(np.median(moved, axis=0)).max() > max(4 * spread / np.sqrt(same.sum()), 0.005):
+    if not is_fixed(stars.xy[of_src] - reference.stars.xy[of_ref]):
         return None
-    return Reference.of(reference.stars[left], settings.max_stars), stars[~same]
+    return Reference.of(reference.stars[left], settings.max_stars), stars[moving]
 
 
 def best_pose(
@@ -121,7 +141,7 @@ def cheap_tries(reference: Reference, xy: np.ndarray, guess: Transform | None) -
 
 
 def search(settings: StarAlignment, reference: Reference, xy: np.ndarray, tree: cKDTree, shape) -> Pose:
-    """The most significant pose that quads propose: bright stars first, then ever fainter ones."""
+    """The most significant pose that quads propose: bright stars first, then ever fainter ones, at last their pairs."""
     best, trials, limits = NO_POSE, 0, (settings.scale_min, settings.scale_max)
     previous = 0
     for tiers in (TIERS[:3], TIERS[3:4], TIERS[4:]):
@@ -135,8 +155,12 @@ def search(settings: StarAlignment, reference: Reference, xy: np.ndarray, tree: 
             if best.log10_p <= CERTAIN and best.agreed >= 8:
                 return best
         if best.log10_p <= settings.significance:
-            break
-    return best
+            return best
+    if not settings.scale_min <= 1 <= settings.scale_max:
+        return best
+    turns, trials = pair_proposals(reference.xy, xy, settings.mirror, shape)
+    poses = (verify(turn, reference.xy, tree, shape, settings.tolerance_px, 2, trials) for turn in turns)
+    return min((best, *poses), key=lambda p: p.log10_p)
 
 
 def refine(
@@ -177,7 +201,8 @@ def verify(matrix, xy_ref, tree, shape, tolerance_px, free=4, trials=1, rigid=Fa
     agreed = inside = 0
     for reach in (2.0, 2.0, 1.0):
         at = apply(matrix, xy_ref)
-        inside = int(((at >= -0.5) & (at <= (cols - 0.5, rows - 0.5))).all(axis=1).sum())
+        on = ((at >= -0.5) & (at <= (cols - 0.5, rows - 0.5))).all(axis=1)
+        inside = int(on.sum())
         of_ref, of_src = pair_up(at, tree, reach * tolerance_px)
         agreed = len(of_ref)
         expected = inside * tree.n / (rows * cols) * np.pi * (reach * tolerance_px) ** 2
@@ -188,4 +213,23 @@ def verify(matrix, xy_ref, tree, shape, tolerance_px, free=4, trials=1, rigid=Fa
         if not np.isfinite(refit).all():
             break
         matrix = refit
+    if -40 < log10_p < -3:
+        alone = standing_alone(xy_ref, min(ALONE * tolerance_px, 0.5 * np.sqrt(rows * cols / max(tree.n, 1))))
+        expected = crowding(at[on & alone], tree, shape, tolerance_px)
+        sober = log10_chance(int(alone[of_ref].sum()) - free, expected) + np.log10(trials)
+        log10_p = max(log10_p, sober)
     return Pose(matrix, float(log10_p), agreed, inside)
+
+
+def crowding(at, tree, shape, tolerance_px) -> float:
+    """How many of some places (n, 2) a star of the source has near it by accident, where stars crowd as they do there.
+
+    Places beside each other share their stars, so it takes a ring around each, without what agrees with it.
+    """
+    rows, cols = shape
+    near, far = 2.0 * tolerance_px, 12.0 * tolerance_px
+    if len(at) == 0:
+        return 0.0
+    found = tree.query_ball_point(at, far, return_length=True) - tree.query_ball_point(at, near, return_length=True)
+    density = max(found.mean() / (np.pi * (far**2 - near**2)), tree.n / (rows * cols))
+    return float(len(at) * density * np.pi * tolerance_px**2)

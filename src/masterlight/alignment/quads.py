@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 TIERS = (25, 50, 100, 200, 400, 800)
 NEIGHBOURS, CODE_RADIUS = 6, 0.02
-FEWEST_STARS, FEW_STARS = 4, 14
+FEWEST_STARS, FEW_STARS = 4, 24
 MOST_CANDIDATES, MOST_PROPOSALS, ENOUGH_VOTES = 2000, 400, 64
+PAIR_STARS, MOST_PAIRS, FEWEST_VOTES = 80, 12, 6
+"""Brightest stars that make pairs, proposals that come of them, and the pairs that must agree: those of four stars."""
 
 
 class Quads(NamedTuple):
@@ -198,3 +200,52 @@ def shift_proposal(xy_ref, xy, turn=1, brightest=100, cell_px=6.0) -> np.ndarray
         if count.max() > most:
             most, (dx, dy) = count.max(), np.median(difference[inverse == np.argmax(count)], axis=0)
     return np.array([[turn, 0, dx], [0, turn, dy], [0, 0, 1.0]])
+
+
+def pair_proposals(xy_ref, xy, mirror: bool, shape, tolerance_px=3.0) -> tuple[list[np.ndarray], int]:
+    """Transforms of the same scale that most pairs of stars agree on, the most voted first, and among how many.
+
+    For the few stars that two frames share when neither their brightness nor their neighbours are the same: eight
+    such stars make 28 pairs. xy_ref, xy (n, 2) px, brightest first; shape: rows and columns of the source.
+    """
+    z, w = as_complex(xy_ref[:PAIR_STARS]), as_complex(xy[:PAIR_STARS])
+    (z1, z2, far_z), (w1, w2, far_w) = (long_pairs(v, 0.04 * max(shape)) for v in (z, w))
+    first, last = (np.searchsorted(far_w, far_z + side * tolerance_px) for side in (-1, 1))
+    of_ref = np.repeat(np.arange(len(far_z)), last - first)
+    of_src = np.arange(len(of_ref)) - np.repeat(np.cumsum(last - first) - last, last - first)
+    centre, made, votes = z.mean() if len(z) else 0.0, [], 0
+    for flipped in (False, True) if mirror else (False,):
+        p1, p2, c = (v.conj() if flipped else v for v in (z1[of_ref], z2[of_ref], np.complex128(centre)))
+        for q1, q2 in ((w1[of_src], w2[of_src]), (w2[of_src], w1[of_src])):
+            a = (q2 - q1) / (p2 - p1)
+            a /= np.abs(a)
+            at = 0.5 * (q1 + q2) + a * (c - 0.5 * (p1 + p2))
+            votes += len(a)
+            made += [(count, similarity_matrix(turn, to - turn * c, flipped)) for count, turn, to in crowded(a, at)]
+    made.sort(key=lambda one: -one[0])
+    return [matrix for _, matrix in made[:MOST_PAIRS]], votes
+
+
+def long_pairs(z, shortest_px: float):
+    """All pairs of positions at least so far apart, nearest first: both ends, and their distances."""
+    i, j = np.triu_indices(len(z), 1)
+    far = np.abs(z[j] - z[i])
+    order = np.argsort(far, kind="stable")
+    order = order[far[order] >= shortest_px]
+    return z[i[order]], z[j[order]], far[order]
+
+
+def crowded(a, at, cell_px=12.0, cell_rad=0.02) -> list[tuple[int, complex, complex]]:
+    """The fullest cells of turns `a` and places `at`: how many are in each, and the middle of both."""
+    found = []
+    for offset in (0.0, 0.5):
+        angle = np.floor(np.angle(a) / cell_rad + offset).astype(np.int64)
+        x, y = (np.floor(v / cell_px + offset).astype(np.int64) for v in (at.real, at.imag))
+        key = (angle * (1 << 20) + x) * (1 << 20) + y
+        _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
+        for one in np.argsort(-count, kind="stable")[:MOST_PAIRS]:
+            if count[one] >= FEWEST_VOTES:
+                turn, place = a[inverse == one], at[inverse == one]
+                turn = np.median(turn.real) + 1j * np.median(turn.imag)
+                found.append((int(count[one]), turn / abs(turn), np.median(place.real) + 1j * np.median(place.imag)))
+    return found

@@ -71,6 +71,8 @@ class Light:
     plane_transforms: tuple[Transform, ...] = ()
     struck: np.ndarray | None = None
     """Pixels of the sensor that rays struck in this light, flat indices; None where nobody looked."""
+    flat_response: np.ndarray | None = None
+    """What `Masters.response` told of its flat, where a step by hand has divided by that before."""
 
     @property
     def source(self) -> str:
@@ -126,7 +128,7 @@ class Light:
     def response(self, plane: int, registered: Registered) -> Response:
         """What the flat did to a plane of this light, and where it lies."""
         masters = getattr(self.calibrated, "masters", None)
-        grids = masters.response() if masters else None
+        grids = masters.response() if masters else self.flat_response
         matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
         own = None if grids is None else grids[min(plane, len(grids) - 1)]
         return Response(own, matrix, self.view.shape[-2:])

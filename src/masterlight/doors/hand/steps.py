@@ -10,7 +10,7 @@ for each step that needs it; every other process is simply called with each fram
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -37,10 +37,12 @@ from masterlight.defects.lists import Defects
 from masterlight.doors.hand import assemble, blink, deep
 from masterlight.doors.hand.assemble import File, defect_words
 from masterlight.doors.hand.choose import choose_files
+from masterlight.doors.hand.handed import handed_on, known_frames
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
+from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import TEXTS, read_defects
+from masterlight.io.handed import NOTHING, Handed, write_handing
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
@@ -91,10 +93,11 @@ def by_hand(
     beside = [slots[kind] for kind in ("bias", "dark", "flat") if slots.get(kind)]
     given = getattr(process, "pattern", "auto") != "auto"
     session = scan(files) if given else (yield from assemble.scan_settled(verb, files, beside))
+    session, before = known_frames(verb, session)
     apply = process
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
-    yield from each_file(step, session, Path(out), process, apply, overwrite)
+    yield from each_file(step, session, Path(out), process, apply, overwrite, before)
 
 
 IMAGES = ".fits", ".fit", ".fts"
@@ -248,9 +251,10 @@ READY: dict[str, Callable[..., Ready]] = {
 
 
 def each_file(
-    step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool
-) -> Events[None]:
-    """Write what `apply` makes of every frame of a session into the folder."""
+    step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool,
+    before: Mapping[str, Handed],
+) -> Events[None]:  # fmt: skip
+    """Write what `apply` makes of every frame of a session into the folder; `before`: what their files hand on."""
     make_folder(folder)
     paths = output_paths(session, folder, step.ending)
     inputs = {os.path.realpath(source) for source in paths}
@@ -268,11 +272,12 @@ def each_file(
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
         if scale := getattr(made, "dark_scale", None):
             scales[path] = scale
-        if pixels is None:
-            write(path, made, header)
-        else:
-            cuts[path] = pixels.cut
-            write(path, pixels, header, [*made.cards, pixels.cut.sentence()], bottom_up=made.meta.bottom_up)
+        history, cut = list(made.cards), pixels.cut if pixels is not None else None
+        if cut is not None:
+            cuts[path] = cut
+            history.append(cut.sentence())
+        handed = handed_on(step.verb, made, before.get(frame.source, NOTHING))
+        write_handing(path, made if pixels is None else pixels, header, history, handed, made.meta.bottom_up)
         return path
 
     lost, written = list(session.rejected), list[Path]()
