@@ -44,6 +44,18 @@ def test_truth_a_plainer_model_that_explains_nothing_is_no_help():
     assert not growth.grown(StarAlignment(), reference, stars, sheared).reason
 
 
+@pytest.mark.parametrize("model", ["auto", "polynomial3", "polynomial4"])
+def test_truth_frames_of_another_lens_are_laid_by_their_stars(model):
+    lens = Lens((3050.0, 1960.0), 3605.0, (0.01,))
+    reference, stars = lists(lambda xy: lens.distort(apply(TRUTH, xy)), 500)
+    found = StarAlignment(model=model).align(reference, stars, "other.fits")
+    assert found.model == ("polynomial3" if model == "auto" else model) and found.bend.kind == "polynomial"
+    away = np.hypot(*(found(CORNERS) - lens.distort(apply(TRUTH, CORNERS))).T)
+    assert away.max() < 0.1 and found.matched > 480 and 0.7 < found.chi2 < 1.3
+    plain = StarAlignment(model="homography").align(reference, stars, "other.fits")
+    assert plain.matched < 400
+
+
 @pytest.mark.parametrize("k", [0.002, 0.01])
 def test_truth_pairs_are_found_where_a_matrix_leads_astray(k):
     lens = Lens((3050.0, 1960.0), 3605.0, (k,))

@@ -195,12 +195,6 @@ def each_of(transforms: Transforms) -> tuple[Transform, ...]:
     return (transforms,) if isinstance(transforms, Transform) else tuple(transforms)
 
 
-def matrices_of(transforms: Transforms, planes: int = 0) -> tuple[np.ndarray, ...]:
-    """The 3x3 matrices of one transform or of several; one for each of so many planes when their number is given."""
-    several = each_of(transforms)
-    return tuple(t.matrix for t in several) * (planes // len(several) if planes else 1)
-
-
 def jacobian(h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Where a matrix sends (x, y), and its derivatives (du/dx, du/dy, dv/dx, dv/dy) there."""
     u, v, z = h @ (x, y, 1.0)

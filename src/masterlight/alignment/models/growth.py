@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from masterlight.alignment.bend import apply
 from masterlight.alignment.models.evidence import FITTED, by_evidence, carried, unexplained_px
 from masterlight.alignment.models.fits import Fit, Pairs, corner_error_px, robust
-from masterlight.alignment.transform import DEGREES, fit, robust_fit
+from masterlight.alignment.transform import fit, robust_fit
 
 if TYPE_CHECKING:
     from masterlight.alignment.align import StarAlignment
@@ -98,7 +98,7 @@ def wanted(settings: StarAlignment) -> tuple[str, ...]:
     if settings.model == "shift":
         return ("shift",)
     if settings.model == "auto":
-        return tuple(DEGREES)
+        return FITTED
     return FITTED[1 : FITTED.index(settings.model) + 1]
 
 
