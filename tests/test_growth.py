@@ -51,7 +51,7 @@ def test_truth_frames_of_another_lens_are_laid_by_their_stars(model):
     found = StarAlignment(model=model).align(reference, stars, "other.fits")
     assert found.model == ("polynomial3" if model == "auto" else model) and found.bend.kind == "polynomial"
     away = np.hypot(*(found(CORNERS) - lens.distort(apply(TRUTH, CORNERS))).T)
-    assert away.max() < 0.1 and found.matched > 480 and 0.7 < found.chi2 < 1.3
+    assert away.max() < 0.1 and found.matched > 480 and 0.4 < found.chi2 < 0.7  # the reference has no errors
     plain = StarAlignment(model="homography").align(reference, stars, "other.fits")
     assert plain.matched < 400
 
@@ -62,7 +62,7 @@ def test_truth_pairs_are_found_where_a_matrix_leads_astray(k):
     reference, stars = lists(lambda xy: lens.distort(apply(TRUTH, xy)))
     settings = StarAlignment()
     own = growth.lists_of(settings, reference, stars, TRUTH)
-    first = growth.grown_pairs(settings, own, TRUTH)
+    first = growth.grown_pairs(settings, own, TRUTH)[1:]
     fit, _ = robust("polynomial3", own.pairs(*first))
     found = growth.bent_pairs(settings, own, fit, first)
     assert len(first[0]) <= len(found[0]) and len(found[0]) >= 290

@@ -33,8 +33,10 @@ def carried(models: Sequence[str], xy_ref: np.ndarray) -> list[str]:
     return out or [min(models, key=FITTED.index)]
 
 
-def by_evidence(models: Sequence[str], pairs: Pairs) -> list[Fit]:
+def by_evidence(models: Sequence[str], pairs: Pairs, start: Fit | None = None) -> list[Fit]:
     """Fits of these models, the one that the pairs speak for first, then plainer ones.
+
+    start: the robust fit of the richest matrix among them, where it is known.
 
     Each model is held against the best so far: it must lower chi-square by `COST` for each number more, and foretell
     better what was left out. One that does not is passed over, and richer ones are tried all the same: what a lens
@@ -43,7 +45,8 @@ def by_evidence(models: Sequence[str], pairs: Pairs) -> list[Fit]:
     for it would be outliers else; for a spline, where stars side by side are off alike, by the spline.
     """
     plain, bent = ([m for m in models if kind(m)] for kind in (DEGREES.__contains__, order_of))
-    judged = honest(robust(plain[-1], pairs)[0], pairs)
+    start = start if start is not None and start.model == plain[-1] else robust(plain[-1], pairs)[0]
+    judged = honest(start, pairs)
     seen = climbed([*plain, *bent], judged)
     if seen[0].bend is not None:
         judged = honest(robust(bent[-1], pairs)[0], pairs)
@@ -89,15 +92,17 @@ def pays(plain: Fit, rich: Fit, pairs: Pairs) -> bool:
     saved, cost = plain.chi2(pairs) - rich.chi2(pairs), COST * (rich.free - plain.free)
     if saved <= max(cost, 0.0):
         return False
-    return foretold(rich.model, pairs) < foretold(plain.model, pairs)
+    foretold = foretold_by((plain.model, rich.model), pairs)
+    return foretold[1] < foretold[0]
 
 
-def foretold(model: str, pairs: Pairs) -> float:
-    """Chi-square of each fifth of the field in a fit to all others."""
-    total, (column, row) = 0.0, parts_of(pairs.xy_ref)
+def foretold_by(models: Sequence[str], pairs: Pairs) -> np.ndarray:
+    """Chi-square of each fifth of the field in a fit to all others, for each model."""
+    total, (column, row) = np.zeros(len(models)), parts_of(pairs.xy_ref)
     fold = (2 * column + row) % FOLDS
     for k in np.unique(fold):
-        total += fitted(model, pairs.part(fold != k)).chi2(pairs.part(fold == k))
+        known, left_out = pairs.part(fold != k), pairs.part(fold == k)
+        total += [fitted(model, known).chi2(left_out) for model in models]
     return total
 
 

@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from masterlight.alignment.bend import apply
 from masterlight.alignment.models.evidence import FITTED, by_evidence, carried, unexplained_px
 from masterlight.alignment.models.fits import Fit, Pairs, corner_error_px, robust
-from masterlight.alignment.transform import fit, robust_fit
+from masterlight.alignment.transform import DEGREES, fit, robust_fit
 
 if TYPE_CHECKING:
     from masterlight.alignment.align import StarAlignment
@@ -66,11 +66,12 @@ class Grown:
 def grown(settings: StarAlignment, reference: Reference, stars: StarList, matrix: np.ndarray) -> Grown | None:
     """The transform that all common stars carry, from a pose that some agree on; None when fewer than 3 are found."""
     lists = lists_of(settings, reference, stars, matrix)
-    found = grown_pairs(settings, lists, matrix)
-    if found is None:
+    known = grown_pairs(settings, lists, matrix)
+    if known is None:
         return None
+    start, *found = known
     models = wanted(settings)
-    fits = candidates(models, lists.pairs(*found))
+    fits = candidates(models, lists.pairs(*found), start)
     if fits[0].bend is not None:
         found = bent_pairs(settings, lists, fits[0], found)
         fits = candidates(models, lists.pairs(*found))
@@ -102,8 +103,11 @@ def wanted(settings: StarAlignment) -> tuple[str, ...]:
     return FITTED[1 : FITTED.index(settings.model) + 1]
 
 
-def grown_pairs(settings: StarAlignment, lists: Lists, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Indices of pairs in both lists, found by ever richer models and ever closer; None when there are fewer than 3."""
+def grown_pairs(settings: StarAlignment, lists: Lists, matrix: np.ndarray) -> tuple[Fit, np.ndarray, np.ndarray] | None:
+    """The richest matrix and indices of pairs in both lists, found by ever richer models and ever closer.
+
+    None when there are fewer than 3.
+    """
     known = [m for m in wanted(settings) if m in ("shift", *GROWING)]
     before, level, extra = None, 0, 0.0
     order = [m for m in GROWING if m in known] or known
@@ -121,7 +125,7 @@ def grown_pairs(settings: StarAlignment, lists: Lists, matrix: np.ndarray) -> tu
         if key == before and more == 0:
             break
         before, extra = key, np.hypot(extra, more)
-    return of_ref, of_src
+    return Fit(model, matrix, None, DEGREES[model]), of_ref, of_src
 
 
 def bent_pairs(settings: StarAlignment, lists: Lists, place: Fit, found):
@@ -138,11 +142,11 @@ def bent_pairs(settings: StarAlignment, lists: Lists, place: Fit, found):
     return found
 
 
-def candidates(models: tuple[str, ...], pairs: Pairs) -> list[Fit]:
+def candidates(models: tuple[str, ...], pairs: Pairs, start: Fit | None = None) -> list[Fit]:
     """Fits of the models that may be taken, the best first, then plainer ones."""
     able = carried(models, pairs.xy_ref)
     if models[0] == "shift" and len(models) > 1:
-        return by_evidence(able, pairs)
+        return by_evidence(able, pairs, start)
     return [robust(model, pairs)[0] for model in reversed(able)]
 
 
