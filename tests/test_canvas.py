@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from masterlight.alignment.warp import warp, whole_shift
 
 from masterlight.alignment.canvas import Canvas, largest_rectangle, share_within
 from masterlight.alignment.transform import Transform
+from masterlight.alignment.warping.warp import warp, whole_shift
 
 SHAPE = (200, 300)
 
