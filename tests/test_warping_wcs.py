@@ -66,7 +66,14 @@ def test_truth_a_frame_upon_its_own_grid_keeps_its_place():
 
 @pytest.mark.parametrize(
     "header",
-    [{}, {"CRVAL1": 1.0}, {**PLACE, "CD1_1": "x"}, {**PLACE, "CDELT1": 0.0}, {**PLACE, "CRPIX1": float("nan"), **CD}],
+    [
+        {},
+        {"CRVAL1": 1.0},
+        PLACE,
+        {**PLACE, "CD1_1": "x"},
+        {**PLACE, "CDELT1": 0.0},
+        {**PLACE, "CRPIX1": float("nan"), **CD},
+    ],
 )
 def test_surface_a_header_that_tells_no_place_gets_none(header):
     assert moved_wcs(header, lambda xy: xy, lambda xy: xy, SHAPE) == {}

@@ -85,6 +85,8 @@ def linear_part(cards: Mapping) -> tuple[np.ndarray | None, np.ndarray | None]:
     ij = [(1, 1), (1, 2), (2, 1), (2, 2)]
     if any(f"CD{i}_{j}" in cards for i, j in ij):
         matrix = np.array([number.get(f"CD{i}_{j}") or 0.0 for i, j in ij]).reshape(2, 2)
+    elif not any(f"{word}{i}" in cards for word in ("CDELT", "PC1_", "PC2_") for i in (1, 2)):
+        return None, None
     else:
         scale = [1.0 if (step := number.get(f"CDELT{i}")) is None else step for i in (1, 2)]
         if any(f"PC{i}_{j}" in cards for i, j in ij):
