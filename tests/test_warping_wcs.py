@@ -9,7 +9,7 @@ from test_warp_bent import SHAPE, polynomial, through_lens
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform
-from masterlight.alignment.warping.wcs import moved_wcs
+from masterlight.alignment.warping.wcs import first_solved, moved_wcs
 from masterlight.core.frame import ArrayFrame
 
 PLACE = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 210.8, "CRVAL2": 54.3, "CRPIX1": 171.5, "CRPIX2": 133.25}
@@ -84,3 +84,11 @@ def test_surface_polynomials_of_another_kind_end_where_something_bends():
     bent, shifted = WAYS["cubic"], WAYS["shift"]
     assert moved_wcs(tpv, bent, bent.inverse, SHAPE) == {}
     assert moved_wcs(tpv, shifted, shifted.inverse, SHAPE)["PV1_1"] == 1.0
+
+
+def test_truth_any_solved_light_tells_the_place_of_all():
+    lain = [({}, WAYS["shift"]), (FORMS["CD"], WAYS["flip"]), (FORMS["SIP"], WAYS["scale"])]
+    told, xy = first_solved(lain, SHAPE), np.array([[10.0, 20.0], [300.0, 200.0]])
+    was, now = (WCS(fits.Header(cards)) for cards in (FORMS["CD"], told))
+    np.testing.assert_allclose(now.all_pix2world(xy, 0), was.all_pix2world(WAYS["flip"](xy), 0), atol=1e-10)
+    assert first_solved(lain[:1], SHAPE) == {}

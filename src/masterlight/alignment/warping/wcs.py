@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from masterlight.alignment.transform import Transform
 from masterlight.core.headers.geometry import SIP_TERM, WCS_KEYWORDS
 from masterlight.core.headers.values import as_number
 
@@ -74,6 +75,14 @@ def moved_wcs(header: Mapping, there: Way, back: Way, shape: tuple[int, ...]) ->
     if error > WRONG_PX or curved:
         return {}
     return told(cards, new_pivot, matrix @ turn, terms, at - new_pivot, moved)
+
+
+def first_solved(frames: Iterable[tuple[Mapping, Transform]], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The cards, on a grid of (rows, cols), of the first frame whose header tells where it lies on the sky.
+
+    frames: headers, and transforms from the grid to them; nothing where none tells it.
+    """
+    return next(filter(None, (moved_wcs(header, t, t.inverse, shape) for header, t in frames)), {})
 
 
 def linear_part(cards: Mapping) -> tuple[np.ndarray | None, np.ndarray | None]:
