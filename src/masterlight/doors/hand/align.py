@@ -267,6 +267,7 @@ def write_lights(
         noise = [(one.noise_dn, one.pixel_noise_dn or one.noise_dn, one.correlation or 1.0) for one in seen]
         own = json.dumps({**told, "frames": [rows[relative(light.source, path.parent)]], "failed": []})
         handed = Handed().with_(NOISE=noise, TRANSFORM=own, SATURATION_DN=light.saturation_dn)
+        handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
         cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
         write_handing(path, pixels, cards, frame.cards, handed, False)
 
