@@ -301,8 +301,8 @@ STEPS = {step.verb: step for step in (
     Step(
         "align", RECIPE, "Lay frames on one of them by their stars; each is written as NAME_r.fits.",
         "masterlight align clean -o registered --interpolation lanczos5",
-        ("model", "interpolation", "clamping", "clamp_threshold", "max_stars", "mirror", "select.sigma", "memory_mb",
-         "overwrite"),
+        ("model", "interpolation", "clamping", "clamp_threshold", "frame", "crop", "max_stars", "select.sigma",
+         "memory_mb", "overwrite"),
         (Slot("reference", "Frame on which all are laid, of any filter; the best if left out."),
          Slot("transforms_only", "Write no pixels, only transforms.json.", "switch"),
          Slot("on_failure", "continue, or stop where a frame cannot be laid there.", "word", metavar="WORD")),

@@ -25,7 +25,7 @@ from masterlight.doors.hand.handed import known_of, light_from
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
-from masterlight.night.fields import framed, framing_of, joined, match_lights, match_most, take
+from masterlight.night.fields import cut_off, framed, framing_of, joined, match_lights, match_most, take
 from masterlight.night.light import Light, debayer_of, leave_struck
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
@@ -196,7 +196,7 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
     field, left = yield from joined(run, take(matches, anchor), [light for light in lights if not matches[light]])
     field = framed(run, field)
-    for words in framing_of([field]):
+    for words in (*framing_of([field]), *cut_off([field])):
         yield run.note(STAGE, words)
     for light in left:
         yield run.reject(matches[light])
