@@ -42,25 +42,9 @@ AIM = 0.153
 """What a tutorial's comparison of whole programs found: FWHM that much smaller at unchanged signal to noise."""
 ROUND = 0.6
 """Eccentricity above which a frame is left out by hand."""
-BICUBIC = """
-import numpy as np
-from masterlight.alignment.warping import weights
-theirs = weights.shape_of
-
-def shape_of(name, x):
-    # Cubic convolution with a = -1/2 (Keys 1981), for this run in the place of lanczos4.
-    if name != "lanczos4":
-        return theirs(name, x)
-    r = np.abs(x)
-    return np.where(r < 1, 1.5 * r**3 - 2.5 * r**2 + 1, np.where(r < 2, -0.5 * r**3 + 2.5 * r**2 - 4 * r + 2, 0.0))
-
-weights.shape_of = shape_of
-from masterlight.doors.cli import main
-main()
-"""
 LANCZOS5 = partial(shape_of, "lanczos5")
 ALIKE = ["--integrate.weights", "none", "--integrate.min-weight", "0", "--integrate.max-rejected", "1"]
-BATCHES = {"bilinear": "bilinear", "bicubic": "lanczos4", "lanczos3": "lanczos3"}
+BATCHES = {"bilinear": "bilinear", "bicubic": "bicubic", "lanczos3": "lanczos3"}
 """Baselines, and the interpolation that makes them."""
 STEPS = {
     "kernel": "lanczos5 instead", "weights": "and weights sharp", "approval": "and trailed frames left out",
@@ -154,20 +138,7 @@ def walked(name: str, truth: Truth, folder: Path, flags: list[str]) -> dict[str,
     truth, beside the oracle."""
     flags = [*flags, "--reference", str(truth.paths("light")[0])]
     work = folder / name
-    if "lanczos4" in flags:
-        rivals.fresh(truth, work)
-        command = [
-            sys.executable,
-            "-c",
-            BICUBIC,
-            "run",
-            str(truth.folder),
-            "--out",
-            str(work / "out"),
-        ]
-        run = rivals.measured(name, [*command, *flags], work, "out/**/master_light*.fits", (0, 1))
-    else:
-        run = rivals.masterlight(truth, work, flags=flags)
+    run = rivals.masterlight(truth, work, flags=flags)
     if not run.result:
         raise SystemExit(f"{name}: {run.note}")
     image = np.asarray(fits.getdata(run.result), np.float32)

@@ -9,6 +9,14 @@ def weight(name, x):
         return float(-0.5 <= x < 0.5)
     if name == "bilinear":
         return max(0.0, 1 - abs(x))
+    r = abs(x)
+    if name in ("bicubic", "catmull-rom"):  # Keys 1981, a = -1/2
+        return (1.5 * r - 2.5) * r * r + 1 if r < 1 else ((2.5 - 0.5 * r) * r - 4) * r + 2 if r < 2 else 0.0
+    if name == "bspline":
+        return 2 / 3 - r**2 + r**3 / 2 if r < 1 else (2 - r) ** 3 / 6 if r < 2 else 0.0
+    if name == "mitchell":
+        near, far = 7 * r**3 - 12 * r**2 + 16 / 3, -7 / 3 * r**3 + 12 * r**2 - 20 * r + 32 / 3
+        return near / 6 if r < 1 else far / 6 if r < 2 else 0.0
     n = int(name[-1])
     if abs(x) >= n:
         return 0.0

@@ -190,9 +190,14 @@ Transforms = Transform | Sequence[Transform]
 """Where a frame lies: one transform for all its planes, or one for each."""
 
 
+def each_of(transforms: Transforms) -> tuple[Transform, ...]:
+    """One transform or several as a tuple."""
+    return (transforms,) if isinstance(transforms, Transform) else tuple(transforms)
+
+
 def matrices_of(transforms: Transforms, planes: int = 0) -> tuple[np.ndarray, ...]:
     """The 3x3 matrices of one transform or of several; one for each of so many planes when their number is given."""
-    several = (transforms,) if isinstance(transforms, Transform) else tuple(transforms)
+    several = each_of(transforms)
     return tuple(t.matrix for t in several) * (planes // len(several) if planes else 1)
 
 

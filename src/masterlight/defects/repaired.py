@@ -74,6 +74,49 @@ def without_struck(frame: Frame, struck: np.ndarray) -> Frame:
     return Repaired(source=frame.source, below=frame, pattern=pattern, layout=layout, struck=struck, **own)
 
 
+def invented(frame: Frame) -> tuple[Defects | None, bool]:
+    """The pixels of a frame that hold invented values, all of them, and whether their neighbours' median is there.
+
+    None where none is known. Those that a list told keep the rule by which they were replaced.
+    """
+    mask = frame.defective(0, frame.shape[-2], 0, frame.shape[-1])
+    if mask is None or not mask.any():
+        return None, False
+    found = Defects.of(mask)
+    if not isinstance(frame, Repaired):
+        return found, False
+    layout, known = frame.layout(), np.zeros(mask.shape, np.uint8)
+    rows = np.repeat(np.arange(mask.shape[0]), np.diff(layout.defects.row_start))
+    known[rows, layout.defects.columns] = layout.defects.rules
+    median = layout.operation == kernels.MEDIAN and layout.amount == 1 and frame.below.defective(0, 1, 0, 1) is None
+    return replace(found, rules=known[mask > 0]), median
+
+
+def with_invented(frame: Frame, defects: Defects, pattern: str | None, median: bool) -> Frame:
+    """A frame that was repaired before, with what is known of that: as if it were repaired now.
+
+    pattern: the colours that were respected; median: whether replaced pixels are the median of their neighbours, so
+    that replacing them once more changes nothing. Otherwise they stay as they are, and are only known to be invented.
+    """
+    known = {"source": frame.source, "meta": frame.meta, "cards": frame.cards, "below": frame}
+    if not median:
+        return Marked(**known, defects=defects)
+    return Repaired(**known, pattern=pattern, layout=partial(layout_of_list, defects, pattern, 1.0))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Marked(View):
+    """A frame of which it is known that some pixels hold invented values; they are as they are."""
+
+    defects: Defects
+
+    def pixels_into(self, out, y0, x0):
+        self.below.pixels_into(out, y0, x0)
+
+    def defective(self, y0, y1, x0, x1):
+        return self.defects.box(y0, y1, x0, x1)
+
+
 def view_of(frame: Frame, done: str, **how) -> "Repaired":
     """The view of a frame with a card of what was done and the fields of its own."""
     return Repaired(source=frame.source, meta=frame.meta, cards=(*frame.cards, done), below=frame, **how)

@@ -10,12 +10,14 @@ Raw pixels are read twice; only masters and results are written.
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
+from masterlight.core.headers.geometry import regrid
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
@@ -23,6 +25,7 @@ from masterlight.doctor.examination import examine_set, spread
 from masterlight.doctor.findings import Finding
 from masterlight.doctor.raw.doubled import doubled_lights
 from masterlight.drizzle.drizzle import finer
+from masterlight.drizzle.stack import DrizzleStack
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
@@ -134,12 +137,26 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
     if not lights:
         return []
     together = yield from plan_memory(run, job, lights[0])
+    lights = yield from measure_each(run, lights, together, filter=job.filter)
+    good = yield from leave_doubled(run, lights)
+    for masters in [] if keep else used:
+        masters.release()
+    return good
+
+
+def measure_each(
+    run: Run, lights: list[Light], together: int | None = None, **columns: str | None
+) -> Events[list[Light]]:
+    """The lights that can be measured, with what was; the others are rejected. together: how many at once.
+
+    columns: what the report is told of those besides.
+    """
     more = run.recipe.integrate.measures, run.recipe.integrate.dispersion, run.recipe.integrate.rejection
     task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         if isinstance(event.result, Rejected):
-            yield run.reject(event.result, kind="light", filter=job.filter)
+            yield run.reject(event.result, kind="light", **columns)
             continue
         light.measurement, light.channels, light.stars, light.plane_stars, light.struck, seen = event.result
         if seen is not None:  # by another process, perhaps
@@ -147,10 +164,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
     lights = [light for light in lights if light.measurement]
     yield Event("measure", message=measured_words([light.measurement for light in lights]))
-    good = yield from leave_doubled(run, lights)
-    for masters in [] if keep else used:
-        masters.release()
-    return good
+    return lights
 
 
 def leave_doubled(run: Run, lights: list[Light]) -> Events[list[Light]]:
@@ -212,25 +226,13 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     named = named_reference(run, lights)
     reference = named[0] if named and anchor in named else level_of(lights, anchor)
-    shape = anchor.view.shape[-2:]
-    struck = leave_struck(lights, shape, debayer_of(run.recipe))
-    if any(struck):
-        words = f"rays struck {span(struck, 0)} pixels of each light: they are repaired before anything interpolates"
-        yield Event("integrate", message=words)
-    frames = [light.register(run.recipe.align, shape) for light in lights]
-    debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
-    statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
-    how = {"aspect": tile_aspect(lights), "verdicts": run.recipe.drizzled and run.recipe.drizzle.rejection}
-    inputs = frames, statistics, lights.index(reference), loads(job)
-    stack, frames, at = yield from integrate(run, "integrate", run.recipe.integrate, *inputs, **how)
+    stack, lights, at, cards = yield from stack_lights(run, lights, anchor, reference, loads(job))
     if stack is None:
         yield run.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
         return
-    by_source = {light.source: light for light in lights}
-    lights = [by_source[frame.source] for frame in frames]
     lost = {rejected.source: rejected for rejected in stack.lost}
     used = [light for light in lights if light.source not in lost]
-    row = yield from write_light(run, job, used, lights[at], anchor, stack, frames[0].cards)
+    row = yield from write_light(run, job, used, lights[at], anchor, stack, cards)
     for trail in row.trails:
         yield Event("integrate", message=trail)
     rows: list[FrameReport] = []
@@ -246,16 +248,45 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     yield Event("integrate", item=row.path, message=row.sentence())
 
 
-def write_light(
-    run: Run, job: LightJob, lights: list[Light], reference: Light, anchor: Light, stack: Stack, cards: tuple[str, ...]
-) -> Events[MasterRow]:
-    """Write a master light, drizzled too where the recipe says so; gives its row. cards: provenance of a light."""
+def stack_lights(
+    run: Run, lights: list[Light], anchor: Light, reference: Light, sets: float = 1, named: bool = False
+) -> Events[tuple[Stack | None, list[Light], int, tuple[str, ...]]]:
+    """Register lights on the grid of `anchor`, in the level and scale of `reference`, and integrate them.
+
+    Gives the stack, None where no light could be read; the lights that took part, the number of the reference among
+    them, and the provenance of a light. sets: sets of masters that are in memory beside it; named: whether the user
+    chose the reference, so that nothing takes its place.
+    """
+    shape = anchor.result_shape
+    struck = leave_struck(lights, shape, debayer_of(run.recipe))
+    if any(struck):
+        words = f"rays struck {span(struck, 0)} pixels of each light: they are repaired before anything interpolates"
+        yield Event("integrate", message=words)
+    frames = [light.register(run.recipe.align, shape) for light in lights]
+    debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
+    statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
+    how = {"aspect": tile_aspect(lights), "verdicts": run.recipe.drizzled and run.recipe.drizzle.rejection}
+    inputs = frames, statistics, lights.index(reference), sets, named
+    stack, frames, at = yield from integrate(run, "integrate", run.recipe.integrate, *inputs, **how)
+    by_source = {light.source: light for light in lights}
+    return stack, [by_source[frame.source] for frame in frames], at, frames[0].cards if frames else ()
+
+
+def fill_stack(run: Run, stack: Stack) -> Events[None]:
+    """Put the median of their neighbours where single pixels had no sample; says what is to be told of a stack."""
     for note in stack.notes:
         yield run.note("integrate", note)
     holes = max(fill_holes(plane, 3, 0.7) for plane in stack.image.reshape(-1, *stack.image.shape[-2:]))
     if holes:
         words = f"{how_many(holes, 'pixel')} had no sound sample in any light: the median of their neighbours is there"
         yield run.note("integrate", f"{words}, and COVERAGE 0. Dithered lights fill such pixels")
+
+
+def write_light(
+    run: Run, job: LightJob, lights: list[Light], reference: Light, anchor: Light, stack: Stack, cards: tuple[str, ...]
+) -> Events[MasterRow]:
+    """Write a master light, drizzled too where the recipe says so; gives its row. cards: provenance of a light."""
+    yield from fill_stack(run, stack)
     sources = [Path(light.source) for light in (reference, anchor, *lights)]
     masters = [masters_in(run, part) for part in job.sets]
     made_of = key(sources, run.knobs, masters, [Path(run.recipe.defects)] if run.recipe.defects else [])
@@ -266,8 +297,7 @@ def write_light(
         count = sum(meta.calibration == least.calibration for meta in metas)
         done = f"only '{least.calibration}' of CALSTAT" if least.calibration else "not calibrated at all"
         yield run.note("integrate", f"{path.name}: {count} of its {len(metas)} lights are {done}; see the plan")
-    grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
-    keywords = header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(anchor.view.header)
+    keywords = light_keywords(lights, reference, anchor)
     keywords.append(("MLKEY", made_of, "what this was made of"))
     for note in save(path, stack, keywords, (*cards, card(run.recipe.integrate)), run.recipe):
         yield run.note("integrate", note)
@@ -276,6 +306,15 @@ def write_light(
         with run.timing("drizzle"):
             yield from drizzle_lights(run, job, lights, stack, anchor, keywords)
     return row
+
+
+def light_keywords(lights: Sequence[Light], reference: Light, anchor: Light) -> list[tuple]:
+    """The keywords of a master light of these lights, in the level of `reference` and on the grid of `anchor`."""
+    grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
+    metas = [light.view.meta for light in lights]
+    left, top = anchor.canvas.origin_px if anchor.canvas else (0, 0)
+    there = regrid(anchor.view.header, top, left) if left or top else anchor.view.header
+    return header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(there)
 
 
 def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: Light, anchor: Light) -> MasterRow:
@@ -291,25 +330,39 @@ def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: L
 def drizzle_lights(
     run: Run, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, keywords: list[tuple]
 ) -> Events[None]:
-    """Drop the lights of a stack onto a finer grid, a mosaic without debayering, and write what came of them."""
-    drizzle, shape = run.recipe.drizzle, anchor.view.shape[-2:]
-    whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
-    frames = [light.sensor if whole else light.view for light in lights]
-    places = [light.plane_transforms or light.transform for light in lights]
-    how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
-    memory_mb = run.tiles_mb(anchor.view, 0, loads(job))
-    for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
-        yield replace(event, result=None, message=event.message if event.result is None else "")
-    made = replace(event.result, reference=stack.reference)
-    for note in made.notes:
-        yield run.note("drizzle", note)
+    """Drop the lights of a stack onto a finer grid and write what came of them."""
+    made = yield from drop_lights(run, lights, stack, anchor, loads(job))
     made_of = next(value for name, value, _ in keywords if name == "MLKEY")
     path = yield from run.product("master_light", *job.words, "drizzle", made_of=made_of, beside=(".png",))
+    yield from write_drizzled(run, path, made, lights, anchor, keywords)
+    row = report_light(run, job, path, made, lights[0], anchor)
+    yield Event("drizzle", item=row.path, message=row.sentence())
+
+
+def drop_lights(run: Run, lights: list[Light], stack: Stack, anchor: Light, sets: float = 1) -> Events[DrizzleStack]:
+    """The lights of a stack dropped onto a finer grid, mosaics without debayering, with its weights and verdicts."""
+    drizzle, shape = run.recipe.drizzle, anchor.result_shape
+    whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
+    frames = [light.sensor if whole else light.view for light in lights]
+    places = [light.placed for light in lights]
+    how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
+    memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, sets)
+    for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
+        yield replace(event, result=None, message=event.message if event.result is None else "")
+    made: DrizzleStack = replace(event.result, reference=stack.reference)
+    for note in made.notes:
+        yield run.note("drizzle", note)
+    return made
+
+
+def write_drizzled(
+    run: Run, path: Path, made: DrizzleStack, lights: list[Light], anchor: Light, keywords: list[tuple]
+) -> Events[None]:
+    """Write drizzled lights; keywords: those of the integration, which become those of the finer grid."""
+    drizzle = run.recipe.drizzle
     values, comments = ({row[0]: row[i] for row in keywords} for i in (1, 2))
-    values, _ = finer(values, anchor.view.meta, drizzle.scale, shape)
+    values, _ = finer(values, anchor.view.meta, drizzle.scale, anchor.result_shape)
     keywords = [(name, values[name], comments.get(name, "")) for name in values]
     provenance = *lights[0].view.cards, card(run.recipe.integrate), card(drizzle)
     for note in save(path, made, keywords, provenance, run.recipe):
         yield run.note("drizzle", note)
-    row = report_light(run, job, path, made, lights[0], anchor)
-    yield Event("drizzle", item=row.path, message=row.sentence())

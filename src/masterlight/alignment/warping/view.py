@@ -8,14 +8,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.alignment.transform import apply
-from masterlight.alignment.warping.warp import HALO, warp, whole_shift
-from masterlight.alignment.warping.weights import noise_gain
+from masterlight.alignment.transform import Grid, Transform
+from masterlight.alignment.warping.warp import (
+    HALO,
+    NOT_BENT,
+    nodes_of,
+    result_at,
+    source_at,
+    warp,
+    whole_shift,
+    whole_tiles,
+)
+from masterlight.alignment.warping.wcs import moved_wcs
+from masterlight.alignment.warping.weights import Kernel, noise_gain
 from masterlight.compiled import njit
 from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
+GOLDEN = np.array([0.7548776662466927, 0.5698402909980532])
+"""Multiples of these, without their whole part, fill a square evenly (Roberts 2018)."""
+BORDER_PX = 64
+"""Between places so near, the edge of a box bends by much less than the pixels that are read around it."""
 
 
 class Bright(NamedTuple):
@@ -28,37 +42,44 @@ class Bright(NamedTuple):
     y0: int
     x0: int
 
-    def note(self, plane: np.ndarray, left: int, top: int, matrix: np.ndarray) -> None:
+    def note(self, plane: np.ndarray, left: int, top: int, matrix: np.ndarray, grid: Grid | None = None) -> None:
         """Note what is near bright pixels of the part of a plane of the source that begins at (left, top)."""
-        back, reach = both_ways(matrix)[1], self.reach_px + 0.5
-        note_bright(plane, left, top, float(self.least_dn), back, reach, self.near, self.x0, self.y0)
+        ways, reach = (*both_ways(matrix), nodes(grid)), self.reach_px + 0.5
+        note_bright(plane, left, top, float(self.least_dn), ways, reach, self.near, self.x0, self.y0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registered(View):
     """A frame resampled onto the reference's grid, box by box, when it is indexed."""
 
-    matrices: tuple[np.ndarray, ...]
+    transforms: tuple[Transform, ...]
     """One for all planes, or one for each."""
     keep_defective: bool = False
-    kernel: str = "lanczos5"
+    kernel: str | Kernel = "lanczos5"
     margin_dn: float = np.inf
     threshold: float = -1.0
 
     @property
+    def matrices(self) -> tuple[np.ndarray, ...]:
+        """Of the transforms, without what bends."""
+        return tuple(transform.matrix for transform in self.transforms)
+
+    @property
     def header(self) -> dict[str, Any]:
-        """The header without its place on the sky, which is no longer that of these pixels."""
-        header = self.below.header
-        return {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+        """The header with the place of these pixels on the sky, where that of the frame tells its own."""
+        header, transform = self.below.header, self.transforms[0]
+        kept = {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+        return kept | moved_wcs(header, transform, transform.inverse, self.shape)
 
     @property
     def noise_gain(self) -> float:
         """Factor by which the interpolation lowers white noise, the mean over the frame."""
-        if whole_shift(self.matrices[0], 0, 0) is not None:
+        transform = self.transforms[0]
+        if transform.bend is None and whole_shift(transform.matrix, 0, 0) is not None:
             return 1.0
         rows, cols = self.shape[-2:]
-        y, x = np.meshgrid(np.linspace(0, rows - 1, 37), np.linspace(0, cols - 1, 37), indexing="ij")
-        at = apply(self.matrices[0], np.stack([x.ravel(), y.ravel()], axis=-1))
+        # whole pixels: between them a mere shift would seem to have all phases
+        at = transform(np.rint((np.arange(1, 2048)[:, None] * GOLDEN % 1) * (cols - 1, rows - 1)))
         return noise_gain(self.kernel, at % 1)
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:
@@ -102,19 +123,20 @@ class Registered(View):
         if marks is not None and marks.any():
             pixels = np.where(marks > 0, np.float32(np.nan), pixels)
         planes, targets = (pixels, out) if out.ndim == 3 else (pixels[None], out[None])
-        matrices = self.matrices * (len(planes) // len(self.matrices))
-        for plane, target, matrix in zip(planes, targets, matrices, strict=True):
+        tiles = whole_tiles(y0, y0 + height, x0, x0 + width)
+        there = [(t.affine(*tiles), t.grid(*tiles) if t.bend is not None else None) for t in self.transforms]
+        limits = self.kernel, self.margin_dn, self.threshold
+        for plane, target, (matrix, grid) in zip(planes, targets, there * (len(planes) // len(there)), strict=True):
             if bright is not None:
-                bright.note(plane, left, top, matrix)
-            warp(plane, left, top, matrix, target, x0, y0, self.kernel, self.margin_dn, self.threshold)
+                bright.note(plane, left, top, matrix, grid)
+            warp(plane, left, top, matrix, target, x0, y0, *limits, grid=grid)
             if defective is not None:
-                blank_defective(defective, left, top, matrix, target, x0, y0)
+                blank_defective(defective, left, top, matrix, target, x0, y0, grid)
 
     def source_box(self, y0: int, x0: int, height: int, width: int) -> tuple[int, int, int, int] | None:
         """Bounds (y0, y1, x0, x1) of the source pixels that a box needs; None when it lies outside the source."""
         rows, cols = self.below.shape[-2:]
-        corners = np.array([(x, y) for x in (x0, x0 + width - 1) for y in (y0, y0 + height - 1)], float)
-        at = np.concatenate([apply(matrix, corners) for matrix in self.matrices])
+        at = np.concatenate([t(border(t, y0, x0, height, width)) for t in self.transforms])
         left, top = np.maximum(np.floor(at.min(axis=0)).astype(int) - HALO, 0)
         right, bottom = np.minimum(np.ceil(at.max(axis=0)).astype(int) + HALO + 1, (cols, rows))
         return (int(top), int(bottom), int(left), int(right)) if top < bottom and left < right else None
@@ -141,13 +163,14 @@ def next_mark(marks, at):
 
 
 @njit(nogil=True, cache=True)
-def blank_pixels(mask, left, top, there, back, out, out_x, out_y):
+def blank_pixels(mask, left, top, ways, out, out_x, out_y):
     """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
 
-    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (left, top); there, back:
-    nine numbers each, the matrix from the result to the source and its inverse; out (h, w) float32 is the box of the
-    result whose first pixel is (out_x, out_y).
+    mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (left, top); ways: nine
+    numbers each of the matrix from the result to the source and of its inverse, and the nodes of a bent one; out (h, w)
+    float32 is the box of the result whose first pixel is (out_x, out_y).
     """
+    there, back, bent = ways
     blanked, marks, cols, at = 0, mask.reshape(-1), mask.shape[1], np.int64(-1)
     size = np.sqrt(abs(back[0] * back[4] - back[1] * back[3]))
     reach = int(0.75 * size + 0.5)  # half the diagonal of a source pixel, and the rounding
@@ -156,26 +179,22 @@ def blank_pixels(mask, left, top, there, back, out, out_x, out_y):
         if at == marks.size:
             return blanked
         u, v = float(at % cols + left), float(at // cols + top)
-        z = back[6] * u + back[7] * v + back[8]
-        i0 = int(np.rint((back[0] * u + back[1] * v + back[2]) / z)) - out_x
-        j0 = int(np.rint((back[3] * u + back[4] * v + back[5]) / z)) - out_y
+        x, y = result_at(there, back, bent, u, v)
+        i0, j0 = int(np.rint(x)) - out_x, int(np.rint(y)) - out_y
         for j in range(max(0, j0 - reach), min(out.shape[0], j0 + reach + 1)):
             for i in range(max(0, i0 - reach), min(out.shape[1], i0 + reach + 1)):
-                a, b = float(i + out_x), float(j + out_y)
-                z = there[6] * a + there[7] * b + there[8]
-                near_x = np.rint((there[0] * a + there[1] * b + there[2]) / z)
-                near_y = np.rint((there[3] * a + there[4] * b + there[5]) / z)
-                if near_x == u and near_y == v:
+                a, b = source_at(there, bent, float(i + out_x), float(j + out_y))
+                if np.rint(a) == u and np.rint(b) == v:
                     out[j, i] = np.nan
                     blanked += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def note_bright(plane, left, top, least, back, reach, near, out_x, out_y):
+def note_bright(plane, left, top, least, ways, reach, near, out_x, out_y):
     """Set `near` where a pixel of the plane that is as bright as `least` lies within `reach` along both axes.
 
-    plane (rows, cols) float32 is the box of the source whose first pixel is (left, top); back: nine numbers, the matrix
-    from the source to the result; near (h, w) bool is the box of the result whose first pixel is (out_x, out_y).
+    plane (rows, cols) float32 is the box of the source whose first pixel is (left, top); ways: as
+    of `blank_pixels`; near (h, w) bool is the box of the result whose first pixel is (out_x, out_y).
     """
     limit = np.float32(least)
     for y in range(plane.shape[0]):
@@ -185,21 +204,35 @@ def note_bright(plane, left, top, least, back, reach, near, out_x, out_y):
         for x in range(row.size if count else 0):
             if row[x] >= limit:
                 u, v = float(x + left), float(y + top)
-                z = back[6] * u + back[7] * v + back[8]
-                i, j = (back[0] * u + back[1] * v + back[2]) / z, (back[3] * u + back[4] * v + back[5]) / z
+                i, j = result_at(ways[0], ways[1], ways[2], u, v)
                 y0, y1 = int(np.ceil(j - reach)) - out_y, int(np.floor(j + reach)) + 1 - out_y
                 x0, x1 = int(np.ceil(i - reach)) - out_x, int(np.floor(i + reach)) + 1 - out_x
                 near[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = True
 
 
-def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y):
+def blank_defective(mask, x_offset, y_offset, matrix, out, out_x, out_y, grid=None):
     """Make NaN each pixel of `out` whose nearest source pixel is marked; gives how many.
 
     mask (rows, cols) uint8, not 0 where marked, is the box of the source whose first pixel is (x_offset, y_offset);
-    matrix: from the result to the source; out (h, w) float32 is the box of the result that begins at (out_x, out_y).
+    matrix: from the result to the source, `grid` beside it where it bends; out (h, w) float32 is the box of the result
+    that begins at (out_x, out_y).
     """
-    there, back = both_ways(matrix)
-    return blank_pixels(np.ascontiguousarray(mask), x_offset, y_offset, there, back, out, out_x, out_y)
+    ways = (*both_ways(matrix), nodes(grid))
+    return blank_pixels(np.ascontiguousarray(mask), x_offset, y_offset, ways, out, out_x, out_y)
+
+
+def nodes(grid: Grid | None):
+    """A grid as kernels take it, in pixels of the whole source and the whole result."""
+    return NOT_BENT if grid is None else nodes_of(grid, np.eye(3), 0, 0)
+
+
+def border(transform: Transform, y0: int, x0: int, height: int, width: int) -> np.ndarray:
+    """Pixels (n, 2) on the edge of a box, as near as a bent transform needs: only its corners when nothing is bent."""
+    steps = 1 if transform.bend is None else max(height, width) // BORDER_PX + 1
+    along = np.linspace(0, 1, steps + 1)
+    x, y = x0 + along * (width - 1), y0 + along * (height - 1)
+    ends = ((x, np.full_like(x, v)) for v in (y[0], y[-1])), ((np.full_like(y, u), y) for u in (x[0], x[-1]))
+    return np.concatenate([np.stack(side, axis=-1) for sides in ends for side in sides])
 
 
 def both_ways(matrix: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

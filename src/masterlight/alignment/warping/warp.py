@@ -17,6 +17,12 @@ HALO = 8
 """Source pixels needed around the positions that are sampled."""
 TILE, GROUP = 128, 16
 PHASE_ERROR_PX, COPY_ERROR_PX, COPY_SLOPE = 0.0015, 0.003, 5e-7
+BENT_SLOPE = 0.1
+"""How far the scale of a bent transform may be from one in its middle so that two passes are tried, tile by tile."""
+MENDS = 5
+"""Steps from where an affine map expects a position to where a grid has it; each leaves a few percent of the error."""
+NOT_BENT = np.empty((0, 0, 2)), 0, 0, 1
+"""The nodes of a transform that its matrix tells in full."""
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
@@ -33,6 +39,69 @@ def positions(h, x0, y, count, stride, rows, cols, base, px, py):
         base[i] = np.int64((iv - 4.0) * stride + (iu - 4.0) if inside else -1.0)
         px[i] = np.int64((u - iu) * PHASES + 0.5 if inside else 0.0) * LANES
         py[i] = np.int64((v - iv) * PHASES + 0.5 if inside else 0.0) * LANES
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
+def bent_positions(bent, x0, y, count, stride, rows, cols, base, px, py):
+    """As `positions`, linear between the nodes of a grid."""
+    nodes, left, top, step = bent
+    i, j = 0, (y - top) // step
+    lower = (y - top - j * step) / step
+    upper = 1.0 - lower
+    while i < count:
+        k = (x0 + i - left) // step
+        start = x0 + i - left - k * step
+        n = min(count - i, step - start)
+        u, v = nodes[j, k, 0] * upper + nodes[j + 1, k, 0] * lower, nodes[j, k, 1] * upper + nodes[j + 1, k, 1] * lower
+        du = (nodes[j, k + 1, 0] * upper + nodes[j + 1, k + 1, 0] * lower - u) / step
+        dv = (nodes[j, k + 1, 1] * upper + nodes[j + 1, k + 1, 1] * lower - v) / step
+        place(u + du * start, v + dv * start, du, dv, i, n, stride, rows, cols, base, px, py)
+        i += n
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
+def place(u0, v0, du, dv, i, count, stride, rows, cols, base, px, py):
+    """First taps and phases, as of `positions`, of the pixels i .. i + count, whose positions are evenly spaced."""
+    for m in range(count):
+        u, v = u0 + du * m, v0 + dv * m
+        iu, iv = np.floor(u), np.floor(v)
+        inside = (iu >= 4.0) & (iu < cols - 7.0) & (iv >= 4.0) & (iv < rows - 5.0)
+        base[i + m] = np.int64((iv - 4.0) * stride + (iu - 4.0) if inside else -1.0)
+        px[i + m] = np.int64((u - iu) * PHASES + 0.5 if inside else 0.0) * LANES
+        py[i + m] = np.int64((v - iv) * PHASES + 0.5 if inside else 0.0) * LANES
+
+
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def source_at(h, bent, x, y):
+    """Position (u, v) in the source of a pixel of `out`: by the matrix, or linear between the nodes if there are any.
+
+    bent: nodes (ny, nx, 2) px of the source, the pixel (x, y) of `out` where the first lies, and their distance in px.
+    """
+    nodes, left, top, step = bent
+    if nodes.size == 0:
+        z = h[6] * x + h[7] * y + h[8]
+        return (h[0] * x + h[1] * y + h[2]) / z, (h[3] * x + h[4] * y + h[5]) / z
+    k = min(max(int(np.floor((x - left) / step)), 0), nodes.shape[1] - 2)
+    j = min(max(int(np.floor((y - top) / step)), 0), nodes.shape[0] - 2)
+    across, down = (x - left - k * step) / step, (y - top - j * step) / step
+    w0, w1, w2, w3 = (1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down
+    a, b, c, d = nodes[j, k], nodes[j, k + 1], nodes[j + 1, k], nodes[j + 1, k + 1]
+    return (
+        w0 * a[0] + w1 * b[0] + w2 * c[0] + w3 * d[0],
+        w0 * a[1] + w1 * b[1] + w2 * c[1] + w3 * d[1],
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def result_at(there, back, bent, u, v):
+    """Where a position of the source lies in the result: by the inverse matrix, mended on the nodes if any."""
+    z = back[6] * u + back[7] * v + back[8]
+    x, y = (back[0] * u + back[1] * v + back[2]) / z, (back[3] * u + back[4] * v + back[5]) / z
+    for _ in range(MENDS if bent[0].size else 0):
+        near_u, near_v = source_at(there, bent, x, y)
+        x += back[0] * (u - near_u) + back[1] * (v - near_v)
+        y += back[3] * (u - near_u) + back[4] * (v - near_v)
+    return x, y
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
@@ -65,15 +134,13 @@ def lowest(s, b, stride):
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
-def careful_pixel(s, stride, rows, cols, h, x, y, w, margin, threshold):
-    """One pixel by the full rules: taps that are NaN or outside are left out and the others take over.
+def careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold):
+    """The value at (u, v) by the full rules: taps that are NaN or outside are left out and the others take over.
 
     NaN where one of the nearest 2 x 2 pixels is missing or less than 0.9 of the weight is left.
     threshold >= 0 clamps by the ratio of negative to positive terms, otherwise the floor is the lowest of the
     nearest 4 x 4 pixels minus `margin`.
     """
-    z = h[6] * x + h[7] * y + h[8]
-    u, v = (h[0] * x + h[1] * y + h[2]) / z, (h[3] * x + h[4] * y + h[5]) / z
     if not (u > -1.0 and u < cols and v > -1.0 and v < rows):
         return np.float32(np.nan)
     iu, iv = int(np.floor(u)), int(np.floor(v))
@@ -134,13 +201,16 @@ def ratio_clamp(plus, minus, w_plus, w_minus, threshold):
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
-def direct_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, margin, scratch):
+def direct_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w, margin, scratch):
     """Fill out[y0:y1, x0:x1] by the sum over 10 x 10 taps around each exact position; NaN where one is missing."""
     base, px, py = scratch[0], scratch[1], scratch[2]
     step = np.uint64(stride)
     half = (PHASES // 2) * LANES
     for y in range(y0, y1):
-        positions(h, x0, y, x1 - x0, stride, rows, cols, base, px, py)
+        if bent[0].size == 0:
+            positions(h, x0, y, x1 - x0, stride, rows, cols, base, px, py)
+        else:
+            bent_positions(bent, x0, y, x1 - x0, stride, rows, cols, base, px, py)
         o = np.uint64(y * out_stride + x0)
         for i in range(np.uint64(x1 - x0)):
             value = np.float32(np.nan)
@@ -154,7 +224,7 @@ def direct_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, ma
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def mend_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, margin, threshold):
+def mend_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w, margin, threshold):
     """Compute pixels of out[y0:y1, x0:x1] by the full rules: those that are NaN, or all when clamping by ratio."""
     for y in range(y0, y1):
         o, holes = y * out_stride, 0
@@ -162,7 +232,8 @@ def mend_tile(s, stride, rows, cols, h, out, out_stride, x0, x1, y0, y1, w, marg
             holes += out[o + i] != out[o + i]
         for i in range(x0, x1 if holes or threshold >= 0 else x0):
             if np.isnan(out[o + i]) or threshold >= 0:
-                out[o + i] = careful_pixel(s, stride, rows, cols, h, i, y, w, margin, threshold)
+                u, v = source_at(h, bent, i, y)
+                out[o + i] = careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold)
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
@@ -265,23 +336,40 @@ def local_affine(h, x0, y0):
     return a, b, tx, c, e, ty, worst
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def bent_affine(h, bent, x0, y0):
+    """As `local_affine`, of a grid's nodes: by the corners and the mean of 25 places in the tile."""
+    u, v = np.empty(25), np.empty(25)
+    for k in range(25):
+        u[k], v[k] = source_at(h, bent, x0 + k % 5 * TILE // 4, y0 + k // 5 * TILE // 4)
+    a, b = (u[4] - u[0] + u[24] - u[20]) / (2 * TILE), (u[20] - u[0] + u[24] - u[4]) / (2 * TILE)
+    c, e = (v[4] - v[0] + v[24] - v[20]) / (2 * TILE), (v[20] - v[0] + v[24] - v[4]) / (2 * TILE)
+    tx, ty = u.mean() - (a + b) * TILE / 2, v.mean() - (c + e) * TILE / 2
+    worst = 0.0
+    for k in range(25):
+        x, y = k % 5 * TILE // 4, k // 5 * TILE // 4
+        worst = max(worst, max(abs(u[k] - a * x - b * y - tx), abs(v[k] - c * x - e * y - ty)))
+    return a, b, tx, c, e, ty, worst
+
+
 @njit(nogil=True, cache=True)
-def block_for(slope):
-    """How many pixels may share one phase when positions advance by `slope` each: 128 to 16, or 0 for none."""
-    for block in (128, 64, 32, 16):
-        if abs(slope - 1.0) * 0.5 * (block - 1) <= PHASE_ERROR_PX:
+def block_for(slope, least):
+    """How many pixels may share one phase when positions advance by `slope` each: 128 to `least`, or 0 for none."""
+    for block in (128, 64, 32, 16, 8, 4):
+        if block >= least and abs(slope - 1.0) * 0.5 * (block - 1) <= PHASE_ERROR_PX:
             return block
     return 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers):
+def two_pass_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers):
     """Fill out[ys:ye, xs:xe] of the tile at (x0, y0) by two passes; False, undone, when the geometry forbids it."""
-    a, b, tx, c, e, ty, worst = local_affine(h, x0, y0)
+    plain = bent[0].size == 0
+    a, b, tx, c, e, ty, worst = local_affine(h, x0, y0) if plain else bent_affine(h, bent, x0, y0)
     if not worst <= PHASE_ERROR_PX or abs(c) * (GROUP - 1) >= 1.0 or e < 0.5:
         return False
     slope = a - b * c / e
-    across, down = block_for(slope), block_for(e)
+    across, down = block_for(slope, 16 if plain else 4), block_for(e, 16 if plain else 4)
     xa, xb, ya, yb = xs - x0, xe - x0, ys - y0, ye - y0
     low = ty + e * ya + min(c * xa, c * (xb - 1)) - 1.0
     first = int(np.floor(low)) - 4
@@ -296,7 +384,7 @@ def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys,
 
 
 @njit(nogil=True, cache=True)
-def warp_tiles(s, stride, rows, cols, h, out, out_stride, height, width, ax, ay, w, margin, threshold, fast):
+def warp_tiles(s, stride, rows, cols, h, bent, out, out_stride, height, width, ax, ay, w, margin, threshold, fast):
     """Fill `out` (flat, rows `out_stride` apart) from `s` (flat, rows `stride` apart) in tiles that stay in cache.
 
     The first tile begins (ax, ay) pixels before `out`, so that a result does not depend on how it is cut into boxes.
@@ -308,10 +396,10 @@ def warp_tiles(s, stride, rows, cols, h, out, out_stride, height, width, ax, ay,
         for x0 in range(-ax, width, TILE):
             xs, xe = max(0, x0), min(x0 + TILE, width)
             place = out, out_stride, x0, xs, xe, y0, ys, ye
-            done = fast and two_pass_tile(s, stride, rows, cols, h, *place, w, margin, buffers)
+            done = fast and two_pass_tile(s, stride, rows, cols, h, bent, *place, w, margin, buffers)
             if not done and threshold < 0:
-                direct_tile(s, stride, rows, cols, h, out, out_stride, xs, xe, ys, ye, w, margin, scratch)
-            mend_tile(s, stride, rows, cols, h, out, out_stride, xs, xe, ys, ye, w, margin, threshold)
+                direct_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, margin, scratch)
+            mend_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, margin, threshold)
 
 
 def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
@@ -328,17 +416,19 @@ def spread_rows(array: np.ndarray) -> np.ndarray:
 
 
 def upright(source: np.ndarray, h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
-    """The source turned by exact 90 or 180 degrees or mirrored so that the matrix at (x, y) comes near identity."""
+    """The source turned by exact 90 or 180 degrees or mirrored so that the matrix at (x, y) comes near identity, and
+    the 3x3 matrix of that turn."""
     rows, cols = source.shape
+    turn = np.eye(3)
     _, (a, b, c, e) = jacobian(h, x, y)
     if abs(b) > abs(a):
-        source, h, (a, b, c, e) = source.T, h[[1, 0, 2]], (c, e, a, b)
+        source, turn, (a, b, c, e) = source.T, turn[[1, 0, 2]], (c, e, a, b)
         rows, cols = cols, rows
     if a < 0:
-        source, h = source[:, ::-1], np.array([[-1, 0, cols - 1], [0, 1, 0], [0, 0, 1.0]]) @ h
+        source, turn = source[:, ::-1], np.array([[-1, 0, cols - 1], [0, 1, 0], [0, 0, 1.0]]) @ turn
     if e < 0:
-        source, h = source[::-1], np.array([[1, 0, 0], [0, -1, rows - 1], [0, 0, 1.0]]) @ h
-    return source, h
+        source, turn = source[::-1], np.array([[1, 0, 0], [0, -1, rows - 1], [0, 0, 1.0]]) @ turn
+    return source, turn
 
 
 def whole_shift(h: np.ndarray, x: float, y: float) -> tuple[int, int] | None:
@@ -365,7 +455,7 @@ def copy_shifted(source: np.ndarray, dx: int, dy: int, out: np.ndarray) -> None:
 
 def warp(
     source, x_offset, y_offset, matrix, out, out_x=0, out_y=0, kernel="lanczos5", margin_dn=np.inf, threshold=-1.0,
-    fast=True,
+    fast=True, grid=None,
 ):  # fmt: skip
     """Fill `out` with `source` resampled at matrix @ (x, y, 1), the position in the source of each output pixel.
 
@@ -375,25 +465,43 @@ def warp(
     of its nearest 4 x 4 source pixels minus this (inf: not at all); `threshold` >= 0 clamps as PixInsight does instead.
     A pixel is NaN where one of its nearest 2 x 2 source pixels is missing or less than 0.9 of the weight is left.
     `fast=False` sums over all taps everywhere. (Lanczos: Duchon 1979; two passes: Catmull and Smith 1980.)
+    grid: a `Grid` over all tiles that `out` touches (`whole_tiles`), for a transform that bends; positions are then
+    linear between its nodes, and the matrix only tells how the source lies roughly.
     """
     before = np.array([[1, 0, -x_offset], [0, 1, -y_offset], [0, 0, 1.0]])
     after = np.array([[1, 0, out_x], [0, 1, out_y], [0, 0, 1.0]])
-    h = before @ np.asarray(matrix, float) @ after
+    h, turn = before @ np.asarray(matrix, float) @ after, np.eye(3)
     fast = fast and threshold < 0
     if fast:
-        other, g = upright(source, h, -out_x, -out_y)
-        shift = whole_shift(g, -out_x, -out_y)
+        other, turn = upright(source, h, -out_x, -out_y)
+        g = turn @ h
+        shift = whole_shift(g, -out_x, -out_y) if grid is None else None
         if shift is not None:
             return copy_shifted(other, *shift, out)
         _, (_, _, c, e) = jacobian(g, -out_x, -out_y)
-        fast = abs(c) * (GROUP - 1) < 1.1 and abs(e - 1) < 0.002
-        source, h = (other, g) if fast else (source, h)
+        fast = abs(c) * (GROUP - 1) < 1.1 and abs(e - 1) < (0.002 if grid is None else BENT_SLOPE)
+        source, h, turn = (other, g, turn) if fast else (source, h, np.eye(3))
     s, stride = flat_rows(source if fast else spread_rows(source))
     target, out_stride = flat_rows(out)
     (rows, cols), (height, width) = source.shape, out.shape
     numbers, limits = tuple(h.ravel().tolist()), (float(margin_dn), float(threshold))
     ax, ay = int(out_x) % TILE, int(out_y) % TILE
+    bent = NOT_BENT if grid is None else nodes_of(grid, turn @ before, out_x, out_y)
     table = weights(kernel)
-    warp_tiles(s, stride, rows, cols, numbers, target, out_stride, height, width, ax, ay, table, *limits, fast)
+    warp_tiles(s, stride, rows, cols, numbers, bent, target, out_stride, height, width, ax, ay, table, *limits, fast)
     if not np.may_share_memory(target, out):
         out[...] = target.reshape(out.shape)
+
+
+def nodes_of(grid, before: np.ndarray, out_x: int, out_y: int) -> tuple[np.ndarray, int, int, int]:
+    """A `Grid` as kernels take it: nodes in a turned box of the source, where the first lies in `out`, their distance.
+
+    before: 3x3, affine, from the source to the box as it is turned.
+    """
+    nodes = grid.positions @ before[:2, :2].T + before[:2, 2]
+    return np.ascontiguousarray(nodes), grid.x0 - int(out_x), grid.y0 - int(out_y), int(grid.step_px)
+
+
+def whole_tiles(y0: int, y1: int, x0: int, x1: int) -> tuple[int, int, int, int]:
+    """The box of all tiles that a box of the result touches: for that, a grid must be there."""
+    return y0 // TILE * TILE, -(-y1 // TILE) * TILE, x0 // TILE * TILE, -(-x1 // TILE) * TILE

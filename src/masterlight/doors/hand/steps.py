@@ -10,7 +10,7 @@ for each step that needs it; every other process is simply called with each fram
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -35,12 +35,16 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
 from masterlight.doors.hand import assemble, blink, deep
+from masterlight.doors.hand.align import align_files
 from masterlight.doors.hand.assemble import File, defect_words
 from masterlight.doors.hand.choose import choose_files
+from masterlight.doors.hand.drizzle import drizzle_files
+from masterlight.doors.hand.handed import handed_on, known_frames
 from masterlight.integration.normalize import LocalNormalization
-from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers, write
+from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers
 from masterlight.io import header_cards as header_of
 from masterlight.io.defectlist import TEXTS, read_defects
+from masterlight.io.handed import NOTHING, Handed, write_handing
 from masterlight.io.whole import make_folder
 from masterlight.night.products import check_file, check_out, untaken
 from masterlight.processes import STEPS, Step, load
@@ -79,6 +83,9 @@ def by_hand(
         yield from choose_files(process, files, out=out, overwrite=overwrite, **slots)
         return
     assert out is not None
+    if verb == "align":
+        yield from align_files(process, files, Path(out), overwrite=overwrite, **slots)
+        return
     if step.ending:
         check_out(out)
     else:
@@ -91,10 +98,11 @@ def by_hand(
     beside = [slots[kind] for kind in ("bias", "dark", "flat") if slots.get(kind)]
     given = getattr(process, "pattern", "auto") != "auto"
     session = scan(files) if given else (yield from assemble.scan_settled(verb, files, beside))
+    session, before = known_frames(verb, session)
     apply = process
     if session.frames and verb in READY:
         process, apply = yield from READY[verb](process, session, **slots)
-    yield from each_file(step, session, Path(out), process, apply, overwrite)
+    yield from each_file(step, session, Path(out), process, apply, overwrite, before)
 
 
 IMAGES = ".fits", ".fit", ".fts"
@@ -113,7 +121,7 @@ def check_name(step: Step, path: Path) -> None:
 MAKERS: dict[str, Callable[..., Events[None]]] = {
     **{kind: partial(assemble.make_master, kind=kind) for kind in ("bias", "dark", "flat")},
     "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": deep.integrate_files,
-    "hdr": assemble.compose_files, "blink": blink.blink_files,
+    "hdr": assemble.compose_files, "blink": blink.blink_files, "drizzle": drizzle_files,
 }  # fmt: skip
 """What makes one file of many: (knobs, files, path, slots)."""
 
@@ -239,7 +247,7 @@ def take_reference(process: LocalNormalization, session: Session, reference: Fil
 
 
 BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
-BESIDE |= {"integrate": (".png",), "hdr": (".png",)}
+BESIDE |= {"integrate": (".png",), "hdr": (".png",), "drizzle": (".png",)}
 """Endings of what some verbs write beside their result."""
 READY: dict[str, Callable[..., Ready]] = {
     "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,
@@ -248,9 +256,10 @@ READY: dict[str, Callable[..., Ready]] = {
 
 
 def each_file(
-    step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool
-) -> Events[None]:
-    """Write what `apply` makes of every frame of a session into the folder."""
+    step: Step, session: Session, folder: Path, process: Any, apply: Callable[[Frame], Any], overwrite: bool,
+    before: Mapping[str, Handed],
+) -> Events[None]:  # fmt: skip
+    """Write what `apply` makes of every frame of a session into the folder; `before`: what their files hand on."""
     make_folder(folder)
     paths = output_paths(session, folder, step.ending)
     inputs = {os.path.realpath(source) for source in paths}
@@ -268,11 +277,12 @@ def each_file(
         header, path = header_of(made) | {name: value for name, value, _ in keywords}, paths[frame.source]
         if scale := getattr(made, "dark_scale", None):
             scales[path] = scale
-        if pixels is None:
-            write(path, made, header)
-        else:
-            cuts[path] = pixels.cut
-            write(path, pixels, header, [*made.cards, pixels.cut.sentence()], bottom_up=made.meta.bottom_up)
+        history, cut = list(made.cards), pixels.cut if pixels is not None else None
+        if cut is not None:
+            cuts[path] = cut
+            history.append(cut.sentence())
+        handed = handed_on(step.verb, made, before.get(frame.source, NOTHING))
+        write_handing(path, made if pixels is None else pixels, header, history, handed, made.meta.bottom_up)
         return path
 
     lost, written = list(session.rejected), list[Path]()
