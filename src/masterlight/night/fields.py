@@ -117,7 +117,7 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
     if not found.bridged:
         return field, left
-    own = [lights[i] for i in sorted(found.transforms)]
+    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
     for i, whole in found.transforms.items():
         lights[i].transform, lights[i].plane_transforms = whole, planes_on(align, lights[i], whole)
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
