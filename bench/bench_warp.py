@@ -32,6 +32,12 @@ class Stars:
     def fwhm_px(self):
         return np.full(len(self), 3.0)
 
+    @property
+    def eccentricity(self):
+        return np.zeros(len(self))
+
+    theta_rad = eccentricity
+
     def __len__(self):
         return len(self.xy)
 

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import warp as oracle
@@ -130,3 +131,13 @@ def test_truth_interpolation_of_narrow_stars_blurs_least_and_digs_no_rings():
     assert dithered(1.6)[0].max() > 1.008 * dithered(1.6, "lanczos3")[0].max()
     assert dithered(1.3)[0].max() > 1.2 * dithered(1.3, "bilinear")[0].max()
     assert dithered(1.3, "lanczos5")[0].min() < -0.5 * 20  # why narrower stars take a shorter kernel
+
+
+@pytest.mark.parametrize("dx, dy, degrees", [(0.5, 0.5, 0), (0.5, 0.1, 0), (0.25, 0.75, 0.02), (0.3, 0.3, 20)])
+@pytest.mark.parametrize("shape", [(300, 400), (250, 333)])
+def test_truth_the_noise_of_a_shifted_frame_is_that_of_its_own_phase(dx, dy, degrees, shape):
+    """Half a pixel beside the reference, lanczos5 leaves 0.87 of the noise, and not 0.93 as in the mean."""
+    noise = np.random.default_rng(1).normal(0, 1, shape)
+    transform = Transform(matrix=turn(degrees, shape, dx, dy), shape=shape)
+    view = StarAlignment().registered(ArrayFrame.of(noise, "noise"), transform, shape, 1e6)
+    assert np.nanstd(np.asarray(view)[10:-10, 10:-10]) == pytest.approx(view.noise_gain, rel=0.01)

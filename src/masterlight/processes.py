@@ -85,6 +85,8 @@ class Step:
     """A process inside of it whose knobs are flags without its name, too, as they are of a verb of its own."""
     words: str = ""
     """What else its help says."""
+    switched: str = ""
+    """A switch of the recipe that is on for this verb."""
     by_hand: bool = True
     may_only_show: bool = False
     """Whether it does something without --out, too."""
@@ -293,13 +295,34 @@ STEPS = {step.verb: step for step in (
         makes=FOLDER, ending="_n",
     ),
     Step(
+        "align", RECIPE, "Lay frames on one of them by their stars; each is written as NAME_r.fits.",
+        "masterlight align clean -o registered --interpolation lanczos5",
+        ("model", "interpolation", "clamping", "clamp_threshold", "max_stars", "mirror", "select.sigma", "memory_mb",
+         "overwrite"),
+        (Slot("reference", "Frame on which all are laid, of any filter; the best if left out."),
+         Slot("transforms_only", "Write no pixels, only transforms.json.", "switch"),
+         Slot("on_failure", "continue, or stop where a frame cannot be laid there.", "word", metavar="WORD")),
+        makes="Folder for the registered frames and transforms.json.", ending="_r", of="align",
+        also=("select", "debayer", "calibrate.units", "doctor", "force", *GENERAL),
+        words="Exit status: 0 done, 1 done without some frames, 2 nothing usable.",
+    ),
+    Step(
         "integrate", RECIPE, "Integrate registered frames into one image, with its maps.",
         "masterlight integrate registered/*.fits -o deep.fits --weights psf-snr",
         (*CLIPPING, "normalization", "weights", "scale", "rejection.large_scale.trails", "memory_mb", "overwrite"),
         (Slot("reference", "Frame whose level and scale the result has; the best weighted if left out."),
          Slot("roi", "Integrate only this part of the frames, in pixels, to try settings.", "word", metavar="X,Y,W,H"),
-         Slot("slope_map", "Also keep the map of slopes of linear fit clipping.", "switch")),
+         Slot("slope_map", "Also keep the map of slopes of linear fit clipping.", "switch"),
+         Slot("transforms", "List of `align`: FILES are calibrated, and lie as it tells.")),
         of="integrate", also=("calibrate.units", "force", *GENERAL),
+    ),
+    Step(
+        "drizzle", RECIPE, "Drop calibrated frames onto a finer grid, as their transforms tell.",
+        "masterlight drizzle clean -o fine.fits --transforms registered/transforms.json",
+        ("scale", "drop_shrink", "kernel", "cfa", "rejection", "weighting", "integrate.rejection.low",
+         "integrate.rejection.high", "integrate.weights", "memory_mb", "overwrite"),
+        (Slot("transforms", "List of `align`, or a folder of frames that it registered.", required=True),),
+        of="drizzle", also=("integrate", "calibrate.units", "force", *GENERAL), switched="drizzled",
     ),
     Step(
         "hdr", "HDRComposition", "Compose exposures into one image that saturates nowhere.",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from masterlight.core.errors import Rejected
 from masterlight.core.knob import Unit, When
@@ -35,6 +35,11 @@ SUITED = (1.5, "lanczos5"), (1.2, "lanczos3"), (0.0, "bilinear")
 
 Of stars of 1.6 px lanczos3 makes such of 1.70 px, lanczos5 of 1.65. At 1.3 px lanczos5 and lanczos4 dig rings as deep
 as the noise of a frame and are no sharper; at 1 px lanczos3 makes bright stars 2 % brighter than faint ones."""
+
+
+def part_of_one(value: object) -> object:
+    """What was given for a part, percent as a number from 0 to 1."""
+    return float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else value
 
 
 @process
@@ -77,7 +82,6 @@ class StarAlignment:
     """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
     max_shear: Annotated[float, Field(ge=0, le=1), Unit("fraction"), When(model=SHEARING)] = 0.02
     """Largest shear and difference of scale between the axes that is plausible, as a fraction."""
-
     distortion: Literal["auto", "lens", "none"] = "auto"
     """One lens for all frames of a set, fitted together with where each points: auto where stars speak for it and model
     is auto, lens wherever it can be fitted, none without."""
@@ -85,6 +89,12 @@ class StarAlignment:
     """Steps of fitting the lens at most."""
     distortion_tolerance_px: Annotated[float, Field(gt=0, le=1), When(distortion=("auto", "lens"))] = 0.005
     """The lens is found when a step moves stars by no more than this, root mean square."""
+    frame: Literal["auto", "reference", "min", "max", "union", "cog", "mosaic"] = "auto"
+    """Which part of the sky a result shows: what the reference does, what all frames have in common, all of every one
+    (max, union and mosaic), or as much as the reference does about the mean of their centres. auto is mosaic where
+    frames that do not overlap the reference are joined to it by others, else reference."""
+    crop: Annotated[float, BeforeValidator(part_of_one), Field(ge=0, le=1), Unit("fraction")] = 0.0
+    """Crop the result to the largest rectangle in which at least this part of the frames overlap, such as 50%."""
 
     def prepare(self, reference_stars: StarList) -> Reference:
         """Get the reference's stars ready for many frames."""

@@ -71,11 +71,8 @@ class Canvas:
         """The transform of a frame from this canvas instead of the reference."""
         if self.origin_px == (0, 0):
             return replace(transform, shape=self.shape)
-        return replace(transform, matrix=transform.matrix @ self.matrix, shape=self.shape)
-
-    def reference_pixel(self, keyword: str, value: float) -> float:
-        """CRPIX1, CRPIX2 of the reference as they are on this canvas."""
-        return value - self.origin_px[keyword == "CRPIX2"]
+        on = transform @ Transform(self.matrix)
+        return replace(transform, matrix=on.matrix, bend=on.bend, shape=self.shape)
 
 
 def area(shape: Shape) -> int:

@@ -88,7 +88,7 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
     from masterlight.core.process import build, from_toml, idle_knobs, with_values
 
     cls, path, preset = load(step.process), arguments.pop("recipe", None), arguments.get("preset")
-    base = cls()
+    base = with_values(cls(), **dict.fromkeys(filter(None, [step.switched]), True))
     if path:
         base = from_toml(cls, recipe_text(path), path)
     if preset:
@@ -177,6 +177,18 @@ def subframes(step: Step, process: Any, inputs: Any, **slots: Any) -> None:
     sys.exit(1 if rejected else 0)
 
 
+def align(step: Step, process: Any, inputs: Any, out: str, **slots: Any) -> None:
+    """The table of frames that were laid on a reference; exit status 1 when some could not be."""
+    from masterlight.doors.console import plain_console
+    from masterlight.doors.hand.align import table_of
+    from masterlight.doors.hand.steps import by_hand
+
+    with console_of(step, inputs, out) as console:
+        found, _ = show(by_hand(step.verb, inputs, out, process, **slots), console)
+    hand_over("\n".join(map(visible, table_of(found, plain_console().width))))
+    sys.exit(1 if found.failed else 0)
+
+
 def run(step: Step, recipe: Any, inputs: Any, out: str, preset: str | None, quiet: bool) -> None:
     import masterlight
     from masterlight.doors.console import summary
@@ -252,7 +264,7 @@ def simulate(step: Step, night: Any, inputs: str) -> None:
 
 
 STORY: dict[str, Callable[..., None]] = {
-    work.__name__: work for work in (simulate, doctor, plan, run, recipe, subframes)
+    work.__name__: work for work in (simulate, doctor, plan, run, recipe, subframes, align)
 }
 """What verbs do that are not steps by hand: (step, process, what the flags say)."""
 

@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
+from masterlight.alignment.canvas import UNITED, Canvas, share_within
 from masterlight.alignment.overlaid import places_of
+from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
-from masterlight.night.light import Light, align_light, through_one_lens
+from masterlight.night.light import Light, align_light, planes_on, through_one_lens
 from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
@@ -49,6 +49,10 @@ class Field:
 
     lights: list[Light]
     reference: Light | None
+    joined: int = 0
+    """Those of them that the reference does not show, laid by way of others."""
+    canvas: Canvas | None = None
+    """The pixels of the result, once all lights are known."""
 
 
 def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
@@ -71,7 +75,7 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
     if len(approved) == 1 and not doubtful:
         yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
         approved[0].transform = Transform.identity(approved[0].stars.shape)
-        return [Field(approved, approved[0])]
+        return [framed(run, Field(approved, approved[0]))]
     matches, reference = yield from match_most(run, approved)
     yield run.note("align", f"reference: {Path(reference.source).name}")
     if doubtful:  # few stars beside the others: clouds, unless they show something else
@@ -79,6 +83,8 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         matches |= {light: doubtful[light] if seen[light] else seen[light] for light in doubtful}
     fields, rest = [take(matches, reference)], {light: one for light, one in matches.items() if not one}
     tried = [light for light in rest if light not in doubtful or rest[light] is not doubtful[light]]
+    fields[0], tried = yield from joined(run, fields[0], tried)
+    rest = {light: one for light, one in rest.items() if light.transform is None}
     more = yield from further_fields(run, tried, fields[0])
     for field in more:
         kept = yield from approved_of(run, field)
@@ -92,9 +98,57 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         if not why:
             yield run.reject(why_not(light, why, fields[0]), FrameReport.of(light, run.plan))
     lensed = [through_one_lens(run.recipe.align, field.reference, field.lights) for field in fields]
-    for words in (*filter(None, lensed), *told_of(run, fields), *cut_off(fields)):
+    fields = [framed(run, field) for field in fields]
+    for words in (*filter(None, lensed), *told_of(run, fields), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
+
+
+def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, list[Light]]]:
+    """The field with the lights that its reference does not show, laid by way of those that reach farther; and the
+    lights that are left. Only framings that show all of every light have use for them."""
+    align = run.recipe.align
+    if not left or align.frame not in ("auto", *UNITED):
+        return field, left
+    lights = [*field.lights, *left]
+    laid = {i: light.transform for i, light in enumerate(field.lights)}
+    meta, free = field.reference.view.meta, not named_reference(run, field.lights)
+    focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
+    stars, reference = [light.stars for light in lights], lights.index(field.reference)
+    found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
+    if not found.bridged:
+        return field, left
+    own = [lights[i] for i in sorted(found.transforms)]
+    for i, whole in found.transforms.items():
+        lights[i].transform, lights[i].plane_transforms = whole, planes_on(align, lights[i], whole)
+    anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
+    words = (
+        f"{some(more)}: laid by way of their neighbours, whose stars lie {found.rms_px:.2f} px apart where they overlap"
+    )
+    yield run.note("align", f"{words}; reference: {Path(anchor.source).name}")
+    return Field(own, anchor, len(more)), [light for light in left if light.transform is None]
+
+
+def framed(run: Run, field: Field) -> Field:
+    """The field with the canvas that its lights make, which they know from now on."""
+    align, lights, reference = run.recipe.align, field.lights, tuple(field.reference.stars.shape)
+    kind = align.frame if align.frame != "auto" else "mosaic" if field.joined else "reference"
+    where = [light.transform for light in lights], [tuple(light.stars.shape) for light in lights]
+    canvas = Canvas.of(kind, align.crop, reference, *where)
+    for light in lights if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
+        light.canvas = canvas
+    return replace(field, canvas=canvas)
+
+
+def framing_of(fields: list[Field]) -> Iterator[str]:
+    """Sentences about canvases that are not their reference's frame, or not what was asked for."""
+    for field in fields:
+        (rows, cols), (left, top) = field.canvas.shape, field.canvas.origin_px
+        if field.canvas.note:
+            yield field.canvas.note
+        elif field.lights and field.lights[0].canvas:
+            name = Path(field.reference.source).name
+            yield f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
 
 
 def take(matches: dict[Light, tuple | Rejected], reference: Light) -> Field:
@@ -151,8 +205,9 @@ def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list
             tries -= 1
             continue
         matches, reference = yield from match_best(run, matches, reference)
-        fields.append(take(matches, reference))
         left = [light for light in left if not matches.get(light)]
+        field, left = yield from joined(run, take(matches, reference), left)
+        fields.append(field)
         yield run.note("align", f"reference of another field: {Path(reference.source).name}")
     return fields
 
@@ -193,7 +248,7 @@ def approved_of(run: Run, field: Field) -> Events[Field]:
             kept.append(light)
         else:
             yield run.reject(verdict, FrameReport.of(light, run.plan))
-    return Field(kept, field.reference)
+    return replace(field, lights=kept)
 
 
 def told_of(run: Run, fields: list[Field]) -> list[str]:
@@ -216,23 +271,14 @@ def told_of(run: Run, fields: list[Field]) -> list[str]:
 def cut_off(fields: list[Field]) -> Iterator[str]:
     """Sentences about lights of which much lies beyond the grid that they are laid on."""
     for field in fields:
-        shares = {light: share_beyond(light.transform, light.stars.shape) for light in field.lights}
+        if field.canvas.shape != tuple(field.reference.stars.shape):
+            continue
+        shares = {one: 1 - share_within(one.transform, one.stars.shape, field.canvas) for one in field.lights}
         if far := sorted((light for light in shares if shares[light] > BEYOND), key=shares.__getitem__):
             names, least, most = some([light.source for light in far]), shares[far[0]], shares[far[-1]]
             share = f"{least:.0%} to {most:.0%}" if round(100 * least) < round(100 * most) else f"{most:.0%}"
-            words = (
-                f"{names}: {share} lies beyond {Path(field.reference.source).name}, on whose grid they are laid, and"
-            )
-            yield f"{words} is cut off. Panels of a mosaic? Give each its own OBJECT, or run it by itself"
-
-
-def share_beyond(transform: Transform, shape: tuple[int, ...]) -> float:
-    """The share of a light of this shape that lies outside of its reference."""
-    rows, cols = shape[-2:]
-    lines = np.linspace(0, 1, 24)
-    grid = np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2)
-    at, high = transform.inverse(grid), (transform.shape[1] - 0.5, transform.shape[0] - 0.5)
-    return 1 - float(((at >= -0.5) & (at <= high)).all(axis=1).mean())
+            where = f"beyond {Path(field.reference.source).name}, on whose grid they are laid, and is cut off"
+            yield f"{names}: {share} lies {where}. Panels of a mosaic? StarAlignment.frame mosaic shows all of them"
 
 
 def why_not(light: Light, lost: Rejected, field: Field) -> Rejected:

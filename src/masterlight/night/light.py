@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.canvas import Canvas
 from masterlight.alignment.quads import Reference
-from masterlight.alignment.transform import Transform, apply, jacobian
+from masterlight.alignment.transform import Transform, Transforms, apply, jacobian
 from masterlight.alignment.warping.view import Registered
 from masterlight.alignment.warping.warp import warp
 from masterlight.calibration.darkscale import DarkScale
@@ -69,6 +70,8 @@ class Light:
     """The stars of each plane, when planes are aligned each by its own."""
     transform: Transform | None = None
     plane_transforms: tuple[Transform, ...] = ()
+    canvas: Canvas | None = None
+    """The pixels of the result, where these are not those of the reference."""
     struck: np.ndarray | None = None
     """Pixels of the sensor that rays struck in this light, flat indices; None where nobody looked."""
     flat_response: np.ndarray | None = None
@@ -77,6 +80,18 @@ class Light:
     @property
     def source(self) -> str:
         return self.view.source
+
+    @property
+    def placed(self) -> Transforms:
+        """Where each pixel of the result lies in it, of its planes where they go each their way."""
+        if self.canvas is None:
+            return self.plane_transforms or self.transform
+        return tuple(map(self.canvas.seen, self.plane_transforms)) or self.canvas.seen(self.transform)
+
+    @property
+    def result_shape(self) -> tuple[int, int]:
+        """Rows and columns of a result whose reference this light is."""
+        return self.view.shape[-2:] if self.canvas is None else self.canvas.shape
 
     @property
     def measure_mb(self) -> float:
@@ -136,14 +151,13 @@ class Light:
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
         noise_dn = max(m.noise_dn for m in self.channels)
-        where = self.plane_transforms or self.transform
-        return align.registered(self.view, where, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
+        return align.registered(self.view, self.placed, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
 
 
 def leave_struck(lights: Sequence[Light], shape: tuple[int, int], debayer: Debayer) -> list[int]:
     """Repair what rays struck in each light before anything interpolates: the kernel of a warp would draw rings there.
 
-    Only places are believed that few of the other lights, which lie on a reference of this shape, call struck as well;
+    Only places are believed that few of the other lights, which lie on a result of this shape, call struck as well;
     gives how many pixels of each light were.
     """
     seen = [light for light in lights if light.struck is not None]
@@ -151,7 +165,8 @@ def leave_struck(lights: Sequence[Light], shape: tuple[int, int], debayer: Debay
     for light in seen:
         y, x = np.divmod(light.struck, width := light.sensor.shape[-1])
         smaller = light.view.shape[-1] / width  # a super-pixel is one of four
-        places.append(light.transform.inverse((np.stack([x, y], axis=-1) + 0.5) * smaller - 0.5))
+        whole = light.transform if light.canvas is None else light.canvas.seen(light.transform)
+        places.append(whole.inverse((np.stack([x, y], axis=-1) + 0.5) * smaller - 0.5))
     for light, alone in zip(seen, struck_alone(places, shape), strict=True):
         light.struck = light.struck[alone]
         if light.struck.size:
@@ -339,6 +354,16 @@ def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[
     for light in lights:
         light.plane_transforms = tuple(next(transforms) for _ in light.plane_transforms)
     return str(found)
+
+
+def planes_on(process: StarAlignment, light: Light, whole: Transform) -> tuple[Transform, ...]:
+    """The transforms of planes that go each their way, by their stars on those of the light itself, which lies at
+    `whole`."""
+    if not light.plane_stars:
+        return ()
+    prepared, guess = process.prepare(light.stars), Transform.identity(light.stars.shape)
+    alone = [stars and process.align(prepared, stars, light.source, guess) for stars in light.plane_stars]
+    return tuple(one @ whole if one else whole for one in alone)
 
 
 def tile_aspect(lights: list[Light]) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
+from masterlight.core.headers.geometry import regrid
 from masterlight.core.process import card
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
@@ -256,7 +257,7 @@ def stack_lights(
     them, and the provenance of a light. sets: sets of masters that are in memory beside it; named: whether the user
     chose the reference, so that nothing takes its place.
     """
-    shape = anchor.view.shape[-2:]
+    shape = anchor.result_shape
     struck = leave_struck(lights, shape, debayer_of(run.recipe))
     if any(struck):
         words = f"rays struck {span(struck, 0)} pixels of each light: they are repaired before anything interpolates"
@@ -311,7 +312,9 @@ def light_keywords(lights: Sequence[Light], reference: Light, anchor: Light) -> 
     """The keywords of a master light of these lights, in the level of `reference` and on the grid of `anchor`."""
     grid = {name: getattr(anchor.view.meta, name) for name in ("binning", "pixel_um", "focal_mm")}
     metas = [light.view.meta for light in lights]
-    return header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(anchor.view.header)
+    left, top = anchor.canvas.origin_px if anchor.canvas else (0, 0)
+    there = regrid(anchor.view.header, top, left) if left or top else anchor.view.header
+    return header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(there)
 
 
 def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: Light, anchor: Light) -> MasterRow:
@@ -338,12 +341,12 @@ def drizzle_lights(
 
 def drop_lights(run: Run, lights: list[Light], stack: Stack, anchor: Light, sets: float = 1) -> Events[DrizzleStack]:
     """The lights of a stack dropped onto a finer grid, mosaics without debayering, with its weights and verdicts."""
-    drizzle, shape = run.recipe.drizzle, anchor.view.shape[-2:]
+    drizzle, shape = run.recipe.drizzle, anchor.result_shape
     whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
     frames = [light.sensor if whole else light.view for light in lights]
-    places = [light.plane_transforms or light.transform for light in lights]
+    places = [light.placed for light in lights]
     how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
-    memory_mb = run.tiles_mb(anchor.view, 0, sets)
+    memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, sets)
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")
     made: DrizzleStack = replace(event.result, reference=stack.reference)
@@ -358,7 +361,7 @@ def write_drizzled(
     """Write drizzled lights; keywords: those of the integration, which become those of the finer grid."""
     drizzle = run.recipe.drizzle
     values, comments = ({row[0]: row[i] for row in keywords} for i in (1, 2))
-    values, _ = finer(values, anchor.view.meta, drizzle.scale, anchor.view.shape[-2:])
+    values, _ = finer(values, anchor.view.meta, drizzle.scale, anchor.result_shape)
     keywords = [(name, values[name], comments.get(name, "")) for name in values]
     provenance = *lights[0].view.cards, card(run.recipe.integrate), card(drizzle)
     for note in save(path, made, keywords, provenance, run.recipe):

@@ -19,12 +19,15 @@ from masterlight.alignment.warping.warp import (
     whole_shift,
     whole_tiles,
 )
+from masterlight.alignment.warping.wcs import moved_wcs
 from masterlight.alignment.warping.weights import Kernel, noise_gain
 from masterlight.compiled import njit
 from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 
 WIDEST_BOX_PX = 256
+GOLDEN = np.array([0.7548776662466927, 0.5698402909980532])
+"""Multiples of these, without their whole part, fill a square evenly (Roberts 2018)."""
 BORDER_PX = 64
 """Between places so near, the edge of a box bends by much less than the pixels that are read around it."""
 
@@ -63,9 +66,10 @@ class Registered(View):
 
     @property
     def header(self) -> dict[str, Any]:
-        """The header without its place on the sky, which is no longer that of these pixels."""
-        header = self.below.header
-        return {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+        """The header with the place of these pixels on the sky, where that of the frame tells its own."""
+        header, transform = self.below.header, self.transforms[0]
+        kept = {k: header[k] for k in header if k not in ("COMMENT", "HISTORY", "") and not k.startswith(WCS_KEYWORDS)}
+        return kept | moved_wcs(header, transform, transform.inverse, self.shape)
 
     @property
     def noise_gain(self) -> float:
@@ -74,8 +78,8 @@ class Registered(View):
         if transform.bend is None and whole_shift(transform.matrix, 0, 0) is not None:
             return 1.0
         rows, cols = self.shape[-2:]
-        y, x = np.meshgrid(np.linspace(0, rows - 1, 37), np.linspace(0, cols - 1, 37), indexing="ij")
-        at = transform(np.stack([x.ravel(), y.ravel()], axis=-1))
+        # whole pixels: between them a mere shift would seem to have all phases
+        at = transform(np.rint((np.arange(1, 2048)[:, None] * GOLDEN % 1) * (cols - 1, rows - 1)))
         return noise_gain(self.kernel, at % 1)
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:

@@ -353,10 +353,10 @@ def bent_affine(h, bent, x0, y0):
 
 
 @njit(nogil=True, cache=True)
-def block_for(slope):
-    """How many pixels may share one phase when positions advance by `slope` each: 128 to 16, or 0 for none."""
-    for block in (128, 64, 32, 16):
-        if abs(slope - 1.0) * 0.5 * (block - 1) <= PHASE_ERROR_PX:
+def block_for(slope, least):
+    """How many pixels may share one phase when positions advance by `slope` each: 128 to `least`, or 0 for none."""
+    for block in (128, 64, 32, 16, 8, 4):
+        if block >= least and abs(slope - 1.0) * 0.5 * (block - 1) <= PHASE_ERROR_PX:
             return block
     return 0
 
@@ -369,7 +369,7 @@ def two_pass_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, xs, xe, y
     if not worst <= PHASE_ERROR_PX or abs(c) * (GROUP - 1) >= 1.0 or e < 0.5:
         return False
     slope = a - b * c / e
-    across, down = block_for(slope), block_for(e)
+    across, down = block_for(slope, 16 if plain else 4), block_for(e, 16 if plain else 4)
     xa, xb, ya, yb = xs - x0, xe - x0, ys - y0, ye - y0
     low = ty + e * ya + min(c * xa, c * (xb - 1)) - 1.0
     first = int(np.floor(low)) - 4

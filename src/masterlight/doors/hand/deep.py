@@ -14,6 +14,7 @@ from masterlight.core.units.figures import figure
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.doors.hand.assemble import File, scan_settled
+from masterlight.doors.hand.drizzle import laid_files
 from masterlight.integration.roster.members import check_shapes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import check_integration
@@ -34,16 +35,22 @@ MEASURE_BYTES = 24
 
 def integrate_files(
     recipe: Recipe, files: Sequence[File], path: Path, *, reference: File | None = None,
-    roi: str | tuple[int, ...] | None = None, slope_map: bool = False,
+    roi: str | tuple[int, ...] | None = None, slope_map: bool = False, transforms: File | None = None,
 ) -> Events[None]:  # fmt: skip
     """Integrate registered files with `recipe.integrate` into one image, its maps in extensions.
 
     reference: the file whose level and scale the result has, by default the one of greatest weight; roi (x, y, width,
-    height): the part of the frames to integrate, for trying settings; slope_map: keep that of linear fit clipping.
+    height): the part of the frames to integrate, for trying settings; slope_map: keep that of linear fit clipping;
+    transforms: what tells where calibrated, unregistered files lie, as `align` writes it, by which they are integrated.
     The last event's result is the row of the result as report.json has it, and the rows of frames that were left out.
     """
     if slope_map and recipe.integrate.rejection.algorithm != "linear-fit":
         raise ParameterError("slope_map= is made by linear fit clipping alone; take Rejection.algorithm linear-fit")
+    if transforms is not None:
+        if roi is not None or slope_map:
+            raise ParameterError("roi= and slope_map= are for registered frames; leave them out beside transforms=")
+        yield from laid_files(recipe, files, path, transforms, reference)
+        return
     session = yield from scan_settled("integrate", files)
     if not session.frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"

@@ -35,8 +35,10 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.defectmap import DefectMap
 from masterlight.defects.lists import Defects
 from masterlight.doors.hand import assemble, blink, deep
+from masterlight.doors.hand.align import align_files
 from masterlight.doors.hand.assemble import File, defect_words
 from masterlight.doors.hand.choose import choose_files
+from masterlight.doors.hand.drizzle import drizzle_files
 from masterlight.doors.hand.handed import handed_on, known_frames
 from masterlight.integration.normalize import LocalNormalization
 from masterlight.io import FORMATS, Cut, read, suffix, whole_numbers
@@ -81,6 +83,9 @@ def by_hand(
         yield from choose_files(process, files, out=out, overwrite=overwrite, **slots)
         return
     assert out is not None
+    if verb == "align":
+        yield from align_files(process, files, Path(out), overwrite=overwrite, **slots)
+        return
     if step.ending:
         check_out(out)
     else:
@@ -116,7 +121,7 @@ def check_name(step: Step, path: Path) -> None:
 MAKERS: dict[str, Callable[..., Events[None]]] = {
     **{kind: partial(assemble.make_master, kind=kind) for kind in ("bias", "dark", "flat")},
     "superbias": assemble.make_superbias, "defects": assemble.find_defects, "integrate": deep.integrate_files,
-    "hdr": assemble.compose_files, "blink": blink.blink_files,
+    "hdr": assemble.compose_files, "blink": blink.blink_files, "drizzle": drizzle_files,
 }  # fmt: skip
 """What makes one file of many: (knobs, files, path, slots)."""
 
@@ -242,7 +247,7 @@ def take_reference(process: LocalNormalization, session: Session, reference: Fil
 
 
 BESIDE = {"bias": (".png", ".json"), "dark": (".png", ".json"), "flat": (".png", ".json")}
-BESIDE |= {"integrate": (".png",), "hdr": (".png",)}
+BESIDE |= {"integrate": (".png",), "hdr": (".png",), "drizzle": (".png",)}
 """Endings of what some verbs write beside their result."""
 READY: dict[str, Callable[..., Ready]] = {
     "calibrate": take_masters, "cosmetic": take_defects, "defectmap": take_chart, "normalize": take_reference,

@@ -1,0 +1,347 @@
+"""Frames laid on one reference by their stars, by hand: registered files, or only a list of where each frame lies."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from masterlight import __version__
+from masterlight.alignment.written import to_dict
+from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
+from masterlight.core.frame import Frame
+from masterlight.core.process import card
+from masterlight.core.units.settle import KNOB, sentences, settle_mixed
+from masterlight.core.workers import Event, Events, each
+from masterlight.doctor.findings import some
+from masterlight.doors.hand.assemble import File, nothing_in, scan_settled
+from masterlight.doors.hand.handed import known_of, light_from
+from masterlight.io import FORMATS, atomic, header_cards, read, suffix
+from masterlight.io.handed import Handed, write_handing
+from masterlight.io.whole import make_folder
+from masterlight.night.fields import match_lights, match_most
+from masterlight.night.light import Light, debayer_of, leave_struck, through_one_lens
+from masterlight.night.products import check_out, untaken
+from masterlight.night.recipe import Recipe
+from masterlight.night.run import Run
+from masterlight.night.walk import leave_doubled, measure_each
+from masterlight.session.found.copies import without_copies
+from masterlight.session.plan import LightJob, LightSet, Plan
+
+STAGE, LIST, ENDING, KIND = "align", "transforms.json", "_r", "masterlight transforms"
+CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED", "plan": "DUPLICATE"}
+"""What failed in a stage whose failures have no code of their own; elsewhere it is the file itself: CORRUPT."""
+LOOSE = 3.0
+"""A frame whose stars lie so many times farther from their places than usual may be trailed, or its lens bent."""
+ON_FAILURE = "continue", "stop"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Laid:
+    """How one frame lies on the reference: a row of the table."""
+
+    source: str
+    model: str
+    matched: int
+    """Stars that both have and that agree."""
+    rms_px: float
+    corner_error_px: float
+    """Expected, of the transform in the corners; nan where nobody knows."""
+    dx_px: float
+    """Shift of the middle of the image."""
+    dy_px: float
+    rotation_deg: float
+    scale: float
+    mirrored: bool
+    overlap: float
+    """Share of the reference that the frame covers."""
+    is_reference: bool = False
+
+    @classmethod
+    def of(cls, light: Light, reference: Light) -> "Laid":
+        t = light.transform
+        numbers = t.matched, t.rms_px, t.corner_error_px, t.dx_px, t.dy_px, t.rotation_deg, t.scale, t.mirrored
+        return cls(light.source, t.model, *numbers, overlap_of(light, reference), light is reference)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What came of frames that were laid on a reference."""
+
+    reference: str
+    rows: tuple[Laid, ...]
+    failed: tuple[Rejected, ...]
+    paths: tuple[Path, ...]
+    """Files that were written, the list of transforms last."""
+
+
+class Opened(NamedTuple):
+    """Frames to lay on each other."""
+
+    frames: list[Frame]
+    handed: Mapping[str, Handed]
+    lost: list[Rejected]
+    reference: Frame | None
+    """The one that the user named."""
+    outside: bool = False
+    """Whether that is none of the frames which the user gave, and only they are to be laid on it."""
+
+
+def overlap_of(light: Light, reference: Light) -> float:
+    """The share of the reference that a light covers."""
+    (rows, cols), (high, wide) = reference.view.shape[-2:], light.view.shape[-2:]
+    lines = np.linspace(0, 1, 24)
+    at = light.transform(np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2))
+    return float(((at >= -0.5) & (at <= (wide - 0.5, high - 0.5))).all(axis=1).mean())
+
+
+def align_files(
+    recipe: Recipe, files: Sequence[File], folder: Path, *, reference: File | None = None,
+    transforms_only: bool = False, on_failure: str | None = None, overwrite: bool = False,
+) -> Events[None]:  # fmt: skip
+    """Lay frames on one of them, or on `reference`, by their stars; write each on its grid, and the list of transforms.
+
+    transforms_only: write the list alone, by which `integrate` and `drizzle` take the frames as they are; on_failure:
+    stop where a frame cannot be laid there, and write nothing. The last event's result is the `Alignment`.
+    """
+    if (on_failure or "continue") not in ON_FAILURE:
+        raise ParameterError(f"on_failure= is {on_failure}: give continue or stop")
+    check_out(folder)
+    given = yield from opened_frames(recipe, files, reference)
+    part = LightSet(tuple(given.frames), None, None, None, "C = L")
+    plan = Plan("", (), (), (LightJob(None, None, (part,)),), (), (), ())
+    paths = output_paths(given, folder, transforms_only, overwrite or recipe.overwrite)
+    with Run.open(plan, folder, recipe) as run:
+        lost: list[Rejected] = []
+        lights, anchor = yield from keeping(lay_frames(run, given), lost)
+        failed = [coded(one) for one in lost]
+        if on_failure == "stop" and failed:
+            raise NothingUsable(f"{failed[0].code} {failed[0]}; nothing was written, since on_failure= is stop")
+        if not lights:
+            why = f": {failed[0].code} {failed[0]}" if failed else ""
+            raise NothingUsable(f"no frame lies on {Path(anchor.source).name}; nothing was written{why}")
+        rows = tuple(Laid.of(light, anchor) for light in lights)
+        for words in odd_rows(rows):
+            yield run.note(STAGE, words)
+        told = document(anchor, lights, failed, recipe, folder)
+        make_folder(folder)
+        if not transforms_only:
+            yield from keeping(write_lights(run, lights, anchor, paths, told), lost)
+        write_places(folder / LIST, told)
+        yield Event(STAGE, message=counted(rows, failed))
+        written = [path for path in paths.values() if path.exists()] if not transforms_only else []
+        result = Alignment(anchor.source, rows, tuple(map(coded, lost)), (*written, folder / LIST))
+        yield Event("done", result=result, message=f"written: {', '.join(map(str, result.paths[-1:]))}")
+
+
+def keeping(events: Generator[Event, None, T], lost: list[Rejected]) -> Generator[Event, None, T]:
+    """Events as they come; what they tell to be lost is kept."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        if isinstance(event.result, Rejected):
+            lost.append(event.result)
+        yield event
+
+
+def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None) -> Events[Opened]:
+    """The frames to lay on each other, the reference among them, in order of their time; copies are left out."""
+    session = yield from scan_settled(STAGE, files)
+    named = None if reference is None else os.path.realpath(reference)
+    outside = named is not None and all(os.path.realpath(frame.source) != named for frame in session.frames)
+    if outside:
+        session = replace(session, frames=(*session.frames, read(str(reference))))
+    session, handed = known_of(session)
+    if not session.frames:
+        raise NothingUsable(f"there is nothing to align{nothing_in(files, session)}")
+    frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
+    for sentence in sentences(scales):
+        yield Event(STAGE, message=sentence)
+    anchor = next((frame for frame in frames if os.path.realpath(frame.source) == named), None)
+    kept, copies = without_copies(frames)
+    if anchor is not None and anchor not in kept:
+        kept, copies = [*kept, anchor], [one for one in copies if one.source != anchor.source]
+    kept.sort(key=lambda frame: (frame.meta.time or "", frame.source))
+    return Opened(kept, handed, [*session.rejected, *copies], anchor, outside)
+
+
+def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
+    """The lights that lie on the reference, with their transforms, and the reference itself."""
+    for one in given.lost:
+        yield run.reject(one)
+    lights = [light_from(run.recipe, frame, given.handed[frame.source]) for frame in given.frames]
+    lights = yield from measure_each(run, lights)
+    named = next((one for one in lights if given.reference is not None and one.raw is given.reference), None)
+    if given.reference is not None and named is None:
+        raise NothingUsable(f"{given.reference.source} cannot be the reference, since it shows too few stars")
+    sound = yield from leave_doubled(run, lights)
+    lights = sound if named is None or named in sound else [*sound, named]
+    if not lights:
+        raise NothingUsable("no frame shows stars by which it could be laid on others; the reasons are above")
+    if named is None:
+        matches, anchor = yield from match_most(run, lights)
+    else:
+        matches, anchor = (yield from match_lights(run, named, lights)), named
+    yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
+    laid = []
+    for light, match in matches.items():
+        if not match:
+            yield run.reject(match)
+            continue
+        light.transform, light.plane_transforms = match
+        if given.outside and light is anchor:
+            continue
+        if overlap_of(light, anchor) > 0:
+            laid.append(light)
+        else:
+            words = "lies wholly outside of the reference, none of which it covers; choose a reference between them"
+            yield run.reject(Rejected(light.source, STAGE, words, "NO_OVERLAP"))
+    if words := through_one_lens(run.recipe.align, anchor, laid):
+        yield run.note(STAGE, words)
+    return laid, anchor
+
+
+def coded(lost: Rejected) -> Rejected:
+    """A frame that failed, with the code of its failure."""
+    return lost if lost.code else replace(lost, code=CODES.get(lost.stage, "CORRUPT"))
+
+
+def odd_rows(rows: Sequence[Laid]) -> Iterator[str]:
+    """Sentences about frames that were laid on the reference, and do not lie there well."""
+    usual = median([row.rms_px for row in rows if not row.is_reference] or [0.0])
+    loose = [row for row in rows if row.rms_px > LOOSE * usual and row.rms_px > 1.0]
+    if loose:
+        worst = max(row.rms_px for row in loose)
+        words = f"RESIDUAL: the stars of {some([row.source for row in loose])} lie {worst:.1f} px from their places"
+        yield f"{words} (usual: {usual:.2f}): trailed, or bent by the lens? Kept"
+
+
+def counted(rows: Sequence[Laid], failed: Sequence[Rejected]) -> str:
+    """How many frames were registered and how many not, by their codes."""
+    words = f"registered {len(rows)} of {len(rows) + len(failed)}"
+    codes = Counter(one.code for one in failed)
+    told = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
+    return f"{words}, failed {len(failed)}: {told}" if failed else words
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def output_paths(given: Opened, folder: Path, transforms_only: bool, overwrite: bool) -> dict[str, Path]:
+    """Where each frame is written; OutputError where something is there that may not be replaced."""
+    paths: dict[str, Path] = {}
+    for frame in given.frames:
+        name = Path(frame.source).name
+        stem = name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem
+        paths[frame.source] = untaken(folder, stem, f"{ENDING}.fits", paths.values())
+    inputs = {os.path.realpath(frame.source) for frame in given.frames}
+    for path in (folder / LIST, *(() if transforms_only else paths.values())):
+        if os.path.realpath(path) in inputs:
+            raise OutputError(f"{path} is one of the frames to work on; choose another folder for the result")
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(f"{path} exists; choose another folder, or pass overwrite=True")
+    return paths
+
+
+def write_lights(
+    run: Run, lights: list[Light], anchor: Light, paths: Mapping[str, Path], told: Mapping[str, Any]
+) -> Events[None]:
+    """Write each light on the grid of the reference; one that cannot be read is rejected."""
+    shape = anchor.view.shape[-2:]
+    debayer = debayer_of(run.recipe)
+    leave_struck(lights, shape, debayer)
+    rows = {row["file"]: row for row in told["frames"]}
+
+    def task(light: Light) -> None:
+        path = paths[light.source]
+        frame = light.register(run.recipe.align, shape)
+        pixels = np.asarray(frame)
+        seen = light.statistics(light is anchor, frame, debayer)
+        noise = [(one.noise_dn, one.pixel_noise_dn or one.noise_dn, one.correlation or 1.0) for one in seen]
+        own = json.dumps({**told, "frames": [rows[relative(light.source, path.parent)]], "failed": []})
+        handed = Handed().with_(NOISE=noise, TRANSFORM=own, SATURATION_DN=light.saturation_dn)
+        cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
+        write_handing(path, pixels, cards, frame.cards, handed, False)
+
+    for event in each("write", run.pool, task, lights):
+        lost = isinstance(event.result, Rejected)
+        words = f"rejected {event.result}" if lost else str(paths[event.item.source])
+        yield replace(event, item=event.item.source, message=words, detail=not lost)
+
+
+def header_of(light: Light, anchor: Light, pixels: np.ndarray, noise: Sequence[tuple[float, ...]]) -> dict[str, Any]:
+    """What the header of a registered frame tells people about how it lies."""
+    row = Laid.of(light, anchor)
+    told = {
+        "REGREF": Path(anchor.source).name, "REGMODEL": row.model, "REGSTARS": row.matched, "REGRMS": row.rms_px,
+        "REGCORN": row.corner_error_px, "REGDX": row.dx_px, "REGDY": row.dy_px, "REGROT": row.rotation_deg,
+        "REGSCALE": row.scale, "REGMIRR": row.mirrored, "REGOVER": row.overlap,
+        "REGCOVER": float(np.isfinite(pixels).mean()), "NOISECOR": float(np.mean([one[2] for one in noise])),
+    }  # fmt: skip
+    return {
+        key: round(value, 6) if isinstance(value, float) else value for key, value in told.items() if value == value
+    }
+
+
+def document(
+    reference: Light, lights: Sequence[Light], failed: Sequence[Rejected], recipe: Recipe, folder: Path
+) -> dict[str, Any]:
+    """All that is known of where lights lie, as plain data; paths are told from the folder."""
+    cards = [card(one) for one in (recipe.align, recipe.debayer, recipe.select)]
+    return {
+        "kind": KIND, "version": __version__, "process": [json.loads(one) for one in cards],
+        "reference": {"file": relative(reference.source, folder), "shape": [int(n) for n in reference.view.shape[-2:]]},
+        "frames": [place_of(light, folder) for light in lights],
+        "failed": [{"file": relative(one.source, folder), "code": one.code, "reason": one.reason} for one in failed],
+    }  # fmt: skip
+
+
+def place_of(light: Light, folder: Path) -> dict[str, Any]:
+    """Where one light lies, as plain data."""
+    told = {"file": relative(light.source, folder), "transform": to_dict(light.transform)}
+    return told | ({"planes": [to_dict(one) for one in light.plane_transforms]} if light.plane_transforms else {})
+
+
+def write_places(path: Path, told: Mapping[str, Any]) -> None:
+    """Write what `document` made."""
+    with atomic(path) as file:
+        file.write(json.dumps(told, indent=1).encode())
+
+
+def relative(source: str, folder: Path) -> str:
+    """The path of a file from a folder, with / between its parts."""
+    return Path(os.path.relpath(os.path.realpath(source), os.path.realpath(folder))).as_posix()
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def table_of(found: Alignment, width: int = 80) -> list[str]:
+    """The table of an alignment as lines of a terminal of this width, and the frames that failed below it."""
+    heads = "model", "stars", "rms", "corner", "dx", "dy", "turn", "scale", "over"
+    room = max(12, min(44, width - 66))
+    lines = [f"{'frame':{room}} {heads[0]:10} {heads[1]:>5} " + " ".join(
+        f"{head:>{size}}" for head, size in zip(heads[2:], (5, 6, 7, 7, 7, 6, 4), strict=True)
+    )]  # fmt: skip
+    lines += [line_of(row, room) for row in found.rows]
+    lines.append("rms, corner (expected error), dx, dy (of the middle): px; over: common part")
+    return lines + [f"failed  {one.code}: {Path(one.source).name}" for one in found.failed]
+
+
+def line_of(row: Laid, room: int) -> str:
+    """One row of the table."""
+    name = Path(row.source).name
+    name = name if len(name) <= room else f"...{name[3 - room :]}"
+    model = "reference" if row.is_reference else f"{row.model}{' mirrored' if row.mirrored else ''}"
+    corner = f"{row.corner_error_px:6.3f}" if row.corner_error_px == row.corner_error_px else f"{'-':>6}"
+    place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {row.rotation_deg:7.2f} {row.scale:6.4f} {row.overlap:4.0%}"
+    return f"{name:{room}} {model[:10]:10} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"
