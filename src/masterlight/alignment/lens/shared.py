@@ -165,15 +165,14 @@ def ladder(start: Bundle, still: float, most_steps: int) -> tuple[Bundle, int, f
     """The bundle with one radial term, or with all of them where those pay; with steps, and how far the last moved."""
     one, steps, moved = adjust(start, still, most_steps)
     more, further, last = adjust(replace(one, prior=ALL_TERMS), still, most_steps)
-    plain = replace(one, weight=more.weight).step()
-    if plain.chi2() - more.chi2() <= COSTS + 2 * np.log(len(start.star)):
-        return one, steps, moved
-    axis = -more.lens[3:] / more.lens[0]
-    if np.hypot(*(more.centre + axis)) > FARTHEST_CENTRE:
-        return more, steps + further, last
-    lens = np.array([*more.lens[:3], 0.0, 0.0])
-    more, again, last = adjust(replace(more, centre=more.centre + axis, lens=lens), still, most_steps)
-    return more, steps + further + again, last
+    plain, steps = replace(one, weight=more.weight).step(), steps + further
+    best, moved = (more, last) if plain.chi2() - more.chi2() > COSTS + 2 * np.log(len(start.star)) else (one, moved)
+    axis = -best.lens[3:] / best.lens[0]
+    if not np.hypot(*(best.centre + axis)) <= FARTHEST_CENTRE:
+        return best, steps, moved
+    lens = np.array([*best.lens[:3], 0.0, 0.0])
+    best, again, moved = adjust(replace(best, centre=best.centre + axis, lens=lens), still, most_steps)
+    return best, steps + again, moved
 
 
 def settled(bundle: Bundle) -> Bundle:
