@@ -49,7 +49,8 @@ def test_truth_lights_are_laid_through_the_lens_of_their_pixels(pixels):
     before = night.corners_px(one.transform for one in lights[1:])
     given = [one.transform for one in lights]
     told = through_one_lens(StarAlignment(), lights[0], lights)
-    assert before[-2:].min() > 0.3 and night.corners_px(one.transform for one in lights[1:]).max() < 0.1
+    after = night.corners_px(one.transform for one in lights[1:])
+    assert after.max() < 0.06 and np.median(after) < np.median(before[-2:]) / 2  # those are bent each for itself
     assert "one lens for all frames" in told and lights[0].transform is given[0]
     for one, transform in zip(lights, given, strict=True):
         one.transform = transform
@@ -188,5 +189,5 @@ def test_truth_the_frames_of_a_long_night_that_differ_most_make_the_lens():
 
 
 def test_surface_models_step_down():
-    assert models_below("homography") == models_below("spline") == ["homography", "affine", "similarity"]
-    assert models_below("affine") == ["affine", "similarity"]
+    assert models_below("homography") == models_below("spline") == ["homography", "affine", "similarity", "shift"]
+    assert models_below("affine") == ["affine", "similarity", "shift"]
