@@ -157,8 +157,9 @@ def test_truth_a_meridian_flip_wins_over_hot_pixels_that_stay():
         assert found and np.abs(found.to_source(CORNERS) - apply(truth, CORNERS)).max() < 0.5
 
 
-def test_truth_corners_are_known_to_a_hundredth_of_a_pixel():
-    errors, predicted, chi2 = [], [], []
+@pytest.mark.parametrize(("model", "given"), [("auto", "similarity"), ("homography", "homography")])
+def test_truth_corners_are_known_to_a_hundredth_of_a_pixel(model, given):
+    errors, predicted, chi2, given_of = [], [], [], []
     for seed in range(30):
         rng = np.random.default_rng(seed)
         xy, flux = rng.uniform([0, 0], [5999, 3999], (500, 2)), 1e4 * rng.pareto(1.2, 500) + 2500
@@ -175,12 +176,14 @@ def test_truth_corners_are_known_to_a_hundredth_of_a_pixel():
             for m in (np.eye(3), truth)
         )
         order = np.argsort(-flux)
-        found = StarAlignment().align(StarAlignment().prepare(reference[order]), source[order], "light.fits")
+        process = StarAlignment(model=model)
+        found = process.align(process.prepare(reference[order]), source[order], "light.fits")
         error = np.hypot(*(found.to_source(CORNERS) - apply(truth, CORNERS)).T)
         errors.append(error)
         predicted.append(found.corner_error_px)
         chi2.append(found.chi2)
-        assert found.model == "homography"
+        given_of.append(found.model)
+    assert given_of.count(given) >= 28  # a number that is free pays by chance now and then
     assert np.median(errors) < 0.01 and np.quantile(errors, 0.95) < 0.02
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.median(predicted), rel=0.4)
     assert 0.8 < np.median(chi2) < 1.2
@@ -192,10 +195,12 @@ def test_truth_restless_air_is_added_to_the_errors():
     sigma, order = np.maximum(1.5 / np.sqrt(flux), 0.01), np.argsort(-flux)
     first = Stars(xy, flux, sigma, flux > 1e7, np.sqrt(flux))[order]
     second = Stars(xy + rng.normal(0, 0.1, xy.shape), flux, sigma, flux > 1e7, np.sqrt(flux))[order]
-    found = StarAlignment().align(StarAlignment().prepare(first), second, "restless.fits")
-    assert found.matched > 380 and found.chi2 > 4
-    assert 0.015 < found.corner_error_px < 0.045  # 0.1 sqrt(2 x 13.8 / 400) = 0.026
-    assert np.hypot(*(found.to_source(CORNERS) - CORNERS).T).max() < 3 * found.corner_error_px
+    for model, expected_px in (("homography", 0.026), ("auto", 0.007)):  # 0.1 sqrt(2 x 13.8 / 400), 0.1 sqrt(2 / 400)
+        process = StarAlignment(model=model)
+        found = process.align(process.prepare(first), second, "restless.fits")
+        assert found.matched > 380 and found.chi2 > 4
+        assert found.corner_error_px == pytest.approx(expected_px, rel=0.4)
+        assert np.hypot(*(found.to_source(CORNERS) - CORNERS).T).max() < 3 * found.corner_error_px
 
 
 def test_truth_flux_ratio_of_a_thin_cloud():

@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.optimize import curve_fit
 from scipy.special import erf
 
 from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.bend import Polynomial
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import ArrayFrame, Meta
@@ -151,6 +152,37 @@ def test_oracle_square_drops_are_exact_polygons(name):
         assert np.allclose(mine[solid], theirs[solid], rtol=3e-4 if name != "tilted" else 3e-3)
     assert np.array_equal(np.isnan(stack.image), stack.weight == 0)
     assert (stack.coverage[solid] == expected[3][solid]).mean() > 0.99
+
+
+def bent(transform, shape=(200, 240)):
+    """The same transform, which a polynomial bends by up to two pixels."""
+    coefficients = np.random.default_rng(1).normal(0, 0.4, (2, 7))
+    return replace(transform, shape=shape, bend=Polynomial((0.0, 0.0, shape[1] - 1.0, shape[0] - 1.0), coefficients))
+
+
+def test_truth_bent_drops_fall_where_the_transform_sends_them():
+    """Points of light in the source, each of which lands on the output where the way back says."""
+    t = bent(moved(3.3, -2.1, 1.0))
+    source, at = np.zeros((200, 240), np.float32), np.array([(x, y) for x in (30, 120, 205) for y in (25, 100, 170)])
+    source[at[:, 1], at[:, 0]] = 1000
+    stack = drizzled(DrizzleIntegration(scale=2, kernel="point"), [source], [t], (200, 240))
+    expected = (t.inverse(at) + 0.5) * 2 - 0.5
+    rows, cols = np.nonzero(np.nan_to_num(stack.image) > 500)
+    found = np.column_stack([cols, rows]).astype(float)
+    assert len(found) == len(at)
+    away = np.abs(found[:, None] - expected[None]).max(axis=2)
+    assert away.min(axis=0).max() <= 0.51  # the output pixel that holds the point
+
+
+def test_truth_bent_drops_have_no_seams(monkeypatch):
+    rng = np.random.default_rng(2)
+    frames = [rng.normal(100, 5, (200, 240)).astype(np.float32) for _ in range(3)]
+    transforms, stacks = [moved(), bent(moved(1.3, 0.4, 0.5)), bent(moved(239, 199, 180.2))], []
+    for tile in ((512, 1024), (50, 90)):
+        monkeypatch.setattr(engine, "TILE", tile)
+        stacks.append(drizzled(DrizzleIntegration(scale=1.5), frames, transforms, (200, 240)))
+    np.testing.assert_allclose(stacks[0].image, stacks[1].image, rtol=1e-5)
+    assert np.isfinite(stacks[0].image).mean() > 0.9
 
 
 @pytest.mark.parametrize("r", [0.3, 0.9, 1.0, 1.8, 5.0])

@@ -8,6 +8,7 @@ from test_align import star_list
 
 from masterlight.alignment import match
 from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.models import growth
 
 
 @pytest.mark.parametrize(("agreed", "expected"), [(1, 0.1), (5, 0.75), (40, 12.0), (3, 30.0), (800, 0.5)])
@@ -20,7 +21,7 @@ def test_authority_scipy_chance(agreed, expected):
 
 def test_truth_pairs_are_one_to_one():
     source = np.array([[0, 0], [10, 0], [20, 0.0]])
-    of_ref, of_src = match.pair_up(np.eye(3), np.array([[0.5, 0], [0.1, 0], [11, 0], [50, 50.0]]), cKDTree(source), 3.0)
+    of_ref, of_src = growth.pair_up(np.array([[0.5, 0], [0.1, 0], [11, 0], [50, 50.0]]), cKDTree(source), 3.0)
     assert of_ref.tolist() == [1, 2] and of_src.tolist() == [0, 1]
 
 

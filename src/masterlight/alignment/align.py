@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from masterlight.core.frame import Frame
     from masterlight.subframes.measurement import StarList
 
-SHEARING = ("auto", "homography", "affine")
+SHEARING = ("auto", "affine", "homography", "polynomial2", "polynomial3", "polynomial4", "spline")
 TURNING = (*SHEARING, "similarity")
 """Models that can shear an image, and those that can turn and scale it."""
 
@@ -60,8 +60,11 @@ class StarAlignment:
     """How far below the darkest near pixel a value may fall, in sigma of the noise (clamping floor)."""
     clamp_threshold: Annotated[float, Field(ge=0, le=1), When(clamping="pixinsight")] = 0.3
     """Ratio of negative to positive terms above which negative ones fade out (clamping pixinsight)."""
-    model: Literal["auto", "homography", "affine", "similarity", "shift"] = "auto"
-    """Kind of transform; auto takes the most general one that the number and spread of common stars carries."""
+    model: Literal[
+        "auto", "shift", "similarity", "affine", "homography", "polynomial2", "polynomial3", "polynomial4", "spline"
+    ] = "auto"
+    """Kind of transform; auto takes a richer one only where the common stars speak for it. Another is taken as named,
+    or a plainer one where the stars carry no more. Polynomials bend as lenses do, a spline as it must."""
     tolerance_px: Annotated[float, Field(gt=0, le=50)] = 3.0
     """Largest distance at which two stars are taken for the same one while pairing."""
     max_stars: Annotated[int, Field(ge=8, le=5000)] = 800

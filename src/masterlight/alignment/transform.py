@@ -195,12 +195,6 @@ def each_of(transforms: Transforms) -> tuple[Transform, ...]:
     return (transforms,) if isinstance(transforms, Transform) else tuple(transforms)
 
 
-def matrices_of(transforms: Transforms, planes: int = 0) -> tuple[np.ndarray, ...]:
-    """The 3x3 matrices of one transform or of several; one for each of so many planes when their number is given."""
-    several = each_of(transforms)
-    return tuple(t.matrix for t in several) * (planes // len(several) if planes else 1)
-
-
 def jacobian(h: np.ndarray, x: float, y: float) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Where a matrix sends (x, y), and its derivatives (du/dx, du/dy, dv/dx, dv/dy) there."""
     u, v, z = h @ (x, y, 1.0)
@@ -288,7 +282,12 @@ def robust_fit(model, xy_ref, xy, sigma_px, mirrored=False) -> tuple[np.ndarray,
     for step in range(8):
         m = solve(model, p, q, fade / unit**2, mirrored, m)
         error = np.hypot(*(apply(m, p) - q).T) / unit
-        scale = max(float(np.median(error)) / 1.1774, 1e-9)
-        t = error / scale
-        fade = np.minimum(1, 2.0 / np.maximum(t, 1e-12)) if step < 3 else np.clip(1 - (t / 5.5) ** 2, 0, None) ** 2
+        fade, scale = fading(error, step)
     return in_pixels(m, n_ref, n_src), error, scale
+
+
+def fading(error: np.ndarray, step: int) -> tuple[np.ndarray, float]:
+    """Weights (n,) that fade for large errors, Huber's in the first three steps, then Tukey's, and their scale."""
+    scale = max(float(np.median(error)) / 1.1774, 1e-9)
+    t = error / scale
+    return np.minimum(1, 2.0 / np.maximum(t, 1e-12)) if step < 3 else np.clip(1 - (t / 5.5) ** 2, 0, None) ** 2, scale

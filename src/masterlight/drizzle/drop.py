@@ -1,7 +1,7 @@
 """One tile of a drizzled image: which source pixels fall on it, where, and with what value, weight and variance."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 
-from masterlight.alignment.transform import apply, matrices_of
+from masterlight.alignment.transform import Transform, each_of
 from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, naming
 from masterlight.core.headers.geometry import period, places
@@ -70,6 +70,29 @@ def positions(matrix: np.ndarray, rows, columns, y0: float = 0, x0: float = 0) -
         at[..., axis] /= z
         at[..., axis] -= start
     return at
+
+
+class Way(NamedTuple):
+    """How source pixels come to the output: by a matrix alone, or bent to the reference first."""
+
+    matrix: np.ndarray
+    back: Transform | None = None
+
+    @classmethod
+    def of(cls, transform: Transform, scale: float, shape: tuple[int, ...]) -> "Way":
+        """The way back of a transform; shape: rows and columns of the source."""
+        if transform.bend is None:
+            return cls(to_output(transform.matrix, scale))
+        return cls(to_output(np.eye(3), scale), replace(transform.inverse, shape=tuple(shape)))
+
+    def positions(self, rows, columns, y0: float = 0, x0: float = 0) -> np.ndarray:
+        """Where source pixels lie in the output: as `positions`."""
+        if self.back is None:
+            return positions(self.matrix, rows, columns, y0, x0)
+        rows, columns = np.asarray(rows, float), np.asarray(columns, float)
+        box = [n for v in (rows, columns) for n in (int(np.floor(v.min())), int(np.ceil(v.max())) + 1)]
+        at = self.back.grid(*box).at(np.stack(np.meshgrid(columns, rows), axis=-1))
+        return at * self.matrix[0, 0] + (self.matrix[0, 2] - x0, self.matrix[1, 2] - y0)
 
 
 def reach_px(kernel: str, drop: float, pixel: float) -> float:
@@ -187,13 +210,21 @@ class Tile:
         return [layers_of(frame, self.settings.cfa) for frame in self.frames]
 
     @cached_property
+    def ways(self) -> list[list[Way]]:
+        """How the planes of each frame come to the output."""
+        out, planes = [], len(self.terms)
+        for frame, transforms in zip(self.frames, map(each_of, self.transforms), strict=True):
+            own = [Way.of(t, self.settings.scale, frame.shape[-2:]) for t in transforms]
+            out.append(own * (planes // len(own)))
+        return out
+
+    @cached_property
     def pixel(self) -> list[float]:
         """Size of a source pixel of each frame, in output pixels."""
         sizes = []
-        for frame, transform in zip(self.frames, self.transforms, strict=True):
+        for frame, ways in zip(self.frames, self.ways, strict=True):
             rows, cols = frame.shape[-2:]
-            matrix = to_output(matrices_of(transform, len(self.terms))[0], self.settings.scale)
-            a, b, c, d = positions(matrix, (rows / 2, rows / 2 + 1), (cols / 2, cols / 2 + 1)).reshape(4, 2)
+            a, b, c, d = ways[0].positions((rows / 2, rows / 2 + 1), (cols / 2, cols / 2 + 1)).reshape(4, 2)
             sizes.append(float(np.sqrt(abs(np.linalg.det([b - a, c - a])))))
         return sizes
 
@@ -251,16 +282,15 @@ class Tile:
 
     def lay_frame(self, i: int, window: Window, weights: list[float], tallies: np.ndarray) -> dict:
         """Frame `i` on a window, alone: the library's `Drizzle` of each plane; `tallies` (5, planes) are added to."""
-        frame, matrices = self.frames[i], matrices_of(self.transforms[i], len(self.terms))
+        frame = self.frames[i]
         layers = [layer for layer in self.layers[i] if weights[layer[0]] > 0]
         laid = {}
-        for core in self.chunks(i, window, matrices) if layers else ():
+        for core in self.chunks(i, window) if layers else ():
             pixels = pad_box(frame, core, layers[0][2].period)
             for plane, of_frame, of_colour in layers:
                 if plane not in laid:
                     laid[plane] = empty_drizzle(self.settings.kernel, window)
-                out = to_output(matrices[plane], self.settings.scale)
-                for values, at in lattices(pixels[of_frame], core, of_colour, out, window):
+                for values, at in lattices(pixels[of_frame], core, of_colour, self.ways[i][plane], window):
                     good = np.isfinite(values)
                     self.judge(i, plane, at, window, good, tallies[:, plane])
                     value, variance = self.normalize(i, plane, values, at, window)
@@ -349,12 +379,13 @@ class Tile:
         dark, bright = (map_coordinates(p, at, float, order=1, mode="nearest") for p in dark_and_bright)
         return (bright - dark) / PROBE_DN, dark
 
-    def chunks(self, i: int, window: Window, matrices) -> Iterator[tuple[int, int, int, int]]:
+    def chunks(self, i: int, window: Window) -> Iterator[tuple[int, int, int, int]]:
         """Bounds (top, bottom, left, right) of source pixels that can touch a window, in pieces of whole patterns."""
         (rows, cols), n = self.frames[i].shape[-2:], self.layers[i][0][2].period
-        edges = np.array([(x, y) for x in (0, window.cols) for y in (0, window.rows)]) + (window.x0, window.y0)
-        corners = (edges + 0.5) / self.settings.scale - 0.5
-        spread = np.concatenate([apply(matrix, corners) for matrix in matrices])
+        transforms = each_of(self.transforms[i])
+        steps = (0, 1) if all(t.bend is None for t in transforms) else np.linspace(0, 1, 9)  # a bent box has no corners
+        edges = np.array([(x * window.cols, y * window.rows) for x in steps for y in steps]) + (window.x0, window.y0)
+        spread = np.concatenate([t((edges + 0.5) / self.settings.scale - 0.5) for t in transforms])
         left, top = np.maximum(np.floor(spread.min(axis=0)).astype(int) - 1, 0) // n * n
         right, bottom = -(-np.minimum(np.ceil(spread.max(axis=0)).astype(int) + 2, (cols, rows)) // n) * n
         if left >= right or top >= bottom:
@@ -364,12 +395,12 @@ class Tile:
             yield y, min(y + height, int(bottom)), int(left), int(right)
 
 
-def lattices(pixels, core, of_colour: Places, matrix, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def lattices(pixels, core, of_colour: Places, way: Way, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pixels of one colour in a padded box, and their positions in the window: for each place in the pattern."""
     n = of_colour.period
     for dy, dx in of_colour.at:
         rows, columns = np.arange(core[0] - n + dy, core[1] + n, n), np.arange(core[2] - n + dx, core[3] + n, n)
-        yield pixels[dy::n, dx::n], positions(matrix, rows, columns, window.y0, window.x0)
+        yield pixels[dy::n, dx::n], way.positions(rows, columns, window.y0, window.x0)
 
 
 def verdicts_in(verdicts: Verdicts, i: int, plane: int, box: tuple[int, int, int, int]) -> np.ndarray:
