@@ -157,6 +157,8 @@ def keeping(events: Generator[Event, None, T], lost: list[Rejected]) -> Generato
 def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None) -> Events[Opened]:
     """The frames to lay on each other, the reference among them, in order of their time; copies are left out."""
     session = yield from scan_settled(STAGE, files)
+    for words in (*session.notes, *session.passed):
+        yield Event(STAGE, message=words)
     named = None if reference is None else os.path.realpath(reference)
     outside = named is not None and all(os.path.realpath(frame.source) != named for frame in session.frames)
     if outside:
