@@ -172,3 +172,17 @@ def test_truth_defects_that_were_repaired_are_missing_in_registered_files(tmp_pa
     at = next(i for i, row in enumerate(result.rows) if row.is_reference)
     missing = np.isnan(np.asarray(read(result.paths[at])))
     assert set(np.flatnonzero(missing)) >= set(known.numbers["DEFECTS_AT"].astype(int))
+
+
+def test_surface_settings_are_taken_by_the_names_of_the_tutorial(tmp_path):
+    """Register/match, Lanczos-5, a lower clamping threshold, one reference for all: figure 17."""
+    truth = registered()[0]
+    lights = list(map(str, truth.paths("light")))
+    words = ["align", *lights, "-o", str(tmp_path / "out"), "--reference", lights[0], "--transforms-only"]
+    words += ["--pixel-interpolation", "Lanczos-5", "--clamping-threshold", "0.1"]
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == 0 and "registered 3 of 3" in told.output, told.output
+    card = json.loads((tmp_path / "out" / "transforms.json").read_text())["process"][0]["StarAlignment"]
+    assert (card["interpolation"], card["clamping"], card["clamp_threshold"]) == ("lanczos5", "pixinsight", 0.1)
+    wrong = CliRunner().invoke(main, [*words, "--clamping", "floor"])
+    assert wrong.exit_code == 2 and "--clamp-threshold" in wrong.output

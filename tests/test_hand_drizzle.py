@@ -146,3 +146,25 @@ def test_bad_transforms_of_two_references(tmp_path):
     (tmp_path / "0" / "transforms.json").unlink()
     with pytest.raises(FrameError, match="align all of them on one reference"):
         read_places(tmp_path / "0")
+
+
+def test_truth_registered_files_hand_on_their_noise_and_scale(tmp_path):
+    """Interpolated pixels tell less of it than the sensor's did, and few stars little of the scale."""
+    _, folder, (deep, _) = chain("")
+    result = done("align", [folder / "ok"], tmp_path / "r")
+    done("integrate", result.paths[:-1], tmp_path / "deep.fits")
+    ours, theirs = planes_of(tmp_path / "deep.fits"), planes_of(deep)
+    assert np.array_equal(ours["scale"], theirs["scale"]) and np.array_equal(ours["noise_dn"], theirs["noise_dn"])
+    assert np.nanmedian(ours["VARIANCE"] / theirs["VARIANCE"]) == pytest.approx(1, abs=0.05)
+    assert np.nanstd(ours["IMAGE"] - theirs["IMAGE"]) < 0.2 * np.sqrt(np.nanmedian(theirs["VARIANCE"]))
+
+
+def test_oracle_a_union_by_hand_has_the_same_bits_as_a_run(tmp_path):
+    truth, folder, _ = chain("")
+    *_, last = ml.run(truth.folder, tmp_path / "run", ml.build(ml.Recipe, {"align.frame": "union"}))
+    recipe = ml.build(ml.Recipe, {"align.frame": "union"})
+    done("align", [folder / "ok"], tmp_path / "r", recipe, transforms_only=True)
+    done("integrate", [folder / "ok"], tmp_path / "deep.fits", transforms=tmp_path / "r")
+    ours = planes_of(tmp_path / "deep.fits")
+    assert ours["IMAGE"].shape[0] > NIGHT["rows"]
+    assert_same_bits(tmp_path / "deep.fits", last.result.lights[0].path)

@@ -8,14 +8,14 @@ from lensed import lensed_night
 
 from masterlight.alignment.lens import shared
 from masterlight.alignment.lens.bundle import ALL_TERMS, ONE_TERM, adjust
-from masterlight.alignment.match import pair_up
+from masterlight.alignment.models.growth import pair_up
 from masterlight.alignment.transform import apply
 
 
 def a_bundle(**night):
     sights = lensed_night(**night).sights
     trees = [shared.cKDTree(sight.xy) for sight in sights]
-    pairs = {i: pair_up(s.transform.matrix, sights[0].xy, trees[i], 3.0) for i, s in enumerate(sights) if i}
+    pairs = {i: pair_up(s.transform(sights[0].xy), trees[i], 3.0) for i, s in enumerate(sights) if i}
     return shared.bundle_of(sights[0], sights, pairs, None)
 
 

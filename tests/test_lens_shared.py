@@ -121,5 +121,5 @@ def test_truth_the_frames_of_a_long_night_that_differ_most_make_the_lens():
 
 
 def test_surface_models_step_down():
-    assert models_below("homography") == models_below("spline") == ["homography", "affine", "similarity"]
-    assert models_below("affine") == ["affine", "similarity"]
+    assert models_below("homography") == models_below("spline") == ["homography", "affine", "similarity", "shift"]
+    assert models_below("affine") == ["affine", "similarity", "shift"]

@@ -76,6 +76,31 @@ def test_truth_stars_keep_flux_and_place(kernel, fwhm_px, limit_px, angle, margi
         assert shift < limit_px
 
 
+@pytest.mark.parametrize("fwhm_px", [2.0, 2.5, 3.5])
+@pytest.mark.parametrize("angle", [0.0, 0.2, 180.1, 25.0])
+def test_truth_lanczos5_keeps_flux_and_width_and_the_floor(fwhm_px, angle):
+    """Flux to 0.05 %, the width in the mean over places between pixels to 0.5 %, and no pixel below the floor.
+
+    Of stars of 2 px that stand out of the noise 1500 times, the floor fills rings: they gain up to 0.8 %.
+    """
+    shape, rng, noise_dn = (260, 260), np.random.default_rng(8), 30.0
+    centres = np.stack(np.meshgrid(np.arange(50, 211, 40), np.arange(50, 211, 40)), axis=-1).reshape(-1, 2)
+    centres = centres + rng.random(centres.shape)
+    m = turn(angle, shape, 0.37, -0.21)
+    at = (np.column_stack([centres, np.ones(len(centres))]) @ m.T)[:, :2]
+    out = warped(stars_at(at, shape, fwhm_px, 20_000.0, 100.0), m, margin_dn=noise_dn) - 100
+    y, x = np.mgrid[:260, :260]
+    fluxes, widths = [], []
+    for u, v in centres:
+        near, r2 = np.hypot(x - u, y - v) < 12, (x - u) ** 2 + (y - v) ** 2
+        fluxes.append(out[near].sum() / 20_000)
+        core = np.exp(-r2 / (fwhm_px / 2.3548) ** 2 / 2)
+        widths.append(np.sqrt((out * core * r2)[near].sum() / (out * core)[near].sum()) / (fwhm_px / 2.3548))
+    assert np.abs(np.array(fluxes) - 1).max() < 5e-4
+    assert abs(np.mean(widths) - 1) < 0.005
+    assert np.nanmin(out) >= -noise_dn - 1e-3
+
+
 def test_truth_noise_falls_by_the_published_gain():
     noise = np.random.default_rng(1).normal(0, 1, (600, 600)).astype(np.float32)
     gains = {"lanczos5": 0.934, "lanczos4": 0.914, "lanczos3": 0.893, "bilinear": 0.667}

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from sky import CALM, EVEN, written
 from test_warp import turn
 from test_warp_bent import SHAPE, polynomial, through_lens
 
+from masterlight import Recipe, build, run
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.transform import Transform
-from masterlight.alignment.warping.wcs import moved_wcs
+from masterlight.alignment.transform import Transform, apply
+from masterlight.alignment.warping.wcs import first_solved, moved_wcs
 from masterlight.core.frame import ArrayFrame
 
 PLACE = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 210.8, "CRVAL2": 54.3, "CRPIX1": 171.5, "CRPIX2": 133.25}
@@ -66,7 +68,14 @@ def test_truth_a_frame_upon_its_own_grid_keeps_its_place():
 
 @pytest.mark.parametrize(
     "header",
-    [{}, {"CRVAL1": 1.0}, {**PLACE, "CD1_1": "x"}, {**PLACE, "CDELT1": 0.0}, {**PLACE, "CRPIX1": float("nan"), **CD}],
+    [
+        {},
+        {"CRVAL1": 1.0},
+        PLACE,
+        {**PLACE, "CD1_1": "x"},
+        {**PLACE, "CDELT1": 0.0},
+        {**PLACE, "CRPIX1": float("nan"), **CD},
+    ],
 )
 def test_surface_a_header_that_tells_no_place_gets_none(header):
     assert moved_wcs(header, lambda xy: xy, lambda xy: xy, SHAPE) == {}
@@ -77,3 +86,36 @@ def test_surface_polynomials_of_another_kind_end_where_something_bends():
     bent, shifted = WAYS["cubic"], WAYS["shift"]
     assert moved_wcs(tpv, bent, bent.inverse, SHAPE) == {}
     assert moved_wcs(tpv, shifted, shifted.inverse, SHAPE)["PV1_1"] == 1.0
+
+
+def test_truth_any_solved_light_tells_the_place_of_all():
+    lain = [({}, WAYS["shift"]), (FORMS["CD"], WAYS["flip"]), (FORMS["SIP"], WAYS["scale"])]
+    told, xy = first_solved(lain, SHAPE), np.array([[10.0, 20.0], [300.0, 200.0]])
+    was, now = (WCS(fits.Header(cards)) for cards in (FORMS["CD"], told))
+    np.testing.assert_allclose(now.all_pix2world(xy, 0), was.all_pix2world(WAYS["flip"](xy), 0), atol=1e-10)
+    assert first_solved(lain[:1], SHAPE) == {}
+
+
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+def test_truth_a_master_light_lies_where_any_solved_light_says(tmp_path):
+    """A plate solver has seen one light, which is not the reference: the master lies where that one has it."""
+    truth = written(**CALM | EVEN | {"rows": 240, "cols": 300, "lights": 4, "stars": 200, "biases": 0, "darks": 0,
+                                     "flats": 0, "seed": 5, "meridian_flip": True, "dither_px": 8.0})  # fmt: skip
+    night = tmp_path / "night"
+    night.mkdir()
+    for i, path in enumerate(truth.paths("light")):
+        with fits.open(path) as hdus:
+            header = hdus[0].header
+            for key in [key for key in header if key.startswith(("CRVAL", "CTYPE", "CD", "CRPIX"))]:
+                del header[key]
+            header.update(FORMS["SIP"] if i == 3 else {})
+            fits.PrimaryHDU(hdus[0].data, header).writeto(night / f"light_{i}.fits")
+    recipe = build(Recipe, {"workers": "serial", "reference": "light_0.fits"})
+    report = list(run(night, tmp_path / "out", recipe))[-1].result
+    master = fits.getheader(report.lights[0].path)
+    assert master["CTYPE1"] == "RA---TAN-SIP"
+    xy = np.random.default_rng(1).uniform((0, 0), (300, 240), (100, 2))
+    there = apply(truth.transform(3, 0), xy)
+    was, now = WCS(fits.Header(FORMS["SIP"])), WCS(master)
+    away = (now.all_pix2world(xy, 0) - was.all_pix2world(there, 0)) * (np.cos(np.radians(54.3)), 1)
+    assert np.hypot(*away.T).max() / 4e-4 < 0.15  # as well as 200 stars lay a light

@@ -87,6 +87,10 @@ class Step:
     """What else its help says."""
     switched: str = ""
     """A switch of the recipe that is on for this verb."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Flags as another program calls the parameter, and what it is called here; both are taken."""
+    implied: tuple[tuple[str, str, str], ...] = ()
+    """Knobs that do something only beside another: its path, that of the other, and what that becomes if not given."""
     by_hand: bool = True
     may_only_show: bool = False
     """Whether it does something without --out, too."""
@@ -297,13 +301,15 @@ STEPS = {step.verb: step for step in (
     Step(
         "align", RECIPE, "Lay frames on one of them by their stars; each is written as NAME_r.fits.",
         "masterlight align clean -o registered --interpolation lanczos5",
-        ("model", "interpolation", "clamping", "clamp_threshold", "max_stars", "mirror", "select.sigma", "memory_mb",
-         "overwrite"),
+        ("model", "interpolation", "clamping", "clamp_threshold", "frame", "crop", "max_stars", "select.sigma",
+         "memory_mb", "overwrite"),
         (Slot("reference", "Frame on which all are laid, of any filter; the best if left out."),
          Slot("transforms_only", "Write no pixels, only transforms.json.", "switch"),
          Slot("on_failure", "continue, or stop where a frame cannot be laid there.", "word", metavar="WORD")),
         makes="Folder for the registered frames and transforms.json.", ending="_r", of="align",
         also=("select", "debayer", "calibrate.units", "doctor", "force", *GENERAL),
+        others=(("pixel-interpolation", "interpolation"), ("clamping-threshold", "clamp-threshold")),
+        implied=(("align.clamp_threshold", "align.clamping", "pixinsight"),),
         words="Exit status: 0 done, 1 done without some frames, 2 nothing usable.",
     ),
     Step(

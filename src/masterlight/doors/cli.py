@@ -100,7 +100,10 @@ def process_of(step: Step, arguments: dict[str, Any]) -> Any:
             raise ParameterError(f"the preset {preset} is for `masterlight calibrate`; lights need one of light-...")
         else:
             base = with_values(base, calibrate=preset_of(preset))
-    process = build(cls, typed_knobs(arguments), base, step.flag)
+    typed = typed_knobs(arguments)
+    for path_of, other, value in step.implied:
+        typed |= {other: value} if path_of in typed and other not in typed else {}
+    process = build(cls, typed, base, step.flag)
     if path and (idle := list(idle_knobs(process))):
         click.echo(visible(f"{path}: without effect: {'; '.join(idle)}"), err=True)
     return process

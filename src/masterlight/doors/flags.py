@@ -75,11 +75,12 @@ def show_help(step: Step, ctx: click.Context, option: click.Parameter, value: An
 def flag(knob: Knob, step: Step) -> click.Option:
     """The option of one knob: `--integrate.rejection.low`, `--overwrite / --no-overwrite`."""
     name, given_as = step.flag(knob.path), "knob__" + knob.path.replace(".", "__")
+    names = [name, *(f"--{other}" for other, ours in step.others if f"--{ours}" == name), given_as]
     if knob.type is bool:
         return click.Option([f"{name}/--no-{name[2:]}", given_as], default=None)
     if isinstance(knob.default, tuple):
-        return click.Option([name, given_as], type=Value(knob), multiple=True, callback=joined_lists)
-    return click.Option([name, given_as], type=Value(knob))
+        return click.Option(names, type=Value(knob), multiple=True, callback=joined_lists)
+    return click.Option(names, type=Value(knob))
 
 
 def joined_lists(ctx: click.Context, option: click.Parameter, lists: tuple[tuple[Any, ...], ...]) -> Any:
@@ -102,7 +103,17 @@ class Value(click.ParamType):
             return OFF
         if isinstance(self.knob.default, tuple):
             return tuple(part.strip() for part in str(value).split(",") if part.strip())
-        return value
+        return self.as_chosen(str(value)) if self.knob.choices and value not in self.knob.choices else value
+
+    def as_chosen(self, value: str) -> str:
+        """The choice that a word of other capitals, hyphens and blanks means, as `Lanczos-5` does; else the word."""
+        found = [choice for choice in self.knob.choices if bare(str(choice)) == bare(value)]
+        return str(found[0]) if len(found) == 1 else value
+
+
+def bare(word: str) -> str:
+    """The letters and digits of a word."""
+    return "".join(c for c in word.lower() if c.isalnum())
 
 
 def typed_knobs(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from masterlight.alignment.transform import each_of
+from masterlight.alignment.warping.wcs import first_solved
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
 from masterlight.core.headers.geometry import regrid
@@ -314,6 +316,9 @@ def light_keywords(lights: Sequence[Light], reference: Light, anchor: Light) -> 
     metas = [light.view.meta for light in lights]
     left, top = anchor.canvas.origin_px if anchor.canvas else (0, 0)
     there = regrid(anchor.view.header, top, left) if left or top else anchor.view.header
+    if "CTYPE1" not in there:  # a plate solver may have seen another of the lights
+        seen = ((light.view.header, each_of(light.placed)[0]) for light in lights)
+        there = {**there, **first_solved(seen, anchor.result_shape)}
     return header(reference.view.meta.with_(**grid), metas, "light") + place_keywords(there)
 
 

@@ -11,7 +11,9 @@ from scipy.spatial import cKDTree
 
 from masterlight.alignment.bend import Lens, LensBend, apply
 from masterlight.alignment.lens.bundle import ALL_TERMS, NO_LENS, ONE_TERM, Bundle, adjust
-from masterlight.alignment.match import CORNER_GROWTH, SIGMA_FLOOR_PX, pair_up, unexplained_px
+from masterlight.alignment.models.evidence import unexplained_px
+from masterlight.alignment.models.fits import Fit, Pairs, corner_error_px
+from masterlight.alignment.models.growth import SIGMA_FLOOR_PX, pair_up
 from masterlight.alignment.transform import DEGREES, Transform, robust_fit
 
 MOST_FRAMES, MOST_STARS, FEWEST_PAIRS = 40, 500, 12
@@ -121,7 +123,7 @@ def share_lens(
 def is_alike(reference: Sight, frame: Sight) -> bool:
     """Whether a frame may have been taken through the same lens: same size, scale and parity."""
     t = frame.transform
-    return frame.shape == reference.shape and not t.mirrored and abs(t.scale - 1) < OTHER_SCALE and t.model != "shift"
+    return frame.shape == reference.shape and not t.mirrored and abs(t.scale - 1) < OTHER_SCALE
 
 
 def half_px(shape: tuple[int, int]) -> float:
@@ -137,7 +139,7 @@ def to_half(shape: tuple[int, int]) -> np.ndarray:
 
 def paired(transform: Transform, xy: np.ndarray, tree: cKDTree, tolerance_px: float) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of stars of the reference, and of those of a frame that lie next to where they should."""
-    return pair_up(np.eye(3), transform(xy), tree, tolerance_px)
+    return pair_up(transform(xy), tree, tolerance_px)
 
 
 def bundle_of(reference: Sight, frames: Sequence[Sight], pairs, lens: Lens | None) -> Bundle | None:
@@ -297,14 +299,16 @@ def posed(places: Places, frame: Sight, lens: Lens, tree: cKDTree | None, tolera
         new = replace(t, matrix=matrix, bend=LensBend(matrix, lens, lens))
     keep = error < max(3.5, 3 * spread)
     distance, freedom = (error * sigma)[keep], max(2 * int(keep.sum()) - DEGREES[model], 1)
-    growth = CORNER_GROWTH[model] / (1 / sigma[keep] ** 2).sum()
+    box = (0.0, 0.0, places.shape[1] - 1.0, places.shape[0] - 1.0)
+    own_pairs = Pairs(places.xy[star][keep], ideal[own][keep], sigma[keep], box=box)
     return replace(
         new, model="lens", matched=int(keep.sum()), rms_px=float(np.sqrt(np.mean(distance**2))),
-        chi2=float(((distance / base[keep]) ** 2).sum() / freedom), corner_error_px=float(np.sqrt(2 * growth)),
+        chi2=float(((distance / base[keep]) ** 2).sum() / freedom),
+        corner_error_px=corner_error_px(Fit(model, matrix), own_pairs),
     )  # fmt: skip
 
 
 def models_below(model: str) -> list[str]:
     """Kinds of matrix for a frame, the richest first: none richer than it has, all if it was bent."""
     kinds = list(DEGREES)
-    return kinds[: kinds.index(model) + 1 if model in kinds else None][:0:-1]
+    return kinds[: kinds.index(model) + 1 if model in kinds else None][::-1]

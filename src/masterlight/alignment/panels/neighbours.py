@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.canvas import Canvas, share_within
-from masterlight.alignment.match import SIGMA_FLOOR_PX, pair_up
+from masterlight.alignment.models.growth import SIGMA_FLOOR_PX, pair_up
 from masterlight.alignment.panels.adjusted import Edge, adjusted, light_ratios
 from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform
@@ -135,7 +135,7 @@ def edge_of(settings: StarAlignment, a: int, b: int, first: StarList, second: St
     """The stars that two frames have in common by the transform from the first to the second."""
     one, other = first[: settings.max_stars], second[: settings.max_stars]
     reach = min(settings.tolerance_px, max(1.0, 4 * found.rms_px))
-    of_one, of_other = pair_up(np.eye(3), found(one.xy), cKDTree(other.xy), reach)
+    of_one, of_other = pair_up(found(one.xy), cKDTree(other.xy), reach)
     sigma = np.hypot(*(np.maximum(s.sigma_px[k], SIGMA_FLOOR_PX) for s, k in ((one, of_one), (other, of_other))))
     return Edge(a, b, one.xy[of_one], other.xy[of_other], sigma, found)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from masterlight.alignment.transform import Transform
 from masterlight.core.headers.geometry import SIP_TERM, WCS_KEYWORDS
 from masterlight.core.headers.values import as_number
 
@@ -76,6 +77,14 @@ def moved_wcs(header: Mapping, there: Way, back: Way, shape: tuple[int, ...]) ->
     return told(cards, new_pivot, matrix @ turn, terms, at - new_pivot, moved)
 
 
+def first_solved(frames: Iterable[tuple[Mapping, Transform]], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The cards, on a grid of (rows, cols), of the first frame whose header tells where it lies on the sky.
+
+    frames: headers, and transforms from the grid to them; nothing where none tells it.
+    """
+    return next(filter(None, (moved_wcs(header, t, t.inverse, shape) for header, t in frames)), {})
+
+
 def linear_part(cards: Mapping) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The zero-based pixel where a WCS touches the sky, and its 2x2 matrix in degrees; None where they are not told."""
     number = {key: as_number(value) for key, value in cards.items()}
@@ -85,6 +94,8 @@ def linear_part(cards: Mapping) -> tuple[np.ndarray | None, np.ndarray | None]:
     ij = [(1, 1), (1, 2), (2, 1), (2, 2)]
     if any(f"CD{i}_{j}" in cards for i, j in ij):
         matrix = np.array([number.get(f"CD{i}_{j}") or 0.0 for i, j in ij]).reshape(2, 2)
+    elif not any(f"{word}{i}" in cards for word in ("CDELT", "PC1_", "PC2_") for i in (1, 2)):
+        return None, None
     else:
         scale = [1.0 if (step := number.get(f"CDELT{i}")) is None else step for i in (1, 2)]
         if any(f"PC{i}_{j}" in cards for i, j in ij):

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from masterlight import __version__
+from masterlight.alignment.canvas import share_within
 from masterlight.alignment.written import to_dict
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
-from masterlight.core.process import card
+from masterlight.core.process import card, with_values
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
@@ -24,7 +25,7 @@ from masterlight.doors.hand.handed import known_of, light_from
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
-from masterlight.night.fields import match_lights, match_most
+from masterlight.night.fields import cut_off, framed, framing_of, joined, match_lights, match_most, take
 from masterlight.night.light import Light, debayer_of, leave_struck
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
@@ -190,22 +191,25 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     if named is None:
         matches, anchor = yield from match_most(run, lights)
     else:
+        run.recipe = with_values(run.recipe, reference=Path(named.source).name)
         matches, anchor = (yield from match_lights(run, named, lights)), named
     yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
+    field, left = yield from joined(run, take(matches, anchor), [light for light in lights if not matches[light]])
+    field = framed(run, field)
+    for words in (*framing_of([field]), *cut_off([field])):
+        yield run.note(STAGE, words)
+    for light in left:
+        yield run.reject(matches[light])
     laid = []
-    for light, match in matches.items():
-        if not match:
-            yield run.reject(match)
+    for light in field.lights:
+        if given.outside and light.raw is given.reference:
             continue
-        light.transform, light.plane_transforms = match
-        if given.outside and light is anchor:
-            continue
-        if overlap_of(light, anchor) > 0:
+        if share_within(light.transform, light.view.shape[-2:], field.canvas) > 0:
             laid.append(light)
         else:
-            words = "lies wholly outside of the reference, none of which it covers; choose a reference between them"
+            words = "lies wholly outside of the result, no pixel of which it covers: StarAlignment.frame union shows it"
             yield run.reject(Rejected(light.source, STAGE, words, "NO_OVERLAP"))
-    return laid, anchor
+    return laid, field.reference
 
 
 def coded(lost: Rejected) -> Rejected:
@@ -254,7 +258,7 @@ def write_lights(
     run: Run, lights: list[Light], anchor: Light, paths: Mapping[str, Path], told: Mapping[str, Any]
 ) -> Events[None]:
     """Write each light on the grid of the reference; one that cannot be read is rejected."""
-    shape = anchor.view.shape[-2:]
+    shape = anchor.result_shape
     debayer = debayer_of(run.recipe)
     leave_struck(lights, shape, debayer)
     rows = {row["file"]: row for row in told["frames"]}
@@ -267,6 +271,7 @@ def write_lights(
         noise = [(one.noise_dn, one.pixel_noise_dn or one.noise_dn, one.correlation or 1.0) for one in seen]
         own = json.dumps({**told, "frames": [rows[relative(light.source, path.parent)]], "failed": []})
         handed = Handed().with_(NOISE=noise, TRANSFORM=own, SATURATION_DN=light.saturation_dn)
+        handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
         cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
         write_handing(path, pixels, cards, frame.cards, handed, False)
 
@@ -295,12 +300,18 @@ def document(
 ) -> dict[str, Any]:
     """All that is known of where lights lie, as plain data; paths are told from the folder."""
     cards = [card(one) for one in (recipe.align, recipe.debayer, recipe.select)]
+    origin = reference.canvas.origin_px if reference.canvas else (0, 0)
     return {
         "kind": KIND, "version": __version__, "process": [json.loads(one) for one in cards],
-        "reference": {"file": relative(reference.source, folder), "shape": [int(n) for n in reference.view.shape[-2:]]},
+        "reference": {"file": relative(reference.source, folder), "shape": whole(reference.view.shape[-2:])},
+        "canvas": {"shape": whole(reference.result_shape), "origin_px": whole(origin)},
         "frames": [place_of(light, folder) for light in lights],
         "failed": [{"file": relative(one.source, folder), "code": one.code, "reason": one.reason} for one in failed],
     }  # fmt: skip
+
+
+def whole(numbers: Sequence[int]) -> list[int]:
+    return [int(n) for n in numbers]
 
 
 def place_of(light: Light, folder: Path) -> dict[str, Any]:

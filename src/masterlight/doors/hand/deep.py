@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from masterlight.alignment.laid import told_apart
@@ -17,6 +18,7 @@ from masterlight.doors.hand.assemble import File, scan_settled
 from masterlight.doors.hand.drizzle import laid_files
 from masterlight.integration.roster.members import check_shapes
 from masterlight.integration.stack import Stack
+from masterlight.io.handed import read_handed
 from masterlight.night.ahead import check_integration
 from masterlight.night.products import header, place_keywords, save
 from masterlight.night.recipe import Recipe
@@ -187,4 +189,25 @@ def measure_frames(run: Run, frames: list[Frame], anchor: int) -> Events[Measure
             )
             yield run.note("measure", f"{words}; if they are borders without data, pass Rejection.range_low 0")
     left = {m.source for m in planes[0]}
-    return [frame for frame in frames if frame.source in left], list(zip(*planes, strict=True))
+    taken = [frame for frame in frames if frame.source in left]
+    return taken, with_handed(taken, list(zip(*planes, strict=True)))
+
+
+def with_handed(frames: Sequence[Frame], measured: Sequence[tuple[Measurement, ...]]) -> list[tuple[Measurement, ...]]:
+    """What was measured of registered frames, with what `align` knew of each before it interpolated pixels.
+
+    That is the noise; and where all were laid on one reference, the light of their stars over that in it.
+    """
+    handed = [read_handed(frame.source) for frame in frames]
+    alike = len({one.words.get("REFERENCE") for one in handed}) == 1
+    told = alike and all(one.number("FLUX") for one in handed) and all(f.meta.scaled_by == 1 for f in frames)
+    out = []
+    for one, frame, planes in zip(handed, frames, measured, strict=True):
+        noise, factor = one.numbers.get("NOISE"), frame.meta.scaled_by
+        known = [{}] * len(planes)
+        if noise is not None and noise.shape == (len(planes), 3):
+            names = "noise_dn", "pixel_noise_dn", "correlation"
+            known = [dict(zip(names, (row * (factor, factor, 1)).tolist(), strict=True)) for row in noise]
+        light = {"flux_ratio": one.number("FLUX"), "flux_ratio_error": None} if told else {}
+        out.append(tuple(replace(m, **more, **light) for m, more in zip(planes, known, strict=True)))
+    return out

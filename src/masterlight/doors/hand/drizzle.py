@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from masterlight.alignment.canvas import Canvas
 from masterlight.alignment.transform import Transform
 from masterlight.alignment.written import from_dict
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
@@ -42,7 +43,7 @@ from masterlight.night.walk import (
 from masterlight.session.found.search import search
 from masterlight.session.plan import LightJob, LightSet, Plan
 
-MOST_BYTES = 1 << 28
+MOST_BYTES, MOST_PIXELS = 1 << 28, 1 << 34
 KNOBS = {"StarAlignment": "align", "Debayer": "debayer", "SubframeSelector": "select"}
 """Processes by which frames were laid on each other, and what a recipe calls them."""
 TODO = "give the transforms.json or the registered frames of `masterlight align`"
@@ -62,6 +63,8 @@ class Places:
     """Its rows and columns."""
     known: Mapping[str, Place] = field(default_factory=dict)
     """By the path of a frame."""
+    canvas: Canvas | None = None
+    """The pixels of the result, where these are not those of the reference."""
     cards: tuple[str, ...] = ()
     """The processes that found them."""
 
@@ -137,6 +140,7 @@ def placed(run: Run, lights: list[Light], places: Places) -> Events[list[Light]]
             yield run.reject(Rejected(light.source, "align", words))
             continue
         light.transform, light.plane_transforms = place
+        light.canvas = places.canvas
         out.append(light)
     if not out:
         raise NothingUsable(f"{places.source} tells of none of these files; {TODO} that were made of them")
@@ -152,6 +156,7 @@ def anchor_of(recipe: Recipe, lights: Sequence[Light], places: Places) -> Light:
         sizes = (f"{cols} x {rows}" for rows, cols in (found.view.shape[-2:], places.shape))
         words = "is {} pixels, and was {} when frames were aligned on it: align them anew".format(*sizes)
         raise FrameError(found.source, words)
+    found.canvas = places.canvas
     return found
 
 
@@ -226,11 +231,11 @@ def joined(path: Path, several: Sequence[Places]) -> Places:
         raise FrameError(path, f"holds no registered frame; {TODO}")
     first, known = several[0], dict[str, Place]()
     for one in several:
-        if (one.reference, one.shape) != (first.reference, first.shape):
+        if (one.reference, one.shape, one.canvas) != (first.reference, first.shape, first.canvas):
             names = f"{Path(one.reference).name}, that of {Path(first.source).name} on {Path(first.reference).name}"
             raise FrameError(one.source, f"its transform is on {names}: align all of them on one reference")
         known |= one.known
-    return Places(str(path), first.reference, first.shape, known, first.cards)
+    return Places(str(path), first.reference, first.shape, known, first.canvas, first.cards)
 
 
 def parsed(words: str, path: Path) -> Places:
@@ -242,7 +247,8 @@ def parsed(words: str, path: Path) -> Places:
         rows, cols = (int(n) for n in told["reference"]["shape"])
         known = {path_of(row["file"], path): place_of(row) for row in told["frames"]}
         cards = tuple(json.dumps(one) for one in told.get("process", ()))
-        return Places(str(path), path_of(told["reference"]["file"], path), (rows, cols), known, cards)
+        reference = path_of(told["reference"]["file"], path)
+        return Places(str(path), reference, (rows, cols), known, canvas_of(told, (rows, cols)), cards)
     except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
         words = f"cannot be used as a list of transforms ({why[:120]}): make it anew with `masterlight align`"
@@ -252,6 +258,14 @@ def parsed(words: str, path: Path) -> Places:
 def place_of(row: Mapping[str, Any]) -> Place:
     """Where one frame lies, of plain data."""
     return from_dict(row["transform"]), tuple(map(from_dict, row.get("planes", ())))
+
+
+def canvas_of(told: Mapping[str, Any], reference: tuple[int, int]) -> Canvas | None:
+    """The pixels of the result, None where they are those of the reference."""
+    (rows, cols), (x, y) = (map(int, told["canvas"][name]) for name in ("shape", "origin_px"))
+    if min(rows, cols) < 1 or rows * cols > MOST_PIXELS:
+        raise ValueError("the canvas is of no possible size")
+    return None if ((rows, cols), (x, y)) == (reference, (0, 0)) else Canvas((rows, cols), (x, y))
 
 
 def path_of(told: Any, beside: Path) -> str:
