@@ -488,6 +488,7 @@ def recipe(name: str, words: str, text: str | bytes, tells: str, statuses: str =
     )
 
 
+DRIZZLE = "drizzle night/LIGHT -o out/m.fits --transforms"
 INTEGRATE = "integrate night/LIGHT -o out/m.fits --force"
 FLAGS = [
     flag("verb", "a verb that does not exist", "stack night", "stack|No such command"),
@@ -853,6 +854,39 @@ OUTPUTS = [
     refused_existing("superbias", "superbias bias.fits -o m.fits"),
     refused_existing("defects", "defects dark.fits -o m.fits"),
     refused_existing("integrate", "integrate night/LIGHT -o m.fits --force"),
+    refused_existing("drizzle", "drizzle night/LIGHT -o m.fits --transforms aligned"),
+    flag("list-none", "a list of transforms that is not there", f"{DRIZZLE} none.json", "no such file"),
+    flag("list-image", "an image that tells no transform for a list", f"{DRIZZLE} dark.fits", "tells no transform"),
+    flag(
+        "list-text",
+        "a list of transforms that is a letter",
+        f"{DRIZZLE} list.json",
+        "cannot be used as a list",
+        make=files(list_json="Dear Sirs"),
+    ),
+    flag(
+        "list-empty",
+        "a list of transforms without transforms",
+        f"{DRIZZLE} list.json",
+        "is missing",
+        make=files(list_json='{"kind": "masterlight transforms"}'),
+    ),
+    flag(
+        "list-deep",
+        "a list of transforms of 100,000 lists inside each other",
+        f"{DRIZZLE} list.json",
+        "cannot be used as a list",
+        make=files(list_json="[" * 100_000),
+    ),
+    flag(
+        "align-on-failure", "another word than continue or stop", "align night/LIGHT -o out --on-failure never", "stop"
+    ),
+    flag(
+        "align-reference",
+        "a reference that is not there",
+        "align night/LIGHT -o out --reference none.fits",
+        "none.fits",
+    ),
     refused_existing("hdr", "hdr spare/long.fits spare/short.fits -o m.fits"),
     flag("exists-doctor", "a page onto a master", "doctor night -o dark.fits", "html|exists"),
 ]

@@ -86,6 +86,9 @@ FIRST = (
     "hdr spare/long.fits spare/short.fits -o made/hdr.fits",
     "subframes night/LIGHT -o made/approved --weight tutorial",
     "blink night/LIGHT -o made/night.html",
+    "align night/LIGHT -o aligned --transforms-only",
+    "align night/LIGHT -o made/registered",
+    "drizzle night/LIGHT -o made/fine.fits --transforms aligned",
 )
 """What is done with the night before anything bad is: masters for the roles, and every kernel loaded."""
 
@@ -219,6 +222,14 @@ ROLES = {
             "out/m.fits",
         ),
         Role("subframes", "subframes", "spare/light.fits", ".", "subframes night/LIGHT/L1.fits X"),
+        Role(
+            "align",
+            "align",
+            "spare/light.fits",
+            ".",
+            "align night/LIGHT X -o out --reference night/LIGHT/L1.fits",
+            "out/X_r.fits",
+        ),
         Role("hdr", "hdr", "spare/long.fits", ".", "hdr X spare/short.fits -o out/m.fits", "out/m.fits", alone=True),
     )
 }

@@ -111,6 +111,19 @@ def test_truth_hot_spots_that_are_left_over_are_no_match():
     assert not found and found.code == "SENSOR"
 
 
+def test_truth_frames_that_are_registered_already_lie_by_all_their_stars():
+    """Faint stars that noise moved further than others are what is left when all that repeats is taken out."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        stars, process = rng.uniform(10, 490, (80, 2)), StarAlignment()
+        lists = [frame(rng, stars, np.empty((0, 2))) for _ in "ab"]
+        for one in lists:
+            one.xy[-12:] += rng.uniform(-0.7, 0.7, (12, 2))
+        found = process.align(process.prepare(lists[0]), lists[1], "registered.fits")
+        assert found and found.matched > 60
+        assert np.abs(found(stars) - stars).max() < 0.15
+
+
 def test_truth_a_star_beside_a_brighter_one_is_no_other_evidence():
     xy = np.array([[10.0, 10], [100, 100], [12, 10], [300, 30], [101, 99], [98, 100]])
     assert sensor.standing_alone(xy, 5.0).tolist() == [True, True, False, True, False, False]

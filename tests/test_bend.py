@@ -1,5 +1,7 @@
 """Bends: what a lens, a polynomial or a spline adds to a matrix, there and back, alone and one after the other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.polynomial import legendre as numpys
@@ -97,6 +99,14 @@ def test_truth_a_grid_is_right_to_two_thousandths_of_a_pixel(name):
     xy = np.stack([x, y], axis=-1).astype(float)
     assert np.abs(grid.at(xy) - t(xy)).max() < 0.002 and grid.positions.dtype == float
     assert grid.y0 <= 30 and grid.x0 <= 17 and grid.y0 % grid.step_px == grid.x0 % grid.step_px == 0
+
+
+@pytest.mark.parametrize("name", BENDS)
+def test_truth_a_grid_of_the_way_back_leads_back(name):
+    t = bent(name)
+    back = replace(t.inverse, shape=SHAPE)
+    xy = XY[np.hypot(*(XY - (300, 200)).T) < 150]
+    assert np.abs(t(back.grid(0, 400, 0, 600).at(xy)) - xy).max() < 0.0025
 
 
 @pytest.mark.parametrize("name", BENDS)

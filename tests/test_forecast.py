@@ -307,7 +307,7 @@ def test_truth_integrations_become_what_was_told(kind):
         came.append(came_of(kind, weights))
     for one, (noise, found) in zip(told, came, strict=True):
         assert one.fwhm_px == pytest.approx(found.fwhm_px, rel=0.01)
-        assert one.depth == pytest.approx(came[0][0] / noise, rel=0.02)
+        assert one.depth == pytest.approx(came[0][0] / noise, rel=0.025)  # boxes tell each of two noises to 1 %
         assert one.noise_dn == pytest.approx(noise, rel=0.03)  # some samples are rejected, boxes tell 1 %
         if found.eccentricity > 0.3:
             assert one.eccentricity == pytest.approx(found.eccentricity, abs=0.03)

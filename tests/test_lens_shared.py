@@ -1,14 +1,82 @@
 """The shared lens: frames lie right in the corners, and nothing changes where there is no lens to find."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from lensed import lensed_night
 
-from masterlight.alignment.bend import LensBend
+from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.bend import LensBend, apply
 from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, models_below, share_lens
 from masterlight.alignment.transform import Transform, similarity_matrix
+from masterlight.core.frame import ArrayFrame
+from masterlight.night.light import through_one_lens
+from masterlight.subframes.select import SubframeSelector
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Lights of a small night with a flip, through a lens that moves corners by 7 px, as they are matched."""
+    night, rng = lensed_night(0.02, stars=30, frames=5, shape=(400, 600)), np.random.default_rng(5)
+    sky, light = rng.uniform(-0.1, 1.1, (400, 2)) * (600, 400), 3000 / rng.uniform(0.02, 1, 400)
+    select, align, lights = SubframeSelector(), StarAlignment(), []
+    for number, truth in enumerate(night.truth):
+        image = starry(truth.bend.source.distort(apply(truth.matrix, sky)), light, rng)
+        found = select.measure(ArrayFrame.of(image, f"{number}.fits"))[1]
+        lights.append(SimpleNamespace(stars=found, plane_stars=(), plane_transforms=()))
+    prepared = align.prepare(lights[0].stars)
+    for one in lights:
+        one.transform = align.align(prepared, one.stars)
+    lights[0].transform = Transform.identity((400, 600))
+    return night, lights
+
+
+def starry(xy, light, rng):
+    """An image of round stars, FWHM 3.5 px."""
+    image, (y, x) = np.full((400, 600), 1000.0), np.mgrid[-8:9, -8:9]
+    for (a, b), flux in zip(xy, light, strict=True):
+        i, j = round(a), round(b)
+        if 8 <= i < 592 and 8 <= j < 392:
+            profile = np.exp(-((x - (a - i)) ** 2 + (y - (b - j)) ** 2) / 4.5) / (4.5 * np.pi)
+            image[j - 8 : j + 9, i - 8 : i + 9] += flux * profile
+    return (rng.poisson(image) + rng.normal(0, 5, image.shape)).astype(np.float32)
+
+
+def test_truth_lights_are_laid_through_the_lens_of_their_pixels(pixels):
+    night, lights = pixels
+    before = night.corners_px(one.transform for one in lights[1:])
+    given = [one.transform for one in lights]
+    told = through_one_lens(StarAlignment(), lights[0], lights)
+    after = night.corners_px(one.transform for one in lights[1:])
+    assert after.max() < 0.06 and np.median(after) < np.median(before[-2:]) / 2  # those are bent each for itself
+    assert "one lens for all frames" in told and lights[0].transform is given[0]
+    for one, transform in zip(lights, given, strict=True):
+        one.transform = transform
+
+
+@pytest.mark.parametrize("knobs", [{"distortion": "none"}, {"model": "homography"}])
+def test_truth_what_the_user_sets_wins(pixels, knobs):
+    _, lights = pixels
+    given = [one.transform for one in lights]
+    assert through_one_lens(StarAlignment(**knobs), lights[0], lights) == ""
+    assert [one.transform for one in lights] == given
+    frames = [(one.stars, one.transform) for one in lights[1:]]
+    assert StarAlignment(**knobs | {"distortion": "lens"}).share_lens(lights[0].stars, frames).believed
+
+
+def test_truth_planes_go_through_the_same_lens(pixels):
+    _, lights = pixels
+    colour = []
+    for one in lights:
+        planes = {"plane_stars": (one.stars,) * 2, "plane_transforms": (one.transform,) * 2}
+        colour.append(SimpleNamespace(stars=one.stars, transform=one.transform, **planes))
+    assert through_one_lens(StarAlignment(planes="each"), colour[0], colour)
+    corner = np.array([0.0, 0.0])
+    for one in colour[1:]:
+        assert [t.model for t in one.plane_transforms] == ["lens"] * 2
+        assert np.abs(one.plane_transforms[1](corner) - one.transform(corner)).max() < 0.02
 
 
 def shared(night, **settings):

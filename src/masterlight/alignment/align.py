@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ from masterlight.core.knob import Unit, When
 from masterlight.core.process import card, engine, process
 
 if TYPE_CHECKING:
+    from masterlight.alignment.lens.outcome import SharedLens
     from masterlight.alignment.quads import Reference
     from masterlight.alignment.transform import Transform, Transforms
     from masterlight.alignment.warping.view import Registered
@@ -83,7 +85,13 @@ class StarAlignment:
     """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
     max_shear: Annotated[float, Field(ge=0, le=1), Unit("fraction"), When(model=SHEARING)] = 0.02
     """Largest shear and difference of scale between the axes that is plausible, as a fraction."""
-
+    distortion: Literal["auto", "lens", "none"] = "auto"
+    """One lens for all frames of a set, fitted together with where each points: auto where stars speak for it and model
+    is auto, lens wherever it can be fitted, none without."""
+    distortion_iterations: Annotated[int, Field(ge=1, le=1000), When(distortion=("auto", "lens"))] = 20
+    """Steps of fitting the lens at most."""
+    distortion_tolerance_px: Annotated[float, Field(gt=0, le=1), When(distortion=("auto", "lens"))] = 0.005
+    """The lens is found when a step moves stars by no more than this, root mean square."""
     frame: Literal["auto", "reference", "min", "max", "union", "cog", "mosaic"] = "auto"
     """Which part of the sky a result shows: what the reference does, what all frames have in common, all of every one
     (max, union and mosaic), or as much as the reference does about the mean of their centres. auto is mosaic where
@@ -104,6 +112,13 @@ class StarAlignment:
         A `Rejected` is falsy and tells its reason.
         """
         return engine("alignment.match").align(self, reference, stars, source, guess)
+
+    def share_lens(self, reference: StarList, frames: Sequence[tuple[StarList, Transform]]) -> SharedLens:
+        """The lens through which all frames were seen, and their transforms with it where it pays.
+
+        reference: stars of the frame on which the others lie; frames: stars and transform of each of these.
+        """
+        return engine("alignment.lens.shared").of_frames(self, reference, frames)
 
     def registered(
         self, frame: Frame, transform: Transforms, shape: tuple[int, ...], noise_dn: float, fwhm_px: float | None = None

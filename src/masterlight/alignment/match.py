@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 CERTAIN = -15.0
 ALONE = 10.0
 """Within so many tolerances of a brighter star one counts as the same evidence: doubled stars agree in pairs."""
+LEFT_OVER_CHI2 = 9.0
+"""What is left when all that stays at its pixels is taken out, and stays nearly there itself, agrees worse than so: no
+stars that moved, but the spots and faint stars that noise moved."""
 SENSOR = (
     "it matches the reference only in spots that stay at their pixels: hot pixels, no stars. Darks of this sensor "
     "would take them out; without any, look for clouds, or set CosmeticCorrection.hot_auto"
@@ -63,16 +66,21 @@ def align(
         told = f"{counts[0]} stars found here and {counts[1]} in the reference, but {FEWEST_STARS} are needed. "
         todo = "Look for clouds, dew or lost focus, or lower SubframeSelector.sigma."
         return Rejected(source, "align", told + todo, "NO_STARS")
-    moving, of_sensor = without_fixed(settings, reference, stars), False
+    moving, left_over, of_sensor = without_fixed(settings, reference, stars), None, False
     for of_ref, of_src in (moving, (reference, stars)) if moving else ((reference, stars),):
         pose, method = best_pose(settings, of_ref, of_src, guess)
         if pose.log10_p > settings.significance:
             continue
         found = refine(settings, of_ref, of_src, source, pose, method)
-        left_over = of_ref is not reference and found and found.rms_px > FIXED_PX
-        of_sensor = stays(found) and bool(left_over or is_of_sensor(of_ref, of_src))
+        if found and of_ref is not reference and stays(found) and found.chi2 > LEFT_OVER_CHI2:
+            left_over = found if found.rms_px <= FIXED_PX else None
+            of_sensor = left_over is None
+            continue
+        of_sensor = stays(found) and is_of_sensor(of_ref, of_src)
         if not of_sensor:
             return found
+    if left_over:
+        return left_over
     if of_sensor:
         return Rejected(source, "align", SENSOR, "SENSOR")
     return not_significant(settings, pose, source, counts)

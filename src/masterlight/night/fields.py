@@ -20,7 +20,7 @@ from masterlight.core.headers.values import seconds_of
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
-from masterlight.night.light import Light, align_light, planes_on
+from masterlight.night.light import Light, align_light, planes_on, through_one_lens
 from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
@@ -97,8 +97,9 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
     for light, why in lost.items():
         if not why:
             yield run.reject(why_not(light, why, fields[0]), FrameReport.of(light, run.plan))
+    lensed = [through_one_lens(run.recipe.align, field.reference, field.lights) for field in fields]
     fields = [framed(run, field) for field in fields]
-    for words in (*told_of(run, fields), *framing_of(fields), *cut_off(fields)):
+    for words in (*filter(None, lensed), *told_of(run, fields), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
 

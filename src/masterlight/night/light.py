@@ -336,6 +336,26 @@ def align_light(process: StarAlignment, reference: Reference, anchor: str, light
     return whole, tuple(transform or whole for transform in alone)
 
 
+def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> str:
+    """Lay matched lights anew through the lens that all share, where that pays, planes that go each their way, too.
+
+    Gives what to tell of it; empty where nothing changed.
+    """
+    moved = [light for light in lights if light is not reference]
+    frames = [(light.stars, light.transform) for light in moved]
+    for light in lights:
+        frames += [(s or light.stars, t) for s, t in zip(light.plane_stars, light.plane_transforms, strict=True)]
+    found = process.share_lens(reference.stars, frames)
+    if not found.believed:
+        return str(found) if process.distortion == "lens" else ""
+    transforms = iter(found.transforms)
+    for light in moved:
+        light.transform = next(transforms)
+    for light in lights:
+        light.plane_transforms = tuple(next(transforms) for _ in light.plane_transforms)
+    return str(found)
+
+
 def planes_on(process: StarAlignment, light: Light, whole: Transform) -> tuple[Transform, ...]:
     """The transforms of planes that go each their way, by their stars on those of the light itself, which lies at
     `whole`."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from masterlight.alignment.bend import Lens, LensBend, apply
 from masterlight.alignment.lens.bundle import ALL_TERMS, NO_LENS, ONE_TERM, Bundle, adjust
+from masterlight.alignment.lens.outcome import FEWEST_PAIRS, SharedLens
 from masterlight.alignment.models.evidence import unexplained_px
 from masterlight.alignment.models.fits import Fit, Pairs, corner_error_px
 from masterlight.alignment.models.growth import SIGMA_FLOOR_PX, pair_up
 from masterlight.alignment.transform import DEGREES, Transform, robust_fit
 
-MOST_FRAMES, MOST_STARS, FEWEST_PAIRS = 40, 500, 12
-"""Frames and stars of which a lens is made, and how many of these a frame must share with the reference."""
+if TYPE_CHECKING:
+    from masterlight.alignment.align import StarAlignment
+    from masterlight.subframes.measurement import StarList
+
+MOST_FRAMES, MOST_STARS = 40, 500
+"""Frames and stars of which a lens is made."""
+FEWEST = 3
+"""A frame that shares fewer does not lie on the reference by its own stars."""
 OTHER_SCALE = 0.02
 """Frames of another scale are of other optics."""
 COSTS, PAYS, PAYS_PX = 10.0, 0.98, 0.02
@@ -48,47 +55,19 @@ class Sight(NamedTuple):
     transform: Transform
 
 
-@dataclass(frozen=True, eq=False)
-class SharedLens:
-    """What came of it: the lens, whether it is believed, and where each frame lies."""
-
-    transforms: tuple[Transform, ...]
-    """Of each frame that was given, in their order: those that were given where no lens is believed."""
-    lens: Lens | None
-    """The lens, also where it is not believed; None where too few frames can tell it."""
-    believed: bool = False
-    frames: int = 0
-    stars: int = 0
-    """Of so many it is made."""
-    steps: int = 0
-    """After so many the adjustment moved stars by `moved_px` (rms) and no more."""
-    moved_px: float = float("nan")
-    rms_px: float = float("nan")
-    """Distance of stars from their places, both axes, weighted as the adjustment weighs them."""
-    before_px: float = float("nan")
-    """The same without a lens."""
-    unseen: float = float("nan")
-    """Squares of the scatter of stars that it was not made of, over those without a lens."""
-    gain_px: float = float("nan")
-    """How far it moves that corner of a frame which it moves most, against the best without a lens."""
-
-    @property
-    def corner_px(self) -> float:
-        """How far it moves a star half a diagonal away from its axis."""
-        return 0.0 if self.lens is None else self.lens.radius_px * sum(self.lens.radial)
-
-    def __str__(self) -> str:
-        """One sentence for the report."""
-        if self.lens is None:
-            return f"no lens is fitted: too few frames share {FEWEST_PAIRS} stars with the reference"
-        made = f"{self.frames} frames and {self.stars} stars, {self.steps} steps, the last moved stars by"
-        made += f" {self.moved_px:.4f} px"
-        scatter = f"stars scatter by {self.rms_px:.3f} px, {self.before_px:.3f} px without it"
-        if self.believed:
-            x, y = self.lens.centre_px
-            bent = f"it moves stars by {self.corner_px:+.1f} px in the corners (axis at {x:.0f}, {y:.0f})"
-            return f"one lens for all frames: {bent}; {scatter} ({made})"
-        return f"no lens is needed: {scatter} ({made})"
+def of_frames(settings: StarAlignment, reference: StarList, frames: Sequence[tuple[StarList, Transform]]) -> SharedLens:
+    """`share_lens` for star lists, as far as the settings want one."""
+    transforms = tuple(transform for _, transform in frames)
+    if settings.distortion == "none" or (settings.distortion == "auto" and settings.model != "auto"):
+        return SharedLens(transforms, None)
+    most, anchor = settings.max_stars, Transform.identity(tuple(reference.shape))
+    sights = [
+        Sight(np.asarray(stars.xy[:most], float), np.asarray(stars.sigma_px[:most], float), tuple(stars.shape), t)
+        for stars, t in ((reference, anchor), *frames)
+    ]
+    still_px, steps = settings.distortion_tolerance_px, settings.distortion_iterations
+    trusted = settings.distortion == "lens"
+    return share_lens(sights[0], sights[1:], settings.tolerance_px, still_px, steps, trusted)
 
 
 def share_lens(
@@ -106,7 +85,8 @@ def share_lens(
     for _ in range(ROUNDS):
         pairs = {i: paired(frames[i].transform, reference.xy, tree, tolerance_px) for i, tree in alike.items()}
         start = bundle_of(reference, frames, pairs, found.lens)
-        if start is None or len(start.star) <= GROWTH * size:
+        apart = any(len(star) < FEWEST for star, _ in pairs.values())  # laid by way of others: all, or none
+        if apart or start is None or len(start.star) <= GROWTH * size:
             break
         size = len(start.star)
         bundle, steps, moved = ladder(start, still_px / half_px(reference.shape), most_steps)
@@ -187,15 +167,14 @@ def ladder(start: Bundle, still: float, most_steps: int) -> tuple[Bundle, int, f
     """The bundle with one radial term, or with all of them where those pay; with steps, and how far the last moved."""
     one, steps, moved = adjust(start, still, most_steps)
     more, further, last = adjust(replace(one, prior=ALL_TERMS), still, most_steps)
-    plain = replace(one, weight=more.weight).step()
-    if plain.chi2() - more.chi2() <= COSTS + 2 * np.log(len(start.star)):
-        return one, steps, moved
-    axis = -more.lens[3:] / more.lens[0]
-    if np.hypot(*(more.centre + axis)) > FARTHEST_CENTRE:
-        return more, steps + further, last
-    lens = np.array([*more.lens[:3], 0.0, 0.0])
-    more, again, last = adjust(replace(more, centre=more.centre + axis, lens=lens), still, most_steps)
-    return more, steps + further + again, last
+    plain, steps = replace(one, weight=more.weight).step(), steps + further
+    best, moved = (more, last) if plain.chi2() - more.chi2() > COSTS + 2 * np.log(len(start.star)) else (one, moved)
+    axis = -best.lens[3:] / best.lens[0]
+    if not np.hypot(*(best.centre + axis)) <= FARTHEST_CENTRE:
+        return best, steps, moved
+    lens = np.array([*best.lens[:3], 0.0, 0.0])
+    best, again, moved = adjust(replace(best, centre=best.centre + axis, lens=lens), still, most_steps)
+    return best, steps + again, moved
 
 
 def settled(bundle: Bundle) -> Bundle:
@@ -209,10 +188,9 @@ def judged(found: SharedLens, bundle: Bundle, shape, steps: int, moved: float, t
     """What the bundle tells of its lens, and whether that is believed."""
     half, plain = half_px(shape), settled(without_lens(bundle))
     rms_px, before_px = (half * np.sqrt(b.weight @ b.squares() / b.weight.sum()) for b in (bundle, plain))
-    fall = plain.chi2() - bundle.chi2()
-    kept, lost = np.sum([unseen(bundle, odd) for odd in (0, 1)], axis=0)
     gain_px = half * farthest_moved(bundle, plain, shape)
-    pays = fall > COSTS + 5 * np.log(len(bundle.star)) and gain_px > PAYS_PX
+    pays = plain.chi2() - bundle.chi2() > COSTS + 5 * np.log(len(bundle.star)) and gain_px > PAYS_PX
+    kept, lost = np.sum([unseen(bundle, odd) for odd in (0, 1)], axis=0) if pays or trusted else (np.nan, np.nan)
     pays = pays and kept < min(PAYS * lost, lost - COSTS)
     return replace(
         found, lens=lens_of(bundle, shape), believed=bool(trusted or pays), frames=len(bundle.poses),

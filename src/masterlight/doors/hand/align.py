@@ -26,7 +26,7 @@ from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
 from masterlight.night.fields import cut_off, framed, framing_of, joined, match_lights, match_most, take
-from masterlight.night.light import Light, debayer_of, leave_struck
+from masterlight.night.light import Light, debayer_of, leave_struck, through_one_lens
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import Run
@@ -157,6 +157,8 @@ def keeping(events: Generator[Event, None, T], lost: list[Rejected]) -> Generato
 def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None) -> Events[Opened]:
     """The frames to lay on each other, the reference among them, in order of their time; copies are left out."""
     session = yield from scan_settled(STAGE, files)
+    for words in (*session.notes, *session.passed):
+        yield Event(STAGE, message=words)
     named = None if reference is None else os.path.realpath(reference)
     outside = named is not None and all(os.path.realpath(frame.source) != named for frame in session.frames)
     if outside:
@@ -195,8 +197,9 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
         matches, anchor = (yield from match_lights(run, named, lights)), named
     yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
     field, left = yield from joined(run, take(matches, anchor), [light for light in lights if not matches[light]])
+    lensed = through_one_lens(run.recipe.align, field.reference, field.lights)
     field = framed(run, field)
-    for words in (*framing_of([field]), *cut_off([field])):
+    for words in (*filter(None, (lensed,)), *framing_of([field]), *cut_off([field])):
         yield run.note(STAGE, words)
     for light in left:
         yield run.reject(matches[light])
