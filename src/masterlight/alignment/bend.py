@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, TypeAlias
@@ -34,7 +35,7 @@ def through(matrix: np.ndarray, xy: np.ndarray) -> np.ndarray:
     return np.stack([u / z, v / z], axis=-1)
 
 
-class Bend:
+class Bend(ABC):
     """A displacement in pixels of the source as a function of pixels of the reference; frozen, pure data.
 
     `bend(xy)` gives it for positions (..., 2), every position by itself, so that its bits do not depend on the others.
@@ -42,8 +43,9 @@ class Bend:
 
     kind: ClassVar[str]
 
+    @abstractmethod
     def __call__(self, xy: ArrayLike) -> np.ndarray:
-        raise NotImplementedError
+        """The displacement (..., 2) px at positions (..., 2) px."""
 
 
 @dataclass(frozen=True, eq=False)

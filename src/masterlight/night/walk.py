@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masterlight.alignment.transform import each_of
-from masterlight.alignment.warping.borders import Borderless, borders_told
+from masterlight.alignment.warping.borders import borders_told, without_border
 from masterlight.alignment.warping.wcs import first_solved
 from masterlight.calibration.masters import Masters
 from masterlight.core.errors import FrameError, NothingUsable, OutputError, Rejected
@@ -215,12 +215,7 @@ def plan_memory(run: Run, job: LightJob, light: Light) -> Events[int]:
 
 def without_borders(run: Run, part: LightSet) -> Events[Sequence[Frame]]:
     """The lights of a set; borders of 0 of those that other programs have registered are missing, which is told."""
-    frames: list[Frame] = []
-    for frame in part.frames:
-        try:
-            frames.append(Borderless.of(frame) if "registered" in frame.meta.stages else frame)
-        except FrameError:  # told when it is measured
-            frames.append(frame)
+    frames = [without_border(frame) if "registered" in frame.meta.stages else frame for frame in part.frames]
     if words := borders_told(frames):
         yield run.note("calibrate", words)
     return frames

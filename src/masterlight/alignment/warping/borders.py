@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from masterlight.core.errors import FrameError
 from masterlight.core.frame import Frame, View, naming
 
 BAND_PIXELS = 1 << 22
@@ -52,6 +53,14 @@ class Borderless(View):
         height, width = out.shape[-2:]
         x, (begin, end) = np.arange(x0, x0 + width), self.edges[y0 : y0 + height].T
         out[..., (x < begin[:, None]) | (x >= end[:, None])] = np.nan
+
+
+def without_border(frame: Frame) -> Frame:
+    """A frame without its border of 0; as it is where it cannot be read, which is told when it is measured."""
+    try:
+        return Borderless.of(frame)
+    except FrameError:
+        return frame
 
 
 def borders_told(frames: list[Frame]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masterlight.alignment.laid import told_apart
-from masterlight.alignment.warping.borders import Borderless, borders_told
+from masterlight.alignment.warping.borders import borders_told, without_border
 from masterlight.calibration.trimmed import Trimmed
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -64,7 +64,7 @@ def integrate_files(
         frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
         for sentence in sentences(scales):
             yield run.note("integrate", sentence)
-        frames = [without_border(frame) for frame in frames]
+        frames = [without_border(frame) if frame.meta.kind in ("light", "unknown") else frame for frame in frames]
         if words := borders_told(frames):
             yield run.note("integrate", words)
         frames = [crop(frame, roi) for frame in frames]
@@ -92,14 +92,6 @@ def integrate_files(
         for note in save(path, stack, cards, (*own.cards, card(recipe.integrate)), recipe):
             yield run.note("integrate", note)
         yield from figures(run, path, stack, own)
-
-
-def without_border(frame: Frame) -> Frame:
-    """A light without a border of 0; one that cannot be read as it is, which is told when it is measured."""
-    try:
-        return Borderless.of(frame) if frame.meta.kind in ("light", "unknown") else frame
-    except FrameError:
-        return frame
 
 
 def of_one_shape(run: Run, frames: list[Frame]) -> Events[list[Frame]]:

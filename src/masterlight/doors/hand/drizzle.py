@@ -46,7 +46,7 @@ from masterlight.session.plan import LightJob, LightSet, Plan
 MOST_BYTES, MOST_PIXELS = 1 << 28, 1 << 34
 KNOBS = {"StarAlignment": "align", "Debayer": "debayer", "SubframeSelector": "select"}
 """Processes by which frames were laid on each other, and what a recipe calls them."""
-TODO = "give the transforms.json or the registered frames of `masterlight align`"
+HOW = "give the transforms.json or the registered frames of `masterlight align`"
 Place = tuple[Transform, tuple[Transform, ...]]
 """The transform of a frame, and those of its planes if they go each their way."""
 
@@ -143,7 +143,7 @@ def placed(run: Run, lights: list[Light], places: Places) -> Events[list[Light]]
         light.canvas = places.canvas
         out.append(light)
     if not out:
-        raise NothingUsable(f"{places.source} tells of none of these files; {TODO} that were made of them")
+        raise NothingUsable(f"{places.source} tells of none of these files; {HOW} that were made of them")
     return out
 
 
@@ -207,7 +207,7 @@ def read_places(path: File) -> Places:
     path = Path(path)
     listed = path / LIST if path.is_dir() else path
     if not os.path.exists(path):
-        raise FrameError(path, f"there is no such file; {TODO}")
+        raise FrameError(path, f"there is no such file; {HOW}")
     if path.is_dir() and not listed.exists():
         return joined(path, [of_header(image) for image in search([os.fspath(path)]).images])
     if listed.suffix.lower() != ".json":
@@ -221,14 +221,14 @@ def of_header(path: File) -> Places:
     """Where the frame of a registered file lies, by the table beside its image."""
     words = read_handed(path).words.get("TRANSFORM")
     if not words:
-        raise FrameError(path, f"tells no transform; {TODO}")
+        raise FrameError(path, f"tells no transform; {HOW}")
     return parsed(words, Path(path))
 
 
 def joined(path: Path, several: Sequence[Places]) -> Places:
     """The places of several files as one; FrameError where they are on more than one reference, or none is there."""
     if not several:
-        raise FrameError(path, f"holds no registered frame; {TODO}")
+        raise FrameError(path, f"holds no registered frame; {HOW}")
     first, known = several[0], dict[str, Place]()
     for one in several:
         if (one.reference, one.shape, one.canvas) != (first.reference, first.shape, first.canvas):
