@@ -1,12 +1,13 @@
 """Which lights become one master light: all of one target and filter, but what `split_by` keeps apart."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from masterlight.core.frame import Meta
 from masterlight.core.headers.names import filter_key, object_key
 from masterlight.core.together import settings
 from masterlight.session.groups import APART, Group, same_focal_length, telescope_key
+from masterlight.session.plan import LightSet
 
 SENSOR = "camera", "size", "binning", "colour pattern"
 """What lights share that one set of masters calibrates and one pair of eyes judges."""
@@ -17,6 +18,35 @@ NAMED = "camera", "telescope", "focal length", "binning", "size", "colour patter
 def sensor_of(meta: Meta) -> tuple[Any, ...]:
     """What tells a light's sensor and how it was read out."""
     return tuple(settings(meta, SENSOR).values())
+
+
+def keys_of(
+    split: str, groups: Sequence[Group], parts: Sequence[LightSet], fields: Mapping[str, int]
+) -> list[tuple[Any, ...]]:
+    """A key for each group of lights and the set that is made of it; those of one key become one master light.
+
+    Under auto all of one target do, but lights of a sensor that no master fits, where those of others are calibrated.
+    fields: which field of its name a light shows, by its file.
+    """
+    numbers = (fields.get(group.frames[0].source, 1) for group in groups)
+    metas = [part.frames[0].meta for part in parts]  # their colour pattern may be known of masters alone
+    keys = [(*target_of(*each), apart) for *each, apart in zip(metas, numbers, apart_by(split, groups), strict=True)]
+    if split != "auto":
+        return keys
+    made: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
+    for key, part in zip(keys, parts, strict=True):
+        made.setdefault(key, set())
+        if is_calibrated(part):
+            made[key].add(sensor_of(part.frames[0].meta))
+    sensors = [sensor_of(meta) for meta in metas]
+    bare = [bool(made[key]) and sensor not in made[key] for key, sensor in zip(keys, sensors, strict=True)]
+    return [(*key, *(sensor if alone else ())) for key, sensor, alone in zip(keys, sensors, bare, strict=True)]
+
+
+def is_calibrated(part: LightSet) -> bool:
+    """Whether anything is taken out of lights, or was before; what has three planes already is taken as it is."""
+    meta = part.frames[0].meta
+    return bool(part.masters) or bool(meta.calibration) or len(meta.shape) > 2
 
 
 def target_of(meta: Meta, field: int) -> tuple[Any, ...]:

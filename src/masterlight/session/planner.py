@@ -20,7 +20,7 @@ from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
-from masterlight.session.apart import apart_by, instrument_words, named_apart, sensor_of, target_of
+from masterlight.session.apart import instrument_words, keys_of, named_apart, sensor_of
 from masterlight.session.chooser import Chooser
 from masterlight.session.darks import dark_showing_hot_pixels, has_level, level_and_current, tell_missing_dark
 from masterlight.session.found.orientation import settle_patterns
@@ -41,7 +41,7 @@ QUOTED = re.compile(r"(?<!\w)'[^']*'")
 
 def plan(
     session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto", match: Matches = (),
-    rotator_deg: float = ROTATOR_DEG, split_by: Split = "nothing",
+    rotator_deg: float = ROTATOR_DEG, split_by: Split = "auto",
 ) -> Plan:  # fmt: skip
     """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open.
 
@@ -137,32 +137,29 @@ class Planner(Chooser):
 
     fields: dict[str, int] = field(default_factory=dict)
     """By its file, which field of its name a light points at, where that is not the first."""
-    split_by: Split = "nothing"
+    split_by: Split = "auto"
     """What keeps lights of one target and filter apart."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
 
     def lights(self) -> tuple[LightJob, ...]:
         """Every master light, its lights in sets that share their sensor and their masters."""
-        jobs: dict[Any, dict[Any, LightSet]] = {}
+        groups, jobs = self.groups["light"], dict[Any, dict[Any, LightSet]]()
+        parts, of = [self.light_set(group) for group in groups], dict[Any, list[Group]]()
         names: dict[str, str | None] = {}
-        groups: dict[Any, list[Group]] = {}
-        apart_from = apart_by(self.split_by, self.groups["light"])
-        for group, apart in zip(self.groups["light"], apart_from, strict=True):
+        for group, part, key in zip(groups, parts, keys_of(self.split_by, groups, parts, self.fields), strict=True):
             names.setdefault(object_key(group.meta.object), group.meta.object)
-            part = self.light_set(group)
-            target = target_of(part.frames[0].meta, self.fields.get(group.frames[0].source, 1))
-            key = *target, apart
-            groups.setdefault(key, []).append(group)
+            of.setdefault(key, []).append(group)
             used = part.bias, part.dark, part.flat, part.hot_from
             sets, masters = jobs.setdefault(key, {}), (*sensor_of(group.meta), *map(id, used), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
         made = []
-        for key, parts in jobs.items():
-            name, sets, of = names[key[0]], tuple(parts.values()), tuple(instrument_words(groups[key]))
-            made.append(LightJob(name, sets[0].frames[0].meta.filter, sets, key[1], instruments=of))
-        more = named_apart([job.words for job in made], [groups[key][0] for key in jobs])
+        for key, sets in jobs.items():
+            name, own = names[key[0]], tuple(sets.values())
+            told = tuple(instrument_words(of[key]))
+            made.append(LightJob(name, own[0].frames[0].meta.filter, own, key[1], instruments=told))
+        more = named_apart([job.words for job in made], [of[key][0] for key in jobs])
         return tuple(replace(job, apart=words) for job, words in zip(made, more, strict=True))
 
     def light_set(self, group: Group) -> LightSet:

@@ -26,7 +26,7 @@ SERVES = {"flat": ("flat",), "dark": ("dark", "flatdark"), "bias": ("bias",)}
 GLOB = set("*?[~")
 """Letters that names of targets and filters do not have."""
 Words = Annotated[str | None, Usual("the best")]
-Split = Literal["nothing", "binning", "instrument"]
+Split = Literal["auto", "nothing", "binning", "instrument"]
 """What lights of one target and filter can be kept apart by."""
 
 
