@@ -4,7 +4,7 @@ Mostly all lights of a target do. What does not match the reference is tried amo
 without a name may show two targets, and a name may be wrong.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,9 +21,10 @@ from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
 from masterlight.night.light import Light, align_light, planes_on, through_one_lens
-from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
+from masterlight.night.reference import BETTER, FAR_BETTER, finer_lights, laid_on, promise, same_grid, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
+from masterlight.session.apart import sensor_of
 from masterlight.subframes.choice.health import examined
 from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.choice.table import Subframes
@@ -178,9 +179,18 @@ def match_best(
 
     The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
     """
-    known = {light: worth for light, worth in worths(matches).items() if light.view.shape == reference.view.shape}
+    if named_reference(run, list(matches)):
+        return matches, reference
+    known, finer = worths(matches), finer_lights(matches, reference)
+    if finer:
+        best = max(finer, key=known.__getitem__)
+        again = yield from match_lights(run, best, list(matches))
+        if sum(map(bool, again.values())) >= sum(map(bool, matches.values())):
+            matches, reference = again, best
+            known = worths(matches)
+    known = {light: worth for light, worth in known.items() if same_grid(light, reference, matches)}
     best = max(known, key=known.__getitem__)
-    if named_reference(run, list(matches)) or known[best] <= BETTER * known[reference]:
+    if known[best] <= BETTER * known[reference]:
         return matches, reference
     if known[best] > FAR_BETTER * known[reference]:
         again = yield from match_lights(run, best, list(matches))
@@ -298,17 +308,18 @@ def is_few_of_group(verdict: Rejected) -> bool:
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter; formulas, also that of weights,
-    and flags are asked, too."""
+    """The selector's verdict on each light, taken among those of the same filter and sensor; formulas, also that of
+    weights, and flags are asked, too."""
     select = run.recipe.select
     if select.approve or select.weight or select.flags == "reject":
         frames = subframes_of(lights)
         if set(select.measures) & set(HEALTH_FIELDS):
             frames = [*examined(Subframes(tuple(frames)), places_of)]
         return [judged_by_formula(*pair) for pair in zip(lights, select.table(frames), strict=True)]
-    verdict = {}
-    for job in {light.job for light in lights}:
-        own = [light for light in lights if light.job == job]
+    verdict, alike = {}, defaultdict(list)
+    for light in lights:
+        alike[light.job, sensor_of(light.raw.meta)].append(light)
+    for own in alike.values():
         verdict.update(zip(own, select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
 
