@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masterlight.alignment.canvas import Canvas, largest_rectangle, share_within
+from masterlight.alignment.canvas import Canvas, largest_rectangle, share_within, shown_by
 from masterlight.alignment.transform import Transform
 from masterlight.alignment.warping.warp import warp, whole_shift
 
@@ -111,3 +111,13 @@ def test_truth_frames_that_share_too_little_are_not_cropped_and_that_is_told():
 def test_truth_what_lies_on_a_canvas():
     assert share_within(shifted(150, 0), SHAPE, Canvas(SHAPE)) == pytest.approx(0.5, abs=0.03)
     assert share_within(shifted(150, 0), SHAPE, of("max", 0, (shifted(0, 0), shifted(150, 0)))) == 1.0
+
+
+def test_truth_how_many_frames_show_a_place():
+    canvas = of("max")
+    seen = [canvas.seen(t) for t in FRAMES]
+    shown = shown_by(canvas.shape, seen, [SHAPE] * len(FRAMES))
+    places = [tuple(int((k + 0.5) * n / m) for k, n, m in zip(at, canvas.shape, shown.shape, strict=True)) for at in
+              np.ndindex(shown.shape)]  # fmt: skip
+    theirs = coverage(canvas, FRAMES)
+    assert np.mean(shown.ravel() == [theirs[at] for at in places]) > 0.98 and max(canvas.shape) / max(shown.shape) < 4

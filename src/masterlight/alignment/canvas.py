@@ -109,6 +109,15 @@ def lies_at(transform: Transform, shape: Shape, xy: np.ndarray) -> np.ndarray:
     return ((at >= -1e-3) & (at <= np.array(shape[:-3:-1]) - 1 + 1e-3)).all(axis=1)
 
 
+def shown_by(shape: Shape, transforms: Sequence[Transform], shapes: Sequence[Shape]) -> np.ndarray:
+    """How many frames show an image of this shape, a coarse map (ny, nx) of it; transforms: from it to each frame."""
+    grid = ny, nx = tuple(-(-n // -(-max(shape) // CELLS)) for n in shape)
+    x, y = (np.arange(nx) + 0.5) * shape[1] / nx - 0.5, (np.arange(ny) + 0.5) * shape[0] / ny - 0.5
+    places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    there = (lies_at(t, own, places) for t, own in zip(transforms, shapes, strict=True))
+    return sum(there, np.zeros(ny * nx, int)).reshape(grid)
+
+
 def share_within(transform: Transform, shape: Shape, canvas: Canvas) -> float:
     """The part of a frame that lies on a canvas."""
     lines = np.linspace(0, 1, 24)
