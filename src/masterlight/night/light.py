@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.canvas import Canvas
+from masterlight.alignment.canvas import Canvas, shown_by
 from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, Transforms, apply, jacobian
 from masterlight.alignment.warping.view import Registered
@@ -171,17 +171,18 @@ def on_pixels(m: Measurement, profile: Profile | None, scale: float) -> Measurem
 def leave_struck(lights: Sequence[Light], shape: tuple[int, int], debayer: Debayer) -> list[int]:
     """Repair what rays struck in each light before anything interpolates: the kernel of a warp would draw rings there.
 
-    Only places are believed that few of the other lights, which lie on a result of this shape, call struck as well;
-    gives how many pixels of each light were.
+    Only places are believed that few of the other lights which show them, on a result of this shape, call struck as
+    well; gives how many pixels of each light were.
     """
-    seen = [light for light in lights if light.struck is not None]
-    places = []
+    seen, places, transforms = [light for light in lights if light.struck is not None], [], []
     for light in seen:
         y, x = np.divmod(light.struck, width := light.sensor.shape[-1])
         smaller = light.view.shape[-1] / width  # a super-pixel is one of four
         whole = light.transform if light.canvas is None else light.canvas.seen(light.transform)
         places.append(whole.inverse((np.stack([x, y], axis=-1) + 0.5) * smaller - 0.5))
-    for light, alone in zip(seen, struck_alone(places, shape), strict=True):
+        transforms.append(whole)
+    shown = shown_by(shape, transforms, [light.view.shape[-2:] for light in seen])
+    for light, alone in zip(seen, struck_alone(places, shape, shown), strict=True):
         light.struck = light.struck[alone]
         if light.struck.size:
             light.sensor = without_struck(light.sensor, light.struck)
