@@ -155,7 +155,7 @@ def test_surface_the_command_prints_a_table_that_fits(tmp_path):
         head, *lines = table_of(odd, width)
         assert max(map(len, (head, *lines))) <= width and len({len(line) for line in lines[:3]}) == 1
         assert " polynomial2 " in lines[1] and f"{others[0].rotation_deg:.1f}M " in lines[1]
-        assert lines[-1] == "M: mirrored"
+        assert lines[-1] == "M: mirrored" and len({line.split()[0] for line in lines[:3]}) == 3
     assert "M: mirrored" not in table_of(registered()[2])
 
 

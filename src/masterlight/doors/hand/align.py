@@ -22,6 +22,7 @@ from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone
 from masterlight.doors.hand.handed import known_of, light_from
+from masterlight.doors.sheet import names_of, told_apart
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
@@ -347,19 +348,18 @@ def table_of(found: Alignment, width: int = 80) -> list[str]:
     lines = [f"{'frame':{room}} {heads[0]:11} {heads[1]:>5} " + " ".join(
         f"{head:>{size}}" for head, size in zip(heads[2:], (5, 6, 7, 7, 7, 6, 4), strict=True)
     )]  # fmt: skip
-    lines += [line_of(row, room) for row in found.rows]
+    names = told_apart(names_of([row.source for row in found.rows]), room)
+    lines += [line_of(row, f"{name:{room}}") for row, name in zip(found.rows, names, strict=True)]
     lines.append("rms, corner (expected error), dx, dy (of the middle): px; over: common part")
     if any(row.mirrored for row in found.rows):
         lines.append("M: mirrored")
     return lines + [f"failed  {one.code}: {Path(one.source).name}" for one in found.failed]
 
 
-def line_of(row: Laid, room: int) -> str:
-    """One row of the table."""
-    name = Path(row.source).name
-    name = name if len(name) <= room else f"...{name[3 - room :]}"
+def line_of(row: Laid, name: str) -> str:
+    """One row of the table, after the name."""
     model = "reference" if row.is_reference else row.model
     turn = f"{row.rotation_deg:7.2f}" if not row.mirrored else f"{row.rotation_deg:6.1f}M"
     corner = f"{row.corner_error_px:6.3f}" if row.corner_error_px == row.corner_error_px else f"{'-':>6}"
     place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {turn} {row.scale:6.4f} {row.overlap:4.0%}"
-    return f"{name:{room}} {model:11} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"
+    return f"{name} {model:11} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"
