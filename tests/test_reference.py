@@ -11,7 +11,7 @@ from masterlight import Recipe, build, run
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Meta
-from masterlight.night.reference import laid_on, level_of, promise, worths
+from masterlight.night.placing.reference import laid_on, level_of, promise, worths
 
 SHAPE = (400, 500)
 NIGHT = {"rows": 300, "cols": 360, "biases": 0, "darks": 0, "flats": 0, "stars": 150, "nebula_dn": 0.0, "seed": 5}

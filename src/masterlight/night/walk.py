@@ -33,11 +33,12 @@ from masterlight.drizzle.stack import DrizzleStack
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
-from masterlight.night.fields import find_fields, named_reference
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
+from masterlight.night.placing.fields import find_fields
+from masterlight.night.placing.laying import named_reference
+from masterlight.night.placing.reference import level_of
 from masterlight.night.products import header, key, place_keywords, save
-from masterlight.night.reference import level_of
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
@@ -364,7 +365,7 @@ def drop_lights(run: Run, lights: list[Light], stack: Stack, anchor: Light, sets
     memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, sets)
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")
-    made: DrizzleStack = replace(event.result, reference=stack.reference)
+    made: DrizzleStack = replace(event.result, reference=stack.reference, shown=stack.shown)
     for note in made.notes:
         yield run.note("drizzle", note)
     return made

@@ -27,9 +27,9 @@ from masterlight.io import read
 from masterlight.io.handed import read_handed
 from masterlight.io.plain import open_regular, reading
 from masterlight.night.light import Light
+from masterlight.night.placing.reference import level_of
 from masterlight.night.products import save
 from masterlight.night.recipe import Recipe
-from masterlight.night.reference import level_of
 from masterlight.night.report import MasterRow, by_frame
 from masterlight.night.run import Run
 from masterlight.night.walk import (
