@@ -317,7 +317,7 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
     used = {"terms": tuple(roster.terms), "models": tuple(roster.local or ()), "reference": roster.reference.source}
     correlation, told = float(np.mean([t.correlation for t in roster.terms])), tuple(dict.fromkeys(notes))
     maps = {"variance": variance, "coverage": coverage, "rejected_low": low, "rejected_high": high, "slope": slope}
-    known = {"notes": told, "correlation": correlation, **maps, **left_out, **used}
+    known = {"notes": told, "correlation": correlation, "shown": canvas.shown, **maps, **left_out, **used}
     return Stack(image=image, frames=tuple(rows), n=len(roster.frames), **known)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.canvas import Canvas
+from masterlight.alignment.canvas import Canvas, shown_by
 from masterlight.alignment.lens.colours import spread_of
 from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, Transforms
@@ -36,7 +36,7 @@ from masterlight.subframes.fringes import Fringes, fringes_of, of_mosaic
 from masterlight.subframes.measure import keywords_of, measure, measure_light, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response, StarList
 from masterlight.subframes.photometry import Ratio
-from masterlight.subframes.radial import rescaled
+from masterlight.subframes.radial import Profile, rescaled
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.sky import measure_sky, sky_of_mean
 from masterlight.subframes.stars.mosaic import mosaic_of
@@ -126,9 +126,15 @@ class Light:
         return words if scale is None else f"{words}, {scale.sentence()}"
 
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
-        """What integration must know of this light, one for each plane."""
-        t, keywords = self.transform, keywords_of(self.view)
-        ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
+        """What integration must know of this light, one for each plane, as if its pixels were as large as those of the
+        reference.
+
+        Interpolation keeps the light per pixel, so that a star has 1 / a^2 of its DN where a pixel of the reference
+        covers a^2 of this light.
+        """
+        t, keywords, area = self.transform, keywords_of(self.view), self.transform.scale**2
+        light = Ratio(t.flux_ratio / area, t.flux_ratio_error / area, t.flux_pairs)
+        ratio = 1.0 if is_reference else light.trusted
         pattern = self.sensor.meta.pattern
         own = [channel.noise_dn for channel in self.channels]
         places = registered.transforms * (len(self.channels) // len(registered.transforms))
@@ -136,16 +142,12 @@ class Light:
         if pattern:
             gains = colour_noise(debayer, pattern, own, registered)
         told = []
-        profile = rescaled(self.measurement.profile, 1 / t.scale)
         for channel, (gain, spread), place in zip(self.channels, gains, places, strict=True):
-            noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
+            noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / area / gain**2}
             noise["response"] = self.response(len(told), place)
-            own = {
-                "profile": profile,
-                "weight": self.measurement.weight,
-                "sky_dn": self.sky_seen(channel, place, registered.shape),
-            }
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise))
+            own = {"weight": self.measurement.weight, "sky_dn": self.sky_seen(channel, place, registered.shape)}
+            one = replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise)
+            told.append(on_pixels(one, self.measurement.profile, t.scale))
         return told
 
     def sky_seen(self, channel: Measurement, place: Transform, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -169,20 +171,33 @@ class Light:
         return align.registered(self.view, self.placed, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
 
 
+def on_pixels(m: Measurement, profile: Profile | None, scale: float) -> Measurement:
+    """What was measured of a frame as it would be with pixels so many times as long, whose DN are means of those.
+
+    profile: that of its stars in its own pixels.
+    """
+    powers = {name: -1 for name in ("noise_dn", "background_noise_dn", "background_scale_dn", "fwhm_px")}
+    powers |= {"fwhm_mean_dev_px": -1, "fwhm_error_px": -1, "psf_flux_dn": -2, "gain_e_per_dn": 2, "read_noise_e": 1}
+    known = {name: getattr(m, name) for name in powers}
+    told = {name: value * scale ** powers[name] for name, value in known.items() if value is not None}
+    return replace(m, profile=rescaled(profile, 1 / scale), scale=scale, **told)
+
+
 def leave_struck(lights: Sequence[Light], shape: tuple[int, int], debayer: Debayer) -> list[int]:
     """Repair what rays struck in each light before anything interpolates: the kernel of a warp would draw rings there.
 
-    Only places are believed that few of the other lights, which lie on a result of this shape, call struck as well;
-    gives how many pixels of each light were.
+    Only places are believed that few of the other lights which show them, on a result of this shape, call struck as
+    well; gives how many pixels of each light were.
     """
-    seen = [light for light in lights if light.struck is not None]
-    places = []
+    seen, places, transforms = [light for light in lights if light.struck is not None], [], []
     for light in seen:
         y, x = np.divmod(light.struck, width := light.sensor.shape[-1])
         smaller = light.view.shape[-1] / width  # a super-pixel is one of four
         whole = light.transform if light.canvas is None else light.canvas.seen(light.transform)
         places.append(whole.inverse((np.stack([x, y], axis=-1) + 0.5) * smaller - 0.5))
-    for light, alone in zip(seen, struck_alone(places, shape), strict=True):
+        transforms.append(whole)
+    shown = shown_by(shape, transforms, [light.view.shape[-2:] for light in seen])
+    for light, alone in zip(seen, struck_alone(places, shape, shown), strict=True):
         light.struck = light.struck[alone]
         if light.struck.size:
             light.sensor = without_struck(light.sensor, light.struck)

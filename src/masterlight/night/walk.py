@@ -365,7 +365,7 @@ def drop_lights(run: Run, lights: list[Light], stack: Stack, anchor: Light, sets
     memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, sets)
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")
-    made: DrizzleStack = replace(event.result, reference=stack.reference)
+    made: DrizzleStack = replace(event.result, reference=stack.reference, shown=stack.shown)
     for note in made.notes:
         yield run.note("drizzle", note)
     return made

@@ -112,6 +112,8 @@ class Measurement:
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
     """Variance of the sum of many pixels over the sum of their variances; None where what is known of noise tells."""
+    scale: float = 1.0
+    """Pixels of the frame along one of those of which this tells, where it is laid on others: 0.5 for finer ones."""
     gain_e_per_dn: float | None = None
     read_noise_e: float | None = None
     keywords: Mapping[str, Any] = field(default_factory=dict)

@@ -9,16 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masterlight.alignment.transform import Grid, Transform, jacobian
-from masterlight.alignment.warping.warp import (
-    HALO,
-    NOT_BENT,
-    nodes_of,
-    result_at,
-    source_at,
-    warp,
-    whole_shift,
-    whole_tiles,
-)
+from masterlight.alignment.warping.places import NOT_BENT, nodes_of, result_at, source_at
+from masterlight.alignment.warping.warp import HALO, warp, whole_shift, whole_tiles
 from masterlight.alignment.warping.wcs import moved_wcs
 from masterlight.alignment.warping.weights import Kernel, noise_gain
 from masterlight.compiled import njit
