@@ -96,7 +96,7 @@ class StarAlignment:
     frame: Literal["auto", "reference", "min", "max", "union", "cog", "mosaic"] = "auto"
     """Which part of the sky a result shows: what the reference does, what all frames have in common, all of every one
     (max, union and mosaic), or as much as the reference does about the mean of their centres. auto is mosaic where
-    frames that do not overlap the reference are joined to it by others, else reference."""
+    a tenth of the frames or more, two at least, lie by 30 % beyond the reference or are joined to it by others."""
     crop: Annotated[float, BeforeValidator(part_of_one), Field(ge=0, le=1), Unit("fraction")] = 0.0
     """Crop the result to the largest rectangle in which at least this part of the frames overlap, such as 50%."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from masterlight.alignment.canvas import UNITED, Canvas, share_within
+from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
@@ -22,7 +22,7 @@ from masterlight.night.placing.reference import BETTER, FAR_BETTER, laid_on, pro
 from masterlight.night.run import Run
 
 BEYOND = 0.3
-"""Lights of which more than this share lies beyond their reference may be panels of a mosaic."""
+"""It is told of lights of which more than this share lies beyond their reference and is cut off."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Field:
     reference: Light | None
     joined: int = 0
     """Those of them that the reference does not show, laid by way of others."""
+    panels: int = 0
+    """Those of them that show other parts of the sky, so that the result becomes a mosaic if nobody says otherwise."""
     canvas: Canvas | None = None
     """The pixels of the result, once all lights are known."""
 
@@ -143,9 +145,10 @@ def take(matches: dict[Light, Transform | Rejected], reference: Light) -> Field:
 
 def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, list[Light]]]:
     """The field with the lights that its reference does not show, laid by way of those that reach farther; and the
-    lights that are left. Only framings that show all of every light have use for them."""
+    lights that are left. Panels of a mosaic are laid all at once. Only framings that show all of every light have use
+    for that."""
     align = run.recipe.align
-    if not left or align.frame not in ("auto", *UNITED):
+    if align.frame not in ("auto", *UNITED):
         return field, left
     lights = [*field.lights, *left]
     laid = {i: light.transform for i, light in enumerate(field.lights)}
@@ -153,15 +156,14 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
     stars, reference = [light.stars for light in lights], lights.index(field.reference)
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
-    if not found.bridged:
+    if not found.rms_px:
         return field, left
     own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
     for i, whole in found.transforms.items():
         lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
-    words = (
-        f"{some(more)}: laid by way of their neighbours, whose stars lie {found.rms_px:.2f} px apart where they overlap"
-    )
+    words = f"{some(more)}: laid by way of their neighbours, whose" if more else "panels are laid all at once; their"
+    words += f" stars lie {found.rms_px:.2f} px apart where they overlap"
     yield run.note("align", f"{words}; reference: {Path(anchor.source).name}")
     return Field(own, anchor, len(more)), [light for light in left if light.transform is None]
 
@@ -169,12 +171,13 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
 def framed(run: Run, field: Field) -> Field:
     """The field with the canvas that its lights make, which they know from now on."""
     align, lights, reference = run.recipe.align, field.lights, tuple(field.reference.stars.shape)
-    kind = align.frame if align.frame != "auto" else "mosaic" if field.joined else "reference"
     where = [light.transform for light in lights], [tuple(light.stars.shape) for light in lights]
+    panels = max(len(panels_of(*where, reference)), field.joined) if align.frame == "auto" else 0
+    kind = align.frame if align.frame != "auto" else "mosaic" if panels else "reference"
     canvas = Canvas.of(kind, align.crop, reference, *where)
     for light in lights if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
         light.canvas = canvas
-    return replace(field, canvas=canvas)
+    return replace(field, canvas=canvas, panels=panels)
 
 
 def framing_of(fields: list[Field]) -> Iterator[str]:
@@ -185,7 +188,9 @@ def framing_of(fields: list[Field]) -> Iterator[str]:
             yield field.canvas.note
         elif field.lights and field.lights[0].canvas:
             name = Path(field.reference.source).name
-            yield f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
+            words = f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
+            more = f": {field.panels} of {len(field.lights)} lights are panels beside it (StarAlignment.frame auto)"
+            yield f"{words}{more if field.panels else ''}"
 
 
 def cut_off(fields: list[Field]) -> Iterator[str]:
@@ -198,4 +203,4 @@ def cut_off(fields: list[Field]) -> Iterator[str]:
             names, least, most = some([light.source for light in far]), shares[far[0]], shares[far[-1]]
             share = f"{least:.0%} to {most:.0%}" if round(100 * least) < round(100 * most) else f"{most:.0%}"
             where = f"beyond {Path(field.reference.source).name}, on whose grid they are laid, and is cut off"
-            yield f"{names}: {share} lies {where}. Panels of a mosaic? StarAlignment.frame mosaic shows all of them"
+            yield f"{names}: {share} lies {where}. StarAlignment.frame mosaic shows all of every light"
