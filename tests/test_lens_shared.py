@@ -9,7 +9,7 @@ from lensed import lensed_night
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.bend import LensBend, apply
-from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, models_below, share_lens
+from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, share_lens
 from masterlight.alignment.transform import Transform, similarity_matrix
 from masterlight.core.frame import ArrayFrame
 from masterlight.night.light import through_one_lens
@@ -173,8 +173,3 @@ def test_truth_the_frames_of_a_long_night_that_differ_most_make_the_lens():
     chosen = farthest(shifts, (4000, 6000))
     assert len(set(chosen)) == MOST_FRAMES and chosen[0] == 100 and 99 in chosen[:3]
     assert farthest({3: np.eye(3)}, (4000, 6000)) == [3]
-
-
-def test_surface_models_step_down():
-    assert models_below("homography") == models_below("spline") == ["homography", "affine", "similarity", "shift"]
-    assert models_below("affine") == ["affine", "similarity", "shift"]
