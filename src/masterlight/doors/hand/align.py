@@ -20,13 +20,14 @@ from masterlight.core.process import card, with_values
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
-from masterlight.doors.hand.assemble import File, nothing_in, scan_settled
+from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone
 from masterlight.doors.hand.handed import known_of, light_from
+from masterlight.doors.sheet import names_of, told_apart
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
-from masterlight.night.fields import cut_off, framed, framing_of, joined, match_lights, match_most, take
-from masterlight.night.light import Light, debayer_of, leave_struck, through_one_lens
+from masterlight.night.light import Light, debayer_of, leave_struck
+from masterlight.night.placing.laying import lay_finely, lay_on_one
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import Run
@@ -40,6 +41,8 @@ CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED",
 LOOSE = 3.0
 """A frame whose stars lie so many times farther from their places than usual may be trailed, or its lens bent."""
 ON_FAILURE = "continue", "stop"
+CELLS = 200
+"""Parts of a side of the reference, of each of which is asked whether a frame covers it."""
 T = TypeVar("T")
 
 
@@ -98,8 +101,8 @@ class Opened(NamedTuple):
 def overlap_of(light: Light, reference: Light) -> float:
     """The share of the reference that a light covers."""
     (rows, cols), (high, wide) = reference.view.shape[-2:], light.view.shape[-2:]
-    lines = np.linspace(0, 1, 24)
-    at = light.transform(np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2))
+    x, y = ((np.arange(CELLS) + 0.5) * size / CELLS - 0.5 for size in (cols, rows))
+    at = light.transform(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
     return float(((at >= -0.5) & (at <= (wide - 0.5, high - 0.5))).all(axis=1).mean())
 
 
@@ -165,9 +168,10 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
     if outside:
         session = replace(session, frames=(*session.frames, read(str(reference))))
     session, handed = known_of(session)
-    if not session.frames:
+    skies = yield from skies_alone(STAGE, session, keep=named)
+    if not skies.frames:
         raise NothingUsable(f"there is nothing to align{nothing_in(files, session)}")
-    frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
+    frames, scales = settle_mixed(skies.frames, recipe.calibrate.units, KNOB)
     for sentence in sentences(scales):
         yield Event(STAGE, message=sentence)
     anchor = next((frame for frame in frames if os.path.realpath(frame.source) == named), None)
@@ -183,6 +187,8 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     for one in given.lost:
         yield run.reject(one)
     lights = [light_from(run.recipe, frame, given.handed[frame.source]) for frame in given.frames]
+    if given.reference is not None:
+        run.recipe = with_values(run.recipe, reference=given.reference.source)
     lights = yield from measure_each(run, lights)
     named = next((one for one in lights if given.reference is not None and one.raw is given.reference), None)
     if given.reference is not None and named is None:
@@ -191,19 +197,10 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     lights = sound if named is None or named in sound else [*sound, named]
     if not lights:
         raise NothingUsable("no frame shows stars by which it could be laid on others; the reasons are above")
-    if named is None:
-        matches, anchor = yield from match_most(run, lights)
-    else:
-        run.recipe = with_values(run.recipe, reference=Path(named.source).name)
-        matches, anchor = (yield from match_lights(run, named, lights)), named
-    yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
-    field, left = yield from joined(run, take(matches, anchor), [light for light in lights if not matches[light]])
-    lensed = through_one_lens(run.recipe.align, field.reference, field.lights)
-    field = framed(run, field)
-    for words in (*filter(None, (lensed,)), *framing_of([field]), *cut_off([field])):
-        yield run.note(STAGE, words)
-    for light in left:
-        yield run.reject(matches[light])
+    field, left = yield from lay_on_one(run, lights)
+    (field,) = yield from lay_finely(run, [field])
+    for lost in left.values():
+        yield run.reject(lost)
     laid = []
     for light in field.lights:
         if given.outside and light.raw is given.reference:
@@ -321,7 +318,8 @@ def whole(numbers: Sequence[int]) -> list[int]:
 def place_of(light: Light, folder: Path) -> dict[str, Any]:
     """Where one light lies, as plain data."""
     told = {"file": relative(light.source, folder), "transform": to_dict(light.transform)}
-    return told | ({"planes": [to_dict(one) for one in light.plane_transforms]} if light.plane_transforms else {})
+    each = {"planes": light.plane_transforms, "sites": light.site_transforms}
+    return told | {name: [to_dict(one) for one in own] for name, own in each.items() if own}
 
 
 def write_places(path: Path, told: Mapping[str, Any]) -> None:
@@ -341,20 +339,22 @@ def relative(source: str, folder: Path) -> str:
 def table_of(found: Alignment, width: int = 80) -> list[str]:
     """The table of an alignment as lines of a terminal of this width, and the frames that failed below it."""
     heads = "model", "stars", "rms", "corner", "dx", "dy", "turn", "scale", "over"
-    room = max(12, min(44, width - 66))
-    lines = [f"{'frame':{room}} {heads[0]:10} {heads[1]:>5} " + " ".join(
+    room = max(12, min(44, width - 67))
+    lines = [f"{'frame':{room}} {heads[0]:11} {heads[1]:>5} " + " ".join(
         f"{head:>{size}}" for head, size in zip(heads[2:], (5, 6, 7, 7, 7, 6, 4), strict=True)
     )]  # fmt: skip
-    lines += [line_of(row, room) for row in found.rows]
+    names = told_apart(names_of([row.source for row in found.rows]), room)
+    lines += [line_of(row, f"{name:{room}}") for row, name in zip(found.rows, names, strict=True)]
     lines.append("rms, corner (expected error), dx, dy (of the middle): px; over: common part")
+    if any(row.mirrored for row in found.rows):
+        lines.append("M: mirrored")
     return lines + [f"failed  {one.code}: {Path(one.source).name}" for one in found.failed]
 
 
-def line_of(row: Laid, room: int) -> str:
-    """One row of the table."""
-    name = Path(row.source).name
-    name = name if len(name) <= room else f"...{name[3 - room :]}"
-    model = "reference" if row.is_reference else f"{row.model}{' mirrored' if row.mirrored else ''}"
+def line_of(row: Laid, name: str) -> str:
+    """One row of the table, after the name."""
+    model = "reference" if row.is_reference else row.model
+    turn = f"{row.rotation_deg:7.2f}" if not row.mirrored else f"{row.rotation_deg:6.1f}M"
     corner = f"{row.corner_error_px:6.3f}" if row.corner_error_px == row.corner_error_px else f"{'-':>6}"
-    place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {row.rotation_deg:7.2f} {row.scale:6.4f} {row.overlap:4.0%}"
-    return f"{name:{room}} {model[:10]:10} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"
+    place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {turn} {row.scale:6.4f} {row.overlap:4.0%}"
+    return f"{name} {model:11} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"

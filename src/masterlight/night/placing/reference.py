@@ -11,8 +11,6 @@ from masterlight.night.light import Light
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS
 
-Match = tuple[Transform, tuple[Transform, ...]]
-"""Where a light lies on the reference, and where its planes do if they go each their way."""
 BETTER, FAR_BETTER = 1.15, 2.0
 """A light that is worth so many times what the first reference is takes its place; where it is worth so much more, the
 stars of the first are too faint to lay the others on."""
@@ -44,9 +42,9 @@ def roundness(m: Measurement) -> float:
     return max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
-def transparencies(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
+def transparencies(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     """Light that each matched frame got of the same stars, in that of the first reference; 0 where too few tell it."""
-    found = {light: match[0] for light, match in matches.items() if match}
+    found = {light: match for light, match in matches.items() if match}
     return {light: t.flux_ratio if tells_light(t, FEWEST_STARS) else 0.0 for light, t in found.items()}
 
 
@@ -61,12 +59,12 @@ def calm(light: Light) -> float:
     return 1 / (1 + abs(m.gradient_dn or 0.0) / (STEEP * m.noise_dn))
 
 
-def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
+def worths(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     """How well each matched light serves as reference: (light of its stars / noise / width) x roundness x what it
     has in common with the others x evenness of its sky."""
     light_of, out = transparencies(matches), {}
     sizes = {light: np.array(light.view.shape[:-3:-1]) for light in light_of}
-    centres = {light: matches[light][0].shift_px(light.view.shape) / size for light, size in sizes.items()}
+    centres = {light: matches[light].shift_px(light.view.shape) / size for light, size in sizes.items()}
     middle = np.median(list(centres.values()), axis=0)
     for light, ratio in light_of.items():
         m = light.measurement
@@ -76,13 +74,13 @@ def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
     return out
 
 
-def same_grid(one: Light, other: Light, matches: Mapping[Light, Match | Rejected]) -> bool:
+def same_grid(one: Light, other: Light, matches: Mapping[Light, Transform | Rejected]) -> bool:
     """Whether pixels of two matched lights are as many and as large on the sky."""
-    a, b = (matches[light][0].scale for light in (one, other))
+    a, b = (matches[light].scale for light in (one, other))
     return one.view.shape == other.view.shape and abs(a - b) <= ALIKE * max(a, b)
 
 
-def finer_lights(matches: Mapping[Light, Match | Rejected], reference: Light) -> list[Light]:
+def finer_lights(matches: Mapping[Light, Transform | Rejected], reference: Light) -> list[Light]:
     """The matched lights of a sensor with smaller pixels whose stars those of the reference are too large for.
 
     That is of several such sensors the one with the smallest. It has a fair part of the lights, and shows about as much
@@ -94,16 +92,16 @@ def finer_lights(matches: Mapping[Light, Match | Rejected], reference: Light) ->
         left = [light for light in left if light not in grids[-1]]
 
     def sky(light: Light) -> float:
-        return float(np.prod(light.view.shape[-2:])) / matches[light][0].scale ** 2
+        return float(np.prod(light.view.shape[-2:])) / matches[light].scale ** 2
 
     most = max(map(len, grids))
-    scales = {id(grid): float(np.median([matches[light][0].scale for light in grid])) for grid in grids}
+    scales = {id(grid): float(np.median([matches[light].scale for light in grid])) for grid in grids}
     fit = [grid for grid in grids if len(grid) >= FAIR * most and sky(grid[0]) >= AS_WIDE * sky(reference)]
     best = max(fit, key=lambda grid: scales[id(grid)], default=[])
-    finer = scales.get(id(best), 0.0) > FINER * matches[reference][0].scale
+    finer = scales.get(id(best), 0.0) > FINER * matches[reference].scale
     if not finer:
         return []
-    width_px = np.median([light.measurement.fwhm_px / matches[light][0].scale for light in best])
+    width_px = np.median([light.measurement.fwhm_px / matches[light].scale for light in best])
     return best if width_px < SAMPLED_PX else []
 
 
@@ -123,9 +121,9 @@ def level_of(lights: Sequence[Light], anchor: Light) -> Light:
     return anchor if anchor in lights and level(best) <= LEVEL_BETTER * level(anchor) else best
 
 
-def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Light, Match | Rejected]:
+def laid_on(matches: dict[Light, Transform | Rejected], reference: Light) -> dict[Light, Transform | Rejected]:
     """The same matches on the grid of another light among them, from what is known of where it lies."""
-    there, shape = matches[reference][0], reference.stars.shape
+    there, shape = matches[reference], reference.stars.shape
     back = there.inverse
 
     def moved(t: Transform) -> Transform:
@@ -139,7 +137,7 @@ def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Li
         place = {"matrix": to.matrix, "bend": to.bend, "model": to.model, "mirrored": to.mirrored}
         return replace(known, **place, shape=tuple(shape), **light)
 
-    out: dict[Light, Match | Rejected] = {}
+    out: dict[Light, Transform | Rejected] = {}
     for light, match in matches.items():
-        out[light] = (moved(match[0]), tuple(map(moved, match[1]))) if match else match
+        out[light] = moved(match) if match else match
     return out
