@@ -34,6 +34,7 @@ from masterlight.drizzle.stack import DrizzleStack
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
+from masterlight.night.balance import balanced
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.placing.fields import find_fields
@@ -280,6 +281,7 @@ def stack_lights(
     frames = [light.register(run.recipe.align, shape) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
+    statistics = balanced(lights, frames, statistics, reference)
     how = {"aspect": tile_aspect(lights), "verdicts": run.recipe.drizzled and run.recipe.drizzle.rejection}
     inputs = frames, statistics, lights.index(reference), sets, named
     stack, frames, at = yield from integrate(run, "integrate", run.recipe.integrate, *inputs, **how)
