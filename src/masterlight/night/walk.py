@@ -24,6 +24,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Reje
 from masterlight.core.frame import Frame
 from masterlight.core.headers.geometry import regrid
 from masterlight.core.process import card
+from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
 from masterlight.doctor.examination import examine_set, spread
@@ -143,6 +144,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         lights += yield from calibrate_set(run, number, part, masters)
     if not lights:
         return []
+    lights.sort(key=lambda light: by_time(light.raw))
     together = yield from plan_memory(run, job, max(lights, key=lambda light: light.measure_mb))
     lights = yield from measure_each(run, lights, together, filter=job.filter)
     good = yield from leave_doubled(run, lights)

@@ -17,6 +17,7 @@ from masterlight.alignment.written import to_dict
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card, with_values
+from masterlight.core.together import by_time
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
@@ -179,7 +180,7 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
     kept, copies = without_copies(frames)
     if anchor is not None and anchor not in kept:
         kept, copies = [*kept, anchor], [one for one in copies if one.source != anchor.source]
-    kept.sort(key=lambda frame: (frame.meta.time or "", frame.source))
+    kept.sort(key=by_time)
     return Opened(kept, handed, [*session.rejected, *copies], anchor, outside)
 
 

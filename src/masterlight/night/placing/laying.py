@@ -14,6 +14,7 @@ from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
+from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
@@ -167,7 +168,7 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
     if not found.rms_px:
         return field, left
-    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
+    own = sorted((lights[i] for i in found.transforms), key=lambda light: by_time(light.view))
     for i, whole in found.transforms.items():
         lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
