@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from masterlight.alignment.warping.places import source_at
 from masterlight.alignment.warping.weights import LANES, PHASES
 from masterlight.compiled import njit
 from masterlight.core.statistics.noise import SAFE
@@ -111,40 +110,23 @@ def local_affine(h, x0, y0):
     return a, b, tx, c, e, ty, worst
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def bent_affine(h, bent, x0, y0):
-    """As `local_affine`, of a grid's nodes: by the corners and the mean of 25 places in the tile."""
-    u, v = np.empty(25), np.empty(25)
-    for k in range(25):
-        u[k], v[k] = source_at(h, bent, x0 + k % 5 * TILE // 4, y0 + k // 5 * TILE // 4)
-    a, b = (u[4] - u[0] + u[24] - u[20]) / (2 * TILE), (u[20] - u[0] + u[24] - u[4]) / (2 * TILE)
-    c, e = (v[4] - v[0] + v[24] - v[20]) / (2 * TILE), (v[20] - v[0] + v[24] - v[4]) / (2 * TILE)
-    tx, ty = u.mean() - (a + b) * TILE / 2, v.mean() - (c + e) * TILE / 2
-    worst = 0.0
-    for k in range(25):
-        x, y = k % 5 * TILE // 4, k // 5 * TILE // 4
-        worst = max(worst, max(abs(u[k] - a * x - b * y - tx), abs(v[k] - c * x - e * y - ty)))
-    return a, b, tx, c, e, ty, worst
-
-
 @njit(nogil=True, cache=True)
-def block_for(slope, least):
-    """How many pixels may share one phase when positions advance by `slope` each: 128 to `least`, or 0 for none."""
-    for block in (128, 64, 32, 16, 8, 4):
-        if block >= least and abs(slope - 1.0) * 0.5 * (block - 1) <= PHASE_ERROR_PX:
+def block_for(slope):
+    """How many pixels may share one phase when positions advance by `slope` each: 128 to 16, or 0 for none."""
+    for block in (128, 64, 32, 16):
+        if abs(slope - 1.0) * 0.5 * (block - 1) <= PHASE_ERROR_PX:
             return block
     return 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-def two_pass_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers):
+def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers):
     """Fill out[ys:ye, xs:xe] of the tile at (x0, y0) by two passes; False, undone, when the geometry forbids it."""
-    plain = bent[0].size == 0
-    a, b, tx, c, e, ty, worst = local_affine(h, x0, y0) if plain else bent_affine(h, bent, x0, y0)
+    a, b, tx, c, e, ty, worst = local_affine(h, x0, y0)
     if not worst <= PHASE_ERROR_PX or abs(c) * (GROUP - 1) >= 1.0 or e < 0.5:
         return False
     slope = a - b * c / e
-    across, down = block_for(slope, 16 if plain else 4), block_for(e, 16 if plain else 4)
+    across, down = block_for(slope), block_for(e)
     xa, xb, ya, yb = xs - x0, xe - x0, ys - y0, ye - y0
     low = ty + e * ya + min(c * xa, c * (xb - 1)) - 1.0
     first = int(np.floor(low)) - 4

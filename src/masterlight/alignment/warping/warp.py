@@ -9,10 +9,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from masterlight.alignment.transform import jacobian
+from masterlight.alignment.warping.curved import curved_tile, reach_px
 from masterlight.alignment.warping.passes import GROUP, TILE, two_pass_tile
 from masterlight.alignment.warping.places import NOT_BENT, nodes_of
 from masterlight.alignment.warping.taps import direct_tile, mend_tile
-from masterlight.alignment.warping.weights import weights
+from masterlight.alignment.warping.weights import slopes, weights
 from masterlight.compiled import njit
 
 HALO = 8
@@ -23,19 +24,25 @@ BENT_SLOPE = 0.1
 
 
 @njit(nogil=True, cache=True)
-def warp_tiles(s, stride, rows, cols, h, bent, out, out_stride, height, width, ax, ay, w, margin, threshold, fast):
+def warp_tiles(
+    s, stride, rows, cols, h, bent, out, out_stride, height, width, ax, ay, tables, reach, margin, threshold, fast
+):
     """Fill `out` (flat, rows `out_stride` apart) from `s` (flat, rows `stride` apart) in tiles that stay in cache.
 
     The first tile begins (ax, ay) pixels before `out`, so that a result does not depend on how it is cut into boxes.
     """
     scratch = np.empty((3, TILE), np.int64)
-    buffers = np.empty((3, (TILE + 32) * TILE), np.float32)
+    buffers, w = np.empty((3, (TILE + 32) * TILE), np.float32), tables[0]
     for y0 in range(-ay, height, TILE):
         ys, ye = max(0, y0), min(y0 + TILE, height)
         for x0 in range(-ax, width, TILE):
             xs, xe = max(0, x0), min(x0 + TILE, width)
             place = out, out_stride, x0, xs, xe, y0, ys, ye
-            done = fast and two_pass_tile(s, stride, rows, cols, h, bent, *place, w, margin, buffers)
+            done = False
+            if fast and bent[0].size == 0:
+                done = two_pass_tile(s, stride, rows, cols, h, *place, w, margin, buffers)
+            elif fast:
+                done = curved_tile(s, stride, rows, cols, h, bent, *place, tables, reach, margin, buffers)
             if not done and threshold < 0:
                 direct_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, margin, scratch)
             mend_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, margin, threshold)
@@ -126,8 +133,9 @@ def warp(
     numbers, limits = tuple(h.ravel().tolist()), (float(margin_dn), float(threshold))
     ax, ay = int(out_x) % TILE, int(out_y) % TILE
     bent = NOT_BENT if grid is None else nodes_of(grid, turn @ before, out_x, out_y)
-    table = weights(kernel)
-    warp_tiles(s, stride, rows, cols, numbers, bent, target, out_stride, height, width, ax, ay, table, *limits, fast)
+    tables = weights(kernel), slopes(kernel)
+    limits = reach_px(kernel), *limits
+    warp_tiles(s, stride, rows, cols, numbers, bent, target, out_stride, height, width, ax, ay, tables, *limits, fast)
     if not np.may_share_memory(target, out):
         out[...] = target.reshape(out.shape)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
-from masterlight.night.light import Light, align_light, planes_on, through_one_lens
+from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
 from masterlight.night.placing.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.run import Run
 
@@ -60,9 +61,10 @@ def lay_on_one(
 def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
     """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas."""
     align = run.recipe.align
-    lensed = [through_one_lens(align, field.reference, field.lights) for field in fields]
+    told = [through_one_lens(align, field.reference, field.lights) for field in fields]
+    told += [lay_colours(align, field.lights) for field in fields]
     fields = [framed(run, field) for field in fields]
-    for words in (*filter(None, lensed), *framing_of(fields), *cut_off(fields)):
+    for words in (*filter(None, told), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
 
@@ -93,8 +95,8 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
     return sorted(lights, key=rank, reverse=True)
 
 
-def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
-    """Match every light with the reference; gives the transforms of each, or why it has none."""
+def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, Transform | Rejected]]:
+    """Match every light with the reference; gives the transform of each, or why it has none."""
     prepared, matches = run.recipe.align.prepare(reference.stars), {}
     task = partial(align_light, run.recipe.align, prepared, reference.source)
     for event in each("align", run.pool, task, lights):
@@ -103,7 +105,7 @@ def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict
     return {light: matches[light] for light in lights}
 
 
-def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
+def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
     """Match lights with the best reference, or with the next best where that shows what few others do."""
     best, most = {}, 0
     for reference in rank_references(run, lights)[:3]:
@@ -116,8 +118,8 @@ def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple 
 
 
 def match_best(
-    run: Run, matches: dict[Light, tuple | Rejected], reference: Light
-) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
+    run: Run, matches: dict[Light, Transform | Rejected], reference: Light
+) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
     """The same matches on the light that serves best as reference, by what the stars in common tell of each.
 
     The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
@@ -133,11 +135,11 @@ def match_best(
     return laid_on(matches, best), best
 
 
-def take(matches: dict[Light, tuple | Rejected], reference: Light) -> Field:
+def take(matches: dict[Light, Transform | Rejected], reference: Light) -> Field:
     """A field of the lights that match; they know from now on where they lie."""
     own = [light for light, match in matches.items() if match]
     for light in own:
-        light.transform, light.plane_transforms = matches[light]
+        light.transform = matches[light]
     return Field(own, reference)
 
 
@@ -158,7 +160,7 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
         return field, left
     own = [lights[i] for i in sorted(found.transforms)]
     for i, whole in found.transforms.items():
-        lights[i].transform, lights[i].plane_transforms = whole, planes_on(align, lights[i], whole)
+        lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
     words = f"{some(more)}: laid by way of their neighbours, whose" if more else "panels are laid all at once; their"
     words += f" stars lie {found.rms_px:.2f} px apart where they overlap"
