@@ -150,15 +150,15 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     align = run.recipe.align
     if align.frame not in ("auto", *UNITED):
         return field, left
-    lights = [*field.lights, *left]
-    laid = {i: light.transform for i, light in enumerate(field.lights)}
+    lights = sorted([*field.lights, *left], key=lambda light: (light.view.meta.time or "", light.source))
+    laid = {i: light.transform for i, light in enumerate(lights) if light.transform is not None}
     meta, free = field.reference.view.meta, not named_reference(run, field.lights)
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
     stars, reference = [light.stars for light in lights], lights.index(field.reference)
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
     if not found.rms_px:
         return field, left
-    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
+    own = [lights[i] for i in sorted(found.transforms)]
     for i, whole in found.transforms.items():
         lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
