@@ -70,7 +70,8 @@ class Laid:
     @classmethod
     def of(cls, light: Light, reference: Light) -> "Laid":
         t = light.transform
-        numbers = t.matched, t.rms_px, t.corner_error_px, t.dx_px, t.dy_px, t.rotation_deg, t.scale, t.mirrored
+        shift = t.shift_px(light.view.shape)
+        numbers = t.matched, t.rms_px, t.corner_error_px, *shift, t.rotation_deg, t.scale, t.mirrored
         return cls(light.source, t.model, *numbers, overlap_of(light, reference), light is reference)
 
 
