@@ -83,6 +83,17 @@ def test_truth_a_raw_light_of_another_night_serves_as_well(nights, tmp_path):
     assert np.abs(apart_px(raw, made[0])).max() < 0.1
 
 
+def test_truth_all_of_a_later_night_is_shown_about_the_earlier_one(nights, tmp_path):
+    """A union on a reference that is none of the lights: as large as these, at its place on the sky."""
+    made, told = walked(nights / "second", tmp_path, reference=str(nights / "kept.fits"), **{"align.frame": "union"})
+    header = fits.getheader(made[0])
+    assert header["NAXIS1"] > 390 and "of kept.fits" in told
+    left, top = header["CRPIX1"] - WCS_CARDS["CRPIX1"], header["CRPIX2"] - WCS_CARDS["CRPIX2"]
+    one, two = (SubframeSelector().measure(read(path))[1][:60].xy for path in (nights / "kept.fits", made[0]))
+    distance, _ = cKDTree(one + (left, top)).query(two)
+    assert (distance < 0.5).sum() > 30
+
+
 def test_truth_what_does_not_show_its_stars_is_laid_on_one_of_its_own(nights, tmp_path):
     other = written(**{**NIGHTS, "seed": 77, "lights": 2, "filters": ("L",), "biases": 0, "darks": 0, "flats": 0})
     made, told = walked(other.folder, tmp_path, reference=str(nights / "kept.fits"))

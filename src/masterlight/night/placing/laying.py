@@ -55,6 +55,7 @@ def lay_on_one(
     if beside is None:
         matches, reference = yield from match_most(run, lights)
     else:
+        beside.transform = Transform.identity(beside.stars.shape)
         matches, reference = (yield from match_lights(run, beside, lights)), beside
     yield run.note("align", f"reference: {Path(reference.source).name}")
     if doubtful:  # few stars beside the others: clouds, unless they show something else
@@ -155,19 +156,16 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     align = run.recipe.align
     if align.frame not in (UNITED if field.is_beside else ("auto", *UNITED)):
         return field, left
-    lights = [*field.lights, *left]
-    laid = {i: light.transform for i, light in enumerate(field.lights)}
-    if field.is_beside:
-        laid[len(lights)] = Transform.identity(field.reference.stars.shape)
-        lights.append(field.reference)
+    beside = [field.reference] if field.is_beside else []
+    lights = sorted([*field.lights, *left, *beside], key=lambda light: (light.view.meta.time or "", light.source))
+    laid = {i: light.transform for i, light in enumerate(lights) if light.transform is not None}
     meta, free = field.reference.view.meta, not named_reference(run, [field.reference])
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
     stars, reference = [light.stars for light in lights], lights.index(field.reference)
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
     if not found.rms_px:
         return field, left
-    own = [lights[i] for i in found.transforms if not (field.is_beside and lights[i] is field.reference)]
-    own.sort(key=lambda light: (light.view.meta.time or "", light.source))
+    own = [lights[i] for i in sorted(found.transforms) if lights[i] not in beside]
     for i, whole in found.transforms.items():
         lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
