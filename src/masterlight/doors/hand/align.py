@@ -197,14 +197,15 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     lights = sound if named is None or named in sound else [*sound, named]
     if not lights:
         raise NothingUsable("no frame shows stars by which it could be laid on others; the reasons are above")
-    field, left = yield from lay_on_one(run, lights)
-    (field,) = yield from lay_finely(run, [field])
+    outside = named if given.outside else None
+    field, left = yield from lay_on_one(run, [one for one in lights if one is not outside], beside=outside)
     for lost in left.values():
         yield run.reject(lost)
+    if not field.lights:
+        return [], field.reference
+    (field,) = yield from lay_finely(run, [field])
     laid = []
     for light in field.lights:
-        if given.outside and light.raw is given.reference:
-            continue
         if share_within(light.transform, light.view.shape[-2:], field.canvas) > 0:
             laid.append(light)
         else:
