@@ -136,6 +136,16 @@ def test_surface_a_reference_need_not_be_among_the_files(tmp_path):
     assert result.reference == str(first) and len(list((tmp_path / "out").glob("*.fits"))) == 2
 
 
+def test_surface_a_reference_is_the_very_file_that_was_named(tmp_path):
+    first, second, third = registered()[0].paths("light")
+    for name, path in zip(("monday", "tuesday", "friday"), (first, second, third), strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m31.fits").write_bytes(Path(path).read_bytes())
+    files = sorted(tmp_path.glob("*/m31.fits"))
+    result, _ = done("align", files, tmp_path / "out", reference=files[-1], transforms_only=True)
+    assert result.reference == str(files[-1]) and sum(row.is_reference for row in result.rows) == 1
+
+
 def test_bad_outputs_are_refused_before_the_work(tmp_path):
     truth, folder, *_ = registered()
     with pytest.raises(OutputError, match="transforms.json exists"):

@@ -19,6 +19,9 @@ MOST_STRETCH, STRETCHES = 2.5, 32
 STARS_PX, EASE = 2.0, 1e-3
 """FWHM of the stars that a change of weights should leave as they are, and how large a change may be for that."""
 
+UNSATURATED = 0.8
+"""Part of saturation below which a star is as it is, also where a flat has made it darker."""
+
 
 class Kernel(NamedTuple):
     """A kernel by its name, how much wider than usual it is, and whether it keeps slopes as they are."""
@@ -31,6 +34,11 @@ class Kernel(NamedTuple):
     def of(cls, name: str | Kernel) -> Kernel:
         """A kernel that may be given by its name alone."""
         return name if isinstance(name, Kernel) else cls(name)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether its weights have no kinks."""
+        return self.name not in ("nearest", "bilinear")
 
     def for_scale(self, scale: float) -> Kernel:
         """This kernel for frames with so many pixels along one of the result: a filter is stretched by as much."""
@@ -66,7 +74,11 @@ def weights(kernel: str | Kernel) -> np.ndarray:
     Tap k belongs to the pixel floor(position) + k - 4. The ten weights of a phase sum to one (Lanczos weights do
     so only after division by their sum), so a flat sky stays flat.
     """
-    kernel = Kernel.of(kernel)
+    return exact_weights(Kernel.of(kernel)).astype(np.float32).ravel()
+
+
+def exact_weights(kernel: Kernel) -> np.ndarray:
+    """The table of `weights` (phases, taps) in float64."""
     phase = np.arange(PHASES + 1)[:, None] / PHASES
     away = np.arange(TAPS)[None, :] - LOW - phase
     table = np.zeros((PHASES + 1, LANES))
@@ -74,7 +86,49 @@ def weights(kernel: str | Kernel) -> np.ndarray:
     table /= table.sum(axis=1, keepdims=True)
     if kernel.first_moment and kernel.name != "nearest":
         table[:, :TAPS] = with_first_moment(table[:, :TAPS], away)
-    return table.astype(np.float32).ravel()
+    return table
+
+
+@lru_cache(maxsize=64)
+def slopes(kernel: str | Kernel) -> np.ndarray:
+    """How the weights of a kernel change along a pixel: as `weights`, per px; 0 where they have kinks."""
+    kernel = Kernel.of(kernel)
+    if not kernel.smooth:
+        return np.zeros((PHASES + 1) * LANES, np.float32)
+    return (np.gradient(exact_weights(kernel), 1 / PHASES, axis=0, edge_order=2)).astype(np.float32).ravel()
+
+
+class Ring(NamedTuple):
+    """How far a pixel may fall below the floor: by a part of what the brightest tap stands above it, beside stars."""
+
+    share: float = 0.0
+    below_dn: float = np.inf
+    """From here on the brightest tap is no star as it is, but a saturated one."""
+
+    @classmethod
+    def of(cls, kernel: str | Kernel, fwhm_px: float | None, saturation_dn: float | None) -> Ring:
+        """Of the stars of a frame; none where its saturation is not known, or where it has no such stars."""
+        share = ring_share(kernel, fwhm_px) if saturation_dn else 0.0
+        return cls(share, UNSATURATED * saturation_dn) if share > 0 else cls()
+
+
+NO_RING = Ring()
+
+
+@lru_cache(maxsize=64)
+def ring_share(kernel: str | Kernel, fwhm_px: float | None) -> float:
+    """How deep the rings are that a kernel itself puts around stars so wide, as a part of the brightest pixel near.
+
+    They are as deep as others are high, and belong to a star's flux: without them bright stars would be up to 1 %
+    brighter than faint ones. 0 for stars below 2 px FWHM, which no kernel knows between pixels, and for None.
+    """
+    if fwhm_px is None or not fwhm_px >= STARS_PX:
+        return 0.0
+    offsets = np.arange(-16, 16, 1 / 8)[:, None]
+    star = np.exp(-4 * np.log(2) * ((offsets + np.arange(TAPS)) / fwhm_px) ** 2)
+    seen = star @ weights(kernel).reshape(-1, LANES)[:: PHASES // 16, :TAPS].T / star.max(axis=1, keepdims=True)
+    seen = seen[star.max(axis=1) > 1e-6]
+    return float(max(seen.max() * -seen.min(), 0.0))
 
 
 def with_first_moment(table: np.ndarray, away: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ from masterlight.doors.sheet import names_of, told_apart
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
-from masterlight.night.fields import cut_off, framed, framing_of, joined, match_lights, match_most, take
-from masterlight.night.light import Light, debayer_of, leave_struck, through_one_lens
+from masterlight.night.light import Light, debayer_of, leave_struck
+from masterlight.night.placing.laying import lay_finely, lay_on_one
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import Run
@@ -184,6 +184,8 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     for one in given.lost:
         yield run.reject(one)
     lights = [light_from(run.recipe, frame, given.handed[frame.source]) for frame in given.frames]
+    if given.reference is not None:
+        run.recipe = with_values(run.recipe, reference=given.reference.source)
     lights = yield from measure_each(run, lights)
     named = next((one for one in lights if given.reference is not None and one.raw is given.reference), None)
     if given.reference is not None and named is None:
@@ -192,19 +194,10 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     lights = sound if named is None or named in sound else [*sound, named]
     if not lights:
         raise NothingUsable("no frame shows stars by which it could be laid on others; the reasons are above")
-    if named is None:
-        matches, anchor = yield from match_most(run, lights)
-    else:
-        run.recipe = with_values(run.recipe, reference=Path(named.source).name)
-        matches, anchor = (yield from match_lights(run, named, lights)), named
-    yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
-    field, left = yield from joined(run, take(matches, anchor), [light for light in lights if not matches[light]])
-    lensed = through_one_lens(run.recipe.align, field.reference, field.lights)
-    field = framed(run, field)
-    for words in (*filter(None, (lensed,)), *framing_of([field]), *cut_off([field])):
-        yield run.note(STAGE, words)
-    for light in left:
-        yield run.reject(matches[light])
+    field, left = yield from lay_on_one(run, lights)
+    (field,) = yield from lay_finely(run, [field])
+    for lost in left.values():
+        yield run.reject(lost)
     laid = []
     for light in field.lights:
         if given.outside and light.raw is given.reference:
@@ -322,7 +315,8 @@ def whole(numbers: Sequence[int]) -> list[int]:
 def place_of(light: Light, folder: Path) -> dict[str, Any]:
     """Where one light lies, as plain data."""
     told = {"file": relative(light.source, folder), "transform": to_dict(light.transform)}
-    return told | ({"planes": [to_dict(one) for one in light.plane_transforms]} if light.plane_transforms else {})
+    each = {"planes": light.plane_transforms, "sites": light.site_transforms}
+    return told | {name: [to_dict(one) for one in own] for name, own in each.items() if own}
 
 
 def write_places(path: Path, told: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from masterlight.doors.hand.choose import check_columns, measure_frames
 from masterlight.doors.hand.deep import place_of
 from masterlight.doors.hand.film import Film, find_ffmpeg
 from masterlight.io import atomic, suffix
-from masterlight.night.reference import promise_of
+from masterlight.night.placing.reference import promise_of
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.groups import groups_of
