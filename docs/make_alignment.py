@@ -4,6 +4,7 @@
 """
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ def make_tables_and_pictures() -> None:
     save(PICTURES / "laid.png", on_each_other())
     save(PICTURES / "frames.png", framings())
     save(PICTURES / "mosaic.png", mosaic())
+    replace_part(PAGE, "comet", comet_told())
+    save(PICTURES / "comet.png", comet())
     replace_part(PAGE, "kernels", kernels())
     save(PICTURES / "kernels.png", stars_moved(), times=6)
     make_bent()
@@ -93,6 +96,25 @@ def mosaic() -> np.ndarray:
     return np.vstack([shown, np.full((8, image.shape[1]), 235), np.clip(255 * covered / covered.max(), 0, 255)]).astype(
         np.uint8
     )
+
+
+def comet_told() -> str:
+    """What the run told of the comet's motion."""
+    told = Path("comet_result/console.txt").read_text().splitlines()
+    line = next(line for line in told if "the comet moves" in line)
+    return "\n".join(["```text", *textwrap.wrap(line.strip(), 104, subsequent_indent=" " * 15), "```"])
+
+
+def comet() -> np.ndarray:
+    """The same part of the four images that a run made of a comet, in one stretch."""
+    shown = []
+    for name in ("", "_stars", "_comet", "_composite"):
+        image = np.asarray(read(next(Path("comet_result").glob(f"master_light_*_L{name}.fits"))), np.float32)
+        level = np.nanmedian(image)
+        shown.append(np.where(np.isfinite(image), image - level, 0)[90:310, 190:450])
+    low, high = -40.0, 700.0
+    shown = [np.uint8(255 * np.clip((one - low) / (high - low), 0, 1) ** 0.6) for one in shown]
+    return np.hstack([np.pad(one, 2, constant_values=235) for one in shown])
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------
