@@ -214,12 +214,18 @@ def light_of(
     An image of three planes is taken as it is.
     """
     if len(frame.shape) > 2:
-        return Light(frame, number, frame, frame, frame, frame.meta.saturation_dn)
+        return light_as_it_is(recipe, frame, number)
     calibrate = calibration_of(part, recipe.calibrate)
     calibrated = calibrate(frame, masters)
     sensor = recipe.cosmetic(calibrated, defects)
     view = debayer_of(recipe)(sensor) if sensor.meta.pattern else sensor
     return Light(frame, number, calibrated, sensor, view, calibrate.saturation(frame, masters))
+
+
+def light_as_it_is(recipe: Recipe, frame: Frame, number: int = 0, response: np.ndarray | None = None) -> Light:
+    """A frame that was calibrated before, if ever, as a light."""
+    view = debayer_of(recipe)(frame) if frame.meta.pattern and len(frame.shape) == 2 else frame
+    return Light(frame, number, frame, frame, view, frame.meta.saturation_dn, flat_response=response)
 
 
 def debayer_of(recipe: Recipe) -> Debayer:

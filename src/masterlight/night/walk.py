@@ -40,7 +40,7 @@ from masterlight.night.light import Light, Measure, debayer_of, leave_struck, li
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.placing.fields import find_fields
 from masterlight.night.placing.laying import named_reference
-from masterlight.night.placing.reference import level_of
+from masterlight.night.placing.reference import level_of, reference_beside
 from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
@@ -64,8 +64,9 @@ def walk(run: Run) -> Events[Report]:
             with run.timing(f"master {job.kind}"):
                 yield from build_master(run, job)
         yield from run.tell()
+        beside = yield from reference_beside(run)
         for jobs in targets_of(run.plan):
-            yield from walk_target(run, jobs)
+            yield from walk_target(run, jobs, beside and replace(beside))
             yield from run.tell()
     except OutputError:
         if run.report.lights:  # what was made until then is told
@@ -104,17 +105,17 @@ def targets_of(plan: Plan) -> list[list[int]]:
     return list(groups.values())
 
 
-def walk_target(run: Run, jobs: list[int]) -> Events[None]:
+def walk_target(run: Run, jobs: list[int], beside: Light | None = None) -> Events[None]:
     """Every filter of one target: measured one after the other, aligned to one reference, integrated each.
 
-    Lights that show more than one field are as many targets.
+    Lights that show more than one field are as many targets. beside: a reference that is none of them.
     """
     lights: list[Light] = []
     for i in jobs:
         with run.timing("pass 1: measure"):
             lights += yield from measure_lights(run, i, keep=len(jobs) == 1)
     with run.timing("align"):
-        fields = yield from find_fields(run, lights)
+        fields = yield from find_fields(run, lights, beside)
     numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
         job = run.plan.lights[i]

@@ -49,10 +49,10 @@ CLEAR, SHARP = 0.5, 1.5
 """A light with this share of the stars of others, and stars no larger than so many times theirs, saw them as well."""
 
 
-def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
+def find_fields(run: Run, lights: list[Light], beside: Light | None = None) -> Events[list[Field]]:
     """Approve lights and find what they show: fields with the transforms of their lights, the largest first.
 
-    Lights that do not come to any field are rejected.
+    Lights that do not come to any field are rejected. beside: a reference that is none of them, for those it shows.
     """
     approved, doubtful = [], {}
     for light, verdict in zip(lights, judge_lights(run, lights), strict=True):
@@ -66,11 +66,15 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         for light, verdict in doubtful.items():
             yield run.reject(verdict, FrameReport.of(light, run.plan))
         return []
-    if len(approved) == 1 and not doubtful:
+    if len(approved) == 1 and not doubtful and beside is None:
         yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
         approved[0].transform = Transform.identity(approved[0].stars.shape)
         return [framed(run, Field(approved, approved[0]))]
-    field, rest = yield from lay_on_one(run, approved, doubtful)
+    field, rest = yield from lay_on_one(run, approved, doubtful, beside)
+    if not field.lights:
+        words = f"none of the {len(approved)} lights shows the stars of {Path(field.reference.source).name}"
+        yield run.note("align", f"{words}: they are laid on one of their own")
+        field, rest = yield from lay_on_one(run, approved, doubtful)
     fields = [field]
     tried = [light for light, why in rest.items() if why is not doubtful.get(light)]
     more = yield from further_fields(run, tried, fields[0])
@@ -79,7 +83,7 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         fields += [kept] if kept.lights else []
     found = {light for field in more for light in field.lights}
     lost = {light: rest[light] for light in rest if light not in found}
-    if not named_reference(run, fields[0].lights):
+    if not named_reference(run, [fields[0].reference]):
         fields.sort(key=lambda field: (-len(field.lights), field.lights[0].source))
     lost |= yield from leave_hot_pixels(run, fields)
     for light, why in lost.items():

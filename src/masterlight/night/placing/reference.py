@@ -6,8 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from masterlight.alignment.transform import Transform
-from masterlight.core.errors import Rejected
-from masterlight.night.light import Light
+from masterlight.core.errors import NothingUsable, Rejected
+from masterlight.core.workers import Events
+from masterlight.io import read
+from masterlight.night.ahead import is_beside
+from masterlight.night.light import Light, Measure, debayer_of, light_as_it_is
+from masterlight.night.run import Run
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS
 
@@ -141,3 +145,18 @@ def laid_on(matches: dict[Light, Transform | Rejected], reference: Light) -> dic
     for light, match in matches.items():
         out[light] = moved(match) if match else match
     return out
+
+
+def reference_beside(run: Run) -> Events[Light | None]:
+    """The reference that the user named where that is none of the lights: the result of an earlier night, a light of
+    another one; measured. NothingUsable where it shows too few stars, FrameError where it cannot be read."""
+    if run.recipe.reference is None or not is_beside(run.plan, run.recipe.reference):
+        return None
+    light = light_as_it_is(run.recipe, read(run.recipe.reference))
+    found = Measure(run.recipe.select, debayer_of(run.recipe), False)(light)
+    if isinstance(found, Rejected):
+        raise NothingUsable(f"Recipe.reference {light.source} cannot be the reference: {found.reason}")
+    light.measurement, light.channels, light.stars, *_ = found
+    words = "lights are laid on its grid where they show its stars; their levels are those of one of them"
+    yield run.note("align", f"Recipe.reference {light.source} is none of the lights: {words}")
+    return light
