@@ -87,7 +87,8 @@ class StarAlignment:
     """Largest shear and difference of scale between the axes that is plausible, as a fraction."""
     distortion: Literal["auto", "lens", "none"] = "auto"
     """One lens for all frames of a set, fitted together with where each points: auto where stars speak for it and model
-    is auto, lens wherever it can be fitted, none without."""
+    is auto, lens wherever it can be fitted. Without a lens seven frames and more lie on each other by the stars of all
+    of them; none lays each by its own and the reference's."""
     distortion_iterations: Annotated[int, Field(ge=1, le=1000), When(distortion=("auto", "lens"))] = 20
     """Steps of fitting the lens at most."""
     distortion_tolerance_px: Annotated[float, Field(gt=0, le=1), When(distortion=("auto", "lens"))] = 0.005
