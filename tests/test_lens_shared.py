@@ -25,7 +25,7 @@ def pixels():
     for number, truth in enumerate(night.truth):
         image = starry(truth.bend.source.distort(apply(truth.matrix, sky)), light, rng)
         found = select.measure(ArrayFrame.of(image, f"{number}.fits"))[1]
-        lights.append(SimpleNamespace(stars=found, plane_stars=(), plane_transforms=()))
+        lights.append(SimpleNamespace(stars=found))
     prepared = align.prepare(lights[0].stars)
     for one in lights:
         one.transform = align.align(prepared, one.stars)
@@ -64,19 +64,6 @@ def test_truth_what_the_user_sets_wins(pixels, knobs):
     assert [one.transform for one in lights] == given
     frames = [(one.stars, one.transform) for one in lights[1:]]
     assert StarAlignment(**knobs | {"distortion": "lens"}).share_lens(lights[0].stars, frames).believed
-
-
-def test_truth_planes_go_through_the_same_lens(pixels):
-    _, lights = pixels
-    colour = []
-    for one in lights:
-        planes = {"plane_stars": (one.stars,) * 2, "plane_transforms": (one.transform,) * 2}
-        colour.append(SimpleNamespace(stars=one.stars, transform=one.transform, **planes))
-    assert through_one_lens(StarAlignment(planes="each"), colour[0], colour)
-    corner = np.array([0.0, 0.0])
-    for one in colour[1:]:
-        assert [t.model for t in one.plane_transforms] == ["lens"] * 2
-        assert np.abs(one.plane_transforms[1](corner) - one.transform(corner)).max() < 0.02
 
 
 def shared(night, **settings):
