@@ -365,16 +365,17 @@ def align_light(process: StarAlignment, reference: Reference, anchor: str, light
     return process.align(reference, light.stars, light.source)
 
 
-def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> str:
+def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> list[str]:
     """Lay matched lights anew by the stars of all of them, through the lens that all share where that pays.
 
-    Gives what to tell of the lens; empty where there is none.
+    Gives what to tell of the lens and of what it leaves.
     """
     moved = [light for light in lights if light is not reference]
     found = process.share_lens(reference.stars, [(light.stars, light.transform) for light in moved])
     for light, transform in zip(moved, found.transforms, strict=True):
         light.transform = transform
-    return str(found) if found.believed or found.apart or process.distortion == "lens" else ""
+    told = [str(found)] if found.believed or found.apart or process.distortion == "lens" else []
+    return [*told, str(found.left)] if found.left and found.left.tells else told
 
 
 def lay_colours(process: StarAlignment, lights: Sequence[Light]) -> str:

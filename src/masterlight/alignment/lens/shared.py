@@ -14,6 +14,7 @@ from masterlight.alignment.lens.bundle import ALL_TERMS, HARD_STEPS, HELD, NO_LE
 from masterlight.alignment.lens.catalogue import Paired, Sight, Sky, half_px, paired, sky_of, to_half
 from masterlight.alignment.lens.outcome import FEWEST_PAIRS, SharedLens
 from masterlight.alignment.lens.poses import Known, held_by, likened, posed
+from masterlight.alignment.lens.residuals import ResidualMap
 from masterlight.alignment.models.fits import MOST_CHI2
 from masterlight.alignment.models.growth import SIGMA_FLOOR_PX
 from masterlight.alignment.transform import Transform, fit, jacobian
@@ -94,7 +95,9 @@ def share_lens(
             bundle, _, _ = adjust(without_lens(bundle), still, most_steps)
         bundle = alike_in_pose(bundle, held, still, most_steps)
         known = known_of(bundle, held, reference.shape, tolerance_px)
-        laid = posed(told_by(sky, bundle, stars, reference), reference, frames, pairs, known).transforms
+        done = posed(told_by(sky, bundle, stars, reference), reference, frames, pairs, known)
+        laid, left = done.transforms, ResidualMap.of(done.at_px, done.left_px, done.weight, reference.shape)
+        found = replace(found, left=left)
         if not found.believed:
             break
         frames, found = moved_along(frames, laid, every, known.lens), replace(found, lens=known.lens)

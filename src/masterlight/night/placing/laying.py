@@ -64,7 +64,7 @@ def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
     """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas;
     without those whose stars do not lie there, either."""
     align = run.recipe.align
-    told = [through_one_lens(align, field.reference, field.lights) for field in fields]
+    told = [words for field in fields for words in through_one_lens(align, field.reference, field.lights)]
     kept = []
     for field in fields:
         kept.append((yield from leave_loose(run, field)))
