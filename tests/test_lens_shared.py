@@ -24,8 +24,8 @@ def pixels():
     select, align, lights = SubframeSelector(), StarAlignment(), []
     for number, truth in enumerate(night.truth):
         image = starry(truth.bend.source.distort(apply(truth.matrix, sky)), light, rng)
-        found = select.measure(ArrayFrame.of(image, f"{number}.fits"))[1]
-        lights.append(SimpleNamespace(stars=found))
+        frame = ArrayFrame.of(image, f"{number}.fits")
+        lights.append(SimpleNamespace(stars=select.measure(frame)[1], raw=frame))
     prepared = align.prepare(lights[0].stars)
     for one in lights:
         one.transform = align.align(prepared, one.stars)
