@@ -87,7 +87,7 @@ def test_truth_all_of_a_later_night_is_shown_about_the_earlier_one(nights, tmp_p
     """A union on a reference that is none of the lights: as large as these, at its place on the sky."""
     made, told = walked(nights / "second", tmp_path, reference=str(nights / "kept.fits"), **{"align.frame": "union"})
     header = fits.getheader(made[0])
-    assert header["NAXIS1"] > 390 and "of kept.fits" in told
+    assert header["NAXIS1"] > 380 and "of kept.fits" in told
     left, top = header["CRPIX1"] - WCS_CARDS["CRPIX1"], header["CRPIX2"] - WCS_CARDS["CRPIX2"]
     one, two = (SubframeSelector().measure(read(path))[1][:60].xy for path in (nights / "kept.fits", made[0]))
     distance, _ = cKDTree(one + (left, top)).query(two)
