@@ -32,6 +32,7 @@ from masterlight.integration.single.sharp import look_of, peaks_off
 from masterlight.integration.single.struck import struck_alone
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
+from masterlight.session.targets.apart import sensor_of
 from masterlight.subframes.fringes import Fringes, fringes_of, of_mosaic
 from masterlight.subframes.measure import keywords_of, measure, measure_light, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response, StarList
@@ -374,8 +375,9 @@ def align_light(process: StarAlignment, reference: Reference, anchor: str, light
 def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> str:
     """Lay matched lights anew through the lens that all share, where that pays.
 
-    Gives what to tell of it; empty where nothing changed.
+    Those of other sensors have a lens of their own and stay. Gives what to tell of it; empty where nothing changed.
     """
+    lights = [light for light in lights if sensor_of(light.raw.meta) == sensor_of(reference.raw.meta)]
     moved = [light for light in lights if light is not reference]
     found = process.share_lens(reference.stars, [(light.stars, light.transform) for light in moved])
     if not found.believed:

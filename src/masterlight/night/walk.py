@@ -8,6 +8,7 @@
 Raw pixels are read twice; only masters and results are written.
 """
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
-from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads
+from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads, pixels
 from masterlight.session.words import how_many
 
 
@@ -142,7 +143,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         lights += yield from calibrate_set(run, number, part, masters)
     if not lights:
         return []
-    together = yield from plan_memory(run, job, lights[0])
+    together = yield from plan_memory(run, job, max(lights, key=lambda light: light.measure_mb))
     lights = yield from measure_each(run, lights, together, filter=job.filter)
     good = yield from leave_doubled(run, lights)
     for masters in [] if keep else used:
@@ -240,7 +241,8 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
     named = named_reference(run, lights)
     reference = named[0] if named and anchor in named else level_of(lights, anchor)
-    stack, lights, at, cards = yield from stack_lights(run, lights, anchor, reference, loads(job))
+    sets = loads(job) * pixels(job) / math.prod(anchor.result_shape)
+    stack, lights, at, cards = yield from stack_lights(run, lights, anchor, reference, sets)
     if stack is None:
         yield run.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
         return
@@ -348,7 +350,8 @@ def drizzle_lights(
     run: Run, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, keywords: list[tuple]
 ) -> Events[None]:
     """Drop the lights of a stack onto a finer grid and write what came of them."""
-    made = yield from drop_lights(run, lights, stack, anchor, loads(job))
+    sets = loads(job) * pixels(job) / math.prod(anchor.result_shape)
+    made = yield from drop_lights(run, lights, stack, anchor, sets)
     made_of = next(value for name, value, _ in keywords if name == "MLKEY")
     path = yield from run.product("master_light", *job.words, "drizzle", made_of=made_of, beside=(".png",))
     yield from write_drizzled(run, path, made, lights, anchor, keywords)

@@ -4,6 +4,7 @@ Mostly all lights of a target do. What does not match the reference is tried amo
 without a name may show two targets, and a name may be wrong.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from masterlight.night.placing.laying import (
 )  # fmt: skip
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
+from masterlight.session.targets.apart import sensor_of
 from masterlight.subframes.choice.health import examined
 from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.choice.table import Subframes
@@ -188,17 +190,18 @@ def is_few_of_group(verdict: Rejected) -> bool:
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter; formulas, also that of weights,
-    and flags are asked, too."""
+    """The selector's verdict on each light, taken among those of the same filter and sensor; formulas, also that of
+    weights, and flags are asked, too."""
     select = run.recipe.select
     if select.approve or select.weight or select.flags == "reject":
         frames = subframes_of(lights)
         if set(select.measures) & set(HEALTH_FIELDS):
             frames = [*examined(Subframes(tuple(frames)), places_of)]
         return [judged_by_formula(*pair) for pair in zip(lights, select.table(frames), strict=True)]
-    verdict = {}
-    for job in {light.job for light in lights}:
-        own = [light for light in lights if light.job == job]
+    verdict, alike = {}, defaultdict(list)
+    for light in lights:
+        alike[light.job, sensor_of(light.raw.meta)].append(light)
+    for own in alike.values():
         verdict.update(zip(own, select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
 

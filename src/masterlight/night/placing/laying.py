@@ -20,7 +20,7 @@ from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_wanted
 from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
-from masterlight.night.placing.reference import BETTER, FAR_BETTER, laid_on, promise, worths
+from masterlight.night.placing.reference import BETTER, FAR_BETTER, finer_lights, laid_on, promise, same_grid, worths
 from masterlight.night.run import Run
 
 BEYOND = 0.3
@@ -133,11 +133,20 @@ def match_best(
 ) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
     """The same matches on the light that serves best as reference, by what the stars in common tell of each.
 
-    The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
+    The user's choice stays. Its pixels are no larger than stars allow. Where the first saw far less, lights are matched
+    with the better one once more.
     """
-    known = {light: worth for light, worth in worths(matches).items() if light.view.shape == reference.view.shape}
+    if named_reference(run, list(matches)):
+        return matches, reference
+    known = worths(matches)
+    if finer := finer_lights(matches, reference):
+        best = max(finer, key=known.__getitem__)
+        again = yield from match_lights(run, best, list(matches))
+        if sum(map(bool, again.values())) >= sum(map(bool, matches.values())):
+            matches, reference, known = again, best, worths(again)
+    known = {light: worth for light, worth in known.items() if same_grid(light, reference, matches)}
     best = max(known, key=known.__getitem__)
-    if named_reference(run, list(matches)) or known[best] <= BETTER * known[reference]:
+    if known[best] <= BETTER * known[reference]:
         return matches, reference
     if known[best] > FAR_BETTER * known[reference]:
         again = yield from match_lights(run, best, list(matches))

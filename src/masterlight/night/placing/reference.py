@@ -22,6 +22,13 @@ LEVEL_BETTER = 1.5
 """The same for sky and scale: one light may well be the reference of both."""
 SAMPLES = 24
 """Rows and columns of places in a frame of which is asked whether another shows them."""
+ALIKE, FINER = 0.05, 1.1
+"""Pixels are as large as others whose side differs by less than this share, and smaller for sure by this factor."""
+FAIR, AS_WIDE = 0.2, 0.8
+"""Share of as many lights as the most common sensor has, and of the reference's field, from which on the grid of a
+sensor with smaller pixels may be that of the result."""
+SAMPLED_PX = 3.0
+"""Stars so wide (FWHM) lose nothing in pixels of this size."""
 STEEP = 10.0
 """Gradient from corner to corner, in units of the noise of a pixel, by which a sky is worth half as a level."""
 
@@ -62,13 +69,14 @@ def worths(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     """How well each matched light serves as reference: (light of its stars / noise / width) x roundness x what it
     has in common with the others x evenness of its sky."""
     light_of, out = transparencies(matches), {}
-    centres = {light: np.array([matches[light].dx_px, matches[light].dy_px]) for light in light_of}
+    sizes = {light: np.array(light.view.shape[:-3:-1]) for light in light_of}
+    centres = {light: matches[light].shift_px(light.view.shape) / size for light, size in sizes.items()}
     middle = np.median(list(centres.values()), axis=0)
     turned = dict(zip(light_of, shared_turned([matches[light] for light in light_of]), strict=True))
     for light, ratio in light_of.items():
-        m, (rows, cols) = light.measurement, light.view.shape[-2:]
-        inside = np.prod(np.clip(1 - np.abs(centres[light] - middle) / (cols, rows), 0, None))
-        sharp = ratio / m.noise_dn / (m.fwhm_px * light.view.meta.binning[0])
+        m = light.measurement
+        inside = np.prod(np.clip(1 - np.abs(centres[light] - middle), 0, None))
+        sharp = ratio / m.noise_dn / m.fwhm_px  # the same in pixels of any size
         out[light] = float(sharp * roundness(m) * inside * turned[light] * calm(light))
     return out
 
@@ -91,6 +99,37 @@ def shared_turned(transforms: Sequence[Transform]) -> np.ndarray:
     return np.interp(np.minimum(apart, 180 - apart), angles, inside.mean(axis=(1, 2))).mean(axis=1)
 
 
+def same_grid(one: Light, other: Light, matches: Mapping[Light, Transform | Rejected]) -> bool:
+    """Whether pixels of two matched lights are as many and as large on the sky."""
+    a, b = (matches[light].scale for light in (one, other))
+    return one.view.shape == other.view.shape and abs(a - b) <= ALIKE * max(a, b)
+
+
+def finer_lights(matches: Mapping[Light, Transform | Rejected], reference: Light) -> list[Light]:
+    """The matched lights of a sensor with smaller pixels whose stars those of the reference are too large for.
+
+    That is of several such sensors the one with the smallest. It has a fair part of the lights, and shows about as much
+    of the sky. Nothing where the pixels of the reference do, or are the smallest.
+    """
+    left, grids = [light for light, match in matches.items() if match], list[list[Light]]()
+    while left:
+        grids.append([light for light in left if same_grid(light, left[0], matches)])
+        left = [light for light in left if light not in grids[-1]]
+
+    def sky(light: Light) -> float:
+        return float(np.prod(light.view.shape[-2:])) / matches[light].scale ** 2
+
+    most = max(map(len, grids))
+    scales = {id(grid): float(np.median([matches[light].scale for light in grid])) for grid in grids}
+    fit = [grid for grid in grids if len(grid) >= FAIR * most and sky(grid[0]) >= AS_WIDE * sky(reference)]
+    best = max(fit, key=lambda grid: scales[id(grid)], default=[])
+    finer = scales.get(id(best), 0.0) > FINER * matches[reference].scale
+    if not finer:
+        return []
+    width_px = np.median([light.measurement.fwhm_px / matches[light].scale for light in best])
+    return best if width_px < SAMPLED_PX else []
+
+
 def level_of(lights: Sequence[Light], anchor: Light) -> Light:
     """The light whose sky and scale the result has: clear, little noise, little gradient; `anchor` if it serves well.
 
@@ -101,7 +140,7 @@ def level_of(lights: Sequence[Light], anchor: Light) -> Light:
     def level(light: Light) -> float:
         t = light.transform
         ratio = t.flux_ratio if tells_light(t, FEWEST_STARS) else 0.0
-        return ratio / light.measurement.noise_dn * calm(light)
+        return ratio / (light.measurement.noise_dn * t.scale) * calm(light)
 
     best = max([light for light in lights if tells_light(light.transform, ENOUGH_STARS)] or lights, key=level)
     return anchor if anchor in lights and level(best) <= LEVEL_BETTER * level(anchor) else best
