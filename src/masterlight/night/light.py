@@ -1,7 +1,7 @@
 """One light on its way through a walk: what is measured of it in pass 1, where it lies, what it brings to pass 2."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, Transforms, apply, jacobian
 from masterlight.alignment.warping.view import Registered
 from masterlight.alignment.warping.warp import warp
+from masterlight.alignment.warping.wcs import seen_from
 from masterlight.calibration.darkscale import DarkScale
 from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
@@ -336,15 +337,21 @@ class Measure:
         return getattr(self.kept, name)
 
 
-def align_light(process: StarAlignment, reference: Reference, anchor: str, light: Light) -> tuple | Rejected:
+def align_light(
+    process: StarAlignment, reference: Reference, anchor: str, sky: Mapping, light: Light
+) -> tuple | Rejected:
     """The task between the passes: (transform, transforms of planes that go each their way), or why there are none.
 
-    anchor: source of the reference itself, whose place is known. A plane with too few stars lies where its light does.
+    anchor: source of the reference itself, whose place is known; sky: the keywords that tell where it lies on the sky.
+    Where the stars alone do not tell, it is tried where both headers say. A plane with too few stars lies where its
+    light does.
     """
     if light.source == anchor:
         whole = Transform.identity(light.stars.shape)
     else:
         whole = process.align(reference, light.stars, light.source)
+        if not whole and (matrix := seen_from(sky, light.view.header)) is not None:
+            whole = process.align(reference, light.stars, light.source, Transform(matrix=matrix)) or whole
     if not whole:
         return whole
     alone = [s and process.align(reference, s, light.source, whole) for s in light.plane_stars]

@@ -13,6 +13,7 @@ from pathlib import Path
 from masterlight.alignment.canvas import UNITED, Canvas, share_within
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.core.errors import Rejected
+from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
@@ -94,7 +95,9 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
 def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
     """Match every light with the reference; gives the transforms of each, or why it has none."""
     prepared, matches = run.recipe.align.prepare(reference.stars), {}
-    task = partial(align_light, run.recipe.align, prepared, reference.source)
+    header = reference.view.header
+    sky = {key: header[key] for key in header if key.startswith(WCS_KEYWORDS)}
+    task = partial(align_light, run.recipe.align, prepared, reference.source, sky)
     for event in each("align", run.pool, task, lights):
         matches[event.item] = event.result
         yield Event("align", event.done, event.total)
