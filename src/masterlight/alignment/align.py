@@ -59,7 +59,9 @@ class StarAlignment:
     clamping: Literal["floor", "pixinsight", "none"] = "floor"
     """What prevents dark rings at bright stars: a floor at the darkest near pixel, PixInsight's rule, or nothing."""
     clamp_kappa: Annotated[float, Field(ge=0, le=1000), Unit("sigma"), When(clamping="floor")] = 1.0
-    """How far below the darkest near pixel a value may fall, in sigma of the noise (clamping floor)."""
+    """How far below the darkest near pixel a value may fall, in sigma of the noise (clamping floor). Beside stars of 2
+    px and more that are not saturated also by what the kernel takes there, below 1 % of their height: else bright ones
+    would gain flux."""
     clamp_threshold: Annotated[float, Field(ge=0, le=1), When(clamping="pixinsight")] = 0.3
     """Ratio of negative to positive terms above which negative ones fade out (clamping pixinsight)."""
     model: Literal[
@@ -79,8 +81,9 @@ class StarAlignment:
     """Also try mirrored frames, as a diagonal or an off-axis guider gives."""
     significance: Annotated[float, Field(ge=-300, le=0), Unit("log10 P")] = -6.0
     """A match is believed when log10 of the chance of an accident is at most this."""
-    planes: Literal["luminance", "each"] = "luminance"
-    """How the planes of colour lights are laid on the reference: together by their mean, or each by its own stars."""
+    planes: Literal["auto", "luminance", "each"] = "auto"
+    """How the planes of colour lights are laid on the reference: together by their mean, or red and blue each by its
+    own stars on green. auto does that where they lie more than 0.1 px apart somewhere, by the lens or by the air."""
     defective: Literal["missing", "interpolated"] = "missing"
     """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
     max_shear: Annotated[float, Field(ge=0, le=1), Unit("fraction"), When(model=SHEARING)] = 0.02
@@ -95,7 +98,7 @@ class StarAlignment:
     frame: Literal["auto", "reference", "min", "max", "union", "cog", "mosaic"] = "auto"
     """Which part of the sky a result shows: what the reference does, what all frames have in common, all of every one
     (max, union and mosaic), or as much as the reference does about the mean of their centres. auto is mosaic where
-    frames that do not overlap the reference are joined to it by others, else reference."""
+    a tenth of the frames or more, two at least, lie by 30 % beyond the reference or are joined to it by others."""
     crop: Annotated[float, BeforeValidator(part_of_one), Field(ge=0, le=1), Unit("fraction")] = 0.0
     """Crop the result to the largest rectangle in which at least this part of the frames overlap, such as 50%."""
 
@@ -130,13 +133,14 @@ class StarAlignment:
         """
         frame, transforms = engine("core.frame").frame_of(frame), engine("alignment.transform").each_of(transform)
         meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)
-        cards = (*frame.cards, card(self))
+        cards, kernel = (*frame.cards, card(self)), self.kernel(transforms[0].scale, fwhm_px)
         return engine("alignment.warping.view").Registered(
             source=frame.source, meta=meta, cards=cards, below=frame,
-            kernel=self.kernel(transforms[0].scale, fwhm_px), transforms=transforms,
+            kernel=kernel, transforms=transforms,
             keep_defective=self.defective == "interpolated",
             margin_dn=self.clamp_kappa * max(noise_dn, 0.0) if self.clamping == "floor" else inf,
             threshold=self.clamp_threshold if self.clamping == "pixinsight" else -1.0,
+            ring=engine("alignment.warping.weights").Ring.of(kernel, fwhm_px, frame.meta.saturation_dn),
         )  # fmt: skip
 
     def kernel(self, scale: float, fwhm_px: float | None = None) -> Kernel:

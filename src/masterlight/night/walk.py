@@ -176,14 +176,14 @@ def measure_each(
 def measured(run: Run, lights: list[Light], together: int | None) -> Events[dict[Light, Rejected | None]]:
     """Measure lights; gives why each could not be, None where it was."""
     more = run.recipe.integrate.measures, run.recipe.integrate.dispersion, run.recipe.integrate.rejection
-    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
+    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes != "luminance", *more)
     lost: dict[Light, Rejected | None] = {}
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         lost[light] = event.result if isinstance(event.result, Rejected) else None
         if lost[light] is not None:
             continue
-        light.measurement, light.channels, light.stars, light.plane_stars, light.struck, seen = event.result
+        light.measurement, light.channels, light.stars, light.fringes, light.struck, seen = event.result
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
@@ -378,7 +378,7 @@ def drop_lights(run: Run, lights: list[Light], stack: Stack, anchor: Light, sets
     drizzle, shape = run.recipe.drizzle, anchor.result_shape
     whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
     frames = [light.sensor if whole else light.view for light in lights]
-    places = [light.placed for light in lights]
+    places = [light.placed_sites if whole else light.placed for light in lights]
     how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
     memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, sets)
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):

@@ -317,7 +317,8 @@ def whole(numbers: Sequence[int]) -> list[int]:
 def place_of(light: Light, folder: Path) -> dict[str, Any]:
     """Where one light lies, as plain data."""
     told = {"file": relative(light.source, folder), "transform": to_dict(light.transform)}
-    return told | ({"planes": [to_dict(one) for one in light.plane_transforms]} if light.plane_transforms else {})
+    each = {"planes": light.plane_transforms, "sites": light.site_transforms}
+    return told | {name: [to_dict(one) for one in own] for name, own in each.items() if own}
 
 
 def write_places(path: Path, told: Mapping[str, Any]) -> None:

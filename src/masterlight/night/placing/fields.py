@@ -111,13 +111,13 @@ def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list
     return fields
 
 
-def leave_hot_pixels(run: Run, fields: list[Field]) -> Events[dict[Light, tuple | Rejected]]:
+def leave_hot_pixels(run: Run, fields: list[Field]) -> Events[dict[Light, Transform | Rejected]]:
     """Take out the fields that are hot pixels under clouds; gives how their lights match the first one."""
-    seen: dict[Light, tuple | Rejected] = {}
+    seen: dict[Light, Transform | Rejected] = {}
     for field in [field for field in fields[1:] if is_of_sensor(field, fields[0])]:
         fields.remove(field)
         for light in field.lights:
-            light.transform, light.plane_transforms = None, ()
+            light.transform = None
         matches = yield from match_lights(run, fields[0].reference, field.lights)
         fields[0].lights.extend(take(matches, fields[0].reference).lights)
         seen |= matches

@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from masterlight.alignment.canvas import UNITED, Canvas, share_within
+from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
+from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_named
-from masterlight.night.light import Light, align_light, planes_on, through_one_lens
+from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
 from masterlight.night.placing.reference import BETTER, FAR_BETTER, laid_on, promise, worths
 from masterlight.night.run import Run
 
 BEYOND = 0.3
-"""Lights of which more than this share lies beyond their reference may be panels of a mosaic."""
+"""It is told of lights of which more than this share lies beyond their reference and is cut off."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Field:
     reference: Light | None
     joined: int = 0
     """Those of them that the reference does not show, laid by way of others."""
+    panels: int = 0
+    """Those of them that show other parts of the sky, so that the result becomes a mosaic if nobody says otherwise."""
     canvas: Canvas | None = None
     """The pixels of the result, once all lights are known."""
 
@@ -59,9 +62,10 @@ def lay_on_one(
 def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
     """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas."""
     align = run.recipe.align
-    lensed = [through_one_lens(align, field.reference, field.lights) for field in fields]
+    told = [through_one_lens(align, field.reference, field.lights) for field in fields]
+    told += [lay_colours(align, field.lights) for field in fields]
     fields = [framed(run, field) for field in fields]
-    for words in (*filter(None, lensed), *framing_of(fields), *cut_off(fields)):
+    for words in (*filter(None, told), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
 
@@ -92,8 +96,8 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
     return sorted(lights, key=rank, reverse=True)
 
 
-def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
-    """Match every light with the reference; gives the transforms of each, or why it has none."""
+def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, Transform | Rejected]]:
+    """Match every light with the reference; gives the transform of each, or why it has none."""
     prepared, matches = run.recipe.align.prepare(reference.stars), {}
     header = reference.view.header
     sky = {key: header[key] for key in header if key.startswith(WCS_KEYWORDS)}
@@ -104,7 +108,7 @@ def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict
     return {light: matches[light] for light in lights}
 
 
-def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
+def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
     """Match lights with the best reference, or with the next best where that shows what few others do."""
     best, most = {}, 0
     for reference in rank_references(run, lights)[:3]:
@@ -117,8 +121,8 @@ def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple 
 
 
 def match_best(
-    run: Run, matches: dict[Light, tuple | Rejected], reference: Light
-) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
+    run: Run, matches: dict[Light, Transform | Rejected], reference: Light
+) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
     """The same matches on the light that serves best as reference, by what the stars in common tell of each.
 
     The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
@@ -134,35 +138,35 @@ def match_best(
     return laid_on(matches, best), best
 
 
-def take(matches: dict[Light, tuple | Rejected], reference: Light) -> Field:
+def take(matches: dict[Light, Transform | Rejected], reference: Light) -> Field:
     """A field of the lights that match; they know from now on where they lie."""
     own = [light for light, match in matches.items() if match]
     for light in own:
-        light.transform, light.plane_transforms = matches[light]
+        light.transform = matches[light]
     return Field(own, reference)
 
 
 def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, list[Light]]]:
     """The field with the lights that its reference does not show, laid by way of those that reach farther; and the
-    lights that are left. Only framings that show all of every light have use for them."""
+    lights that are left. Panels of a mosaic are laid all at once. Only framings that show all of every light have use
+    for that."""
     align = run.recipe.align
-    if not left or align.frame not in ("auto", *UNITED):
+    if align.frame not in ("auto", *UNITED):
         return field, left
-    lights = [*field.lights, *left]
-    laid = {i: light.transform for i, light in enumerate(field.lights)}
+    lights = sorted([*field.lights, *left], key=lambda light: (light.view.meta.time or "", light.source))
+    laid = {i: light.transform for i, light in enumerate(lights) if light.transform is not None}
     meta, free = field.reference.view.meta, not named_reference(run, field.lights)
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
     stars, reference = [light.stars for light in lights], lights.index(field.reference)
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
-    if not found.bridged:
+    if not found.rms_px:
         return field, left
-    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
+    own = [lights[i] for i in sorted(found.transforms)]
     for i, whole in found.transforms.items():
-        lights[i].transform, lights[i].plane_transforms = whole, planes_on(align, lights[i], whole)
+        lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
-    words = (
-        f"{some(more)}: laid by way of their neighbours, whose stars lie {found.rms_px:.2f} px apart where they overlap"
-    )
+    words = f"{some(more)}: laid by way of their neighbours, whose" if more else "panels are laid all at once; their"
+    words += f" stars lie {found.rms_px:.2f} px apart where they overlap"
     yield run.note("align", f"{words}; reference: {Path(anchor.source).name}")
     return Field(own, anchor, len(more)), [light for light in left if light.transform is None]
 
@@ -170,12 +174,13 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
 def framed(run: Run, field: Field) -> Field:
     """The field with the canvas that its lights make, which they know from now on."""
     align, lights, reference = run.recipe.align, field.lights, tuple(field.reference.stars.shape)
-    kind = align.frame if align.frame != "auto" else "mosaic" if field.joined else "reference"
     where = [light.transform for light in lights], [tuple(light.stars.shape) for light in lights]
+    panels = max(len(panels_of(*where, reference)), field.joined) if align.frame == "auto" else 0
+    kind = align.frame if align.frame != "auto" else "mosaic" if panels else "reference"
     canvas = Canvas.of(kind, align.crop, reference, *where)
     for light in lights if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
         light.canvas = canvas
-    return replace(field, canvas=canvas)
+    return replace(field, canvas=canvas, panels=panels)
 
 
 def framing_of(fields: list[Field]) -> Iterator[str]:
@@ -186,7 +191,9 @@ def framing_of(fields: list[Field]) -> Iterator[str]:
             yield field.canvas.note
         elif field.lights and field.lights[0].canvas:
             name = Path(field.reference.source).name
-            yield f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
+            words = f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
+            more = f": {field.panels} of {len(field.lights)} lights are panels beside it (StarAlignment.frame auto)"
+            yield f"{words}{more if field.panels else ''}"
 
 
 def cut_off(fields: list[Field]) -> Iterator[str]:
@@ -199,4 +206,4 @@ def cut_off(fields: list[Field]) -> Iterator[str]:
             names, least, most = some([light.source for light in far]), shares[far[0]], shares[far[-1]]
             share = f"{least:.0%} to {most:.0%}" if round(100 * least) < round(100 * most) else f"{most:.0%}"
             where = f"beyond {Path(field.reference.source).name}, on whose grid they are laid, and is cut off"
-            yield f"{names}: {share} lies {where}. Panels of a mosaic? StarAlignment.frame mosaic shows all of them"
+            yield f"{names}: {share} lies {where}. StarAlignment.frame mosaic shows all of every light"
