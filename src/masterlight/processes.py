@@ -308,7 +308,12 @@ STEPS = {step.verb: step for step in (
          Slot("on_failure", "continue, or stop where a frame cannot be laid there.", "word", metavar="WORD")),
         makes="Folder for the registered frames and transforms.json.", ending="_r", of="align",
         also=("select", "debayer", "calibrate.units", "doctor", "force", *GENERAL),
-        others=(("pixel-interpolation", "interpolation"), ("clamping-threshold", "clamp-threshold")),
+        others=(
+            ("pixel-interpolation", "interpolation"), ("clamping-threshold", "clamp-threshold"),
+            ("distortion-correction", "distortion"), ("distortion-max-iterations", "distortion-iterations"),
+            ("distortion-tolerance", "distortion-tolerance-px"), ("reference-image", "reference"),
+            ("on-error", "on-failure"),
+        ),
         implied=(("align.clamp_threshold", "align.clamping", "pixinsight"),),
         words="Exit status: 0 done, 1 done without some frames, 2 nothing usable.",
     ),
