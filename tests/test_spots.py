@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from sky import CALM
+from test_hand_drizzle import assert_same_bits
 
 from masterlight.core.process import build
 from masterlight.core.workers import Event
 from masterlight.doors.hand.align import align_files
+from masterlight.doors.hand.steps import by_hand
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import run
 from masterlight.simulate import Night, simulate
@@ -63,6 +65,10 @@ def test_truth_a_night_of_forty_hot_blocks_beside_each_star_is_laid_by_its_stars
     assert max(off.values()) < 0.3
     assert all(2.4 < row.fwhm_px < 3.6 for row in used)
     assert abs(int(told[0].split()[0]) / np.count_nonzero(hot) - 1) < 0.1
+    deep, lights = events[-1].result.lights[0], truth.paths("light")
+    list(by_hand("align", lights, tmp_path / "list", reference=deep.reference, transforms_only=True))
+    list(by_hand("integrate", lights, tmp_path / "deep.fits", transforms=tmp_path / "list" / "transforms.json"))
+    assert_same_bits(tmp_path / "deep.fits", deep.path)
 
 
 @pytest.mark.parametrize("pattern", ["", "RGGB"])
