@@ -16,6 +16,7 @@ from masterlight.alignment.models.loose import loose
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
+from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
@@ -139,7 +140,9 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
 def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, Transform | Rejected]]:
     """Match every light with the reference; gives the transform of each, or why it has none."""
     prepared, matches = run.recipe.align.prepare(reference.stars), {}
-    task = partial(align_light, run.recipe.align, prepared, reference.source)
+    header = reference.view.header
+    sky = {key: header[key] for key in header if key.startswith(WCS_KEYWORDS)}
+    task = partial(align_light, run.recipe.align, prepared, reference.source, sky)
     for event in each("align", run.pool, task, lights):
         matches[event.item] = event.result
         yield Event("align", event.done, event.total)
