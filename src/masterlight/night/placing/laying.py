@@ -13,6 +13,7 @@ from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
+from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_wanted
@@ -166,7 +167,7 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     if align.frame not in (UNITED if field.is_beside else ("auto", *UNITED)):
         return field, left
     beside = [field.reference] if field.is_beside else []
-    lights = sorted([*field.lights, *left, *beside], key=lambda light: (light.view.meta.time or "", light.source))
+    lights = sorted([*field.lights, *left, *beside], key=lambda light: by_time(light.view))
     laid = {i: light.transform for i, light in enumerate(lights) if light.transform is not None}
     meta, free = field.reference.view.meta, not named_reference(run, [field.reference])
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
