@@ -67,3 +67,12 @@ def test_memory_is_planned_for_the_largest_sensor():
     large = frames("light", 3, camera="A", shape=(4000, 6000))
     small = frames("light", 3, camera="B", shape=(400, 600))
     assert needed(small, large) == needed(large, small) > needed(large)
+
+
+def test_truth_lights_that_no_master_fits_stay_apart_from_calibrated_ones():
+    kinds = "light", "dark", "flat", "bias"
+    nights = [*(frames(kind, 6, **BIG) for kind in kinds), frames("light", 3, **SMALL)]
+    found = planned(*nights)
+    assert [len(job.frames) for job in found.lights] == [6, 3]
+    assert "so they stay apart" in " ".join(found.warnings)
+    assert [len(job.frames) for job in split("nothing", *nights).lights] == [9]

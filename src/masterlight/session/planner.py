@@ -156,6 +156,9 @@ class Planner(Chooser):
             sets[masters] = part
         made = []
         for key, sets in jobs.items():
+            if key[-1]:
+                words = "no master fits their camera, so they stay apart from the lights that are calibrated"
+                self.warn(f"{words}. Recipe.split_by nothing joins them", of[key][0])
             name, own = names[key[0]], tuple(sets.values())
             told = tuple(instrument_words(of[key]))
             made.append(LightJob(name, own[0].frames[0].meta.filter, own, key[1], instruments=told))

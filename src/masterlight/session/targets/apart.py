@@ -25,14 +25,15 @@ def keys_of(
 ) -> list[tuple[Any, ...]]:
     """A key for each group of lights and the set that is made of it; those of one key become one master light.
 
-    Under auto all of one target do, but lights of a sensor that no master fits, where those of others are calibrated.
+    Under auto all of one target do, but lights of a sensor that no master fits, where those of others are calibrated:
+    their keys end in what tells their sensor, others in nothing.
     fields: which field of its name a light shows, by its file.
     """
     numbers = (fields.get(group.frames[0].source, 1) for group in groups)
     metas = [part.frames[0].meta for part in parts]  # their colour pattern may be known of masters alone
     keys = [(*target_of(*each), apart) for *each, apart in zip(metas, numbers, apart_by(split, groups), strict=True)]
     if split != "auto":
-        return keys
+        return [(*key, ()) for key in keys]
     made: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
     for key, part in zip(keys, parts, strict=True):
         made.setdefault(key, set())
@@ -40,7 +41,7 @@ def keys_of(
             made[key].add(sensor_of(part.frames[0].meta))
     sensors = [sensor_of(meta) for meta in metas]
     bare = [bool(made[key]) and sensor not in made[key] for key, sensor in zip(keys, sensors, strict=True)]
-    return [(*key, *(sensor if alone else ())) for key, sensor, alone in zip(keys, sensors, bare, strict=True)]
+    return [(*key, sensor if alone else ()) for key, sensor, alone in zip(keys, sensors, bare, strict=True)]
 
 
 def is_calibrated(part: LightSet) -> bool:
