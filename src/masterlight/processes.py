@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NAMES = (
     "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
-    "Blink", "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
+    "Blink", "StarAlignment", "CometAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration",
+    "HDRComposition",
 )  # fmt: skip
 PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""

@@ -13,6 +13,7 @@ from masterlight.core.workers import Events, machine_memory_mb
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io.defectlist import read_defects
 from masterlight.io.scratch import scratch_place
+from masterlight.night.comet.moving import check_places
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
 from masterlight.subframes.choice.subframe import Subframe
@@ -31,6 +32,7 @@ def look_ahead(run: Run) -> Events[None]:
     require_scratch(plan)
     check_counts(run)
     check_reference(plan, recipe.reference)
+    check_places(recipe.comet, [frame.source for job in plan.lights for frame in job.frames])
     yield from weighed_by(run)
     for job in plan.lights if recipe.defects else ():
         read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))

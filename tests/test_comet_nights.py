@@ -1,0 +1,157 @@
+"""Nights with a comet: stars round, the comet sharp, both in one image, and nothing counted twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from sky import CALM, EVEN, SMALL, written
+
+from masterlight import ParameterError, Recipe, build, run
+from masterlight.alignment.comet.nucleus import centre_of
+
+NIGHT = SMALL | CALM | EVEN | {"biases": 0, "darks": 0, "flats": 0, "lights": 10, "seed": 5, "comet_dn": 6000.0}
+
+
+def walked(truth, out, **knobs):
+    events = list(run(truth.folder, out, build(Recipe, {"workers": "serial", **knobs})))
+    return events[-1].result, "\n".join(event.message for event in events)
+
+
+def marks(truth, first=0, last=-1, off=(1.4, -1.2)):
+    """Where a user would see the nucleus in two lights, a little beside it."""
+    files, shown = truth.paths("light"), []
+    for i in (first, last % len(files)):
+        x, y = truth.comet_px(i) + off
+        shown.append(f"{files[i].name}:{x:.0f},{y:.0f}")
+    return tuple(shown)
+
+
+def images(report):
+    return {Path(row.path).stem.split("_L")[1].lstrip("_") or "master": row for row in report.lights}
+
+
+class Made:
+    """What a run made of a night with a comet, beside the scenes without noise of the light it was laid on."""
+
+    def __init__(self, truth, out, **knobs):
+        self.report, self.told = walked(truth, out, **{"comet.positions": marks(truth)} | knobs)
+        rows = images(self.report)
+        self.rows, self.image = rows, {name: fits.getdata(row.path).astype(float) for name, row in rows.items()}
+        self.variance = {name: fits.getdata(row.path, "VARIANCE") for name, row in rows.items()}
+        self.header = fits.getheader(rows["composite"].path)
+        names = [path.name for path in truth.paths("light")]
+        self.at = names.index(Path(rows["composite"].reference).name)
+        self.comet = truth.observatory.comet_e(truth.pointings[self.at]) / truth.night.gain_e_per_dn
+        self.scene = truth.plane_dn(self.at)
+        self.nucleus = truth.comet_px(self.at)
+
+    def off(self, name, wanted):
+        """An image minus what it should be, its median taken off."""
+        away = self.image[name] - wanted
+        return away - np.nanmedian(away)
+
+    def around(self, image, half=14):
+        x, y = np.rint(self.nucleus).astype(int)
+        return image[y - half : y + half + 1, x - half : x + half + 1]
+
+
+@pytest.fixture(scope="module")
+def night():
+    return written(**NIGHT, comet_px_h=150.0)
+
+
+@pytest.fixture(scope="module")
+def made(night, tmp_path_factory):
+    return Made(night, tmp_path_factory.mktemp("comet"))
+
+
+def test_truth_the_way_is_measured_on_the_nucleus(made):
+    assert set(made.rows) == {"master", "stars", "comet", "composite"}
+    assert "measured on its nucleus in 10 of 10 lights" in made.told
+    assert np.hypot(made.header["COMETDX"], made.header["COMETDY"]) == pytest.approx(150.0, abs=1.5)
+    seen = made.header["COMETX"] - 1, made.header["COMETY"] - 1
+    assert np.hypot(*(np.array(seen) - made.nucleus)) < 0.15
+
+
+def test_truth_stars_are_without_the_comet_and_the_comet_without_stars(made):
+    """The comet is up to 3,000 DN over the sky and moves 50 px, less than its coma and tail reach."""
+    noise = float(np.sqrt(np.nanmedian(made.variance["stars"])))
+    assert np.abs(np.mean(made.around(made.off("stars", made.scene)))) < 1.5 * noise
+    assert np.abs(np.mean(made.around(made.off("comet", made.comet)))) < 1.5 * noise
+    left = made.off("comet", made.comet)
+    bright = made.scene > np.median(made.scene) + 1000  # stars of the light that it was laid on
+    assert bright.sum() > 200 and np.abs(np.nanmean(left[bright])) < 0.6 * noise
+    assert np.nanstd(left[bright]) < 1.6 * np.nanstd(left[~bright])
+
+
+def test_truth_the_composite_is_the_sky_of_one_moment(made):
+    off = made.around(made.off("composite", made.scene + made.comet))
+    flux = float(made.around(made.comet).sum())
+    assert abs(float(off.sum())) < 0.02 * flux
+    whole = made.off("composite", made.scene + made.comet)
+    stars = made.scene + made.comet > np.median(made.scene) + 800
+    claimed = np.sqrt(made.variance["composite"])[20:-20, 20:-20]
+    score = (whole[20:-20, 20:-20] / claimed)[~stars[20:-20, 20:-20]]
+    assert 0.85 < 1.4826 * float(np.median(np.abs(score))) < 1.2
+
+
+def test_truth_stars_stay_round_and_the_comet_sharp(made):
+    rows = made.rows
+    assert rows["composite"].fwhm_px == pytest.approx(rows["master"].fwhm_px, rel=0.02)
+    assert rows["composite"].eccentricity < rows["master"].eccentricity + 0.05
+    peak = made.comet.max()
+    off = made.around(made.off("composite", made.scene + made.comet), 3)
+    assert np.abs(off).max() < 0.04 * peak
+    smeared = made.around(made.off("master", made.scene), 3)
+    assert smeared.max() < 0.4 * peak  # what stars alone make of it
+    x, y, _ = centre_of(made.around(made.image["comet"]) - np.median(made.image["comet"]), (14, 14), 2.8, 10.0, 6.0)
+    assert np.hypot(*(np.array([x, y]) - 14 + np.rint(made.nucleus) - made.nucleus)) < 0.2
+
+
+def test_truth_a_curve_is_followed_and_given_places_stay_as_given(tmp_path):
+    truth = written(**NIGHT | {"comet_px_h": 150.0, "comet_bend_px": 80.0, "rows": 320, "cols": 400})
+    bent = Made(truth, tmp_path / "auto")
+    assert "on a curve" in bent.told
+    seen = bent.header["COMETX"] - 1, bent.header["COMETY"] - 1
+    assert np.hypot(*(np.array(seen) - bent.nucleus)) < 0.2
+    report, told = walked(
+        truth, tmp_path / "given", **{"comet.positions": marks(truth, off=(0, 0)), "comet.nucleus": "given"}
+    )
+    assert "as given" in told and images(report)["comet"].frames_used == 10
+
+
+def test_truth_a_rate_alone_finds_the_nucleus_in_the_stack(night, made, tmp_path):
+    rate = {"comet.rate_x_px_h": made.header["COMETDX"], "comet.rate_y_px_h": made.header["COMETDY"]}
+    alone, told = walked(night, tmp_path, **rate)
+    found = fits.getheader(images(alone)["comet"].path)
+    assert "as given" in told
+    place = [made.header["COMETX"], made.header["COMETY"]]
+    assert [found["COMETX"], found["COMETY"]] == pytest.approx(place, abs=1.0)
+
+
+def test_truth_lights_without_a_time_take_no_part_in_the_comet(night, tmp_path):
+    for i, path in enumerate(night.paths("light")):
+        with fits.open(path) as hdus:
+            if i == 4:
+                for key in ("DATE-OBS", "DATE-LOC"):
+                    hdus[0].header.remove(key)
+            hdus[0].writeto(tmp_path / f"l{i:02d}.fits")
+    night_folder, out = tmp_path, tmp_path / "out"
+    x, y = zip(*(night.comet_px(i) for i in (0, 9)), strict=True)
+    marks_ = f"l00.fits:{x[0]:.0f},{y[0]:.0f}", f"l09.fits:{x[1]:.0f},{y[1]:.0f}"
+    events = list(run(night_folder, out, build(Recipe, {"workers": "serial", "comet.positions": marks_})))
+    told = "\n".join(event.message for event in events)
+    assert "l04.fits: no time (DATE-OBS) tells where the comet is" in told
+    rows = images(events[-1].result)
+    assert rows["comet"].frames_used == 9 and rows["master"].frames_used == 10
+
+
+def test_surface_places_in_files_that_are_no_lights_are_refused_before_the_work(night, tmp_path):
+    with pytest.raises(ParameterError, match=r"CometAlignment.positions nothere.fits is not among the 10 lights"):
+        walked(night, tmp_path, **{"comet.positions": ("nothere.fits:1,2", "neither.fits:3,4")})
+
+
+def test_truth_a_run_without_a_comet_makes_no_more_than_before(night, tmp_path):
+    report, _ = walked(night, tmp_path)
+    assert len(report.lights) == 1 and not list(tmp_path.glob("*_comet*"))
