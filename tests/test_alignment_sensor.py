@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from masterlight.alignment import sensor
 from masterlight.alignment.align import StarAlignment
 
 SHAPE = (500, 700)
@@ -122,9 +121,3 @@ def test_truth_frames_that_are_registered_already_lie_by_all_their_stars():
         found = process.align(process.prepare(lists[0]), lists[1], "registered.fits")
         assert found and found.matched > 60
         assert np.abs(found(stars) - stars).max() < 0.15
-
-
-def test_truth_a_star_beside_a_brighter_one_is_no_other_evidence():
-    xy = np.array([[10.0, 10], [100, 100], [12, 10], [300, 30], [101, 99], [98, 100]])
-    assert sensor.standing_alone(xy, 5.0).tolist() == [True, True, False, True, False, False]
-    assert len(sensor.standing_alone(np.empty((0, 2)), 5.0)) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masterlight.alignment.canvas import Canvas, largest_rectangle, share_within
+from masterlight.alignment.canvas import Canvas, beyond, largest_rectangle, panels_of, share_within, shown_by
 from masterlight.alignment.transform import Transform
 from masterlight.alignment.warping.warp import warp, whole_shift
 
@@ -111,3 +111,27 @@ def test_truth_frames_that_share_too_little_are_not_cropped_and_that_is_told():
 def test_truth_what_lies_on_a_canvas():
     assert share_within(shifted(150, 0), SHAPE, Canvas(SHAPE)) == pytest.approx(0.5, abs=0.03)
     assert share_within(shifted(150, 0), SHAPE, of("max", 0, (shifted(0, 0), shifted(150, 0)))) == 1.0
+
+
+def test_truth_how_many_frames_show_a_place():
+    canvas = of("max")
+    seen = [canvas.seen(t) for t in FRAMES]
+    shown = shown_by(canvas.shape, seen, [SHAPE] * len(FRAMES))
+    places = [tuple(int((k + 0.5) * n / m) for k, n, m in zip(at, canvas.shape, shown.shape, strict=True)) for at in
+              np.ndindex(shown.shape)]  # fmt: skip
+    theirs = coverage(canvas, FRAMES)
+    assert np.mean(shown.ravel() == [theirs[at] for at in places]) > 0.97 and max(canvas.shape) / max(shown.shape) < 4
+
+
+def test_truth_who_shows_another_part_of_the_sky():
+    """By where the middle of a frame lies: a frame that is turned in its place is no panel, a dither neither."""
+    three = [shifted(0, 0), shifted(190, 0), turned(40, 30, 0)]
+    assert panels_of(three, [SHAPE] * 3, SHAPE) == {}  # one of three may be a slip
+    assert panels_of(three[:2], [SHAPE] * 2, SHAPE) == {1: pytest.approx(190 / 300)}
+    assert panels_of([turned(a) for a in range(0, 180, 15)], [SHAPE] * 12, SHAPE) == {}
+    many = [shifted(0, 0)] * 27 + [shifted(-120, 60)] * 3
+    assert list(panels_of(many, [SHAPE] * 30, SHAPE)) == [27, 28, 29]
+    assert beyond(shifted(-120, 60), SHAPE, SHAPE) == pytest.approx(1 - (1 - 0.4) * (1 - 0.3))
+    assert panels_of(many[:-1], [SHAPE] * 29, SHAPE) == {}
+    finer = Transform(matrix=np.diag([3.0, 3.0, 1.0]), shape=SHAPE)  # a larger camera that shows all of the reference
+    assert panels_of([finer] * 4, [(1200, 1800)] * 4, SHAPE) == {}

@@ -196,7 +196,7 @@ def test_truth_a_header_cannot_make_a_file_unreadable(tmp_path):
 
 
 def test_truth_a_frame_of_odd_cards_goes_through_all_steps(tmp_path):
-    list(simulate(Night(**TINY, tracking_errors=0), tmp_path / "night"))
+    list(simulate(Night(**TINY), tmp_path / "night"))
     for path in (tmp_path / "night").rglob("*.fits"):
         spoil(path, *ODD, b"ROWORDER= 'BOTTOM-UP'", b"FLOCK   = 'x&'", b"CONTINUE  'y'")
     path = sorted((tmp_path / "night").rglob("*.fits"))[0]
@@ -208,7 +208,7 @@ def test_truth_a_frame_of_odd_cards_goes_through_all_steps(tmp_path):
     assert again.header["OBJECT2"] == "NGC: 7000" and header_cards(again)["ROWORDER"] == "TOP-DOWN"
     assert np.array_equal(np.asarray(again), np.asarray(frame))
     made = run(tmp_path / "night", tmp_path / "out")
-    assert read(made).header["OBSERVER"] == "Zoe"
+    assert read(made).header["OBSERVER"] == "Zoe" and read(made).header["NCOMBINE"] == TINY["lights"]
     with fits.open(made, checksum=True) as hdus:
         hdus.verify("exception")
 

@@ -1,14 +1,18 @@
 """Nights with a comet: stars round, the comet sharp, both in one image, and nothing counted twice."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner
 from sky import CALM, EVEN, SMALL, written
 
 from masterlight import ParameterError, Recipe, build, run
 from masterlight.alignment.comet.nucleus import centre_of
+from masterlight.doors.cli import main
+from masterlight.doors.hand.steps import by_hand
 
 NIGHT = SMALL | CALM | EVEN | {"biases": 0, "darks": 0, "flats": 0, "lights": 10, "seed": 5, "comet_dn": 6000.0}
 
@@ -137,10 +141,10 @@ def test_truth_lights_without_a_time_take_no_part_in_the_comet(night, tmp_path):
                 for key in ("DATE-OBS", "DATE-LOC"):
                     hdus[0].header.remove(key)
             hdus[0].writeto(tmp_path / f"l{i:02d}.fits")
-    night_folder, out = tmp_path, tmp_path / "out"
+    out = tmp_path / "out"
     x, y = zip(*(night.comet_px(i) for i in (0, 9)), strict=True)
     marks_ = f"l00.fits:{x[0]:.0f},{y[0]:.0f}", f"l09.fits:{x[1]:.0f},{y[1]:.0f}"
-    events = list(run(night_folder, out, build(Recipe, {"workers": "serial", "comet.positions": marks_})))
+    events = list(run(tmp_path, out, build(Recipe, {"workers": "serial", "comet.positions": marks_})))
     told = "\n".join(event.message for event in events)
     assert "l04.fits: no time (DATE-OBS) tells where the comet is" in told
     rows = images(events[-1].result)
@@ -155,3 +159,51 @@ def test_surface_places_in_files_that_are_no_lights_are_refused_before_the_work(
 def test_truth_a_run_without_a_comet_makes_no_more_than_before(night, tmp_path):
     report, _ = walked(night, tmp_path)
     assert len(report.lights) == 1 and not list(tmp_path.glob("*_comet*"))
+
+
+def test_truth_align_lays_frames_where_the_comet_stands_still(night, made, tmp_path):
+    """Written or told, the nucleus is at one place, and the frames are interpolated once."""
+    recipe = build(Recipe, {"workers": "serial", "comet.positions": marks(night)})
+    files = night.paths("light")
+    events = list(by_hand("align", files, tmp_path / "on", recipe, reference=files[made.at]))
+    found = events[-1].result
+    assert "measured on its nucleus in 10 of 10 lights" in "\n".join(event.message for event in events)
+    assert len(found.rows) == 10 and found.paths[0].name.endswith("_ca.fits")
+    places = []
+    for path in found.paths[:-1]:
+        header, image = fits.getheader(path), fits.getdata(path)
+        x, y = round(header["COMETX"] - 1), round(header["COMETY"] - 1)
+        box = image[y - 20 : y + 21, x - 20 : x + 21].astype(float)
+        there = centre_of(box - np.median(box), (20, 20), 2.8, 35.0, 5.0)
+        places.append((x + there[0] - 20, y + there[1] - 20))
+    assert np.std(places, axis=0).max() < 0.25
+    told = json.loads((tmp_path / "on" / "transforms.json").read_text())
+    assert len(told["comet"]["terms_px"]) == 2 and told["comet"]["measured"] == 10
+    assert np.hypot(*told["comet"]["terms_px"][1]) == pytest.approx(150, abs=1.5)
+
+
+def test_truth_what_lies_on_a_comet_is_integrated_from_copies_and_from_transforms(night, made, tmp_path):
+    recipe = build(Recipe, {"workers": "serial", "comet.positions": marks(night)})
+    list(by_hand("align", night.paths("light"), tmp_path / "on", recipe))
+    plain, whole = build(Recipe, {"workers": "serial"}), []
+    copies = sorted((tmp_path / "on").glob("*_ca.fits"))
+    told = "\n".join(e.message for e in by_hand("integrate", copies, tmp_path / "copies.fits", plain))
+    assert "lie on a comet" in told
+    transforms = tmp_path / "on" / "transforms.json"
+    list(by_hand("integrate", night.paths("light"), tmp_path / "told.fits", plain, transforms=transforms))
+    for name in ("copies", "told"):
+        header, image = fits.getheader(copies[0]), fits.getdata(tmp_path / f"{name}.fits").astype(float)
+        x, y = round(header["COMETX"] - 1), round(header["COMETY"] - 1)
+        box = image[y - 3 : y + 4, x - 3 : x + 4]
+        whole.append(float(box.max() - np.median(image)))
+    assert min(whole) > 0.8 * made.comet.max()
+
+
+def test_surface_the_command_line_takes_places_one_by_one(night, tmp_path):
+    first, last = marks(night)
+    words = ["align", *map(str, night.paths("light")[:10]), "-o", str(tmp_path / "on"), "--transforms-only"]
+    done = CliRunner().invoke(main, [*words, "--workers", "serial", "--comet", first, "--comet", last])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "on" / "transforms.json").read_text())["comet"]["measured"] == 10
+    wrong = CliRunner().invoke(main, [*words, "--comet", "first.fits:1,2", "--comet", last, "--overwrite"])
+    assert wrong.exit_code == 2 and "first.fits is not among the 10 lights" in wrong.output

@@ -111,3 +111,21 @@ def test_truth_plain_nights_have_no_scatter_to_tell():
     stack = stacked(starlight(150, 800.0, rng), rng)
     assert stack.scatter is None
     assert depth_of(stack)["claimed_over_measured"] == pytest.approx(1, abs=0.03)
+
+
+def test_truth_panels_are_as_deep_as_the_frames_that_show_a_pixel():
+    """Four panels of four frames side by side, which overlap a little: twice the signal to noise, not four times."""
+    rng, frames, known = np.random.default_rng(9), [], []
+    for i in range(16):
+        values, first = rng.normal(SKY, NOISE, SHAPE).astype(np.float32), 110 * (i % 4)
+        values[:, :first] = values[:, first + 150 :] = np.nan
+        frames.append(ArrayFrame.of(values, f"{i}"))
+        own = {"gain_e_per_dn": GAIN, "fwhm_px": 3.0}
+        known.append(Measurement(f"{i}", SKY, (NOISE, NOISE), NOISE, 60.0, 1.0, **own))
+    *_, done = ImageIntegration()(frames, known, reference=0)
+    stack, told = done.result, depth_of(done.result)
+    assert stack.shown == pytest.approx(4 * 150 / 480 / 4, rel=0.02)
+    assert stack.effective_frames == pytest.approx(5.0, rel=0.02)  # four, and eight where two panels overlap
+    assert told["snr_increment_ideal"] == pytest.approx(told["snr_increment"], rel=0.03)
+    assert 2.0 < told["snr_increment"] < 2.2 and told["claimed_over_measured"] == pytest.approx(1, abs=0.02)
+    assert "worth 5.0 equal ones" in done.message

@@ -129,3 +129,16 @@ def test_truth_a_trail_that_runs_across_the_edge_of_a_frame_is_one():
     scores = scores_of(13, (390.0, 310.0, 0.9, 1.7, 0.5, -2000, 2000))
     scores[:20] = 0
     assert len(found_in(scores)[1]) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_truth_where_other_frames_end_is_no_trail(turned):
+    """Panels of a mosaic whose skies differ by a little leave a step in the mean where one of them ends."""
+    step = scores_of(14, extra=np.where(np.abs(np.arange(100) - 43.4) < 2, 0.7, 0.0))
+    shown = np.where(np.arange(100) < 45, 6, 3) * np.ones((75, 1), int)
+    step, shown = (step.T.copy(), shown.T.copy()) if turned else (step, shown)
+    shape = tuple(8 * n for n in step.shape)
+    assert find_faint(step.copy(), shape, 7.5, 3.0)[1] and find_faint(step.copy(), shape, 7.5, 3.0, 0 * shown + 6)[1]
+    assert not find_faint(step.copy(), shape, 7.5, 3.0, shown)[1]
+    across = scores_of(13, (390.0, 310.0, 0.9, 1.7, 0.5, -2000, 2000))
+    assert len(find_faint(across, SHAPE, 7.5, 3.0, shown.T if turned else shown)[1]) == 1

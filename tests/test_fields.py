@@ -75,18 +75,37 @@ def test_truth_three_fields_by_turns_and_a_stray(tmp_path):
     assert "clouds" not in told and "show 3 fields" in told
 
 
-@pytest.mark.parametrize("step, told_share", [(200, "cut off"), (40, None)])
-def test_truth_panels_of_a_mosaic_without_names_are_not_cut_off_in_silence(tmp_path, step, told_share):
-    """They overlap enough to match, and what lies beyond the reference is lost: 62 % of a panel, or an eighth."""
-    for name, first, count in (("a", 0, 4), ("b", step, 3)):
-        for file in lights(tmp_path / name, 11, count, name, cols=520, stars=500, meridian_flip=False):
-            with fits.open(tmp_path / name / file, mode="update") as hdus:
+def two_panels(folder, step, counts):
+    """Lights of two panels that overlap, cut out of wider ones."""
+    for name, first, count in (("a", 0, counts[0]), ("b", step, counts[1])):
+        for file in lights(folder / name, 11, count, name, cols=520, stars=500, meridian_flip=False):
+            with fits.open(folder / name / file, mode="update") as hdus:
                 hdus[0].data = hdus[0].data[:, first : first + 320].copy()
+
+
+def test_truth_panels_that_all_match_the_reference_are_a_mosaic(tmp_path):
+    """Of each 62 % lie beyond the other: all of both is shown, which is told."""
+    two_panels(tmp_path, 200, (4, 3))
     report, told, used = walked(tmp_path, tmp_path / "out")
-    assert list(map(len, used.values())) == [7] and not report.rejected
-    assert ("cut off" in told) == bool(told_share)
-    if told_share:
-        assert "b1.fits" in told and "lies beyond a" in told and "Panels of a mosaic?" in told
+    assert list(map(len, used.values())) == [7] and not report.rejected and "cut off" not in told
+    assert "of 7 lights are panels beside it (StarAlignment.frame auto)" in told
+    assert "panels are laid all at once" in told and "levelled where they overlap" in told
+    rows, cols = fits.getdata(report.lights[0].path).shape
+    assert 515 <= cols <= 560 and 256 <= rows <= 290
+
+
+@pytest.mark.parametrize(
+    "step, counts, frame", [(200, (4, 3), "reference"), (200, (5, 1), "auto"), (40, (4, 3), "auto")]
+)
+def test_truth_panels_are_not_cut_off_in_silence(tmp_path, step, counts, frame):
+    """62 % of a panel, where the user wants the reference's frame or one light alone lies there; or an eighth."""
+    two_panels(tmp_path, step, counts)
+    report, told, used = walked(tmp_path, tmp_path / "out", **{"align.frame": frame})
+    assert list(map(len, used.values())) == [sum(counts)] and not report.rejected
+    assert fits.getdata(report.lights[0].path).shape == (256, 320)
+    assert ("cut off" in told) == (step > 40)
+    if step > 40:
+        assert "lies beyond a" in told and "StarAlignment.frame mosaic shows all of every light" in told
 
 
 @pytest.mark.parametrize("strays", [1, 2])

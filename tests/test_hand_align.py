@@ -1,6 +1,7 @@
 """Frames laid on each other by hand: where they lie, what is written of it, what is told of those that fail."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,6 +136,16 @@ def test_surface_a_reference_need_not_be_among_the_files(tmp_path):
     assert result.reference == str(first) and len(list((tmp_path / "out").glob("*.fits"))) == 2
 
 
+def test_surface_a_reference_is_the_very_file_that_was_named(tmp_path):
+    first, second, third = registered()[0].paths("light")
+    for name, path in zip(("monday", "tuesday", "friday"), (first, second, third), strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m31.fits").write_bytes(Path(path).read_bytes())
+    files = sorted(tmp_path.glob("*/m31.fits"))
+    result, _ = done("align", files, tmp_path / "out", reference=files[-1], transforms_only=True)
+    assert result.reference == str(files[-1]) and sum(row.is_reference for row in result.rows) == 1
+
+
 def test_bad_outputs_are_refused_before_the_work(tmp_path):
     truth, folder, *_ = registered()
     with pytest.raises(OutputError, match="transforms.json exists"):
@@ -148,8 +159,32 @@ def test_surface_the_command_prints_a_table_that_fits(tmp_path):
     told = CliRunner().invoke(main, [*words, "--interpolation", "lanczos5", "--clamping", "pixinsight"])
     assert told.exit_code == 0, told.output
     assert "registered 3 of 3" in told.output and "reference" in told.output
+    first, *others = registered()[2].rows
+    odd = replace(registered()[2], rows=(first, *(replace(row, model="polynomial2", mirrored=True) for row in others)))
     for width in (80, 120):
-        assert max(map(len, table_of(registered()[2], width))) <= width
+        head, *lines = table_of(odd, width)
+        assert max(map(len, (head, *lines))) <= width and len({len(line) for line in lines[:3]}) == 1
+        assert " polynomial2 " in lines[1] and f"{others[0].rotation_deg:.1f}M " in lines[1]
+        assert lines[-1] == "M: mirrored" and len({line.split()[0] for line in lines[:3]}) == 3
+    assert "M: mirrored" not in table_of(registered()[2])
+
+
+def test_truth_the_overlap_is_the_common_part():
+    truth, _, result, _ = registered()
+    rows, cols = FEW["rows"], FEW["cols"]
+    for i, row in enumerate(result.rows):
+        at = truth.transform(i) @ np.array([(cols - 1) / 2, (rows - 1) / 2, 1])
+        off = np.abs(at[:2] - ((cols - 1) / 2, (rows - 1) / 2))
+        assert row.overlap == pytest.approx((1 - off[0] / cols) * (1 - off[1] / rows), abs=0.008)
+
+
+def test_surface_calibration_frames_of_a_whole_night_are_passed_over(tmp_path):
+    truth = registered()[0]
+    result, messages = done("align", [truth.folder], tmp_path / "out", transforms_only=True)
+    assert len(result.rows) == 3 and not result.failed
+    assert "passed over, since they are no lights: 2 bias frames, 2 darks, 2 flats" in messages
+    with pytest.raises(NothingUsable, match="only 2 darks"):
+        done("align", truth.paths("dark"), tmp_path / "none")
 
 
 def test_surface_knobs_of_the_list_are_those_of_the_command(tmp_path):

@@ -213,3 +213,20 @@ def test_truth_a_noise_field_has_nodes_inside_however_small_the_image(shape):
     nodes = Nodes.over(*shape)
     assert nodes.inside.any()
     assert (nodes.y_px[-1] >= shape[0] - 1).all() and (nodes.x_px[:, -1] >= shape[1] - 1).all()
+
+
+def test_truth_a_bent_frame_shows_its_flat_where_its_pixels_lie():
+    """The response of a flat that a lens moves by up to 12 px is that of the place in the frame."""
+
+    def bend(xy):
+        return 12.0 * (np.asarray(xy) / 400) ** 2
+
+    y, x = np.mgrid[0:330:7.0, 0:400:7.0]
+    grid = 1 + 0.3 * np.linspace(-1, 1, 41)[None, :] * np.ones((33, 1))
+    there = bend(np.stack([x, y], axis=-1)) + np.stack([x, y], axis=-1)
+    bent, _ = Response(grid, np.eye(3), (330, 410), bend).at(x, y, 0.0)
+    plain, _ = Response(grid, np.eye(3), (330, 410)).at(there[..., 0], there[..., 1], 0.0)
+    assert (
+        np.array_equal(bent, plain)
+        and np.abs(bent - Response(grid, np.eye(3), (330, 410)).at(x, y, 0.0)[0]).max() > 0.01
+    )

@@ -13,10 +13,10 @@ from masterlight.alignment.transform import apply
 
 
 def a_bundle(**night):
-    sights = lensed_night(**night).sights
-    trees = [shared.cKDTree(sight.xy) for sight in sights]
-    pairs = {i: pair_up(s.transform(sights[0].xy), trees[i], 3.0) for i, s in enumerate(sights) if i}
-    return shared.bundle_of(sights[0], sights, pairs, None)
+    reference, *frames = lensed_night(**night).sights
+    trees = {i: shared.cKDTree(frame.xy) for i, frame in enumerate(frames)}
+    pairs = {i: pair_up(frames[i].transform(reference.xy), tree, 3.0) for i, tree in trees.items()}
+    return shared.bundle_of(reference, frames, shared.sky_of(reference, None), pairs, None)[0]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,42 @@ def test_oracle_slopes_are_those_of_differences(small):
         own = small.star == s
         for k in range(2):
             np.testing.assert_allclose(by_sky[own, :, k], slope(small, "sky", 2 * s + k)[own], atol=1e-8)
+
+
+def test_oracle_slopes_of_departures_are_those_of_differences(small):
+    bundle = replace(small, camera=np.array([0.02, 0.03, -0.02]))
+    _, by = bundle.departures()
+    for k in range(8):
+        for f in range(1, len(bundle.poses)):
+            more, less = (nudged(bundle, "poses", 9 * f + k, d).departures()[0][f] for d in (1e-6, -1e-6))
+            # the turn that is taken off is held, so that what moves the frame changes little else
+            np.testing.assert_allclose(by[f, :, k], (more - less) / 2e-6, atol=0.04)
+
+
+def test_truth_a_camera_that_turns_departs_from_nothing():
+    bundle = a_bundle(stars=30, frames=6, focal_px=9000.0, outliers=0)
+    half, centre = shared.half_px((4000, 6000)), np.array([60.0, -40.0]) * shared.half_px((4000, 6000)) / 3606
+    poses = np.array([s.matrix for s in lensed_night(stars=30, frames=6, focal_px=9000.0, outliers=0).truth])
+    to = shared.to_half((4000, 6000))
+    poses = to @ poses @ np.linalg.inv(to)
+    camera = np.append((half / 9000) ** 2, centre / half)
+    away, _ = replace(bundle, poses=poses / poses[:, 2:, 2:], camera=camera).departures()
+    np.testing.assert_allclose(away[:, :5], 0, atol=1e-9)
+    assert 0.1 < np.degrees(np.abs(away[:, 5]).max()) < 1
+
+
+def test_oracle_poses_that_are_held_are_part_of_the_equations(small):
+    held = np.tile([1e6, 1e6, 1e8, 1e8, 1e5, 0], (len(small.poses), 1))
+    bundle, size = replace(small, held=held), len(small.poses) - 1
+    away, by = bundle.departures()
+    free, _, _ = small.equations(*small.slopes())
+    normal, right, _ = bundle.equations(*bundle.slopes())
+    for f in range(size):
+        own = slice(5 + 8 * f, 13 + 8 * f)
+        slow = sum(held[f + 1, k] * np.outer(by[f + 1, k], by[f + 1, k]) for k in range(6))
+        np.testing.assert_allclose((normal - free)[own, own], slow, rtol=1e-6, atol=1e-3)
+    assert bundle.chi2() == pytest.approx(small.chi2() + (held * away**2).sum())
+    assert np.abs(bundle.step().departures()[0][1:, :5]).max() < np.abs(away[1:, :5]).max()
 
 
 def slow_step(bundle):

@@ -9,7 +9,7 @@ from lensed import lensed_night
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.bend import LensBend, apply
-from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, models_below, share_lens
+from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, share_lens
 from masterlight.alignment.transform import Transform, similarity_matrix
 from masterlight.core.frame import ArrayFrame
 from masterlight.night.light import through_one_lens
@@ -25,7 +25,7 @@ def pixels():
     for number, truth in enumerate(night.truth):
         image = starry(truth.bend.source.distort(apply(truth.matrix, sky)), light, rng)
         found = select.measure(ArrayFrame.of(image, f"{number}.fits"))[1]
-        lights.append(SimpleNamespace(stars=found, plane_stars=(), plane_transforms=()))
+        lights.append(SimpleNamespace(stars=found))
     prepared = align.prepare(lights[0].stars)
     for one in lights:
         one.transform = align.align(prepared, one.stars)
@@ -64,19 +64,6 @@ def test_truth_what_the_user_sets_wins(pixels, knobs):
     assert [one.transform for one in lights] == given
     frames = [(one.stars, one.transform) for one in lights[1:]]
     assert StarAlignment(**knobs | {"distortion": "lens"}).share_lens(lights[0].stars, frames).believed
-
-
-def test_truth_planes_go_through_the_same_lens(pixels):
-    _, lights = pixels
-    colour = []
-    for one in lights:
-        planes = {"plane_stars": (one.stars,) * 2, "plane_transforms": (one.transform,) * 2}
-        colour.append(SimpleNamespace(stars=one.stars, transform=one.transform, **planes))
-    assert through_one_lens(StarAlignment(planes="each"), colour[0], colour)
-    corner = np.array([0.0, 0.0])
-    for one in colour[1:]:
-        assert [t.model for t in one.plane_transforms] == ["lens"] * 2
-        assert np.abs(one.plane_transforms[1](corner) - one.transform(corner)).max() < 0.02
 
 
 def shared(night, **settings):
@@ -186,8 +173,3 @@ def test_truth_the_frames_of_a_long_night_that_differ_most_make_the_lens():
     chosen = farthest(shifts, (4000, 6000))
     assert len(set(chosen)) == MOST_FRAMES and chosen[0] == 100 and 99 in chosen[:3]
     assert farthest({3: np.eye(3)}, (4000, 6000)) == [3]
-
-
-def test_surface_models_step_down():
-    assert models_below("homography") == models_below("spline") == ["homography", "affine", "similarity", "shift"]
-    assert models_below("affine") == ["affine", "similarity", "shift"]

@@ -146,6 +146,17 @@ def test_truth_a_grid_of_panels_closes_its_loops():
     assert 0.3 < np.median(far[far > 0]) / np.median(expected) < 3  # errors that are told are those that are made
 
 
+@pytest.mark.parametrize("density", [4e-4, 1e-4])
+def test_truth_panels_that_all_match_the_reference_fit_each_other(density):
+    """Eight around one: where two outer ones overlap, the one in the middle shows neither."""
+    around = [(x, y) for x in (-450, 0, 450) for y in (-300, 0, 300) if x or y]
+    panels = Panels([(0, 0), *around], per_panel=1, density=density, turn_deg=2.0)
+    found, start = laid(panels)
+    assert sorted(start) == list(range(9)) and not found.bridged and found.reference == 0
+    before, after = panels.seams_px(start), panels.seams_px(found.transforms)
+    assert after.max() < 0.5 * before.max() and after.max() < 0.08 and found.rms_px < 2.2 * SIGMA_PX
+
+
 def test_truth_what_nothing_overlaps_is_left_out():
     panels = Panels([*CHAIN[:3], (740 * 7, 0)])
     found, _ = laid(panels)

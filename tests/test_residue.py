@@ -147,3 +147,14 @@ def test_truth_the_midst_of_a_bright_trail_tells_no_level():
     bins = np.full((1, 1, 40, 40), 64, np.int16)
     bins[0, 0, :, 20] = 4000
     assert np.all(Residue(bins, np.full((1, 1), NOISE), verdicts).levels == 64)
+
+
+def test_truth_a_star_that_few_frames_of_a_mosaic_show_counts_as_little():
+    """Four of forty frames show it: the others, which do not, say nothing for it."""
+    rng = np.random.default_rng(3)
+    bins = np.rint(rng.normal(0, 128, (1, 40, 40, 50))).astype(np.int16)
+    bins[0, 4:, :, 25:] = 2 * VOID
+    bins[0, :4, 20, 30] = 128 * 10 * np.array([-1, 1, 1, -1])
+    residue = Residue(bins, np.full((1, 40), NOISE), Verdicts((320, 400)))
+    assert residue.shown[0, 0] == 40 and residue.shown[20, 30] == 4
+    assert np.abs(residue.scores()[:, 20, 30]).max() < 2.5 * UNIT

@@ -416,5 +416,16 @@ def test_truth_what_other_frames_call_struck_too_is_light_of_the_sky(count):
     assert all(found[:3].all() == (count == 1) and found[:3].any() == (count == 1) for found in alone)
     assert all(found[3] for found in alone), "beyond the image nothing is compared"
     assert np.mean(np.concatenate([found[5:] for found in alone])) > 0.9
-    nowhere = struck_alone([np.empty((0, 2))] * count, shape)
+    nowhere = struck_alone([np.empty((0, 2))] * count, shape, np.full((3, 4), count))
     assert [found.size for found in nowhere] == [0] * count
+
+
+def test_truth_a_star_that_few_lights_of_a_mosaic_show_is_no_ray():
+    """Ten panels of two lights each: a star that both lights of its panel call struck, and a ray beside it."""
+    shape, rng, places = (100, 1000), np.random.default_rng(4), []
+    for i in range(20):
+        star = np.array([100.0 * (i % 10) + 50, 50.0]) + rng.normal(0, 0.3, 2)
+        places.append(np.stack([star, (100.0 * (i % 10) + 20, 10.0 if i < 10 else 90.0)]))
+    alone = struck_alone(places, shape, np.full((1, 10), 2))
+    assert [found.tolist() for found in alone] == [[False, True]] * 20
+    assert all(found.all() for found in struck_alone(places, shape)), "twenty lights that all show it would call it so"

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from oracles import warp as oracle
 from scipy.ndimage import map_coordinates
 
-from masterlight.alignment.warping.warp import HALO, ratio_clamp, warp
+from masterlight.alignment.warping.taps import ratio_clamp
+from masterlight.alignment.warping.warp import HALO, warp
 from masterlight.alignment.warping.weights import noise_gain
 
 KERNELS = ("lanczos5", "lanczos4", "lanczos3", "bicubic", "catmull-rom", "mitchell", "bspline", "bilinear", "nearest")

@@ -79,8 +79,9 @@ class StarAlignment:
     """Also try mirrored frames, as a diagonal or an off-axis guider gives."""
     significance: Annotated[float, Field(ge=-300, le=0), Unit("log10 P")] = -6.0
     """A match is believed when log10 of the chance of an accident is at most this."""
-    planes: Literal["luminance", "each"] = "luminance"
-    """How the planes of colour lights are laid on the reference: together by their mean, or each by its own stars."""
+    planes: Literal["auto", "luminance", "each"] = "auto"
+    """How the planes of colour lights are laid on the reference: together by their mean, or red and blue each by its
+    own stars on green. auto does that where they lie more than 0.1 px apart somewhere, by the lens or by the air."""
     defective: Literal["missing", "interpolated"] = "missing"
     """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
     max_shear: Annotated[float, Field(ge=0, le=1), Unit("fraction"), When(model=SHEARING)] = 0.02
@@ -95,7 +96,7 @@ class StarAlignment:
     frame: Literal["auto", "reference", "min", "max", "union", "cog", "mosaic"] = "auto"
     """Which part of the sky a result shows: what the reference does, what all frames have in common, all of every one
     (max, union and mosaic), or as much as the reference does about the mean of their centres. auto is mosaic where
-    frames that do not overlap the reference are joined to it by others, else reference."""
+    a tenth of the frames or more, two at least, lie by 30 % beyond the reference or are joined to it by others."""
     crop: Annotated[float, BeforeValidator(part_of_one), Field(ge=0, le=1), Unit("fraction")] = 0.0
     """Crop the result to the largest rectangle in which at least this part of the frames overlap, such as 50%."""
 

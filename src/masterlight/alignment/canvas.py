@@ -19,6 +19,9 @@ UNITED = "max", "union", "mosaic"
 """Framings that hold all of every frame."""
 EDGE_POINTS, CELLS = 32, 160
 """Places along each edge that tell where a frame lies; cells along the longer side in which overlaps are looked for."""
+BEYOND, PANELS = 0.3, 0.1
+"""A frame so much of which lies beyond the reference by where its middle is, however it is turned, shows another part
+of the sky; such of this part of all, two at least of more than two, are panels of a mosaic."""
 LEAST, MOST = 0.1, 100
 """A canvas holds at least this part of the reference, and at most so many times as much."""
 
@@ -107,6 +110,32 @@ def lies_at(transform: Transform, shape: Shape, xy: np.ndarray) -> np.ndarray:
     """Whether a frame has pixels on all sides of places (n, 2) px of the reference, (n,) bool."""
     at = transform(xy)
     return ((at >= -1e-3) & (at <= np.array(shape[:-3:-1]) - 1 + 1e-3)).all(axis=1)
+
+
+def beyond(transform: Transform, shape: Shape, reference: Shape) -> float:
+    """The part of a frame that lies beyond the reference by where its middle is, as if it were not turned; of a larger
+    frame the part of the reference that lies beyond it."""
+    off = np.abs(transform.inverse((np.array(shape[::-1]) - 1) / 2) - (np.array(reference[::-1]) - 1) / 2)
+    ours, theirs = np.array(reference[::-1]), np.array(shape[::-1]) / transform.scale
+    least = np.minimum(ours, theirs)
+    return float(1 - np.prod(np.clip((ours + theirs) / 2 - off, 0, least) / least))
+
+
+def panels_of(transforms: Sequence[Transform], shapes: Sequence[Shape], reference: Shape) -> dict[int, float]:
+    """By their numbers the frames that show other parts of the sky than the reference, and how much of each lies beyond
+    it; nothing where they are too few to be panels of a mosaic."""
+    shares = [beyond(t, shape, reference) for t, shape in zip(transforms, shapes, strict=True)]
+    found = {i: share for i, share in enumerate(shares) if share > BEYOND}
+    return found if len(found) >= max(PANELS * len(shares), min(2, len(shares) - 1), 1) else {}
+
+
+def shown_by(shape: Shape, transforms: Sequence[Transform], shapes: Sequence[Shape]) -> np.ndarray:
+    """How many frames show an image of this shape, a coarse map (ny, nx) of it; transforms: from it to each frame."""
+    grid = ny, nx = tuple(-(-n // -(-max(shape) // CELLS)) for n in shape)
+    x, y = (np.arange(nx) + 0.5) * shape[1] / nx - 0.5, (np.arange(ny) + 0.5) * shape[0] / ny - 0.5
+    places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    there = (lies_at(t, own, places) for t, own in zip(transforms, shapes, strict=True))
+    return sum(there, np.zeros(ny * nx, int)).reshape(grid)
 
 
 def share_within(transform: Transform, shape: Shape, canvas: Canvas) -> float:

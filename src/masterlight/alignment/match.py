@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.special import gammainc
+from scipy.special import betainc, gammainc
 
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.models.growth import grown, pair_up
@@ -25,7 +25,7 @@ from masterlight.alignment.quads import (
     quads_of,
     shift_proposal,
 )
-from masterlight.alignment.sensor import FIXED_PX, STAYS_PX, is_fixed, is_of_sensor, repeated, standing_alone
+from masterlight.alignment.sensor import FIXED_PX, STAYS_PX, is_fixed, is_of_sensor, repeated
 from masterlight.alignment.transform import Transform, apply, fit
 from masterlight.core.errors import Rejected
 from masterlight.subframes.wings import matched_flux_ratio
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from masterlight.subframes.measurement import StarList
 
 CERTAIN = -15.0
-ALONE = 10.0
-"""Within so many tolerances of a brighter star one counts as the same evidence: doubled stars agree in pairs."""
+DOUBTFUL, BESIDE = -3.0, 10.0
+"""From this log10 of a chance on it is counted closer; places within so many tolerances of the proposed one are beside
+it, where doubled stars that are the same meet as well."""
 LEFT_OVER_CHI2 = 9.0
 """What is left when all that stays at its pixels is taken out, and stays nearly there itself, agrees worse than so: no
 stars that moved, but the spots and faint stars that noise moved."""
@@ -189,10 +190,16 @@ def refine(
     )  # fmt: skip
 
 
-def log10_chance(agreed: int, expected: float) -> float:
-    """log10 of the chance that `agreed` or more stars agree where accident makes `expected` agree (Poisson)."""
+def log10_chance(agreed: int, expected: float, clumping: float = 1.0) -> float:
+    """log10 of the chance that `agreed` or more stars agree where accident makes `expected` agree.
+
+    Poisson's, or, where the variance of such accidents is `clumping` times their mean, of the negative binomial.
+    """
     if agreed <= 0:
         return 0.0
+    if clumping > 1.0 + 1e-6:
+        tail = betainc(agreed, expected / (clumping - 1.0), 1.0 - 1.0 / clumping)
+        return float(np.log10(max(tail, 1e-300)))
     tail = gammainc(agreed, expected)
     if tail > 1e-290:
         return float(np.log10(tail))
@@ -221,12 +228,41 @@ def verify(matrix, xy_ref, tree, shape, tolerance_px, free=4, trials=1, rigid=Fa
         if not np.isfinite(refit).all():
             break
         matrix = refit
-    if -40 < log10_p < -3:
-        alone = standing_alone(xy_ref, min(ALONE * tolerance_px, 0.5 * np.sqrt(rows * cols / max(tree.n, 1))))
-        expected = crowding(at[on & alone], tree, shape, tolerance_px)
-        sober = log10_chance(int(alone[of_ref].sum()) - free, expected) + np.log10(trials)
-        log10_p = max(log10_p, sober)
+    if log10_p < DOUBTFUL:
+        log10_p = max(log10_p, sober_chance(agreed - free, at[on], tree, shape, tolerance_px) + np.log10(trials))
     return Pose(matrix, float(log10_p), agreed, inside)
+
+
+def sober_chance(agreed: int, at: np.ndarray, tree: cKDTree, shape, tolerance_px: float) -> float:
+    """log10 of the chance that so many of some places (n, 2) have a star of the source near them, closely counted.
+
+    Where stars crowd they meet by accident more often, and where they are doubled or lie in heaps they meet together.
+    """
+    expected = crowding(at, tree, shape, tolerance_px)
+    chance = log10_chance(agreed, expected)
+    if not -40 < chance < DOUBTFUL:
+        return chance
+    return log10_chance(agreed, expected, clumping(at, np.asarray(tree.data), shape, tolerance_px))
+
+
+def clumping(at: np.ndarray, xy: np.ndarray, shape, tolerance_px: float) -> float:
+    """How many times more than of stars strewn at random the number that agree varies, were the source elsewhere.
+
+    At every shift (around the frame) but those beside 0 it counts which of the places `at` (n, 2) meet a star `xy` of
+    the source. 1 for a sky at random, also a dense one; more where stars are doubled, trailed or heaped.
+    """
+    rows, cols = shape
+    moves = (xy[None] - at[:, None]).reshape(-1, 2)
+    moves -= np.round(moves / (cols, rows)) * (cols, rows)
+    moves = moves[(np.abs(moves) > BESIDE * tolerance_px).any(axis=1)]
+    cells = np.maximum(np.array([cols, rows]) / (np.sqrt(np.pi) * tolerance_px), 1.0).astype(int)
+    far = max(cells.prod() * (1.0 - (2 * BESIDE * tolerance_px) ** 2 / (rows * cols)), 1.0)
+    more = []
+    for offset in (0.0, 0.5):
+        x, y = (np.floor(moves / (cols, rows) * cells + offset).astype(int) % cells).T
+        count = np.unique(y * cells[0] + x, return_counts=True)[1].astype(float)
+        more.append((count**2).sum() / max(count.sum(), 1.0) - count.sum() / far)
+    return max(1.0, float(np.mean(more)))
 
 
 def crowding(at, tree, shape, tolerance_px) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
     from masterlight.alignment.quads import Reference
@@ -83,11 +82,3 @@ def is_odd(first: StarList, second: StarList) -> bool:
 def on_pixels(xy: np.ndarray) -> np.ndarray:
     """Which positions (n, 2) lie on the middle of a pixel or on its edge, along both axes."""
     return (np.abs(2 * xy - np.round(2 * xy)) < 2 * ON_PIXEL_PX).all(axis=1)
-
-
-def standing_alone(xy: np.ndarray, reach_px: float) -> np.ndarray:
-    """Which of some stars (n, 2), brightest first, have no brighter one within `reach_px`: (n,) bool."""
-    alone = np.ones(len(xy), bool)
-    pairs = cKDTree(xy).query_pairs(reach_px, output_type="ndarray") if len(xy) else np.empty((0, 2), int)
-    alone[pairs.max(axis=1)] = False
-    return alone

@@ -32,8 +32,9 @@ def depth_of(stack: Stack) -> dict[str, float]:
 
     noise_before is that of the reference as it came to integration; noise_measured that of the stack; noise_claimed as
     the stack's variance has it there, NaN without one, which over the measured one is 1 when the variance is honest;
-    snr_increment tells how many times signal to noise has grown, snr_increment_ideal how many it would at best.
-    Where stars or nebulae leave no plain sky, the scatter of the samples tells the noise. Nothing of one frame alone.
+    snr_increment tells how many times signal to noise has grown, snr_increment_ideal how many it would at best, of a
+    mosaic by the frames that show a pixel. Where stars or nebulae leave no plain sky, the scatter of the samples tells
+    the noise. Nothing of one frame alone.
     """
     rows = [row for row in stack.frames if row.plane == 0 and row.weight > 0]
     if len(rows) < 2:
@@ -44,11 +45,15 @@ def depth_of(stack: Stack) -> dict[str, float]:
     if stack.scatter is None:
         pairs = [sky_noise(image, variance) for image, variance in zip(images, variances, strict=True)]
     else:
-        claims = [float(np.sqrt(np.sum(t.weights**2 * t.noise_dn**2)) / np.sum(t.weights)) for t in stack.terms]
+        claims = [noise_of_mean(t.weights, t.noise_dn) / stack.shown**0.5 for t in stack.terms]
         pairs = [(claim * stack.scatter, claim) for claim in claims]
     own = next((row.noise_dn for row in rows if row.source == stack.reference), float("nan"))
+    noises = np.array([row.noise_dn for row in rows])
     with np.errstate(divide="ignore", invalid="ignore"):
-        ideal = own * float(np.sqrt(np.sum(1 / np.square([row.noise_dn for row in rows]))))
+        least = 1 / np.sqrt(np.sum(1 / np.square(noises)))
+        if stack.shown < 1:  # how much worse than the best all together are holds for those of a pixel as well
+            least *= pairs[0][1] / noise_of_mean(np.array([row.weight for row in rows]), noises)
+        ideal = float(own / least)
     before = float(np.mean([r.noise_dn for r in stack.frames if r.source == stack.reference] or [float("nan")]))
     noise, claimed = (float(np.mean(of_planes)) for of_planes in zip(*pairs, strict=True))
     known = {"noise_before": before, "noise_measured": noise, "noise_claimed": claimed}
@@ -56,6 +61,11 @@ def depth_of(stack: Stack) -> dict[str, float]:
     return known | {
         "claimed_over_measured": claimed_over_measured, "snr_increment": increment, "snr_increment_ideal": ideal,
     }  # fmt: skip
+
+
+def noise_of_mean(weights: np.ndarray, noise_dn: np.ndarray) -> float:
+    """Noise of the weighted mean of frames whose noise is given, both (N,)."""
+    return float(np.sqrt(np.sum(weights**2 * noise_dn**2)) / np.sum(weights))
 
 
 def scatter_over(ratios: list[tuple[np.ndarray, int]]) -> float:

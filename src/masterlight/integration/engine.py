@@ -261,7 +261,7 @@ class Work:
     def grow_faint(self, canvas: Canvas, residue: Residue, touched: np.ndarray) -> Generator[Event, None, None]:
         """Find trails that no single pixel of a frame shows, cut them in all planes, and add them to `touched`."""
         known, flat, large = canvas.verdicts, touched.reshape(-1), LARGE + HIGH
-        task = partial(faint_in, self.settings.rejection.large_scale, residue.scores(), known.shape)
+        task = partial(faint_in, self.settings.rejection.large_scale, residue.scores(), known.shape, residue.shown)
         for event in workers.each("find faint trails", self.pool, task, range(len(self.frames)), keep_going=False):
             i, (band, trails) = event.item, event.result
             for p in range(self.shape[0] if band.size else 0):
@@ -274,9 +274,9 @@ class Work:
             yield Event("find faint trails", event.done, event.total)
 
 
-def faint_in(settings: LargeScaleRejection, scores: np.ndarray, shape: tuple[int, int], i: int):
+def faint_in(settings: LargeScaleRejection, scores: np.ndarray, shape: tuple[int, int], shown: np.ndarray, i: int):
     """What belongs to trails in frame i that only its bins show: see `faint.find_faint`."""
-    return find_faint(scores[i], shape, settings.trail_sigma, settings.trail_growth_px)
+    return find_faint(scores[i], shape, settings.trail_sigma, settings.trail_growth_px, shown)
 
 
 def grow_frame(settings: LargeScaleRejection, verdicts: Verdicts, item: tuple[int, int]) -> Grown:
@@ -317,7 +317,7 @@ def stack_of(settings: ImageIntegration, canvas: Canvas, frames, measured: Plane
     used = {"terms": tuple(roster.terms), "models": tuple(roster.local or ()), "reference": roster.reference.source}
     correlation, told = float(np.mean([t.correlation for t in roster.terms])), tuple(dict.fromkeys(notes))
     maps = {"variance": variance, "coverage": coverage, "rejected_low": low, "rejected_high": high, "slope": slope}
-    known = {"notes": told, "correlation": correlation, **maps, **left_out, **used}
+    known = {"notes": told, "correlation": correlation, "shown": canvas.shown, **maps, **left_out, **used}
     return Stack(image=image, frames=tuple(rows), n=len(roster.frames), **known)
 
 

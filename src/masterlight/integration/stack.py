@@ -10,6 +10,8 @@ from masterlight.core.errors import Rejected
 from masterlight.integration.kernels.residuals import SIDE
 from masterlight.subframes.radial import Worth
 
+PANELS = 0.75
+"""Frames that show less than this part of a result, on the average, are panels of a mosaic."""
 LOW, HIGH, LARGE, RANGE = 1, 2, 4, 8
 """Verdicts on a sample: rejected as too faint, as too bright, as part of a larger structure, as out of range."""
 
@@ -181,6 +183,8 @@ class Stack:
     """The `Noise` over the field, for what else is made of the same frames; None where it is not known."""
     reference: str = ""
     """Source of the frame whose level and scale the image has."""
+    shown: float = 1.0
+    """The part of the frames that show a pixel, mean of the pixels, where they are panels of a mosaic; else 1."""
 
     @property
     def rejected_low_fraction(self) -> np.ndarray:
@@ -192,9 +196,9 @@ class Stack:
 
     @property
     def effective_frames(self) -> float:
-        """How many equal frames would give the same noise: (sum w)^2 / sum w^2."""
+        """How many equal frames would give the same noise: (sum w)^2 / sum w^2, of those that show a pixel."""
         weights = np.array([row.weight for row in self.frames if row.plane == 0])
-        return float(weights.sum() ** 2 / (weights**2).sum())
+        return float(self.shown * weights.sum() ** 2 / (weights**2).sum())
 
     @property
     def satellites(self) -> tuple[tuple[str, Trail], ...]:
@@ -245,6 +249,13 @@ class Canvas:
                 _, rows, cols = result.bins.shape
                 j, k = y0 // SIDE, x0 // SIDE
                 self.bins[plane, :, j : j + rows, k : k + cols] += result.bins
+
+    @property
+    def shown(self) -> float:
+        """See `Stack.shown`: of pixels that a frame shows, whether its samples were rejected or not."""
+        pixels = np.count_nonzero(np.isfinite(self.planes["image"][0]))
+        share = float(self.counts[0, 2].mean()) / max(pixels, 1)
+        return share if 0 < share < PANELS else 1.0
 
     def fractions(self, plane: int, i: int) -> tuple[float, float, float]:
         """Parts of a frame's samples rejected low, high and with larger structures, which count there alone."""

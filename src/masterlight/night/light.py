@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.canvas import Canvas
+from masterlight.alignment.canvas import Canvas, shown_by
+from masterlight.alignment.lens.colours import spread_of
 from masterlight.alignment.quads import Reference
-from masterlight.alignment.transform import Transform, Transforms, apply, jacobian
+from masterlight.alignment.transform import Transform, Transforms
 from masterlight.alignment.warping.view import Registered
 from masterlight.alignment.warping.warp import warp
 from masterlight.calibration.darkscale import DarkScale
@@ -31,10 +32,11 @@ from masterlight.integration.single.sharp import look_of, peaks_off
 from masterlight.integration.single.struck import struck_alone
 from masterlight.night.recipe import Recipe
 from masterlight.session.plan import LightSet, calibration_of
+from masterlight.subframes.fringes import Fringes, fringes_of, of_mosaic
 from masterlight.subframes.measure import keywords_of, measure, measure_light, stars_of
 from masterlight.subframes.measurement import SKY_FIELDS, Measurement, Response, StarList
 from masterlight.subframes.photometry import Ratio
-from masterlight.subframes.radial import rescaled
+from masterlight.subframes.radial import Profile, rescaled
 from masterlight.subframes.select import SubframeSelector
 from masterlight.subframes.sky import measure_sky, sky_of_mean
 from masterlight.subframes.stars.mosaic import mosaic_of
@@ -66,10 +68,13 @@ class Light:
     channels: tuple[Measurement, ...] = ()
     """The sky of each plane, of a mosaic before its colours were interpolated."""
     stars: StarList | None = None
-    plane_stars: tuple[StarList | Rejected, ...] = ()
-    """The stars of each plane, when planes are aligned each by its own."""
+    fringes: tuple[Fringes, ...] = ()
+    """How far colours lie apart in the image, and in the pixels of the sensor; nothing where nobody looked."""
     transform: Transform | None = None
     plane_transforms: tuple[Transform, ...] = ()
+    """Of the planes of the image, where they go each their way."""
+    site_transforms: tuple[Transform, ...] = ()
+    """The same for the colours of the sensor's pixels."""
     canvas: Canvas | None = None
     """The pixels of the result, where these are not those of the reference."""
     struck: np.ndarray | None = None
@@ -84,9 +89,18 @@ class Light:
     @property
     def placed(self) -> Transforms:
         """Where each pixel of the result lies in it, of its planes where they go each their way."""
+        return self.on_canvas(self.plane_transforms)
+
+    @property
+    def placed_sites(self) -> Transforms:
+        """The same for a mosaic that is laid as it is: debayering draws colours nearer to each other than they are."""
+        return self.on_canvas(self.site_transforms)
+
+    def on_canvas(self, each: tuple[Transform, ...]) -> Transforms:
+        """Transforms of the planes, or its own where there are none, from the pixels of the result."""
         if self.canvas is None:
-            return self.plane_transforms or self.transform
-        return tuple(map(self.canvas.seen, self.plane_transforms)) or self.canvas.seen(self.transform)
+            return each or self.transform
+        return tuple(map(self.canvas.seen, each)) or self.canvas.seen(self.transform)
 
     @property
     def result_shape(self) -> tuple[int, int]:
@@ -112,41 +126,44 @@ class Light:
         return words if scale is None else f"{words}, {scale.sentence()}"
 
     def statistics(self, is_reference: bool, registered: Registered, debayer: Debayer) -> list[Measurement]:
-        """What integration must know of this light, one for each plane."""
-        t, keywords = self.transform, keywords_of(self.view)
-        ratio = 1.0 if is_reference else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted
+        """What integration must know of this light, one for each plane, as if its pixels were as large as those of the
+        reference.
+
+        Interpolation keeps the light per pixel, so that a star has 1 / a^2 of its DN where a pixel of the reference
+        covers a^2 of this light.
+        """
+        t, keywords, area = self.transform, keywords_of(self.view), self.transform.scale**2
+        light = Ratio(t.flux_ratio / area, t.flux_ratio_error / area, t.flux_pairs)
+        ratio = 1.0 if is_reference else light.trusted
         pattern = self.sensor.meta.pattern
         own = [channel.noise_dn for channel in self.channels]
-        gains = colour_noise(debayer, pattern, own, registered) if pattern else ((registered.noise_gain, 1.0),) * 3
+        places = registered.transforms * (len(self.channels) // len(registered.transforms))
+        gains = [(gain, 1.0) for gain in map(registered.noise_gain_of, places)]
+        if pattern:
+            gains = colour_noise(debayer, pattern, own, registered)
         told = []
-        profile = rescaled(self.measurement.profile, 1 / t.scale)
-        matrices = registered.matrices * (len(self.channels) // len(registered.matrices))
-        for channel, (gain, spread), matrix in zip(self.channels, gains, matrices, strict=False):
-            noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / gain**2}
-            noise["response"] = self.response(len(told), registered)
-            own = {
-                "profile": profile,
-                "weight": self.measurement.weight,
-                "sky_dn": self.sky_seen(channel, matrix, registered.shape),
-            }
-            told.append(replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise))
+        for channel, (gain, spread), place in zip(self.channels, gains, places, strict=True):
+            noise = {"pixel_noise_dn": channel.noise_dn * gain, "correlation": spread / area / gain**2}
+            noise["response"] = self.response(len(told), place)
+            own = {"weight": self.measurement.weight, "sky_dn": self.sky_seen(channel, place, registered.shape)}
+            one = replace(channel, flux_ratio=ratio, keywords=keywords, **own, **noise)
+            told.append(on_pixels(one, self.measurement.profile, t.scale))
         return told
 
-    def sky_seen(self, channel: Measurement, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-        """The sky of a plane in cells of the reference, whose image has this shape; the matrix leads from there."""
+    def sky_seen(self, channel: Measurement, place: Transform, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The sky of a plane that lies at a place in cells of the reference, whose image has this shape."""
         grid = grid_of(shape, self.transform.shape if self.canvas else None)
         if channel.sky_dn is None or not grid[0]:
             return None
-        there = cells_at(channel.sky_dn, self.view.shape, apply(matrix, centres(grid, shape)))
+        there = cells_at(channel.sky_dn, self.view.shape, place(centres(grid, shape)))
         return there.reshape(grid).astype(np.float32)
 
-    def response(self, plane: int, registered: Registered) -> Response:
+    def response(self, plane: int, place: Transform) -> Response:
         """What the flat did to a plane of this light, and where it lies."""
         masters = getattr(self.calibrated, "masters", None)
         grids = masters.response() if masters else self.flat_response
-        matrix = registered.matrices[min(plane, len(registered.matrices) - 1)]
         own = None if grids is None else grids[min(plane, len(grids) - 1)]
-        return Response(own, matrix, self.view.shape[-2:])
+        return Response(own, place.matrix, self.view.shape[-2:], place.bend)
 
     def register(self, align: StarAlignment, shape) -> Registered:
         """This light on the grid of the reference."""
@@ -154,20 +171,33 @@ class Light:
         return align.registered(self.view, self.placed, shape, noise_dn=noise_dn, fwhm_px=self.measurement.fwhm_px)
 
 
+def on_pixels(m: Measurement, profile: Profile | None, scale: float) -> Measurement:
+    """What was measured of a frame as it would be with pixels so many times as long, whose DN are means of those.
+
+    profile: that of its stars in its own pixels.
+    """
+    powers = {name: -1 for name in ("noise_dn", "background_noise_dn", "background_scale_dn", "fwhm_px")}
+    powers |= {"fwhm_mean_dev_px": -1, "fwhm_error_px": -1, "psf_flux_dn": -2, "gain_e_per_dn": 2, "read_noise_e": 1}
+    known = {name: getattr(m, name) for name in powers}
+    told = {name: value * scale ** powers[name] for name, value in known.items() if value is not None}
+    return replace(m, profile=rescaled(profile, 1 / scale), scale=scale, **told)
+
+
 def leave_struck(lights: Sequence[Light], shape: tuple[int, int], debayer: Debayer) -> list[int]:
     """Repair what rays struck in each light before anything interpolates: the kernel of a warp would draw rings there.
 
-    Only places are believed that few of the other lights, which lie on a result of this shape, call struck as well;
-    gives how many pixels of each light were.
+    Only places are believed that few of the other lights which show them, on a result of this shape, call struck as
+    well; gives how many pixels of each light were.
     """
-    seen = [light for light in lights if light.struck is not None]
-    places = []
+    seen, places, transforms = [light for light in lights if light.struck is not None], [], []
     for light in seen:
         y, x = np.divmod(light.struck, width := light.sensor.shape[-1])
         smaller = light.view.shape[-1] / width  # a super-pixel is one of four
         whole = light.transform if light.canvas is None else light.canvas.seen(light.transform)
         places.append(whole.inverse((np.stack([x, y], axis=-1) + 0.5) * smaller - 0.5))
-    for light, alone in zip(seen, struck_alone(places, shape), strict=True):
+        transforms.append(whole)
+    shown = shown_by(shape, transforms, [light.view.shape[-2:] for light in seen])
+    for light, alone in zip(seen, struck_alone(places, shape, shown), strict=True):
         light.struck = light.struck[alone]
         if light.struck.size:
             light.sensor = without_struck(light.sensor, light.struck)
@@ -209,15 +239,13 @@ def colour_noise(
     colours = mosaic_noise(debayer, pattern, ratios)
     size = colours.shape[-1]
     size_of = {c: pattern.count(c) / len(pattern) for c in "RGB"}
-    matrix = registered.matrices[0]
-    centre = np.array([(n - 1) / 2 for n in registered.shape[:-3:-1]])
-    at, (a, b, c, d) = jacobian(matrix, *centre)
-    turn, middle = np.array([[a, b], [c, d]]), np.full(2, size // 2)
-    small = np.eye(3)
-    small[:2, :2], small[:2, 2] = turn, middle + at % 1 - turn @ middle
+    middle, small = np.full(2, size // 2), np.eye(3)
     out, found = np.empty((size, size), np.float32), []
     sites = len(pattern) if debayer.method == "super-pixel" else 1
-    for plane, colour, sigma in zip(colours, "RGB", ratios, strict=True):
+    places = registered.transforms * (3 // len(registered.transforms))
+    for plane, colour, sigma, place in zip(colours, "RGB", ratios, places, strict=True):
+        at, turn = registered.in_the_middle(place)
+        small[:2, :2], small[:2, 2] = turn, middle + at % 1 - turn @ middle
         warp(plane, 0, 0, small, out, 0, 0, registered.kernel)
         found.append((float(np.nanstd(out[24:-24, 24:-24])) / sigma, 1 / (size_of[colour] * sites)))
     return found
@@ -239,19 +267,18 @@ class Measure:
     """The task of pass 1: all of a light's pixels, once, into buffers kept for the next, and what they tell."""
 
     def __init__(
-        self, selector: SubframeSelector, debayer: Debayer, each_plane: bool, wanted=(), scale="bwmv",
+        self, selector: SubframeSelector, debayer: Debayer, colours: bool, wanted=(), scale="bwmv",
         rejection: Rejection | None = None,
     ):  # fmt: skip
-        self.how = selector, debayer, each_plane, wanted, scale, rejection
-        self.selector, self.debayer, self.each_plane, self.wanted, self.scale, self.rejection = self.how
+        self.how = selector, debayer, colours, wanted, scale, rejection
+        self.selector, self.debayer, self.colours, self.wanted, self.scale, self.rejection = self.how
         self.asked, self.kept = selector.measures, threading.local()
 
     def __reduce__(self):
         return Measure, self.how
 
     def __call__(self, light: Light):
-        """(measurement, channels, stars, stars of each plane, what rays struck, sums of the file's rows), or why there
-        are none."""
+        """(measurement, channels, stars, fringes, what rays struck, sums of the file's rows), or why there are none."""
         image = self.buffer("sensor", light.sensor.shape)
         light.sensor.pixels_into(image, 0, 0)
         pattern, ceiling = light.sensor.meta.pattern, light.saturation_dn
@@ -276,12 +303,19 @@ class Measure:
         found = measure_light(self.selector, plain, sky=sky, **how)
         if not found:
             return found
-        apart = range(len(channels)) if self.each_plane and not one else ()
-        alone = [measure_light(self.selector, whole[c], sky=channels[c], **how) for c in apart]
+        fringes = self.fringes(whole, mosaic, pattern, found[1]) if self.colours and not one else ()
         channels = [replace(channel, **stars_of(found[0])) for channel in channels]
-        seen, each = getattr(light.raw, "seen", None), tuple(a[1] if a else a for a in alone)
+        seen = getattr(light.raw, "seen", None)
         struck, stars = self.struck(light, image, channels, found[1]), replace(found[1], peaks=None)
-        return found[0], self.with_wanted(light, channels), stars, each, struck, seen
+        return found[0], self.with_wanted(light, channels), stars, fringes, struck, seen
+
+    def fringes(self, whole: Frame, mosaic: np.ndarray, pattern: str, stars: StarList) -> tuple[Fringes, ...]:
+        """How far colours lie apart in an image of three planes, and in the mosaic that it was made of if that has as
+        many pixels."""
+        shown = fringes_of(whole, stars)
+        if not pattern or mosaic.shape != whole.shape[-2:]:
+            return shown, shown
+        return shown, fringes_of(of_mosaic(mosaic, pattern, whole), stars)
 
     def struck(self, light: Light, image: np.ndarray, channels, stars: StarList) -> np.ndarray | None:
         """The pixels that rays struck in a light, whose `image` is done with and is changed; None where none shall."""
@@ -321,49 +355,55 @@ class Measure:
         return getattr(self.kept, name)
 
 
-def align_light(process: StarAlignment, reference: Reference, anchor: str, light: Light) -> tuple | Rejected:
-    """The task between the passes: (transform, transforms of planes that go each their way), or why there are none.
+def align_light(process: StarAlignment, reference: Reference, anchor: str, light: Light) -> Transform | Rejected:
+    """The task between the passes: where a light lies, or why nobody knows.
 
-    anchor: source of the reference itself, whose place is known. A plane with too few stars lies where its light does.
+    anchor: source of the reference itself, whose place is known.
     """
     if light.source == anchor:
-        whole = Transform.identity(light.stars.shape)
-    else:
-        whole = process.align(reference, light.stars, light.source)
-    if not whole:
-        return whole
-    alone = [s and process.align(reference, s, light.source, whole) for s in light.plane_stars]
-    return whole, tuple(transform or whole for transform in alone)
+        return Transform.identity(light.stars.shape)
+    return process.align(reference, light.stars, light.source)
 
 
 def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> str:
-    """Lay matched lights anew through the lens that all share, where that pays, planes that go each their way, too.
+    """Lay matched lights anew through the lens that all share, where that pays.
 
     Gives what to tell of it; empty where nothing changed.
     """
     moved = [light for light in lights if light is not reference]
-    frames = [(light.stars, light.transform) for light in moved]
-    for light in lights:
-        frames += [(s or light.stars, t) for s, t in zip(light.plane_stars, light.plane_transforms, strict=True)]
-    found = process.share_lens(reference.stars, frames)
+    found = process.share_lens(reference.stars, [(light.stars, light.transform) for light in moved])
     if not found.believed:
         return str(found) if process.distortion == "lens" else ""
-    transforms = iter(found.transforms)
-    for light in moved:
-        light.transform = next(transforms)
-    for light in lights:
-        light.plane_transforms = tuple(next(transforms) for _ in light.plane_transforms)
+    for light, transform in zip(moved, found.transforms, strict=True):
+        light.transform = transform
     return str(found)
 
 
-def planes_on(process: StarAlignment, light: Light, whole: Transform) -> tuple[Transform, ...]:
-    """The transforms of planes that go each their way, by their stars on those of the light itself, which lies at
-    `whole`."""
-    if not light.plane_stars:
-        return ()
-    prepared, guess = process.prepare(light.stars), Transform.identity(light.stars.shape)
-    alone = [stars and process.align(prepared, stars, light.source, guess) for stars in light.plane_stars]
-    return tuple(one @ whole if one else whole for one in alone)
+def lay_colours(process: StarAlignment, lights: Sequence[Light]) -> str:
+    """Lay red and blue of lights on their green, which stays where the light lies, where that pays or was asked for.
+
+    Lights of one optic are asked together. Gives what to tell of it; empty where nothing changed.
+    """
+    optics: dict[tuple, list[Light]] = {}
+    for light in lights if process.planes != "luminance" else ():
+        meta = light.view.meta
+        if light.fringes:
+            key = meta.camera, meta.telescope, meta.focal_mm, meta.binning, meta.filter, light.view.shape
+            optics.setdefault(key, []).append(light)
+    told = []
+    for own in optics.values():
+        shown, seen = (spread_of([light.fringes[k] for light in own], own[0].view.shape[-2:]) for k in (0, 1))
+        for spread, name in ((shown, "plane_transforms"), (seen, "site_transforms")):
+            if spread and (spread.pays or process.planes == "each"):
+                for light, (red, blue) in zip(own, spread.transforms, strict=True):
+                    setattr(light, name, (red @ light.transform, light.transform, blue @ light.transform))
+        told += [(shown, own)] if own[0].plane_transforms else []
+    if not told:
+        return ""
+    spread, own = max(told, key=lambda one: one[0].farthest_px)
+    count, why = sum(len(own) for _, own in told), "air and lens" if spread.by_air else "lens or air, in all alike"
+    words = f"red and blue of {count} lights are laid on green, each by its own stars (StarAlignment.planes): they lie"
+    return f"{words} up to {spread.farthest_px:.2f} px from it ({why})"
 
 
 def tile_aspect(lights: list[Light]) -> float:

@@ -16,7 +16,7 @@ from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.doctor.process import Doctor
 from masterlight.drizzle.drizzle import DrizzleIntegration
 from masterlight.integration.integrate import ImageIntegration, MasterIntegration
-from masterlight.session.rules import Matches
+from masterlight.session.rules import Matches, Split
 from masterlight.subframes.select import SubframeSelector
 
 Folders = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
@@ -71,6 +71,10 @@ class Recipe:
     or as words `lights=GLOB; flat=GLOB`, with a comma between two of them."""
     rotator_deg: Annotated[float, Field(ge=0, le=180)] = 2.0
     """Flats and lights belong together whose rotator stood within so many degrees."""
+    split_by: Split = "auto"
+    """What keeps lights of one target and filter apart, which else become one master light whatever took them: nothing,
+    binning, or instrument, that is camera, telescope and how they were used; auto keeps those of a sensor apart that no
+    master fits, where the others are calibrated."""
     workers: Annotated[str, AfterValidator(check_workers)] = "threads"
     """Where to compute: serial, threads, threads:N, dask://host:port."""
     memory_mb: Annotated[Megabytes | None, Usual("a quarter of the machine's")] = None

@@ -246,7 +246,7 @@ def run(folder: Where | Plan, out: Path | str, recipe: Recipe | None = None) -> 
 
 def plan_of(session: Session, recipe: Recipe) -> Plan:
     """The plan of a session by a recipe."""
-    return plan(session, recipe.calibrate, recipe.debayer.pattern, recipe.match, recipe.rotator_deg)
+    return plan(session, recipe.calibrate, recipe.debayer.pattern, recipe.match, recipe.rotator_deg, recipe.split_by)
 
 
 def plan_beside(folder: Where, out: Path, recipe: Recipe) -> Plan:

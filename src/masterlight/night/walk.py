@@ -37,11 +37,12 @@ from masterlight.night.ahead import look_ahead
 from masterlight.night.comet.moving import comet_keywords, find_motion
 from masterlight.night.comet.skies import hide_comet
 from masterlight.night.comet.stacks import Layers, part_layers
-from masterlight.night.fields import find_fields, named_reference
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
+from masterlight.night.placing.fields import find_fields
+from masterlight.night.placing.laying import named_reference
+from masterlight.night.placing.reference import level_of
 from masterlight.night.products import header, key, place_keywords, save
-from masterlight.night.reference import level_of
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
@@ -167,13 +168,13 @@ def measure_each(
     columns: what the report is told of those besides.
     """
     more = run.recipe.integrate.measures, run.recipe.integrate.dispersion, run.recipe.integrate.rejection
-    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes == "each", *more)
+    task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes != "luminance", *more)
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
         if isinstance(event.result, Rejected):
             yield run.reject(event.result, kind="light", **columns)
             continue
-        light.measurement, light.channels, light.stars, light.plane_stars, light.struck, seen = event.result
+        light.measurement, light.channels, light.stars, light.fringes, light.struck, seen = event.result
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
@@ -401,12 +402,12 @@ def drop_lights(run: Run, lights: list[Light], stack: Stack, anchor: Light, sets
     drizzle, shape = run.recipe.drizzle, anchor.result_shape
     whole = drizzle.cfa != "off" and all(light.view.shape[-2:] == light.sensor.shape for light in lights)
     frames = [light.sensor if whole else light.view for light in lights]
-    places = [light.placed for light in lights]
+    places = [light.placed_sites if whole else light.placed for light in lights]
     how = {"verdicts": stack.verdicts, "local": stack.models or None, "noise": stack.noise, "pool": run.pool}
     memory_mb = run.tiles_mb(anchor.register(run.recipe.align, shape), 0, sets)
     for event in drizzle(frames, places, shape, stack.terms, memory_mb=memory_mb, **how):
         yield replace(event, result=None, message=event.message if event.result is None else "")
-    made: DrizzleStack = replace(event.result, reference=stack.reference)
+    made: DrizzleStack = replace(event.result, reference=stack.reference, shown=stack.shown)
     for note in made.notes:
         yield run.note("drizzle", note)
     return made

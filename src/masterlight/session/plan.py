@@ -84,6 +84,10 @@ class LightJob:
     sets: tuple[LightSet, ...]
     field: int = 1
     """Which of the fields that lights of one name, or of none, show."""
+    apart: tuple[str, ...] = ()
+    """What tells it from other master lights of its name."""
+    instruments: tuple[str, ...] = ()
+    """What took its lights, in words, where they are of several cameras, telescopes or binnings."""
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -92,7 +96,19 @@ class LightJob:
 
     @property
     def words(self) -> list[str]:
-        return [word for word in (self.object, str(self.field) if self.field > 1 else "", self.filter) if word]
+        words = self.object, str(self.field) if self.field > 1 else "", self.filter, *self.apart
+        return [word for word in words if word]
+
+    @property
+    def joined_words(self) -> str:
+        """One sentence on lights of several instruments; empty where one took them all."""
+        if len(self.instruments) < 2:
+            return ""
+        name = " ".join(self.words) or "a target without a name"
+        told = ", ".join(word or "another" for word in self.instruments[:4])
+        more = f" and {len(self.instruments) - 4} more" if len(self.instruments) > 4 else ""
+        return f"""{name}: lights of {len(self.instruments)} instruments ({told}{more}) become one master light;
+            Recipe.split_by instrument keeps them apart"""
 
     @property
     def planes(self) -> int:
@@ -225,7 +241,8 @@ class Plan:
         """A master light in one line, and where its lights have different masters, in one for each of these."""
         name = " ".join(job.words) or "target without a name"
         if len(job.sets) > 1:
-            yield f"{name}: {lights_in_words(job.frames)}"
+            told = f" of {len(job.instruments)} instruments" if len(job.instruments) > 1 else ""
+            yield f"{name}: {lights_in_words(job.frames)}{told}"
         for part in job.sets:
             inside = {id(frame) for frame in part.frames}
             same = [g for g in self.groups if g.kind == "light" and any(id(frame) in inside for frame in g.frames)]
@@ -290,13 +307,16 @@ def resident_mb(pixels: int, bytes_per_pixel: int, sets: float) -> float:
     return BASE_MB + (bytes_per_pixel + sets * MASTER_BYTES) * pixels / 1e6
 
 
-def pixels(job: MasterJob | LightJob) -> int:
-    return math.prod(job.frames[0].meta.sky_shape[-2:])
+def pixels(job: MasterJob | LightJob | LightSet) -> int:
+    """Pixels of a frame of a job, of the largest where sensors differ."""
+    firsts = [part.frames[0] for part in job.sets] if isinstance(job, LightJob) else job.frames[:1]
+    return max(math.prod(frame.meta.sky_shape[-2:]) for frame in firsts)
 
 
 def loads(job: LightJob) -> float:
-    """How many sets of masters a job holds in memory; one whose dark is scaled keeps it apart from the bias."""
-    return len(job.sets) + sum(0.45 for part in job.sets if part.scaled)
+    """How many sets of masters of the largest sensor a job holds in memory; one whose dark is scaled keeps it apart
+    from the bias."""
+    return sum((1.45 if part.scaled else 1) * pixels(part) for part in job.sets) / pixels(job)
 
 
 def masters_in_words(part: LightSet) -> str:

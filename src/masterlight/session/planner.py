@@ -15,11 +15,12 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.equation import equation
 from masterlight.core.errors import ParameterError
 from masterlight.core.frame import PARTS_NOTE, Frame
-from masterlight.core.headers.names import filter_key, object_key
+from masterlight.core.headers.names import object_key
 from masterlight.core.headers.processed import words_of
-from masterlight.core.together import differences, settings
+from masterlight.core.together import differences
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
+from masterlight.session.apart import instrument_words, keys_of, named_apart, sensor_of
 from masterlight.session.chooser import Chooser
 from masterlight.session.darks import dark_showing_hot_pixels, has_level, level_and_current, tell_missing_dark
 from masterlight.session.found.orientation import settle_patterns
@@ -29,7 +30,7 @@ from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
 from masterlight.session.pointing import fields_of
 from masterlight.session.pointing import sentences as pointing_words
-from masterlight.session.rules import Matches, check_matches, mark
+from masterlight.session.rules import Matches, Split, check_matches, mark
 from masterlight.session.scan import Session
 
 FLATS_TRIED = 5
@@ -40,12 +41,13 @@ QUOTED = re.compile(r"(?<!\w)'[^']*'")
 
 def plan(
     session: Session, calibrate: ImageCalibration | None = None, pattern: str = "auto", match: Matches = (),
-    rotator_deg: float = ROTATOR_DEG,
+    rotator_deg: float = ROTATOR_DEG, split_by: Split = "auto",
 ) -> Plan:  # fmt: skip
     """Match the frames of a session and decide what is subtracted from what, as far as `calibrate` leaves it open.
 
     pattern: the colour filters of all frames of one plane, from their first pixel on, in place of what headers tell;
-    match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart.
+    match: what a recipe says in place of the best that is found; rotator_deg: how far angles of one set lie apart;
+    split_by: what keeps lights of one target and filter apart.
     """
     calibrate, kinds = calibrate or ImageCalibration(), {kind: [] for kind in PLURAL}
     frames, rows = settle_patterns(session.frames) if pattern == "auto" else (session.frames, [])
@@ -64,7 +66,7 @@ def plan(
         for kind, frames in kinds.items()
     }
     disputed = frozenset(one.source for one in scales if one.disputed)
-    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields, disputed=disputed)
+    planner = Planner(groups, calibrate, match, rotator_deg, fields=fields, disputed=disputed, split_by=split_by)
     for words in (*pointing_words(kinds["light"], fields), *rows, *sentences(scales)):
         planner.warn(words)
     for kind in PLURAL:
@@ -78,6 +80,8 @@ def plan(
     for words in session.passed:
         planner.warn(words)
     lights = planner.lights()
+    for words in filter(None, (job.joined_words for job in lights)):
+        planner.warn(words)
     refuse_unclear(lights, scales)
     planner.tell_unused()
     groups = tuple(group for kind in PLURAL for group in planner.groups[kind])
@@ -133,26 +137,30 @@ class Planner(Chooser):
 
     fields: dict[str, int] = field(default_factory=dict)
     """By its file, which field of its name a light points at, where that is not the first."""
+    split_by: Split = "auto"
+    """What keeps lights of one target and filter apart."""
     jobs: dict[int, MasterJob] = field(default_factory=dict)
 
     def lights(self) -> tuple[LightJob, ...]:
-        """Every master light, its lights in sets that share their masters."""
-        jobs: dict[Any, dict[Any, LightSet]] = {}
+        """Every master light, its lights in sets that share their sensor and their masters."""
+        groups, jobs = self.groups["light"], dict[Any, dict[Any, LightSet]]()
+        parts, of = [self.light_set(group) for group in groups], dict[Any, list[Group]]()
         names: dict[str, str | None] = {}
-        for group in self.groups["light"]:
-            meta = group.meta
-            names.setdefault(object_key(meta.object), meta.object)
-            same = settings(meta, ("camera", "size", "binning", "colour pattern")).values()
-            field = self.fields.get(group.frames[0].source, 1)
-            key = (object_key(meta.object), field, filter_key(meta.filter), len(meta.shape), meta.unit or "DN", *same)
-            part = self.light_set(group)
+        for group, part, key in zip(groups, parts, keys_of(self.split_by, groups, parts, self.fields), strict=True):
+            names.setdefault(object_key(group.meta.object), group.meta.object)
+            of.setdefault(key, []).append(group)
             used = part.bias, part.dark, part.flat, part.hot_from
-            sets, masters = jobs.setdefault(key, {}), (*map(id, used), part.equation)
+            sets, masters = jobs.setdefault(key, {}), (*sensor_of(group.meta), *map(id, used), part.equation)
             if masters in sets:
                 part = replace(part, frames=sets[masters].frames + part.frames)
             sets[masters] = part
-        made = [(names[key[0]], tuple(sets.values()), key[1]) for key, sets in jobs.items()]
-        return tuple(LightJob(name, sets[0].frames[0].meta.filter, sets, field) for name, sets, field in made)
+        made = []
+        for key, sets in jobs.items():
+            name, own = names[key[0]], tuple(sets.values())
+            told = tuple(instrument_words(of[key]))
+            made.append(LightJob(name, own[0].frames[0].meta.filter, own, key[1], instruments=told))
+        more = named_apart([job.words for job in made], [of[key][0] for key in jobs])
+        return tuple(replace(job, apart=words) for job, words in zip(made, more, strict=True))
 
     def light_set(self, group: Group) -> LightSet:
         """The masters and the equation of one group of lights."""

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from glob import iglob
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
@@ -26,6 +26,8 @@ SERVES = {"flat": ("flat",), "dark": ("dark", "flatdark"), "bias": ("bias",)}
 GLOB = set("*?[~")
 """Letters that names of targets and filters do not have."""
 Words = Annotated[str | None, Usual("the best")]
+Split = Literal["auto", "nothing", "binning", "instrument"]
+"""What lights of one target and filter can be kept apart by."""
 
 
 @process

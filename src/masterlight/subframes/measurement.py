@@ -1,6 +1,6 @@
 """The nouns of this chapter: what one plane of a frame is like, and the stars of one frame."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -34,6 +34,8 @@ class Response:
     """3x3, sends pixels of the result to those of the frame."""
     shape: tuple[int, int]
     """Rows and columns of the frame."""
+    bend: Callable[[np.ndarray], np.ndarray] | None = None
+    """What is added to that, (..., 2) px of the frame for (..., 2) px of the result; None for nothing."""
 
     def at(self, x_px: np.ndarray, y_px: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
         """mean(F) / F at pixels of the result, 1 where unknown; and whether the frame lies there or nearly so."""
@@ -53,7 +55,10 @@ class Response:
     def places(self, x_px: np.ndarray, y_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where pixels of the result lie in the frame."""
         x, y, z = np.tensordot(self.matrix, np.stack([x_px, y_px, np.ones_like(x_px)]), 1)
-        return x / z, y / z
+        if self.bend is None:
+            return x / z, y / z
+        more = self.bend(np.stack([x_px, y_px], axis=-1))
+        return x / z + more[..., 0], y / z + more[..., 1]
 
     def between(self, cells: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Cells (ny, nx) that divide the frame evenly at pixels of the frame, linear between their middles."""
@@ -107,6 +112,8 @@ class Measurement:
     """Noise of the pixels as they come to integration, where interpolation has lowered it; None where it has not."""
     correlation: float | None = None
     """Variance of the sum of many pixels over the sum of their variances; None where what is known of noise tells."""
+    scale: float = 1.0
+    """Pixels of the frame along one of those of which this tells, where it is laid on others: 0.5 for finer ones."""
     gain_e_per_dn: float | None = None
     read_noise_e: float | None = None
     keywords: Mapping[str, Any] = field(default_factory=dict)

@@ -19,6 +19,12 @@ NO_LENS = np.full(TERMS, HELD)
 ONE_TERM = np.array([0.03, HELD, HELD, 0.003, 0.003])
 ALL_TERMS = np.array([0.03, 0.03, 0.03, 0.003, 0.003])
 """1 sigma of what is expected of them, in half diagonals: it holds what no star determines, or what shall be held."""
+SHAPES = np.array([
+    [1, 0, 0, 0, -1, 0, 0, 0, 0], [0, 1, 0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1, 0],
+    [0.5, 0, 0, 0, 0.5, 0, 0, 0, 0], [0, -0.5, 0, 0.5, 0, 0, 0, 0, 0],
+], float)  # fmt: skip
+"""Shear, perspective, and scale times cosine and sine of the turn, of the nine numbers of a 3x3 matrix."""
+DEPARTURES = 6
 SOFT_STEPS, HARD_STEPS, NEARLY = 8, 2, 10
 """Outliers only fade in so many steps at most, or until stars move by no more than so many times what ends the
 adjustment; then those beyond five and a half sigma are left out, in so many steps at least."""
@@ -54,6 +60,11 @@ class Bundle:
     """(5,) 1 sigma of what is expected of them before any star is seen: around nothing."""
     centre: np.ndarray
     """(2,) the centre that they are about."""
+    held: np.ndarray
+    """(frames, 6) what each pose may depart from a camera that turned: the inverse variance of each `departure`."""
+    camera: np.ndarray
+    """(3,) the square of half diagonals over the focal length, by which a camera that points elsewhere makes
+    perspective, and the point (x, y) about which it does."""
 
     def traced(self) -> tuple[np.ndarray, ...]:
         """Where stars should be seen (n, 2), and what their derivatives need from on the way there."""
@@ -69,8 +80,9 @@ class Bundle:
         return ((self.at - self.traced()[0]) ** 2).sum(axis=1)
 
     def chi2(self) -> float:
-        """Their weighted sum, and that of the lens in units of what is expected."""
-        return float(self.weight @ self.squares() + ((self.lens / self.prior) ** 2).sum())
+        """Their weighted sum, and those of the lens and of poses in units of what is expected."""
+        expected = ((self.lens / self.prior) ** 2).sum() + (self.held * self.departures()[0] ** 2).sum()
+        return float(self.weight @ self.squares() + expected)
 
     def slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is left to explain (n, 2), and derivatives of where stars are seen: by lens and pose of the frame
@@ -111,6 +123,14 @@ class Bundle:
             part /= 2
         return new
 
+    def uncertainty(self) -> np.ndarray:
+        """The covariance (5, 5) of the terms of the lens, poses and places of stars being as unknown as they are."""
+        left, by, by_sky = self.slopes()
+        normal, _, cross = self.equations(left, by, by_sky)
+        root, _ = self.of_stars(left, by_sky)
+        through = (cross[:, :, :1] * root[:, 0] + cross[:, :, 1:] * root[:, 1]).reshape(len(cross), -1)
+        return np.linalg.inv(normal - through @ through.T)[:TERMS, :TERMS]
+
     def equations(self, left, by, by_sky) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The normal equations of lens and poses: matrix (m, m), right side (m,), and what couples them to stars
         (m, stars, 2)."""
@@ -126,6 +146,11 @@ class Bundle:
             right[where] += scaled.reshape(-1, count).T @ left[own].ravel()
             coupled = scaled[:, 0, :, None] * by_sky[own, 0, None] + scaled[:, 1, :, None] * by_sky[own, 1, None]
             cross[where[:, None], self.star[own]] += coupled.transpose(1, 0, 2)
+        pull, toward = self.pulls()
+        for f in range(1, len(self.poses)):
+            own = slice(TERMS + 8 * (f - 1), TERMS + 8 * f)
+            normal[own, own] += pull[f]
+            right[own] += toward[f]
         terms = np.arange(TERMS)
         normal[terms, terms] += self.prior**-2
         normal[TERMS:, TERMS:] += np.eye(size - TERMS)  # a frame without sightings stays where it is
@@ -149,6 +174,58 @@ class Bundle:
         root = np.zeros((count, 2, 2))
         root[:, 0, 0], root[:, 0, 1], root[:, 1, 1] = 1 / low, -side / (low * end), 1 / end
         return root, np.stack([root[:, 0, 0] * x, root[:, 0, 1] * x + root[:, 1, 1] * y], axis=1)
+
+    def departures(self) -> tuple[np.ndarray, np.ndarray]:
+        """How each pose differs from what the same camera sees that points elsewhere: shear (2), perspective (2),
+        change of scale, and turn in radians from the next half turn, (frames, 6); and how that changes with the eight
+        numbers of the pose, (frames, 6, 8).
+
+        The turn by which the camera came to point elsewhere is taken off, a shift where its focal length is infinite.
+        """
+        tilt, axis = self.camera[0], self.camera[1:]
+        there = np.array([[1, 0, axis[0]], [0, 1, axis[1]], [0, 0, 1]])
+        back = np.linalg.inv(there)
+        at = np.linalg.inv(self.poses) @ there[:, 2]
+        c = at[:, :2] / at[:, 2:] - axis
+        n = np.sqrt(1 + tilt * (c * c).sum(axis=1))
+        turn = np.empty_like(self.poses)
+        turn[:, :2, :2] = n[:, None, None] * np.eye(2) - tilt * c[:, :, None] * c[:, None] / (n + 1)[:, None, None]
+        turn[:, :2, 2], turn[:, 2, :2], turn[:, 2, 2] = c, -tilt * c, 1
+        left = back @ self.poses @ there @ turn
+        by = np.einsum("ij,fkl->filjk", back, there @ turn).reshape(-1, 9, 9) / left[:, 2:, 2:]
+        away, by = (left / left[:, 2:, 2:]).reshape(-1, 9) @ SHAPES.T, SHAPES @ by[:, :, :8]
+        u, v, size = away[:, 4].copy(), away[:, 5].copy(), np.hypot(away[:, 4], away[:, 5])
+        sign = np.where(u < 0, -1.0, 1.0)
+        away[:, 4], away[:, 5] = size - 1, np.arctan2(sign * v, sign * u)
+        along, across = np.stack([u, v], axis=1) / size[:, None], np.stack([-v, u], axis=1) / (size**2)[:, None]
+        by[:, 4:] = np.stack([(part[:, :, None] * by[:, 4:]).sum(axis=1) for part in (along, across)], axis=1)
+        return away, by
+
+    def pulls(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is expected of poses as equations of each: matrices (frames, 8, 8) and right sides (frames, 8)."""
+        away, by = self.departures()
+        held = by * self.held[:, :, None]
+        return held.transpose(0, 2, 1) @ by, -(held * away[:, :, None]).sum(axis=1)
+
+    def of_poses(self) -> tuple[np.ndarray, np.ndarray]:
+        """The equations of each pose alone: matrices (frames, 8, 8) and right sides (frames, 8)."""
+        left, by, _ = self.slopes()
+        edges = np.searchsorted(self.frame, np.arange(len(self.poses) + 1))
+        normal, right = np.zeros((len(self.poses), 8, 8)), np.zeros((len(self.poses), 8))
+        for f in range(len(self.poses)):
+            own = slice(edges[f], edges[f + 1])
+            a = by[own, :, TERMS:].reshape(-1, 8)
+            scaled = a * np.repeat(self.weight[own], 2)[:, None]
+            normal[f], right[f] = scaled.T @ a, scaled.T @ left[own].ravel()
+        return normal, right
+
+    def turned(self) -> Bundle:
+        """The same with poses alone improved."""
+        (normal, right), (pull, toward) = self.of_poses(), self.pulls()
+        change = np.zeros_like(self.poses)
+        solved = np.linalg.solve(normal + pull + np.eye(8), (right + toward)[:, :, None])
+        change[1:].reshape(-1, 9)[:, :8] = solved[1:, :, 0]
+        return replace(self, poses=self.poses + change)
 
     def placed(self) -> Bundle:
         """The same with the places of stars alone improved."""
@@ -185,9 +262,11 @@ def decentred(d: np.ndarray) -> np.ndarray:
     return np.stack([r2 + 2 * x * x, xy, xy, r2 + 2 * y * y], axis=1).reshape(-1, 2, 2)
 
 
-def adjust(bundle: Bundle, still: float, most_steps: int) -> tuple[Bundle, int, float]:
-    """Steps until expected places move by less than `still` (rms), at most so many: with how many, and by how much."""
-    step, hard, moved = 0, 0, np.inf
+def adjust(bundle: Bundle, still: float, most_steps: int, hard: int = 0) -> tuple[Bundle, int, float]:
+    """Steps until expected places move by less than `still` (rms), at most so many: with how many, and by how much.
+
+    hard: how many steps were done already in which outliers count for nothing."""
+    step, moved = 0, np.inf
     while step < most_steps and (moved > still or hard < HARD_STEPS):
         hard += hard > 0 or moved <= NEARLY * still or step >= SOFT_STEPS
         before = bundle.weighed(soft=not hard)

@@ -20,6 +20,8 @@ class SharedLens:
     lens: Lens | None
     """The lens, also where it is not believed; None where too few frames can tell it."""
     believed: bool = False
+    apart: bool = False
+    """Whether it would be believed, had it laid all frames: some that the reference does not show were left."""
     frames: int = 0
     stars: int = 0
     """Of so many it is made."""
@@ -51,4 +53,6 @@ class SharedLens:
             x, y = self.lens.centre_px
             bent = f"it moves stars by {self.corner_px:+.1f} px in the corners (axis at {x:.0f}, {y:.0f})"
             return f"one lens for all frames: {bent}; {scatter} ({made})"
+        if self.apart:
+            return f"no lens is used, since it would not lay all frames beyond the reference: {scatter} ({made})"
         return f"no lens is needed: {scatter} ({made})"

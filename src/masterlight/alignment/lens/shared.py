@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from masterlight.alignment.bend import Lens, LensBend, apply
-from masterlight.alignment.lens.bundle import ALL_TERMS, NO_LENS, ONE_TERM, Bundle, adjust
+from masterlight.alignment.lens.bundle import ALL_TERMS, HARD_STEPS, NO_LENS, ONE_TERM, Bundle, adjust
+from masterlight.alignment.lens.catalogue import Paired, Sight, Sky, half_px, paired, sky_of, to_half
 from masterlight.alignment.lens.outcome import FEWEST_PAIRS, SharedLens
-from masterlight.alignment.models.evidence import unexplained_px
-from masterlight.alignment.models.fits import Fit, Pairs, corner_error_px
-from masterlight.alignment.models.growth import SIGMA_FLOOR_PX, pair_up
-from masterlight.alignment.transform import DEGREES, Transform, robust_fit
+from masterlight.alignment.lens.poses import Known, held_by, likened, posed
+from masterlight.alignment.models.fits import MOST_CHI2
+from masterlight.alignment.models.growth import SIGMA_FLOOR_PX
+from masterlight.alignment.transform import Transform, fit, jacobian
 
 if TYPE_CHECKING:
     from masterlight.alignment.align import StarAlignment
     from masterlight.subframes.measurement import StarList
 
-MOST_FRAMES, MOST_STARS = 40, 500
-"""Frames and stars of which a lens is made."""
+MOST_FRAMES, MOST_SIGHTINGS = 40, 6000
+"""Frames of which a lens is made; more where they show few stars, so that they show so many together."""
 FEWEST = 3
-"""A frame that shares fewer does not lie on the reference by its own stars."""
+"""A frame that shows fewer stars of the reference was laid by way of others."""
+ALIKE_ROUNDS = 3
+"""How often it is asked what poses have in common: what the reference's own errors feign fades."""
 OTHER_SCALE = 0.02
 """Frames of another scale are of other optics."""
 COSTS, PAYS, PAYS_PX = 10.0, 0.98, 0.02
@@ -43,18 +46,6 @@ ROUNDS, GROWTH, FEW_STEPS = 8, 1.01, 2
 """Rounds in which stars are paired anew, as long as this finds so many times as many; steps with the same weights."""
 
 
-class Sight(NamedTuple):
-    """Stars of one frame, and where it lies as far as is known."""
-
-    xy: np.ndarray
-    """(n, 2) px, brightest first."""
-    sigma_px: np.ndarray
-    """(n,) error of a position, per axis."""
-    shape: tuple[int, int]
-    """Rows and columns."""
-    transform: Transform
-
-
 def of_frames(settings: StarAlignment, reference: StarList, frames: Sequence[tuple[StarList, Transform]]) -> SharedLens:
     """`share_lens` for star lists, as far as the settings want one."""
     transforms = tuple(transform for _, transform in frames)
@@ -67,97 +58,148 @@ def of_frames(settings: StarAlignment, reference: StarList, frames: Sequence[tup
     ]
     still_px, steps = settings.distortion_tolerance_px, settings.distortion_iterations
     trusted = settings.distortion == "lens"
-    return share_lens(sights[0], sights[1:], settings.tolerance_px, still_px, steps, trusted)
+    return share_lens(sights[0], sights[1:], settings.tolerance_px, still_px, steps, trusted, settings.model)
 
 
 def share_lens(
     reference: Sight, frames: Sequence[Sight], tolerance_px: float = 3.0, still_px: float = 0.005,
-    most_steps: int = 20, trusted: bool = False,
+    most_steps: int = 20, trusted: bool = False, model: str = "auto",
 ) -> SharedLens:  # fmt: skip
     """Fit one lens to all frames of a set together with their poses, and lay them anew when it pays.
 
     reference: its transform is the identity; frames: the others, of any optics: those of another size, scale or
     parity are left where they are. still_px: the adjustment ends when stars move by less; trusted: whether the lens
-    is taken without asking whether it pays.
+    is taken without asking whether it pays; model: what a pose may be, as the user wants it.
     """
-    found, size = SharedLens(tuple(frame.transform for frame in frames), None), 0
-    alike = {i: cKDTree(frame.xy) for i, frame in enumerate(frames) if is_alike(reference, frame)}
+    given, half, held = tuple(frame.transform for frame in frames), half_px(reference.shape), held_by(model)
+    found, size, laid = SharedLens(given, None), 0, {}
+    beyond = {i for i, frame in enumerate(frames) if is_beyond(reference, frame)}
+    every = {i: cKDTree(frame.xy) for i, frame in enumerate(frames) if i in beyond or is_alike(reference, frame)}
     for _ in range(ROUNDS):
-        pairs = {i: paired(frames[i].transform, reference.xy, tree, tolerance_px) for i, tree in alike.items()}
-        start = bundle_of(reference, frames, pairs, found.lens)
-        apart = any(len(star) < FEWEST for star, _ in pairs.values())  # laid by way of others: all, or none
-        if apart or start is None or len(start.star) <= GROWTH * size:
+        trees = {i: tree for i, tree in every.items() if is_alike(reference, frames[i])}
+        sky, pairs = paired(sky_of(reference, found.lens), frames, trees, found.lens, tolerance_px)
+        start, stars = bundle_of(reference, frames, sky, pairs, found.lens)
+        if start is None or len(start.star) <= GROWTH * size:
             break
         size = len(start.star)
-        bundle, steps, moved = ladder(start, still_px / half_px(reference.shape), most_steps)
+        bundle, steps, moved = ladder(start, still_px / half, most_steps)
         found = judged(found, bundle, reference.shape, steps, moved, trusted)
         if not found.believed:
             break
-        places = places_of(reference, bundle, found.lens)
-        laid = [posed(places, frame, found.lens, alike.get(i), tolerance_px) for i, frame in enumerate(frames)]
-        frames = [frame._replace(transform=transform) for frame, transform in zip(frames, laid, strict=True)]
-        found = replace(found, transforms=tuple(laid))
-    return found
+        bundle, moved = alike_in_pose(bundle, held, still_px / half, most_steps)
+        known = Known(
+            lens_of(bundle, reference.shape), bundle.uncertainty(), held, bundle.camera, reference.shape, tolerance_px
+        )
+        laid = posed(told_by(sky, bundle, stars, reference), reference, frames, pairs, known).transforms
+        frames, found = moved_along(frames, laid, every, known.lens), replace(found, lens=known.lens)
+    if found.believed and beyond - set(laid):
+        return replace(found, believed=False, apart=True)
+    return replace(found, transforms=tuple(laid.get(i, one) for i, one in enumerate(given)))
+
+
+def moved_along(frames: Sequence[Sight], laid: Mapping[int, Transform], trees, lens: Lens) -> list[Sight]:
+    """Frames where they are laid; those that share too few stars for it move along with the nearest that is, or that
+    moved itself."""
+    middle = {i: frame_middle(frames[i]) for i in trees}
+    out = [frame._replace(transform=laid.get(i, frame.transform)) for i, frame in enumerate(frames)]
+    placed, left = set(laid), set(trees) - set(laid) if laid else set()
+    while left:
+        _, i, near = min((float(np.hypot(*(middle[k] - middle[i]))), i, k) for i in left for k in placed)
+        matrix = beside(frames[i], frames[near], out[near].transform.matrix, lens)
+        out[i] = out[i]._replace(transform=replace(out[i].transform, matrix=matrix, bend=LensBend(matrix, lens, lens)))
+        left.remove(i)
+        placed.add(i)
+    return out
+
+
+def beside(frame: Sight, near: Sight, matrix: np.ndarray, lens: Lens) -> np.ndarray:
+    """The 3x3 matrix of a frame seen through the lens, from where it lay beside another whose matrix is known."""
+    rows, cols = frame.shape
+    lines = np.linspace(0, 1, 12)
+    at = np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2)
+    there = near.transform(frame.transform.inverse(at))
+    common = ((there >= 0) & (there <= (cols - 1, rows - 1))).all(axis=1)
+    common = common if common.sum() >= FEWEST_PAIRS else np.ones(len(at), bool)
+    sky = apply(np.linalg.inv(matrix), lens.undistort(there[common]))
+    return fit("homography", sky, lens.undistort(at[common]))
+
+
+def frame_middle(frame: Sight) -> np.ndarray:
+    """Where the pinhole of the reference shows the middle of a frame."""
+    return apply(np.linalg.inv(frame.transform.matrix), [(frame.shape[1] - 1) / 2, (frame.shape[0] - 1) / 2])
+
+
+def is_beyond(reference: Sight, frame: Sight) -> bool:
+    """Whether a frame shows hardly a star of the reference, so that it was laid by way of others."""
+    at = frame.transform(reference.xy)
+    return int(((at >= 0) & (at <= (frame.shape[1] - 1, frame.shape[0] - 1))).all(axis=1).sum()) < FEWEST
+
+
+def alike_in_pose(bundle: Bundle, held: np.ndarray, still: float, most_steps: int) -> tuple[Bundle, float]:
+    """The bundle with what its poses have in common, and how far its last step moved stars."""
+    bundle = replace(bundle, held=np.tile(held, (len(bundle.poses), 1)))
+    for _ in range(ALIKE_ROUNDS):
+        bundle, _, moved = adjust(likened(bundle), still, most_steps, hard=HARD_STEPS)
+    return bundle, moved
 
 
 def is_alike(reference: Sight, frame: Sight) -> bool:
     """Whether a frame may have been taken through the same lens: same size, scale and parity."""
     t = frame.transform
-    return frame.shape == reference.shape and not t.mirrored and abs(t.scale - 1) < OTHER_SCALE
+    return frame.shape == reference.shape and not t.mirrored and abs(scale_of(t.matrix, frame.shape) - 1) < OTHER_SCALE
 
 
-def half_px(shape: tuple[int, int]) -> float:
-    """Half the diagonal: the unit of all distances in a bundle."""
-    return float(np.hypot(*shape)) / 2
+def scale_of(matrix: np.ndarray, shape: tuple[int, int]) -> float:
+    """Pixels along one of the reference: the mean of what it is in the middle of either, from where both cameras have
+    turned by as much, so that perspective does not count."""
+    middle = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    there = apply(np.linalg.inv(matrix), middle)
+    sizes = [jacobian(matrix, *at)[1] for at in (middle, there)]
+    return float(np.prod([abs(a * e - b * c) for a, b, c, e in sizes]) ** 0.25)
 
 
-def to_half(shape: tuple[int, int]) -> np.ndarray:
-    """3x3, from pixels to half diagonals from the middle."""
-    half, (rows, cols) = half_px(shape), shape
-    return np.array([[1, 0, -(cols - 1) / 2], [0, 1, -(rows - 1) / 2], [0, 0, half]]) / half
+def bundle_of(
+    reference: Sight, frames: Sequence[Sight], sky: Sky, pairs: Paired, lens: Lens | None
+) -> tuple[Bundle | None, np.ndarray]:  # fmt: skip
+    """What the reference and those frames that share enough with others saw of bright stars, and which stars these
+    are, by their numbers; None for too few.
 
-
-def paired(transform: Transform, xy: np.ndarray, tree: cKDTree, tolerance_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of stars of the reference, and of those of a frame that lie next to where they should."""
-    return pair_up(transform(xy), tree, tolerance_px)
-
-
-def bundle_of(reference: Sight, frames: Sequence[Sight], pairs, lens: Lens | None) -> Bundle | None:
-    """What the reference and those frames that share enough with it saw of its brightest stars; None for too few.
-
-    pairs: for the numbers of frames, the stars in common; lens: what is known of it, to start from.
+    lens: what is known of it, to start from.
     """
-    count, to = min(len(reference.xy), MOST_STARS), to_half(reference.shape)
-    bright = {i: (a[a < count], b[a < count]) for i, (a, b) in pairs.items()}
-    matrices = {i: frames[i].transform.matrix for i, (a, _) in bright.items() if len(a) >= FEWEST_PAIRS}
-    chosen = sorted(farthest(matrices, reference.shape))
+    to = to_half(reference.shape)
+    bright = {i: (star[sky.bright[star]], own[sky.bright[star]]) for i, (star, own) in pairs.items()}
+    matrices = {i: frames[i].transform.matrix for i, (star, _) in bright.items() if len(star) >= FEWEST_PAIRS}
+    usual = np.median([len(star) for star, _ in bright.values()]) if bright else 1
+    chosen = sorted(farthest(matrices, reference.shape, max(MOST_FRAMES, int(MOST_SIGHTINGS / max(usual, 1)))))
     if not chosen:
-        return None
-    seen = np.unique(np.concatenate([bright[i][0] for i in chosen]))
-    sights = [(seen, reference, seen)] + [(bright[i][0], frames[i], bright[i][1]) for i in chosen]
-    sigma = np.concatenate([np.maximum(sight.sigma_px[own], SIGMA_FLOOR_PX) for _, sight, own in sights])
+        return None, np.zeros(0, int)
+    own = np.unique(np.concatenate([bright[i][0] for i in chosen]))
+    own = own[own < sky.own]
+    sights = [(own, reference, own)] + [(bright[i][0], frames[i], bright[i][1]) for i in chosen]
+    sigma = np.concatenate([np.maximum(sight.sigma_px[k], SIGMA_FLOOR_PX) for _, sight, k in sights])
     poses = np.array([np.eye(3)] + [to @ matrices[i] @ np.linalg.inv(to) for i in chosen])
-    places = reference.xy[:count] if lens is None else lens.undistort(reference.xy[:count])
+    stars, star = np.unique(np.concatenate([star for star, _, _ in sights]), return_inverse=True)
     known = np.zeros(5) if lens is None else np.array([*lens.radial, *lens.decentring])
     return Bundle(
         frame=np.repeat(np.arange(len(sights)), [len(star) for star, _, _ in sights]),
-        star=np.concatenate([star for star, _, _ in sights]),
-        at=apply(to, np.concatenate([sight.xy[own] for _, sight, own in sights])),
+        star=star,
+        at=apply(to, np.concatenate([sight.xy[k] for _, sight, k in sights])),
         sigma=sigma / half_px(reference.shape), weight=np.ones(len(sigma)), poses=poses / poses[:, 2:, 2:],
-        sky=apply(to, places), lens=known, prior=ONE_TERM,
+        sky=apply(to, sky.xy[stars]), lens=known, prior=ONE_TERM,
         centre=np.zeros(2) if lens is None else apply(to, np.asarray(lens.centre_px)),
-    )  # fmt: skip
+        held=np.zeros((len(sights), 6)), camera=np.zeros(3),
+    ), stars  # fmt: skip
 
 
-def farthest(matrices: dict[int, np.ndarray], shape: tuple[int, int]) -> list[int]:
-    """Frames that differ most in where they lie, so many as a lens is made of: all where there are no more."""
-    if len(matrices) <= MOST_FRAMES:
+def farthest(matrices: dict[int, np.ndarray], shape: tuple[int, int], most: int = MOST_FRAMES) -> list[int]:
+    """Frames that differ most in where they lie, so many at most: all where there are no more."""
+    if len(matrices) <= most:
         return list(matrices)
     rows, cols = shape
     corners = np.array([[0, 0], [cols - 1, 0], [0, rows - 1]], float)
     at = np.array([apply(matrix, corners).ravel() for matrix in matrices.values()])
     away, chosen = np.linalg.norm(at - corners.ravel(), axis=1), []
-    for _ in range(MOST_FRAMES):
+    for _ in range(most):
         chosen.append(int(np.argmax(away)))
         away = np.minimum(away, np.linalg.norm(at - at[chosen[-1]], axis=1))
     return [list(matrices)[k] for k in chosen]
@@ -211,7 +253,8 @@ def unseen(bundle: Bundle, odd: int) -> tuple[float, float]:
     squares = []
     for b in (bundle, without_lens(bundle)):
         made = settled(b.of(~out))
-        squares.append(replace(b.of(out), poses=made.poses, lens=made.lens).placed().placed().chi2())
+        left = replace(b.of(out), poses=made.poses, lens=made.lens).placed().placed()
+        squares.append(float(np.minimum(left.weight * left.squares(), MOST_CHI2).sum()))
     return squares[0], squares[1]
 
 
@@ -238,55 +281,11 @@ def lens_of(bundle: Bundle, shape: tuple[int, int]) -> Lens:
     return lens_in(bundle, apply(np.linalg.inv(to_half(shape)), bundle.centre), half_px(shape))
 
 
-class Places(NamedTuple):
-    """Where a pinhole in place of the reference would show its stars."""
-
-    on_sensor: np.ndarray
-    """(n, 2) px, where the reference shows them."""
-    xy: np.ndarray
-    """(n, 2) px, from all frames that saw them."""
-    sigma_px: np.ndarray
-    shape: tuple[int, int]
-
-
-def places_of(reference: Sight, bundle: Bundle, lens: Lens) -> Places:
-    """Places of the reference's stars: those of the bundle from all frames, fainter ones from the reference."""
-    xy, sigma_px = lens.undistort(reference.xy), np.maximum(reference.sigma_px, SIGMA_FLOOR_PX)
-    weight = np.bincount(bundle.star, bundle.weight, len(bundle.sky))
-    own = np.flatnonzero(weight * (sigma_px[: len(weight)] / half_px(reference.shape)) ** 2 > TRUSTED)
-    xy[own] = apply(np.linalg.inv(to_half(reference.shape)), bundle.sky[own])
-    sigma_px[own] = half_px(reference.shape) / np.sqrt(weight[own])
-    return Places(reference.xy, xy, sigma_px, reference.shape)
-
-
-def posed(places: Places, frame: Sight, lens: Lens, tree: cKDTree | None, tolerance_px: float) -> Transform:
-    """Where a frame lies, the lens being known; where it lay before if that is another frame's lens."""
-    t = frame.transform
-    if tree is None:
-        return t
-    new, extra, ideal = t, 0.0, lens.undistort(frame.xy)
-    for _ in range(FEW_STEPS):
-        star, own = paired(new, places.on_sensor, tree, tolerance_px)
-        model = next((m for m in models_below(t.model) if len(star) >= 2 * DEGREES[m]), None)
-        if model is None:
-            return t
-        base = np.hypot(places.sigma_px[star], np.maximum(frame.sigma_px[own], SIGMA_FLOOR_PX))
-        sigma = np.hypot(base, extra)
-        matrix, error, spread = robust_fit(model, places.xy[star], ideal[own], sigma, t.mirrored)
-        extra = np.hypot(extra, unexplained_px(error, sigma))
-        new = replace(t, matrix=matrix, bend=LensBend(matrix, lens, lens))
-    keep = error < max(3.5, 3 * spread)
-    distance, freedom = (error * sigma)[keep], max(2 * int(keep.sum()) - DEGREES[model], 1)
-    box = (0.0, 0.0, places.shape[1] - 1.0, places.shape[0] - 1.0)
-    own_pairs = Pairs(places.xy[star][keep], ideal[own][keep], sigma[keep], box=box)
-    return replace(
-        new, model="lens", matched=int(keep.sum()), rms_px=float(np.sqrt(np.mean(distance**2))),
-        chi2=float(((distance / base[keep]) ** 2).sum() / freedom),
-        corner_error_px=corner_error_px(Fit(model, matrix), own_pairs),
-    )  # fmt: skip
-
-
-def models_below(model: str) -> list[str]:
-    """Kinds of matrix for a frame, the richest first: none richer than it has, all if it was bent."""
-    kinds = list(DEGREES)
-    return kinds[: kinds.index(model) + 1 if model in kinds else None][::-1]
+def told_by(sky: Sky, bundle: Bundle, stars: np.ndarray, reference: Sight) -> Sky:
+    """The stars where the bundle has them; fainter ones where the reference does. stars: numbers of the bundle's."""
+    half, weight = half_px(reference.shape), np.bincount(bundle.star, bundle.weight, len(stars))
+    told = weight * np.minimum(sky.sigma_px[stars] / half, 1.0) ** 2 > TRUSTED
+    xy, sigma_px, own = sky.xy.copy(), sky.sigma_px.copy(), stars[told]
+    xy[own] = apply(np.linalg.inv(to_half(reference.shape)), bundle.sky[told])
+    sigma_px[own] = half / np.sqrt(weight[told])
+    return sky._replace(xy=xy, sigma_px=sigma_px)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.canvas import Canvas, share_within
+from masterlight.alignment.canvas import Canvas, panels_of, share_within
 from masterlight.alignment.models.growth import SIGMA_FLOOR_PX, pair_up
 from masterlight.alignment.panels.adjusted import Edge, adjusted, light_ratios
 from masterlight.alignment.quads import Reference
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 NEAR, TOUCHING = 0.75, 0.03
 """A frame of which less than the first lies on one that others were matched with reaches farther; such of which the
 second or more lies on another one are matched with it."""
+TIGHT = 1.2
+"""Frames that all match the reference are laid all at once where their stars lie no more than so many times as far
+apart as each pair's transform leaves them: else a lens bends them, which only their own transforms follow."""
 STRANGE = 6
 """So many frames that reach farther and show nothing new are tried, one after the other."""
 
@@ -42,7 +45,7 @@ class Laying:
     bridged: tuple[int, ...] = ()
     """Those that the first reference does not show."""
     rms_px: float = 0.0
-    """How far stars of overlapping frames lie from each other, in pixels of the reference."""
+    """How far stars of overlapping frames lie from each other, in pixels of the reference; 0 where nothing changed."""
 
 
 class Node(NamedTuple):
@@ -61,11 +64,12 @@ def lay_by_neighbours(
 
     stars: of all frames; laid: from the reference to those that match it, itself among them; free: whether a frame in
     the middle may take the reference's place; focal_px: focal length in pixels, where headers tell it. Frames that
-    match none of the others have no transform.
+    match none of the others have no transform. Panels that all match the reference are laid all at once as well, so
+    that they fit each other where it does not show both.
     """
     places, hubs, strange = dict(laid), [reference], 0
     left = [i for i in range(len(stars)) if i not in places]
-    if not left:
+    if not left and not are_panels(places, stars, reference):
         return Laying(reference, places)
     while strange < STRANGE and (hub := reaching(places, hubs, stars)) is not None:
         hubs.append(hub)
@@ -76,14 +80,29 @@ def lay_by_neighbours(
         left = [i for i in left if i not in found]
         strange = 0 if found else strange + 1
     bridged = tuple(sorted(set(places) - set(laid)))
-    if not bridged:
+    if not bridged and not are_panels(places, stars, reference):
         return Laying(reference, dict(laid))
     edges = yield from edges_between(settings, stars, places, hubs, pool)
-    chosen = in_the_middle(places, hubs, edges) if free else reference
+    chosen = in_the_middle(places, hubs, edges) if free and bridged else reference
     joined = connected(edges, chosen)
     places = {i: t @ places[chosen].inverse for i, t in places.items() if i in joined}
     found, rms_px = all_at_once(stars, places, chosen, edges, focal_px)
+    if not bridged and (len(found) < len(laid) or rms_px > TIGHT * pairs_rms_px(edges)):
+        return Laying(reference, dict(laid))
     return Laying(chosen, found, tuple(i for i in bridged if i in found), rms_px)
+
+
+def are_panels(places: Mapping[int, Transform], stars: Sequence[StarList], reference: int) -> bool:
+    """Whether frames on a reference show so much beyond it that they are panels of a mosaic, by matrices alone."""
+    if any(t.bend is not None for t in places.values()):
+        return False
+    shapes = [tuple(stars[i].shape) for i in places]
+    return bool(panels_of(list(places.values()), shapes, tuple(stars[reference].shape)))
+
+
+def pairs_rms_px(edges: Sequence[Edge]) -> float:
+    """How far stars of two frames lie from each other by the transform of these alone, over all pairs."""
+    return float(np.sqrt(np.average([e.found.rms_px**2 for e in edges], weights=[len(e.xy_a) for e in edges])))
 
 
 def reaching(places: Mapping[int, Transform], hubs: Sequence[int], stars: Sequence[StarList]) -> int | None:

@@ -8,17 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masterlight.alignment.transform import Grid, Transform
-from masterlight.alignment.warping.warp import (
-    HALO,
-    NOT_BENT,
-    nodes_of,
-    result_at,
-    source_at,
-    warp,
-    whole_shift,
-    whole_tiles,
-)
+from masterlight.alignment.transform import Grid, Transform, jacobian
+from masterlight.alignment.warping.places import NOT_BENT, nodes_of, result_at, source_at
+from masterlight.alignment.warping.warp import HALO, warp, whole_shift, whole_tiles
 from masterlight.alignment.warping.wcs import moved_wcs
 from masterlight.alignment.warping.weights import Kernel, noise_gain
 from masterlight.compiled import njit
@@ -60,11 +52,6 @@ class Registered(View):
     threshold: float = -1.0
 
     @property
-    def matrices(self) -> tuple[np.ndarray, ...]:
-        """Of the transforms, without what bends."""
-        return tuple(transform.matrix for transform in self.transforms)
-
-    @property
     def header(self) -> dict[str, Any]:
         """The header with the place of these pixels on the sky, where that of the frame tells its own."""
         header, transform = self.below.header, self.transforms[0]
@@ -74,13 +61,23 @@ class Registered(View):
     @property
     def noise_gain(self) -> float:
         """Factor by which the interpolation lowers white noise, the mean over the frame."""
-        transform = self.transforms[0]
+        return self.noise_gain_of(self.transforms[0])
+
+    def noise_gain_of(self, transform: Transform) -> float:
+        """The same for a plane that lies so."""
         if transform.bend is None and whole_shift(transform.matrix, 0, 0) is not None:
             return 1.0
         rows, cols = self.shape[-2:]
         # whole pixels: between them a mere shift would seem to have all phases
         at = transform(np.rint((np.arange(1, 2048)[:, None] * GOLDEN % 1) * (cols - 1, rows - 1)))
         return noise_gain(self.kernel, at % 1)
+
+    def in_the_middle(self, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
+        """Where the middle of the result lies in a plane that lies so, (2,) px, and how it is turned there (2, 2)."""
+        x, y = ((n - 1) / 2 for n in self.shape[:-3:-1])
+        near = transform.affine(int(y) - 8, int(y) + 9, int(x) - 8, int(x) + 9)
+        at, (a, b, c, d) = jacobian(near, x, y)
+        return at, np.array([[a, b], [c, d]])
 
     def defective(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Nothing: pixels that were defective are missing here, or were asked for as they are."""

@@ -32,6 +32,11 @@ class Kernel(NamedTuple):
         """A kernel that may be given by its name alone."""
         return name if isinstance(name, Kernel) else cls(name)
 
+    @property
+    def smooth(self) -> bool:
+        """Whether its weights have no kinks."""
+        return self.name not in ("nearest", "bilinear")
+
     def for_scale(self, scale: float) -> Kernel:
         """This kernel for frames with so many pixels along one of the result: a filter is stretched by as much."""
         if self.name not in FILTERS:
@@ -66,7 +71,11 @@ def weights(kernel: str | Kernel) -> np.ndarray:
     Tap k belongs to the pixel floor(position) + k - 4. The ten weights of a phase sum to one (Lanczos weights do
     so only after division by their sum), so a flat sky stays flat.
     """
-    kernel = Kernel.of(kernel)
+    return exact_weights(Kernel.of(kernel)).astype(np.float32).ravel()
+
+
+def exact_weights(kernel: Kernel) -> np.ndarray:
+    """The table of `weights` (phases, taps) in float64."""
     phase = np.arange(PHASES + 1)[:, None] / PHASES
     away = np.arange(TAPS)[None, :] - LOW - phase
     table = np.zeros((PHASES + 1, LANES))
@@ -74,7 +83,16 @@ def weights(kernel: str | Kernel) -> np.ndarray:
     table /= table.sum(axis=1, keepdims=True)
     if kernel.first_moment and kernel.name != "nearest":
         table[:, :TAPS] = with_first_moment(table[:, :TAPS], away)
-    return table.astype(np.float32).ravel()
+    return table
+
+
+@lru_cache(maxsize=64)
+def slopes(kernel: str | Kernel) -> np.ndarray:
+    """How the weights of a kernel change along a pixel: as `weights`, per px; 0 where they have kinks."""
+    kernel = Kernel.of(kernel)
+    if not kernel.smooth:
+        return np.zeros((PHASES + 1) * LANES, np.float32)
+    return (np.gradient(exact_weights(kernel), 1 / PHASES, axis=0, edge_order=2)).astype(np.float32).ravel()
 
 
 def with_first_moment(table: np.ndarray, away: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from masterlight import __version__
 from masterlight.alignment.canvas import share_within
+from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.written import to_dict
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -20,13 +21,15 @@ from masterlight.core.process import card, with_values
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
-from masterlight.doors.hand.assemble import File, nothing_in, scan_settled
+from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone
 from masterlight.doors.hand.handed import known_of, light_from
+from masterlight.doors.sheet import names_of, told_apart
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
-from masterlight.night.fields import cut_off, framed, framing_of, joined, match_lights, match_most, take
-from masterlight.night.light import Light, debayer_of, leave_struck, through_one_lens
+from masterlight.night.comet.moving import check_places, comet_keywords, find_motion, moved, time_of
+from masterlight.night.light import Light, debayer_of, leave_struck
+from masterlight.night.placing.laying import lay_finely, lay_on_one
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import Run
@@ -34,12 +37,16 @@ from masterlight.night.walk import leave_doubled, measure_each
 from masterlight.session.found.copies import without_copies
 from masterlight.session.plan import LightJob, LightSet, Plan
 
-STAGE, LIST, ENDING, KIND = "align", "transforms.json", "_r", "masterlight transforms"
+STAGE, LIST, KIND = "align", "transforms.json", "masterlight transforms"
+ENDING, ON_COMET = "_r", "_ca"
+"""What is added to the names of frames that are registered by their stars, and on a comet."""
 CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED", "plan": "DUPLICATE"}
 """What failed in a stage whose failures have no code of their own; elsewhere it is the file itself: CORRUPT."""
 LOOSE = 3.0
 """A frame whose stars lie so many times farther from their places than usual may be trailed, or its lens bent."""
 ON_FAILURE = "continue", "stop"
+CELLS = 200
+"""Parts of a side of the reference, of each of which is asked whether a frame covers it."""
 T = TypeVar("T")
 
 
@@ -97,8 +104,8 @@ class Opened(NamedTuple):
 def overlap_of(light: Light, reference: Light) -> float:
     """The share of the reference that a light covers."""
     (rows, cols), (high, wide) = reference.view.shape[-2:], light.view.shape[-2:]
-    lines = np.linspace(0, 1, 24)
-    at = light.transform(np.stack(np.meshgrid(lines * (cols - 1), lines * (rows - 1)), axis=-1).reshape(-1, 2))
+    x, y = ((np.arange(CELLS) + 0.5) * size / CELLS - 0.5 for size in (cols, rows))
+    at = light.transform(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
     return float(((at >= -0.5) & (at <= (wide - 0.5, high - 0.5))).all(axis=1).mean())
 
 
@@ -109,18 +116,22 @@ def align_files(
     """Lay frames on one of them, or on `reference`, by their stars; write each on its grid, and the list of transforms.
 
     transforms_only: write the list alone, by which `integrate` and `drizzle` take the frames as they are; on_failure:
-    stop where a frame cannot be laid there, and write nothing. The last event's result is the `Alignment`.
+    stop where a frame cannot be laid there, and write nothing. With places or a rate of a comet (`recipe.comet`) they
+    lie where that stands still, interpolated once. The last event's result is the `Alignment`.
     """
     if (on_failure or "continue") not in ON_FAILURE:
         raise ParameterError(f"on_failure= is {on_failure}: give continue or stop")
     check_out(folder)
     given = yield from opened_frames(recipe, files, reference)
+    check_places(recipe.comet, [frame.source for frame in given.frames])
     part = LightSet(tuple(given.frames), None, None, None, "C = L")
     plan = Plan("", (), (), (LightJob(None, None, (part,)),), (), (), ())
-    paths = output_paths(given, folder, transforms_only, overwrite or recipe.overwrite)
+    ending = ON_COMET if recipe.comet.is_asked else ENDING
+    paths = output_paths(given, folder, ending, transforms_only, overwrite or recipe.overwrite)
     with Run.open(plan, folder, recipe) as run:
         lost: list[Rejected] = []
         lights, anchor = yield from keeping(lay_frames(run, given), lost)
+        lights, motion = yield from keeping(lay_on_comet(run, lights, anchor), lost)
         failed = [coded(one) for one in lost]
         if on_failure == "stop" and failed:
             raise NothingUsable(f"{failed[0].code} {failed[0]}; nothing was written, since on_failure= is stop")
@@ -130,10 +141,10 @@ def align_files(
         rows = tuple(Laid.of(light, anchor) for light in lights)
         for words in odd_rows(rows):
             yield run.note(STAGE, words)
-        told = document(anchor, lights, failed, recipe, folder)
+        told = document(anchor, lights, failed, recipe, folder) | document_of(motion)
         make_folder(folder)
         if not transforms_only:
-            yield from keeping(write_lights(run, lights, anchor, paths, told), lost)
+            yield from keeping(write_lights(run, lights, anchor, paths, told, motion), lost)
         write_places(folder / LIST, told)
         yield Event(STAGE, message=counted(rows, failed))
         written = [path for path in paths.values() if path.exists()] if not transforms_only else []
@@ -164,9 +175,10 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
     if outside:
         session = replace(session, frames=(*session.frames, read(str(reference))))
     session, handed = known_of(session)
-    if not session.frames:
+    skies = yield from skies_alone(STAGE, session, keep=named)
+    if not skies.frames:
         raise NothingUsable(f"there is nothing to align{nothing_in(files, session)}")
-    frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
+    frames, scales = settle_mixed(skies.frames, recipe.calibrate.units, KNOB)
     for sentence in sentences(scales):
         yield Event(STAGE, message=sentence)
     anchor = next((frame for frame in frames if os.path.realpath(frame.source) == named), None)
@@ -182,6 +194,8 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     for one in given.lost:
         yield run.reject(one)
     lights = [light_from(run.recipe, frame, given.handed[frame.source]) for frame in given.frames]
+    if given.reference is not None:
+        run.recipe = with_values(run.recipe, reference=given.reference.source)
     lights = yield from measure_each(run, lights)
     named = next((one for one in lights if given.reference is not None and one.raw is given.reference), None)
     if given.reference is not None and named is None:
@@ -190,19 +204,10 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     lights = sound if named is None or named in sound else [*sound, named]
     if not lights:
         raise NothingUsable("no frame shows stars by which it could be laid on others; the reasons are above")
-    if named is None:
-        matches, anchor = yield from match_most(run, lights)
-    else:
-        run.recipe = with_values(run.recipe, reference=Path(named.source).name)
-        matches, anchor = (yield from match_lights(run, named, lights)), named
-    yield run.note(STAGE, f"reference: {Path(anchor.source).name}")
-    field, left = yield from joined(run, take(matches, anchor), [light for light in lights if not matches[light]])
-    lensed = through_one_lens(run.recipe.align, field.reference, field.lights)
-    field = framed(run, field)
-    for words in (*filter(None, (lensed,)), *framing_of([field]), *cut_off([field])):
-        yield run.note(STAGE, words)
-    for light in left:
-        yield run.reject(matches[light])
+    field, left = yield from lay_on_one(run, lights)
+    (field,) = yield from lay_finely(run, [field])
+    for lost in left.values():
+        yield run.reject(lost)
     laid = []
     for light in field.lights:
         if given.outside and light.raw is given.reference:
@@ -213,6 +218,23 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
             words = "lies wholly outside of the result, no pixel of which it covers: StarAlignment.frame union shows it"
             yield run.reject(Rejected(light.source, STAGE, words, "NO_OVERLAP"))
     return laid, field.reference
+
+
+def lay_on_comet(run: Run, lights: list[Light], anchor: Light) -> Events[tuple[list[Light], Motion | None]]:
+    """The lights as they lie where a comet stands still, if the user told of one, and how it moves."""
+    if not run.recipe.comet.is_asked:
+        return lights, None
+    motion = yield from find_motion(run, lights, anchor)
+    if motion is None:
+        raise NothingUsable("how the comet moves cannot be told, for the reason above; nothing was written")
+    still = []
+    for light in lights:
+        if (when := time_of(light)) is not None:
+            still.append(moved(light, motion.shift(when)))
+        else:
+            words = "has no time (DATE-OBS), so that nobody knows where the comet is in it"
+            yield run.reject(Rejected(light.source, "comet", words, "NO_TIME"))
+    return still, motion
 
 
 def coded(lost: Rejected) -> Rejected:
@@ -241,13 +263,13 @@ def counted(rows: Sequence[Laid], failed: Sequence[Rejected]) -> str:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-def output_paths(given: Opened, folder: Path, transforms_only: bool, overwrite: bool) -> dict[str, Path]:
+def output_paths(given: Opened, folder: Path, ending: str, transforms_only: bool, overwrite: bool) -> dict[str, Path]:
     """Where each frame is written; OutputError where something is there that may not be replaced."""
     paths: dict[str, Path] = {}
     for frame in given.frames:
         name = Path(frame.source).name
         stem = name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem
-        paths[frame.source] = untaken(folder, stem, f"{ENDING}.fits", paths.values())
+        paths[frame.source] = untaken(folder, stem, f"{ending}.fits", paths.values())
     inputs = {os.path.realpath(frame.source) for frame in given.frames}
     for path in (folder / LIST, *(() if transforms_only else paths.values())):
         if os.path.realpath(path) in inputs:
@@ -258,13 +280,15 @@ def output_paths(given: Opened, folder: Path, transforms_only: bool, overwrite: 
 
 
 def write_lights(
-    run: Run, lights: list[Light], anchor: Light, paths: Mapping[str, Path], told: Mapping[str, Any]
-) -> Events[None]:
+    run: Run, lights: list[Light], anchor: Light, paths: Mapping[str, Path], told: Mapping[str, Any],
+    motion: Motion | None,
+) -> Events[None]:  # fmt: skip
     """Write each light on the grid of the reference; one that cannot be read is rejected."""
     shape = anchor.result_shape
     debayer = debayer_of(run.recipe)
     leave_struck(lights, shape, debayer)
     rows = {row["file"]: row for row in told["frames"]}
+    on_comet = {name: value for name, value, _ in comet_keywords(motion)} if motion else {}
 
     def task(light: Light) -> None:
         path = paths[light.source]
@@ -275,7 +299,7 @@ def write_lights(
         own = json.dumps({**told, "frames": [rows[relative(light.source, path.parent)]], "failed": []})
         handed = Handed().with_(NOISE=noise, TRANSFORM=own, SATURATION_DN=light.saturation_dn)
         handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
-        cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
+        cards = header_cards(frame) | header_of(light, anchor, pixels, noise) | on_comet
         write_handing(path, pixels, cards, frame.cards, handed, False)
 
     for event in each("write", run.pool, task, lights):
@@ -313,6 +337,14 @@ def document(
     }  # fmt: skip
 
 
+def document_of(motion: Motion | None) -> dict[str, Any]:
+    """How a comet moves over the reference, as plain data: its place in px as a polynomial of hours since a time."""
+    if motion is None:
+        return {}
+    told = {"epoch_s": motion.epoch_s, "measured": motion.measured}
+    return {"comet": told | {"terms_px": [list(term) if term == term else None for term in motion.terms]}}
+
+
 def whole(numbers: Sequence[int]) -> list[int]:
     return [int(n) for n in numbers]
 
@@ -320,7 +352,8 @@ def whole(numbers: Sequence[int]) -> list[int]:
 def place_of(light: Light, folder: Path) -> dict[str, Any]:
     """Where one light lies, as plain data."""
     told = {"file": relative(light.source, folder), "transform": to_dict(light.transform)}
-    return told | ({"planes": [to_dict(one) for one in light.plane_transforms]} if light.plane_transforms else {})
+    each = {"planes": light.plane_transforms, "sites": light.site_transforms}
+    return told | {name: [to_dict(one) for one in own] for name, own in each.items() if own}
 
 
 def write_places(path: Path, told: Mapping[str, Any]) -> None:
@@ -340,20 +373,22 @@ def relative(source: str, folder: Path) -> str:
 def table_of(found: Alignment, width: int = 80) -> list[str]:
     """The table of an alignment as lines of a terminal of this width, and the frames that failed below it."""
     heads = "model", "stars", "rms", "corner", "dx", "dy", "turn", "scale", "over"
-    room = max(12, min(44, width - 66))
-    lines = [f"{'frame':{room}} {heads[0]:10} {heads[1]:>5} " + " ".join(
+    room = max(12, min(44, width - 67))
+    lines = [f"{'frame':{room}} {heads[0]:11} {heads[1]:>5} " + " ".join(
         f"{head:>{size}}" for head, size in zip(heads[2:], (5, 6, 7, 7, 7, 6, 4), strict=True)
     )]  # fmt: skip
-    lines += [line_of(row, room) for row in found.rows]
+    names = told_apart(names_of([row.source for row in found.rows]), room)
+    lines += [line_of(row, f"{name:{room}}") for row, name in zip(found.rows, names, strict=True)]
     lines.append("rms, corner (expected error), dx, dy (of the middle): px; over: common part")
+    if any(row.mirrored for row in found.rows):
+        lines.append("M: mirrored")
     return lines + [f"failed  {one.code}: {Path(one.source).name}" for one in found.failed]
 
 
-def line_of(row: Laid, room: int) -> str:
-    """One row of the table."""
-    name = Path(row.source).name
-    name = name if len(name) <= room else f"...{name[3 - room :]}"
-    model = "reference" if row.is_reference else f"{row.model}{' mirrored' if row.mirrored else ''}"
+def line_of(row: Laid, name: str) -> str:
+    """One row of the table, after the name."""
+    model = "reference" if row.is_reference else row.model
+    turn = f"{row.rotation_deg:7.2f}" if not row.mirrored else f"{row.rotation_deg:6.1f}M"
     corner = f"{row.corner_error_px:6.3f}" if row.corner_error_px == row.corner_error_px else f"{'-':>6}"
-    place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {row.rotation_deg:7.2f} {row.scale:6.4f} {row.overlap:4.0%}"
-    return f"{name:{room}} {model[:10]:10} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"
+    place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {turn} {row.scale:6.4f} {row.overlap:4.0%}"
+    return f"{name} {model:11} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"

@@ -3,6 +3,7 @@
 Each function yields events; the last one carries what was made. A file that fails is told and left out.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -47,6 +48,8 @@ File = str | Path
 Found = Iterator[tuple[str, Defects]]
 FIRM = {"header", "folder", "name"}
 """Witnesses of a kind that a verb which makes masters does not overrule."""
+SKIES = "light", "unknown"
+"""Kinds of frames that show stars."""
 
 
 def make_master(
@@ -143,14 +146,28 @@ def tell_rejected(stage: str, session: Session) -> Events[None]:
         yield Event(stage, item=rejected.source, result=rejected, message=f"rejected {rejected}")
 
 
+def skies_alone(stage: str, session: Session, keep: str | None = None) -> Events[Session]:
+    """A session without its calibration frames, whose number is told; keep: the real path of one that stays."""
+    others = [frame for frame in session.frames if frame.meta.kind not in SKIES]
+    left = {frame.source: frame for frame in others if os.path.realpath(frame.source) != keep}
+    if left:
+        yield Event(stage, message=f"passed over, since they are no lights: {counted_kinds(left.values())}")
+    return replace(session, frames=tuple(frame for frame in session.frames if frame.source not in left))
+
+
+def counted_kinds(frames: Iterable[Frame]) -> str:
+    """How many frames there are of each kind: 6 bias frames, 4 darks."""
+    kinds = Counter(PLURAL[frame.meta.kind] for frame in frames)
+    return ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in kinds.items())
+
+
 def nothing_in(files: Iterable[File], session: Session, wanted: str = "lights") -> str:
     """Where nothing was found to work on, and why, as the end of a sentence: ' in empty: give lights, ...'."""
     places = [str(file) for file in files]
     where = f" in {places[0]}{f' and {len(places) - 1} more' if len(places) > 1 else ''}" if places else ""
     if session.rejected:
         return f": {session.rejected[0]}"
-    kinds = Counter(PLURAL[frame.meta.kind] for frame in session.frames)
-    held = ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in kinds.items())
+    held = counted_kinds(session.frames)
     why = "; ".join(filter(None, [held and f"only {held}", *session.passed]))
     return f"{where}: {why or f'give {wanted}, or their folder'}"
 

@@ -19,12 +19,12 @@ from masterlight.core.frame import ArrayFrame, Frame
 from masterlight.core.stretch import Stretch, block_px
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, Pool, each, executor, keep_freed_memory
-from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, tell_rejected
-from masterlight.doors.hand.choose import LOOKED_AT, check_columns, measure_frames
+from masterlight.doors.hand.assemble import SKIES, File, nothing_in, scan_settled, tell_rejected
+from masterlight.doors.hand.choose import check_columns, measure_frames
 from masterlight.doors.hand.deep import place_of
 from masterlight.doors.hand.film import Film, find_ffmpeg
 from masterlight.io import atomic, suffix
-from masterlight.night.reference import promise_of
+from masterlight.night.placing.reference import promise_of
 from masterlight.session.groups import PLURAL
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.groups import groups_of
@@ -91,7 +91,7 @@ def blink_files(
 
 def measure_lights(process: Any, frames: Sequence[Frame], fresh: bool) -> Events[tuple[list[Frame], Subframes]]:
     """The frames that can be shown and a table of them, in their order: lights are measured, if the process says so."""
-    sky = [frame for frame in frames if process.measured and frame.meta.kind in LOOKED_AT]
+    sky = [frame for frame in frames if process.measured and frame.meta.kind in SKIES]
     measured = Subframes(())
     if sky:
         check_columns(process.select, sky)
@@ -236,7 +236,7 @@ def group_stretches(
                 out = [found if k in members else known for k, known in enumerate(out)]
                 break
     if len(groups) > 1:
-        names = (f"{'' if kind in LOOKED_AT else PLURAL[kind]} {group}".strip() for group, kind in groups)
+        names = (f"{'' if kind in SKIES else PLURAL[kind]} {group}".strip() for group, kind in groups)
         told = "; ".join(dict.fromkeys(names))
         yield Event(STAGE, message=f"{len(groups)} groups, each stretched as its best frame: {told}")
     if dark := [frame.source for frame, by in zip(night, out, strict=True) if is_black(frame, by)]:

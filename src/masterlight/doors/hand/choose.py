@@ -8,7 +8,6 @@ What is made of a table of measured frames besides stands in `MADE`, a function 
 
 import difflib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -23,7 +22,7 @@ from masterlight.core.process import card
 from masterlight.core.units.settle import sentences, settle
 from masterlight.core.workers import Event, Events, each, executor
 from masterlight.doors.foretold import check_together, kernel_of, tell_forecast
-from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, tell_rejected
+from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone, tell_rejected
 from masterlight.doors.hand.copies import STAGE, check_keyword, copy_paths, write_copies
 from masterlight.doors.hand.measured import FOLDER, measure_kept
 from masterlight.io import Kept, atomic
@@ -31,8 +30,6 @@ from masterlight.night.products import check_file, check_out
 from masterlight.session.found.copies import without_copies
 from masterlight.session.found.listed import line_of, lists_among
 from masterlight.session.found.suitable import unsuitable
-from masterlight.session.groups import PLURAL
-from masterlight.session.words import how_many
 from masterlight.subframes.choice.health import examined, grave_flags
 from masterlight.subframes.choice.outlook import weighed_together, with_prices
 from masterlight.subframes.choice.subframe import Subframe
@@ -45,8 +42,6 @@ from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.measurement import HEALTH_FIELDS, SKY_FIELDS
 from masterlight.subframes.select import SubframeSelector
 
-LOOKED_AT = "light", "unknown"
-"""Kinds of frames that are measured."""
 TABLES: dict[str, Callable[[Subframes], str]] = {
     ".csv": Subframes.to_csv, ".ecsv": Subframes.to_ecsv, ".json": Subframes.to_json,
 }  # fmt: skip
@@ -143,10 +138,7 @@ def open_lights(files: Sequence[File]) -> Events[list[Frame]]:
     """The lights among files and folders, opened and in DN; what was left aside is told."""
     session = yield from scan_settled(STAGE, files)
     yield from tell_rejected(STAGE, session)
-    frames = [f for f in session.frames if f.meta.kind in LOOKED_AT]
-    if others := Counter(PLURAL[f.meta.kind] for f in session.frames if f.meta.kind not in LOOKED_AT):
-        counted = ", ".join(how_many(count, kind.removesuffix("s")) for kind, count in others.items())
-        yield Event(STAGE, message=f"not measured, since they are no lights: {counted}")
+    frames = list((yield from skies_alone(STAGE, session)).frames)
     if not frames:
         raise NothingUsable(f"no light was found{nothing_in(files, session)}")
     settled, scales = settle(frames)

@@ -27,9 +27,9 @@ from masterlight.io import read
 from masterlight.io.handed import read_handed
 from masterlight.io.plain import open_regular, reading
 from masterlight.night.light import Light
+from masterlight.night.placing.reference import level_of
 from masterlight.night.products import save
 from masterlight.night.recipe import Recipe
-from masterlight.night.reference import level_of
 from masterlight.night.report import MasterRow, by_frame
 from masterlight.night.run import Run
 from masterlight.night.walk import (
@@ -47,8 +47,8 @@ MOST_BYTES, MOST_PIXELS = 1 << 28, 1 << 34
 KNOBS = {"StarAlignment": "align", "Debayer": "debayer", "SubframeSelector": "select"}
 """Processes by which frames were laid on each other, and what a recipe calls them."""
 HOW = "give the transforms.json or the registered frames of `masterlight align`"
-Place = tuple[Transform, tuple[Transform, ...]]
-"""The transform of a frame, and those of its planes if they go each their way."""
+Place = tuple[Transform, tuple[Transform, ...], tuple[Transform, ...]]
+"""The transform of a frame, those of its planes if they go each their way, and those of the colours of its mosaic."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ def placed(run: Run, lights: list[Light], places: Places) -> Events[list[Light]]
             words = f"{Path(places.source).name} does not tell where it lies: align it with the others, or leave it out"
             yield run.reject(Rejected(light.source, "align", words))
             continue
-        light.transform, light.plane_transforms = place
+        light.transform, light.plane_transforms, light.site_transforms = place
         light.canvas = places.canvas
         out.append(light)
     if not out:
@@ -257,7 +257,8 @@ def parsed(words: str, path: Path) -> Places:
 
 def place_of(row: Mapping[str, Any]) -> Place:
     """Where one frame lies, of plain data."""
-    return from_dict(row["transform"]), tuple(map(from_dict, row.get("planes", ())))
+    planes, sites = (tuple(map(from_dict, row.get(name, ()))) for name in ("planes", "sites"))
+    return from_dict(row["transform"]), planes, sites
 
 
 def canvas_of(told: Mapping[str, Any], reference: tuple[int, int]) -> Canvas | None:

@@ -179,20 +179,24 @@ def round_scores(scores, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def calm_down(scores):
-    """Divide scores (N, rows, cols) by the scatter of the other frames' where that is large, in place: on stars."""
-    n, rows, cols = scores.shape
+def calm_down(scores, shown):
+    """Divide scores (N, rows, cols) by the scatter of the other frames' where that is large, in place: on stars.
+
+    shown (rows, cols) int32: how many frames have each bin.
+    """
+    frames, rows, cols = scores.shape
     usual = UNIT * UNIT
     squares = np.empty(cols, np.int32)
     for y in range(rows):
         squares[:] = 0
-        for i in range(n):
+        for i in range(frames):
             row = scores[i, y]
             for x in range(cols):
                 squares[x] += np.int32(row[x]) * np.int32(row[x])
         for x in range(cols):
+            n = shown[y, x]
             if squares[x] > usual * (n + 3.0 * np.sqrt(2.0 * n)):
-                for i in range(n):
+                for i in range(frames):
                     s = np.float64(scores[i, y, x])
                     others = (squares[x] - s * s + 4.0 * usual) / ((n + 3.0) * usual)
                     scores[i, y, x] = np.int16(np.rint(s / np.sqrt(max(1.0, others))))

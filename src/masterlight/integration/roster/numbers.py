@@ -53,7 +53,8 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
     scales = {"out_scale": out_scale, "out_offset": out_offset, "rej_scale": rej_scale, "rej_offset": rej_offset}
     gain = np.abs(out_gain)
     special |= {"noise_dn": gain * pixel_noise, "photon": gain * photons * lowered}
-    special |= {"source_noise_dn": gain * noise, "source_photon": gain * photons}
+    scale = np.array([s.scale for s in statistics])
+    special |= {"source_noise_dn": gain * noise * scale, "source_photon": gain * photons * scale**2}
     return Terms(
         **scales,
         **special,
@@ -108,8 +109,9 @@ def sensor_of(settings: Rejection, statistics: Sequence[Measurement], rej_scale,
     """
     pairs = []
     for s in statistics:
-        read = s.read_noise_e if settings.read_noise_e is None else settings.read_noise_e
-        gain = settings.gain_e_per_dn or s.gain_e_per_dn
+        given_e, given = settings.read_noise_e, settings.gain_e_per_dn
+        read = s.read_noise_e if given_e is None else given_e * s.scale
+        gain = given * s.scale**2 if given else s.gain_e_per_dn
         if read is None or not gain:
             missing = "read noise (RDNOISE)" if gain else "gain (EGAIN)"
             knob = "Rejection.read_noise_e" if gain else "Rejection.gain_e_per_dn"
@@ -148,7 +150,8 @@ def signal_fraction(settings: Rejection, fwhm_px: Sequence[float | None]) -> flo
 
 def photon_noise(settings: Rejection, statistics: Sequence[Measurement]) -> np.ndarray:
     """Variance per DN of each frame as it is, 1 / gain, (N,); 0 for all when the gain of some is unknown."""
-    gains = [settings.gain_e_per_dn or s.gain_e_per_dn for s in statistics]
+    given = settings.gain_e_per_dn
+    gains = [given * s.scale**2 if given else s.gain_e_per_dn for s in statistics]
     known = all(gain is not None and np.isfinite(gain) and gain > 0 for gain in gains)
     return 1 / np.array(gains, float) if known else np.zeros(len(statistics))
 

@@ -138,11 +138,12 @@ def looks_of(rejection: Rejection, frames: Sequence[Frame], planes) -> list[Shar
 
 def look_of(rejection: Rejection, measured: Sequence[Measurement], saturation_dn: float | None) -> Sharp | None:
     """The look at one frame of these planes; None where it is not asked for, or where no star tells a width."""
-    fwhm, noise, sharpest = measured[0].fwhm_px, max(m.noise_dn for m in measured), measured[0].sharpest
+    scale = measured[0].scale  # the frame is looked at in its own pixels
+    fwhm, noise, sharpest = measured[0].fwhm_px, scale * max(m.noise_dn for m in measured), measured[0].sharpest
     if not is_wanted(rejection) or not fwhm or not noise > 0 or sharpest == 0:
         return None
-    fwhm *= 1.0 if sharpest is None else min(1.0, sharpest / SHARPEST)
-    gain = rejection.gain_e_per_dn or measured[0].gain_e_per_dn
+    fwhm *= scale * (1.0 if sharpest is None else min(1.0, sharpest / SHARPEST))
+    gain = rejection.gain_e_per_dn or (measured[0].gain_e_per_dn or 0.0) / scale**2
     photon, ceiling = 1 / gain if gain else 0.0, NEAR_CEILING * saturation_dn if saturation_dn else np.inf
     return Sharp(fwhm, noise, measured[0].location_dn, photon, ceiling, rejection.single_frame_sigma)
 

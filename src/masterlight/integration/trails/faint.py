@@ -43,7 +43,10 @@ PARTS = 6
 SPREAD = 0.6
 """Share of the significance that a trail must reach without the best of its PARTS parts."""
 EMPTY = 0.8
-"""Beside a line that runs along the edge of its frame, at least this part of the bins holds no samples."""
+"""Beside a line that runs along the edge of its frame, at least this part of the bins holds no samples; along that of
+another one so many have fewer frames than those on the other side."""
+FEWER = 0.75
+"""Where frames end, no more than this part of those that lie beside the place go on."""
 MARGIN_PX = 3.0
 """A trail is cut so much wider, on either side, than it was found to be: its place is known to a pixel or two."""
 
@@ -284,10 +287,11 @@ def significance(scores, found):
     return (snr - level) / spread, (without - level) / spread
 
 
-def find_faint(scores, shape, sigma, growth):
+def find_faint(scores, shape, sigma, growth, shown=None):
     """The faint trails of a frame, from the scores (rows, cols) int16 of its bins, in which they are wiped out.
 
-    shape: (rows, cols) of the frame in pixels; sigma, growth, and what comes back: as in `lines.find_lines`.
+    shape: (rows, cols) of the frame in pixels; sigma, growth, and what comes back: as in `lines.find_lines`; shown:
+    how many frames have each bin, (rows, cols), where that is not the same for all.
     """
     bands, trails, vain = [np.empty(0, np.uint32)], [], 0
     sigma = sigma + min(0.0, by_chance(scores.size) - WHOLE)
@@ -298,7 +302,8 @@ def find_faint(scores, shape, sigma, growth):
         line, t0, t1, half = in_pixels(found, growth)
         ends = ends_of(shape, line, t0, t1)
         short = found.t1 - found.t0 < max(SHORTEST, SLENDER * found.width)
-        if short or whole < sigma or without < SPREAD * sigma or beside_edge(scores, found):
+        doubtful = short or whole < sigma or without < SPREAD * sigma
+        if doubtful or beside_edge(scores, found) or (shown is not None and where_others_end(shown, found)):
             vain += 1
             taken = within(seeds, found.line, found.t0, found.t1, 2.0)
             taken[0] = True
@@ -316,14 +321,29 @@ def beside_edge(scores, found):
 
     There a sensor is often brighter or darker, row by row, and where few frames overlap the mean is that of few.
     """
+    sides = aside(scores, found)
+    return any(1 - np.count_nonzero(side) / max(side.size, 1) > EMPTY for side in sides)
+
+
+def where_others_end(shown, found):
+    """Whether a line runs where other frames end, as panels of a mosaic do: fewer go on beyond it.
+
+    shown (rows, cols): how many frames have each bin. What their skies differ by is a step of the mean there.
+    """
+    one, other = aside(shown, found)
+    return any(np.mean(less < FEWER * more) > EMPTY for less, more in ((one, other), (other, one)) if less.size)
+
+
+def aside(values, found):
+    """What bins (rows, cols) hold BORDER_PX to either side of a line, abreast of each other; 0 beyond them."""
     (px, py, ux, uy), t = found.line, np.arange(found.t0, found.t1)
     for side in (-1, 1):
         away = side * (0.5 * found.width + BORDER_PX / SIDE)
         x, y = np.rint(px + t * ux - away * uy).astype(int), np.rint(py + t * uy + away * ux).astype(int)
-        inside = (x >= 0) & (x < scores.shape[1]) & (y >= 0) & (y < scores.shape[0])
-        if 1 - np.count_nonzero(scores[y[inside], x[inside]]) / max(t.size, 1) > EMPTY:
-            return True
-    return False
+        inside = (x >= 0) & (x < values.shape[1]) & (y >= 0) & (y < values.shape[0])
+        held = np.zeros(t.size, values.dtype)
+        held[inside] = values[y[inside], x[inside]]
+        yield held
 
 
 def in_pixels(found, growth):

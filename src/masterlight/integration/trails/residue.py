@@ -48,7 +48,15 @@ class Residue:
             for p in range(planes):
                 residuals.score_bins(self.bins[p, i], self.levels[p, i], planes**-0.5, over)
             residuals.round_scores(over, out[i])
-        residuals.calm_down(out)
+        residuals.calm_down(out, self.shown)
+        return out
+
+    @property
+    def shown(self) -> np.ndarray:
+        """How many frames have each bin, (rows, cols) int32."""
+        out = np.zeros(self.bins.shape[2:], np.int32)
+        for frame in self.bins[0]:
+            out += frame != 0
         return out
 
     def lost_dn(self, plane: int, samples: np.ndarray, weights: np.ndarray, box) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from masterlight.alignment.comet.follow import CometAlignment
 from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.comet.nucleus import Moment, measured
-from masterlight.alignment.transform import each_of
+from masterlight.alignment.transform import Transform, each_of
 from masterlight.alignment.warping.wcs import first_solved, linear_part
 from masterlight.core.errors import ParameterError
 from masterlight.core.headers.values import middle_s
@@ -111,11 +112,12 @@ def follow(run: Run, given: Motion, timed: dict[Light, float], anchor: Light) ->
     settings, shape, moments = run.recipe.comet, anchor.result_shape, []
     for light, when in timed.items():
         t, m = light.transform, light.measurement
-        ratio = 1.0 if light is anchor else Ratio(t.flux_ratio, t.flux_ratio_error, t.flux_pairs).trusted or 1.0
         noise_dn = float(np.mean([one.noise_dn for one in light.channels])) / np.sqrt(len(light.channels))
         frame = light.register(run.recipe.align, shape)
         trail = np.array(given.terms[1]) * (light.view.meta.exposure_s or 0.0) / 3600
-        moments.append(Moment(frame, when, float(noise_dn), m.fwhm_px / t.scale, 1 / ratio, tuple(trail.tolist())))
+        moments.append(
+            Moment(frame, when, float(noise_dn), m.fwhm_px / t.scale, light_of(light, anchor), tuple(trail.tolist()))
+        )
     seen = []
     for event in each("comet", run.pool, measured(given, moments, settings.reach_px), range(len(moments))):
         seen += [event.result] if event.result else []
@@ -137,11 +139,36 @@ def comet_keywords(motion: Motion) -> list[tuple]:
     """What headers tell of a comet: where it is on the result, how it moves, and when."""
     (x, y), (dx, dy) = motion.terms[:2]
     when = datetime.fromtimestamp(motion.epoch_s, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-    return [
+    place = [
         ("COMETX", round(x + 1, 3), "[px] nucleus of the comet, columns from 1"),
         ("COMETY", round(y + 1, 3), "[px] the same, rows from 1"),
+    ]
+    return [
+        *(place if motion.is_placed else ()),
         ("COMETDX", round(dx, 4), "[px/h] it moves over the stars along x"),
         ("COMETDY", round(dy, 4), "[px/h] and along y"),
         ("COMETOBS", when, "UTC when it was there"),
         ("COMETN", motion.measured, "lights in which its nucleus was measured"),
     ]
+
+
+def moved(light: Light, shift: np.ndarray) -> Light:
+    """A light as it lies on the grid on which the comet stands still, when it has moved by (x, y) px since."""
+    if not np.any(shift):
+        return light
+    on = Transform(np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]]))
+
+    def composed(t: Transform) -> Transform:
+        to = t @ on
+        return replace(t, matrix=to.matrix, bend=to.bend)
+
+    each = {name: tuple(map(composed, getattr(light, name))) for name in ("plane_transforms", "site_transforms")}
+    return replace(light, transform=composed(light.transform), **each)
+
+
+def light_of(light: Light, anchor: Light) -> float:
+    """What the light of a star in it is multiplied by to be that of the reference; 1 where nobody can tell."""
+    t = light.transform
+    area = t.scale**2
+    known = Ratio(t.flux_ratio / area, t.flux_ratio_error / area, t.flux_pairs).trusted
+    return 1.0 if light is anchor or not known or known <= 0 else 1 / known

@@ -10,7 +10,7 @@ from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.transform import each_of
 from masterlight.core.statistics.cells import centres, grid_of
 from masterlight.night.comet.coarse import at, smooth_comet
-from masterlight.night.comet.moving import time_of
+from masterlight.night.comet.moving import light_of, time_of
 from masterlight.night.light import Light
 from masterlight.subframes.measurement import Measurement
 
@@ -27,8 +27,8 @@ def hide_comet(lights: Sequence[Light], anchor: Light, motion: Motion) -> None:
     pitch = np.array([shape[1] / grid[1], shape[0] / grid[0]])
     shifts = np.array([motion.shift(time_of(light)) for light in timed]) / pitch
     nucleus = (np.array(motion.terms[0]) + 0.5) / pitch - 0.5
-    factors = [1 / t.flux_ratio if (t := light.transform).flux_ratio > 0 else 1.0 for light in timed]
-    seen = [[one.sky_seen(c, each_of(one.placed)[0].matrix, shape) for c in one.channels] for one in timed]
+    factors = [light_of(light, anchor) for light in timed]
+    seen = [[one.sky_seen(c, each_of(one.placed)[0], shape) for c in one.channels] for one in timed]
     if any(sky is None for own in seen for sky in own):
         return
     for p, skies in enumerate(zip(*seen, strict=True)):

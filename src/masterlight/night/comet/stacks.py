@@ -22,7 +22,7 @@ from masterlight.integration.local.model import LocalModel
 from masterlight.integration.stack import Stack
 from masterlight.night.comet.coarse import MOST_LIGHTS, cells_of, finer, side_of, smooth_comet
 from masterlight.night.comet.layers import Apart, brightest, part_shown, sharp_parts
-from masterlight.night.comet.moving import STAGE, time_of
+from masterlight.night.comet.moving import STAGE, moved, time_of
 from masterlight.night.light import Light, debayer_of, tile_aspect
 from masterlight.night.run import Run, integrate
 
@@ -162,19 +162,6 @@ def one_layer(run: Run, sky: Sky, anchor: Light, layer: np.ndarray, of_comet: bo
     if stack is None:
         raise NothingUsable("no light of the comet could be read to its end")
     return stack
-
-
-def moved(light: Light, shift: np.ndarray) -> Light:
-    """A light as it lies on the grid on which the comet stands still."""
-    on = Transform(np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]]))
-
-    def composed(t: Transform) -> Transform:
-        to = t @ on
-        return replace(t, matrix=to.matrix, bend=to.bend)
-
-    return replace(
-        light, transform=composed(light.transform), plane_transforms=tuple(map(composed, light.plane_transforms))
-    )
 
 
 def pixels(shift: np.ndarray) -> tuple[int, int]:

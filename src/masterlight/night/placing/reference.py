@@ -11,8 +11,6 @@ from masterlight.night.light import Light
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS
 
-Match = tuple[Transform, tuple[Transform, ...]]
-"""Where a light lies on the reference, and where its planes do if they go each their way."""
 BETTER, FAR_BETTER = 1.15, 2.0
 """A light that is worth so many times what the first reference is takes its place; where it is worth so much more, the
 stars of the first are too faint to lay the others on."""
@@ -37,9 +35,9 @@ def roundness(m: Measurement) -> float:
     return max(0.0, 1 - m.eccentricity**2) ** 0.5
 
 
-def transparencies(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
+def transparencies(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     """Light that each matched frame got of the same stars, in that of the first reference; 0 where too few tell it."""
-    found = {light: match[0] for light, match in matches.items() if match}
+    found = {light: match for light, match in matches.items() if match}
     return {light: t.flux_ratio if tells_light(t, FEWEST_STARS) else 0.0 for light, t in found.items()}
 
 
@@ -54,11 +52,11 @@ def calm(light: Light) -> float:
     return 1 / (1 + abs(m.gradient_dn or 0.0) / (STEEP * m.noise_dn))
 
 
-def worths(matches: Mapping[Light, Match | Rejected]) -> dict[Light, float]:
+def worths(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     """How well each matched light serves as reference: (light of its stars / noise / width) x roundness x what it
     has in common with the others x evenness of its sky."""
     light_of, out = transparencies(matches), {}
-    centres = {light: np.array([matches[light][0].dx_px, matches[light][0].dy_px]) for light in light_of}
+    centres = {light: np.array([matches[light].dx_px, matches[light].dy_px]) for light in light_of}
     middle = np.median(list(centres.values()), axis=0)
     for light, ratio in light_of.items():
         m, (rows, cols) = light.measurement, light.view.shape[-2:]
@@ -84,9 +82,9 @@ def level_of(lights: Sequence[Light], anchor: Light) -> Light:
     return anchor if anchor in lights and level(best) <= LEVEL_BETTER * level(anchor) else best
 
 
-def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Light, Match | Rejected]:
+def laid_on(matches: dict[Light, Transform | Rejected], reference: Light) -> dict[Light, Transform | Rejected]:
     """The same matches on the grid of another light among them, from what is known of where it lies."""
-    there, shape = matches[reference][0], reference.stars.shape
+    there, shape = matches[reference], reference.stars.shape
     back = there.inverse
 
     def moved(t: Transform) -> Transform:
@@ -100,7 +98,7 @@ def laid_on(matches: dict[Light, Match | Rejected], reference: Light) -> dict[Li
         place = {"matrix": to.matrix, "bend": to.bend, "model": to.model, "mirrored": to.mirrored}
         return replace(known, **place, shape=tuple(shape), **light)
 
-    out: dict[Light, Match | Rejected] = {}
+    out: dict[Light, Transform | Rejected] = {}
     for light, match in matches.items():
-        out[light] = (moved(match[0]), tuple(map(moved, match[1]))) if match else match
+        out[light] = moved(match) if match else match
     return out

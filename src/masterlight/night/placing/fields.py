@@ -4,24 +4,30 @@ Mostly all lights of a target do. What does not match the reference is tried amo
 without a name may show two targets, and a name may be wrong.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from masterlight.alignment.canvas import UNITED, Canvas, share_within
 from masterlight.alignment.overlaid import places_of
-from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
-from masterlight.core.workers import Event, Events, each
+from masterlight.core.workers import Events
 from masterlight.doctor.findings import some
-from masterlight.night.ahead import is_named
-from masterlight.night.light import Light, align_light, planes_on, through_one_lens
-from masterlight.night.reference import BETTER, FAR_BETTER, laid_on, promise, worths
+from masterlight.night.light import Light
+from masterlight.night.placing.laying import (
+    Field,
+    framed,
+    joined,
+    lay_finely,
+    lay_on_one,
+    match_best,
+    match_lights,
+    named_reference,
+    rank_references,
+    take,
+)  # fmt: skip
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
 from masterlight.subframes.choice.health import examined
@@ -39,20 +45,6 @@ STILL_PX, NARROW = 0.1, 0.8
 narrower than this share of the width of stars."""
 CLEAR, SHARP = 0.5, 1.5
 """A light with this share of the stars of others, and stars no larger than so many times theirs, saw them as well."""
-BEYOND = 0.3
-"""Lights of which more than this share lies beyond their reference may be panels of a mosaic."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """Lights that show the same stars, each with its transform, and the one on whose grid they are laid."""
-
-    lights: list[Light]
-    reference: Light | None
-    joined: int = 0
-    """Those of them that the reference does not show, laid by way of others."""
-    canvas: Canvas | None = None
-    """The pixels of the result, once all lights are known."""
 
 
 def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
@@ -76,15 +68,9 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
         approved[0].transform = Transform.identity(approved[0].stars.shape)
         return [framed(run, Field(approved, approved[0]))]
-    matches, reference = yield from match_most(run, approved)
-    yield run.note("align", f"reference: {Path(reference.source).name}")
-    if doubtful:  # few stars beside the others: clouds, unless they show something else
-        seen = yield from match_lights(run, reference, list(doubtful))
-        matches |= {light: doubtful[light] if seen[light] else seen[light] for light in doubtful}
-    fields, rest = [take(matches, reference)], {light: one for light, one in matches.items() if not one}
-    tried = [light for light in rest if light not in doubtful or rest[light] is not doubtful[light]]
-    fields[0], tried = yield from joined(run, fields[0], tried)
-    rest = {light: one for light, one in rest.items() if light.transform is None}
+    field, rest = yield from lay_on_one(run, approved, doubtful)
+    fields = [field]
+    tried = [light for light, why in rest.items() if why is not doubtful.get(light)]
     more = yield from further_fields(run, tried, fields[0])
     for field in more:
         kept = yield from approved_of(run, field)
@@ -97,96 +83,9 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
     for light, why in lost.items():
         if not why:
             yield run.reject(why_not(light, why, fields[0]), FrameReport.of(light, run.plan))
-    lensed = [through_one_lens(run.recipe.align, field.reference, field.lights) for field in fields]
-    fields = [framed(run, field) for field in fields]
-    for words in (*filter(None, lensed), *told_of(run, fields), *framing_of(fields), *cut_off(fields)):
+    for words in told_of(run, fields):
         yield run.note("align", words)
-    return fields
-
-
-def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, list[Light]]]:
-    """The field with the lights that its reference does not show, laid by way of those that reach farther; and the
-    lights that are left. Only framings that show all of every light have use for them."""
-    align = run.recipe.align
-    if not left or align.frame not in ("auto", *UNITED):
-        return field, left
-    lights = [*field.lights, *left]
-    laid = {i: light.transform for i, light in enumerate(field.lights)}
-    meta, free = field.reference.view.meta, not named_reference(run, field.lights)
-    focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
-    stars, reference = [light.stars for light in lights], lights.index(field.reference)
-    found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
-    if not found.bridged:
-        return field, left
-    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
-    for i, whole in found.transforms.items():
-        lights[i].transform, lights[i].plane_transforms = whole, planes_on(align, lights[i], whole)
-    anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
-    words = (
-        f"{some(more)}: laid by way of their neighbours, whose stars lie {found.rms_px:.2f} px apart where they overlap"
-    )
-    yield run.note("align", f"{words}; reference: {Path(anchor.source).name}")
-    return Field(own, anchor, len(more)), [light for light in left if light.transform is None]
-
-
-def framed(run: Run, field: Field) -> Field:
-    """The field with the canvas that its lights make, which they know from now on."""
-    align, lights, reference = run.recipe.align, field.lights, tuple(field.reference.stars.shape)
-    kind = align.frame if align.frame != "auto" else "mosaic" if field.joined else "reference"
-    where = [light.transform for light in lights], [tuple(light.stars.shape) for light in lights]
-    canvas = Canvas.of(kind, align.crop, reference, *where)
-    for light in lights if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
-        light.canvas = canvas
-    return replace(field, canvas=canvas)
-
-
-def framing_of(fields: list[Field]) -> Iterator[str]:
-    """Sentences about canvases that are not their reference's frame, or not what was asked for."""
-    for field in fields:
-        (rows, cols), (left, top) = field.canvas.shape, field.canvas.origin_px
-        if field.canvas.note:
-            yield field.canvas.note
-        elif field.lights and field.lights[0].canvas:
-            name = Path(field.reference.source).name
-            yield f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
-
-
-def take(matches: dict[Light, tuple | Rejected], reference: Light) -> Field:
-    """A field of the lights that match; they know from now on where they lie."""
-    own = [light for light, match in matches.items() if match]
-    for light in own:
-        light.transform, light.plane_transforms = matches[light]
-    return Field(own, reference)
-
-
-def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
-    """Match lights with the best reference, or with the next best where that shows what few others do."""
-    best, most = {}, 0
-    for reference in rank_references(run, lights)[:3]:
-        matches = yield from match_lights(run, reference, lights)
-        if (count := sum(map(bool, matches.values()))) > most:
-            best, most, chosen = matches, count, reference
-        if most > len(lights) / 2:
-            break
-    return (yield from match_best(run, best, chosen))
-
-
-def match_best(
-    run: Run, matches: dict[Light, tuple | Rejected], reference: Light
-) -> Events[tuple[dict[Light, tuple | Rejected], Light]]:
-    """The same matches on the light that serves best as reference, by what the stars in common tell of each.
-
-    The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
-    """
-    known = {light: worth for light, worth in worths(matches).items() if light.view.shape == reference.view.shape}
-    best = max(known, key=known.__getitem__)
-    if named_reference(run, list(matches)) or known[best] <= BETTER * known[reference]:
-        return matches, reference
-    if known[best] > FAR_BETTER * known[reference]:
-        again = yield from match_lights(run, best, list(matches))
-        if sum(map(bool, again.values())) >= sum(map(bool, matches.values())):
-            return again, best
-    return laid_on(matches, best), best
+    return (yield from lay_finely(run, fields))
 
 
 def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list[Field]]:
@@ -212,13 +111,13 @@ def further_fields(run: Run, rest: Sequence[Light], first: Field) -> Events[list
     return fields
 
 
-def leave_hot_pixels(run: Run, fields: list[Field]) -> Events[dict[Light, tuple | Rejected]]:
+def leave_hot_pixels(run: Run, fields: list[Field]) -> Events[dict[Light, Transform | Rejected]]:
     """Take out the fields that are hot pixels under clouds; gives how their lights match the first one."""
-    seen: dict[Light, tuple | Rejected] = {}
+    seen: dict[Light, Transform | Rejected] = {}
     for field in [field for field in fields[1:] if is_of_sensor(field, fields[0])]:
         fields.remove(field)
         for light in field.lights:
-            light.transform, light.plane_transforms = None, ()
+            light.transform = None
         matches = yield from match_lights(run, fields[0].reference, field.lights)
         fields[0].lights.extend(take(matches, fields[0].reference).lights)
         seen |= matches
@@ -268,19 +167,6 @@ def told_of(run: Run, fields: list[Field]) -> list[str]:
     return [f"{words} They become a master light of their own"]
 
 
-def cut_off(fields: list[Field]) -> Iterator[str]:
-    """Sentences about lights of which much lies beyond the grid that they are laid on."""
-    for field in fields:
-        if field.canvas.shape != tuple(field.reference.stars.shape):
-            continue
-        shares = {one: 1 - share_within(one.transform, one.stars.shape, field.canvas) for one in field.lights}
-        if far := sorted((light for light in shares if shares[light] > BEYOND), key=shares.__getitem__):
-            names, least, most = some([light.source for light in far]), shares[far[0]], shares[far[-1]]
-            share = f"{least:.0%} to {most:.0%}" if round(100 * least) < round(100 * most) else f"{most:.0%}"
-            where = f"beyond {Path(field.reference.source).name}, on whose grid they are laid, and is cut off"
-            yield f"{names}: {share} lies {where}. Panels of a mosaic? StarAlignment.frame mosaic shows all of them"
-
-
 def why_not(light: Light, lost: Rejected, field: Field) -> Rejected:
     """Why a light is left out: one that saw stars as well as the others shows something else."""
     ours, theirs = light.measurement, [other.measurement for other in field.lights]
@@ -325,36 +211,3 @@ def judged_by_formula(light: Light, one: Subframe) -> Rejected | None:
     """What a table says of a light, which keeps its weight."""
     light.measurement = replace(light.measurement, weight=one.weight)
     return None if one.approved else Rejected(light.source, "approve", "; ".join(one.reasons))
-
-
-def named_reference(run: Run, lights: list[Light]) -> list[Light]:
-    """Those of the lights that the user named as reference."""
-    wanted = Path(run.recipe.reference or "").name
-    return [light for light in lights if wanted and is_named(wanted, light.source)]
-
-
-def rank_references(run: Run, lights: list[Light]) -> list[Light]:
-    """Lights in the order in which they would serve as reference; the user's choice alone if it is among them.
-
-    Those of the most common size come first, and among them those that are calibrated like the best.
-    """
-    if named := named_reference(run, lights):
-        return named
-    shapes = Counter(light.view.shape for light in lights)
-    usual = max(shapes, key=lambda shape: (shapes[shape], shape))
-    done = max(len(light.view.meta.calibration) for light in lights if light.view.shape == usual)
-
-    def rank(light: Light):
-        return light.view.shape == usual, len(light.view.meta.calibration) == done, promise(light)
-
-    return sorted(lights, key=rank, reverse=True)
-
-
-def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, tuple | Rejected]]:
-    """Match every light with the reference; gives the transforms of each, or why it has none."""
-    prepared, matches = run.recipe.align.prepare(reference.stars), {}
-    task = partial(align_light, run.recipe.align, prepared, reference.source)
-    for event in each("align", run.pool, task, lights):
-        matches[event.item] = event.result
-        yield Event("align", event.done, event.total)
-    return {light: matches[light] for light in lights}

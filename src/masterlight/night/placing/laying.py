@@ -1,0 +1,206 @@
+"""Laying: lights on one of them by their stars, by way of neighbours, through the lens that all share, on one canvas.
+
+A night and the verb `align` lay their lights here, so that both come to the same transforms.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
+from masterlight.alignment.panels.neighbours import lay_by_neighbours
+from masterlight.alignment.transform import Transform
+from masterlight.core.errors import Rejected
+from masterlight.core.workers import Event, Events, each
+from masterlight.doctor.findings import some
+from masterlight.night.ahead import is_named
+from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
+from masterlight.night.placing.reference import BETTER, FAR_BETTER, laid_on, promise, worths
+from masterlight.night.run import Run
+
+BEYOND = 0.3
+"""It is told of lights of which more than this share lies beyond their reference and is cut off."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Lights that show the same stars, each with its transform, and the one on whose grid they are laid."""
+
+    lights: list[Light]
+    reference: Light | None
+    joined: int = 0
+    """Those of them that the reference does not show, laid by way of others."""
+    panels: int = 0
+    """Those of them that show other parts of the sky, so that the result becomes a mosaic if nobody says otherwise."""
+    canvas: Canvas | None = None
+    """The pixels of the result, once all lights are known."""
+
+
+def lay_on_one(
+    run: Run, lights: list[Light], doubtful: Mapping[Light, Rejected] | None = None
+) -> Events[tuple[Field, dict[Light, Rejected]]]:
+    """Lay lights on the one of them that serves best, or that the user named, some of them by way of others.
+
+    doubtful: lights that come to the field only if they match nothing, and why; they are tried as well. Gives the field
+    and why each of the other lights is none of it.
+    """
+    matches, reference = yield from match_most(run, lights)
+    yield run.note("align", f"reference: {Path(reference.source).name}")
+    if doubtful:  # few stars beside the others: clouds, unless they show something else
+        seen = yield from match_lights(run, reference, list(doubtful))
+        matches |= {light: doubtful[light] if seen[light] else seen[light] for light in doubtful}
+    rest = {light: one for light, one in matches.items() if not one}
+    tried = [light for light, why in rest.items() if not doubtful or why is not doubtful.get(light)]
+    field, left = yield from joined(run, take(matches, reference), tried)
+    return field, {light: why for light, why in rest.items() if light.transform is None}
+
+
+def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
+    """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas."""
+    align = run.recipe.align
+    told = [through_one_lens(align, field.reference, field.lights) for field in fields]
+    told += [lay_colours(align, field.lights) for field in fields]
+    fields = [framed(run, field) for field in fields]
+    for words in (*filter(None, told), *framing_of(fields), *cut_off(fields)):
+        yield run.note("align", words)
+    return fields
+
+
+def named_reference(run: Run, lights: list[Light]) -> list[Light]:
+    """The lights that the user named as reference: the very file where its folder is told, else by its name."""
+    if run.recipe.reference is None:
+        return []
+    path = os.path.realpath(run.recipe.reference)
+    very = [light for light in lights if os.path.realpath(light.source) == path]
+    return very or [light for light in lights if is_named(Path(run.recipe.reference).name, light.source)]
+
+
+def rank_references(run: Run, lights: list[Light]) -> list[Light]:
+    """Lights in the order in which they would serve as reference; the user's choice alone if it is among them.
+
+    Those of the most common size come first, and among them those that are calibrated like the best.
+    """
+    if named := named_reference(run, lights):
+        return named
+    shapes = Counter(light.view.shape for light in lights)
+    usual = max(shapes, key=lambda shape: (shapes[shape], shape))
+    done = max(len(light.view.meta.calibration) for light in lights if light.view.shape == usual)
+
+    def rank(light: Light):
+        return light.view.shape == usual, len(light.view.meta.calibration) == done, promise(light)
+
+    return sorted(lights, key=rank, reverse=True)
+
+
+def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, Transform | Rejected]]:
+    """Match every light with the reference; gives the transform of each, or why it has none."""
+    prepared, matches = run.recipe.align.prepare(reference.stars), {}
+    task = partial(align_light, run.recipe.align, prepared, reference.source)
+    for event in each("align", run.pool, task, lights):
+        matches[event.item] = event.result
+        yield Event("align", event.done, event.total)
+    return {light: matches[light] for light in lights}
+
+
+def match_most(run: Run, lights: list[Light]) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
+    """Match lights with the best reference, or with the next best where that shows what few others do."""
+    best, most = {}, 0
+    for reference in rank_references(run, lights)[:3]:
+        matches = yield from match_lights(run, reference, lights)
+        if (count := sum(map(bool, matches.values()))) > most:
+            best, most, chosen = matches, count, reference
+        if most > len(lights) / 2:
+            break
+    return (yield from match_best(run, best, chosen))
+
+
+def match_best(
+    run: Run, matches: dict[Light, Transform | Rejected], reference: Light
+) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
+    """The same matches on the light that serves best as reference, by what the stars in common tell of each.
+
+    The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
+    """
+    known = {light: worth for light, worth in worths(matches).items() if light.view.shape == reference.view.shape}
+    best = max(known, key=known.__getitem__)
+    if named_reference(run, list(matches)) or known[best] <= BETTER * known[reference]:
+        return matches, reference
+    if known[best] > FAR_BETTER * known[reference]:
+        again = yield from match_lights(run, best, list(matches))
+        if sum(map(bool, again.values())) >= sum(map(bool, matches.values())):
+            return again, best
+    return laid_on(matches, best), best
+
+
+def take(matches: dict[Light, Transform | Rejected], reference: Light) -> Field:
+    """A field of the lights that match; they know from now on where they lie."""
+    own = [light for light, match in matches.items() if match]
+    for light in own:
+        light.transform = matches[light]
+    return Field(own, reference)
+
+
+def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, list[Light]]]:
+    """The field with the lights that its reference does not show, laid by way of those that reach farther; and the
+    lights that are left. Panels of a mosaic are laid all at once. Only framings that show all of every light have use
+    for that."""
+    align = run.recipe.align
+    if align.frame not in ("auto", *UNITED):
+        return field, left
+    lights = [*field.lights, *left]
+    laid = {i: light.transform for i, light in enumerate(field.lights)}
+    meta, free = field.reference.view.meta, not named_reference(run, field.lights)
+    focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
+    stars, reference = [light.stars for light in lights], lights.index(field.reference)
+    found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
+    if not found.rms_px:
+        return field, left
+    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
+    for i, whole in found.transforms.items():
+        lights[i].transform = whole
+    anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
+    words = f"{some(more)}: laid by way of their neighbours, whose" if more else "panels are laid all at once; their"
+    words += f" stars lie {found.rms_px:.2f} px apart where they overlap"
+    yield run.note("align", f"{words}; reference: {Path(anchor.source).name}")
+    return Field(own, anchor, len(more)), [light for light in left if light.transform is None]
+
+
+def framed(run: Run, field: Field) -> Field:
+    """The field with the canvas that its lights make, which they know from now on."""
+    align, lights, reference = run.recipe.align, field.lights, tuple(field.reference.stars.shape)
+    where = [light.transform for light in lights], [tuple(light.stars.shape) for light in lights]
+    panels = max(len(panels_of(*where, reference)), field.joined) if align.frame == "auto" else 0
+    kind = align.frame if align.frame != "auto" else "mosaic" if panels else "reference"
+    canvas = Canvas.of(kind, align.crop, reference, *where)
+    for light in lights if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
+        light.canvas = canvas
+    return replace(field, canvas=canvas, panels=panels)
+
+
+def framing_of(fields: list[Field]) -> Iterator[str]:
+    """Sentences about canvases that are not their reference's frame, or not what was asked for."""
+    for field in fields:
+        (rows, cols), (left, top) = field.canvas.shape, field.canvas.origin_px
+        if field.canvas.note:
+            yield field.canvas.note
+        elif field.lights and field.lights[0].canvas:
+            name = Path(field.reference.source).name
+            words = f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
+            more = f": {field.panels} of {len(field.lights)} lights are panels beside it (StarAlignment.frame auto)"
+            yield f"{words}{more if field.panels else ''}"
+
+
+def cut_off(fields: list[Field]) -> Iterator[str]:
+    """Sentences about lights of which much lies beyond the grid that they are laid on."""
+    for field in fields:
+        if field.canvas.shape != tuple(field.reference.stars.shape):
+            continue
+        shares = {one: 1 - share_within(one.transform, one.stars.shape, field.canvas) for one in field.lights}
+        if far := sorted((light for light in shares if shares[light] > BEYOND), key=shares.__getitem__):
+            names, least, most = some([light.source for light in far]), shares[far[0]], shares[far[-1]]
+            share = f"{least:.0%} to {most:.0%}" if round(100 * least) < round(100 * most) else f"{most:.0%}"
+            where = f"beyond {Path(field.reference.source).name}, on whose grid they are laid, and is cut off"
+            yield f"{names}: {share} lies {where}. StarAlignment.frame mosaic shows all of every light"
