@@ -73,9 +73,9 @@ def made(night, tmp_path_factory):
 def test_truth_the_way_is_measured_on_the_nucleus(made):
     assert set(made.rows) == {"master", "stars", "comet", "composite"}
     assert "measured on its nucleus in 10 of 10 lights" in made.told
-    assert np.hypot(made.header["COMETDX"], made.header["COMETDY"]) == pytest.approx(150.0, abs=1.5)
+    assert np.hypot(made.header["COMETDX"], made.header["COMETDY"]) == pytest.approx(150.0, abs=0.6)
     seen = made.header["COMETX"] - 1, made.header["COMETY"] - 1
-    assert np.hypot(*(np.array(seen) - made.nucleus)) < 0.15
+    assert np.hypot(*(np.array(seen) - made.nucleus)) < 0.12
 
 
 def test_truth_stars_are_without_the_comet_and_the_comet_without_stars(made):

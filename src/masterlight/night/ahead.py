@@ -24,11 +24,14 @@ from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, p
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import check_names
 
+MOST_IMAGES = 4
+"""Images that a night with a comet makes instead of one: of all, of its stars, of itself, of both."""
+
 
 def look_ahead(run: Run) -> Events[None]:
     """Raise what would end this run later: no room, too few frames, names that nothing has, a list that is damaged."""
     plan, recipe = run.plan, run.recipe
-    run.store.require(plan.disk_bytes)
+    run.store.require(plan.disk_bytes * (MOST_IMAGES if recipe.comet.is_asked else 1))
     require_scratch(plan)
     check_counts(run)
     check_reference(plan, recipe.reference)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, median_filter
 
 from masterlight.alignment.comet.motion import Motion, Seen
 from masterlight.core.frame import Frame
@@ -16,6 +16,8 @@ FAINTEST = 5.0
 """Signal over noise, through the window, from which on a nucleus is measured."""
 OTHERS, APART = 5, 8.0
 """Lights that tell the stars around a nucleus: those in which the comet is so many star widths away."""
+SHARP = 2.5
+"""A star does not reach so many of its widths."""
 
 
 class Moment(NamedTuple):
@@ -93,7 +95,7 @@ def measured(motion: Motion, moments: Sequence[Moment], reach_px: float) -> Call
         away = np.hypot(*(shifts - shifts[i]).T)
         far = [k for k in np.argsort(-away)[:OTHERS] if away[k] > APART * one.fwhm_px]
         if len(far) > 1:
-            box = box - np.nan_to_num(np.nanmedian([levelled(moments[k], bounds) for k in far], axis=0))
+            box = box - stars_of([levelled(moments[k], bounds) for k in far], one.fwhm_px)
         if np.isnan(box).mean() > 0.5:
             return None
         noise_dn = one.noise_dn * one.factor
@@ -101,6 +103,14 @@ def measured(motion: Motion, moments: Sequence[Moment], reach_px: float) -> Call
         return None if found is None else Seen(one.time_s, found[0] + left, found[1] + top, found[2])
 
     return task
+
+
+def stars_of(boxes: Sequence[np.ndarray], fwhm_px: float) -> np.ndarray:
+    """The stars that boxes (h, w) have in common: of a coma that reaches into them only what is as sharp is taken."""
+    stack = np.stack(boxes)
+    known = np.isfinite(stack).any(axis=0)
+    common = np.where(known, np.nanmedian(np.where(known, stack, 0), axis=0), 0)
+    return common - median_filter(common, size=2 * round(SHARP * fwhm_px) + 1, mode="nearest")
 
 
 def levelled(one: Moment, bounds: tuple[int, int, int, int]) -> np.ndarray:

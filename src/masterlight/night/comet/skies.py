@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.transform import each_of
 from masterlight.core.statistics.cells import centres, grid_of
-from masterlight.night.comet.coarse import at, smooth_comet
+from masterlight.night.comet.coarse import at, nanmedian, smooth_comet
 from masterlight.night.comet.moving import light_of, time_of
 from masterlight.night.light import Light
 from masterlight.subframes.measurement import Measurement
@@ -41,7 +41,7 @@ def hide_comet(lights: Sequence[Light], anchor: Light, motion: Motion) -> None:
 
 def alike(skies: np.ndarray) -> np.ndarray:
     """Skies (n, ny, nx) with the slope taken off in which each differs from the median of all."""
-    common, (ny, nx) = np.nanmedian(skies, axis=0), skies.shape[1:]
+    common, (ny, nx) = nanmedian(list(skies)), skies.shape[1:]
     y, x = np.mgrid[-1 : 1 : ny * 1j, -1 : 1 : nx * 1j]
     plane, out = np.stack([np.ones(y.size), x.ravel(), y.ravel()], axis=-1), skies.copy()
     for sky in out:

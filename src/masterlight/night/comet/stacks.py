@@ -28,6 +28,8 @@ from masterlight.night.run import Run, integrate
 
 FEWEST = 3
 """Lights of which stars and comet can be told apart."""
+HELD = 5.0
+"""Images of so many sets of masters are in memory beside a layer, for each plane: the other ones and what is shown."""
 
 
 class Layers(NamedTuple):
@@ -89,7 +91,7 @@ def part_layers(
     if len(sky.lights) < FEWEST:
         yield run.note(STAGE, f"{len(sky.lights)} lights are too few to tell a comet from stars: {FEWEST} at least")
         return None
-    shape = stack.image.shape
+    shape, sets = stack.image.shape, sets + HELD * stack.image.size / np.prod(stack.image.shape[-2:])
     if not motion.is_placed:
         seen = yield from one_layer(run, sky, anchor, over_sky(stack, sky), True, sets)
         motion = motion.placed_at(brightest(seen.image.reshape(-1, *shape[-2:]), sky.fwhm_px))
