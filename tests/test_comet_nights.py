@@ -11,6 +11,7 @@ from sky import CALM, EVEN, SMALL, written
 
 from masterlight import ParameterError, Recipe, build, run
 from masterlight.alignment.comet.nucleus import centre_of
+from masterlight.core.process import with_values
 from masterlight.doors.cli import main
 from masterlight.doors.hand.steps import by_hand
 
@@ -207,3 +208,30 @@ def test_surface_the_command_line_takes_places_one_by_one(night, tmp_path):
     assert json.loads((tmp_path / "on" / "transforms.json").read_text())["comet"]["measured"] == 10
     wrong = CliRunner().invoke(main, [*words, "--comet", "first.fits:1,2", "--comet", last, "--overwrite"])
     assert wrong.exit_code == 2 and "first.fits is not among the 10 lights" in wrong.output
+
+
+def test_truth_a_rate_on_the_sky_is_one_in_pixels_where_a_light_is_plate_solved(night, made, tmp_path):
+    """North is up to the left, east mirrored, 2 arcseconds a pixel; another light than the reference is solved."""
+    files, angle = night.paths("light"), np.radians(30.0)
+    turn = np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * 2.0 / 3600
+    for i, path in enumerate(files):
+        with fits.open(path) as hdus:
+            if i == 7:
+                solved = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 13.2, "CRVAL2": 56.6}
+                solved |= {"CRPIX1": 250.0, "CRPIX2": 200.0, "CD1_1": turn[0, 0], "CD1_2": turn[0, 1]}
+                hdus[0].header.update(solved | {"CD2_1": turn[1, 0], "CD2_2": turn[1, 1]})
+            hdus[0].writeto(tmp_path / path.name)
+    moves = night.transform(7, made.at)[:2, :2] @ [made.header["COMETDX"], made.header["COMETDY"]]  # in light 7
+    east, north = 3600 * turn @ moves
+    rate = {"rate_arcsec_h": float(np.hypot(east, north)), "angle_deg": float(np.degrees(np.arctan2(east, north)))}
+    mark = f"{files[2].name}:{night.comet_px(2)[0]:.1f},{night.comet_px(2)[1]:.1f}"
+    recipe = build(
+        Recipe, {"workers": "serial", "comet.positions": (mark,), **{f"comet.{k}": v for k, v in rate.items()}}
+    )
+    how = {"reference": tmp_path / files[made.at].name, "transforms_only": True}
+    given = with_values(recipe, comet=with_values(recipe.comet, nucleus="given"))
+    list(by_hand("align", sorted(tmp_path.glob("*.fits")), tmp_path / "on", given, **how))
+    told = json.loads((tmp_path / "on" / "transforms.json").read_text())["comet"]
+    assert told["terms_px"][1] == pytest.approx([made.header["COMETDX"], made.header["COMETDY"]], abs=0.2)
+    with pytest.raises(ParameterError, match="rate_arcsec_h is for lights whose headers tell where they lie"):
+        list(by_hand("align", files, tmp_path / "no", given, **how | {"reference": files[made.at]}))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ FEWEST, FEWEST_CURVED = 3, 6
 """Measured places that tell a line, and a curve."""
 SURE, WORTH_PX = 1e-3, 0.05
 """A curve is believed where chance would make one as good as this seldom, and where it leaves the line by so much."""
+TRIES = 500
+"""Sets of places through which a way is tried."""
 FLOOR_PX = 0.02
 """Places are hardly better known than this: coma and seeing are no circles."""
 
@@ -123,13 +127,26 @@ def fitted(hours: np.ndarray, xy: np.ndarray, weight: np.ndarray, degree: int) -
 def robust(hours: np.ndarray, xy: np.ndarray, error_px: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Terms of the polynomial that most places lie on, and the weights (n,) that they have kept, 0 for those astray."""
     own = 1 / (error_px**2 + FLOOR_PX**2)
-    fade = np.ones(len(hours))
-    for step in range(12):
-        terms = fitted(hours, xy, own * np.maximum(fade, 1e-6), degree)
+    terms, fade = fitted(hours, xy, own, degree), np.ones(len(hours))
+    least = np.inf
+    for some in few_of(len(hours), degree + 1):  # the median of the errors is no lever (Rousseeuw 1984)
+        tried = fitted(hours[some], xy[some], own[some], degree)
+        off = float(np.median(np.hypot(*(xy - values(tried, hours)).T) * np.sqrt(own)))
+        if off < least:
+            terms, least = tried, off
+    for _ in range(8):
         off = np.hypot(*(xy - values(terms, hours)).T) * np.sqrt(own)
-        scale = max(float(np.median(off)) / 1.1774, 1.0)
-        fade = np.minimum(1, 2 * scale / np.maximum(off, 1e-12)) if step < 4 else (off < 4 * scale).astype(float)
+        fade = (off < 4 * max(float(np.median(off)) / 1.1774, 1.0)).astype(float)
+        terms = fitted(hours, xy, own * np.maximum(fade, 1e-9), degree)
     return terms, own * fade
+
+
+def few_of(count: int, size: int) -> list[list[int]]:
+    """Sets of so many of `count` places: all of them, or many at random, always the same."""
+    if comb(count, size) <= TRIES:
+        return [list(some) for some in combinations(range(count), size)]
+    rng = np.random.default_rng(count)
+    return [rng.choice(count, size, replace=False).tolist() for _ in range(TRIES)]
 
 
 def values(terms: np.ndarray, hours: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ FAINTEST = 5.0
 """Signal over noise, through the window, from which on a nucleus is measured."""
 OTHERS, APART = 5, 8.0
 """Lights that tell the stars around a nucleus: those in which the comet is so many star widths away."""
-SHARP = 2.5
-"""A star does not reach so many of its widths."""
+SHARP, BRIGHT = 2.5, 10.0
+"""A star does not reach so many of its widths; where it is so many times the noise, no nucleus is told from it."""
 
 
 class Moment(NamedTuple):
@@ -47,7 +47,7 @@ def centre_of(
     """
     seen, scale = np.nan_to_num(box), fwhm_px / 2.3548
     y, x = np.indices(box.shape, float)
-    near = np.hypot(x - start[0], y - start[1]) <= reach_px
+    near = (np.hypot(x - start[0], y - start[1]) <= reach_px) & np.isfinite(box)
     if not near.any():
         return None
     smooth = gaussian_filter(seen, scale)
@@ -91,14 +91,14 @@ def measured(motion: Motion, moments: Sequence[Moment], reach_px: float) -> Call
         if right - left < half or bottom - top < half:
             return None
         bounds = top, bottom, left, right
-        box = levelled(one, bounds)
+        box, noise_dn = levelled(one, bounds), one.noise_dn * one.factor
         away = np.hypot(*(shifts - shifts[i]).T)
         far = [k for k in np.argsort(-away)[:OTHERS] if away[k] > APART * one.fwhm_px]
         if len(far) > 1:
-            box = box - stars_of([levelled(moments[k], bounds) for k in far], one.fwhm_px)
+            stars = stars_of([levelled(moments[k], bounds) for k in far], one.fwhm_px)
+            box = np.where(stars > BRIGHT * noise_dn, np.nan, box - stars)
         if np.isnan(box).mean() > 0.5:
             return None
-        noise_dn = one.noise_dn * one.factor
         found = centre_of(box, (float(x) - left, float(y) - top), one.fwhm_px, noise_dn, reach_px, one.trail_px)
         return None if found is None else Seen(one.time_s, found[0] + left, found[1] + top, found[2])
 
