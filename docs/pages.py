@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from masterlight.core.stretch import preview
 from masterlight.io.raster import write_png
 
 ROOT = Path(__file__).parents[1]
+COLUMNS = "104"
+"""Width of the terminal that pages show."""
 
 
 def make(page: Path, extras: Callable[[], None]) -> None:
@@ -48,6 +51,24 @@ def run_command(command: str) -> None:
     if done.returncode not in (0, 1) or done.stderr:
         raise SystemExit(f"{command}\n{done.stdout}{done.stderr}")
     print(done.stdout, flush=True)
+
+
+def terminal(command: str, unseen: str = "", without: str | None = None) -> str:
+    """A block with a command and what it prints on a terminal of one width.
+
+    unseen: what is added to it, and not shown; without: lines with this word stand there as one with dots.
+    """
+    told = {"shell": True, "capture_output": True, "text": True, "env": os.environ | {"COLUMNS": COLUMNS}}
+    done = subprocess.run(command + unseen, **told)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{command}\n{done.stdout}{done.stderr}")
+    lines: list[str] = []
+    for line in done.stdout.rstrip().splitlines():
+        if not (without and without in line):
+            lines += textwrap.wrap(line, int(COLUMNS), subsequent_indent=" " * 15) or [""]
+        elif lines[-1:] != ["..."]:
+            lines.append("...")
+    return "\n".join(["```text", f"$ {command}", *lines, "```"])
 
 
 def replace_part(page: Path, name: str, text: str) -> None:

@@ -11,7 +11,7 @@ from masterlight.core.frame import Meta
 from masterlight.core.workers import check_workers, executor
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.night import ahead
-from masterlight.night.ahead import check_integration, check_reference, require_scratch, words_for
+from masterlight.night.ahead import check_integration, check_reference, is_beside, is_wanted, require_scratch, words_for
 from masterlight.night.products import check_file, check_out
 from masterlight.session.plan import LightJob, LightSet, Plan
 from masterlight.subframes.weights import check_names
@@ -28,7 +28,7 @@ def night(*names: str) -> Plan:
     ("reference", "words"),
     [
         ("M31_05.fits", "not among the 3 lights; is it M31_0"),
-        ("elsewhere.fits", "name one of them, or leave it out"),
+        ("elsewhere.fits", "name one of them, give the path of another file"),
         ("bad.fits", "cannot be used: no END card"),
     ],
 )
@@ -40,6 +40,14 @@ def test_bad_references_are_told_with_near_names(reference, words):
 @pytest.mark.parametrize("reference", [None, "M31_01.fits", "M31_01", "other/folder/M31_01.fits"])
 def test_truth_a_reference_is_named_by_its_file_or_left_out(reference):
     check_reference(night("M31_01.fits"), reference)
+
+
+def test_truth_a_reference_may_be_a_file_beside_the_lights(tmp_path):
+    (tmp_path / "M31_01.fits").touch()
+    kept, lights = str(tmp_path / "M31_01.fits"), night("M31_01.fits")
+    check_reference(lights, kept)
+    assert is_beside(lights, kept) and not is_beside(lights, "M31_01.fits")
+    assert not is_wanted(kept, "M31_01.fits") and is_wanted("other/M31_01.fits", "M31_01.fits")
 
 
 def test_bad_counts_of_minmax_and_of_other_algorithms():

@@ -56,7 +56,7 @@ def test_surface_links_lead_to_files(page):
         assert target in made or target.startswith("http") or (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["integration", "subframes"])
+@pytest.mark.parametrize("page", ["alignment", "integration", "subframes"])
 def test_surface_the_pages_run(page):
     script = ROOT / "docs" / f"make_{page}.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)

@@ -213,11 +213,13 @@ def test_surface_settings_are_taken_by_the_names_of_the_tutorial(tmp_path):
     """Register/match, Lanczos-5, a lower clamping threshold, one reference for all: figure 17."""
     truth = registered()[0]
     lights = list(map(str, truth.paths("light")))
-    words = ["align", *lights, "-o", str(tmp_path / "out"), "--reference", lights[0], "--transforms-only"]
-    words += ["--pixel-interpolation", "Lanczos-5", "--clamping-threshold", "0.1"]
+    words = ["align", *lights, "-o", str(tmp_path / "out"), "--reference-image", lights[0], "--transforms-only"]
+    words += ["--pixel-interpolation", "Lanczos-5", "--clamping-threshold", "0.1", "--on-error", "continue"]
+    words += ["--distortion-correction", "auto", "--distortion-max-iterations", "250"]
     told = CliRunner().invoke(main, words)
     assert told.exit_code == 0 and "registered 3 of 3" in told.output, told.output
     card = json.loads((tmp_path / "out" / "transforms.json").read_text())["process"][0]["StarAlignment"]
     assert (card["interpolation"], card["clamping"], card["clamp_threshold"]) == ("lanczos5", "pixinsight", 0.1)
+    assert (card["distortion"], card["distortion_iterations"]) == ("auto", 250)
     wrong = CliRunner().invoke(main, [*words, "--clamping", "floor"])
     assert wrong.exit_code == 2 and "--clamp-threshold" in wrong.output

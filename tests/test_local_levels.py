@@ -217,3 +217,19 @@ def test_truth_small_frames_and_hand_made_measurements_are_levelled_by_one_numbe
     frames = [ArrayFrame.of(np.random.default_rng(i).normal(SKY, NOISE, (60, 90)), f"{i}") for i in range(4)]
     assert measure(frames[0])[0].sky_dn is None
     assert not stack(ImageIntegration(), frames).models
+
+
+def test_truth_panels_are_levelled_where_they_overlap_also_where_local_normalization_is_asked_for():
+    """Most of them show next to nothing of the reference, with which it compares."""
+    frames, known, _ = night(lambda i, n: SKY + 60 * (i % 3), count=9)
+    for i, frame in enumerate(frames):
+        pixels = np.asarray(frame).copy()
+        pixels[:, : 180 * (i % 3)] = pixels[:, 180 * (i % 3) + 240 :] = np.nan
+        frames[i] = ArrayFrame.of(pixels, frame.source)
+        known[i] = replace(measure(frames[i])[0], flux_ratio=1.0, fwhm_px=3.0)
+    auto, local = (stack(ImageIntegration(normalization=how), frames, known, reference=0) for how in ("auto", "local"))
+    assert np.array_equal(auto.image, local.image, equal_nan=True)
+    assert any("normalization local cannot" in note for note in local.notes)
+    assert not any("cannot" in note for note in auto.notes)
+    flat = np.where(STARS < 0.5, local.image - SKY, np.nan)
+    assert np.ptp([np.nanmedian(flat[:, x : x + 60]) for x in range(0, 600, 60)]) < 8

@@ -108,3 +108,13 @@ def test_truth_the_plan_of_a_hundred_frames_fits_a_screen_and_ends_with_what_was
     assert sum(row.startswith("  M 31") for row in rows) == 5 and "not 4 darks 20 s" in text
     assert sum("not " in row for row in rows) == 1, "what another light uses needs no excuse"
     assert "and 3 more groups: " not in text and all(len(row) < 200 for row in rows)
+
+
+def test_surface_an_empty_folder_that_was_given_is_told_beside_others(tmp_path):
+    """Also where it is called like an image."""
+    for name in ("lights", "X.fits"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lights" / "1.fits").touch()
+    found = search([str(tmp_path / "lights"), str(tmp_path / "X.fits")])
+    assert found.empty == [str(tmp_path / "X.fits")] and "1 folder without images" in found.notes()[0]
+    assert search([str(tmp_path / "X.fits")]).empty == []  # told by who finds nothing at all

@@ -369,3 +369,20 @@ def test_a_raw_calibration_frame_without_a_picture_is_left_out(masters, tmp_path
     assert [row.reason for row in done.result.rejected] == [
         "every pixel is 1000 DN: the exposure or the download failed; leave it out"
     ]
+
+
+def test_surface_what_lies_beside_frames_is_told_by_every_step(masters, tmp_path):
+    """An empty folder called like an image, and what is not read, are passed over by none in silence."""
+    truth, folder = masters
+    (tmp_path / "X.fits").mkdir()
+    given = [*files(truth, "light")[:1], str(tmp_path / "X.fits")]
+    *told, _ = by_hand("calibrate", given, tmp_path / "out", bias=folder / "bias.fits")
+    assert any("1 folder without images" in event.message and "X.fits" in event.message for event in told)
+
+
+def test_surface_a_whole_night_is_not_integrated_into_one_image(masters, tmp_path):
+    """Lights alone are; and those that are not registered are told what registers them."""
+    truth, _ = masters
+    told = failed("integrate", truth.folder, "-o", tmp_path / "deep.fits")
+    assert "passed over, since they are no lights" in told and "bias frame" in told
+    assert "masterlight align" in " ".join(told.split())

@@ -34,14 +34,14 @@ def ratio_clamp(plus, minus, w_plus, w_minus, c):
     return (plus - k * minus) / (w_plus - k * w_minus)
 
 
-def warp(source, matrix, shape, kernel="lanczos5", margin_dn=np.inf, threshold=-1.0):
+def warp(source, matrix, shape, kernel="lanczos5", margin_dn=np.inf, threshold=-1.0, ring=(0.0, np.inf)):
     """The whole result, with the whole frame as the source; float64."""
     rows, cols = source.shape
     out = np.full(shape, np.nan)
     for y in range(shape[0]):
         for x in range(shape[1]):
             u, v, z = np.asarray(matrix) @ (x, y, 1.0)
-            out[y, x] = one_pixel(source, rows, cols, u / z, v / z, kernel, margin_dn, threshold)
+            out[y, x] = one_pixel(source, rows, cols, u / z, v / z, kernel, margin_dn, threshold, ring)
     return out
 
 
@@ -55,7 +55,7 @@ def blank_defective(mask, matrix, out):
                 out[y, x] = np.nan
 
 
-def one_pixel(source, rows, cols, u, v, kernel, margin_dn, threshold):
+def one_pixel(source, rows, cols, u, v, kernel, margin_dn, threshold, ring=(0.0, np.inf)):
     iu, iv = int(np.floor(u)), int(np.floor(v))
     wx = np.array([weight(kernel, iu + k - u) for k in range(-4, 6)])
     wy = np.array([weight(kernel, iv + k - v) for k in range(-4, 6)])
@@ -73,4 +73,5 @@ def one_pixel(source, rows, cols, u, v, kernel, margin_dn, threshold):
         up = terms >= 0
         w = np.abs(w[valid])
         return ratio_clamp(terms[up].sum(), -terms[~up].sum(), w[up].sum(), w[~up].sum(), threshold)
-    return max(terms.sum() / w[valid].sum(), np.nanmin(box[3:7, 3:7]) - margin_dn)
+    low, high = np.nanmin(box[3:7, 3:7]), np.nanmax(box)
+    return max(terms.sum() / w[valid].sum(), low - margin_dn - (ring[0] * (high - low) if high < ring[1] else 0))

@@ -59,7 +59,9 @@ class StarAlignment:
     clamping: Literal["floor", "pixinsight", "none"] = "floor"
     """What prevents dark rings at bright stars: a floor at the darkest near pixel, PixInsight's rule, or nothing."""
     clamp_kappa: Annotated[float, Field(ge=0, le=1000), Unit("sigma"), When(clamping="floor")] = 1.0
-    """How far below the darkest near pixel a value may fall, in sigma of the noise (clamping floor)."""
+    """How far below the darkest near pixel a value may fall, in sigma of the noise (clamping floor). Beside stars of 2
+    px and more that are not saturated also by what the kernel takes there, below 1 % of their height: else bright ones
+    would gain flux."""
     clamp_threshold: Annotated[float, Field(ge=0, le=1), When(clamping="pixinsight")] = 0.3
     """Ratio of negative to positive terms above which negative ones fade out (clamping pixinsight)."""
     model: Literal[
@@ -131,13 +133,14 @@ class StarAlignment:
         """
         frame, transforms = engine("core.frame").frame_of(frame), engine("alignment.transform").each_of(transform)
         meta = frame.meta.with_(shape=(*frame.shape[:-2], *shape[-2:]), bottom_up=False)
-        cards = (*frame.cards, card(self))
+        cards, kernel = (*frame.cards, card(self)), self.kernel(transforms[0].scale, fwhm_px)
         return engine("alignment.warping.view").Registered(
             source=frame.source, meta=meta, cards=cards, below=frame,
-            kernel=self.kernel(transforms[0].scale, fwhm_px), transforms=transforms,
+            kernel=kernel, transforms=transforms,
             keep_defective=self.defective == "interpolated",
             margin_dn=self.clamp_kappa * max(noise_dn, 0.0) if self.clamping == "floor" else inf,
             threshold=self.clamp_threshold if self.clamping == "pixinsight" else -1.0,
+            ring=engine("alignment.warping.weights").Ring.of(kernel, fwhm_px, frame.meta.saturation_dn),
         )  # fmt: skip
 
     def kernel(self, scale: float, fwhm_px: float | None = None) -> Kernel:

@@ -56,8 +56,9 @@ class Canvas:
             return whole
         part = largest_overlap(whole, transforms, shapes, max(1, int(np.ceil(share * len(transforms) - 1e-9))))
         if part.area < LEAST * area(reference):
-            words = f"{asked}: the {len(transforms)} frames share less than {LEAST:.0%} of the reference's area so"
-            return replace(whole, note=f"{words}; nothing is cropped. A lower StarAlignment.crop keeps more")
+            words = f"{asked}: the {len(transforms)} frames share less than {LEAST:.0%} of the reference's area"
+            less = "StarAlignment.crop 50%" if frame == "min" else "A lower StarAlignment.crop"
+            return replace(whole, note=f"{words}; nothing is cropped. {less} keeps more")
         return replace(part, note=whole.note)
 
     @property

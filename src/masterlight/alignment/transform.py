@@ -185,6 +185,11 @@ class Transform:
         """Shift of the image centre along y."""
         return float(self(self.centre_px)[1] - self.centre_px[1])
 
+    def shift_px(self, shape: Sequence[int]) -> tuple[float, float]:
+        """Shift of the image centre along x and y, in pixels of a source of this shape (..., rows, cols)."""
+        at = self(self.centre_px)
+        return float(at[0] - (shape[-1] - 1) / 2), float(at[1] - (shape[-2] - 1) / 2)
+
 
 Transforms = Transform | Sequence[Transform]
 """Where a frame lies: one transform for all its planes, or one for each."""

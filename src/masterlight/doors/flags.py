@@ -22,7 +22,7 @@ class Verb(click.Command):
     """A command made of a step; the process with its knobs is imported when its flags are needed."""
 
     def __init__(self, step: Step, work: Callable[..., None]):
-        slots = [option_of(slot) for slot in step.slots]
+        slots = [option_of(slot, step) for slot in step.slots]
         one = step.takes.rstrip(".")
         takes = [click.Argument(["inputs"], nargs=-1 if one != step.takes else 1, required=True, metavar=step.takes)]
         makes = [click.Option(["-o", "--out"], required=not step.may_only_show, type=click.Path(), metavar="PATH")]
@@ -58,10 +58,15 @@ def successor(name: str) -> str:
     return f"{name} is no more{new}" if old else ""
 
 
-def option_of(slot: Slot) -> click.Option:
+def option_of(slot: Slot, step: Step) -> click.Option:
     """The option of a slot."""
     look = {"is_flag": True} if slot.kind == "switch" else {"metavar": slot.metavar, "multiple": slot.kind == "files"}
-    return click.Option([*slot.flags, slot.name], required=slot.required, **look)
+    return click.Option([*slot.flags, *also_called(slot.flags[-1], step), slot.name], required=slot.required, **look)
+
+
+def also_called(flag: str, step: Step) -> list[str]:
+    """What other programs call a flag."""
+    return [f"--{other}" for other, ours in step.others if f"--{ours}" == flag]
 
 
 def show_help(step: Step, ctx: click.Context, option: click.Parameter, value: Any) -> None:
@@ -75,7 +80,7 @@ def show_help(step: Step, ctx: click.Context, option: click.Parameter, value: An
 def flag(knob: Knob, step: Step) -> click.Option:
     """The option of one knob: `--integrate.rejection.low`, `--overwrite / --no-overwrite`."""
     name, given_as = step.flag(knob.path), "knob__" + knob.path.replace(".", "__")
-    names = [name, *(f"--{other}" for other, ours in step.others if f"--{ours}" == name), given_as]
+    names = [name, *also_called(name, step), given_as]
     if knob.type is bool:
         return click.Option([f"{name}/--no-{name[2:]}", given_as], default=None)
     if isinstance(knob.default, tuple):

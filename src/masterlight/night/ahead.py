@@ -1,6 +1,7 @@
 """What can be known before the work begins is told before it: a run that cannot end well stops now, not after hours."""
 
 import difflib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,22 +111,37 @@ def words_for(kind: str, text: str) -> str:
 
 
 def check_reference(plan: Plan, reference: str | None) -> None:
-    """ParameterError where the user named a reference that is no usable light."""
-    wanted = Path(reference or "").name
-    if reference is None or any(is_named(wanted, frame.source) for job in plan.lights for frame in job.frames):
+    """ParameterError where the user named a reference that is neither a usable light nor any other file."""
+    if reference is None or is_beside(plan, reference):
+        return
+    wanted = Path(reference).name
+    if any(is_wanted(reference, frame.source) for job in plan.lights for frame in job.frames):
         return
     for lost in plan.rejected:
         if is_named(wanted, lost.source):
             raise ParameterError(f"Recipe.reference {wanted} cannot be used: {lost.reason}; name another light")
     names = [Path(frame.source).name for job in plan.lights for frame in job.frames]
     near = difflib.get_close_matches(wanted, names, 2, 0.6)
-    todo = f"is it {' or '.join(near)}?" if near else "name one of them, or leave it out for the best"
+    todo = f"is it {' or '.join(near)}?" if near else "name one of them, give the path of another file, or leave it out"
     raise ParameterError(f"Recipe.reference {wanted} is not among the {len(names)} lights; {todo}")
 
 
 def is_named(name: str, source: str) -> bool:
     """Whether this is the name of a file, with or without its ending."""
     return name in (Path(source).name, Path(source).stem)
+
+
+def is_wanted(reference: str, source: str) -> bool:
+    """Whether a frame is the one that was named: the very file where that is told with its folder, else by its name."""
+    if os.path.dirname(reference) and os.path.isfile(reference):
+        return os.path.realpath(reference) == os.path.realpath(source)
+    return is_named(Path(reference).name, source)
+
+
+def is_beside(plan: Plan, reference: str) -> bool:
+    """Whether the reference is a file that is none of the lights, such as the result of an earlier night."""
+    lights = (frame.source for job in plan.lights for frame in job.frames)
+    return os.path.isfile(reference) and not any(is_wanted(reference, source) for source in lights)
 
 
 def trimmed_shape(frame: Frame, calibrate: ImageCalibration) -> tuple[int, int]:

@@ -65,7 +65,8 @@ class Recipe:
     light_dir: Folders = ()
     """The same for lights."""
     reference: Annotated[str | None, Usual("the best")] = None
-    """File name of the light to align to and to normalize with; the best one when left out."""
+    """Light to align to and to normalize with, by its name; the best one when left out. Or the path of another file,
+    such as the master light of an earlier night, on whose grid those are laid that show its stars."""
     match: Matches = ()
     """Masters that some lights or flats shall have, in place of the best that is found: tables `[[match]]` of a recipe,
     or as words `lights=GLOB; flat=GLOB`, with a comma between two of them."""

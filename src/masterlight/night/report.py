@@ -183,8 +183,9 @@ class FrameReport:
         if light.dark_scale:
             told |= {"dark_scale": light.dark_scale.k, "dark_scale_error": light.dark_scale.sigma}
         if t is not None:
-            names = ("rms_px", "matched", "dx_px", "dy_px", "rotation_deg", "mirrored", "flux_ratio")
+            names = ("rms_px", "matched", "rotation_deg", "mirrored", "flux_ratio")
             told |= {name: getattr(t, name) for name in names}
+            told["dx_px"], told["dy_px"] = t.shift_px(light.view.shape)
             told["matrix"] = tuple(np.asarray(t.matrix).ravel().tolist())
         job = plan.lights[light.job]
         return cls(path=light.source, kind="light", filter=job.filter, object=job.object, **told)

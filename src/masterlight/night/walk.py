@@ -8,6 +8,7 @@
 Raw pixels are read twice; only masters and results are written.
 """
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -40,13 +41,13 @@ from masterlight.night.comet.stacks import Layers, part_layers
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.placing.fields import find_fields
-from masterlight.night.placing.laying import named_reference
-from masterlight.night.placing.reference import level_of
+from masterlight.night.placing.laying import Field, named_reference
+from masterlight.night.placing.reference import level_of, reference_beside
 from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
-from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads
+from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads, pixels
 from masterlight.session.words import how_many
 
 
@@ -65,8 +66,9 @@ def walk(run: Run) -> Events[Report]:
             with run.timing(f"master {job.kind}"):
                 yield from build_master(run, job)
         yield from run.tell()
+        beside = yield from reference_beside(run)
         for jobs in targets_of(run.plan):
-            yield from walk_target(run, jobs)
+            yield from walk_target(run, jobs, beside and replace(beside))
             yield from run.tell()
     except OutputError:
         if run.report.lights:  # what was made until then is told
@@ -105,23 +107,18 @@ def targets_of(plan: Plan) -> list[list[int]]:
     return list(groups.values())
 
 
-def walk_target(run: Run, jobs: list[int]) -> Events[None]:
+def walk_target(run: Run, jobs: list[int], beside: Light | None = None) -> Events[None]:
     """Every filter of one target: measured one after the other, aligned to one reference, integrated each.
 
-    Lights that show more than one field are as many targets.
+    Lights that show more than one field are as many targets. beside: a reference that is none of them.
     """
     lights: list[Light] = []
     for i in jobs:
         with run.timing("pass 1: measure"):
             lights += yield from measure_lights(run, i, keep=len(jobs) == 1)
     with run.timing("align"):
-        fields = yield from find_fields(run, lights)
-    motions: dict[Light, Motion | None] = {}
-    for field in fields:
-        motion = yield from find_motion(run, field.lights, field.reference)
-        motions[field.reference] = motion
-        if motion is not None:
-            hide_comet(field.lights, field.reference, motion)
+        fields = yield from find_fields(run, lights, beside)
+    motions = yield from find_comets(run, fields)
     numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
         job = run.plan.lights[i]
@@ -135,6 +132,17 @@ def walk_target(run: Run, jobs: list[int]) -> Events[None]:
                 yield from integrate_lights(run, named, own, field.reference, motions[field.reference])
         if not used:
             yield run.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
+
+
+def find_comets(run: Run, fields: Sequence[Field]) -> Events[dict[Light, Motion | None]]:
+    """How a comet moves over each field, by its reference; skies of lights are without the comet from now on."""
+    motions: dict[Light, Motion | None] = {}
+    for field in fields:
+        motion = yield from find_motion(run, field.lights, field.reference)
+        motions[field.reference] = motion
+        if motion is not None:
+            hide_comet(field.lights, field.reference, motion)
+    return motions
 
 
 # --- pass 1 -----------------------------------------------------------------------------------------------------------
@@ -152,7 +160,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         lights += yield from calibrate_set(run, number, part, masters)
     if not lights:
         return []
-    together = yield from plan_memory(run, job, lights[0])
+    together = yield from plan_memory(run, job, max(lights, key=lambda light: light.measure_mb))
     lights = yield from measure_each(run, lights, together, filter=job.filter)
     good = yield from leave_doubled(run, lights)
     for masters in [] if keep else used:
@@ -255,7 +263,8 @@ def integrate_lights(
     """
     named = named_reference(run, lights)
     reference = named[0] if named and anchor in named else level_of(lights, anchor)
-    stack, lights, at, cards = yield from stack_lights(run, lights, anchor, reference, loads(job))
+    sets = loads(job) * pixels(job) / math.prod(anchor.result_shape)
+    stack, lights, at, cards = yield from stack_lights(run, lights, anchor, reference, sets)
     if stack is None:
         yield run.note("integrate", f"every light of {' '.join(job.words)} failed while it was integrated")
         return
@@ -389,7 +398,8 @@ def drizzle_lights(
     run: Run, job: LightJob, lights: list[Light], stack: Stack, anchor: Light, keywords: list[tuple]
 ) -> Events[None]:
     """Drop the lights of a stack onto a finer grid and write what came of them."""
-    made = yield from drop_lights(run, lights, stack, anchor, loads(job))
+    sets = loads(job) * pixels(job) / math.prod(anchor.result_shape)
+    made = yield from drop_lights(run, lights, stack, anchor, sets)
     made_of = next(value for name, value, _ in keywords if name == "MLKEY")
     path = yield from run.product("master_light", *job.words, "drizzle", made_of=made_of, beside=(".png",))
     yield from write_drizzled(run, path, made, lights, anchor, keywords)

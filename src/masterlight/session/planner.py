@@ -20,7 +20,6 @@ from masterlight.core.headers.processed import words_of
 from masterlight.core.together import differences
 from masterlight.core.units.reading import Reading
 from masterlight.core.units.settle import KNOB, sentences, unclear
-from masterlight.session.apart import instrument_words, keys_of, named_apart, sensor_of
 from masterlight.session.chooser import Chooser
 from masterlight.session.darks import dark_showing_hot_pixels, has_level, level_and_current, tell_missing_dark
 from masterlight.session.found.orientation import settle_patterns
@@ -28,10 +27,11 @@ from masterlight.session.found.suitable import frames_in_dn
 from masterlight.session.found.witness import by_look
 from masterlight.session.groups import ENOUGH, PLURAL, ROTATOR_DEG, Group, group_frames, lonely
 from masterlight.session.plan import LightJob, LightSet, MasterJob, Plan
-from masterlight.session.pointing import fields_of
-from masterlight.session.pointing import sentences as pointing_words
 from masterlight.session.rules import Matches, Split, check_matches, mark
 from masterlight.session.scan import Session
+from masterlight.session.targets.apart import instrument_words, keys_of, named_apart, sensor_of
+from masterlight.session.targets.pointing import fields_of
+from masterlight.session.targets.pointing import sentences as pointing_words
 
 FLATS_TRIED = 5
 """Sets of flats that are tried for lights where nothing takes the bias level off the best: the best ones."""

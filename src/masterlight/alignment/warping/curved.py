@@ -134,7 +134,7 @@ def run(s, b, n, w, d, p, drift, ramp, lo, line, floor, to):
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
-def down(line, floor, first, rows, xa, xb, ya, yb, block, tables, margin, out, out_stride, corner, lane):
+def down(line, floor, first, rows, xa, xb, ya, yb, block, tables, limits, out, out_stride, corner, lane):
     """Second pass: as `pass_down`, each pixel of a column at its own place."""
     w, d = tables
     half, ramp = 0.5 * (block - 1), ramp_of(block)
@@ -159,14 +159,15 @@ def down(line, floor, first, rows, xa, xb, ya, yb, block, tables, margin, out, o
             r, o = (begin - y + top - first - 4) * TILE + x, corner + begin * out_stride + x
             drift = np.float32(slope - 1.0)
             if i1 - i0 == GROUP:
-                group(line, floor, lane, r, margin, out, out_stride, o, n, 0, GROUP, drift, ramp, begin - y)
+                group(line, floor, lane, r, limits, out, out_stride, o, n, 0, GROUP, drift, ramp, begin - y)
             else:
-                group(line, floor, lane, r, margin, out, out_stride, o, n, i0, i1, drift, ramp, begin - y)
+                group(line, floor, lane, r, limits, out, out_stride, o, n, i0, i1, drift, ramp, begin - y)
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, inline="always")
-def group(line, floor, lane, r, margin, out, out_stride, o, n, i0, i1, drift, ramp, lo):
+def group(line, floor, lane, r, limits, out, out_stride, o, n, i0, i1, drift, ramp, lo):
     """As `group_down`, rows drift * ramp px from the phases of the columns."""
+    margin, blank = limits
     wide = np.uint64(TILE)
     for j in range(n):
         at, to = np.uint64(r + j * TILE + i0), np.uint64(o + j * out_stride + i0)
@@ -182,7 +183,7 @@ def group(line, floor, lane, r, margin, out, out_stride, o, n, i0, i1, drift, ra
             low = min(floor[q + wide], min(floor[q + np.uint64(2) * wide], floor[q + np.uint64(3) * wide]))
             ends = floor[q + np.uint64(4) * wide] if lane[np.uint64(22 * GROUP) + g] > 0 else floor[q]
             limit = min(low, ends) - margin
-            out[to + i] = limit if t < limit else t
+            out[to + i] = limit + blank if t < limit else t
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
@@ -208,7 +209,7 @@ def run_for(slope, reach):
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def curved_tile(
-    s, stride, rows, cols, h, bent, out, out_stride, x0, xs, xe, y0, ys, ye, tables, reach, margin, buffers
+    s, stride, rows, cols, h, bent, out, out_stride, x0, xs, xe, y0, ys, ye, tables, reach, limits, buffers
 ):
     """Fill out[ys:ye, xs:xe] of the tile at (x0, y0) by two passes; False, undone, when the geometry forbids it."""
     way, worst = quadratics(h, bent, x0, y0)
@@ -228,7 +229,7 @@ def curved_tile(
     line, floor = buffers[0], buffers[1]
     across(s, stride, rows, cols, first, count, way[0], xa, xb, n, tables, line, floor)
     corner = y0 * out_stride + x0
-    down(line, floor, first, way[1], xa, xb, ya, yb, m, tables, margin, out, out_stride, corner, buffers[2])
+    down(line, floor, first, way[1], xa, xb, ya, yb, m, tables, limits, out, out_stride, corner, buffers[2])
     return True
 
 

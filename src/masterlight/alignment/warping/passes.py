@@ -45,7 +45,7 @@ def pass_across(s, stride, rows, cols, first, count, slope, shear, start, xa, xb
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
-def pass_down(line, floor, first, c, e, ty, xa, xb, ya, yb, block, w, margin, out, out_stride, corner, lane):
+def pass_down(line, floor, first, c, e, ty, xa, xb, ya, yb, block, w, limits, out, out_stride, corner, lane):
     """Second pass: rows ya .. yb of a tile from the columns of `line`, at row v = c x + e y + ty of the source.
 
     `corner` is the index in `out` of the tile's pixel (0, 0). Sixteen columns share a first tap; those whose rows
@@ -67,14 +67,18 @@ def pass_down(line, floor, first, c, e, ty, xa, xb, ya, yb, block, w, margin, ou
                     lane[k * GROUP + i] = w[p + k - shift]
             r, o = (begin - y + top - first - 4) * TILE + x, corner + begin * out_stride + x
             if i1 - i0 == GROUP:
-                group_down(line, floor, lane, r, margin, out, out_stride, o, n, 0, GROUP)
+                group_down(line, floor, lane, r, limits, out, out_stride, o, n, 0, GROUP)
             else:
-                group_down(line, floor, lane, r, margin, out, out_stride, o, n, i0, i1)
+                group_down(line, floor, lane, r, limits, out, out_stride, o, n, i0, i1)
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, inline="always")
-def group_down(line, floor, lane, r, margin, out, out_stride, o, n, i0, i1):
-    """Columns i0 .. i1 of a group, n rows: eleven taps down from index r of `line`, held above the floor."""
+def group_down(line, floor, lane, r, limits, out, out_stride, o, n, i0, i1):
+    """Columns i0 .. i1 of a group, n rows: eleven taps down from index r of `line`, held above the floor.
+
+    limits: what the floor is below the lowest near pixel, and what is added to it: NaN leaves what is lower undone.
+    """
+    margin, blank = limits
     wide = np.uint64(TILE)
     for j in range(n):
         at, to = np.uint64(r + j * TILE + i0), np.uint64(o + j * out_stride + i0)
@@ -87,7 +91,7 @@ def group_down(line, floor, lane, r, margin, out, out_stride, o, n, i0, i1):
             low = min(floor[q + wide], min(floor[q + np.uint64(2) * wide], floor[q + np.uint64(3) * wide]))
             ends = floor[q + np.uint64(4) * wide] if lane[np.uint64(11 * GROUP) + g] > 0 else floor[q]
             limit = min(low, ends) - margin
-            out[to + i] = limit if t < limit else t
+            out[to + i] = limit + blank if t < limit else t
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -120,7 +124,7 @@ def block_for(slope):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys, ye, w, margin, buffers):
+def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys, ye, w, limits, buffers):
     """Fill out[ys:ye, xs:xe] of the tile at (x0, y0) by two passes; False, undone, when the geometry forbids it."""
     a, b, tx, c, e, ty, worst = local_affine(h, x0, y0)
     if not worst <= PHASE_ERROR_PX or abs(c) * (GROUP - 1) >= 1.0 or e < 0.5:
@@ -136,5 +140,5 @@ def two_pass_tile(s, stride, rows, cols, h, out, out_stride, x0, xs, xe, y0, ys,
     line, floor = buffers[0], buffers[1]
     pass_across(s, stride, rows, cols, first, count, slope, b / e, tx - b * ty / e, xa, xb, across, w, line, floor)
     corner = y0 * out_stride + x0
-    pass_down(line, floor, first, c, e, ty, xa, xb, ya, yb, down, w, margin, out, out_stride, corner, buffers[2])
+    pass_down(line, floor, first, c, e, ty, xa, xb, ya, yb, down, w, limits, out, out_stride, corner, buffers[2])
     return True

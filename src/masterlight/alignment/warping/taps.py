@@ -37,13 +37,33 @@ def lowest(s, b, stride):
     return low
 
 
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
+def highest(s, b, stride):
+    """The highest of the 10 x 10 pixels from flat index `b` on."""
+    high = s[b]
+    for _ in range(TAPS):
+        for k in range(np.uint64(TAPS)):
+            high = max(high, s[b + k])
+        b = b + stride
+    return high
+
+
+@njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
+def floor_of(low, high, limits):
+    """How low a pixel may be, by the lowest of the nearest 4 x 4 pixels and the highest of all taps.
+
+    limits: a margin, the part of the height of a star that its own rings take, and where saturation begins.
+    """
+    margin, ring, saturated = limits
+    return low - margin - (ring * (high - low) if high < saturated else 0.0)
+
+
 @njit(nogil=True, cache=True, fastmath=SAFE, error_model="numpy", forceinline=True)
-def careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold):
+def careful_pixel(s, stride, rows, cols, u, v, w, limits, threshold):
     """The value at (u, v) by the full rules: taps that are NaN or outside are left out and the others take over.
 
     NaN where one of the nearest 2 x 2 pixels is missing or less than 0.9 of the weight is left.
-    threshold >= 0 clamps by the ratio of negative to positive terms, otherwise the floor is the lowest of the
-    nearest 4 x 4 pixels minus `margin`.
+    threshold >= 0 clamps by the ratio of negative to positive terms, otherwise `floor_of` tells how low it may be.
     """
     if not (u > -1.0 and u < cols and v > -1.0 and v < rows):
         return np.float32(np.nan)
@@ -56,7 +76,7 @@ def careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold):
                 if abs(w[r + j] * w[p + i]) > 1e-3:
                     return np.float32(np.nan)
     i0, i1 = max(0, LOW - iu), min(TAPS, cols + LOW - iu)
-    low, kept, value = np.float32(np.inf), np.float32(0), np.float32(0)
+    low, kept, value, high = np.float32(np.inf), np.float32(0), np.float32(0), np.float32(-np.inf)
     for j in range(max(0, LOW - iv), min(TAPS, rows + LOW - iv)):
         at, across, kept_row = np.uint64((iv + j - LOW) * stride + iu + i0 - LOW), np.uint64(p + i0), np.float32(0)
         row_sum = np.float32(0)
@@ -65,6 +85,7 @@ def careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold):
             valid = sample == sample
             kept_row += w[across + i] if valid else np.float32(0)
             row_sum += w[across + i] * (sample if valid else np.float32(0))
+            high = sample if sample > high else high
         kept, value = kept + w[r + j] * kept_row, value + w[r + j] * row_sum
         if 3 <= j <= 6:
             for i in range(max(3, i0), min(7, i1)):
@@ -74,7 +95,7 @@ def careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold):
         return np.float32(np.nan)
     if threshold >= 0:
         return clamped_sum(s, stride, rows, cols, iu, iv, p, r, w, threshold)
-    return np.float32(max(value / kept, low - margin))
+    return np.float32(max(value / kept, floor_of(low, high, limits)))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -105,9 +126,10 @@ def ratio_clamp(plus, minus, w_plus, w_minus, threshold):
 
 
 @njit(nogil=True, cache=True, fastmath=SAFE, forceinline=True)
-def direct_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w, margin, scratch):
+def direct_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w, limits, scratch):
     """Fill out[y0:y1, x0:x1] by the sum over 10 x 10 taps around each exact position; NaN where one is missing."""
     base, px, py = scratch[0], scratch[1], scratch[2]
+    margin, ring, _ = limits
     step = np.uint64(stride)
     half = (PHASES // 2) * LANES
     for y in range(y0, y1):
@@ -123,12 +145,16 @@ def direct_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1,
                 value = tap_sum(s, b, step, w, np.uint64(px[i]), np.uint64(py[i]))
                 nearest = s[b + np.uint64(4 + (py[i] >= half)) * step + np.uint64(4 + (px[i] >= half))]
                 if value < nearest - margin:
-                    value = max(value, np.float32(lowest(s, b, step) - margin))
+                    low = lowest(s, b, step)
+                    limit = np.float32(low - margin)
+                    if ring > 0 and value < limit:
+                        limit = np.float32(floor_of(low, highest(s, b, step), limits))
+                    value = max(value, limit)
             out[o + i] = value
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def mend_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w, margin, threshold):
+def mend_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w, limits, threshold):
     """Compute pixels of out[y0:y1, x0:x1] by the full rules: those that are NaN, or all when clamping by ratio."""
     for y in range(y0, y1):
         o, holes = y * out_stride, 0
@@ -137,4 +163,4 @@ def mend_tile(s, stride, rows, cols, h, bent, out, out_stride, x0, x1, y0, y1, w
         for i in range(x0, x1 if holes or threshold >= 0 else x0):
             if np.isnan(out[o + i]) or threshold >= 0:
                 u, v = source_at(h, bent, i, y)
-                out[o + i] = careful_pixel(s, stride, rows, cols, u, v, w, margin, threshold)
+                out[o + i] = careful_pixel(s, stride, rows, cols, u, v, w, limits, threshold)

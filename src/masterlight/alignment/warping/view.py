@@ -12,7 +12,7 @@ from masterlight.alignment.transform import Grid, Transform, jacobian
 from masterlight.alignment.warping.places import NOT_BENT, nodes_of, result_at, source_at
 from masterlight.alignment.warping.warp import HALO, warp, whole_shift, whole_tiles
 from masterlight.alignment.warping.wcs import moved_wcs
-from masterlight.alignment.warping.weights import Kernel, noise_gain
+from masterlight.alignment.warping.weights import NO_RING, Kernel, Ring, noise_gain
 from masterlight.compiled import njit
 from masterlight.core.frame import Look, View
 from masterlight.core.headers.geometry import WCS_KEYWORDS
@@ -50,6 +50,7 @@ class Registered(View):
     kernel: str | Kernel = "lanczos5"
     margin_dn: float = np.inf
     threshold: float = -1.0
+    ring: Ring = NO_RING
 
     @property
     def header(self) -> dict[str, Any]:
@@ -126,7 +127,7 @@ class Registered(View):
         for plane, target, (matrix, grid) in zip(planes, targets, there * (len(planes) // len(there)), strict=True):
             if bright is not None:
                 bright.note(plane, left, top, matrix, grid)
-            warp(plane, left, top, matrix, target, x0, y0, *limits, grid=grid)
+            warp(plane, left, top, matrix, target, x0, y0, *limits, grid=grid, ring=self.ring)
             if defective is not None:
                 blank_defective(defective, left, top, matrix, target, x0, y0, grid)
 

@@ -13,7 +13,7 @@ from masterlight.alignment.warping.curved import curved_tile, reach_px
 from masterlight.alignment.warping.passes import GROUP, TILE, two_pass_tile
 from masterlight.alignment.warping.places import NOT_BENT, nodes_of
 from masterlight.alignment.warping.taps import direct_tile, mend_tile
-from masterlight.alignment.warping.weights import slopes, weights
+from masterlight.alignment.warping.weights import NO_RING, slopes, weights
 from masterlight.compiled import njit
 
 HALO = 8
@@ -25,7 +25,7 @@ BENT_SLOPE = 0.1
 
 @njit(nogil=True, cache=True)
 def warp_tiles(
-    s, stride, rows, cols, h, bent, out, out_stride, height, width, ax, ay, tables, reach, margin, threshold, fast
+    s, stride, rows, cols, h, bent, out, out_stride, height, width, ax, ay, tables, reach, limits, threshold, fast
 ):
     """Fill `out` (flat, rows `out_stride` apart) from `s` (flat, rows `stride` apart) in tiles that stay in cache.
 
@@ -33,6 +33,7 @@ def warp_tiles(
     """
     scratch = np.empty((3, TILE), np.int64)
     buffers, w = np.empty((3, (TILE + 32) * TILE), np.float32), tables[0]
+    held = limits[0], np.float32(np.nan if limits[1] > 0 else 0)  # what lies deeper than a ring may is left to the last
     for y0 in range(-ay, height, TILE):
         ys, ye = max(0, y0), min(y0 + TILE, height)
         for x0 in range(-ax, width, TILE):
@@ -40,12 +41,12 @@ def warp_tiles(
             place = out, out_stride, x0, xs, xe, y0, ys, ye
             done = False
             if fast and bent[0].size == 0:
-                done = two_pass_tile(s, stride, rows, cols, h, *place, w, margin, buffers)
+                done = two_pass_tile(s, stride, rows, cols, h, *place, w, held, buffers)
             elif fast:
-                done = curved_tile(s, stride, rows, cols, h, bent, *place, tables, reach, margin, buffers)
+                done = curved_tile(s, stride, rows, cols, h, bent, *place, tables, reach, held, buffers)
             if not done and threshold < 0:
-                direct_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, margin, scratch)
-            mend_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, margin, threshold)
+                direct_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, limits, scratch)
+            mend_tile(s, stride, rows, cols, h, bent, out, out_stride, xs, xe, ys, ye, w, limits, threshold)
 
 
 def flat_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
@@ -101,14 +102,15 @@ def copy_shifted(source: np.ndarray, dx: int, dy: int, out: np.ndarray) -> None:
 
 def warp(
     source, x_offset, y_offset, matrix, out, out_x=0, out_y=0, kernel="lanczos5", margin_dn=np.inf, threshold=-1.0,
-    fast=True, grid=None,
+    fast=True, grid=None, ring=NO_RING,
 ):  # fmt: skip
     """Fill `out` with `source` resampled at matrix @ (x, y, 1), the position in the source of each output pixel.
 
     source (rows, cols) float32, NaN where missing, is the box of the frame whose first pixel is (x_offset, y_offset);
     it should reach HALO pixels beyond what is sampled, or to the edge of the frame. out (h, w) float32, rows
     contiguous, is the box of the result whose first pixel is (out_x, out_y). `margin_dn` keeps a pixel above the lowest
-    of its nearest 4 x 4 source pixels minus this (inf: not at all); `threshold` >= 0 clamps as PixInsight does instead.
+    of its nearest 4 x 4 source pixels minus this (inf: not at all) and what `ring` leaves to stars; `threshold` >= 0
+    clamps as PixInsight does instead.
     A pixel is NaN where one of its nearest 2 x 2 source pixels is missing or less than 0.9 of the weight is left.
     `fast=False` sums over all taps everywhere. (Lanczos: Duchon 1979; two passes: Catmull and Smith 1980.)
     grid: a `Grid` over all tiles that `out` touches (`whole_tiles`), for a transform that bends; positions are then
@@ -130,12 +132,12 @@ def warp(
     s, stride = flat_rows(source if fast else spread_rows(source))
     target, out_stride = flat_rows(out)
     (rows, cols), (height, width) = source.shape, out.shape
-    numbers, limits = tuple(h.ravel().tolist()), (float(margin_dn), float(threshold))
+    numbers, limits = tuple(h.ravel().tolist()), (float(margin_dn), *map(float, ring))
     ax, ay = int(out_x) % TILE, int(out_y) % TILE
     bent = NOT_BENT if grid is None else nodes_of(grid, turn @ before, out_x, out_y)
-    tables = weights(kernel), slopes(kernel)
-    limits = reach_px(kernel), *limits
-    warp_tiles(s, stride, rows, cols, numbers, bent, target, out_stride, height, width, ax, ay, tables, *limits, fast)
+    tables = weights(kernel), weights(kernel) if grid is None else slopes(kernel)
+    how = tables, reach_px(kernel), limits, float(threshold), fast
+    warp_tiles(s, stride, rows, cols, numbers, bent, target, out_stride, height, width, ax, ay, *how)
     if not np.may_share_memory(target, out):
         out[...] = target.reshape(out.shape)
 

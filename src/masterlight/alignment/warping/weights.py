@@ -19,6 +19,9 @@ MOST_STRETCH, STRETCHES = 2.5, 32
 STARS_PX, EASE = 2.0, 1e-3
 """FWHM of the stars that a change of weights should leave as they are, and how large a change may be for that."""
 
+UNSATURATED = 0.8
+"""Part of saturation below which a star is as it is, also where a flat has made it darker."""
+
 
 class Kernel(NamedTuple):
     """A kernel by its name, how much wider than usual it is, and whether it keeps slopes as they are."""
@@ -93,6 +96,39 @@ def slopes(kernel: str | Kernel) -> np.ndarray:
     if not kernel.smooth:
         return np.zeros((PHASES + 1) * LANES, np.float32)
     return (np.gradient(exact_weights(kernel), 1 / PHASES, axis=0, edge_order=2)).astype(np.float32).ravel()
+
+
+class Ring(NamedTuple):
+    """How far a pixel may fall below the floor: by a part of what the brightest tap stands above it, beside stars."""
+
+    share: float = 0.0
+    below_dn: float = np.inf
+    """From here on the brightest tap is no star as it is, but a saturated one."""
+
+    @classmethod
+    def of(cls, kernel: str | Kernel, fwhm_px: float | None, saturation_dn: float | None) -> Ring:
+        """Of the stars of a frame; none where its saturation is not known, or where it has no such stars."""
+        share = ring_share(kernel, fwhm_px) if saturation_dn else 0.0
+        return cls(share, UNSATURATED * saturation_dn) if share > 0 else cls()
+
+
+NO_RING = Ring()
+
+
+@lru_cache(maxsize=64)
+def ring_share(kernel: str | Kernel, fwhm_px: float | None) -> float:
+    """How deep the rings are that a kernel itself puts around stars so wide, as a part of the brightest pixel near.
+
+    They are as deep as others are high, and belong to a star's flux: without them bright stars would be up to 1 %
+    brighter than faint ones. 0 for stars below 2 px FWHM, which no kernel knows between pixels, and for None.
+    """
+    if fwhm_px is None or not fwhm_px >= STARS_PX:
+        return 0.0
+    offsets = np.arange(-16, 16, 1 / 8)[:, None]
+    star = np.exp(-4 * np.log(2) * ((offsets + np.arange(TAPS)) / fwhm_px) ** 2)
+    seen = star @ weights(kernel).reshape(-1, LANES)[:: PHASES // 16, :TAPS].T / star.max(axis=1, keepdims=True)
+    seen = seen[star.max(axis=1) > 1e-6]
+    return float(max(seen.max() * -seen.min(), 0.0))
 
 
 def with_first_moment(table: np.ndarray, away: np.ndarray) -> np.ndarray:

@@ -74,7 +74,8 @@ class Laid:
     @classmethod
     def of(cls, light: Light, reference: Light) -> "Laid":
         t = light.transform
-        numbers = t.matched, t.rms_px, t.corner_error_px, t.dx_px, t.dy_px, t.rotation_deg, t.scale, t.mirrored
+        shift = t.shift_px(light.view.shape)
+        numbers = t.matched, t.rms_px, t.corner_error_px, *shift, t.rotation_deg, t.scale, t.mirrored
         return cls(light.source, t.model, *numbers, overlap_of(light, reference), light is reference)
 
 
@@ -168,8 +169,6 @@ def keeping(events: Generator[Event, None, T], lost: list[Rejected]) -> Generato
 def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None) -> Events[Opened]:
     """The frames to lay on each other, the reference among them, in order of their time; copies are left out."""
     session = yield from scan_settled(STAGE, files)
-    for words in (*session.notes, *session.passed):
-        yield Event(STAGE, message=words)
     named = None if reference is None else os.path.realpath(reference)
     outside = named is not None and all(os.path.realpath(frame.source) != named for frame in session.frames)
     if outside:
@@ -204,14 +203,15 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     lights = sound if named is None or named in sound else [*sound, named]
     if not lights:
         raise NothingUsable("no frame shows stars by which it could be laid on others; the reasons are above")
-    field, left = yield from lay_on_one(run, lights)
-    (field,) = yield from lay_finely(run, [field])
+    outside = named if given.outside else None
+    field, left = yield from lay_on_one(run, [one for one in lights if one is not outside], beside=outside)
     for lost in left.values():
         yield run.reject(lost)
+    if not field.lights:
+        return [], field.reference
+    (field,) = yield from lay_finely(run, [field])
     laid = []
     for light in field.lights:
-        if given.outside and light.raw is given.reference:
-            continue
         if share_within(light.transform, light.view.shape[-2:], field.canvas) > 0:
             laid.append(light)
         else:
@@ -222,7 +222,7 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
 
 def lay_on_comet(run: Run, lights: list[Light], anchor: Light) -> Events[tuple[list[Light], Motion | None]]:
     """The lights as they lie where a comet stands still, if the user told of one, and how it moves."""
-    if not run.recipe.comet.is_asked:
+    if not run.recipe.comet.is_asked or not lights:
         return lights, None
     motion = yield from find_motion(run, lights, anchor)
     if motion is None:
@@ -373,22 +373,26 @@ def relative(source: str, folder: Path) -> str:
 def table_of(found: Alignment, width: int = 80) -> list[str]:
     """The table of an alignment as lines of a terminal of this width, and the frames that failed below it."""
     heads = "model", "stars", "rms", "corner", "dx", "dy", "turn", "scale", "over"
-    room = max(12, min(44, width - 67))
-    lines = [f"{'frame':{room}} {heads[0]:11} {heads[1]:>5} " + " ".join(
-        f"{head:>{size}}" for head, size in zip(heads[2:], (5, 6, 7, 7, 7, 6, 4), strict=True)
-    )]  # fmt: skip
-    names = told_apart(names_of([row.source for row in found.rows]), room)
-    lines += [line_of(row, f"{name:{room}}") for row, name in zip(found.rows, names, strict=True)]
+    cells = [heads, *map(cells_of, found.rows)]
+    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    figures = [
+        " ".join([f"{row[0]:{wide[0]}}", *(f"{cell:>{size}}" for cell, size in zip(row[1:], wide[1:], strict=True))])
+        for row in cells
+    ]
+    names = names_of([row.source for row in found.rows])
+    room = max(12, min(max(map(len, names)), width - 1 - len(figures[0])))
+    lines = [f"{name:{room}} {row}" for name, row in zip(["frame", *told_apart(names, room)], figures, strict=True)]
     lines.append("rms, corner (expected error), dx, dy (of the middle): px; over: common part")
     if any(row.mirrored for row in found.rows):
         lines.append("M: mirrored")
     return lines + [f"failed  {one.code}: {Path(one.source).name}" for one in found.failed]
 
 
-def line_of(row: Laid, name: str) -> str:
+def cells_of(row: Laid) -> tuple[str, ...]:
     """One row of the table, after the name."""
-    model = "reference" if row.is_reference else row.model
-    turn = f"{row.rotation_deg:7.2f}" if not row.mirrored else f"{row.rotation_deg:6.1f}M"
-    corner = f"{row.corner_error_px:6.3f}" if row.corner_error_px == row.corner_error_px else f"{'-':>6}"
-    place = f"{row.dx_px:7.1f} {row.dy_px:7.1f} {turn} {row.scale:6.4f} {row.overlap:4.0%}"
-    return f"{name} {model:11} {row.matched:5d} {row.rms_px:5.2f} {corner} {place}"
+    turn = f"{row.rotation_deg:.1f}M" if row.mirrored else f"{row.rotation_deg:.2f}"
+    return (
+        "reference" if row.is_reference else row.model, f"{row.matched}", f"{row.rms_px:.2f}",
+        f"{row.corner_error_px:.3f}" if row.corner_error_px == row.corner_error_px else "-", f"{row.dx_px:.1f}",
+        f"{row.dy_px:.1f}", turn, f"{row.scale:.4f}", f"{row.overlap:.0%}",
+    )  # fmt: skip

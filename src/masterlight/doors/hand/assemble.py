@@ -129,8 +129,10 @@ def make_superbias(superbias: Superbias, files: Sequence[File], out: Path, check
 
 
 def scan_settled(stage: str, files: Iterable[File], beside: Iterable[File] = ()) -> Events[Session]:
-    """Open frames; what decided about their colour patterns is told, which masters `beside` them may help to know."""
+    """Open frames; told are what lies among them and is not read, and what decided about their colour patterns, which
+    masters `beside` them may help to know."""
     session, masters = scan(files), list[Frame]()
+    yield from tell_unread(stage, session)
     for file in beside:
         with suppress(FrameError):  # told when it is used
             masters.append(read(file))
@@ -138,6 +140,12 @@ def scan_settled(stage: str, files: Iterable[File], beside: Iterable[File] = ())
     for sentence in sentences:
         yield Event(stage, message=sentence)
     return replace(session, frames=tuple(frames[len(masters) :]))
+
+
+def tell_unread(stage: str, session: Session) -> Events[None]:
+    """What lies in folders beside frames: links that were followed, folders without images, files that are not read."""
+    for words in (*session.notes, *session.passed) if session.frames else ():
+        yield Event(stage, message=words)
 
 
 def tell_rejected(stage: str, session: Session) -> Events[None]:

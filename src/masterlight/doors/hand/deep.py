@@ -15,7 +15,7 @@ from masterlight.core.process import card
 from masterlight.core.units.figures import figure
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events
-from masterlight.doors.hand.assemble import File, scan_settled
+from masterlight.doors.hand.assemble import File, scan_settled, skies_alone
 from masterlight.doors.hand.drizzle import laid_files
 from masterlight.integration.roster.members import check_shapes
 from masterlight.integration.stack import Stack
@@ -55,6 +55,8 @@ def integrate_files(
         yield from laid_files(recipe, files, path, transforms, reference)
         return
     session = yield from scan_settled("integrate", files)
+    if any(frame.meta.kind == "light" for frame in session.frames) and not recipe.force:
+        session = yield from skies_alone("integrate", session)
     if not session.frames:
         why = session.rejected[0] if session.rejected else "; ".join(session.passed) or "give files"
         raise NothingUsable(f"no image was found: {why}")
@@ -124,7 +126,7 @@ def of_one_place(run: Run, frames: list[Frame], named: int | None) -> Events[lis
         yield run.note("integrate", f"{found.words}; Recipe.force integrates them as they are")
         taken = sorted([*taken, *found.odd])
     elif found.refused:
-        remedy = "they are not registered. masterlight run DIR registers and integrates lights, calibrated ones too"
+        remedy = "they are not registered. masterlight align lays them on each other, masterlight run does all"
         raise NothingUsable(f"{found.words}: {remedy}; Recipe.force integrates them as they are")
     else:
         for i, why in found.odd.items():

@@ -13,7 +13,7 @@ from masterlight.core.frame import Frame
 from masterlight.defects.lists import Defects, lines_among
 from masterlight.defects.repaired import Repaired, invented, with_invented
 from masterlight.io.handed import NOTHING, Handed, read_handed
-from masterlight.night.light import Light, debayer_of
+from masterlight.night.light import Light, light_as_it_is
 from masterlight.night.recipe import Recipe
 from masterlight.session.scan import Session
 
@@ -94,6 +94,4 @@ def with_defects(handed: Handed, made: Frame) -> Handed:
 
 def light_from(recipe: Recipe, frame: Frame, handed: Handed) -> Light:
     """A frame of earlier steps, as `with_known` gives it, as the light that a run would have made of its raw one."""
-    view = debayer_of(recipe)(frame) if frame.meta.pattern and len(frame.shape) == 2 else frame
-    response = handed.numbers.get("RESPONSE")
-    return Light(frame, 0, frame, frame, view, frame.meta.saturation_dn, flat_response=response)
+    return light_as_it_is(recipe, frame, response=handed.numbers.get("RESPONSE"))

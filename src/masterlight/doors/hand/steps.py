@@ -97,7 +97,11 @@ def by_hand(
         return
     beside = [slots[kind] for kind in ("bias", "dark", "flat") if slots.get(kind)]
     given = getattr(process, "pattern", "auto") != "auto"
-    session = scan(files) if given else (yield from assemble.scan_settled(verb, files, beside))
+    if given:
+        session = scan(files)
+        yield from assemble.tell_unread(verb, session)
+    else:
+        session = yield from assemble.scan_settled(verb, files, beside)
     session, before = known_frames(verb, session)
     apply = process
     if session.frames and verb in READY:

@@ -119,11 +119,10 @@ def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], r
 
     planes: the `Measurement` of all frames, for each plane; terms: the `Terms` of each plane; shape of a frame.
     """
-    skies = [[m.sky_dn for m in plane] for plane in planes]
-    grids = {None if sky is None else sky.shape for plane in skies for sky in plane}
-    if len(grids) != 1 or None in grids or len(skies[0]) < 2:
+    grid = grid_of(planes)
+    if grid is None:
         return None
-    grid = grids.pop()
+    skies = [[m.sky_dn for m in plane] for plane in planes]
     factors, weights = (np.stack([getattr(t, name) for t in terms]) for name in ("out_scale", "weights"))
     noise = np.array([[m.noise_dn for m in plane] for plane in planes]) * np.abs(factors)
     if not (noise > 0).all():
@@ -145,6 +144,19 @@ def levels_of(planes: Sequence[Sequence[Measurement]], terms: Sequence[Terms], r
     offset = step * np.rint(offset / step)
     models = [levelling(m.source, offset[:, i], shape, size) for i, m in enumerate(planes[0])]
     return Levels(models, float(apart.max()), planes[0][int(np.argmax(apart.max(axis=0)))].source, panels)
+
+
+def grid_of(planes: Sequence[Sequence[Measurement]]) -> tuple[int, int] | None:
+    """In how many cells the skies of two frames or more are told; None where one has none, or others."""
+    grids = {None if m.sky_dn is None else m.sky_dn.shape for plane in planes for m in plane}
+    return None if len(grids) != 1 or len(planes[0]) < 2 else grids.pop()
+
+
+def show_panels(planes: Sequence[Sequence[Measurement]]) -> bool:
+    """Whether frames show different parts of the result, in all planes, as far as their skies tell."""
+    if grid_of(planes) is None:
+        return False
+    return all(are_panels(np.array([np.ravel(m.sky_dn) for m in plane], float)) for plane in planes)
 
 
 def levelled_alike(

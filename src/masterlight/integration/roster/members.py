@@ -12,7 +12,7 @@ from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
 from masterlight.core.workers import Event
 from masterlight.integration.integrate import ImageIntegration
-from masterlight.integration.local.levels import APART_SIGMA, Levels, levels_of
+from masterlight.integration.local.levels import APART_SIGMA, Levels, levels_of, show_panels
 from masterlight.integration.local.model import LocalModel, Normalized
 from masterlight.integration.local.models import models_of
 from masterlight.integration.roster.numbers import scale_factors, terms_of
@@ -54,6 +54,7 @@ def roster_of(
 
     odd: those that are known not to.
     """
+    settings, told = without_local(settings, planes)
     given, settings = settings, settings.settled
     planes, lost = scaled_alike(settings, planes, reference)
     lost |= odd
@@ -86,11 +87,26 @@ def roster_of(
         weights = np.min([t.weights for t in terms], axis=0)
         light = [i for i, weight in zip(kept, weights, strict=True) if not weight >= least and i != reference]
         if not light:
-            roster = Roster(settings, [frames[i] for i in kept], terms, local, None, kept, lost, frames[reference])
+            known = kept, lost, frames[reference], told
+            roster = Roster(settings, [frames[i] for i in kept], terms, local, None, *known)
             own = [[plane[i] for i in kept] for plane in planes]
             return levelled(roster, own, at) if given.normalization == "auto" and local is None else roster
         words = f"it counts for less than {settings.min_weight:g} of the best (ImageIntegration.min_weight)"
         lost |= {i: Rejected(frames[i].source, "integrate", words) for i in light}
+
+
+def without_local(settings: ImageIntegration, planes: Planes) -> tuple[ImageIntegration, str]:
+    """The settings without local normalization where frames show different parts of the result, and what to tell of it.
+
+    It compares pixels with those of the reference, of which most panels of a mosaic show nothing.
+    """
+    if settings.normalization != "local" or not show_panels(planes):
+        return settings, ""
+    rejection = settings.rejection
+    if rejection.normalization == "local":
+        rejection = with_values(rejection, normalization="auto")
+    words = "; ImageIntegration.normalization local cannot, since most of them show too little of the reference"
+    return with_values(settings, normalization="auto", rejection=rejection), words
 
 
 def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
@@ -101,7 +117,7 @@ def levelled(roster: Roster, planes: Planes, reference: int) -> Roster:
         return roster
     if levels.panels:
         words = "frames show different parts of the result: skies are levelled where they overlap"
-        return with_levels(roster, levels, reference, f"{words}, and fade into each other")
+        return with_levels(roster, levels, reference, f"{words}, and fade into each other{roster.note}")
     if levels.apart_sigma < APART_SIGMA:
         return roster._replace(levels=levels.models)
     name = Path(levels.source).name[:60]

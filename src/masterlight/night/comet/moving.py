@@ -54,16 +54,15 @@ def find_motion(run: Run, lights: Sequence[Light], anchor: Light) -> Events[Moti
     if untimed := [light.source for light in lights if light not in timed]:
         words = f"{some(untimed)}: no time (DATE-OBS) tells where the comet is in {how_many(len(untimed), 'light')}"
         yield run.note(STAGE, f"{words}, which do not take part in its images")
-    places = [(light, x, y) for file, x, y in settings.marks for light in named(file, [anchor, *timed])[:1]]
+    places = [(light, x, y) for file, x, y in settings.marks for light in named(file, [*timed])[:1]]
     rate = rate_of(settings, anchor, lights)
     if len(timed) < 2 or len(places) < (2 if rate is None else len(settings.marks)):
         if places or rate is not None or len(timed) < 2:
             words = "lights of this field, with a time and laid on the reference, show where the comet is"
             yield run.note(STAGE, f"{len(places)} {words}: too few, so that none is made of it")
         return None
-    epoch_s = time_of(anchor)
-    epoch_s = min(timed.values()) if epoch_s is None else epoch_s
-    times_s = [timed.get(light, epoch_s) for light, _, _ in places]
+    epoch_s = epoch_of(anchor, sorted(timed.values()))
+    times_s = [timed[light] for light, _, _ in places]
     if rate is None and np.ptp(times_s) <= 0:
         raise ParameterError(
             "CometAlignment.positions are all of one time: give the place in an earlier or later light"
@@ -74,6 +73,14 @@ def find_motion(run: Run, lights: Sequence[Light], anchor: Light) -> Events[Moti
         motion = yield from follow(run, motion, timed, anchor)
     yield run.note(STAGE, told(motion, len(timed)))
     return motion
+
+
+def epoch_of(anchor: Light, times_s: Sequence[float]) -> float:
+    """When results show the comet: at the time of the reference; of one that is of another night, or of none, at that
+    of the light in the middle of all."""
+    own = time_of(anchor)
+    known = own is not None and times_s[0] <= own <= times_s[-1]
+    return own if known else times_s[len(times_s) // 2]
 
 
 def named(file: str, lights: Sequence[Light]) -> list[Light]:

@@ -4,6 +4,7 @@ Mostly all lights of a target do. What does not match the reference is tried amo
 without a name may show two targets, and a name may be wrong.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from masterlight.night.placing.laying import (
 )  # fmt: skip
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
+from masterlight.session.targets.apart import sensor_of
 from masterlight.subframes.choice.health import examined
 from masterlight.subframes.choice.subframe import Subframe
 from masterlight.subframes.choice.table import Subframes
@@ -47,10 +49,10 @@ CLEAR, SHARP = 0.5, 1.5
 """A light with this share of the stars of others, and stars no larger than so many times theirs, saw them as well."""
 
 
-def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
+def find_fields(run: Run, lights: list[Light], beside: Light | None = None) -> Events[list[Field]]:
     """Approve lights and find what they show: fields with the transforms of their lights, the largest first.
 
-    Lights that do not come to any field are rejected.
+    Lights that do not come to any field are rejected. beside: a reference that is none of them, for those it shows.
     """
     approved, doubtful = [], {}
     for light, verdict in zip(lights, judge_lights(run, lights), strict=True):
@@ -64,11 +66,15 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         for light, verdict in doubtful.items():
             yield run.reject(verdict, FrameReport.of(light, run.plan))
         return []
-    if len(approved) == 1 and not doubtful:
+    if len(approved) == 1 and not doubtful and beside is None:
         yield run.note("align", f"{Path(approved[0].source).name} is the only usable light: passed through as it is")
         approved[0].transform = Transform.identity(approved[0].stars.shape)
         return [framed(run, Field(approved, approved[0]))]
-    field, rest = yield from lay_on_one(run, approved, doubtful)
+    field, rest = yield from lay_on_one(run, approved, doubtful, beside)
+    if not field.lights:
+        words = f"none of the {len(approved)} lights shows the stars of {Path(field.reference.source).name}"
+        yield run.note("align", f"{words}: they are laid on one of their own")
+        field, rest = yield from lay_on_one(run, approved, doubtful)
     fields = [field]
     tried = [light for light, why in rest.items() if why is not doubtful.get(light)]
     more = yield from further_fields(run, tried, fields[0])
@@ -77,7 +83,7 @@ def find_fields(run: Run, lights: list[Light]) -> Events[list[Field]]:
         fields += [kept] if kept.lights else []
     found = {light for field in more for light in field.lights}
     lost = {light: rest[light] for light in rest if light not in found}
-    if not named_reference(run, fields[0].lights):
+    if not named_reference(run, [fields[0].reference]):
         fields.sort(key=lambda field: (-len(field.lights), field.lights[0].source))
     lost |= yield from leave_hot_pixels(run, fields)
     for light, why in lost.items():
@@ -184,17 +190,18 @@ def is_few_of_group(verdict: Rejected) -> bool:
 
 
 def judge_lights(run: Run, lights: list[Light]) -> list[Rejected | None]:
-    """The selector's verdict on each light, taken among the lights of the same filter; formulas, also that of weights,
-    and flags are asked, too."""
+    """The selector's verdict on each light, taken among those of the same filter and sensor; formulas, also that of
+    weights, and flags are asked, too."""
     select = run.recipe.select
     if select.approve or select.weight or select.flags == "reject":
         frames = subframes_of(lights)
         if set(select.measures) & set(HEALTH_FIELDS):
             frames = [*examined(Subframes(tuple(frames)), places_of)]
         return [judged_by_formula(*pair) for pair in zip(lights, select.table(frames), strict=True)]
-    verdict = {}
-    for job in {light.job for light in lights}:
-        own = [light for light in lights if light.job == job]
+    verdict, alike = {}, defaultdict(list)
+    for light in lights:
+        alike[light.job, sensor_of(light.raw.meta)].append(light)
+    for own in alike.values():
         verdict.update(zip(own, select.select([o.measurement for o in own]), strict=True))
     return [verdict[light] for light in lights]
 

@@ -3,7 +3,6 @@
 A night and the verb `align` lay their lights here, so that both come to the same transforms.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
-from masterlight.night.ahead import is_named
+from masterlight.night.ahead import is_wanted
 from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
-from masterlight.night.placing.reference import BETTER, FAR_BETTER, laid_on, promise, worths
+from masterlight.night.placing.reference import BETTER, FAR_BETTER, finer_lights, laid_on, promise, same_grid, worths
 from masterlight.night.run import Run
 
 BEYOND = 0.3
@@ -38,16 +37,26 @@ class Field:
     canvas: Canvas | None = None
     """The pixels of the result, once all lights are known."""
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether the reference is none of the lights."""
+        return self.reference is not None and self.reference not in self.lights
+
 
 def lay_on_one(
-    run: Run, lights: list[Light], doubtful: Mapping[Light, Rejected] | None = None
+    run: Run, lights: list[Light], doubtful: Mapping[Light, Rejected] | None = None, beside: Light | None = None
 ) -> Events[tuple[Field, dict[Light, Rejected]]]:
     """Lay lights on the one of them that serves best, or that the user named, some of them by way of others.
 
-    doubtful: lights that come to the field only if they match nothing, and why; they are tried as well. Gives the field
-    and why each of the other lights is none of it.
+    doubtful: lights that come to the field only if they match nothing, and why; they are tried as well. beside: what
+    they are laid on in place of one of them, such as the result of an earlier night. Gives the field and why each of
+    the other lights is none of it.
     """
-    matches, reference = yield from match_most(run, lights)
+    if beside is None:
+        matches, reference = yield from match_most(run, lights)
+    else:
+        beside.transform = Transform.identity(beside.stars.shape)
+        matches, reference = (yield from match_lights(run, beside, lights)), beside
     yield run.note("align", f"reference: {Path(reference.source).name}")
     if doubtful:  # few stars beside the others: clouds, unless they show something else
         seen = yield from match_lights(run, reference, list(doubtful))
@@ -69,13 +78,10 @@ def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
     return fields
 
 
-def named_reference(run: Run, lights: list[Light]) -> list[Light]:
-    """The lights that the user named as reference: the very file where its folder is told, else by its name."""
-    if run.recipe.reference is None:
-        return []
-    path = os.path.realpath(run.recipe.reference)
-    very = [light for light in lights if os.path.realpath(light.source) == path]
-    return very or [light for light in lights if is_named(Path(run.recipe.reference).name, light.source)]
+def named_reference(run: Run, lights: Sequence[Light]) -> list[Light]:
+    """The lights that the user named as reference."""
+    wanted = run.recipe.reference
+    return [light for light in lights if wanted is not None and is_wanted(wanted, light.source)]
 
 
 def rank_references(run: Run, lights: list[Light]) -> list[Light]:
@@ -122,11 +128,20 @@ def match_best(
 ) -> Events[tuple[dict[Light, Transform | Rejected], Light]]:
     """The same matches on the light that serves best as reference, by what the stars in common tell of each.
 
-    The user's choice stays. Where the first reference saw far less, lights are matched with the better one once more.
+    The user's choice stays. Its pixels are no larger than stars allow. Where the first saw far less, lights are matched
+    with the better one once more.
     """
-    known = {light: worth for light, worth in worths(matches).items() if light.view.shape == reference.view.shape}
+    if named_reference(run, list(matches)):
+        return matches, reference
+    known = worths(matches)
+    if finer := finer_lights(matches, reference):
+        best = max(finer, key=known.__getitem__)
+        again = yield from match_lights(run, best, list(matches))
+        if sum(map(bool, again.values())) >= sum(map(bool, matches.values())):
+            matches, reference, known = again, best, worths(again)
+    known = {light: worth for light, worth in known.items() if same_grid(light, reference, matches)}
     best = max(known, key=known.__getitem__)
-    if named_reference(run, list(matches)) or known[best] <= BETTER * known[reference]:
+    if known[best] <= BETTER * known[reference]:
         return matches, reference
     if known[best] > FAR_BETTER * known[reference]:
         again = yield from match_lights(run, best, list(matches))
@@ -148,17 +163,18 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     lights that are left. Panels of a mosaic are laid all at once. Only framings that show all of every light have use
     for that."""
     align = run.recipe.align
-    if align.frame not in ("auto", *UNITED):
+    if align.frame not in (UNITED if field.is_beside else ("auto", *UNITED)):
         return field, left
-    lights = [*field.lights, *left]
-    laid = {i: light.transform for i, light in enumerate(field.lights)}
-    meta, free = field.reference.view.meta, not named_reference(run, field.lights)
+    beside = [field.reference] if field.is_beside else []
+    lights = sorted([*field.lights, *left, *beside], key=lambda light: (light.view.meta.time or "", light.source))
+    laid = {i: light.transform for i, light in enumerate(lights) if light.transform is not None}
+    meta, free = field.reference.view.meta, not named_reference(run, [field.reference])
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
     stars, reference = [light.stars for light in lights], lights.index(field.reference)
     found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
     if not found.rms_px:
         return field, left
-    own = sorted((lights[i] for i in found.transforms), key=lambda light: (light.view.meta.time or "", light.source))
+    own = [lights[i] for i in sorted(found.transforms) if lights[i] not in beside]
     for i, whole in found.transforms.items():
         lights[i].transform = whole
     anchor, more = lights[found.reference], [lights[i].source for i in found.bridged]
@@ -172,10 +188,11 @@ def framed(run: Run, field: Field) -> Field:
     """The field with the canvas that its lights make, which they know from now on."""
     align, lights, reference = run.recipe.align, field.lights, tuple(field.reference.stars.shape)
     where = [light.transform for light in lights], [tuple(light.stars.shape) for light in lights]
-    panels = max(len(panels_of(*where, reference)), field.joined) if align.frame == "auto" else 0
+    own = align.frame != "auto" or field.is_beside  # what comes of several nights is to lie on one grid
+    panels = 0 if own else max(len(panels_of(*where, reference)), field.joined)
     kind = align.frame if align.frame != "auto" else "mosaic" if panels else "reference"
     canvas = Canvas.of(kind, align.crop, reference, *where)
-    for light in lights if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
+    for light in (*lights, field.reference) if (canvas.shape, canvas.origin_px) != (reference, (0, 0)) else ():
         light.canvas = canvas
     return replace(field, canvas=canvas, panels=panels)
 

@@ -6,8 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from masterlight.alignment.transform import Transform
-from masterlight.core.errors import Rejected
-from masterlight.night.light import Light
+from masterlight.core.errors import NothingUsable, Rejected
+from masterlight.core.workers import Events
+from masterlight.io import read
+from masterlight.night.ahead import is_beside
+from masterlight.night.light import Light, Measure, debayer_of, light_as_it_is
+from masterlight.night.run import Run
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS
 
@@ -16,6 +20,13 @@ BETTER, FAR_BETTER = 1.15, 2.0
 stars of the first are too faint to lay the others on."""
 LEVEL_BETTER = 1.5
 """The same for sky and scale: one light may well be the reference of both."""
+ALIKE, FINER = 0.05, 1.1
+"""Pixels are as large as others whose side differs by less than this share, and smaller for sure by this factor."""
+FAIR, AS_WIDE = 0.2, 0.8
+"""Share of as many lights as the most common sensor has, and of the reference's field, from which on the grid of a
+sensor with smaller pixels may be that of the result."""
+SAMPLED_PX = 3.0
+"""Stars so wide (FWHM) lose nothing in pixels of this size."""
 STEEP = 10.0
 """Gradient from corner to corner, in units of the noise of a pixel, by which a sky is worth half as a level."""
 
@@ -56,14 +67,46 @@ def worths(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     """How well each matched light serves as reference: (light of its stars / noise / width) x roundness x what it
     has in common with the others x evenness of its sky."""
     light_of, out = transparencies(matches), {}
-    centres = {light: np.array([matches[light].dx_px, matches[light].dy_px]) for light in light_of}
+    sizes = {light: np.array(light.view.shape[:-3:-1]) for light in light_of}
+    centres = {light: matches[light].shift_px(light.view.shape) / size for light, size in sizes.items()}
     middle = np.median(list(centres.values()), axis=0)
     for light, ratio in light_of.items():
-        m, (rows, cols) = light.measurement, light.view.shape[-2:]
-        inside = np.prod(np.clip(1 - np.abs(centres[light] - middle) / (cols, rows), 0, None))
-        sharp = ratio / m.noise_dn / (m.fwhm_px * light.view.meta.binning[0])
+        m = light.measurement
+        inside = np.prod(np.clip(1 - np.abs(centres[light] - middle), 0, None))
+        sharp = ratio / m.noise_dn / m.fwhm_px  # the same in pixels of any size
         out[light] = float(sharp * roundness(m) * inside * calm(light))
     return out
+
+
+def same_grid(one: Light, other: Light, matches: Mapping[Light, Transform | Rejected]) -> bool:
+    """Whether pixels of two matched lights are as many and as large on the sky."""
+    a, b = (matches[light].scale for light in (one, other))
+    return one.view.shape == other.view.shape and abs(a - b) <= ALIKE * max(a, b)
+
+
+def finer_lights(matches: Mapping[Light, Transform | Rejected], reference: Light) -> list[Light]:
+    """The matched lights of a sensor with smaller pixels whose stars those of the reference are too large for.
+
+    That is of several such sensors the one with the smallest. It has a fair part of the lights, and shows about as much
+    of the sky. Nothing where the pixels of the reference do, or are the smallest.
+    """
+    left, grids = [light for light, match in matches.items() if match], list[list[Light]]()
+    while left:
+        grids.append([light for light in left if same_grid(light, left[0], matches)])
+        left = [light for light in left if light not in grids[-1]]
+
+    def sky(light: Light) -> float:
+        return float(np.prod(light.view.shape[-2:])) / matches[light].scale ** 2
+
+    most = max(map(len, grids))
+    scales = {id(grid): float(np.median([matches[light].scale for light in grid])) for grid in grids}
+    fit = [grid for grid in grids if len(grid) >= FAIR * most and sky(grid[0]) >= AS_WIDE * sky(reference)]
+    best = max(fit, key=lambda grid: scales[id(grid)], default=[])
+    finer = scales.get(id(best), 0.0) > FINER * matches[reference].scale
+    if not finer:
+        return []
+    width_px = np.median([light.measurement.fwhm_px / matches[light].scale for light in best])
+    return best if width_px < SAMPLED_PX else []
 
 
 def level_of(lights: Sequence[Light], anchor: Light) -> Light:
@@ -76,7 +119,7 @@ def level_of(lights: Sequence[Light], anchor: Light) -> Light:
     def level(light: Light) -> float:
         t = light.transform
         ratio = t.flux_ratio if tells_light(t, FEWEST_STARS) else 0.0
-        return ratio / light.measurement.noise_dn * calm(light)
+        return ratio / (light.measurement.noise_dn * t.scale) * calm(light)
 
     best = max([light for light in lights if tells_light(light.transform, ENOUGH_STARS)] or lights, key=level)
     return anchor if anchor in lights and level(best) <= LEVEL_BETTER * level(anchor) else best
@@ -102,3 +145,18 @@ def laid_on(matches: dict[Light, Transform | Rejected], reference: Light) -> dic
     for light, match in matches.items():
         out[light] = moved(match) if match else match
     return out
+
+
+def reference_beside(run: Run) -> Events[Light | None]:
+    """The reference that the user named where that is none of the lights: the result of an earlier night, a light of
+    another one; measured. NothingUsable where it shows too few stars, FrameError where it cannot be read."""
+    if run.recipe.reference is None or not is_beside(run.plan, run.recipe.reference):
+        return None
+    light = light_as_it_is(run.recipe, read(run.recipe.reference))
+    found = Measure(run.recipe.select, debayer_of(run.recipe), False)(light)
+    if isinstance(found, Rejected):
+        raise NothingUsable(f"Recipe.reference {light.source} cannot be the reference: {found.reason}")
+    light.measurement, light.channels, light.stars, *_ = found
+    words = "lights are laid on its grid where they show its stars; their levels are those of one of them"
+    yield run.note("align", f"Recipe.reference {light.source} is none of the lights: {words}")
+    return light

@@ -99,9 +99,10 @@ def search(roots: Iterable[str]) -> Found:
     A linked folder is followed once, under the name of its link, unless it lies among the folders anyway or is one
     that holds its link.
     """
-    found, links = Found(), list[str]()
+    found, links, given = Found(), list[str](), set[str]()
     for root in roots:
         if os.path.isdir(root):
+            given.add(root)
             links += walk(root, found)
         else:
             found.images.append(root)
@@ -114,7 +115,7 @@ def search(roots: Iterable[str]) -> Found:
         else:
             found.links.append(f"{os.path.basename(link)} -> {place}")
             links += walk(link, found)
-    found.empty = without_images(found)
+    found.empty = without_images(found, given)
     return found
 
 
@@ -138,8 +139,8 @@ def walk(root: str, found: Found) -> list[str]:
     return links
 
 
-def without_images(found: Found) -> list[str]:
-    """The uppermost of the folders that hold no image at all, not even of a kind that is not read."""
+def without_images(found: Found, given: set[str]) -> list[str]:
+    """The uppermost of the folders that hold no image at all, not even of a kind that is not read, where others do."""
     files = [*found.images, *found.pictures, *(path for paths in found.others.values() for path in paths)]
     full = {os.path.dirname(path) for path in files} | {path for path in found.results}
     for folder in list(full):
@@ -149,7 +150,7 @@ def without_images(found: Found) -> list[str]:
                 break
     shut = set(found.others.get(SHUT, ()))
     bare = [folder for folder in found.known.values() if folder not in full | shut]
-    return [folder for folder in bare if os.path.dirname(folder) in full]
+    return [folder for folder in bare if os.path.dirname(folder) in full or (files and folder in given)]
 
 
 def sort_files(folder: str, names: list[str], ours: bool, found: Found) -> None:
