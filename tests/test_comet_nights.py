@@ -235,3 +235,32 @@ def test_truth_a_rate_on_the_sky_is_one_in_pixels_where_a_light_is_plate_solved(
     assert told["terms_px"][1] == pytest.approx([made.header["COMETDX"], made.header["COMETDY"]], abs=0.2)
     with pytest.raises(ParameterError, match="rate_arcsec_h is for lights whose headers tell where they lie"):
         list(by_hand("align", files, tmp_path / "no", given, **how | {"reference": files[made.at]}))
+
+
+def test_truth_on_a_reference_of_another_night_the_comet_is_shown_at_the_middle_light(night, made, tmp_path):
+    files = night.paths("light")
+    with fits.open(files[3]) as hdus:
+        hdus[0].header.update({"DATE-OBS": "2024-01-05T22:00:00", "DATE-LOC": "2024-01-05T23:00:00"})
+        hdus[0].writeto(tmp_path / "old.fits")
+    recipe = build(Recipe, {"workers": "serial", "comet.positions": marks(night)})
+    how = {"reference": tmp_path / "old.fits", "transforms_only": True}
+    list(by_hand("align", [path for path in files if path != files[3]], tmp_path / "on", recipe, **how))
+    told = json.loads((tmp_path / "on" / "transforms.json").read_text())["comet"]
+    assert np.hypot(*(np.array(told["terms_px"][0]) - night.comet_px(5, 3))) < 0.15
+
+
+def test_truth_places_are_those_of_the_file_where_overscan_is_cut_off(tmp_path):
+    """A camera with its overscan in the first columns: what is right of it is the sky."""
+    truth = written(**NIGHT | {"comet_px_h": 150.0, "lights": 4, "rows": 320, "cols": 400, "overscan_px": 24})
+    for path in truth.paths("light"):
+        with fits.open(path) as hdus:
+            rolled = np.roll(hdus[0].data, 24, axis=1)
+            sections = {"BIASSEC": "[1:24,1:320]", "DATASEC": "[25:424,1:320]", "TRIMSEC": "[25:424,1:320]"}
+            hdus[0].header.update(sections)
+            fits.PrimaryHDU(rolled, hdus[0].header).writeto(tmp_path / path.name)
+    spots = marks(truth, off=(24.0, 0.0))
+    knobs = {"workers": "serial", "comet.positions": spots, "comet.nucleus": "given"}
+    *_, done = run(tmp_path, tmp_path / "out", build(Recipe, knobs))
+    header = fits.getheader(images(done.result)["comet"].path)
+    at = [path.name for path in truth.paths("light")].index(Path(done.result.lights[0].reference).name)
+    assert np.hypot(*(np.array([header["COMETX"], header["COMETY"]]) - 1 - truth.comet_px(at))) < 1.2

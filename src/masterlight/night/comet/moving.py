@@ -67,7 +67,7 @@ def find_motion(run: Run, lights: Sequence[Light], anchor: Light) -> Events[Moti
         raise ParameterError(
             "CometAlignment.positions are all of one time: give the place in an earlier or later light"
         )
-    xy = [on_grid(light, x, y) for light, x, y in places]
+    xy = [on_grid(run, light, x, y) for light, x, y in places]
     motion = settings.motion(times_s, xy, epoch_s, rate)
     if settings.nucleus == "auto" and motion.is_placed:
         motion = yield from follow(run, motion, timed, anchor)
@@ -89,11 +89,14 @@ def named(file: str, lights: Sequence[Light]) -> list[Light]:
     return [light for light in lights if name in (Path(light.source).name, Path(light.source).stem)]
 
 
-def on_grid(light: Light, x: float, y: float) -> np.ndarray:
+def on_grid(run: Run, light: Light, x: float, y: float) -> np.ndarray:
     """Where a pixel of a file lies on the grid of results."""
+    at = np.array([x, y])
+    if light.raw.shape[-2:] != light.sensor.shape[-2:]:  # what saw no sky was cut off
+        top, _, left, _ = run.recipe.calibrate.overscan.window(light.raw)
+        at = at - (left, top)
     smaller = light.view.shape[-1] / light.sensor.shape[-1]  # a super-pixel is one of four
-    there = (np.array([x, y]) + 0.5) * smaller - 0.5
-    place: np.ndarray = each_of(light.placed)[0].inverse(there)
+    place: np.ndarray = each_of(light.placed)[0].inverse((at + 0.5) * smaller - 0.5)
     return place
 
 
@@ -103,7 +106,8 @@ def rate_of(settings: CometAlignment, anchor: Light, lights: Sequence[Light]) ->
         return np.array(settings.rate_px_h)
     if not settings.rate_arcsec_h:
         return None
-    seen = ((light.view.header, each_of(light.placed)[0]) for light in (anchor, *lights))
+    own = each_of(anchor.placed)[0] if anchor.transform else Transform.identity(anchor.result_shape)
+    seen = ((anchor.view.header, own), *((light.view.header, each_of(light.placed)[0]) for light in lights))
     _, matrix = linear_part(first_solved(seen, anchor.result_shape))
     if matrix is None:
         words = "is for lights whose headers tell where they lie on the sky (WCS), as a plate solver writes it"

@@ -21,7 +21,7 @@ FEWEST = 3
 def hide_comet(lights: Sequence[Light], anchor: Light, motion: Motion) -> None:
     """Take the comet off what was measured of each light's sky."""
     shape, timed = anchor.result_shape, [light for light in lights if time_of(light) is not None]
-    grid = grid_of(shape, anchor.transform.shape if anchor.canvas else None)
+    grid = grid_of(shape, tuple(anchor.stars.shape) if anchor.canvas else None)
     if not motion.is_placed or len(timed) < FEWEST or not grid[0] or grid[0] * grid[1] < 16:
         return
     pitch = np.array([shape[1] / grid[1], shape[0] / grid[0]])
