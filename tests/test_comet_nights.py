@@ -264,3 +264,20 @@ def test_truth_places_are_those_of_the_file_where_overscan_is_cut_off(tmp_path):
     header = fits.getheader(images(done.result)["comet"].path)
     at = [path.name for path in truth.paths("light")].index(Path(done.result.lights[0].reference).name)
     assert np.hypot(*(np.array([header["COMETX"], header["COMETY"]]) - 1 - truth.comet_px(at))) < 1.2
+
+
+@pytest.mark.parametrize("knobs", [{"integrate.normalization": "local"}, {"integrate.rejection.normalization": "local"}])
+def test_truth_other_normalizations_leave_the_composite_right(night, tmp_path, knobs):
+    other = Made(night, tmp_path, **knobs)
+    off = other.around(other.off("composite", other.scene + other.comet))
+    assert abs(float(off.sum())) < 0.06 * float(other.around(other.comet).sum())
+
+
+def test_truth_where_there_is_no_comet_none_is_made_up(night, tmp_path):
+    """Places beside everything: they stay as given, and the composite is the stars."""
+    files = night.paths("light")
+    spots = f"{files[0].name}:60,330", f"{files[9].name}:90,60"
+    report, told = walked(night, tmp_path, **{"comet.positions": spots, "comet.reach_px": 3})
+    assert "taken as given" in told
+    stars, composite = (fits.getdata(images(report)[name].path) for name in ("stars", "composite"))
+    assert np.nanmax(np.abs(composite - stars)) < 300

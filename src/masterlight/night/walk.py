@@ -385,7 +385,11 @@ def write_layers(
     made_of = made_of_lights(run, job, [reference, anchor, *lights])
     keywords = [*light_keywords(lights, reference, anchor), *comet_keywords(layers.motion)]
     keywords.append(("MLKEY", made_of, "what this was made of"))
+    if run.recipe.drizzled:
+        yield run.note("comet", "the images of the comet are not drizzled")
     for name, stack in zip(("stars", "comet", "composite"), layers[:3], strict=True):
+        for told in (*stack.notes, *map(str, stack.lost)) if name != "composite" else ():
+            yield run.note("comet", f"{name}: {told}")
         path = yield from run.product("master_light", *job.words, name, made_of=made_of, beside=(".png",))
         provenance = (*cards, card(run.recipe.comet), card(run.recipe.integrate))
         for note in save(path, stack, keywords, provenance, run.recipe):

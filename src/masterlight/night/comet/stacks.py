@@ -61,10 +61,13 @@ class Sky:
     """(lights, 2) px that the comet has moved in each."""
 
     @classmethod
-    def of(cls, lights: Sequence[Light], stack: Stack, reference: Light, motion: Motion) -> "Sky":
-        """Of the lights that a stack was made of, in its order; those without a time are left."""
+    def of(cls, lights: Sequence[Light], stack: Stack, reference: Light, motion: Motion, levelled: bool) -> "Sky":
+        """Of the lights that a stack was made of, in its order; those without a time are left.
+
+        levelled: whether its local models are for what is combined, and not for rejection alone.
+        """
         lost = {one.source for one in stack.lost}
-        used, models = [light for light in lights if light.source not in lost], list(stack.models)
+        used, models = [light for light in lights if light.source not in lost], list(stack.models) if levelled else []
         kept = [i for i, light in enumerate(used) if time_of(light) is not None]
         numbers = []
         for i in kept:
@@ -87,7 +90,9 @@ def part_layers(
 
     sets: sets of masters that are in memory beside them.
     """
-    sky = Sky.of(lights, stack, reference, motion)
+    how = run.recipe.integrate.settled
+    levelled = how.normalization == "local" or how.rejection.normalization != "local"
+    sky = Sky.of(lights, stack, reference, motion, levelled)
     if len(sky.lights) < FEWEST:
         yield run.note(STAGE, f"{len(sky.lights)} lights are too few to tell a comet from stars: {FEWEST} at least")
         return None
