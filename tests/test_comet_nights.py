@@ -266,7 +266,9 @@ def test_truth_places_are_those_of_the_file_where_overscan_is_cut_off(tmp_path):
     assert np.hypot(*(np.array([header["COMETX"], header["COMETY"]]) - 1 - truth.comet_px(at))) < 1.2
 
 
-@pytest.mark.parametrize("knobs", [{"integrate.normalization": "local"}, {"integrate.rejection.normalization": "local"}])
+@pytest.mark.parametrize(
+    "knobs", [{"integrate.normalization": "local"}, {"integrate.rejection.normalization": "local"}]
+)
 def test_truth_other_normalizations_leave_the_composite_right(night, tmp_path, knobs):
     other = Made(night, tmp_path, **knobs)
     off = other.around(other.off("composite", other.scene + other.comet))

@@ -16,6 +16,7 @@ from masterlight.alignment.transform import Transform
 from masterlight.alignment.written import from_dict
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.process import card, replay, with_values
+from masterlight.core.together import by_time
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.doors.hand.align import KIND, LIST
@@ -108,7 +109,7 @@ def laid_files(
     if not session.frames:
         raise NothingUsable(f"no image was found{nothing_in(files, session)}")
     frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
-    frames = sorted(frames, key=lambda frame: (frame.meta.time or "", frame.source))
+    frames = sorted(frames, key=by_time)
     part = LightSet(tuple(frames), None, None, None, "C = L")
     plan = Plan(session.name, (), (), (LightJob(None, None, (part,)),), (), (), ())
     with Run.open(plan, path.parent, recipe) as run:
