@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from masterlight import ParameterError, StarAlignment
 from masterlight.alignment.canvas import Canvas, beyond, largest_rectangle, panels_of, share_within, shown_by
 from masterlight.alignment.transform import Transform
 from masterlight.alignment.warping.warp import warp, whole_shift
@@ -145,3 +146,9 @@ def test_truth_a_mosaic_is_cropped_to_what_is_usual_in_it(share, shape):
     assert not canvas.note and abs(canvas.shape[0] - shape[0]) <= 8 and abs(canvas.shape[1] - shape[1]) <= 16
     if share:
         assert coverage(canvas, frames).min() >= 4 * share
+
+
+def test_bad_parts_of_one_are_told_as_percent():
+    assert StarAlignment(crop="50%").crop == 0.5
+    with pytest.raises(ParameterError, match="50 is more than all of it; 50% means that part"):
+        StarAlignment(crop="50")
