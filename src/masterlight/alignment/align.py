@@ -39,7 +39,11 @@ as the noise of a frame and are no sharper; at 1 px lanczos3 makes bright stars 
 
 def part_of_one(value: object) -> object:
     """What was given for a part, percent as a number from 0 to 1."""
-    return float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else value
+    if isinstance(value, str) and value.endswith("%"):
+        return float(value[:-1]) / 100
+    if str(value).replace(".", "", 1).isdecimal() and 1 < float(str(value)) <= 100:
+        raise ValueError(f"{value} is more than all of it; {value}% means that part")
+    return value
 
 
 @process

@@ -16,6 +16,7 @@ from masterlight.alignment.written import to_dict
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card, with_values
+from masterlight.core.together import by_time
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
 from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone
@@ -32,6 +33,7 @@ from masterlight.night.run import Run
 from masterlight.night.walk import leave_doubled, measure_each
 from masterlight.session.found.copies import without_copies
 from masterlight.session.plan import LightJob, LightSet, Plan
+from masterlight.session.targets.apart import sensor_of
 
 STAGE, LIST, ENDING, KIND = "align", "transforms.json", "_r", "masterlight transforms"
 CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED", "plan": "DUPLICATE"}
@@ -161,7 +163,7 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
         session = replace(session, frames=(*session.frames, read(str(reference))))
     session, handed = known_of(session)
     skies = yield from skies_alone(STAGE, session, keep=named)
-    if not skies.frames:
+    if len(skies.frames) <= outside:
         raise NothingUsable(f"there is nothing to align{nothing_in(files, session)}")
     frames, scales = settle_mixed(skies.frames, recipe.calibrate.units, KNOB)
     for sentence in sentences(scales):
@@ -170,7 +172,7 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
     kept, copies = without_copies(frames)
     if anchor is not None and anchor not in kept:
         kept, copies = [*kept, anchor], [one for one in copies if one.source != anchor.source]
-    kept.sort(key=lambda frame: (frame.meta.time or "", frame.source))
+    kept.sort(key=by_time)
     return Opened(kept, handed, [*session.rejected, *copies], anchor, outside)
 
 
@@ -246,6 +248,7 @@ def write_lights(
     debayer = debayer_of(run.recipe)
     leave_struck(lights, shape, debayer)
     rows = {row["file"]: row for row in told["frames"]}
+    apart = len({sensor_of(light.raw.meta) for light in lights}) > 1
 
     def task(light: Light) -> None:
         path = paths[light.source]
@@ -255,7 +258,9 @@ def write_lights(
         noise = [(one.noise_dn, one.pixel_noise_dn or one.noise_dn, one.correlation or 1.0) for one in seen]
         own = json.dumps({**told, "frames": [rows[relative(light.source, path.parent)]], "failed": []})
         handed = Handed().with_(NOISE=noise, TRANSFORM=own, SATURATION_DN=light.saturation_dn)
-        handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
+        if len(seen) == 1 or not apart:  # else each plane has its own, which the registered files tell
+            handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
+        handed = handed.with_(GAIN_E_PER_DN=seen[0].gain_e_per_dn)
         cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
         write_handing(path, pixels, cards, frame.cards, handed, False)
 
