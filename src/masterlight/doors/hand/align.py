@@ -3,10 +3,9 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +19,6 @@ from masterlight.core.process import card, with_values
 from masterlight.core.together import by_time
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
-from masterlight.doctor.findings import some
 from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone
 from masterlight.doors.hand.handed import known_of, light_from
 from masterlight.doors.sheet import names_of, told_apart
@@ -40,8 +38,6 @@ from masterlight.session.targets.apart import sensor_of
 STAGE, LIST, ENDING, KIND = "align", "transforms.json", "_r", "masterlight transforms"
 CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED", "plan": "DUPLICATE"}
 """What failed in a stage whose failures have no code of their own; elsewhere it is the file itself: CORRUPT."""
-LOOSE = 3.0
-"""A frame whose stars lie so many times farther from their places than usual may be trailed, or its lens bent."""
 ON_FAILURE = "continue", "stop"
 CELLS = 200
 """Parts of a side of the reference, of each of which is asked whether a frame covers it."""
@@ -134,8 +130,6 @@ def align_files(
             why = f": {failed[0].code} {failed[0]}" if failed else ""
             raise NothingUsable(f"no frame lies on {Path(anchor.source).name}; nothing was written{why}")
         rows = tuple(Laid.of(light, anchor) for light in lights)
-        for words in odd_rows(rows):
-            yield run.note(STAGE, words)
         told = document(anchor, lights, failed, recipe, folder)
         make_folder(folder)
         if not transforms_only:
@@ -217,16 +211,6 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
 def coded(lost: Rejected) -> Rejected:
     """A frame that failed, with the code of its failure."""
     return lost if lost.code else replace(lost, code=CODES.get(lost.stage, "CORRUPT"))
-
-
-def odd_rows(rows: Sequence[Laid]) -> Iterator[str]:
-    """Sentences about frames that were laid on the reference, and do not lie there well."""
-    usual = median([row.rms_px for row in rows if not row.is_reference] or [0.0])
-    loose = [row for row in rows if row.rms_px > LOOSE * usual and row.rms_px > 1.0]
-    if loose:
-        worst = max(row.rms_px for row in loose)
-        words = f"RESIDUAL: the stars of {some([row.source for row in loose])} lie {worst:.1f} px from their places"
-        yield f"{words} (usual: {usual:.2f}): trailed, or bent by the lens? Kept"
 
 
 def counted(rows: Sequence[Laid], failed: Sequence[Rejected]) -> str:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
+from masterlight.alignment.models.loose import loose
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
+from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
@@ -22,7 +24,9 @@ from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_wanted
 from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
 from masterlight.night.placing.reference import BETTER, FAR_BETTER, finer_lights, laid_on, promise, same_grid, worths
+from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
+from masterlight.session.targets.apart import sensor_of
 
 BEYOND = 0.3
 """It is told of lights of which more than this share lies beyond their reference and is cut off."""
@@ -74,14 +78,40 @@ def lay_on_one(
 
 
 def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
-    """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas."""
+    """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas;
+    without those whose stars do not lie there, either."""
     align = run.recipe.align
-    told = [through_one_lens(align, field.reference, field.lights) for field in fields]
-    told += [lay_colours(align, field.lights) for field in fields]
-    fields = [framed(run, field) for field in fields]
+    told = [words for field in fields for words in through_one_lens(align, field.reference, field.lights)]
+    kept = []
+    for field in fields:
+        kept.append((yield from leave_loose(run, field)))
+    told += [lay_colours(align, field.lights) for field in kept]
+    fields = [framed(run, field) for field in kept]
     for words in (*filter(None, told), *turning(fields), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
+
+
+def leave_loose(run: Run, field: Field) -> Events[Field]:
+    """The field without lights whose stars lie too far from their places, beside others of their sensor."""
+    sensors: dict[object, list[Light]] = {}
+    for light in field.lights:
+        if light is not field.reference:
+            sensors.setdefault(sensor_of(light.raw.meta), []).append(light)
+    left = []
+    for own in sensors.values():
+        numbers, usual_px = loose(run.recipe.align.max_rms_px, [light.transform for light in own])
+        for light in (own[i] for i in numbers):
+            t, m = light.transform, light.measurement
+            words = (
+                f"its stars lie {t.rms_px:.1f} px (rms) from their places, usually {usual_px:.2f} px: trailed (FWHM "
+            )
+            words += f"{m.fwhm_px:.1f} px, eccentricity {m.eccentricity:.2f}), or bent by another lens? "
+            words += "StarAlignment.max_rms_px says how far they may lie"
+            yield run.reject(Rejected(light.source, "align", words, "RESIDUAL"), FrameReport.of(light, run.plan))
+            light.transform = None
+            left.append(light)
+    return replace(field, lights=[light for light in field.lights if light not in left])
 
 
 def named_reference(run: Run, lights: Sequence[Light]) -> list[Light]:
@@ -110,7 +140,9 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
 def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, Transform | Rejected]]:
     """Match every light with the reference; gives the transform of each, or why it has none."""
     prepared, matches = run.recipe.align.prepare(reference.stars), {}
-    task = partial(align_light, run.recipe.align, prepared, reference.source)
+    header = reference.view.header
+    sky = {key: header[key] for key in header if key.startswith(WCS_KEYWORDS)}
+    task = partial(align_light, run.recipe.align, prepared, reference.source, sky)
     for event in each("align", run.pool, task, lights):
         matches[event.item] = event.result
         yield Event("align", event.done, event.total)
