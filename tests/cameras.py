@@ -4,7 +4,7 @@ A unit of the sky is a pixel of a camera of scale 1. Stars are Moffat profiles i
 of what is tested.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -143,7 +143,3 @@ def trail_e(camera: Camera) -> np.ndarray:
     off = 0.6 * x - 0.8 * y - 0.6 * camera.shape[1] / 3 + 0.8 * camera.shape[0] / 3
     noise = np.sqrt(camera.sky_e / camera.scale**2 + camera.read_e**2)
     return 6 * noise * np.exp(-0.5 * (off / 1.5) ** 2)
-
-
-def seen_alike(camera: Camera, **changes) -> Camera:
-    return replace(camera, **changes)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from masterlight import ParameterError, StarAlignment
 from masterlight.alignment.canvas import Canvas, beyond, largest_rectangle, panels_of, share_within, shown_by
 from masterlight.alignment.transform import Transform
 from masterlight.alignment.warping.warp import warp, whole_shift
@@ -135,3 +136,9 @@ def test_truth_who_shows_another_part_of_the_sky():
     assert panels_of(many[:-1], [SHAPE] * 29, SHAPE) == {}
     finer = Transform(matrix=np.diag([3.0, 3.0, 1.0]), shape=SHAPE)  # a larger camera that shows all of the reference
     assert panels_of([finer] * 4, [(1200, 1800)] * 4, SHAPE) == {}
+
+
+def test_bad_parts_of_one_are_told_as_percent():
+    assert StarAlignment(crop="50%").crop == 0.5
+    with pytest.raises(ParameterError, match="50 is more than all of it; 50% means that part"):
+        StarAlignment(crop="50")

@@ -19,7 +19,8 @@ from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.core.process import card, from_toml, replay, to_toml
 from masterlight.drizzle import engine
 from masterlight.drizzle.drizzle import DrizzleIntegration, finer
-from masterlight.drizzle.drop import Tile, noise_ratio
+from masterlight.drizzle.drop import Tile
+from masterlight.drizzle.fall import noise_ratio
 from masterlight.integration.roster.terms import Terms
 from masterlight.integration.stack import HIGH, LOW, Verdicts
 from masterlight.integration.tile import indices_of

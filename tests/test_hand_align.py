@@ -109,6 +109,16 @@ def test_bad_frames_are_told_with_codes_and_the_others_are_registered(tmp_path):
     )
 
 
+def test_bad_frames_whose_stars_lie_off_are_told(tmp_path):
+    truth = registered()[0]
+    lights = truth.paths("light")
+    knobs = Recipe(align={"max_rms_px": 1e-4})
+    result, messages = done("align", lights, tmp_path / "out", knobs, reference=lights[0], transforms_only=True)
+    assert len(result.rows) == 1 and [one.code for one in result.failed] == ["RESIDUAL"] * 2
+    assert "px (rms) from their places" in result.failed[0].reason and len(str(result.failed[0])) < 300
+    assert any(words == "registered 1 of 3, failed 2: 2 RESIDUAL" for words in messages)
+
+
 def test_bad_frames_stop_all_where_that_is_asked(tmp_path):
     truth, bad = registered()[0], strange(tmp_path)[:1]
     with pytest.raises(NothingUsable, match="NO_STARS .*clouds.fits.*on_failure= is stop"):
@@ -144,6 +154,13 @@ def test_surface_a_reference_is_the_very_file_that_was_named(tmp_path):
     files = sorted(tmp_path.glob("*/m31.fits"))
     result, _ = done("align", files, tmp_path / "out", reference=files[-1], transforms_only=True)
     assert result.reference == str(files[-1]) and sum(row.is_reference for row in result.rows) == 1
+
+
+def test_bad_nothing_but_a_reference_is_nothing_to_align(tmp_path):
+    first = registered()[0].paths("light")[0]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NothingUsable, match="there is nothing to align"):
+        done("align", [tmp_path / "empty"], tmp_path / "out", reference=first)
 
 
 def test_bad_outputs_are_refused_before_the_work(tmp_path):

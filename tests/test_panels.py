@@ -157,6 +157,18 @@ def test_truth_panels_that_all_match_the_reference_fit_each_other(density):
     assert after.max() < 0.5 * before.max() and after.max() < 0.08 and found.rms_px < 2.2 * SIGMA_PX
 
 
+@pytest.mark.parametrize("told", [None, 0.98])
+def test_truth_errors_of_bridged_corners_are_those_that_are_told(told):
+    """Whether a header tells the focal length or not."""
+    ratios = []
+    for seed in (1, 2):
+        panels = Panels([(600 * k, 0) for k in range(4)], seed=seed, turn_deg=1.0, density=2e-4)
+        found, _ = laid(panels, focal_px=told and told * panels.focal_px)
+        far = dict(zip(found.transforms, panels.worst_px(found.transforms, found.reference), strict=True))
+        ratios += [far[i] / t.corner_error_px for i, t in found.transforms.items() if i != found.reference]
+    assert 0.5 < np.sqrt(np.mean(np.square(ratios))) < 2 and 0.4 < np.median(ratios) < 1.8
+
+
 def test_truth_what_nothing_overlaps_is_left_out():
     panels = Panels([*CHAIN[:3], (740 * 7, 0)])
     found, _ = laid(panels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from masterlight.core.errors import Rejected
-from masterlight.core.knob import Unit, When
+from masterlight.core.knob import Unit, Usual, When
 from masterlight.core.process import card, engine, process
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ as the noise of a frame and are no sharper; at 1 px lanczos3 makes bright stars 
 
 def part_of_one(value: object) -> object:
     """What was given for a part, percent as a number from 0 to 1."""
-    return float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else value
+    if isinstance(value, str) and value.endswith("%"):
+        return float(value[:-1]) / 100
+    if str(value).replace(".", "", 1).isdecimal() and 1 < float(str(value)) <= 100:
+        raise ValueError(f"{value} is more than all of it; {value}% means that part")
+    return value
 
 
 @process
@@ -88,9 +92,15 @@ class StarAlignment:
     """What defective pixels bring to integration: nothing, so that dithered lights fill them, or repaired values."""
     max_shear: Annotated[float, Field(ge=0, le=1), Unit("fraction"), When(model=SHEARING)] = 0.02
     """Largest shear and difference of scale between the axes that is plausible, as a fraction."""
+    max_rms_px: Annotated[
+        Annotated[float, Field(gt=0, le=50)] | None, Usual("1, at least three times that of others")
+    ] = None
+    """Largest distance of a frame's stars from their places, root mean square; frames beyond it are left out, by
+    default none whose stars are so faint that their errors explain it."""
     distortion: Literal["auto", "lens", "none"] = "auto"
     """One lens for all frames of a set, fitted together with where each points: auto where stars speak for it and model
-    is auto, lens wherever it can be fitted, none without."""
+    is auto, lens wherever it can be fitted. Without a lens seven frames and more lie on each other by the stars of all
+    of them; none lays each by its own and the reference's."""
     distortion_iterations: Annotated[int, Field(ge=1, le=1000), When(distortion=("auto", "lens"))] = 20
     """Steps of fitting the lens at most."""
     distortion_tolerance_px: Annotated[float, Field(gt=0, le=1), When(distortion=("auto", "lens"))] = 0.005

@@ -101,6 +101,11 @@ class Lens:
     decentring: tuple[float, float] = (0.0, 0.0)
     """p1, p2, in radii."""
 
+    @property
+    def bends(self) -> bool:
+        """Whether it moves anything."""
+        return any(self.radial) or any(self.decentring)
+
     def displacement(self, xy: np.ndarray) -> np.ndarray:
         """How far ideal positions (..., 2) px are moved by the lens, px."""
         at = (xy - np.asarray(self.centre_px)) / self.radius_px

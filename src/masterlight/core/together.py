@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isclose
+from pathlib import Path
 from typing import Any
 
-from masterlight.core.frame import Meta
+from masterlight.core.frame import Frame, Meta
 from masterlight.core.headers.names import camera_key, same_filter
 
 SETTINGS: dict[str, Callable[[Meta], Any]] = {
@@ -30,6 +31,11 @@ EXPOSURE_S, EXPOSURE_FRACTION = 0.05, 0.02
 """Darks match an exposure within the larger of these two."""
 TEMPERATURE_C = 3.0
 """Darks match a sensor temperature within this."""
+
+
+def by_time(frame: Frame) -> tuple[str, str, str]:
+    """What orders frames: the time at which they were taken, then their names, whatever folder they are in."""
+    return frame.meta.time or "", Path(frame.source).name, frame.source
 
 
 def same_exposure(a: float, b: float) -> bool:

@@ -13,7 +13,8 @@ from masterlight.core.errors import FrameError, NothingUsable, ParameterError
 from masterlight.core.frame import Frame, boxes_of, frames_of
 from masterlight.core.workers import Event
 from masterlight.drizzle.drizzle import DrizzleIntegration
-from masterlight.drizzle.drop import Tile, frame_weights, layers_of, noise_ratio
+from masterlight.drizzle.drop import Tile, frame_weights
+from masterlight.drizzle.fall import layers_of, noise_ratio
 from masterlight.drizzle.stack import DrizzleStack, DropRow
 from masterlight.integration.roster.terms import Terms
 

@@ -379,19 +379,18 @@ def align_light(
     return found
 
 
-def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> str:
-    """Lay matched lights anew through the lens that all share, where that pays.
+def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> list[str]:
+    """Lay matched lights anew by the stars of all of them, through the lens that all share where that pays.
 
-    Those of other sensors have a lens of their own and stay. Gives what to tell of it; empty where nothing changed.
+    Those of other sensors have a lens of their own and stay. Gives what to tell of the lens and of what it leaves.
     """
     lights = [light for light in lights if sensor_of(light.raw.meta) == sensor_of(reference.raw.meta)]
     moved = [light for light in lights if light is not reference]
     found = process.share_lens(reference.stars, [(light.stars, light.transform) for light in moved])
-    if not found.believed:
-        return str(found) if process.distortion == "lens" else ""
     for light, transform in zip(moved, found.transforms, strict=True):
         light.transform = transform
-    return str(found)
+    told = [str(found)] if found.believed or found.apart or process.distortion == "lens" else []
+    return [*told, str(found.left)] if found.left and found.left.tells else told
 
 
 def lay_colours(process: StarAlignment, lights: Sequence[Light]) -> str:

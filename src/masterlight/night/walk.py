@@ -24,6 +24,7 @@ from masterlight.core.errors import FrameError, NothingUsable, OutputError, Reje
 from masterlight.core.frame import Frame
 from masterlight.core.headers.geometry import regrid
 from masterlight.core.process import card
+from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each, processes
 from masterlight.defects.lists import Defects
 from masterlight.doctor.examination import examine_set, spread
@@ -34,6 +35,7 @@ from masterlight.drizzle.stack import DrizzleStack
 from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
+from masterlight.night.balance import balanced
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.placing.fields import find_fields
@@ -144,6 +146,7 @@ def measure_lights(run: Run, number: int, keep: bool) -> Events[list[Light]]:
         lights += yield from calibrate_set(run, number, part, masters)
     if not lights:
         return []
+    lights.sort(key=lambda light: by_time(light.raw))
     together = yield from plan_memory(run, job, max(lights, key=lambda light: light.measure_mb))
     lights = yield from measure_each(run, lights, together, filter=job.filter)
     good = yield from leave_doubled(run, lights)
@@ -299,6 +302,7 @@ def stack_lights(
     frames = [light.register(run.recipe.align, shape) for light in lights]
     debayer, pairs = debayer_of(run.recipe), zip(lights, frames, strict=True)
     statistics = [light.statistics(light is anchor, frame, debayer) for light, frame in pairs]
+    statistics = balanced(lights, frames, statistics, reference)
     how = {"aspect": tile_aspect(lights), "verdicts": run.recipe.drizzled and run.recipe.drizzle.rejection}
     inputs = frames, statistics, lights.index(reference), sets, named
     stack, frames, at = yield from integrate(run, "integrate", run.recipe.integrate, *inputs, **how)

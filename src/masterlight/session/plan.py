@@ -10,7 +10,7 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import with_values
-from masterlight.core.together import settings
+from masterlight.core.together import by_time, settings
 from masterlight.core.units.reading import Reading
 from masterlight.core.workers import machine_memory_mb
 from masterlight.session.groups import PLURAL, Group
@@ -92,7 +92,7 @@ class LightJob:
     @property
     def frames(self) -> tuple[Frame, ...]:
         frames = (frame for part in self.sets for frame in part.frames)
-        return tuple(sorted(frames, key=lambda frame: (frame.meta.time or "", frame.source)))
+        return tuple(sorted(frames, key=by_time))
 
     @property
     def words(self) -> list[str]:

@@ -68,12 +68,17 @@ class Bundle:
 
     def traced(self) -> tuple[np.ndarray, ...]:
         """Where stars should be seen (n, 2), and what their derivatives need from on the way there."""
-        p = np.column_stack([self.sky[self.star], np.ones(len(self.star))])
-        to = np.matmul(self.poses[self.frame], p[:, :, None])[:, :, 0]
-        q = to[:, :2] / to[:, 2:]
-        d = q - self.centre
-        more, slope = radial(self.lens[:3], (d * d).sum(axis=1))
-        return q + d * more[:, None] + decentred(d) @ self.lens[3:], p / to[:, 2:], q, d, more, slope
+        (x, y), h = self.sky.T[:, self.star], self.poses.reshape(-1, 9).T[:, self.frame]
+        z = h[6] * x + h[7] * y + h[8]
+        q = np.stack([h[0] * x + h[1] * y + h[2], h[3] * x + h[4] * y + h[5]], axis=1) / z[:, None]
+        p, d, (p1, p2) = np.stack([x / z, y / z, 1 / z], axis=1), q - self.centre, self.lens[3:]
+        x, y = d.T
+        r2 = x * x + y * y
+        more, slope = radial(self.lens[:3], r2)
+        at = q + d * more[:, None]
+        at[:, 0] += p1 * (r2 + 2 * x * x) + p2 * 2 * x * y
+        at[:, 1] += p2 * (r2 + 2 * y * y) + p1 * 2 * x * y
+        return at, p, q, d, more, slope, h
 
     def squares(self) -> np.ndarray:
         """(n,) squared distances of sightings from where they are expected."""
@@ -87,18 +92,24 @@ class Bundle:
     def slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is left to explain (n, 2), and derivatives of where stars are seen: by lens and pose of the frame
         (n, 2, 13), and by the place of the star (n, 2, 2)."""
-        at, p, q, d, more, slope = self.traced()
-        r2, (p1, p2) = (d * d).sum(axis=1), self.lens[3:]
-        bent = 2 * slope[:, None, None] * d[:, :, None] * d[:, None, :] + (1 + more)[:, None, None] * np.eye(2)
-        bent += 2 * d[:, :1, None] * [[3 * p1, p2], [p2, p1]] + 2 * d[:, 1:, None] * [[p2, p1], [p1, 3 * p2]]
-        by = np.zeros((len(at), 2, TERMS + 8))
-        by[:, :, :3] = d[:, :, None] * np.stack([r2, r2**2, r2**3], axis=1)[:, None, :]
+        at, p, q, d, more, slope, h = self.traced()
+        (x, y), (p1, p2), r2, by = d.T, self.lens[3:], (d * d).sum(axis=1), np.zeros((len(at), 2, TERMS + 8))
+        bent = (
+            2 * slope * x * x + 1 + more + 2 * (3 * p1 * x + p2 * y),
+            2 * slope * x * y + 2 * (p2 * x + p1 * y),
+            2 * slope * y * y + 1 + more + 2 * (p1 * x + 3 * p2 * y),
+        )
+        for k in range(3):
+            by[:, :, k] = d * (r2 ** (k + 1))[:, None]
         by[:, :, 3:TERMS] = decentred(d)
-        by[:, :, TERMS : TERMS + 3] = bent[:, :, :1] * p[:, None, :]
-        by[:, :, TERMS + 3 : TERMS + 6] = bent[:, :, 1:] * p[:, None, :]
-        by[:, :, TERMS + 6 :] = -(bent @ q[:, :, None]) * p[:, None, :2]
-        h = self.poses[self.frame]
-        by_sky = bent @ ((h[:, :2, :2] - q[:, :, None] * h[:, 2:, :2]) * p[:, 2, None, None])
+        by_sky = np.empty((len(at), 2, 2))
+        for axis, (along, across) in enumerate((bent[:2], bent[1:])):
+            by[:, axis, TERMS : TERMS + 3] = along[:, None] * p
+            by[:, axis, TERMS + 3 : TERMS + 6] = across[:, None] * p
+            turned = along * q[:, 0] + across * q[:, 1]
+            by[:, axis, TERMS + 6 :] = -turned[:, None] * p[:, :2]
+            for k in range(2):
+                by_sky[:, axis, k] = (along * h[k] + across * h[3 + k] - turned * h[6 + k]) * p[:, 2]
         return self.at - at, by, by_sky
 
     def step(self) -> Bundle:

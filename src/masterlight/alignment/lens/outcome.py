@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from masterlight.alignment.bend import Lens
+from masterlight.alignment.lens.residuals import ResidualMap
 from masterlight.alignment.transform import Transform
 
 FEWEST_PAIRS = 12
@@ -36,6 +37,9 @@ class SharedLens:
     """Squares of the scatter of stars that it was not made of, over those without a lens."""
     gain_px: float = float("nan")
     """How far it moves that corner of a frame which it moves most, against the best without a lens."""
+
+    left: ResidualMap | None = None
+    """What lens and poses leave in parts of the sensor; None where frames were not laid anew."""
 
     @property
     def corner_px(self) -> float:

@@ -19,7 +19,7 @@ from masterlight.alignment.lens.catalogue import Paired, Sight, Sky, half_px, to
 from masterlight.alignment.lens.outcome import FEWEST_PAIRS
 from masterlight.alignment.models.evidence import unexplained_px
 from masterlight.alignment.models.growth import SIGMA_FLOOR_PX
-from masterlight.alignment.transform import Transform
+from masterlight.alignment.transform import DEGREES, Transform
 
 PLAUSIBLE = 0.02
 """Shear and perspective of a pose, 1 sigma, before any frame is seen."""
@@ -204,8 +204,10 @@ def told_of(frames: Sequence[Sight], bundle: Bundle, base: np.ndarray, chosen: S
         kept[own] = keep
         matrix = np.linalg.inv(to) @ bundle.poses[number] @ to
         matrix /= matrix[2, 2]
+        bend = LensBend(matrix, known.lens, known.lens) if known.lens.bends else None
+        plainest = next((m for m, count in DEGREES.items() if count + 0.5 > free[number]), "homography")
         out[i] = replace(
-            frames[i].transform, matrix=matrix, bend=LensBend(matrix, known.lens, known.lens), model="lens",
+            frames[i].transform, matrix=matrix, bend=bend, model=plainest if bend is None else "lens",
             matched=int(keep.sum()), rms_px=rms_px,
             chi2=float(((distance / base[own][keep]) ** 2).sum() / max(2 * keep.sum() - free[number], 1)),
             corner_error_px=float(corners[number]),

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from masterlight.alignment.bend import Lens, LensBend, apply
-from masterlight.alignment.lens.bundle import ALL_TERMS, HARD_STEPS, NO_LENS, ONE_TERM, Bundle, adjust
+from masterlight.alignment.lens.bundle import ALL_TERMS, HARD_STEPS, HELD, NO_LENS, ONE_TERM, Bundle, adjust
 from masterlight.alignment.lens.catalogue import Paired, Sight, Sky, half_px, paired, sky_of, to_half
 from masterlight.alignment.lens.outcome import FEWEST_PAIRS, SharedLens
 from masterlight.alignment.lens.poses import Known, held_by, likened, posed
+from masterlight.alignment.lens.residuals import ResidualMap
 from masterlight.alignment.models.fits import MOST_CHI2
 from masterlight.alignment.models.growth import SIGMA_FLOOR_PX
 from masterlight.alignment.transform import Transform, fit, jacobian
@@ -26,6 +27,8 @@ MOST_FRAMES, MOST_SIGHTINGS = 40, 6000
 """Frames of which a lens is made; more where they show few stars, so that they show so many together."""
 FEWEST = 3
 """A frame that shows fewer stars of the reference was laid by way of others."""
+FEWEST_REFIT = 6
+"""Frames, the reference aside, that tell stars and poses so well that frames without a lens are laid on them anew."""
 ALIKE_ROUNDS = 3
 """How often it is asked what poses have in common: what the reference's own errors feign fades."""
 OTHER_SCALE = 0.02
@@ -67,33 +70,39 @@ def share_lens(
 ) -> SharedLens:  # fmt: skip
     """Fit one lens to all frames of a set together with their poses, and lay them anew when it pays.
 
+    Without a lens they are laid anew, too, on where all of them show the stars, if there are enough for that to help.
     reference: its transform is the identity; frames: the others, of any optics: those of another size, scale or
     parity are left where they are. still_px: the adjustment ends when stars move by less; trusted: whether the lens
     is taken without asking whether it pays; model: what a pose may be, as the user wants it.
     """
-    given, half, held = tuple(frame.transform for frame in frames), half_px(reference.shape), held_by(model)
+    given, still, held = tuple(frame.transform for frame in frames), still_px / half_px(reference.shape), held_by(model)
     found, size, laid = SharedLens(given, None), 0, {}
     beyond = {i for i, frame in enumerate(frames) if is_beyond(reference, frame)}
     every = {i: cKDTree(frame.xy) for i, frame in enumerate(frames) if i in beyond or is_alike(reference, frame)}
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         trees = {i: tree for i, tree in every.items() if is_alike(reference, frames[i])}
         sky, pairs = paired(sky_of(reference, found.lens), frames, trees, found.lens, tolerance_px)
         start, stars = bundle_of(reference, frames, sky, pairs, found.lens)
         if start is None or len(start.star) <= GROWTH * size:
             break
         size = len(start.star)
-        bundle, steps, moved = ladder(start, still_px / half, most_steps)
+        bundle, steps, moved = ladder(start, still, most_steps)
         found = judged(found, bundle, reference.shape, steps, moved, trusted)
         if not found.believed:
+            laid = {}
+            if turn or len(start.poses) <= FEWEST_REFIT or any(frames[i].transform.bend for i in trees):
+                break
+            bundle, _, _ = adjust(without_lens(bundle), still, most_steps)
+        bundle = alike_in_pose(bundle, held, still, most_steps)
+        known = known_of(bundle, held, reference.shape, tolerance_px)
+        done = posed(told_by(sky, bundle, stars, reference), reference, frames, pairs, known)
+        laid, left = done.transforms, ResidualMap.of(done.at_px, done.left_px, done.weight, reference.shape)
+        found = replace(found, left=left)
+        if not found.believed:
             break
-        bundle, moved = alike_in_pose(bundle, held, still_px / half, most_steps)
-        known = Known(
-            lens_of(bundle, reference.shape), bundle.uncertainty(), held, bundle.camera, reference.shape, tolerance_px
-        )
-        laid = posed(told_by(sky, bundle, stars, reference), reference, frames, pairs, known).transforms
         frames, found = moved_along(frames, laid, every, known.lens), replace(found, lens=known.lens)
-    if found.believed and beyond - set(laid):
-        return replace(found, believed=False, apart=True)
+    if beyond - set(laid):
+        return replace(found, believed=False, apart=found.believed)
     return replace(found, transforms=tuple(laid.get(i, one) for i, one in enumerate(given)))
 
 
@@ -135,12 +144,18 @@ def is_beyond(reference: Sight, frame: Sight) -> bool:
     return int(((at >= 0) & (at <= (frame.shape[1] - 1, frame.shape[0] - 1))).all(axis=1).sum()) < FEWEST
 
 
-def alike_in_pose(bundle: Bundle, held: np.ndarray, still: float, most_steps: int) -> tuple[Bundle, float]:
-    """The bundle with what its poses have in common, and how far its last step moved stars."""
+def alike_in_pose(bundle: Bundle, held: np.ndarray, still: float, most_steps: int) -> Bundle:
+    """The bundle with what its poses have in common."""
     bundle = replace(bundle, held=np.tile(held, (len(bundle.poses), 1)))
     for _ in range(ALIKE_ROUNDS):
-        bundle, _, moved = adjust(likened(bundle), still, most_steps, hard=HARD_STEPS)
-    return bundle, moved
+        bundle, _, _ = adjust(likened(bundle), still, most_steps, hard=HARD_STEPS)
+    return bundle
+
+
+def known_of(bundle: Bundle, held: np.ndarray, shape: tuple[int, int], tolerance_px: float) -> Known:
+    """What a bundle tells before all frames are posed; terms that were held at nothing are nothing."""
+    bundle = replace(bundle, lens=np.where(bundle.prior > HELD, bundle.lens, 0.0))
+    return Known(lens_of(bundle, shape), bundle.uncertainty(), held, bundle.camera, shape, tolerance_px)
 
 
 def is_alike(reference: Sight, frame: Sight) -> bool:

@@ -282,7 +282,11 @@ def corners_of(shape: tuple[int, int]) -> np.ndarray:
 
 def told(model, place, p, edges, corners, normal, left, reference: int) -> Adjusted:
     """The result of a solution with the errors that the stars' own leave."""
-    matrices = matrices_at(model, place, p)
+    matrices, base = matrices_at(model, place, p), p.size - model.shared
+    if not model.known[base:].any():  # a bend of all that no focal length tells parts no frames from each other
+        normal = normal.copy()
+        normal[base:, :base] = normal[:base, base:] = 0.0
+        normal[base:, base:] = 1e300
     unit = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     covariance = np.linalg.pinv(normal / np.outer(unit, unit)) / np.outer(unit, unit)
     squares = {i: [] for i in [*place, reference]}

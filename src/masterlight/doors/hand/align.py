@@ -3,10 +3,9 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,9 +16,9 @@ from masterlight.alignment.written import to_dict
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
 from masterlight.core.process import card, with_values
+from masterlight.core.together import by_time
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events, each
-from masterlight.doctor.findings import some
 from masterlight.doors.hand.assemble import File, nothing_in, scan_settled, skies_alone
 from masterlight.doors.hand.handed import known_of, light_from
 from masterlight.doors.sheet import names_of, told_apart
@@ -34,12 +33,11 @@ from masterlight.night.run import Run
 from masterlight.night.walk import leave_doubled, measure_each
 from masterlight.session.found.copies import without_copies
 from masterlight.session.plan import LightJob, LightSet, Plan
+from masterlight.session.targets.apart import sensor_of
 
 STAGE, LIST, ENDING, KIND = "align", "transforms.json", "_r", "masterlight transforms"
 CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED", "plan": "DUPLICATE"}
 """What failed in a stage whose failures have no code of their own; elsewhere it is the file itself: CORRUPT."""
-LOOSE = 3.0
-"""A frame whose stars lie so many times farther from their places than usual may be trailed, or its lens bent."""
 ON_FAILURE = "continue", "stop"
 CELLS = 200
 """Parts of a side of the reference, of each of which is asked whether a frame covers it."""
@@ -132,8 +130,6 @@ def align_files(
             why = f": {failed[0].code} {failed[0]}" if failed else ""
             raise NothingUsable(f"no frame lies on {Path(anchor.source).name}; nothing was written{why}")
         rows = tuple(Laid.of(light, anchor) for light in lights)
-        for words in odd_rows(rows):
-            yield run.note(STAGE, words)
         told = document(anchor, lights, failed, recipe, folder)
         make_folder(folder)
         if not transforms_only:
@@ -167,7 +163,7 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
         session = replace(session, frames=(*session.frames, read(str(reference))))
     session, handed = known_of(session)
     skies = yield from skies_alone(STAGE, session, keep=named)
-    if not skies.frames:
+    if len(skies.frames) <= outside:
         raise NothingUsable(f"there is nothing to align{nothing_in(files, session)}")
     frames, scales = settle_mixed(skies.frames, recipe.calibrate.units, KNOB)
     for sentence in sentences(scales):
@@ -176,7 +172,7 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
     kept, copies = without_copies(frames)
     if anchor is not None and anchor not in kept:
         kept, copies = [*kept, anchor], [one for one in copies if one.source != anchor.source]
-    kept.sort(key=lambda frame: (frame.meta.time or "", frame.source))
+    kept.sort(key=by_time)
     return Opened(kept, handed, [*session.rejected, *copies], anchor, outside)
 
 
@@ -217,16 +213,6 @@ def coded(lost: Rejected) -> Rejected:
     return lost if lost.code else replace(lost, code=CODES.get(lost.stage, "CORRUPT"))
 
 
-def odd_rows(rows: Sequence[Laid]) -> Iterator[str]:
-    """Sentences about frames that were laid on the reference, and do not lie there well."""
-    usual = median([row.rms_px for row in rows if not row.is_reference] or [0.0])
-    loose = [row for row in rows if row.rms_px > LOOSE * usual and row.rms_px > 1.0]
-    if loose:
-        worst = max(row.rms_px for row in loose)
-        words = f"RESIDUAL: the stars of {some([row.source for row in loose])} lie {worst:.1f} px from their places"
-        yield f"{words} (usual: {usual:.2f}): trailed, or bent by the lens? Kept"
-
-
 def counted(rows: Sequence[Laid], failed: Sequence[Rejected]) -> str:
     """How many frames were registered and how many not, by their codes."""
     words = f"registered {len(rows)} of {len(rows) + len(failed)}"
@@ -262,6 +248,7 @@ def write_lights(
     debayer = debayer_of(run.recipe)
     leave_struck(lights, shape, debayer)
     rows = {row["file"]: row for row in told["frames"]}
+    apart = len({sensor_of(light.raw.meta) for light in lights}) > 1
 
     def task(light: Light) -> None:
         path = paths[light.source]
@@ -271,7 +258,9 @@ def write_lights(
         noise = [(one.noise_dn, one.pixel_noise_dn or one.noise_dn, one.correlation or 1.0) for one in seen]
         own = json.dumps({**told, "frames": [rows[relative(light.source, path.parent)]], "failed": []})
         handed = Handed().with_(NOISE=noise, TRANSFORM=own, SATURATION_DN=light.saturation_dn)
-        handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
+        if len(seen) == 1 or not apart:  # else each plane has its own, which the registered files tell
+            handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
+        handed = handed.with_(GAIN_E_PER_DN=seen[0].gain_e_per_dn)
         cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
         write_handing(path, pixels, cards, frame.cards, handed, False)
 

@@ -215,5 +215,7 @@ def with_handed(frames: Sequence[Frame], measured: Sequence[tuple[Measurement, .
             names = "noise_dn", "pixel_noise_dn", "correlation"
             known = [dict(zip(names, (row * (factor, factor, 1)).tolist(), strict=True)) for row in noise]
         light = {"flux_ratio": one.number("FLUX"), "flux_ratio_error": None} if told else {}
+        if gain := one.number("GAIN_E_PER_DN"):
+            light["gain_e_per_dn"] = gain / factor
         out.append(tuple(replace(m, **more, **light) for m, more in zip(planes, known, strict=True)))
     return out

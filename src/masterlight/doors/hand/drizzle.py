@@ -16,6 +16,7 @@ from masterlight.alignment.transform import Transform
 from masterlight.alignment.written import from_dict
 from masterlight.core.errors import FrameError, NothingUsable, ParameterError, Rejected
 from masterlight.core.process import card, replay, with_values
+from masterlight.core.together import by_time
 from masterlight.core.units.settle import KNOB, sentences, settle_mixed
 from masterlight.core.workers import Event, Events
 from masterlight.doors.hand.align import KIND, LIST
@@ -108,7 +109,7 @@ def laid_files(
     if not session.frames:
         raise NothingUsable(f"no image was found{nothing_in(files, session)}")
     frames, scales = settle_mixed(session.frames, recipe.calibrate.units, KNOB)
-    frames = sorted(frames, key=lambda frame: (frame.meta.time or "", frame.source))
+    frames = sorted(frames, key=by_time)
     part = LightSet(tuple(frames), None, None, None, "C = L")
     plan = Plan(session.name, (), (), (LightJob(None, None, (part,)),), (), (), ())
     with Run.open(plan, path.parent, recipe) as run:
@@ -200,7 +201,8 @@ def write_laid(
 
 
 def read_places(path: File) -> Places:
-    """Where frames lie, from a list that `align` wrote, a registered file or a folder of them.
+    """Where frames lie, from a list that `align` wrote, a registered file or a folder of them, or of folders of lists:
+    nights one after the other on one reference.
 
     FrameError for what tells nothing of it, or of more than one reference.
     """
@@ -208,6 +210,8 @@ def read_places(path: File) -> Places:
     listed = path / LIST if path.is_dir() else path
     if not os.path.exists(path):
         raise FrameError(path, f"there is no such file; {HOW}")
+    if path.is_dir() and not listed.exists() and (lists := sorted(path.glob(f"*/{LIST}"))):
+        return joined(path, [read_places(one) for one in lists])
     if path.is_dir() and not listed.exists():
         return joined(path, [of_header(image) for image in search([os.fspath(path)]).images])
     if listed.suffix.lower() != ".json":

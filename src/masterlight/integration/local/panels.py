@@ -62,17 +62,13 @@ def overlap_levels(skies: np.ndarray, share: np.ndarray, terms: np.ndarray, refe
     """
     count, cells = skies.shape
     total = np.maximum(share.sum(axis=0), 1e-300)
-    normal, right = np.zeros((count, 3, count, 3)), np.zeros((count, 3))
-    common = (share * skies).sum(axis=0) / total
-    for i in range(count):
-        seen = np.flatnonzero(share[i])
-        weighted = terms[seen] * share[i, seen, None]
-        right[i] = weighted.T @ (skies[i, seen] - common[seen])
-        normal[i, :, i] += weighted.T @ terms[seen]
-        for j in range(count):
-            both = share[i, seen] * share[j, seen] / total[seen]
-            if both.any():
-                normal[i, :, j] -= (terms[seen] * both[:, None]).T @ terms[seen]
+    normal = np.empty((count, 3, count, 3))
+    right = np.einsum("ic,ck->ik", share * (skies - (share * skies).sum(axis=0) / total), terms)
+    part = share / np.sqrt(total)
+    for a in range(3):
+        for b in range(a + 1):
+            both = terms[:, a] * terms[:, b]
+            normal[:, a, :, b] = normal[:, b, :, a] = np.diag(share @ both) - (part * both) @ part.T
     flat = normal.reshape(3 * count, 3 * count)
     held = np.tile([0.0, SLOPE, SLOPE], count) * np.median(share[share > 0]) * cells / count
     flat += np.diag(held + 1e-9 * np.diag(flat).max())

@@ -9,20 +9,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
+from masterlight.alignment.models.loose import loose
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.headers.geometry import WCS_KEYWORDS
+from masterlight.core.headers.values import seconds_of
+from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_wanted
 from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
 from masterlight.night.placing.reference import BETTER, FAR_BETTER, finer_lights, laid_on, promise, same_grid, worths
+from masterlight.night.report import FrameReport
 from masterlight.night.run import Run
+from masterlight.session.targets.apart import sensor_of
 
 BEYOND = 0.3
 """It is told of lights of which more than this share lies beyond their reference and is cut off."""
+FEWEST_TURNED, DRAWN_PX = 4, 1.0
+"""So many lights tell how fast the field turns; what is drawn longer than this in one exposure is told."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +78,40 @@ def lay_on_one(
 
 
 def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
-    """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas."""
+    """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas;
+    without those whose stars do not lie there, either."""
     align = run.recipe.align
-    told = [through_one_lens(align, field.reference, field.lights) for field in fields]
-    told += [lay_colours(align, field.lights) for field in fields]
-    fields = [framed(run, field) for field in fields]
-    for words in (*filter(None, told), *framing_of(fields), *cut_off(fields)):
+    told = [words for field in fields for words in through_one_lens(align, field.reference, field.lights)]
+    kept = []
+    for field in fields:
+        kept.append((yield from leave_loose(run, field)))
+    told += [lay_colours(align, field.lights) for field in kept]
+    fields = [framed(run, field) for field in kept]
+    for words in (*filter(None, told), *turning(fields), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
+
+
+def leave_loose(run: Run, field: Field) -> Events[Field]:
+    """The field without lights whose stars lie too far from their places, beside others of their sensor."""
+    sensors: dict[object, list[Light]] = {}
+    for light in field.lights:
+        if light is not field.reference:
+            sensors.setdefault(sensor_of(light.raw.meta), []).append(light)
+    left = []
+    for own in sensors.values():
+        numbers, usual_px = loose(run.recipe.align.max_rms_px, [light.transform for light in own])
+        for light in (own[i] for i in numbers):
+            t, m = light.transform, light.measurement
+            words = (
+                f"its stars lie {t.rms_px:.1f} px (rms) from their places, usually {usual_px:.2f} px: trailed (FWHM "
+            )
+            words += f"{m.fwhm_px:.1f} px, eccentricity {m.eccentricity:.2f}), or bent by another lens? "
+            words += "StarAlignment.max_rms_px says how far they may lie"
+            yield run.reject(Rejected(light.source, "align", words, "RESIDUAL"), FrameReport.of(light, run.plan))
+            light.transform = None
+            left.append(light)
+    return replace(field, lights=[light for light in field.lights if light not in left])
 
 
 def named_reference(run: Run, lights: Sequence[Light]) -> list[Light]:
@@ -169,7 +204,7 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     if align.frame not in (UNITED if field.is_beside else ("auto", *UNITED)):
         return field, left
     beside = [field.reference] if field.is_beside else []
-    lights = sorted([*field.lights, *left, *beside], key=lambda light: (light.view.meta.time or "", light.source))
+    lights = sorted([*field.lights, *left, *beside], key=lambda light: by_time(light.view))
     laid = {i: light.transform for i, light in enumerate(lights) if light.transform is not None}
     meta, free = field.reference.view.meta, not named_reference(run, [field.reference])
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
@@ -211,6 +246,28 @@ def framing_of(fields: list[Field]) -> Iterator[str]:
             words = f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
             more = f": {field.panels} of {len(field.lights)} lights are panels beside it (StarAlignment.frame auto)"
             yield f"{words}{more if field.panels else ''}"
+
+
+def turning(fields: Sequence[Field]) -> Iterator[str]:
+    """Sentences about fields that turn so fast, on a mount without a derotator, that an exposure draws stars long."""
+    for field in fields:
+        lights = [one for one in field.lights if seconds_of(one.view.meta.time) is not None]
+        lights.sort(key=lambda one: seconds_of(one.view.meta.time))
+        if len(lights) < FEWEST_TURNED:
+            continue
+        steps_s = np.diff([seconds_of(one.view.meta.time) for one in lights])
+        steps_deg = (np.diff([one.transform.rotation_deg for one in lights]) + 90) % 180 - 90  # sides of the meridian
+        rates = (steps_deg / np.maximum(steps_s, 1e-3))[steps_s > 0]
+        rate = float(np.median(rates)) if len(rates) else 0.0
+        steady = np.median(np.abs(rates - rate)) < abs(rate) / 2 if len(rates) else False
+        exposure_s = max(one.view.meta.exposure_s or 0.0 for one in lights)
+        drawn_px = np.radians(abs(rate)) * exposure_s * np.hypot(*field.reference.stars.shape) / 2
+        if steady and drawn_px > DRAWN_PX:
+            words = (
+                f"the field turns by {abs(rate) * 3600:.1f} degrees an hour, as on an alt-azimuth mount: an exposure"
+            )
+            words += f" of {exposure_s:.4g} s draws stars in the corners {drawn_px:.1f} px long"
+            yield f"{words}; shorter ones, or a derotator, would not"
 
 
 def cut_off(fields: list[Field]) -> Iterator[str]:
