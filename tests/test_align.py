@@ -263,3 +263,42 @@ def test_authority_astroalign():
         StarAlignment().prepare(star_list(xy, flux)), star_list(at, flux), "a"
     )
     np.testing.assert_allclose(ours.matrix, theirs.params, atol=1e-6)
+
+
+def few_in_common(rng, common=5, others=12):
+    """Two lists of few stars that share five, which are not their brightest, and how they lie."""
+    truth = pose(rng.uniform(0, 360), 1, *rng.uniform(-300, 300, 2))
+    shared = rng.uniform((800, 800), (5100, 3100), (common, 2))
+    rests = rng.uniform((0, 0), (5999, 3999), (2, others, 2))
+    flux = rng.pareto(1.2, (2, common + others)) + 1
+    first = star_list(np.vstack([shared, rests[0]]), flux[0])
+    at = apply(truth, shared) + rng.normal(0, 0.15, (common, 2))
+    return first, star_list(np.vstack([at, rests[1]]), flux[1]), truth, shared
+
+
+def test_truth_a_guess_that_stars_confirm_lays_what_they_alone_do_not():
+    alone = guided = 0
+    for seed in range(12):
+        first, second, truth, shared = few_in_common(np.random.default_rng(seed))
+        process = StarAlignment()
+        reference, off = process.prepare(first), pose(0, 1, 1.5, -1.0) @ truth
+        alone += bool(process.align(reference, second, "few.fits"))
+        found = process.align(reference, second, "few.fits", Transform(matrix=off))
+        guided += bool(found) and np.abs(found(shared) - apply(truth, shared)).max() < 1.5
+    assert guided >= 10 and alone < guided
+
+
+def test_truth_a_guess_that_is_wrong_changes_nothing():
+    process = StarAlignment()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        xy, flux = sky(rng, 60)
+        truth, wrong = (
+            pose(rng.uniform(0, 360), 1, 20),
+            Transform(matrix=pose(rng.uniform(0, 360), 1, *rng.uniform(-200, 200, 2))),
+        )
+        reference = process.prepare(seen(rng, xy, flux, np.eye(3), 60))
+        source, other = seen(rng, xy, flux, truth, 60), star_list(rng.uniform(0, 3999, (40, 2)), rng.random(40))
+        right, guided = (process.align(reference, source, "a.fits", guess) for guess in (None, wrong))
+        assert right and np.array_equal(right.matrix, guided.matrix)
+        assert not process.align(reference, other, "other.fits", wrong)

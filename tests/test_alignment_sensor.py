@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.sensor import shows_sensor
 
 SHAPE = (500, 700)
 
@@ -121,3 +122,11 @@ def test_truth_frames_that_are_registered_already_lie_by_all_their_stars():
         found = process.align(process.prepare(lists[0]), lists[1], "registered.fits")
         assert found and found.matched > 60
         assert np.abs(found(stars) - stars).max() < 0.15
+
+
+def test_truth_lists_that_show_the_sensor_rather_than_stars_are_known():
+    rng = np.random.default_rng(5)
+    stars, hot, few = rng.uniform(20, 480, (60, 2)), places(rng, 300), places(rng, 9)
+    for spots, is_shown in ((hot, True), (few, False), (np.empty((0, 2)), False)):
+        assert shows_sensor(frame(rng, stars, spots), frame(rng, stars, spots, (6.3, -3.7))) == is_shown
+        assert not shows_sensor(frame(rng, stars, spots), frame(rng, stars, spots))  # stars that were not dithered

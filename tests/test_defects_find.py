@@ -13,6 +13,7 @@ from masterlight.core.frame import LINE, UNSTABLE, ArrayFrame, Meta
 from masterlight.defects import kernels
 from masterlight.defects.cosmetic import CosmeticCorrection
 from masterlight.defects.find import BadPixels
+from masterlight.defects.search import steady
 from masterlight.io import read
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -122,6 +123,21 @@ def test_truth_dithered_lights_show_hot_pixels():
         BadPixels().from_lights(dithered(dither=False)[0], dithered(dither=False)[1])
     with pytest.raises(ParameterError, match="2 shifts were given for 9 frames"):
         BadPixels().from_lights(lights, shifts[:2])
+
+
+def test_truth_blocks_are_hot_to_their_faint_rims():
+    lights, _, hot = dithered(n=5)
+    block = np.zeros(SHAPE, bool)
+    block[50:53, 70:73] = True
+    block &= ~hot
+    images = [np.asarray(light) + np.where(block, 25, 0) for light in lights]
+    for image in images:
+        image[51, 71] += 400
+    found = steady(BadPixels(present=0.9), [frame(image) for image in images], beside=2.5)
+    alone = steady(BadPixels(present=0.9), [frame(image) for image in images])
+    assert np.count_nonzero(found.mask[block]) >= 7 > np.count_nonzero(alone.mask[block])
+    with pytest.raises(ParameterError, match="3 are needed"):
+        steady(BadPixels(), lights[:2])
 
 
 def test_truth_rejection_maps_of_a_dithered_stack():

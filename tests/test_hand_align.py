@@ -156,6 +156,13 @@ def test_surface_a_reference_is_the_very_file_that_was_named(tmp_path):
     assert result.reference == str(files[-1]) and sum(row.is_reference for row in result.rows) == 1
 
 
+def test_bad_nothing_but_a_reference_is_nothing_to_align(tmp_path):
+    first = registered()[0].paths("light")[0]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NothingUsable, match="there is nothing to align"):
+        done("align", [tmp_path / "empty"], tmp_path / "out", reference=first)
+
+
 def test_bad_outputs_are_refused_before_the_work(tmp_path):
     truth, folder, *_ = registered()
     with pytest.raises(OutputError, match="transforms.json exists"):

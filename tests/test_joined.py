@@ -11,6 +11,7 @@ from cameras import Camera, stars, write
 
 import masterlight as ml
 from masterlight.doors.hand.steps import by_hand
+from masterlight.integration.roster.numbers import usual_variance
 
 FOLDER = TemporaryDirectory(prefix="masterlight-joined-")
 FINE = Camera("Apex 26", vignetting=0.1)
@@ -124,6 +125,15 @@ def test_truth_split_by_instrument_makes_one_of_each():
     assert [row.frames_used for row in report.lights] == [LIGHTS, LIGHTS]
     assert len({Path(row.path).name for row in report.lights}) == 2
     assert all(any(name in row.path for row in report.lights) for name in ("Apex-26", "Bolt-18"))
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "usual"),
+    [([10, 11, 10, 9, 30], 10), ([10] * 9 + [5] * 2, 10), ([40] * 8 + [10] * 5, 10), ([40] * 8 + [25] * 3, 40)],
+)
+def test_truth_samples_are_judged_by_the_noise_of_the_frames_that_make_the_result(sigmas, usual):
+    """A deep camera's few frames are not judged by the noise of many shallow ones, and nobody by one clear frame."""
+    assert usual_variance(np.array(sigmas, float) ** 2) == usual**2
 
 
 def done(*inputs, **slots):

@@ -11,7 +11,7 @@ from masterlight import Recipe, build, run
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
 from masterlight.core.frame import Meta
-from masterlight.night.placing.reference import laid_on, level_of, promise, worths
+from masterlight.night.placing.reference import finer_lights, laid_on, level_of, promise, worths
 
 SHAPE = (400, 500)
 NIGHT = {"rows": 300, "cols": 360, "biases": 0, "darks": 0, "flats": 0, "stars": 150, "nebula_dn": 0.0, "seed": 5}
@@ -128,3 +128,23 @@ def test_truth_the_sharpest_light_behind_cloud_is_no_reference(night, tmp_path):
     np.testing.assert_allclose(clear, 1, rtol=0.03)
     *_, done = run(night, tmp_path / "named", build(Recipe, {"workers": "serial", "reference": "L0.fits"}))
     assert done.result.lights[0].reference.endswith("L0.fits")
+
+
+def binned(fwhm_px, scale, shape=SHAPE):
+    """A light with so many pixels along one of the reference, and where it lies."""
+    one = light(fwhm_px=fwhm_px)
+    one.view.shape = shape
+    return one, Transform(np.diag([scale, scale, 1.0]), method="quads", flux_pairs=50, shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("count", "fwhm_px", "shape", "finer"),
+    [(3, 3.4, (800, 1000), True), (3, 6.4, (800, 1000), False), (1, 3.4, (800, 1000), False), (3, 3.4, SHAPE, False)],
+)
+def test_truth_the_grid_is_as_fine_as_stars_ask_for(count, fwhm_px, shape, finer):
+    """Ten binned lights and three with pixels half as large, of as much of the sky; not where one light alone has
+    them, where stars are wide enough for large pixels, or where a chip shows a quarter of the field."""
+    many = [binned(1.7, 1.0) for _ in range(10)]
+    fine = [binned(fwhm_px, 2.0, shape) for _ in range(count)]
+    found = finer_lights(dict([*many, *fine]), many[0][0])
+    assert found == ([one for one, _ in fine] if finer else [])

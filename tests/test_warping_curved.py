@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from oracles import warp as oracle
 from test_warp import stars_at
 from test_warp_bent import SHAPE, through_lens
 
@@ -141,3 +142,27 @@ def test_truth_slopes_of_weights_are_their_change(kernel):
 def test_truth_weights_with_kinks_do_not_go_along():
     for kernel in ("nearest", "bilinear"):
         assert not slopes(kernel).any() and reach_px(kernel) == PHASE_ERROR_PX < reach_px("lanczos5")
+
+
+@pytest.mark.parametrize(("angle", "k"), [(0.0, 0.001), (180.1, 0.001), (180.1, 0.02), (37.0, 0.02)])
+def test_oracle_the_edge_of_a_bent_frame(angle, k):
+    """What is left of the weight decides at the edge, and the taps that are there take over, as the slow twin says."""
+    transform, rng = through_lens(angle, k), np.random.default_rng(12)
+    image = rng.normal(100, 10, SHAPE).astype(np.float32)
+    box, out = whole_tiles(0, SHAPE[0], 0, SHAPE[1]), np.empty(SHAPE, np.float32)
+    grid = transform.grid(*box)
+    warp(image, 0, 0, transform.affine(*box), out, 0, 0, grid=grid, margin_dn=5.0)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    at = grid.at(np.stack([x, y], axis=-1))
+    inside = np.minimum(at, np.array([SHAPE[1] - 1, SHAPE[0] - 1]) - at).min(axis=-1)
+    near = np.argwhere((inside > -1.5) & (inside < 6))
+    told = 0
+    for j, i in near[rng.choice(len(near), 400, replace=False)]:
+        u, v = at[j, i]
+        slow = oracle.one_pixel(image.astype(float), *SHAPE, u, v, "lanczos5", 5.0, -1.0)
+        if np.isnan(out[j, i]) != np.isnan(slow):
+            assert min(abs(u - np.rint(u)), abs(v - np.rint(v))) < 0.01  # on the threshold itself
+            continue
+        told += not np.isnan(slow)
+        assert np.isnan(slow) or abs(out[j, i] - slow) < 0.25  # positions are right to 0.0015 px, on noise of 10
+    assert told > 100

@@ -11,7 +11,7 @@ from test_warp_bent import SHAPE, polynomial, through_lens
 from masterlight import Recipe, build, run
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform, apply
-from masterlight.alignment.warping.wcs import first_solved, moved_wcs
+from masterlight.alignment.warping.wcs import first_solved, moved_wcs, seen_from
 from masterlight.core.frame import ArrayFrame
 
 PLACE = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 210.8, "CRVAL2": 54.3, "CRPIX1": 171.5, "CRPIX2": 133.25}
@@ -119,3 +119,33 @@ def test_truth_a_master_light_lies_where_any_solved_light_says(tmp_path):
     was, now = WCS(fits.Header(FORMS["SIP"])), WCS(master)
     away = (now.all_pix2world(xy, 0) - was.all_pix2world(there, 0)) * (np.cos(np.radians(54.3)), 1)
     assert np.hypot(*away.T).max() / 4e-4 < 0.15  # as well as 200 stars lay a light
+
+
+def pointed(ra, dec, turn_deg, scale_deg, mirrored=False, pivot=(200.0, 150.0)):
+    """The header of a plate-solved frame."""
+    angle = np.radians(turn_deg)
+    matrix = scale_deg * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix[0] *= 1 if mirrored else -1
+    header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": dec}
+    header |= {"CRPIX1": pivot[0], "CRPIX2": pivot[1]}
+    return header | {f"CD{i + 1}_{j + 1}": matrix[i, j] for i in range(2) for j in range(2)}
+
+
+@pytest.mark.parametrize("dec", [0.0, 41.3, -89.9])
+def test_authority_two_solved_frames_lie_on_each_other_where_astropy_has_them(dec):
+    first = pointed(359.99, dec, 12.0, 5e-4)
+    second = pointed(0.02, dec + 0.03, 190.0, 7e-4, mirrored=True, pivot=(310.5, 77.0))
+    at = np.random.default_rng(1).uniform((0, 0), (600, 400), (50, 2))
+    theirs = WCS(second).all_world2pix(WCS(first).all_pix2world(at, 0), 0)
+    assert np.abs(apply(seen_from(first, second), at) - theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [{"CTYPE1": "GLON-TAN"}, {"CRVAL1": "north"}, {"CTYPE2": None}, {"CD1_1": 0.0, "CD1_2": 0.0}, {"CRVAL1": 180.0}],
+)
+def test_surface_headers_that_do_not_tell_how_frames_lie_give_no_guess(lost):
+    first, second = pointed(0.0, 0.0, 0.0, 5e-4), pointed(0.0, 0.0, 0.0, 5e-4) | lost
+    second = {key: value for key, value in second.items() if value is not None}
+    assert seen_from(first, second) is None and seen_from({}, first) is None
+    assert np.allclose(seen_from(first, first), np.eye(3))

@@ -7,7 +7,7 @@ from test_warp import stars_at, turn, warped
 from masterlight.alignment.align import StarAlignment
 from masterlight.alignment.transform import Transform
 from masterlight.alignment.warping.weights import CUBIC, LANES, PHASES, TAPS, Kernel, noise_gain, shape_of, weights
-from masterlight.core.frame import ArrayFrame
+from masterlight.core.frame import ArrayFrame, Meta
 
 LANCZOS = "lanczos3", "lanczos4", "lanczos5"
 
@@ -84,3 +84,15 @@ def test_surface_auto_chooses_by_width_and_scale():
     assert StarAlignment(first_moment=True).kernel(1.0) == Kernel("lanczos5", 1.0, True)
     assert StarAlignment(interpolation="bicubic").kernel(2.0) == Kernel("bicubic")
     assert StarAlignment(interpolation="catmull-rom").kernel(2.0) == Kernel("catmull-rom", 2.0)
+
+
+def test_truth_registered_frames_leave_stars_their_rings():
+    """As a night does it: by the width of its stars and the saturation of its sensor, bright stars keep their flux."""
+    image = stars_at([(40.2, 40.4)], (80, 80), 2.0, 150_000.0, 100.0)
+    place, fluxes = Transform(matrix=turn(0.3, (80, 80), 0.4, 0.3), shape=(80, 80)), {}
+    for saturation_dn in (None, 65_535.0, 30_000.0):
+        frame = ArrayFrame.of(image, "bright", Meta(kind="light", saturation_dn=saturation_dn))
+        view = StarAlignment(interpolation="lanczos5").registered(frame, place, (80, 80), 20.0, 2.0)
+        fluxes[saturation_dn] = np.nansum(np.asarray(view)[25:55, 25:55] - 100) / 150_000
+    assert fluxes[65_535.0] == pytest.approx(1, abs=5e-4)
+    assert fluxes[None] == fluxes[30_000.0] > 1.002  # what is saturated, or may be, has a floor without exception

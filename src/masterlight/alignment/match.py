@@ -130,6 +130,8 @@ def best_pose(
     xy = np.ascontiguousarray(stars.xy[: settings.max_stars], float)
     tree, shape = cKDTree(xy), tuple(stars.shape)
     rigid, best = settings.model == "shift", (NO_POSE, "")
+    if guess is not None and not settings.mirror and np.linalg.det(guess.matrix[:2, :2]) < 0:
+        guess = None
     for matrix, trials, method in cheap_tries(reference, xy, guess):
         pose = verify(matrix, reference.xy, tree, shape, settings.tolerance_px, 2, trials, rigid)
         if pose.log10_p <= settings.significance:
@@ -141,10 +143,11 @@ def best_pose(
 
 
 def cheap_tries(reference: Reference, xy: np.ndarray, guess: Transform | None) -> Iterator[tuple[np.ndarray, int, str]]:
-    """Transforms worth trying first, with their number of trials: the guess, a shift, a shift after a flip."""
+    """Transforms worth trying first, with their number of trials: the guess, a shift from there, a shift, a flip."""
+    pairs = min(len(xy), 100) * min(len(reference.xy), 100)
     if guess is not None:
         yield guess.matrix, 1, "guess"
-    pairs = min(len(xy), 100) * min(len(reference.xy), 100)
+        yield shift_proposal(apply(guess.matrix, reference.xy), xy) @ guess.matrix, pairs, "guess"
     yield shift_proposal(reference.xy, xy), pairs, "shift"
     yield shift_proposal(reference.xy, xy, -1), pairs, "flip"
 

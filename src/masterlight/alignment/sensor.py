@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
     from masterlight.alignment.quads import Reference
@@ -25,6 +26,8 @@ ON_PIXEL_PX, OTHER_WIDTH = 0.12, 0.15
 from stars that were not dithered either."""
 FEWEST, SHARE = 6, 0.05
 """So many such stars beside hot pixels, or this part of all, are a match of the sky."""
+MUCH = 0.2
+"""Part of a list that makes it one of hot pixels rather than of stars, where so much stays at its pixels."""
 FEWEST_ODD, ODD, SAME = 8, 0.22, 0.6
 """How many pairs tell whether shapes differ: by so much of the squared eccentricity, with its direction, in the mean;
 and which part of that at most the same one differs from frame to frame."""
@@ -49,9 +52,20 @@ def is_fixed(moved_px: np.ndarray) -> bool:
 
 def is_of_sensor(of_ref: Reference, stars: StarList) -> bool:
     """Whether what repeats at the same pixel in both lists are hot pixels, with hardly a star among them."""
-    pairs = repeated(of_ref, stars)
-    first, second = of_ref.stars[pairs[0]], stars[pairs[1]]
-    return bool(len(first)) and (is_on_pixels(first, second) or is_odd(first, second))
+    return are_hot(of_ref.stars, stars, repeated(of_ref, stars))
+
+
+def shows_sensor(first: StarList, second: StarList) -> bool:
+    """Whether much of what two frames show are hot pixels, which stand at the same place in both."""
+    distance, nearest = cKDTree(first.xy).query(second.xy, distance_upper_bound=FIXED_PX)
+    same = np.flatnonzero(np.isfinite(distance))
+    return len(same) > MUCH * min(len(first), len(second)) and are_hot(first, second, (nearest[same], same))
+
+
+def are_hot(first: StarList, second: StarList, pairs: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether pairs of the same pixel, indices in both lists, stand or look as hot pixels do."""
+    own, other = first[pairs[0]], second[pairs[1]]
+    return bool(len(own)) and (is_on_pixels(own, other) or is_odd(own, other))
 
 
 def is_on_pixels(first: StarList, second: StarList) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_propagation
 
 from masterlight.core.errors import FrameError, ParameterError
 from masterlight.core.frame import COLD, HOT, UNSTABLE, Frame, frame_of, frames_of, naming, strips
@@ -91,8 +92,17 @@ def from_rejections(
 
 def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> Defects:
     lights = frames_of(lights)
-    first = alike(lights, 5, "lights")
+    alike(lights, 5, "lights")
     require_dither(process, shifts_px, len(lights), f"{len(lights)} lights")
+    return steady(process, lights)
+
+
+def steady(process: BadPixels, lights: Sequence[Frame], beside: float | None = None) -> Defects:
+    """As `from_lights`, of three lights or more of which the caller sees to it that they are dithered.
+
+    beside: sigma from which pixels that touch hot ones are hot as well, as in blocks.
+    """
+    first = alike(lights, 3, "lights")
     skies = np.array([np.nanmedian(np.concatenate(strips(light, 24))) for light in lights], np.float32)
     allowed = int((1 - process.present) * len(lights))
     low, high = np.empty(first.shape, np.float32), np.empty(first.shape, np.float32)
@@ -101,8 +111,12 @@ def from_lights(process: BadPixels, lights: Sequence[Frame], shifts_px: Any) -> 
         stack.partition((allowed, len(lights) - 1 - allowed), axis=0)
         low[y0:y1], high[y0:y1] = stack[allowed], stack[len(lights) - 1 - allowed]
     mask, pitch = np.zeros(first.shape, np.uint8), pitch_of(process, first)
-    y, x, away, sigma = outliers(low, process.lights, None, pitch)
+    y, x, away, sigma = outliers(low, min(process.lights, beside or np.inf), None, pitch)
     mask[y, x] = np.where(away > process.lights * sigma, HOT, 0)
+    if beside is not None:
+        warm = np.zeros(first.shape, bool)
+        warm[y, x] = away > beside * sigma
+        mask[binary_propagation(mask > 0, np.ones((3, 3)), warm)] = HOT
     y, x, away, sigma = outliers(high, None, process.lights, pitch)
     mask[y, x] |= np.where(~(away > -process.lights * sigma), COLD, 0).astype(np.uint8)
     mask |= lines_in(process, 0.5 * (low + high), first, mask)

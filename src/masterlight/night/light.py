@@ -1,7 +1,7 @@
 """One light on its way through a walk: what is measured of it in pass 1, where it lies, what it brings to pass 2."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from masterlight.alignment.quads import Reference
 from masterlight.alignment.transform import Transform, Transforms
 from masterlight.alignment.warping.view import Registered
 from masterlight.alignment.warping.warp import warp
+from masterlight.alignment.warping.wcs import seen_from
 from masterlight.calibration.darkscale import DarkScale
 from masterlight.calibration.masters import Masters
 from masterlight.colour.debayer import Debayer
@@ -362,14 +363,20 @@ class Measure:
         return getattr(self.kept, name)
 
 
-def align_light(process: StarAlignment, reference: Reference, anchor: str, light: Light) -> Transform | Rejected:
+def align_light(
+    process: StarAlignment, reference: Reference, anchor: str, sky: Mapping, light: Light
+) -> Transform | Rejected:
     """The task between the passes: where a light lies, or why nobody knows.
 
-    anchor: source of the reference itself, whose place is known.
+    anchor: source of the reference itself, whose place is known; sky: the keywords that tell where it lies on the sky.
+    Where the stars alone do not tell, it is tried where both headers say.
     """
     if light.source == anchor:
         return Transform.identity(light.stars.shape)
-    return process.align(reference, light.stars, light.source)
+    found = process.align(reference, light.stars, light.source)
+    if not found and (matrix := seen_from(sky, light.view.header)) is not None:
+        return process.align(reference, light.stars, light.source, Transform(matrix=matrix)) or found
+    return found
 
 
 def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[Light]) -> list[str]:

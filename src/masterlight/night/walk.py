@@ -45,6 +45,7 @@ from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
 from masterlight.night.run import Run, integrate
 from masterlight.night.sensor import find_defects, settle_darks
+from masterlight.night.spots import spots_of, stars_moved, without_spots
 from masterlight.session.plan import MIN_TILE_MB, RESULT_BYTES, LightJob, LightSet, Plan, loads, pixels
 from masterlight.session.words import how_many
 
@@ -159,22 +160,39 @@ def measure_each(
 ) -> Events[list[Light]]:
     """The lights that can be measured, with what was; the others are rejected. together: how many at once.
 
-    columns: what the report is told of those besides.
+    columns: what the report is told of those besides. Lights that showed hot pixels rather than stars are others then,
+    in which these are repaired.
     """
+    seen = yield from measured(run, lights, together)
+    for spots in spots_of(run.recipe, seen):
+        clean = [without_spots(run.recipe, light, spots.defects) for light in spots.lights]
+        again = yield from measured(run, clean, together)
+        if stars_moved(run.recipe.align, [light for light in clean if again[light] is None], len(clean)):
+            yield run.note("measure", spots.sentence())
+            seen = {light: lost for light, lost in seen.items() if light not in spots.lights} | again
+    for lost in [lost for lost in seen.values() if lost is not None]:
+        yield run.reject(lost, kind="light", **columns)
+    order = {light.raw.source: i for i, light in enumerate(lights)}
+    good = sorted((light for light in seen if seen[light] is None), key=lambda light: order[light.raw.source])
+    yield Event("measure", message=measured_words([light.measurement for light in good]))
+    return good
+
+
+def measured(run: Run, lights: list[Light], together: int | None) -> Events[dict[Light, Rejected | None]]:
+    """Measure lights; gives why each could not be, None where it was."""
     more = run.recipe.integrate.measures, run.recipe.integrate.dispersion, run.recipe.integrate.rejection
     task = Measure(run.recipe.select, debayer_of(run.recipe), run.recipe.align.planes != "luminance", *more)
+    lost: dict[Light, Rejected | None] = {}
     for event in each("measure", run.pool, task, lights, in_flight=together):
         light = event.item
-        if isinstance(event.result, Rejected):
-            yield run.reject(event.result, kind="light", **columns)
+        lost[light] = event.result if isinstance(event.result, Rejected) else None
+        if lost[light] is not None:
             continue
         light.measurement, light.channels, light.stars, light.fringes, light.struck, seen = event.result
         if seen is not None:  # by another process, perhaps
             light.raw.seen.sums = seen.sums
         yield Event("measure", event.done, event.total, message=light.sentence(), detail=True)
-    lights = [light for light in lights if light.measurement]
-    yield Event("measure", message=measured_words([light.measurement for light in lights]))
-    return lights
+    return lost
 
 
 def leave_doubled(run: Run, lights: list[Light]) -> Events[list[Light]]:

@@ -71,6 +71,8 @@ class Night:
     """Greatest shift of the mount between lights, pixels."""
     rotation_deg: Amount = 0.05
     """How much the field turns from light to light, degrees (1 sigma)."""
+    turning_deg: Amount = 0.0
+    """How far the field turns from the first light to the last, as on an alt-azimuth mount."""
     meridian_flip: bool = True
     """Turn the field by 180 degrees after half of the lights."""
     cloudy: Frames = 1

@@ -43,6 +43,8 @@ class Observatory:
         """The stars: x, y in pixels of light 0, flux_e in a clear filter above the air, colour; brightest first."""
         night, rng = self.night, self.night.rng(10)
         margin = 2.5 * night.dither_px + 0.06 * night.rotation_deg * max(night.shape) + 30
+        if night.turning_deg:
+            margin += (np.hypot(*night.shape) - min(night.shape)) / 2
         high, wide = night.rows + 2 * margin, night.cols + 2 * margin
         density = 1e-3 if night.stars is None else night.stars / (night.rows * night.cols)
         n = round(density * high * wide)

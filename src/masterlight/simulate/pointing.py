@@ -43,7 +43,8 @@ def pointings(night: Night) -> list[Pointing]:
     made = []
     for i in range(total):
         filter = night.filter_of("light", i)
-        turn = night.rotation_deg * rng.standard_normal() if i else 0.0
+        turn = night.turning_deg * i / max(total - 1, 1)
+        turn += night.rotation_deg * rng.standard_normal() if i else 0.0
         distance, toward = night.dither_px * math.sqrt(rng.uniform()) * (i > 0), rng.uniform(0, 2 * np.pi)
         shift = np.array([distance * math.cos(toward), distance * math.sin(toward)])
         if night.meridian_flip and i >= (total + 1) // 2:

@@ -85,6 +85,36 @@ def first_solved(frames: Iterable[tuple[Mapping, Transform]], shape: tuple[int, 
     return next(filter(None, (moved_wcs(header, t, t.inverse, shape) for header, t in frames)), {})
 
 
+def seen_from(header: Mapping, other: Mapping) -> np.ndarray | None:
+    """Where the pixels of a frame lie in another one as both headers tell it: a 3x3 matrix; None where one does not.
+
+    Two gnomonic projections of one sky are a homography of each other (Calabretta & Greisen 2002, section 5.1.3);
+    distortion polynomials are left out. What headers tell may be wrong: stars must confirm it.
+    """
+    planes = [tangent_plane(one) for one in (header, other)]
+    if planes[0] is None or planes[1] is None:
+        return None
+    (sky, turned), (far_sky, far_turned) = planes
+    way = np.linalg.inv(far_sky) @ far_turned.T @ turned @ sky
+    return way / way[2, 2] if np.isfinite(way).all() and way[2, 2] > 1e-12 else None
+
+
+def tangent_plane(header: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
+    """From zero-based pixels to the plane that touches the sky, in units of its radius, and how that is turned: its
+    axes to the east, to the north and outwards as columns (3, 3). None without such a WCS."""
+    cards = {str(key): header[key] for key in header if str(key).startswith(WCS_KEYWORDS)}
+    kinds = [str(cards.get(key, "")).strip().removesuffix("-SIP") for key in ("CTYPE1", "CTYPE2")]
+    pivot, matrix = linear_part(cards)
+    if kinds != ["RA---TAN", "DEC--TAN"] or pivot is None or matrix is None:
+        return None
+    flat = np.eye(3)
+    flat[:2, :2] = np.radians(matrix)
+    flat[:2, 2] = -flat[:2, :2] @ pivot
+    ra, dec = (np.radians(as_number(cards[key])) for key in ("CRVAL1", "CRVAL2"))
+    (sa, ca), (sd, cd) = ((np.sin(angle), np.cos(angle)) for angle in (ra, dec))
+    return flat, np.array([[-sa, -sd * ca, cd * ca], [ca, -sd * sa, cd * sa], [0.0, cd, sd]])
+
+
 def linear_part(cards: Mapping) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The zero-based pixel where a WCS touches the sky, and its 2x2 matrix in degrees; None where they are not told."""
     number = {key: as_number(value) for key, value in cards.items()}

@@ -163,7 +163,7 @@ def opened_frames(recipe: Recipe, files: Sequence[File], reference: File | None)
         session = replace(session, frames=(*session.frames, read(str(reference))))
     session, handed = known_of(session)
     skies = yield from skies_alone(STAGE, session, keep=named)
-    if not skies.frames:
+    if len(skies.frames) <= outside:
         raise NothingUsable(f"there is nothing to align{nothing_in(files, session)}")
     frames, scales = settle_mixed(skies.frames, recipe.calibrate.units, KNOB)
     for sentence in sentences(scales):

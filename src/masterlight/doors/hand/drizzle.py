@@ -201,7 +201,8 @@ def write_laid(
 
 
 def read_places(path: File) -> Places:
-    """Where frames lie, from a list that `align` wrote, a registered file or a folder of them.
+    """Where frames lie, from a list that `align` wrote, a registered file or a folder of them, or of folders of lists:
+    nights one after the other on one reference.
 
     FrameError for what tells nothing of it, or of more than one reference.
     """
@@ -209,6 +210,8 @@ def read_places(path: File) -> Places:
     listed = path / LIST if path.is_dir() else path
     if not os.path.exists(path):
         raise FrameError(path, f"there is no such file; {HOW}")
+    if path.is_dir() and not listed.exists() and (lists := sorted(path.glob(f"*/{LIST}"))):
+        return joined(path, [read_places(one) for one in lists])
     if path.is_dir() and not listed.exists():
         return joined(path, [of_header(image) for image in search([os.fspath(path)]).images])
     if listed.suffix.lower() != ".json":

@@ -14,6 +14,8 @@ from masterlight.subframes.weights import SHAPED, weights_of, worth_beside_noise
 
 UNKNOWN_SEEING = 0.1
 """Part of a star's light by which seeing may change a pixel where nothing is known of the seeing of the frames."""
+QUIET = 1.5
+"""Frames of so many times less noise than most are judged by their own where they make up most of the result."""
 STEPS_HIDE = 0.75
 """Of a squared step of whole numbers, what is added to the variance by which rejection judges: the median of a pixel
 is a whole number, too, and few photons are skew, so that one more than usual is no outlier."""
@@ -36,7 +38,7 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
     usual, unknown = with_usual_noise(statistics)
     weights = weights_of(settings.weights, usual, gain, **told)
     rejected = np.abs(rej_gain) * pixel_noise
-    pooled = float(np.median(rejected**2))
+    pooled = usual_variance(rejected**2)
     known = bool(np.isfinite(pooled) and pooled > 0)
     photons = photon_noise(settings.rejection, statistics)
     lowered = np.square(np.divide(pixel_noise, noise, out=np.ones(len(noise)), where=noise > 0))
@@ -69,6 +71,20 @@ def terms_of(settings: ImageIntegration, statistics, reference: int = 0, local_s
         worth=worth_beside_noise(weights, usual, gain) if settings.combination == "average" else None,
         notes=(*notes, *unknown, *notes_of(statistics)),
     )
+
+
+def usual_variance(variances: np.ndarray) -> float:
+    """The variance (N,) by which samples are judged: that of most frames, or of the quieter few that the result is of.
+
+    Where a deeper camera gave fewer frames, a trail in one of them would be noise by the measure of the others.
+    """
+    usual = float(np.median(variances))
+    if len(variances) < 3 or not (np.isfinite(variances) & (variances > 0)).all():
+        return usual
+    order = np.sort(variances)
+    share = np.cumsum(1 / order) / np.sum(1 / order)
+    quiet = float(order[np.searchsorted(share, 0.5)])
+    return quiet if QUIET**2 * quiet < usual else usual
 
 
 def hidden_by_steps(statistics: Sequence[Measurement], gain: np.ndarray) -> float:

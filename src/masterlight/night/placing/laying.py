@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from masterlight.alignment.canvas import UNITED, Canvas, panels_of, share_within
 from masterlight.alignment.models.loose import loose
 from masterlight.alignment.panels.neighbours import lay_by_neighbours
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import Rejected
+from masterlight.core.headers.geometry import WCS_KEYWORDS
+from masterlight.core.headers.values import seconds_of
 from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
@@ -26,6 +30,8 @@ from masterlight.session.targets.apart import sensor_of
 
 BEYOND = 0.3
 """It is told of lights of which more than this share lies beyond their reference and is cut off."""
+FEWEST_TURNED, DRAWN_PX = 4, 1.0
+"""So many lights tell how fast the field turns; what is drawn longer than this in one exposure is told."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
         kept.append((yield from leave_loose(run, field)))
     told += [lay_colours(align, field.lights) for field in kept]
     fields = [framed(run, field) for field in kept]
-    for words in (*filter(None, told), *framing_of(fields), *cut_off(fields)):
+    for words in (*filter(None, told), *turning(fields), *framing_of(fields), *cut_off(fields)):
         yield run.note("align", words)
     return fields
 
@@ -134,7 +140,9 @@ def rank_references(run: Run, lights: list[Light]) -> list[Light]:
 def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict[Light, Transform | Rejected]]:
     """Match every light with the reference; gives the transform of each, or why it has none."""
     prepared, matches = run.recipe.align.prepare(reference.stars), {}
-    task = partial(align_light, run.recipe.align, prepared, reference.source)
+    header = reference.view.header
+    sky = {key: header[key] for key in header if key.startswith(WCS_KEYWORDS)}
+    task = partial(align_light, run.recipe.align, prepared, reference.source, sky)
     for event in each("align", run.pool, task, lights):
         matches[event.item] = event.result
         yield Event("align", event.done, event.total)
@@ -238,6 +246,28 @@ def framing_of(fields: list[Field]) -> Iterator[str]:
             words = f"the result has {cols} x {rows} pixels, the first of them at ({left}, {top}) of {name}"
             more = f": {field.panels} of {len(field.lights)} lights are panels beside it (StarAlignment.frame auto)"
             yield f"{words}{more if field.panels else ''}"
+
+
+def turning(fields: Sequence[Field]) -> Iterator[str]:
+    """Sentences about fields that turn so fast, on a mount without a derotator, that an exposure draws stars long."""
+    for field in fields:
+        lights = [one for one in field.lights if seconds_of(one.view.meta.time) is not None]
+        lights.sort(key=lambda one: seconds_of(one.view.meta.time))
+        if len(lights) < FEWEST_TURNED:
+            continue
+        steps_s = np.diff([seconds_of(one.view.meta.time) for one in lights])
+        steps_deg = (np.diff([one.transform.rotation_deg for one in lights]) + 90) % 180 - 90  # sides of the meridian
+        rates = (steps_deg / np.maximum(steps_s, 1e-3))[steps_s > 0]
+        rate = float(np.median(rates)) if len(rates) else 0.0
+        steady = np.median(np.abs(rates - rate)) < abs(rate) / 2 if len(rates) else False
+        exposure_s = max(one.view.meta.exposure_s or 0.0 for one in lights)
+        drawn_px = np.radians(abs(rate)) * exposure_s * np.hypot(*field.reference.stars.shape) / 2
+        if steady and drawn_px > DRAWN_PX:
+            words = (
+                f"the field turns by {abs(rate) * 3600:.1f} degrees an hour, as on an alt-azimuth mount: an exposure"
+            )
+            words += f" of {exposure_s:.4g} s draws stars in the corners {drawn_px:.1f} px long"
+            yield f"{words}; shorter ones, or a derotator, would not"
 
 
 def cut_off(fields: list[Field]) -> Iterator[str]:

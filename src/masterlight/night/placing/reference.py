@@ -20,6 +20,8 @@ BETTER, FAR_BETTER = 1.15, 2.0
 stars of the first are too faint to lay the others on."""
 LEVEL_BETTER = 1.5
 """The same for sky and scale: one light may well be the reference of both."""
+SAMPLES = 24
+"""Rows and columns of places in a frame of which is asked whether another shows them."""
 ALIKE, FINER = 0.05, 1.1
 """Pixels are as large as others whose side differs by less than this share, and smaller for sure by this factor."""
 FAIR, AS_WIDE = 0.2, 0.8
@@ -70,12 +72,31 @@ def worths(matches: Mapping[Light, Transform | Rejected]) -> dict[Light, float]:
     sizes = {light: np.array(light.view.shape[:-3:-1]) for light in light_of}
     centres = {light: matches[light].shift_px(light.view.shape) / size for light, size in sizes.items()}
     middle = np.median(list(centres.values()), axis=0)
+    turned = dict(zip(light_of, shared_turned([matches[light] for light in light_of]), strict=True))
     for light, ratio in light_of.items():
         m = light.measurement
         inside = np.prod(np.clip(1 - np.abs(centres[light] - middle), 0, None))
         sharp = ratio / m.noise_dn / m.fwhm_px  # the same in pixels of any size
-        out[light] = float(sharp * roundness(m) * inside * calm(light))
+        out[light] = float(sharp * roundness(m) * inside * turned[light] * calm(light))
     return out
+
+
+def shared_turned(transforms: Sequence[Transform]) -> np.ndarray:
+    """The part of each frame (n,) that the others show in the mean, by how they are turned against it alone.
+
+    On a mount without a derotator that is a frame from the middle of the night.
+    """
+    rows, cols = transforms[0].shape if transforms else (1, 1)
+    turn = np.array([t.rotation_deg for t in transforms])
+    apart = np.abs(turn[:, None] - turn[None])
+    mirrored = np.array([t.mirrored for t in transforms])
+    apart = np.where(mirrored[:, None] != mirrored[None], 0, apart) % 180
+    angles = np.linspace(0, 90, 31)
+    lines = (np.arange(SAMPLES) + 0.5) / SAMPLES - 0.5
+    x, y = np.meshgrid(lines * cols, lines * rows)
+    c, s = (f(np.radians(angles))[:, None, None] for f in (np.cos, np.sin))
+    inside = (np.abs(c * x - s * y) <= cols / 2) & (np.abs(s * x + c * y) <= rows / 2)
+    return np.interp(np.minimum(apart, 180 - apart), angles, inside.mean(axis=(1, 2))).mean(axis=1)
 
 
 def same_grid(one: Light, other: Light, matches: Mapping[Light, Transform | Rejected]) -> bool:
