@@ -138,6 +138,16 @@ def test_truth_who_shows_another_part_of_the_sky():
     assert panels_of([finer] * 4, [(1200, 1800)] * 4, SHAPE) == {}
 
 
+@pytest.mark.parametrize(("share", "shape"), [(0.5, (208, 752)), (1.0, (192, 744)), (0.0, (208, 760))])
+def test_truth_a_mosaic_is_cropped_to_what_is_usual_in_it(share, shape):
+    """Three panels of four frames each: nowhere do half of all overlap, but four do nearly everywhere."""
+    frames = [shifted(230 * k + dx, dy) for k in range(3) for dx, dy in ((0, 0), (0, 8), (8, 8), (0, 0))]
+    canvas = Canvas.of("mosaic", share, SHAPE, frames, [SHAPE] * 12)
+    assert not canvas.note and abs(canvas.shape[0] - shape[0]) <= 8 and abs(canvas.shape[1] - shape[1]) <= 16
+    if share:
+        assert coverage(canvas, frames).min() >= 4 * share
+
+
 def test_bad_parts_of_one_are_told_as_percent():
     assert StarAlignment(crop="50%").crop == 0.5
     with pytest.raises(ParameterError, match="50 is more than all of it; 50% means that part"):

@@ -110,7 +110,8 @@ class StarAlignment:
     (max, union and mosaic), or as much as the reference does about the mean of their centres. auto is mosaic where
     a tenth of the frames or more, two at least, lie by 30 % beyond the reference or are joined to it by others."""
     crop: Annotated[float, BeforeValidator(part_of_one), Field(ge=0, le=1), Unit("fraction")] = 0.0
-    """Crop the result to the largest rectangle in which at least this part of the frames overlap, such as 50%."""
+    """Crop the result to the largest rectangle in which at least this part of the frames overlap, such as 50%; of
+    a mosaic of three panels or more, this part of the frames that overlap in most places."""
 
     def prepare(self, reference_stars: StarList) -> Reference:
         """Get the reference's stars ready for many frames."""

@@ -41,7 +41,8 @@ class Canvas:
         cls, frame: str, crop: float, reference: Shape, transforms: Sequence[Transform], shapes: Sequence[Shape]
     ) -> Canvas:
         """The canvas of frames that lie on a reference: `frame` as `StarAlignment` has it, cropped to where this part
-        of the frames, from 0 to 1, overlap.
+        of the frames, from 0 to 1, overlap; of a mosaic of which most places show less than half of all frames, this
+        part of those that they show.
 
         transforms: from the reference to each frame; shapes: rows and columns of each. What would be empty or beyond
         all measure is the reference's own, with a note that says so.
@@ -54,7 +55,12 @@ class Canvas:
             whole = cls(reference, note=f"{words} where it does not belong? The reference's frame is taken")
         if share <= 0:
             return whole
-        part = largest_overlap(whole, transforms, shapes, max(1, int(np.ceil(share * len(transforms) - 1e-9))))
+        count = len(transforms)
+        if frame != "min" and panels_of(transforms, shapes, reference):
+            shown = shown_by(whole.shape, [whole.seen(t) for t in transforms], shapes)
+            usual = np.median(shown[shown > 0])
+            count = usual if usual < count / 2 else count
+        part = largest_overlap(whole, transforms, shapes, max(1, int(np.ceil(share * count - 1e-9))))
         if part.area < LEAST * area(reference):
             words = f"{asked}: the {len(transforms)} frames share less than {LEAST:.0%} of the reference's area"
             less = "StarAlignment.crop 50%" if frame == "min" else "A lower StarAlignment.crop"
