@@ -25,7 +25,7 @@ def pixels():
     for number, truth in enumerate(night.truth):
         image = starry(truth.bend.source.distort(apply(truth.matrix, sky)), light, rng)
         frame = ArrayFrame.of(image, f"{number}.fits")
-        lights.append(SimpleNamespace(stars=select.measure(frame)[1], raw=frame))
+        lights.append(SimpleNamespace(stars=select.measure(frame)[1], raw=frame, source=frame.source))
     prepared = align.prepare(lights[0].stars)
     for one in lights:
         one.transform = align.align(prepared, one.stars)

@@ -386,6 +386,7 @@ def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[
     """
     lights = [light for light in lights if sensor_of(light.raw.meta) == sensor_of(reference.raw.meta)]
     moved = [light for light in lights if light is not reference]
+    moved.sort(key=lambda light: (light.raw.meta.time or "", Path(light.source).name))  # bits hang on no order of files
     found = process.share_lens(reference.stars, [(light.stars, light.transform) for light in moved])
     for light, transform in zip(moved, found.transforms, strict=True):
         light.transform = transform
