@@ -32,7 +32,7 @@ SHAPE, BENT = (1000, 1500), 0.01
 
 def make_tables_and_pictures() -> None:
     PICTURES.mkdir(exist_ok=True)
-    replace_part(PAGE, "laid", terminal("masterlight align clean -o registered --overwrite"))
+    replace_part(PAGE, "laid", terminal("masterlight align clean -o registered", " --overwrite"))
     mixed = "masterlight align clean other/*/LIGHT bias.fits -o mixed --transforms-only"
     replace_part(PAGE, "failed", terminal(mixed, " --overwrite", without="similarity "))
     panels = "masterlight align panels -o panels_list --transforms-only"
@@ -58,13 +58,13 @@ def lights(folder: str) -> list[Path]:
 
 
 def on_each_other() -> np.ndarray:
-    """A part of the reference in red and of the last light in cyan, before and after it was registered."""
+    """A part of the reference in red and of a light from after the flip in cyan, before and after it was registered."""
     told = json.loads(Path("registered/transforms.json").read_text())
     number = [Path(row["file"]).name for row in told["frames"]].index(Path(told["reference"]["file"]).name)
-    part, pairs = np.s_[100:400, 180:520], []
+    part, pairs = np.s_[40:330, 130:470], []
     for paths in (lights("clean"), lights("registered")):
-        first, last = (np.asarray(read(paths[i])) for i in (number, -1))
-        planes = [preview(np.where(np.isfinite(one), one, np.nanmedian(one))[part]) for one in (first, last)]
+        first, other = (np.asarray(read(paths[i])) for i in (number, 6))
+        planes = [preview(np.where(np.isfinite(one), one, np.nanmedian(one))[part]) for one in (first, other)]
         pairs.append(np.stack([planes[0], planes[1], planes[1]]))
     return np.concatenate([pairs[0], np.full((3, pairs[0].shape[1], 8), 255, np.uint8), pairs[1]], axis=2)
 

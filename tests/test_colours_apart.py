@@ -1,6 +1,7 @@
 """Nights whose lens and air spread colours: planes are laid each its own way where that pays, in a run and by hand."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import masterlight as ml
 from masterlight.core.frame import ArrayFrame, Meta
 from masterlight.subframes.fringes import fringes_of
 
+DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")
 AIR = [(0.45 * np.cos(a), 0.45 * np.sin(a)) for a in np.linspace(0, 1.5, 6)]
 """Air that spreads red and blue by 0.9 px of each other, the way turning through the night."""
 
@@ -78,3 +81,22 @@ def test_truth_images_of_three_planes_are_laid_so_too(night, tmp_path):
     done("integrate", result.paths[:-1], tmp_path / "deep.fits")
     assert apart_px(tmp_path / "deep.fits") < 0.05
     assert apart_px(tmp_path / "deep.fits") < apart_px(made["luminance"][0][0]) / 4
+
+
+@real
+def test_real_colours_of_a_nebula_are_laid_on_each_other(tmp_path):
+    """Six lights of M27: red and blue lie 0.16 px from green at most, 0.07 px in the result if nothing is done."""
+    events = list(ml.run(DATA / "m27_asi224mc", tmp_path / "out"))
+    assert any("red and blue of 6 lights are laid on green" in event.message for event in events)
+    image = ArrayFrame.of(np.nan_to_num(np.asarray(ml.read(events[-1].result.lights[0].path))), "m27", Meta())
+    away = fringes_of(image, ml.SubframeSelector().measure(image)[1]).away_px
+    assert np.abs(np.nanmedian(away, axis=1)).max() < 0.03
+
+
+def test_planes_are_laid_each_its_own_way_where_that_is_asked_for(tmp_path):
+    Fringed([(0.0, 0.0)] * 2, stars=160).written(tmp_path / "night")
+    Fringed([(0.0, 0.0)] * 2, stars=9).written(tmp_path / "poor")
+    for folder, words in (("night", "red and blue of 2 lights are laid on green"), ("poor", "too few stars tell")):
+        recipe = ml.build(ml.Recipe, {"align.planes": "each", "select.min_stars": 3})
+        events = list(ml.run(tmp_path / folder, tmp_path / "out" / folder, recipe))
+        assert any(words in event.message for event in events)

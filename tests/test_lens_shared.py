@@ -8,9 +8,9 @@ import pytest
 from lensed import lensed_night
 
 from masterlight.alignment.align import StarAlignment
-from masterlight.alignment.bend import LensBend, apply
+from masterlight.alignment.bend import LensBend, Polynomial, apply
 from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, share_lens
-from masterlight.alignment.transform import Transform, similarity_matrix
+from masterlight.alignment.transform import DEGREES, Transform, similarity_matrix
 from masterlight.core.frame import ArrayFrame
 from masterlight.night.light import through_one_lens
 from masterlight.subframes.select import SubframeSelector
@@ -115,6 +115,20 @@ def wander_px(night, transforms):
     at = np.array([[0, 0], [5999, 0], [0, 3999], [5999, 3999]], float)
     off = np.array([one(at) - true(at) for one, true in zip(transforms, night.truth[1:], strict=True)])
     return np.sqrt(np.mean((off - off.mean(axis=0)) ** 2))
+
+
+def test_truth_a_frame_keeps_its_bend_only_where_the_stars_of_all_speak_for_it():
+    night = lensed_night(0.0, 300, frames=10, outliers=0)
+    box, bent = (0.0, 0.0, 5999.0, 3999.0), np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.3]])
+    for number, size, off_px in ((3, 1e-3, 0.0), (5, 1.0, 1.0)):
+        sight, bend = night.sights[number], Polynomial(box, size * bent)
+        xy = sight.xy + off_px * bend(sight.transform.inverse(sight.xy))
+        transform = replace(sight.transform, bend=bend, model="polynomial2")
+        night.sights[number] = sight._replace(xy=xy, transform=transform)
+    found = shared(night)
+    assert found.transforms[4] is night.sights[5].transform
+    others = [t for i, t in enumerate(found.transforms) if i != 4]
+    assert all(t.bend is None and t.model in DEGREES for t in others)
 
 
 def test_truth_few_frames_without_a_lens_stay_where_they_are():

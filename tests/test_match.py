@@ -103,3 +103,13 @@ def test_truth_heaps_of_stars_of_another_field_are_no_match():
             xy = np.vstack([*(heap + rng.normal(0, 30, (60, 2)) for heap in heaps), strewn(rng, 100, shape)])
             lists.append(star_list(xy, rng.pareto(1.2, len(xy)) + 1))
         assert not process.align(process.prepare(lists[0]), lists[1], "other.fits")
+
+
+def test_truth_stars_that_agree_beyond_the_edge_are_no_certainty():
+    """No place of the reference lies on the frame, and four stand beside its edge, where fits put stars as well."""
+    rng, shape = np.random.default_rng(4), (500, 700)
+    edge = np.stack([np.full(4, -0.7), np.array([60.0, 170, 300, 420])], axis=-1)
+    tree = cKDTree(np.vstack([edge, strewn(rng, 80, shape)]))
+    places = np.vstack([edge - (1.2, 0), strewn(rng, 60, shape) - (800, 0)])
+    pose = match.verify(np.eye(3), places, tree, shape, 3.0, 2, 100)
+    assert pose.log10_p > -6

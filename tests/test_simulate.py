@@ -489,3 +489,21 @@ def test_surface_what_a_night_is_too_short_for_is_told(tmp_path):
     told = [event.message for event in simulate(night, tmp_path) if "too few" in event.message]
     words = "3 lights are too few: Night.tracking_errors 1: 0 made, Night.trails 2: 0 made"
     assert len(told) == 1 and told[0].startswith(words)
+
+
+def test_truth_a_comet_moves_over_the_stars_and_is_as_bright_as_was_asked_for():
+    calm = {"rotation_deg": 0.0, "dither_px": 0.0, "meridian_flip": False, "lights": 5, "exposure_s": 300.0}
+    truth = in_memory(**CALM, **calm, comet_dn=5000.0, comet_px_h=20.0, comet_toward_deg=90.0)
+    places = np.array([truth.comet_px(i, 0) for i in range(5)])
+    assert np.diff(places, axis=0) == pytest.approx(np.tile([0, 20.0 * 306 / 3600], (4, 1)), abs=1e-9)
+    for i in (0, 4):
+        comet = truth.observatory.comet_e(truth.pointings[i]) / truth.night.gain_e_per_dn
+        x, y = truth.comet_px(i)
+        v, u = np.unravel_index(np.argmax(comet), comet.shape)
+        assert np.hypot(u - x, v - y) < 1.5
+        assert 0.7 < comet.max() / (5000.0 * truth.pointings[i].transparency) < 1.01
+    plain = in_memory(**CALM, **calm).observatory.light(1)
+    assert (truth.observatory.light(1).astype(int) - plain).max() > 3000
+    bent = in_memory(**CALM, **calm, comet_dn=5000.0, comet_px_h=20.0, comet_bend_px=40.0)
+    assert np.ptp(np.diff([bent.comet_px(i, 0) for i in range(5)], n=2, axis=0), axis=0) == pytest.approx(0, abs=1e-9)
+    assert np.hypot(*np.diff([bent.comet_px(i, 0) for i in range(5)], n=2, axis=0)[0]) > 0.1

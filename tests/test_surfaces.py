@@ -29,7 +29,9 @@ WORDS = {
 """Texts that knobs of these names take."""
 
 
-LISTS = {"off": ("D04", "D16"), "match": ("lights=L; dark=none",)}
+LISTS = {
+    "off": ("D04", "D16"), "match": ("lights=L; dark=none",), "positions": ("a_1.fits:812.5,604", "b.fits:830,611"),
+}  # fmt: skip
 """Lists that knobs of these names take."""
 
 

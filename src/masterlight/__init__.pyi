@@ -1,6 +1,7 @@
 """The public names of masterlight: this list is read by the lazy import, by editors and by type checkers."""
 
 from masterlight.alignment.align import StarAlignment as StarAlignment
+from masterlight.alignment.comet.follow import CometAlignment as CometAlignment
 from masterlight.alignment.transform import Transform as Transform
 from masterlight.calibration.calibrate import ImageCalibration as ImageCalibration
 from masterlight.calibration.superbias import Superbias as Superbias

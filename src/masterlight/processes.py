@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NAMES = (
     "ImageCalibration", "Superbias", "BadPixels", "CosmeticCorrection", "DefectMap", "Debayer", "SubframeSelector",
-    "Blink", "StarAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration", "HDRComposition",
+    "Blink", "StarAlignment", "CometAlignment", "LocalNormalization", "ImageIntegration", "DrizzleIntegration",
+    "HDRComposition",
 )  # fmt: skip
 PROCESSES: dict[str, str] = {name: masterlight.WHERE[name].partition(".")[2] for name in NAMES}
 """Every process by its name, and the module that holds it."""
@@ -188,6 +189,7 @@ STEPS = {step.verb: step for step in (
         "masterlight run ~/nights/m31 --out ~/m31 --integrate.rejection.low 3.5", NIGHT_KNOBS,
         (FILE, SCENARIO, Slot("quiet", "Only the result, no process console.", "switch", letter="q")), takes="DIR...",
         makes="Folder for the masters, the master lights and the report.", by_hand=False,
+        others=(("comet", "comet.positions"),),
         words="Exit status: 0 done, 1 done without some frames or reports, 2 nothing usable.",
     ),
     Step(
@@ -301,18 +303,18 @@ STEPS = {step.verb: step for step in (
     Step(
         "align", RECIPE, "Lay frames on one of them by their stars; each is written as NAME_r.fits.",
         "masterlight align clean -o registered --interpolation lanczos5",
-        ("model", "interpolation", "clamping", "clamp_threshold", "frame", "crop", "max_stars", "select.sigma",
-         "memory_mb", "overwrite"),
+        ("model", "interpolation", "clamping", "clamp_threshold", "frame", "crop", "comet.positions", "max_stars",
+         "select.sigma", "memory_mb", "overwrite"),
         (Slot("reference", "Frame on which all are laid, of any filter; the best if left out."),
          Slot("transforms_only", "Write no pixels, only transforms.json.", "switch"),
          Slot("on_failure", "continue, or stop where a frame cannot be laid there.", "word", metavar="WORD")),
         makes="Folder for the registered frames and transforms.json.", ending="_r", of="align",
-        also=("select", "debayer", "calibrate.units", "doctor", "force", *GENERAL),
+        also=("comet", "select", "debayer", "calibrate.units", "doctor", "force", *GENERAL),
         others=(
             ("pixel-interpolation", "interpolation"), ("clamping-threshold", "clamp-threshold"),
             ("distortion-correction", "distortion"), ("distortion-max-iterations", "distortion-iterations"),
             ("distortion-tolerance", "distortion-tolerance-px"), ("reference-image", "reference"),
-            ("on-error", "on-failure"),
+            ("on-error", "on-failure"), ("comet", "comet.positions"),
         ),
         implied=(("align.clamp_threshold", "align.clamping", "pixinsight"),),
         words="Exit status: 0 done, 1 done without some frames, 2 nothing usable.",

@@ -14,6 +14,7 @@ from masterlight.core.workers import Events, machine_memory_mb
 from masterlight.integration.integrate import ImageIntegration
 from masterlight.io.defectlist import read_defects
 from masterlight.io.scratch import scratch_place
+from masterlight.night.comet.moving import check_places
 from masterlight.night.run import Run
 from masterlight.session.plan import Plan
 from masterlight.subframes.choice.subframe import Subframe
@@ -24,14 +25,18 @@ from masterlight.subframes.formula.variables import PROPERTIES, keyword_names, p
 from masterlight.subframes.measure import keywords_of
 from masterlight.subframes.weights import check_names
 
+MOST_IMAGES = 4
+"""Images that a night with a comet makes instead of one: of all, of its stars, of itself, of both."""
+
 
 def look_ahead(run: Run) -> Events[None]:
     """Raise what would end this run later: no room, too few frames, names that nothing has, a list that is damaged."""
     plan, recipe = run.plan, run.recipe
-    run.store.require(plan.disk_bytes)
+    run.store.require(plan.disk_bytes * (MOST_IMAGES if recipe.comet.is_asked else 1))
     require_scratch(plan)
     check_counts(run)
     check_reference(plan, recipe.reference)
+    check_places(recipe.comet, [frame.source for job in plan.lights for frame in job.frames])
     yield from weighed_by(run)
     for job in plan.lights if recipe.defects else ():
         read_defects(recipe.defects, trimmed_shape(job.frames[0], recipe.calibrate))

@@ -413,7 +413,10 @@ def lay_colours(process: StarAlignment, lights: Sequence[Light]) -> str:
                     setattr(light, name, (red @ light.transform, light.transform, blue @ light.transform))
         told += [(shown, own)] if own[0].plane_transforms else []
     if not told:
-        return ""
+        poor = (
+            "planes of colour lights are laid together: too few stars tell where each lies (StarAlignment.planes each)"
+        )
+        return poor if optics and process.planes == "each" else ""
     spread, own = max(told, key=lambda one: one[0].farthest_px)
     count, why = sum(len(own) for _, own in told), "air and lens" if spread.by_air else "lens or air, in all alike"
     words = f"red and blue of {count} lights are laid on green, each by its own stars (StarAlignment.planes): they lie"

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from masterlight.alignment.align import StarAlignment
+from masterlight.alignment.comet.follow import CometAlignment
 from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.calibration.superbias import Superbias
 from masterlight.colour.debayer import Debayer
@@ -46,6 +47,8 @@ class Recipe:
     """How lights are measured and approved."""
     align: StarAlignment = StarAlignment()
     """How lights are matched with the reference and resampled."""
+    comet: CometAlignment = CometAlignment()
+    """Whether and how a comet is followed over the stars; it becomes images of its own beside the master light."""
     integrate: ImageIntegration = ImageIntegration()
     """How aligned lights become the master light."""
     drizzled: bool = False

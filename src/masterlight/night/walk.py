@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.transform import each_of
 from masterlight.alignment.warping.borders import borders_told, without_border
 from masterlight.alignment.warping.wcs import first_solved
@@ -36,10 +37,13 @@ from masterlight.integration.kernels.combine import fill_holes
 from masterlight.integration.stack import Stack
 from masterlight.night.ahead import look_ahead
 from masterlight.night.balance import balanced
+from masterlight.night.comet.moving import comet_keywords, find_motion
+from masterlight.night.comet.skies import hide_comet
+from masterlight.night.comet.stacks import Layers, part_layers
 from masterlight.night.light import Light, Measure, debayer_of, leave_struck, light_of, tile_aspect
 from masterlight.night.masters import build_master, masters_in, open_masters
 from masterlight.night.placing.fields import find_fields
-from masterlight.night.placing.laying import named_reference
+from masterlight.night.placing.laying import Field, named_reference
 from masterlight.night.placing.reference import level_of, reference_beside
 from masterlight.night.products import header, key, place_keywords, save
 from masterlight.night.report import FrameReport, MasterRow, Report, by_frame, measured_words, parts_words, span
@@ -117,6 +121,7 @@ def walk_target(run: Run, jobs: list[int], beside: Light | None = None) -> Event
             lights += yield from measure_lights(run, i, keep=len(jobs) == 1)
     with run.timing("align"):
         fields = yield from find_fields(run, lights, beside)
+    motions = yield from find_comets(run, fields)
     numbers = [run.plan.lights[jobs[0]].field, *(run.next_field(run.plan.lights[jobs[0]].object) for _ in fields[1:])]
     for i in jobs:
         job = run.plan.lights[i]
@@ -126,9 +131,21 @@ def walk_target(run: Run, jobs: list[int], beside: Light | None = None) -> Event
             used = [(job.field, *used[0][1:])]
         for number, own, field in used:
             with run.timing("pass 2: integrate"):
-                yield from integrate_lights(run, replace(job, field=number), own, field.reference)
+                named = replace(job, field=number)
+                yield from integrate_lights(run, named, own, field.reference, motions[field.reference])
         if not used:
             yield run.note("integrate", f"no usable light is left of {' '.join(job.words) or 'this target'}")
+
+
+def find_comets(run: Run, fields: Sequence[Field]) -> Events[dict[Light, Motion | None]]:
+    """How a comet moves over each field, by its reference; skies of lights are without the comet from now on."""
+    motions: dict[Light, Motion | None] = {}
+    for field in fields:
+        motion = yield from find_motion(run, field.lights, field.reference)
+        motions[field.reference] = motion
+        if motion is not None:
+            hide_comet(field.lights, field.reference, motion)
+    return motions
 
 
 # --- pass 1 -----------------------------------------------------------------------------------------------------------
@@ -258,8 +275,13 @@ def examine_light(run: Run, lights: list[Light], masters: Masters, defects: Defe
 # --- pass 2 -----------------------------------------------------------------------------------------------------------
 
 
-def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light) -> Events[None]:
-    """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them."""
+def integrate_lights(
+    run: Run, job: LightJob, lights: list[Light], anchor: Light, motion: Motion | None = None
+) -> Events[None]:
+    """Pass 2: integrate the aligned lights of one filter on the grid of `anchor` and write what came of them.
+
+    motion: that of a comet, which is integrated besides.
+    """
     named = named_reference(run, lights)
     reference = named[0] if named and anchor in named else level_of(lights, anchor)
     sets = loads(job) * pixels(job) / math.prod(anchor.result_shape)
@@ -283,6 +305,10 @@ def integrate_lights(run: Run, job: LightJob, lights: list[Light], anchor: Light
     if words := parts_words(rows):
         yield Event("integrate", message=words)
     yield Event("integrate", item=row.path, message=row.sentence())
+    if motion is not None:
+        with run.timing("comet"):
+            layers = yield from part_layers(run, used, stack, anchor, lights[at], motion, loads(job))
+            yield from write_layers(run, job, layers, lights[at], anchor, cards) if layers else ()
 
 
 def stack_lights(
@@ -325,9 +351,7 @@ def write_light(
 ) -> Events[MasterRow]:
     """Write a master light, drizzled too where the recipe says so; gives its row. cards: provenance of a light."""
     yield from fill_stack(run, stack)
-    sources = [Path(light.source) for light in (reference, anchor, *lights)]
-    masters = [masters_in(run, part) for part in job.sets]
-    made_of = key(sources, run.knobs, masters, [Path(run.recipe.defects)] if run.recipe.defects else [])
+    made_of = made_of_lights(run, job, [reference, anchor, *lights])
     path = yield from run.product("master_light", *job.words, made_of=made_of, beside=(".png",))
     metas = [light.view.meta for light in lights]
     if len({meta.calibration for meta in metas}) > 1:
@@ -344,6 +368,13 @@ def write_light(
         with run.timing("drizzle"):
             yield from drizzle_lights(run, job, lights, stack, anchor, keywords)
     return row
+
+
+def made_of_lights(run: Run, job: LightJob, lights: Sequence[Light]) -> str:
+    """The key of what is made of these lights, the reference and the anchor of the grid first."""
+    masters = [masters_in(run, part) for part in job.sets]
+    defects = [Path(run.recipe.defects)] if run.recipe.defects else []
+    return key([Path(light.source) for light in lights], run.knobs, masters, defects)
 
 
 def light_keywords(lights: Sequence[Light], reference: Light, anchor: Light) -> list[tuple]:
@@ -366,6 +397,27 @@ def report_light(run: Run, job: LightJob, path: Path, stack: Stack, reference: L
     row = MasterRow.of("light", job.filter, path, stack, object=job.object, reference=anchor.source, **stars)
     run.report.masters.append(row)
     return row
+
+
+def write_layers(
+    run: Run, job: LightJob, layers: Layers, reference: Light, anchor: Light, cards: tuple[str, ...]
+) -> Events[None]:
+    """Write the images of a comet: its stars without it, it without the stars, and both as they were at one time."""
+    lights = list(layers.lights)
+    made_of = made_of_lights(run, job, [reference, anchor, *lights])
+    keywords = [*light_keywords(lights, reference, anchor), *comet_keywords(layers.motion)]
+    keywords.append(("MLKEY", made_of, "what this was made of"))
+    if run.recipe.drizzled:
+        yield run.note("comet", "the images of the comet are not drizzled")
+    for name, stack in zip(("stars", "comet", "composite"), layers[:3], strict=True):
+        for told in (*stack.notes, *map(str, stack.lost)) if name != "composite" else ():
+            yield run.note("comet", f"{name}: {told}")
+        path = yield from run.product("master_light", *job.words, name, made_of=made_of, beside=(".png",))
+        provenance = (*cards, card(run.recipe.comet), card(run.recipe.integrate))
+        for note in save(path, stack, keywords, provenance, run.recipe):
+            yield run.note("comet", note)
+        row = report_light(run, job, path, stack, reference, anchor)
+        yield Event("comet", item=row.path, message=row.sentence())
 
 
 def drizzle_lights(

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from masterlight.core.headers.geometry import flipped_pattern
+from masterlight.simulate.comet import PAUSE_S
 from masterlight.simulate.night import Night
 
 DUSK = datetime(2025, 10, 18, 19, 30, 0)
@@ -62,7 +63,7 @@ def shots(night: Night) -> list[Shot]:
             flipped = night.meridian_flip and (kind != "light" or i >= (total + 1) // 2)
             temperature_c = night.temperature_of(kind) + 0.1 * int(rng.integers(-1, 2))
             taken.append(Shot(night, kind, i, filter, exposure_s, time, temperature_c, flipped))
-            time += timedelta(seconds=exposure_s + 6)
+            time += timedelta(seconds=exposure_s + PAUSE_S)
     return taken
 
 

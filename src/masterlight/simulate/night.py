@@ -67,6 +67,14 @@ class Night:
     """Sky gradient from the centre to an edge, as a fraction of the sky."""
     nebula_dn: Amount = 350.0
     """Brightest part of a nebula over the field, DN; 0 for none."""
+    comet_dn: Amount = 0.0
+    """Brightest point of a comet, DN; 0 for none."""
+    comet_px_h: Annotated[float, Ge(0), Le(1e6), Unit("px/h")] = 60.0
+    """How fast the comet moves over the stars, pixels an hour."""
+    comet_toward_deg: Annotated[float, Ge(-360), Le(360)] = 20.0
+    """Where the comet moves to: degrees from x towards y."""
+    comet_bend_px: Annotated[float, Ge(-1e6), Le(1e6)] = 0.0
+    """How far the comet leaves a straight way to the side in an hour, four times as far in two."""
     dither_px: Amount = 12.0
     """Greatest shift of the mount between lights, pixels."""
     rotation_deg: Amount = 0.05

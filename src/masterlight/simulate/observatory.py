@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from masterlight.simulate.camera import KINDS, RESPONSE, Camera, grid_shape
+from masterlight.simulate.comet import COMA, brightness, middle_h
 from masterlight.simulate.kernels import STEP, render_stars
 from masterlight.simulate.night import Night
 from masterlight.simulate.pointing import Pointing, pointings
@@ -97,7 +98,7 @@ class Observatory:
     def light(self, index: int) -> np.ndarray:
         """Light `index`, counted through all filters."""
         camera, pointing = self.camera, self.pointings[index]
-        light_e = camera.mosaic(self.starlight_e(pointing, letter) for letter in camera.letters)
+        light_e = camera.mosaic(self.sources_e(pointing, letter) for letter in camera.letters)
         y, x, dn = self.trail(pointing)
         light_e[y, x] += dn * self.night.gain_e_per_dn
         smooth_e = np.stack([self.background_e(pointing, letter) for letter in camera.letters])
@@ -132,6 +133,11 @@ class Observatory:
         """Any frame, by kind (`light`, `dark`, `flat`, `bias`, `flatdark`) and number."""
         return self.flat_frame(index) if kind == "flat" else getattr(self, kind)(index)
 
+    def sources_e(self, pointing: Pointing, letter: str = "") -> np.ndarray:
+        """Stars and comet of a light, noiseless, before the flat, `(rows, cols)` float32 electrons."""
+        stars = self.starlight_e(pointing, letter)
+        return stars + self.comet_e(pointing, letter) if self.night.comet_dn else stars
+
     def starlight_e(self, pointing: Pointing, letter: str = "") -> np.ndarray:
         """The stars of a light, noiseless, before the flat, `(rows, cols)` float32 electrons."""
         night, out = self.night, np.zeros(self.night.shape, np.float32)
@@ -140,6 +146,15 @@ class Observatory:
         alpha = pointing.fwhm_px / (2 * math.sqrt(2 ** (1 / night.beta) - 1))
         render_stars(out, x, y, flux, alpha * pointing.elongation, alpha, pointing.angle_rad, night.beta, FLOOR_E)
         return out
+
+    def comet_e(self, pointing: Pointing, letter: str = "") -> np.ndarray:
+        """The comet of a light, noiseless, before the flat, `(rows, cols)` float32 electrons."""
+        night = self.night
+        y, x = (np.arange(n, dtype=float) for n in night.shape)
+        there = apply(np.linalg.inv(pointing.matrix), x[None, :], y[:, None])
+        arrives = night.throughput(pointing.filter) * pointing.transparency * RESPONSE[letter] * COMA[letter]
+        share = night.comet_dn * night.gain_e_per_dn * arrives
+        return brightness(night, *there, middle_h(night, pointing.index), pointing.fwhm_px, share)
 
     def background_e(self, pointing: Pointing, letter: str = "") -> np.ndarray:
         """Sky and nebula of a light, noiseless, before the flat: a grid of nodes STEP pixels apart, electrons."""

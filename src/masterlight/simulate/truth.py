@@ -16,6 +16,7 @@ from masterlight.core.process import plain, validate
 from masterlight.core.workers import Event, each, executor
 from masterlight.io.whole import atomic, make_folder
 from masterlight.simulate.camera import DOUBLING_C
+from masterlight.simulate.comet import middle_h, nucleus_px
 from masterlight.simulate.dialects import Shot, name_and_cards, shots
 from masterlight.simulate.night import Night
 from masterlight.simulate.observatory import Observatory, apply
@@ -72,6 +73,11 @@ class Truth:
         table = np.rec.fromarrays([v[inside] for v in columns.values()], names=list(columns))
         return table[np.argsort(-table.flux_dn, kind="stable")]
 
+    def comet_px(self, index: int, reference: int | None = None) -> np.ndarray:
+        """(x, y) of the comet's nucleus at the middle of a light, in pixels of that light, or of `reference`."""
+        there = self.pointings[index if reference is None else reference].matrix
+        return np.array(apply(there, *nucleus_px(self.night, middle_h(self.night, index))))
+
     @property
     def k(self) -> float:
         """The factor that makes the dark current of the darks that of the lights; glow does not follow it."""
@@ -88,6 +94,8 @@ class Truth:
         """Write truth.json (night, files, pointings) and truth.npz (stars, matrices, rays) beside the frames."""
         lights = zip(self.files["light"], self.pointings, strict=True)
         lights = [{"file": name, **asdict(p), "matrix": p.matrix.tolist()} for name, p in lights]
+        for i, light in enumerate(lights if self.night.comet_dn else ()):
+            light["comet_px"] = self.comet_px(i).tolist()
         told = {"night": plain(self.night), "files": self.files, "lights": lights, "k": self.k}
         with atomic(self.folder / "truth.json") as file:
             file.write(json.dumps(told, indent=1).encode())

@@ -12,7 +12,7 @@ from masterlight.core.headers.geometry import period
 from masterlight.subframes.measurement import StarList
 from masterlight.subframes.photometry import stamps, standards
 
-MOST = 120
+MOST = 64
 """Stars that are looked at, the brightest that stand alone."""
 REACH = 1.6
 """Half the side of the box around a star, in its widths."""

@@ -17,7 +17,8 @@ from masterlight.alignment.bend import Lens, LensBend, apply
 from masterlight.alignment.lens.bundle import DEPARTURES, NO_LENS, TERMS, Bundle
 from masterlight.alignment.lens.catalogue import Paired, Sight, Sky, half_px, to_half
 from masterlight.alignment.lens.outcome import FEWEST_PAIRS
-from masterlight.alignment.models.evidence import unexplained_px
+from masterlight.alignment.models.evidence import by_evidence, unexplained_px
+from masterlight.alignment.models.fits import Pairs
 from masterlight.alignment.models.growth import SIGMA_FLOOR_PX
 from masterlight.alignment.transform import DEGREES, Transform
 
@@ -201,6 +202,10 @@ def told_of(frames: Sequence[Sight], bundle: Bundle, base: np.ndarray, chosen: S
         rms_px = float(half * np.sqrt(np.mean(distance**2))) if len(distance) else np.inf
         if len(distance) < fewest or rms_px > known.tolerance_px:
             continue
+        if frames[i].transform.bend is not None and not known.lens.bends:
+            seen = bundle.of(bundle.frame == number)
+            if is_bent(frames[i].transform.model, seen, keep, half):
+                continue
         kept[own] = keep
         matrix = np.linalg.inv(to) @ bundle.poses[number] @ to
         matrix /= matrix[2, 2]
@@ -214,6 +219,14 @@ def told_of(frames: Sequence[Sight], bundle: Bundle, base: np.ndarray, chosen: S
         )  # fmt: skip
     left = half * (bundle.at - bundle.traced()[0])[kept]
     return Posed(out, apply(np.linalg.inv(to), bundle.at[kept]), left, bundle.weight[kept] / half**2)
+
+
+def is_bent(model: str, seen: Bundle, keep: np.ndarray, half: float) -> bool:
+    """Whether the places of stars that all frames tell speak for the bend of a frame, as those of the reference did."""
+    at, xy = seen.sky[seen.star[keep]], seen.at[keep]
+    box = (*at.min(axis=0).tolist(), *at.max(axis=0).tolist())
+    pairs = Pairs(half * at, half * xy, half * seen.sigma[keep], box=tuple(half * edge for edge in box))
+    return by_evidence(("homography", model), pairs)[0].bend is not None
 
 
 def corner_errors_px(bundle: Bundle, known: Known) -> tuple[np.ndarray, np.ndarray]:

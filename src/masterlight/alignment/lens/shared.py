@@ -90,7 +90,8 @@ def share_lens(
         found = judged(found, bundle, reference.shape, steps, moved, trusted)
         if not found.believed:
             laid = {}
-            if turn or len(start.poses) <= FEWEST_REFIT or any(frames[i].transform.bend for i in trees):
+            straight = [i for i in trees if frames[i].transform.bend is None]
+            if turn or len(start.poses) <= FEWEST_REFIT or len(straight) < len(trees) / 2:
                 break
             bundle, _, _ = adjust(without_lens(bundle), still, most_steps)
         bundle = alike_in_pose(bundle, held, still, most_steps)

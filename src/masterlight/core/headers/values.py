@@ -112,3 +112,16 @@ def seconds_of(time: str | None) -> float | None:
         return datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp() if time else None
     except ValueError:
         return None
+
+
+def middle_s(header: Mapping[str, object], start: str | None, exposure_s: float | None) -> float | None:
+    """The middle of an exposure as seconds since 1970: DATE-AVG where that lies within it, else half of it after its
+    start; None without a time."""
+    average, begin = as_time(str(header.get("DATE-AVG") or ""), None), seconds_of(start)
+    told = None if average is None else average.replace(tzinfo=UTC).timestamp()
+    if begin is None or exposure_s is None:
+        return told or begin
+    if told is not None and abs(told - begin) < 1e-3 and not header.get("DATE-OBS"):  # the start is not told at all
+        return told
+    inside = told is not None and 0 < told - begin < exposure_s
+    return told if inside else begin + exposure_s / 2

@@ -12,6 +12,7 @@ import numpy as np
 
 from masterlight import __version__
 from masterlight.alignment.canvas import share_within
+from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.written import to_dict
 from masterlight.core.errors import NothingUsable, OutputError, ParameterError, Rejected
 from masterlight.core.frame import Frame
@@ -25,6 +26,7 @@ from masterlight.doors.sheet import names_of, told_apart
 from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
+from masterlight.night.comet.moving import check_places, comet_keywords, find_motion, moved, time_of
 from masterlight.night.light import Light, debayer_of, leave_struck
 from masterlight.night.placing.laying import lay_finely, lay_on_one
 from masterlight.night.products import check_out, untaken
@@ -35,7 +37,9 @@ from masterlight.session.found.copies import without_copies
 from masterlight.session.plan import LightJob, LightSet, Plan
 from masterlight.session.targets.apart import sensor_of
 
-STAGE, LIST, ENDING, KIND = "align", "transforms.json", "_r", "masterlight transforms"
+STAGE, LIST, KIND = "align", "transforms.json", "masterlight transforms"
+ENDING, ON_COMET = "_r", "_ca"
+"""What is added to the names of frames that are registered by their stars, and on a comet."""
 CODES = {"measure": "NO_STARS", "align": "NOT_SIGNIFICANT", "doctor": "DOUBLED", "plan": "DUPLICATE"}
 """What failed in a stage whose failures have no code of their own; elsewhere it is the file itself: CORRUPT."""
 ON_FAILURE = "continue", "stop"
@@ -111,18 +115,22 @@ def align_files(
     """Lay frames on one of them, or on `reference`, by their stars; write each on its grid, and the list of transforms.
 
     transforms_only: write the list alone, by which `integrate` and `drizzle` take the frames as they are; on_failure:
-    stop where a frame cannot be laid there, and write nothing. The last event's result is the `Alignment`.
+    stop where a frame cannot be laid there, and write nothing. With places or a rate of a comet (`recipe.comet`) they
+    lie where that stands still, interpolated once. The last event's result is the `Alignment`.
     """
     if (on_failure or "continue") not in ON_FAILURE:
         raise ParameterError(f"on_failure= is {on_failure}: give continue or stop")
     check_out(folder)
     given = yield from opened_frames(recipe, files, reference)
+    check_places(recipe.comet, [frame.source for frame in given.frames])
     part = LightSet(tuple(given.frames), None, None, None, "C = L")
     plan = Plan("", (), (), (LightJob(None, None, (part,)),), (), (), ())
-    paths = output_paths(given, folder, transforms_only, overwrite or recipe.overwrite)
+    ending = ON_COMET if recipe.comet.is_asked else ENDING
+    paths = output_paths(given, folder, ending, transforms_only, overwrite or recipe.overwrite)
     with Run.open(plan, folder, recipe) as run:
         lost: list[Rejected] = []
         lights, anchor = yield from keeping(lay_frames(run, given), lost)
+        lights, motion = yield from keeping(lay_on_comet(run, lights, anchor), lost)
         failed = [coded(one) for one in lost]
         if on_failure == "stop" and failed:
             raise NothingUsable(f"{failed[0].code} {failed[0]}; nothing was written, since on_failure= is stop")
@@ -130,10 +138,10 @@ def align_files(
             why = f": {failed[0].code} {failed[0]}" if failed else ""
             raise NothingUsable(f"no frame lies on {Path(anchor.source).name}; nothing was written{why}")
         rows = tuple(Laid.of(light, anchor) for light in lights)
-        told = document(anchor, lights, failed, recipe, folder)
+        told = document(anchor, lights, failed, recipe, folder) | document_of(motion)
         make_folder(folder)
         if not transforms_only:
-            yield from keeping(write_lights(run, lights, anchor, paths, told), lost)
+            yield from keeping(write_lights(run, lights, anchor, paths, told, motion), lost)
         write_places(folder / LIST, told)
         yield Event(STAGE, message=counted(rows, failed))
         written = [path for path in paths.values() if path.exists()] if not transforms_only else []
@@ -208,6 +216,23 @@ def lay_frames(run: Run, given: Opened) -> Events[tuple[list[Light], Light]]:
     return laid, field.reference
 
 
+def lay_on_comet(run: Run, lights: list[Light], anchor: Light) -> Events[tuple[list[Light], Motion | None]]:
+    """The lights as they lie where a comet stands still, if the user told of one, and how it moves."""
+    if not run.recipe.comet.is_asked or not lights:
+        return lights, None
+    motion = yield from find_motion(run, lights, anchor)
+    if motion is None:
+        raise NothingUsable("how the comet moves cannot be told, for the reason above; nothing was written")
+    still = []
+    for light in lights:
+        if (when := time_of(light)) is not None:
+            still.append(moved(light, motion.shift(when)))
+        else:
+            words = "has no time (DATE-OBS), so that nobody knows where the comet is in it"
+            yield run.reject(Rejected(light.source, "comet", words, "NO_TIME"))
+    return still, motion
+
+
 def coded(lost: Rejected) -> Rejected:
     """A frame that failed, with the code of its failure."""
     return lost if lost.code else replace(lost, code=CODES.get(lost.stage, "CORRUPT"))
@@ -224,13 +249,13 @@ def counted(rows: Sequence[Laid], failed: Sequence[Rejected]) -> str:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-def output_paths(given: Opened, folder: Path, transforms_only: bool, overwrite: bool) -> dict[str, Path]:
+def output_paths(given: Opened, folder: Path, ending: str, transforms_only: bool, overwrite: bool) -> dict[str, Path]:
     """Where each frame is written; OutputError where something is there that may not be replaced."""
     paths: dict[str, Path] = {}
     for frame in given.frames:
         name = Path(frame.source).name
         stem = name[: -len(end)] if (end := suffix(name, FORMATS)) else Path(name).stem
-        paths[frame.source] = untaken(folder, stem, f"{ENDING}.fits", paths.values())
+        paths[frame.source] = untaken(folder, stem, f"{ending}.fits", paths.values())
     inputs = {os.path.realpath(frame.source) for frame in given.frames}
     for path in (folder / LIST, *(() if transforms_only else paths.values())):
         if os.path.realpath(path) in inputs:
@@ -241,13 +266,15 @@ def output_paths(given: Opened, folder: Path, transforms_only: bool, overwrite: 
 
 
 def write_lights(
-    run: Run, lights: list[Light], anchor: Light, paths: Mapping[str, Path], told: Mapping[str, Any]
-) -> Events[None]:
+    run: Run, lights: list[Light], anchor: Light, paths: Mapping[str, Path], told: Mapping[str, Any],
+    motion: Motion | None,
+) -> Events[None]:  # fmt: skip
     """Write each light on the grid of the reference; one that cannot be read is rejected."""
     shape = anchor.result_shape
     debayer = debayer_of(run.recipe)
     leave_struck(lights, shape, debayer)
     rows = {row["file"]: row for row in told["frames"]}
+    on_comet = {name: value for name, value, _ in comet_keywords(motion)} if motion else {}
     apart = len({sensor_of(light.raw.meta) for light in lights}) > 1
 
     def task(light: Light) -> None:
@@ -261,7 +288,7 @@ def write_lights(
         if len(seen) == 1 or not apart:  # else each plane has its own, which the registered files tell
             handed = handed.with_(FLUX=seen[0].flux_ratio, REFERENCE=relative(anchor.source, path.parent))
         handed = handed.with_(GAIN_E_PER_DN=seen[0].gain_e_per_dn)
-        cards = header_cards(frame) | header_of(light, anchor, pixels, noise)
+        cards = header_cards(frame) | header_of(light, anchor, pixels, noise) | on_comet
         write_handing(path, pixels, cards, frame.cards, handed, False)
 
     for event in each("write", run.pool, task, lights):
@@ -297,6 +324,14 @@ def document(
         "frames": [place_of(light, folder) for light in lights],
         "failed": [{"file": relative(one.source, folder), "code": one.code, "reason": one.reason} for one in failed],
     }  # fmt: skip
+
+
+def document_of(motion: Motion | None) -> dict[str, Any]:
+    """How a comet moves over the reference, as plain data: its place in px as a polynomial of hours since a time."""
+    if motion is None:
+        return {}
+    told = {"epoch_s": motion.epoch_s, "measured": motion.measured}
+    return {"comet": told | {"terms_px": [list(term) if term == term else None for term in motion.terms]}}
 
 
 def whole(numbers: Sequence[int]) -> list[int]:

@@ -116,6 +116,9 @@ def of_one_place(run: Run, frames: list[Frame], named: int | None) -> Events[lis
 
     named: the number of the reference that the user chose, on whose stars they must lie.
     """
+    if len({frame.header.get("COMETOBS") for frame in frames} - {None}) == 1 and "COMETOBS" in frames[0].header:
+        yield run.note("integrate", "these frames lie on a comet: whether their stars lie on each other is not asked")
+        return frames
     how = {"leave_out": run.reject, "select": run.recipe.select, "align": run.recipe.align}
     found = yield from told_apart(run.pool, frames, named, **how)
     taken = found.together
