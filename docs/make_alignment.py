@@ -40,9 +40,8 @@ def make_tables_and_pictures() -> None:
     save(PICTURES / "laid.png", on_each_other())
     save(PICTURES / "frames.png", framings())
     save(PICTURES / "mosaic.png", mosaic())
-    if Path("comet_result").is_dir():
-        replace_part(PAGE, "comet", comet_told())
-        save(PICTURES / "comet.png", comet())
+    replace_part(PAGE, "comet", comet_told())
+    save(PICTURES / "comet.png", comet())
     replace_part(PAGE, "kernels", kernels())
     save(PICTURES / "kernels.png", stars_moved(), times=6)
     make_bent()
