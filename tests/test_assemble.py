@@ -259,7 +259,7 @@ def test_truth_frames_that_are_not_registered_are_refused_with_the_remedy(night,
     told = ran("integrate", *night, "-o", tmp_path / "a.fits")
     assert told.exit_code != 0 and not (tmp_path / "a.fits").exists() and "Traceback" not in told.output
     assert "7 of 8 frames do not lie on those of the others (light_7.fits: 15." in told.output
-    assert "they are not registered. masterlight run DIR" in told.output and "--force" in told.output
+    assert "not registered. masterlight align lays them on each other" in told.output and "--force" in told.output
     told = ran("integrate", *night, "-o", tmp_path / "a.fits", "--force")
     assert told.exit_code == 0 and (tmp_path / "a.fits").exists() and "do not lie on those" in told.output
 
@@ -271,7 +271,7 @@ def test_truth_a_first_frame_without_stars_switches_nothing_off(night, tmp_path,
         changed(path, np.roll(sky, (2 * i * apart, -i), (0, 1)) if apart else sky)
     told = ran("integrate", *night, "-o", tmp_path / "a.fits")
     if apart:
-        assert told.exit_code != 0 and "they are not registered. masterlight run DIR" in told.output
+        assert told.exit_code != 0 and "not registered. masterlight align lays them on each other" in told.output
         assert "px from light_1.fits" in told.output
     else:
         rows = fits.getdata(tmp_path / "a.fits", "FRAMES")

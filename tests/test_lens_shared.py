@@ -12,7 +12,7 @@ from masterlight.alignment.bend import LensBend, Polynomial, apply
 from masterlight.alignment.lens.shared import MOST_FRAMES, farthest, share_lens
 from masterlight.alignment.transform import DEGREES, Transform, similarity_matrix
 from masterlight.core.frame import ArrayFrame
-from masterlight.night.light import through_one_lens
+from masterlight.night.lights.light import through_one_lens
 from masterlight.subframes.select import SubframeSelector
 
 

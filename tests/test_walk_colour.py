@@ -17,7 +17,7 @@ from masterlight.calibration.calibrate import ImageCalibration
 from masterlight.colour.debayer import Debayer
 from masterlight.core.errors import Halted
 from masterlight.core.frame import ArrayFrame, Meta
-from masterlight.night.light import colour_noise
+from masterlight.night.lights.light import colour_noise
 
 DATA = Path(os.environ.get("MASTERLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no real observations here")

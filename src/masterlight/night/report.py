@@ -16,7 +16,7 @@ from masterlight.doctor.findings import Finding
 from masterlight.integration.depth import depth_of
 from masterlight.integration.stack import FrameRow, Stack
 from masterlight.io import atomic
-from masterlight.night.light import Light
+from masterlight.night.lights.light import Light
 from masterlight.session.plan import Plan
 from masterlight.session.words import how_many
 from masterlight.subframes.choice.subframe import Subframe

@@ -27,12 +27,12 @@ from masterlight.io import FORMATS, atomic, header_cards, read, suffix
 from masterlight.io.handed import Handed, write_handing
 from masterlight.io.whole import make_folder
 from masterlight.night.comet.moving import check_places, comet_keywords, find_motion, moved, time_of
-from masterlight.night.light import Light, debayer_of, leave_struck
+from masterlight.night.lights.first_pass import leave_doubled, measure_each
+from masterlight.night.lights.light import Light, debayer_of, leave_struck
 from masterlight.night.placing.laying import lay_finely, lay_on_one
 from masterlight.night.products import check_out, untaken
 from masterlight.night.recipe import Recipe
 from masterlight.night.run import Run
-from masterlight.night.walk import leave_doubled, measure_each
 from masterlight.session.found.copies import without_copies
 from masterlight.session.plan import LightJob, LightSet, Plan
 from masterlight.session.targets.apart import sensor_of

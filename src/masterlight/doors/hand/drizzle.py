@@ -27,7 +27,8 @@ from masterlight.integration.stack import Stack
 from masterlight.io import read
 from masterlight.io.handed import read_handed
 from masterlight.io.plain import open_regular, reading
-from masterlight.night.light import Light
+from masterlight.night.lights.first_pass import measure_each
+from masterlight.night.lights.light import Light
 from masterlight.night.placing.reference import level_of
 from masterlight.night.products import save
 from masterlight.night.recipe import Recipe
@@ -37,7 +38,6 @@ from masterlight.night.walk import (
     drop_lights,
     fill_stack,
     light_keywords,
-    measure_each,
     stack_lights,
     write_drizzled,
 )

@@ -13,7 +13,7 @@ from masterlight.core.frame import Frame
 from masterlight.defects.lists import Defects, lines_among
 from masterlight.defects.repaired import Repaired, invented, with_invented
 from masterlight.io.handed import NOTHING, Handed, read_handed
-from masterlight.night.light import Light, light_as_it_is
+from masterlight.night.lights.light import Light, light_as_it_is
 from masterlight.night.recipe import Recipe
 from masterlight.session.scan import Session
 

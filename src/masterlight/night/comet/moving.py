@@ -17,7 +17,7 @@ from masterlight.core.errors import ParameterError
 from masterlight.core.headers.values import middle_s
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
-from masterlight.night.light import Light
+from masterlight.night.lights.light import Light
 from masterlight.night.run import Run
 from masterlight.session.words import how_many
 from masterlight.subframes.photometry import Ratio

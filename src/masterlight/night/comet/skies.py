@@ -11,7 +11,7 @@ from masterlight.alignment.transform import each_of
 from masterlight.core.statistics.cells import centres, grid_of
 from masterlight.night.comet.coarse import at, nanmedian, smooth_comet
 from masterlight.night.comet.moving import light_of, time_of
-from masterlight.night.light import Light
+from masterlight.night.lights.light import Light
 from masterlight.subframes.measurement import Measurement
 
 FEWEST = 3

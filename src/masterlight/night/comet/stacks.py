@@ -23,7 +23,7 @@ from masterlight.integration.stack import Stack
 from masterlight.night.comet.coarse import MOST_LIGHTS, cells_of, finer, side_of, smooth_comet
 from masterlight.night.comet.layers import Apart, brightest, part_shown, sharp_parts
 from masterlight.night.comet.moving import STAGE, moved, time_of
-from masterlight.night.light import Light, debayer_of, tile_aspect
+from masterlight.night.lights.light import Light, debayer_of, tile_aspect
 from masterlight.night.run import Run, integrate
 
 FEWEST = 3

@@ -16,7 +16,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.workers import Events
 from masterlight.doctor.findings import some
-from masterlight.night.light import Light
+from masterlight.night.lights.light import Light
 from masterlight.night.placing.laying import (
     Field,
     framed,

@@ -22,7 +22,7 @@ from masterlight.core.together import by_time
 from masterlight.core.workers import Event, Events, each
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_wanted
-from masterlight.night.light import Light, align_light, lay_colours, through_one_lens
+from masterlight.night.lights.light import Light, align_light, lay_colours, through_one_lens
 from masterlight.night.placing.reference import BETTER, FAR_BETTER, finer_lights, laid_on, promise, same_grid, worths
 from masterlight.night.report import FrameReport
 from masterlight.night.run import Run

@@ -10,7 +10,8 @@ from masterlight.core.errors import NothingUsable, Rejected
 from masterlight.core.workers import Events
 from masterlight.io import read
 from masterlight.night.ahead import is_beside
-from masterlight.night.light import Light, Measure, debayer_of, light_as_it_is
+from masterlight.night.lights.light import Light, debayer_of, light_as_it_is
+from masterlight.night.lights.measure import Measure
 from masterlight.night.run import Run
 from masterlight.subframes.measurement import Measurement
 from masterlight.subframes.photometry import ENOUGH_STARS, FEWEST_STARS

@@ -10,7 +10,7 @@ import numpy as np
 from masterlight.alignment.transform import each_of
 from masterlight.alignment.warping.view import Registered
 from masterlight.core.errors import FrameError
-from masterlight.night.light import Light
+from masterlight.night.lights.light import Light
 from masterlight.session.targets.apart import sensor_of
 from masterlight.subframes.measurement import Measurement, StarList
 from masterlight.subframes.photometry import ENOUGH_STARS, RING, apertures, flux_ratio, stamps, standards

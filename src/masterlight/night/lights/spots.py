@@ -21,7 +21,7 @@ from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.defects.repaired import Repaired
 from masterlight.defects.search import require_dither, steady
-from masterlight.night.light import Light, debayer_of
+from masterlight.night.lights.light import Light, debayer_of
 from masterlight.night.recipe import Recipe
 
 FEWEST, LOOKED_AT = 3, 5
