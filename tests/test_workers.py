@@ -4,13 +4,15 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import sky
 from astropy.io import fits
+from threadpoolctl import threadpool_info
 
 import masterlight as ml
 from masterlight.core.errors import FrameError, ParameterError, Rejected
-from masterlight.core.workers import Serial, Shared, each, executor
+from masterlight.core.workers import Serial, Shared, each, executor, one_blas_thread
 from masterlight.night.run import Run
 from masterlight.night.walk import walk
 
@@ -173,3 +175,15 @@ def test_a_night_on_two_processes_has_the_bits_of_threads(cluster, tmp_path, nig
         threads = on_threads(truth.folder, tmp_path / "again", knobs)
     assert len(threads) >= 9 and processes.keys() == threads.keys()
     assert [name for name, bits in threads.items() if bits != processes[name]] == []
+
+
+def test_truth_small_fits_take_one_thread_of_linear_algebra_and_give_the_others_back():
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    np.linalg.eigh(np.eye(3))
+    before = threads()
+    assert before, "no linear algebra is loaded"
+    with one_blas_thread():
+        assert set(threads()) == {1}
+    assert threads() == before

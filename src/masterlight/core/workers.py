@@ -141,6 +141,18 @@ def keep_freed_memory() -> None:
             mallopt(name, value)
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """While it is entered, linear algebra of libraries that are loaded by then takes one thread.
+
+    For many small fits: the threads of such a library spin while they wait for each other, on the cores of ours.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def machine_memory_mb() -> float:
     """Physical memory of the machine; 4000 where the system does not tell."""
     with suppress(ValueError, OSError, AttributeError):

@@ -19,7 +19,7 @@ from masterlight.core.errors import Rejected
 from masterlight.core.headers.geometry import WCS_KEYWORDS
 from masterlight.core.headers.values import seconds_of
 from masterlight.core.together import by_time
-from masterlight.core.workers import Event, Events, each
+from masterlight.core.workers import Event, Events, each, one_blas_thread
 from masterlight.doctor.findings import some
 from masterlight.night.ahead import is_wanted
 from masterlight.night.lights.light import Light, align_light, lay_colours, through_one_lens
@@ -81,7 +81,8 @@ def lay_finely(run: Run, fields: Sequence[Field]) -> Events[list[Field]]:
     """Fields whose lights are all known, through the lens that those of each share where that pays, on a canvas;
     without those whose stars do not lie there, either."""
     align = run.recipe.align
-    told = [words for field in fields for words in through_one_lens(align, field.reference, field.lights)]
+    with one_blas_thread():
+        told = [words for field in fields for words in through_one_lens(align, field.reference, field.lights)]
     kept = []
     for field in fields:
         kept.append((yield from leave_loose(run, field)))
@@ -143,9 +144,10 @@ def match_lights(run: Run, reference: Light, lights: list[Light]) -> Events[dict
     header = reference.view.header
     sky = {key: header[key] for key in header if key.startswith(WCS_KEYWORDS)}
     task = partial(align_light, run.recipe.align, prepared, reference.source, sky)
-    for event in each("align", run.pool, task, lights):
-        matches[event.item] = event.result
-        yield Event("align", event.done, event.total)
+    with one_blas_thread():
+        for event in each("align", run.pool, task, lights):
+            matches[event.item] = event.result
+            yield Event("align", event.done, event.total)
     return {light: matches[light] for light in lights}
 
 
@@ -209,7 +211,8 @@ def joined(run: Run, field: Field, left: list[Light]) -> Events[tuple[Field, lis
     meta, free = field.reference.view.meta, not named_reference(run, [field.reference])
     focal_px = 1000 * meta.focal_mm / meta.pixel_um if meta.focal_mm and meta.pixel_um else None
     stars, reference = [light.stars for light in lights], lights.index(field.reference)
-    found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
+    with one_blas_thread():
+        found = yield from lay_by_neighbours(align, stars, laid, reference, run.pool, free, focal_px)
     if not found.rms_px:
         return field, left
     own = [lights[i] for i in sorted(found.transforms) if lights[i] not in beside]
