@@ -45,7 +45,7 @@ def test_truth_cells_hold_medians_and_come_back_smooth():
     image[40, 40] = 1e6
     cells = cells_of(ArrayFrame.of(image), 4)
     assert cells.shape == (1, 24, 32)
-    back = finer(cells[0], 4, image.shape)
+    back = finer(cells[0], (4, 4), image.shape)
     assert np.abs(back - (5 * x + y))[4:90, 4:124].max() < 4
 
 

@@ -1,5 +1,6 @@
 """The way of a comet, by places that were given or measured."""
 
+import json
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from masterlight import CometAlignment
 from masterlight.alignment.comet.motion import Motion, Seen
 from masterlight.core.headers.values import middle_s
+from masterlight.doors.hand.align import document_of
 
 START_S, COUNT, START = 1.7e9, 12, "2025-10-18T20:00:00"
 
@@ -31,7 +33,7 @@ def test_truth_two_places_or_one_and_a_rate_tell_the_way():
     for motion in (two, one):
         assert [motion.at(t) for t in times] == [pytest.approx(at) for at in xy]
         assert motion.shift(times[4]) == pytest.approx(0)
-        assert motion.transform(times[7])((3.0, 4.0)) == pytest.approx((3.0, 4.0) + xy[7] - xy[4])
+        assert (3.0, 4.0) + motion.shift(times[7]) == pytest.approx((3.0, 4.0) + xy[7] - xy[4])
     free = Motion.through([], [], times[4], (50.0, -20.0))
     assert not free.is_placed and free.shift(times[7]) == pytest.approx(xy[7] - xy[4])
 
@@ -102,3 +104,8 @@ def test_truth_the_middle_of_an_exposure_by_whatever_its_header_tells(header, st
     zero = datetime(2025, 10, 18, 20, tzinfo=UTC).timestamp()
     told = middle_s(header, start, exposure_s)
     assert told == (None if middle is None else zero + middle)
+
+
+def test_truth_a_motion_without_a_place_is_written_as_plain_json():
+    terms = document_of(Motion.through([], [], 0.0, (50.0, -20.0)))["comet"]["terms_px"]
+    assert json.loads(json.dumps(terms, allow_nan=False)) == [None, [50.0, -20.0]]

@@ -193,6 +193,11 @@ class Back(Bend):
         return settled(lambda at: through(self.matrix, xy - bend(at)), start) - start
 
 
+def shift_matrix(x: float, y: float) -> np.ndarray:
+    """3x3, moves positions by (x, y) px."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+
+
 def moved(step: Step, xy: np.ndarray) -> np.ndarray:
     """Positions (..., 2) px sent through a matrix and the bend beside it, each by itself."""
     matrix, bend = step

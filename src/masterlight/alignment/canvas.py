@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from masterlight.alignment.bend import shift_matrix
 from masterlight.alignment.transform import Transform
 
 Shape = tuple[int, int]
@@ -74,8 +75,7 @@ class Canvas:
     @property
     def matrix(self) -> np.ndarray:
         """3x3, sends pixels of the canvas to those of the reference."""
-        x, y = self.origin_px
-        return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+        return shift_matrix(*self.origin_px)
 
     def seen(self, transform: Transform) -> Transform:
         """The transform of a frame from this canvas instead of the reference."""

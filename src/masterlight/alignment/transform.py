@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from masterlight.alignment.bend import Back, Bend, Chain, apply, moved
+from masterlight.alignment.bend import Back, Bend, Chain, apply, moved, shift_matrix
 
 DEGREES = {"shift": 2, "similarity": 4, "affine": 6, "homography": 8}
 """Kinds of matrix, each with the numbers that it is free to choose."""
@@ -247,8 +247,7 @@ def in_pixels(m, n_ref, n_src):
 def solve(model, p, q, weight, mirrored=False, start=None):
     """One linear least-squares solution in normalised positions; a homography takes one step from `start`."""
     if model == "shift":
-        dx, dy = weight @ (q - p) / weight.sum()
-        return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1.0]])
+        return shift_matrix(*(weight @ (q - p) / weight.sum()))
     if model == "similarity":
         z, w, total = as_complex(p), as_complex(q), max(weight.sum(), 1e-300)
         z = z.conj() if mirrored else z

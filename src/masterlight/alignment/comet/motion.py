@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
-from masterlight.alignment.transform import Transform
-
 HOUR_S = 3600.0
 FEWEST, FEWEST_CURVED = 3, 6
 """Measured places that tell a line, and a curve."""
@@ -77,11 +75,6 @@ class Motion:
     def shift(self, time_s: float) -> np.ndarray:
         """How far (x, y) px the comet has moved since the epoch."""
         return moved(self.terms, (time_s - self.epoch_s) / HOUR_S)
-
-    def transform(self, time_s: float) -> Transform:
-        """From the grid on which the comet stands still to the reference's grid, among the stars of this time."""
-        x, y = self.shift(time_s)
-        return Transform(np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]]), method="comet", model="shift")
 
     def placed_at(self, xy: ArrayLike) -> Motion:
         """The same with the place at the epoch."""

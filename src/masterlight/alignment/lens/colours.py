@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from masterlight.alignment.bend import shift_matrix
 from masterlight.alignment.models.evidence import COST, by_evidence, carried, honest
 from masterlight.alignment.models.fits import Fit, Pairs, corner_error_px
 from masterlight.alignment.transform import Transform
@@ -65,9 +66,7 @@ def spread_of(fringes: Sequence[Fringes], shape: tuple[int, int]) -> Spread:
     for i in range(len(fringes)):
         both = []
         for fit, shifts, _ in found:
-            shift = np.eye(3)
-            shift[:2, 2] = shifts[i]
-            one = Transform(shift @ fit.matrix, bend=fit.bend, model=fit.model, shape=(rows, cols))
+            one = Transform(shift_matrix(*shifts[i]) @ fit.matrix, bend=fit.bend, model=fit.model, shape=(rows, cols))
             farthest = max(farthest, float(np.hypot(*(one(places) - places).T).max()))
             both.append(one)
         made.append((both[0], both[1]))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.alignment.bend import shift_matrix
 from masterlight.alignment.transform import Transform, apply, fit, jacobian
 
 STEPS, SETTLED_PX, TRIED_PX = 40, 1e-4, 0.01
@@ -149,7 +150,7 @@ class Sphere:
         x, y, log_scale, turn = p
         c, s = np.exp(log_scale) * np.array([np.cos(turn), np.sin(turn)])
         k = self.sign[i]
-        own = np.array([[c, -k * s, 0], [s, k * c, 0], [0, 0, 1.0]]) @ moved(-self.middle[i])
+        own = np.array([[c, -k * s, 0], [s, k * c, 0], [0, 0, 1.0]]) @ shift_matrix(*-self.middle[i])
         q = float(shared[0])
         norm = np.sqrt(1 + q * (x * x + y * y))
         # the sphere turned so that its pole comes to (x, y), all lengths in pixels: finite for q = 0 as well
@@ -159,7 +160,7 @@ class Sphere:
             [-fall * x * y, 1 - fall * y * y, y / norm],
             [-q * x / norm, -q * y / norm, 1 / norm],
         ])  # fmt: skip
-        return moved(self.home) @ view @ own
+        return shift_matrix(*self.home) @ view @ own
 
 
 class Free:
@@ -182,10 +183,6 @@ class Free:
 
     def matrix(self, i: int, p: np.ndarray, shared: np.ndarray) -> np.ndarray:
         return np.append(p * self.unit, 1.0).reshape(3, 3)
-
-
-def moved(by: np.ndarray) -> np.ndarray:
-    return np.array([[1, 0, by[0]], [0, 1, by[1]], [0, 0, 1.0]])
 
 
 def middle_of(shape: tuple[int, int]) -> np.ndarray:

@@ -8,6 +8,7 @@ any geometry, and two one-dimensional passes (Catmull and Smith 1980) where the 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from masterlight.alignment.bend import shift_matrix
 from masterlight.alignment.transform import jacobian
 from masterlight.alignment.warping.curved import curved_tile, reach_px
 from masterlight.alignment.warping.passes import GROUP, TILE, two_pass_tile
@@ -116,8 +117,8 @@ def warp(
     grid: a `Grid` over all tiles that `out` touches (`whole_tiles`), for a transform that bends; positions are then
     linear between its nodes, and the matrix only tells how the source lies roughly.
     """
-    before = np.array([[1, 0, -x_offset], [0, 1, -y_offset], [0, 0, 1.0]])
-    after = np.array([[1, 0, out_x], [0, 1, out_y], [0, 0, 1.0]])
+    before = shift_matrix(-x_offset, -y_offset)
+    after = shift_matrix(out_x, out_y)
     h, turn = before @ np.asarray(matrix, float) @ after, np.eye(3)
     fast = fast and threshold < 0
     if fast:

@@ -330,8 +330,8 @@ def document_of(motion: Motion | None) -> dict[str, Any]:
     """How a comet moves over the reference, as plain data: its place in px as a polynomial of hours since a time."""
     if motion is None:
         return {}
-    told = {"epoch_s": motion.epoch_s, "measured": motion.measured}
-    return {"comet": told | {"terms_px": [list(term) if term == term else None for term in motion.terms]}}
+    terms = [list(term) if np.isfinite(term).all() else None for term in motion.terms]  # of a rate alone no place
+    return {"comet": {"epoch_s": motion.epoch_s, "measured": motion.measured, "terms_px": terms}}
 
 
 def whole(numbers: Sequence[int]) -> list[int]:

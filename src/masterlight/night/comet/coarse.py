@@ -93,18 +93,24 @@ def shown(image: np.ndarray, nucleus: Sequence[float]) -> np.ndarray:
     smooth = gaussian_filter(image, 1.0)
     middle = float(np.median(smooth))
     sigma = middle - float(np.quantile(smooth, 0.1587))
-    regions, _ = label(smooth > middle + SHOWN_SIGMA * sigma)
-    x, y = (int(np.clip(round(float(v)), 0, n - 1)) for v, n in zip(nucleus, image.shape[::-1], strict=True))
-    near = regions[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
-    own = np.isin(regions, np.unique(near[near > 0]))
+    own = around(smooth > middle + SHOWN_SIGMA * sigma, nucleus, 2)
     own = binary_dilation(own, iterations=GROWN) if own.any() else own
     return np.where(own, np.maximum(image - middle, 0), 0)
 
 
-def finer(image: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
-    """A coarse image as one of this shape, linear between the middles of its cells."""
+def around(mask: np.ndarray, nucleus: Sequence[float], reach: int) -> np.ndarray:
+    """What of a mask (rows, cols) hangs together within so many cells of the nucleus (x, y)."""
+    regions, _ = label(mask)
+    x, y = (int(np.clip(round(float(v)), 0, n - 1)) for v, n in zip(nucleus, mask.shape[::-1], strict=True))
+    near = regions[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+    own: np.ndarray = np.isin(regions, np.unique(near[near > 0]))
+    return own
+
+
+def finer(image: np.ndarray, sides: tuple[float, float], shape: tuple[int, ...]) -> np.ndarray:
+    """A coarse image as one of this shape, linear between the middles of its cells, (high, wide) px."""
     rows, cols = shape[-2:]
-    y, x = ((np.arange(n) + 0.5) / side - 0.5 for n in (rows, cols))
+    y, x = ((np.arange(n) + 0.5) / side - 0.5 for n, side in zip((rows, cols), sides, strict=True))
     out = np.empty((rows, cols), np.float32)
     for j in range(rows):
         out[j] = map_coordinates(image, [np.full(cols, y[j]), x], order=1, mode="nearest")

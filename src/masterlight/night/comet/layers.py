@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter, label, map_coordinates
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from masterlight.core.frame import Frame, View
 from masterlight.integration.local.model import LocalModel
+from masterlight.night.comet.coarse import around, finer
 
 SHARP_SIGMA = 10.0
 """What stands out of its surroundings by so many times the noise of a light is not taken off but left out: a change of
@@ -94,11 +95,7 @@ def surroundings(image: np.ndarray, side: int) -> np.ndarray:
             cell = image[ys[j] : ys[j + 1], xs[i] : xs[i + 1]]
             cells[j, i] = np.nanmedian(cell) if np.isfinite(cell).any() else np.nan
     cells = np.where(np.isfinite(cells), cells, np.nanmedian(cells) if np.isfinite(cells).any() else 0.0)
-    y, x = (np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1) for size, n in ((rows, ny), (cols, nx)))
-    out = np.empty(image.shape, np.float32)
-    for j in range(rows):
-        out[j] = map_coordinates(cells, [np.full(cols, y[j]), x], order=1, mode="nearest")
-    return out
+    return finer(cells, (rows / ny, cols / nx), image.shape)
 
 
 def sharp_parts(planes: np.ndarray, noise_dn: np.ndarray, fwhm_px: float, shifts: np.ndarray) -> np.ndarray | None:
@@ -140,16 +137,11 @@ def part_shown(planes: np.ndarray, nucleus: tuple[float, float]) -> tuple[np.nda
     share = gaussian_filter(known.astype(np.float32), SMOOTH_PX)
     smooth = gaussian_filter(mean, SMOOTH_PX) / np.maximum(share, 0.1)
     shown = np.zeros(known.shape, bool)
-    rows, cols = known.shape
-    x, y = (int(np.clip(round(float(v)), 0, n - 1)) for v, n in zip(nucleus, (cols, rows), strict=True))
     for _ in range(3):
         sky = smooth[known & ~shown] if (known & ~shown).any() else smooth[known]
         middle = float(np.median(sky))
         sigma = middle - float(np.quantile(sky, 0.1587))
-        regions, _ = label(smooth > middle + SHOWN_SIGMA * sigma)
-        near = regions[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
-        own = np.unique(near[near > 0])
-        shown = np.isin(regions, own) if own.size else np.zeros_like(shown)
+        shown = around(smooth > middle + SHOWN_SIGMA * sigma, nucleus, 4)
     apart = known & ~binary_dilation(shown, iterations=round(2 * SMOOTH_PX))
     if apart.any():
         level = np.array([np.median(plane[apart]) for plane in planes])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masterlight.alignment.bend import shift_matrix
 from masterlight.alignment.comet.follow import CometAlignment
 from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.comet.nucleus import Moment, measured
@@ -167,7 +168,7 @@ def moved(light: Light, shift: np.ndarray) -> Light:
     """A light as it lies on the grid on which the comet stands still, when it has moved by (x, y) px since."""
     if not np.any(shift):
         return light
-    on = Transform(np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]]))
+    on = Transform(shift_matrix(*shift))
 
     def composed(t: Transform) -> Transform:
         to = t @ on

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masterlight.alignment.bend import shift_matrix
 from masterlight.alignment.comet.motion import Motion
 from masterlight.alignment.transform import Transform
 from masterlight.core.errors import NothingUsable, Rejected
@@ -136,7 +137,7 @@ def smooth_layer(run: Run, sky: Sky, anchor: Light, motion: Motion) -> Events[np
     kept = sorted(copies)
     shifts, nucleus = sky.shifts[some][kept] / side, (np.array(motion.terms[0]) + 0.5) / side - 0.5
     lights = np.stack([copies[k] for k in kept], axis=1)
-    return np.stack([finer(smooth_comet(plane, shifts, nucleus), side, frames[0].shape) for plane in lights])
+    return np.stack([finer(smooth_comet(plane, shifts, nucleus), (side, side), frames[0].shape) for plane in lights])
 
 
 def apart(run: Run, sky: Sky, anchor: Light, i: int) -> Apart:
@@ -157,7 +158,7 @@ def one_layer(run: Run, sky: Sky, anchor: Light, layer: np.ndarray, of_comet: bo
     for light, (scale, offset, model), shift in zip(sky.lights, sky.numbers, sky.shifts, strict=True):
         own = moved(light, shift) if of_comet else light
         away = -toward * shift
-        there = Transform(np.array([[1, 0, away[0]], [0, 1, away[1]], [0, 0, 1.0]]), shape=shape)
+        there = Transform(shift_matrix(*away), shape=shape)
         off = align.registered(whole, there, shape, noise_dn=float(sky.noise_dn.mean()), fwhm_px=sky.fwhm_px)
         seen = own.register(align, shape)
         on = {"shift_px": pixels(shift) if of_comet else (0, 0), "mask_px": pixels(away)}

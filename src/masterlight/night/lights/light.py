@@ -23,6 +23,7 @@ from masterlight.core.frame import ArrayFrame, Frame, Meta
 from masterlight.core.headers.geometry import period, places
 from masterlight.core.process import with_values
 from masterlight.core.statistics.cells import cells_at, centres, grid_of
+from masterlight.core.together import by_time
 from masterlight.core.units.figures import figure
 from masterlight.defects.lists import Defects
 from masterlight.defects.repaired import without_struck
@@ -285,7 +286,7 @@ def through_one_lens(process: StarAlignment, reference: Light, lights: Sequence[
     """
     lights = [light for light in lights if sensor_of(light.raw.meta) == sensor_of(reference.raw.meta)]
     moved = [light for light in lights if light is not reference]
-    moved.sort(key=lambda light: (light.raw.meta.time or "", Path(light.source).name))  # bits hang on no order of files
+    moved.sort(key=lambda light: by_time(light.raw))  # bits hang on no order of files
     found = process.share_lens(reference.stars, [(light.stars, light.transform) for light in moved])
     for light, transform in zip(moved, found.transforms, strict=True):
         light.transform = transform

@@ -17,6 +17,7 @@ from masterlight.core.errors import FrameError, Rejected
 from masterlight.core.frame import HOT, ArrayFrame, Frame, evenly
 from masterlight.core.headers.names import camera_key
 from masterlight.core.process import with_values
+from masterlight.core.together import by_time
 from masterlight.defects.find import BadPixels
 from masterlight.defects.lists import Defects
 from masterlight.defects.repaired import Repaired
@@ -68,7 +69,7 @@ def spots_of(recipe: Recipe, seen: Mapping[Light, Rejected | None]) -> Iterator[
 def by_sensor(seen: Mapping[Light, Rejected | None]) -> list[list[Light]]:
     """The lights of each sensor of which no hot pixels are known, in order of their time."""
     sets: dict[tuple, list[Light]] = {}
-    for light in sorted(seen, key=lambda light: (light.raw.meta.time or "", light.source)):
+    for light in sorted(seen, key=lambda light: by_time(light.raw)):
         meta, (rows, cols) = light.sensor.meta, light.sensor.shape[-2:]
         sets.setdefault((rows, cols, camera_key(meta.camera), meta.binning, meta.pattern), []).append(light)
     return [lights for lights in sets.values() if not knows_hot(lights[0].sensor)]
